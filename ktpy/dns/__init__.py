@@ -1,0 +1,1 @@
+"""Cluster names on the laptop: the zone (pure), the server, and the forwarders behind it."""

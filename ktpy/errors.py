@@ -1,0 +1,166 @@
+"""Every failure ktpy can explain: one sentence, what to do next, and a stable exit code.
+
+Exit codes are part of the command line's contract: scripts may rely on them, so a code is never reused.
+0 is success, 1 an unexpected failure, 2 a usage error (click), 128+N an interruption by signal N.
+"""
+
+from typing import ClassVar
+
+
+class KtpyError(Exception):
+    """A failure with a message for the user.
+
+    `message` is one clear sentence: what is wrong and what ktpy did about it.
+    `hint` says what to do next, and may span lines (a YAML rule, a command).
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+# --- reaching the cluster
+
+
+class KubeconfigMissing(KtpyError):
+    """No usable kubeconfig: absent, unreadable or malformed."""
+
+    exit_code = 10
+
+
+class ContextUnknown(KtpyError):
+    """The kubeconfig has no such context, or no current one."""
+
+    exit_code = 11
+
+
+class ApiUnreachable(KtpyError):
+    """The API server does not answer: connection, TLS or time-out."""
+
+    exit_code = 12
+
+
+class Unauthorized(KtpyError):
+    """The API server does not accept the credentials (HTTP 401), or the credential plugin failed."""
+
+    exit_code = 13
+
+
+class Forbidden(KtpyError):
+    """RBAC denies a request ktpy needs (HTTP 403). The hint holds the missing rule as YAML."""
+
+    exit_code = 14
+
+
+class NamespaceAbsent(KtpyError):
+    """The namespace does not exist, or is being deleted."""
+
+    exit_code = 15
+
+
+class ApiRefused(KtpyError):
+    """The API server refused a request for a reason that has no class of its own."""
+
+    exit_code = 16
+
+
+# --- the pod
+
+
+class PodUnschedulable(KtpyError):
+    """No node takes the pod."""
+
+    exit_code = 20
+
+
+class ImagePullFailed(KtpyError):
+    """The node cannot pull the agent image."""
+
+    exit_code = 21
+
+
+class QuotaExceeded(KtpyError):
+    """A ResourceQuota or LimitRange refuses the pod."""
+
+    exit_code = 22
+
+
+class PodSecurityRefused(KtpyError):
+    """Pod Security admission, or another admission policy, refuses the pod."""
+
+    exit_code = 23
+
+
+class PodNotReady(KtpyError):
+    """The pod did not accept an SSH session within the time allowed."""
+
+    exit_code = 24
+
+
+class PodFailed(KtpyError):
+    """The pod ended or crashes."""
+
+    exit_code = 25
+
+
+# --- the laptop
+
+
+class RangeOverlap(KtpyError):
+    """A cluster range overlaps a local network."""
+
+    exit_code = 30
+
+
+class AlreadyConnected(KtpyError):
+    """This user is already connected to this cluster."""
+
+    exit_code = 31
+
+
+class TunUnavailable(KtpyError):
+    """The TUN device cannot be opened."""
+
+    exit_code = 32
+
+
+class PrivilegeMissing(KtpyError):
+    """ktpy is not root and sudo is absent or refuses."""
+
+    exit_code = 33
+
+
+class ResolverNotWritable(KtpyError):
+    """The system's resolver cannot be set up."""
+
+    exit_code = 34
+
+
+class HelperFailed(KtpyError):
+    """The privileged helper refused a request or died."""
+
+    exit_code = 35
+
+
+class NotConnected(KtpyError):
+    """The command needs a running `ktpy connect`."""
+
+    exit_code = 36
+
+
+# --- the link
+
+
+class LinkLost(KtpyError):
+    """The tunnel to the cluster broke."""
+
+    exit_code = 40
+
+
+class HostKeyMismatch(KtpyError):
+    """The SSH host key is not the one the pod printed in its log."""
+
+    exit_code = 41

@@ -1,0 +1,1 @@
+"""The privileged process: it opens the TUN, sets routes and the resolver, and undoes all of it when its caller ends."""
