@@ -1,0 +1,134 @@
+"""Where things are in what a TUN with IFF_VNET_HDR hands over: virtio_net_hdr, then IPv4 or IPv6, then TCP.
+
+Offsets count from the start of the buffer, so they include the virtio_net_hdr, and hold for IP headers without
+options, the only ones whose packets are rewritten.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+VNET_HEADER_BYTES: Final = 10
+"""sizeof(struct virtio_net_hdr): flags, gso_type, hdr_len, gso_size, csum_start, csum_offset."""
+PLAIN_VNET_HEADER: Final = bytes(VNET_HEADER_BYTES)
+"""A packet that is complete: no checksum left to do, nothing to segment."""
+NEEDS_CSUM: Final = 0x01
+"""VIRTIO_NET_HDR_F_NEEDS_CSUM: the TCP checksum field holds only the pseudo-header's sum, not complemented."""
+
+PROTOCOL_ICMP: Final = 1
+PROTOCOL_TCP: Final = 6
+PROTOCOL_ICMPV6: Final = 58
+EXTENSION_HEADERS: Final = frozenset({0, 43, 50, 51, 60, 135, 139, 140})
+"""IPv6 next-header values that are not an upper protocol (IANA), without the fragment header."""
+FRAGMENT_HEADER: Final = 44
+
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+ACK: Final = 0x10
+
+TCP_HEADER_BYTES: Final = 20
+IPV4_HEADER_BYTES: Final = 20
+IPV6_HEADER_BYTES: Final = 40
+IPV4_PLAIN: Final = 0x45
+"""First byte of an IPv4 header without options."""
+FRAGMENT_MASK: Final = 0x3FFF
+"""More-fragments and the fragment offset; don't-fragment does not count."""
+
+TCP4_OFFSET: Final = VNET_HEADER_BYTES + IPV4_HEADER_BYTES
+TCP6_OFFSET: Final = VNET_HEADER_BYTES + IPV6_HEADER_BYTES
+TUPLE4_OFFSET: Final = VNET_HEADER_BYTES + 12
+TUPLE4_BYTES: Final = 12
+TUPLE6_OFFSET: Final = VNET_HEADER_BYTES + 8
+TUPLE6_BYTES: Final = 36
+"""Source, destination, source port and destination port lie side by side in a packet without IP options: one
+slice is a flow's key, and one store rewrites it."""
+
+
+class Drop(Enum):
+    """Why a packet goes no further."""
+
+    MALFORMED = "malformed"
+    FRAGMENT = "fragment"
+    OPTIONS = "options"
+    UNSUPPORTED = "unsupported"
+    HELD = "held"
+    """A retransmission of a SYN whose flow is being dialled."""
+    STRAY_RESET = "stray reset"
+    """A reset of no known flow: it must never be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The parts of a TCP packet that deciding about an unknown flow takes."""
+
+    key: bytes
+    """The 4-tuple as it lies in the packet: source, destination, source port, destination port."""
+    flags: int
+    sequence: int
+    acknowledgement: int
+    length: int
+    """How far the segment advances the sequence number: its payload, plus one each for SYN and FIN."""
+
+
+_TCP = struct.Struct("!4xIIBB")
+
+
+def parse_segment(buffer: bytearray, length: int) -> Segment | Drop:
+    """Parse the packet in `buffer[:length]`, checking every length; never raises on malformed input."""
+    if length <= VNET_HEADER_BYTES:
+        return Drop.MALFORMED
+    version = buffer[VNET_HEADER_BYTES] >> 4
+    if version == 4:
+        return _parse4(buffer, length)
+    if version == 6:
+        return _parse6(buffer, length)
+    return Drop.MALFORMED
+
+
+def _parse4(buffer: bytearray, length: int) -> Segment | Drop:
+    if length < TCP4_OFFSET or buffer[VNET_HEADER_BYTES] < IPV4_PLAIN:
+        return Drop.MALFORMED
+    end = VNET_HEADER_BYTES + int.from_bytes(buffer[12:14], "big")
+    if end > length:
+        return Drop.MALFORMED
+    if buffer[19] != PROTOCOL_TCP:
+        return Drop.UNSUPPORTED
+    if int.from_bytes(buffer[16:18], "big") & FRAGMENT_MASK:
+        return Drop.FRAGMENT
+    if buffer[VNET_HEADER_BYTES] != IPV4_PLAIN:
+        return Drop.OPTIONS
+    return _parse_tcp(buffer, TUPLE4_OFFSET, TCP4_OFFSET, end)
+
+
+def _parse6(buffer: bytearray, length: int) -> Segment | Drop:
+    if length < TCP6_OFFSET:
+        return Drop.MALFORMED
+    end = TCP6_OFFSET + int.from_bytes(buffer[14:16], "big")
+    if end > length:
+        return Drop.MALFORMED
+    next_header = buffer[16]
+    if next_header == FRAGMENT_HEADER:
+        return Drop.FRAGMENT
+    if next_header in EXTENSION_HEADERS:
+        return Drop.OPTIONS
+    if next_header != PROTOCOL_TCP:
+        return Drop.UNSUPPORTED
+    return _parse_tcp(buffer, TUPLE6_OFFSET, TCP6_OFFSET, end)
+
+
+def _parse_tcp(buffer: bytearray, tuple_offset: int, tcp: int, end: int) -> Segment | Drop:
+    if end < tcp + TCP_HEADER_BYTES:
+        return Drop.MALFORMED
+    sequence, acknowledgement, data_offset, flags = _TCP.unpack_from(buffer, tcp)
+    payload = tcp + (data_offset >> 4) * 4
+    if payload < tcp + TCP_HEADER_BYTES or payload > end:
+        return Drop.MALFORMED
+    return Segment(
+        key=bytes(buffer[tuple_offset : tcp + 4]),
+        flags=flags,
+        sequence=sequence,
+        acknowledgement=acknowledgement,
+        length=end - payload + bool(flags & SYN) + bool(flags & FIN),
+    )

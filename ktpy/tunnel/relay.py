@@ -1,0 +1,254 @@
+"""The local acceptor, and the relay that joins each accepted connection to its dialled far end.
+
+The far end is dialled first (see `ktpy.packet.nat`), so it waits, not being read, until the app's connection has been
+accepted. From then on bytes, ends of stream, pauses and resets are carried over both ways.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+Dial = Callable[[Callable[[], asyncio.Protocol], str, int], Awaitable[tuple[asyncio.Transport, asyncio.Protocol]]]
+"""Connects to an address and port in the cluster: the signature of `loop.create_connection`.
+
+Raises ConnectionRefusedError when the port is closed, TimeoutError or an OSError with EHOSTUNREACH or ENETUNREACH
+when nobody answers, and another OSError when the link itself fails.
+"""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""struct linger: on, 0 s. The kernel sends a reset instead of a FIN."""
+
+
+class TunAddress(NamedTuple):
+    """The TUN's addresses of one family."""
+
+    own: str
+    peer: str
+    """The stand-in peer from which every relayed connection seems to come."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Payload bytes relayed since the start."""
+
+    sent_bytes: int = 0
+    """From apps into the cluster."""
+    received_bytes: int = 0
+    """From the cluster to apps."""
+
+
+class End(asyncio.Protocol):
+    """One end of a relayed connection. What arrives here goes out at `other`."""
+
+    __slots__ = ("_early", "_write", "eof", "error", "lost", "other", "transport")
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: End | None = None
+        self.eof = False
+        self.lost = False
+        self.error: Exception | None = None
+        # Until the other end is there. A transport may still deliver what it held when reading was paused.
+        self._early: list[bytes] = []
+        self._write: Callable[[bytes], None] = self._early.append
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def flow_into(self, other: "End") -> None:
+        """Join: hand on what came before, then everything to come."""
+        self.other = other
+        out = other.transport
+        assert out is not None  # noqa: S101  # both ends stand before they are joined
+        self._write = out.write
+        if self._early:
+            out.writelines(self._early)
+            self._early = []
+        if self.eof:
+            self._pass_eof(other)
+        if self.lost:
+            other.end(self.error)
+
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None:
+            self.other.resume_reading()
+
+    def pause_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """Carry the half-close over, and stay open for the other direction."""
+        self.eof = True
+        if self.other is not None:
+            self._pass_eof(self.other)
+        return True
+
+    def _pass_eof(self, other: "End") -> None:
+        if other.eof:
+            other.end(None)
+            self.end(None)
+        elif other.transport is not None and not other.transport.is_closing() and other.transport.can_write_eof():
+            other.transport.write_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.error = exc
+        if self.other is not None:
+            self.other.end(exc)
+
+    def end(self, error: Exception | None) -> None:
+        """Close after what is still to be written; with an error, reset at once."""
+        if self.transport is None or self.lost:
+            return
+        if error is None:
+            self.transport.close()
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):  # it may be gone already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.transport.abort()
+
+
+class FarEnd(End):
+    """The end in the cluster."""
+
+    __slots__ = ("deadline_s", "port", "relay")
+
+    def __init__(self, relay: "Relay", port: int) -> None:
+        super().__init__()
+        self.relay = relay
+        self.port = port
+        """The stand-in port by which the app's connection will be known."""
+        self.deadline_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.pause_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self.relay.traffic.received_bytes += len(data)
+        self._write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.other is not None and self.other.lost:
+            self.relay.finished(self)
+
+
+class NearEnd(End):
+    """The end at the app: a connection that the acceptor took."""
+
+    __slots__ = ("relay",)
+
+    def __init__(self, relay: "Relay") -> None:
+        super().__init__()
+        self.relay = relay
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        far = self.relay.claim(transport.get_extra_info("peername"))
+        if far is None:
+            self.end(ConnectionAbortedError("not one of our flows"))
+            return
+        self.flow_into(far)
+        far.flow_into(self)
+        far.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self.relay.traffic.sent_bytes += len(data)
+        self._write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if isinstance(self.other, FarEnd) and self.other.lost:
+            self.relay.finished(self.other)
+
+
+class Relay:
+    """Accepts the connections that the flow table turned round, and joins each to its far end."""
+
+    def __init__(
+        self, addresses: Iterable[TunAddress], on_finished: Callable[[int], None], *, accept_timeout_s: float = 10.0
+    ) -> None:
+        """`on_finished` is called with a stand-in port when both of its ends are gone."""
+        self.traffic = Traffic()
+        self._addresses = list(addresses)
+        self._peers = {address.peer for address in self._addresses}
+        self._on_finished = on_finished
+        self._accept_timeout_s = accept_timeout_s
+        self._servers: list[asyncio.Server] = []
+        self._ends: dict[int, FarEnd] = {}
+        self._expected: dict[int, FarEnd] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def listen(self) -> list[int]:
+        """Bind a free port on each of the TUN's own addresses; returns the ports in the order of the addresses."""
+        loop = asyncio.get_running_loop()
+        for address in self._addresses:
+            server = await loop.create_server(lambda: NearEnd(self), address.own, 0, backlog=4096)
+            self._servers.append(server)
+        return [server.sockets[0].getsockname()[1] for server in self._servers]
+
+    def expect(self, far: FarEnd, now_s: float) -> None:
+        """The app's SYN is about to be let through: its connection comes from the port of `far`."""
+        far.deadline_s = now_s + self._accept_timeout_s
+        self._expected[far.port] = self._ends[far.port] = far
+        self._idle.clear()
+
+    def claim(self, peername: tuple[str, int] | None) -> FarEnd | None:
+        """The far end that waits for the connection from `peername`; None when that is no flow of ours."""
+        if peername is None or peername[0] not in self._peers:
+            return None
+        return self._expected.pop(peername[1], None)
+
+    def expire(self, now_s: float) -> None:
+        """Let go of far ends whose app never completed its handshake. To be called about once a second."""
+        for far in list(self._expected.values()):  # in order of their deadlines
+            if now_s < far.deadline_s:
+                return
+            self.abort(far.port)
+
+    def abort(self, port: int) -> None:
+        """Reset both ends of the connection that `port` stands for, if there still is one."""
+        far = self._ends.get(port)
+        if far is None:
+            return
+        aborted = ConnectionAbortedError("given up")
+        far.end(aborted)
+        if far.other is not None:
+            far.other.end(aborted)
+        elif self._expected.pop(port, None):
+            self.finished(far)
+
+    def finished(self, far: FarEnd) -> None:
+        """Both ends are gone."""
+        if self._ends.pop(far.port, None) is None:
+            return
+        self._on_finished(far.port)
+        if not self._ends:
+            self._idle.set()
+
+    async def aclose(self, timeout_s: float = 1.0) -> None:
+        """Stop accepting, reset every connection, and wait until that has happened."""
+        for server in self._servers:
+            server.close()
+        for port in list(self._ends):
+            self.abort(port)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
