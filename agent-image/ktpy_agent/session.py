@@ -1,0 +1,79 @@
+"""The forced command: what every SSH session of a laptop runs, whatever it asked for.
+
+It tells the laptop about the pod, and ends the SSH connection when the laptop falls silent: sshd's own ClientAlive
+did not notice a frozen laptop, and a dead one must not keep the pod alive.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from ktpy_agent import __version__
+from ktpy_agent.settings import Settings
+
+
+def run(settings: Settings) -> int:
+    """Say hello, live while the laptop beats and the supervisor lives, then end this SSH connection."""
+    sshd_pid = os.getppid()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register:
+        try:
+            register.connect(str(settings.socket))
+            sys.stdout.write(hello(Path("/etc/resolv.conf")))
+            sys.stdout.flush()
+            await_silence(sys.stdin.fileno(), register.fileno(), settings.silence_s)
+        except OSError as exc:
+            sys.stderr.write(f"ktpy-agent session ends: {exc}\n")
+        finally:
+            end_connection(sshd_pid)
+    return 0
+
+
+def hello(resolv_conf: Path) -> str:
+    """The first line of every session, JSON: protocol version, agent version, how this pod resolves names."""
+    try:
+        text = resolv_conf.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    return json.dumps({"version": 1, "agent": __version__, "resolv_conf": parse_resolv_conf(text)}) + "\n"
+
+
+def parse_resolv_conf(text: str) -> dict[str, list[str]]:
+    """Name servers and search list (resolv.conf(5)): of several `search` or `domain` lines the last counts."""
+    nameservers: list[str] = []
+    search: list[str] = []
+    for line in text.splitlines():
+        match line.split():
+            case ["nameserver", address, *_]:
+                nameservers.append(address)
+            case ["search" | "domain", *names]:
+                search = names
+    return {"nameservers": nameservers, "search": search}
+
+
+def await_silence(beats: int, register: int, silence_s: float) -> None:
+    """Return when nothing was read from `beats` for `silence_s`, at its end, or when the supervisor is gone."""
+    deadline_s = time.monotonic() + silence_s
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        readable, _, _ = select.select([beats, register], [], [], left_s)
+        if register in readable:
+            return
+        if beats in readable:
+            if not os.read(beats, 4096):
+                return
+            deadline_s = time.monotonic() + silence_s
+
+
+def end_connection(sshd_pid: int) -> None:
+    """End the sshd process of this connection, and with it all its forwards.
+
+    Never the supervisor, which becomes our parent when that sshd is gone already, nor anything else we were started by.
+    """
+    if os.getppid() != sshd_pid:
+        return
+    if Path(f"/proc/{sshd_pid}/comm").read_text(encoding="utf-8").startswith("sshd"):
+        os.kill(sshd_pid, signal.SIGTERM)

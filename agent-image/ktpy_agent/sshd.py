@@ -1,0 +1,58 @@
+"""OpenSSH's server as a child process, without root: its host key, its command line, its account."""
+
+import os
+from pathlib import Path
+
+from ktpy_agent.settings import Settings
+
+SSHD = "/usr/sbin/sshd"  # absolute: it starts itself again for each connection
+SSH_KEYGEN = "/usr/bin/ssh-keygen"
+LOGIN = "ktpy"
+PASSWD_FILE = Path("/var/lib/extrausers/passwd")
+"""Where libnss-extrausers looks for accounts; in the image a link into the run directory."""
+
+
+class SshdError(RuntimeError):
+    """sshd, or what it needs, could not be made ready."""
+
+
+def write_account(run_dir: Path) -> None:
+    """Give the uid this pod runs as the name that laptops log in with.
+
+    sshd only lets a user in whose passwd entry has sshd's own uid, and a cluster may pick that uid at random
+    (OpenShift), while the root file system is read-only: hence an entry written now, found through
+    libnss-extrausers. Its gid is never used (without root, sshd changes no groups) but must be at least 500.
+    """
+    if not PASSWD_FILE.is_symlink():
+        return  # not in the image: the user has an account of his own
+    uid = os.getuid()
+    (run_dir / "passwd").write_text(f"{LOGIN}:x:{uid}:{uid}::{run_dir}:/bin/sh\n", encoding="ascii")
+
+
+def make_host_key(run_dir: Path) -> tuple[Path, str]:
+    """A fresh ed25519 key of this pod; the second item is the public half, `ssh-ed25519 AAAA...`."""
+    private = run_dir / "host_key"
+    public = private.with_suffix(".pub")
+    private.unlink(missing_ok=True)
+    public.unlink(missing_ok=True)
+    arguments = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(private)]
+    _, status = os.waitpid(_spawn([SSH_KEYGEN, *arguments]), 0)
+    if status != 0:
+        raise SshdError(f"ssh-keygen ended with status {os.waitstatus_to_exitcode(status)}")
+    return private, public.read_text(encoding="ascii").strip()
+
+
+def start_sshd(settings: Settings, host_key: Path, authorized_keys: Path) -> int:
+    """Start sshd in the foreground, its log on our stderr; returns its pid.
+
+    The configuration file holds the policy, the command line the places.
+    """
+    arguments = ["-D", "-e", "-f", str(settings.sshd_config), "-p", str(settings.sshd_port), "-h", str(host_key)]
+    session_environment = f"KTPY_RUN_DIR={settings.run_dir} KTPY_SILENCE_S={settings.silence_s}"
+    options = [f"AuthorizedKeysFile={authorized_keys}", f"SetEnv={session_environment}"]
+    return _spawn([SSHD, *arguments, *(word for option in options for word in ("-o", option))])
+
+
+def _spawn(command: list[str]) -> int:
+    """Start a child and leave reaping to the caller, who as pid 1 reaps everything (subprocess would compete)."""
+    return os.posix_spawn(command[0], command, os.environ)
