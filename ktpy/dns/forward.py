@@ -1,0 +1,93 @@
+"""Questions for others: what they answered is kept, asked once at a time, and passed on as it came."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Hashable
+from time import monotonic
+from typing import Protocol
+
+from ktpy.dns.cache import ReplyCache
+from ktpy.dns.message import AD, CD, DNSSEC_OK, RD, Query, readdressed
+
+
+class NoAnswerError(Exception):
+    """Nobody answered in time, or nobody could be asked."""
+
+
+class Exchange(Protocol):
+    """Carries one packet to a server and brings its reply, which has the packet's id and question."""
+
+    async def __call__(self, packet: bytes, question: bytes, *, over_tcp: bool) -> bytes:
+        """`over_tcp`: the client can take a long reply, so a truncated one is not good enough.
+
+        Raises NoAnswerError.
+        """
+        ...
+
+
+class Forwarder:
+    """Puts a cache before an exchange, and lets one exchange serve all who ask the same at the same time.
+
+    The latter also ends a forwarding loop: a query that comes back to us finds itself in flight, and waits
+    for its own time-out instead of going round.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        concurrency: int = 64,
+        cache_capacity: int = 2000,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.cache_hits = 0
+        self.exchanges = 0
+        self._exchange = exchange
+        self._cache = ReplyCache(cache_capacity, clock)
+        self._in_flight: dict[Hashable, asyncio.Future[bytes]] = {}
+        self._slots = asyncio.Semaphore(concurrency)  # each exchange may hold a descriptor for each server
+
+    def cached(self, query: Query) -> bytes | None:
+        """The reply, when it is known already."""
+        key = _key(query)
+        reply = None if key is None else self._cache.get(key, query)
+        self.cache_hits += reply is not None
+        return reply
+
+    async def ask(self, query: Query, *, over_tcp: bool) -> bytes:
+        """The reply for `query`, from the cache or from the server. Raises NoAnswerError."""
+        key = _key(query)
+        if key is None:
+            return readdressed(await self._fetch(query, over_tcp), query)
+        if (reply := self.cached(query)) is not None:
+            return reply
+        flight = self._in_flight.get((key, over_tcp))
+        if flight is not None:
+            return readdressed(await asyncio.shield(flight), query)
+        flight = asyncio.get_running_loop().create_future()
+        self._in_flight[key, over_tcp] = flight
+        try:
+            reply = await self._fetch(query, over_tcp)
+            self._cache.put(key, query, reply)
+            flight.set_result(reply)
+        finally:
+            del self._in_flight[key, over_tcp]
+            if not flight.done():
+                flight.set_exception(NoAnswerError("the query this one waited for got no answer"))
+                flight.exception()  # seen: often nobody waits
+        return readdressed(reply, query)
+
+    async def _fetch(self, query: Query, over_tcp: bool) -> bytes:
+        async with self._slots:
+            self.exchanges += 1
+            # An id of our own: the client's says nothing about how well it was chosen (RFC 5452).
+            packet = secrets.token_bytes(2) + query.data[2:]
+            return await self._exchange(packet, query.question, over_tcp=over_tcp)
+
+
+def _key(query: Query) -> Hashable | None:
+    """What a reply depends on; None for a query whose EDNS options (cookies, client subnet) make it unique."""
+    if query.has_edns_options:
+        return None
+    edns = None if query.edns_version is None else query.edns_flags & DNSSEC_OK
+    return query.question, query.flags & (RD | AD | CD), edns

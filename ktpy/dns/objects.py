@@ -1,0 +1,101 @@
+"""Services and EndpointSlices, cut down to what DNS answers need.
+
+A cluster may have ten thousand of them: slots, packed addresses and interned strings keep one Service with its
+slice below two kilobytes. Frozen and comparable, so that an update that changes nothing here is seen as such.
+"""
+
+from dataclasses import dataclass
+from sys import intern
+from typing import Any, NamedTuple
+
+from ktpy.dns.records import packed
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+
+
+class Port(NamedTuple):
+    """A port of a Service or of an EndpointSlice; `name` is "" when it has none."""
+
+    name: str
+    protocol: str
+    number: int
+
+
+class Endpoint(NamedTuple):
+    """One address behind a Service; `hostname` is "" when the pod has none of its own."""
+
+    address: bytes
+    hostname: str
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service: with cluster IPs, headless (`headless`), or an alias (`external_name`)."""
+
+    namespace: str
+    name: str
+    cluster_ips: tuple[bytes, ...]
+    headless: bool
+    external_name: str
+    publishes_unready: bool
+    ports: tuple[Port, ...]
+
+    @classmethod
+    def of(cls, obj: dict[str, Any]) -> "Service":
+        """Read the JSON form of a v1 Service."""
+        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        external = spec.get("type") == "ExternalName"
+        cluster_ips = [] if external else (spec.get("clusterIPs") or [spec.get("clusterIP") or ""])
+        return cls(
+            namespace=intern(metadata.get("namespace", "default")),
+            name=intern(metadata["name"]),
+            cluster_ips=tuple(packed(address) for address in cluster_ips if address not in ("", "None")),
+            headless="None" in cluster_ips,
+            external_name=(spec.get("externalName") or "").lower().rstrip(".") if external else "",
+            publishes_unready=bool(spec.get("publishNotReadyAddresses")),
+            ports=_ports(spec),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSlice:
+    """An EndpointSlice of the Service `service`."""
+
+    namespace: str
+    name: str
+    service: str
+    endpoints: tuple[Endpoint, ...]
+    ports: tuple[Port, ...]
+
+    @classmethod
+    def of(cls, obj: dict[str, Any]) -> "EndpointSlice | None":
+        """Read the JSON form of a discovery.k8s.io/v1 EndpointSlice; None when DNS has no use for it."""
+        metadata = obj["metadata"]
+        service = (metadata.get("labels") or {}).get(SERVICE_NAME_LABEL)
+        if not service or obj.get("addressType") not in ("IPv4", "IPv6"):
+            return None
+        return cls(
+            namespace=intern(metadata.get("namespace", "default")),
+            name=intern(metadata["name"]),
+            service=intern(service),
+            endpoints=tuple(
+                Endpoint(
+                    packed(address),
+                    intern((endpoint.get("hostname") or "").lower()),
+                    # The API: an absent condition means unknown, to be taken as ready.
+                    (endpoint.get("conditions") or {}).get("ready") is not False,
+                )
+                for endpoint in obj.get("endpoints") or ()
+                for address in endpoint.get("addresses") or ()
+            ),
+            ports=_ports(obj),
+        )
+
+
+def _ports(holder: dict[str, Any]) -> tuple[Port, ...]:
+    return tuple(
+        Port(intern((port.get("name") or "").lower()), intern((port.get("protocol") or "TCP").lower()), port["port"])
+        for port in holder.get("ports") or ()
+        if port.get("port") is not None  # a slice without a port number stands for all ports
+    )

@@ -1,0 +1,207 @@
+"""The name server's sockets: UDP and TCP (RFC 1035, RFC 7766), bound by the helper and handed over."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from ktpy.dns.message import HEADER_BYTES, Query, failure, header_only_reply
+from ktpy.dns.records import Rcode
+from ktpy.dns.resolver import Resolver
+from ktpy.dns.stream import Frames, framed
+
+UDP_BATCH: Final = 32  # packets taken from a socket before other work has its turn
+UDP_QUERY_MAX_BYTES: Final = 4096
+PENDING_MAX: Final = 512  # queries that wait for somebody else; more are told SERVFAIL
+CONNECTIONS_MAX: Final = 128
+PIPELINE_MAX: Final = 64  # queries of one connection that wait; it is not read from until one is answered
+IDLE_S: Final = 10.0
+
+_Client = tuple[str, int] | tuple[str, int, int, int]
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves a resolver on bound sockets, which it owns from then on."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        udp: Sequence[socket.socket],
+        tcp: Sequence[socket.socket],
+        *,
+        idle_s: float = IDLE_S,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
+        self.overloaded = 0  # queries refused because too many were waiting
+        self.connections: set[_Connection] = set()
+        self.idle_s = idle_s
+        self.connections_max = connections_max
+        self._resolver = resolver
+        self._udp = tuple(udp)
+        self._tcp = tuple(tcp)
+        self._pending = 0
+
+    async def serve(self) -> None:
+        """Answer until cancelled."""
+        loop = asyncio.get_running_loop()
+        listeners: list[asyncio.Server] = []
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                listeners += [
+                    await loop.create_server(lambda: _Connection(self, tasks), sock=sock) for sock in self._tcp
+                ]
+                for sock in self._udp:
+                    sock.setblocking(False)
+                    loop.add_reader(sock, self._drain, sock, tasks)
+                await loop.create_future()
+            finally:
+                for sock in self._udp:
+                    loop.remove_reader(sock)
+                    sock.close()
+                for listener in listeners:
+                    listener.close()
+                for connection in tuple(self.connections):
+                    connection.abort()
+
+    def reply_now(self, data: bytes, *, over_tcp: bool) -> bytes | Query:
+        """As Resolver.answer_now, and SERVFAIL when too many queries wait already."""
+        try:
+            reply = self._resolver.answer_now(data, over_tcp=over_tcp)
+        except Exception:
+            # A bug that one name brings out must not take all other names with it.
+            _log.exception("a query could not be answered")
+            return header_only_reply(data, Rcode.SERVFAIL)
+        if isinstance(reply, Query) and self._pending >= PENDING_MAX:
+            self.overloaded += 1
+            return failure(reply, Rcode.SERVFAIL)
+        return reply
+
+    async def reply_later(self, query: Query, *, over_tcp: bool) -> bytes:
+        """As Resolver.answer; a bug ends as SERVFAIL."""
+        self._pending += 1
+        try:
+            return await self._resolver.answer(query, over_tcp=over_tcp)
+        except Exception:
+            _log.exception("a query could not be answered")  # as above
+            return failure(query, Rcode.SERVFAIL)
+        finally:
+            self._pending -= 1
+
+    def _drain(self, sock: socket.socket, tasks: asyncio.TaskGroup) -> None:
+        for _ in range(UDP_BATCH):
+            try:
+                data, client = sock.recvfrom(UDP_QUERY_MAX_BYTES)
+            except OSError:  # nothing left, or an ICMP error of an earlier reply
+                return
+            reply = self.reply_now(data, over_tcp=False)
+            if isinstance(reply, Query):
+                tasks.create_task(self._reply_to(sock, client, reply), name="dns: a query over UDP")
+            elif reply:
+                _send(sock, reply, client)
+
+    async def _reply_to(self, sock: socket.socket, client: _Client, query: Query) -> None:
+        _send(sock, await self.reply_later(query, over_tcp=False), client)
+
+
+class _Connection(asyncio.Protocol):
+    """A client over TCP: it may send many queries before it reads; replies go out as they come (RFC 7766)."""
+
+    def __init__(self, server: Server, tasks: asyncio.TaskGroup) -> None:
+        self._server = server
+        self._tasks = tasks
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._pending = 0
+        self._congested = False
+        self._ended = False  # the client has sent its last query
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._transport = transport
+        if len(self._server.connections) >= self._server.connections_max:
+            transport.abort()
+            return
+        self._server.connections.add(self)
+        self._rearm_idle_timer()
+
+    def data_received(self, data: bytes) -> None:
+        self._rearm_idle_timer()
+        for message in self._frames.feed(data):
+            if len(message) < HEADER_BYTES:
+                self.abort()  # what follows cannot be made out either
+                return
+            reply = self._server.reply_now(message, over_tcp=True)
+            if isinstance(reply, Query):
+                self._pending += 1
+                self._tasks.create_task(self._reply_later(reply), name="dns: a query over TCP")
+            elif reply:
+                self._write(reply)
+        self._read_or_not()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        return self._pending > 0  # stay until all is answered
+
+    def pause_writing(self) -> None:
+        self._congested = True
+        self._read_or_not()
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        self._read_or_not()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._server.connections.discard(self)
+        if self._idle is not None:
+            self._idle.cancel()
+
+    async def _reply_later(self, query: Query) -> None:
+        try:
+            self._write(await self._server.reply_later(query, over_tcp=True))
+        finally:
+            self._pending -= 1
+        self._rearm_idle_timer()
+        self._read_or_not()
+        if self._ended and not self._pending and self._transport is not None:
+            self._transport.close()
+
+    def _write(self, reply: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(framed(reply))
+
+    def _read_or_not(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._ended:
+            return
+        if self._congested or self._pending >= PIPELINE_MAX:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    def _rearm_idle_timer(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(self._server.idle_s, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self._pending:
+            self._rearm_idle_timer()
+        else:
+            self.abort()
+
+
+def _send(sock: socket.socket, reply: bytes, client: _Client) -> None:
+    try:
+        sock.sendto(reply, client)
+    except OSError:
+        return  # the client is gone, or the buffer full: UDP clients ask again

@@ -1,0 +1,79 @@
+"""What the machine's resolver is to be told: pure decisions, which `ktpy.helper` carries out.
+
+The search list is a pod's own (`<ns>.svc.<domain> svc.<domain> <domain>`), so that a name means here what it means
+in the user's namespace.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import Any, Final
+
+from ktpy.dns.records import normalised, reverse_zones
+from ktpy.helper.protocol import SetResolver
+
+DEFAULT_CLUSTER_DOMAIN: Final = "cluster.local"
+REVERSE_DOMAINS_MAX: Final = 128
+"""systemd-resolved takes 256 domains for a link; this leaves room for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDns:
+    """How the cluster resolves names, as a pod sees it."""
+
+    domain: str
+    nameservers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, resolv_conf: Mapping[str, Any]) -> "ClusterDns":
+        """From the agent's /etc/resolv.conf (`nameservers`, `search`), which the kubelet wrote.
+
+        The domain is what follows `<namespace>.svc.` in the search list. A pod without one (a `dnsPolicy` of its own
+        by a webhook) leaves the default.
+        """
+        domain = DEFAULT_CLUSTER_DOMAIN
+        for name in resolv_conf.get("search", ()):
+            labels = str(name).lower().strip(".").split(".")
+            if labels[1:2] == ["svc"] and len(labels) > 2:
+                domain = ".".join(labels[2:])
+                break
+        return cls(domain, tuple(map(str, resolv_conf.get("nameservers", ()))))
+
+
+def server_address(resolver_kind: str, tun_number: int, tun_address: IPv4Address) -> IPv4Address:
+    """Where the name server listens.
+
+    For systemd-resolved the TUN's own address: it goes with the link. For resolv.conf a loopback address: once
+    everything of ktpy is dead, a closed loopback port refuses at once, and glibc goes on to the next server.
+    """
+    return tun_address if resolver_kind == "systemd-resolved" else IPv4Address(f"127.18.{tun_number}.53")
+
+
+def resolver_request(
+    address: IPv4Address,
+    cluster_domain: str,
+    namespace: str,
+    *,
+    extra_zones: Iterable[str] = (),
+    routed: Iterable[IPv4Network | IPv6Network] = (),
+) -> SetResolver:
+    """What to ask of the helper. `extra_zones` and the reverse names of `routed` are looked up, never appended."""
+    search = (f"{namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain)
+    return SetResolver(
+        nameservers=(address,),
+        search=search,
+        routing_domains=(*sorted(normalised(extra_zones)), *reverse_domains(routed)),
+        cluster_domain=cluster_domain,
+    )
+
+
+def reverse_domains(networks: Iterable[IPv4Network | IPv6Network]) -> Sequence[str]:
+    """The reverse zones of the routed ranges, or a few wider ones where they would be too many.
+
+    Wider does no harm: what turns out not to be the cluster's goes to the previous resolvers.
+    """
+    zones = dict.fromkeys(zone for network in networks for zone in reverse_zones(network))
+    while len(zones) > REVERSE_DOMAINS_MAX:
+        depth = max(zone.count(".") for zone in zones)
+        zones = dict.fromkeys(zone.partition(".")[2] if zone.count(".") == depth else zone for zone in zones)
+    return tuple(zone for zone in zones if zone.partition(".")[2] not in zones)

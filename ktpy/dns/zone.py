@@ -1,0 +1,396 @@
+"""The cluster's names, from a cache of Services and EndpointSlices: pure, no I/O.
+
+It answers as the Kubernetes DNS specification 1.1.0 says (https://github.com/kubernetes/dns,
+docs/specification.md) and, where that leaves room, as CoreDNS does. NXDOMAIN and NODATA follow RFC 2308 and
+RFC 8020 to the letter: a name that has names below it exists, even when it has no records of its own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final, TypeVar
+
+from ktpy.dns.objects import Endpoint, EndpointSlice, Port, Service
+from ktpy.dns.records import (
+    Answer,
+    Elsewhere,
+    Rcode,
+    Record,
+    RRType,
+    Soa,
+    Srv,
+    address_type,
+    ancestors,
+    dashed,
+    normalised,
+    reverse_zones,
+    reversed_address,
+    undashed,
+)
+
+TTL_S: Final = 5
+"""Time to live of every answer, positive or negative, in seconds.
+
+The default of CoreDNS. A service that is recreated gets a new address, and a program that caches must notice
+soon; asking again costs nothing, because the answer comes from this machine.
+"""
+
+SCHEMA_VERSION: Final = "1.1.0"
+CNAME_CHAIN_MAX: Final = 8
+
+_Key = TypeVar("_Key")
+
+
+class _Namespace:
+    """The objects of one Kubernetes namespace."""
+
+    __slots__ = ("services", "slices", "slices_of")
+
+    def __init__(self) -> None:
+        self.services: dict[str, Service] = {}
+        self.slices: dict[str, EndpointSlice] = {}
+        self.slices_of: dict[str, tuple[EndpointSlice, ...]] = {}  # by service
+
+
+class _Node:
+    """One existing name: its records, and the address records that go along with its SRV records."""
+
+    __slots__ = ("additional", "records")
+
+    def __init__(self, records: Iterable[Record] = (), additional: Iterable[Record] = ()) -> None:
+        self.records = tuple(records)
+        self.additional = tuple(additional)
+
+
+_EMPTY: Final = _Node()  # an empty non-terminal: exists, holds nothing
+
+
+class Zone:
+    """Answers for the cluster domain and for the reverse names of what it holds.
+
+    `synced` says that the first listing of all watched objects is complete; until then every cluster name is
+    asked of the cluster. `generation` grows with every change that can change an answer, so that
+    whoever keeps encoded answers knows when to drop them.
+    """
+
+    def __init__(self, cluster_domain: str = "cluster.local", *, extra_zones: Iterable[str] = ()) -> None:
+        self.cluster_domain = cluster_domain.lower().strip(".")
+        self.generation = 1
+        self._extra_zones = normalised(extra_zones)
+        self._synced = False
+        self._scope: frozenset[str] | None = None
+        self._routed_reverse: frozenset[str] = frozenset()
+        self._namespaces: dict[str, _Namespace] = {}
+        self._service_at: dict[bytes, Service] = {}  # by cluster IP
+        self._slices_at: dict[bytes, tuple[EndpointSlice, ...]] = {}  # by endpoint address
+
+    # --- what is known
+
+    @property
+    def synced(self) -> bool:
+        return self._synced
+
+    @synced.setter
+    def synced(self, value: bool) -> None:
+        self._synced = value
+        self.generation += 1
+
+    @property
+    def service_count(self) -> int:
+        return sum(len(namespace.services) for namespace in self._namespaces.values())
+
+    def set_scope(self, namespaces: AbstractSet[str] | None) -> None:
+        """Say which namespaces are watched. None: the whole cluster, so what is absent does not exist."""
+        self._scope = None if namespaces is None else frozenset(namespaces)
+        self.generation += 1
+
+    def set_routed(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
+        """Say which address ranges belong to the cluster: unknown reverse names in them are asked of it."""
+        self._routed_reverse = frozenset(zone for network in networks for zone in reverse_zones(network))
+        self.generation += 1
+
+    def upsert_service(self, obj: dict[str, Any]) -> None:
+        """Take a Service as the API server sends it."""
+        service = Service.of(obj)
+        services = self._namespaces.setdefault(service.namespace, _Namespace()).services
+        previous = services.get(service.name)
+        if previous == service:
+            return  # only a label, an annotation or the status changed
+        if previous is not None:
+            self._forget_cluster_ips(previous)
+        services[service.name] = service
+        for address in service.cluster_ips:
+            self._service_at[address] = service
+        self.generation += 1
+
+    def delete_service(self, namespace: str, name: str) -> None:
+        """Drop a Service; one that is not known is no error, because a watch may repeat itself."""
+        known = self._namespaces.get(namespace)
+        if known is None or (service := known.services.pop(name, None)) is None:
+            return
+        self._forget_cluster_ips(service)
+        self._forget_if_empty(namespace)
+        self.generation += 1
+
+    def upsert_endpoint_slice(self, obj: dict[str, Any]) -> None:
+        """Take an EndpointSlice as the API server sends it; one that belongs to no Service is left out."""
+        new = EndpointSlice.of(obj)
+        if new is None:
+            self.delete_endpoint_slice(obj["metadata"].get("namespace", "default"), obj["metadata"]["name"])
+            return
+        namespace = self._namespaces.setdefault(new.namespace, _Namespace())
+        previous = namespace.slices.get(new.name)
+        if previous == new:
+            return
+        if previous is not None:
+            self._forget_slice(namespace, previous)
+        namespace.slices[new.name] = new
+        _add(namespace.slices_of, new.service, new)
+        for address in {endpoint.address for endpoint in new.endpoints}:
+            _add(self._slices_at, address, new)
+        self.generation += 1
+
+    def delete_endpoint_slice(self, namespace: str, name: str) -> None:
+        """Drop an EndpointSlice; one that is not known is no error."""
+        known = self._namespaces.get(namespace)
+        if known is None or (gone := known.slices.pop(name, None)) is None:
+            return
+        self._forget_slice(known, gone)
+        self._forget_if_empty(namespace)
+        self.generation += 1
+
+    def _forget_cluster_ips(self, service: Service) -> None:
+        for address in service.cluster_ips:
+            # Its successor may be known already: delete and create can arrive in either order.
+            if self._service_at.get(address) is service:
+                del self._service_at[address]
+
+    def _forget_slice(self, namespace: _Namespace, gone: EndpointSlice) -> None:
+        _remove(namespace.slices_of, gone.service, gone)
+        for address in {endpoint.address for endpoint in gone.endpoints}:
+            _remove(self._slices_at, address, gone)
+
+    def _forget_if_empty(self, name: str) -> None:
+        namespace = self._namespaces[name]
+        if not namespace.services and not namespace.slices:
+            del self._namespaces[name]
+
+    # --- what is answered
+
+    def lookup(self, qname: str, qtype: int) -> Answer | Elsewhere:
+        """Answer a question of class IN. Names compare without regard to case (RFC 4343)."""
+        return self._lookup(qname.lower().rstrip("."), qtype, 0)
+
+    def _lookup(self, name: str, qtype: int, chain: int) -> Answer | Elsewhere:
+        if self._extra_zones and not self._extra_zones.isdisjoint(ancestors(name)):
+            return Elsewhere.ASK_CLUSTER
+        if name.endswith(self.cluster_domain):
+            inside = name[: -len(self.cluster_domain)]
+            if not inside or inside[-1] == ".":
+                return self._cluster_name(name, inside[:-1], qtype, chain)
+        if name.endswith(".arpa"):
+            return self._reverse_name(name, qtype)
+        return Elsewhere.NOT_OURS
+
+    def _cluster_name(self, name: str, inside: str, qtype: int, chain: int) -> Answer | Elsewhere:
+        """Answer a name of the cluster domain; `inside` is the part before the domain."""
+        if not self._synced:
+            return Elsewhere.ASK_CLUSTER
+        labels = inside.split(".") if inside else []
+        match labels:
+            case []:
+                node: _Node | Elsewhere | None = self._apex(qtype)
+            case ["dns-version"]:
+                node = _Node([Record(name, RRType.TXT, TTL_S, SCHEMA_VERSION)])
+            case [*_, "svc"]:
+                node = self._service_name(name, labels[:-1], qtype)
+            case [*_, "pod"]:
+                node = self._pod_name(name, labels[:-1])
+            case _:
+                node = Elsewhere.ASK_CLUSTER  # CoreDNS can serve custom names here
+        if isinstance(node, Elsewhere):
+            return node
+        return self._answer(node, qtype, self.cluster_domain, chain)
+
+    def _apex(self, qtype: int) -> _Node | Elsewhere:
+        # Which name servers there are, only the cluster knows.
+        return Elsewhere.ASK_CLUSTER if qtype == RRType.NS else _Node([self._soa(self.cluster_domain)])
+
+    def _service_name(self, name: str, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
+        """The node of a name under svc.<domain>; None when it does not exist (NXDOMAIN)."""
+        if not labels:
+            return _EMPTY
+        if self._scope is not None and labels[-1] not in self._scope:
+            return Elsewhere.ASK_CLUSTER
+        namespace = self._namespaces.get(labels[-1])
+        if namespace is None or not namespace.services:
+            return None
+        if len(labels) == 1:
+            return _EMPTY
+        service = namespace.services.get(labels[-2])
+        return None if service is None else self._below_service(name, service, labels[:-2], qtype)
+
+    def _below_service(self, name: str, service: Service, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
+        """The node of a service, of its ports and of its endpoints."""
+        match labels:
+            case []:
+                return self._service(name, service, qtype)
+            case [label] if label.startswith("_"):
+                below = self._srv(name, service, lambda port: port.protocol == label[1:] and port.name != "")
+                return _EMPTY if below.records else None
+            case [hostname]:
+                return self._endpoint(name, service, hostname)
+            case [port_label, label] if port_label.startswith("_") and label.startswith("_"):
+                wanted = (port_label[1:], label[1:])
+                node = self._srv(name, service, lambda port: port.name != "" and port[:2] == wanted)
+                return node if node.records else None
+            case [*_, "_zone"]:
+                return Elsewhere.ASK_CLUSTER  # CoreDNS's optional zonal names
+            case _:
+                return None
+
+    def _service(self, name: str, service: Service, qtype: int) -> _Node | None:
+        if service.external_name:
+            if undashed(service.external_name.replace(".", "-")):
+                return None  # the API lets an IPv4 address pass as a name; CoreDNS answers NXDOMAIN
+            return _Node([Record(name, RRType.CNAME, TTL_S, service.external_name)])
+        if service.headless:
+            addresses: Iterable[bytes] = (endpoint.address for endpoint, _ in self._endpoints(service))
+        else:
+            addresses = service.cluster_ips
+        records = _address_records(name, addresses)
+        if not records:
+            return None  # the specification: no ready endpoint, NXDOMAIN
+        if qtype not in (RRType.SRV, RRType.ANY):
+            return _Node(records)
+        srv = self._srv(name, service, lambda _: True)  # CoreDNS: without a port's name, all of them
+        return _Node([*records, *srv.records], srv.additional)
+
+    def _srv(self, owner: str, service: Service, wanted: Callable[[Port], bool]) -> _Node:
+        """The SRV records of the wanted ports, with the addresses of their targets."""
+        base = self._name_of(service)
+        targets: dict[tuple[str, int], None] = {}
+        additional: dict[Record, None] = {}
+
+        def add(ports: Iterable[Port], host: str, addresses: Iterable[bytes]) -> None:
+            for port in filter(wanted, ports):
+                targets[host, port.number] = None
+                additional.update(dict.fromkeys(_address_records(host, addresses)))
+
+        if service.headless:
+            for endpoint, ports in self._endpoints(service):
+                add(ports, f"{_hostname(endpoint)}.{base}", [endpoint.address])
+        else:
+            add(service.ports, base, service.cluster_ips)
+        weight = max(100 // (len(targets) or 1), 1)
+        return _Node(
+            [Record(owner, RRType.SRV, TTL_S, Srv(0, weight, port, host)) for host, port in targets], additional
+        )
+
+    def _endpoint(self, name: str, service: Service, hostname: str) -> _Node | None:
+        """An endpoint by its name. As in CoreDNS, services with a cluster IP have them too."""
+        if service.external_name:
+            return None
+        found = (endpoint.address for endpoint, _ in self._endpoints(service) if _hostname(endpoint) == hostname)
+        records = _address_records(name, found)
+        return _Node(records) if records else None
+
+    def _endpoints(self, service: Service) -> Iterator[tuple[Endpoint, tuple[Port, ...]]]:
+        """The endpoints to publish, each with the ports of its slice."""
+        for known in self._namespaces[service.namespace].slices_of.get(service.name, ()):
+            for endpoint in known.endpoints:
+                if endpoint.ready or service.publishes_unready:
+                    yield endpoint, known.ports
+
+    def _pod_name(self, name: str, labels: list[str]) -> _Node | Elsewhere | None:
+        """The node of a name under pod.<domain>: the address is in the name, as with CoreDNS's `pods insecure`."""
+        if not labels:
+            return _EMPTY
+        if labels[-1] not in self._namespaces or (self._scope is not None and labels[-1] not in self._scope):
+            return Elsewhere.ASK_CLUSTER  # a namespace without any Service is not seen here
+        if len(labels) == 1:
+            return _EMPTY
+        if len(labels) > 2 or (address := undashed(labels[0])) is None:
+            return None
+        return _Node(_address_records(name, [address]))
+
+    def _reverse_name(self, name: str, qtype: int) -> Answer | Elsewhere:
+        if self._synced and (address := reversed_address(name)) is not None:
+            targets = self._names_at(address)
+            if targets:
+                records = [Record(name, RRType.PTR, TTL_S, target) for target in targets]
+                # Each known address is a zone of its own: no claim is made on its neighbours.
+                return self._answer(_Node(records), qtype, name, 0)
+        if self._routed_reverse and not self._routed_reverse.isdisjoint(ancestors(name)):
+            return Elsewhere.ASK_CLUSTER
+        return Elsewhere.NOT_OURS
+
+    def _names_at(self, address: bytes) -> list[str]:
+        """The names of an address: its service, else every service it is a ready endpoint of."""
+        if (service := self._service_at.get(address)) is not None:
+            return [self._name_of(service)]
+        names: dict[str, None] = {}
+        for known in self._slices_at.get(address, ()):
+            behind = self._namespaces[known.namespace].services.get(known.service)
+            if behind is None:
+                continue
+            for endpoint in known.endpoints:
+                if endpoint.address == address and (endpoint.ready or behind.publishes_unready):
+                    names[f"{_hostname(endpoint)}.{self._name_of(behind)}"] = None
+        return list(names)
+
+    def _answer(self, node: _Node | None, qtype: int, apex: str, chain: int) -> Answer:
+        """Pick what was asked from a node; `apex` owns the SOA record that makes a negative answer cachable."""
+        if node is None:
+            return Answer(Rcode.NXDOMAIN, authority=(self._soa(apex),))
+        picked = tuple(
+            record for record in node.records if record.rtype in (qtype, RRType.CNAME) or qtype == RRType.ANY
+        )
+        if not picked:
+            return Answer(Rcode.NOERROR, authority=(self._soa(apex),))
+        first = picked[0]
+        if first.rtype == RRType.CNAME and qtype not in (RRType.CNAME, RRType.ANY):
+            return self._chase(first, qtype, chain)
+        return Answer(Rcode.NOERROR, picked, additional=node.additional if qtype == RRType.SRV else ())
+
+    def _chase(self, alias: Record, qtype: int, chain: int) -> Answer:
+        """Follow an alias while it stays in the zone. The response code is the last name's (RFC 6604)."""
+        if chain == CNAME_CHAIN_MAX:
+            return Answer(Rcode.SERVFAIL)  # a loop, or as good as one
+        target = str(alias.data)
+        found = self._lookup(target, qtype, chain + 1)
+        if isinstance(found, Elsewhere):
+            return Answer(Rcode.NOERROR, (alias,), unfinished=target)
+        if found.rcode == Rcode.SERVFAIL:
+            return found
+        return Answer(found.rcode, (alias, *found.answers), found.authority, found.additional, found.unfinished)
+
+    def _name_of(self, service: Service) -> str:
+        return f"{service.name}.{service.namespace}.svc.{self.cluster_domain}"
+
+    def _soa(self, apex: str) -> Record:
+        """The start of authority; its minimum is how long a negative answer may be kept (RFC 2308)."""
+        primary, mailbox = f"ns.dns.{self.cluster_domain}", f"hostmaster.{self.cluster_domain}"
+        serial = self.generation & 0xFFFFFFFF
+        return Record(apex, RRType.SOA, TTL_S, Soa(primary, mailbox, serial, 7200, 1800, 86400, TTL_S))
+
+
+def _hostname(endpoint: Endpoint) -> str:
+    return endpoint.hostname or dashed(endpoint.address)
+
+
+def _address_records(owner: str, addresses: Iterable[bytes]) -> list[Record]:
+    # dict.fromkeys: an address can be in two slices for a moment, and an RRset holds no duplicates (RFC 2181).
+    return [Record(owner, address_type(address), TTL_S, address) for address in dict.fromkeys(addresses)]
+
+
+def _add(index: dict[_Key, tuple[EndpointSlice, ...]], key: _Key, new: EndpointSlice) -> None:
+    index[key] = (*index.get(key, ()), new)
+
+
+def _remove(index: dict[_Key, tuple[EndpointSlice, ...]], key: _Key, gone: EndpointSlice) -> None:
+    remaining = tuple(known for known in index.get(key, ()) if known is not gone)
+    if remaining:
+        index[key] = remaining
+    else:
+        index.pop(key, None)
