@@ -1,0 +1,87 @@
+"""`python -I -m ktpy.helper`: become a daemon, and serve whoever holds the other end of standard input.
+
+Started by `ktpy.helper.client`, often behind sudo. It forks at once, for two reasons: under sudo's `use_pty` the
+process is a group leader and could not call setsid(2), and sudo should end, not sit between us and a terminal that
+may be closed long before a detached connect.
+"""
+
+import os
+import pwd
+import signal
+import socket
+import stat
+import struct
+import sys
+
+from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
+from ktpy.helper.protocol import Failed, encode, send_packet
+
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
+
+
+def main() -> int:
+    try:
+        sock = _inherited_socket()
+    except HelperFailed as exc:
+        os.write(2, f"{exc.message}\n{exc.hint}\n".encode())
+        return 2
+    if os.fork():
+        return 0
+    os.setsid()
+    for number in IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    _let_go_of_surroundings()
+    try:
+        owner_uid = _caller_uid(sock)
+    except KtpyError as exc:
+        send_packet(sock, encode(Failed.of(exc)))
+        return 1
+    from ktpy.helper.server import Helper  # pyroute2 is slow to import: not before sudo is let go
+
+    return 0 if Helper(sock, owner_uid).run() else 1
+
+
+def _inherited_socket() -> socket.socket:
+    if stat.S_ISSOCK(os.fstat(0).st_mode):
+        sock = socket.socket(fileno=os.dup(0))
+        if (sock.family, sock.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+            return sock
+    raise HelperFailed(
+        "The standard input of ktpy's helper is not the socket it was started with.",
+        hint="It is not for use by hand. Where sudo logs input (log_input), start all of ktpy by sudo instead:"
+        " sudo ktpy connect",
+    )
+
+
+def _caller_uid(sock: socket.socket) -> int:
+    """The user we work for: who made the socket, and where that is root by sudo, who called sudo."""
+    if os.geteuid() != 0:
+        raise PrivilegeMissing("The helper was not started as root; nothing was changed.")
+    _, peer_uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    sudo_uid = int(os.environ.get("SUDO_UID", peer_uid))
+    if peer_uid not in (0, sudo_uid):
+        raise PrivilegeMissing(
+            f"The helper was started for user {_name(sudo_uid)} but speaks to {_name(peer_uid)}; nothing was changed."
+        )
+    return sudo_uid
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _let_go_of_surroundings() -> None:
+    """Hold no folder and no terminal, and leave files that anybody may read. Standard error stays: main reads it."""
+    os.chdir("/")
+    os.umask(0o022)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

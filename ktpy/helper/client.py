@@ -1,0 +1,272 @@
+"""The main process's end of the helper. Light to import: every command may need it, none waits for netlink.
+
+    helper = await HelperClient.start()
+    async with helper:
+        tun = await helper.open_tun(mtu_bytes=1500)
+        ...
+
+Leaving the block undoes everything the helper did. So does the death of either process.
+"""
+
+import asyncio
+import collections
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+from ktpy.errors import HelperFailed
+from ktpy.helper.launch import LaunchedHelper, launch
+from ktpy.helper.protocol import (
+    AddRoutes,
+    BindDns,
+    DetectResolver,
+    DnsBound,
+    Failed,
+    Hello,
+    ListLocalNetworks,
+    LocalNetwork,
+    LocalNetworks,
+    OpenTun,
+    Recover,
+    Recovered,
+    Reply,
+    Request,
+    Resolver,
+    ResolverSet,
+    RoutesAdded,
+    SetResolver,
+    TunOpened,
+    UndoAll,
+    Undone,
+    decode_reply,
+    encode,
+    receive_packet,
+)
+from ktpy.helper.wire import Address, MessageError, Network
+
+R = TypeVar("R")
+
+ANSWER_TIMEOUT_S = 15.0
+"""More than any request takes, all of the helper's own time-outs included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tun:
+    """The TUN device and its descriptor, which is the receiver's to close."""
+
+    opened: TunOpened
+    descriptor: int
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSockets:
+    """Port 53 of one address: bound, non-blocking, the TCP one not yet listening. The receiver's to close."""
+
+    address: Address
+    udp: socket.socket
+    tcp: socket.socket
+
+
+_Answer = tuple[Reply, tuple[int, ...]]
+
+
+class HelperClient:
+    """A running helper. Requests may overlap; they are served one after the other."""
+
+    def __init__(self, launched: LaunchedHelper) -> None:
+        self._launched = launched
+        self._socket = launched.socket
+        self._waiting: collections.deque[asyncio.Future[_Answer]] = collections.deque()
+        self._closed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.pid = 0
+        self.owner_uid = os.getuid()
+
+    @classmethod
+    async def start(cls, launched: LaunchedHelper | None = None) -> "HelperClient":
+        """Launch the helper, unless that is done already, and wait until it listens.
+
+        Behind sudo that takes as long as the user takes to type the password.
+        Raises PrivilegeMissing and HelperFailed.
+        """
+        client = cls(launched or launch())
+        client._loop.add_reader(client._socket, client._on_readable)
+        first: asyncio.Future[_Answer] = client._loop.create_future()
+        client._waiting.append(first)
+        try:
+            timeout_s = None if client._launched.by_sudo else ANSWER_TIMEOUT_S
+            async with asyncio.timeout(timeout_s):
+                reply, _ = await first
+            hello = _expect(Hello, reply)
+        except TimeoutError as exc:
+            client._drop()
+            raise HelperFailed(f"The privileged helper did not start within {timeout_s:.0f} s.") from exc
+        except ConnectionError as exc:
+            failure = await asyncio.to_thread(client._launched.failure)
+            client._drop()
+            raise failure from exc
+        except BaseException:
+            client._drop()
+            raise
+        client.pid, client.owner_uid = hello.pid, hello.owner_uid
+        return client
+
+    async def __aenter__(self) -> "HelperClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- requests
+
+    async def recover(self) -> tuple[Undone, ...]:
+        """Undo what killed helpers left. One report for each journal found; none: there was nothing."""
+        return (await self._ask(Recover(), Recovered)).journals
+
+    async def local_networks(self) -> tuple[LocalNetwork, ...]:
+        """The networks this machine reaches already, without default routes, loopback and link-local."""
+        return (await self._ask(ListLocalNetworks(), LocalNetworks)).networks
+
+    async def open_tun(self, mtu_bytes: int = 1500) -> Tun:
+        """Make the TUN device. Raises TunUnavailable."""
+        reply, descriptors = await self._ask_with_descriptors(OpenTun(mtu_bytes), TunOpened, 1)
+        return Tun(reply, descriptors[0])
+
+    async def add_routes(self, networks: Iterable[Network]) -> None:
+        """Route networks into the TUN device, all or none. Raises HelperFailed."""
+        await self._ask(_valid(AddRoutes, tuple(networks)), RoutesAdded)
+
+    async def bind_dns(self, addresses: Iterable[Address]) -> list[DnsSockets]:
+        """Port 53 on 127.18.0.0/16 or the TUN's own addresses. Raises HelperFailed, with nothing bound."""
+        request = BindDns(tuple(addresses))
+        _, descriptors = await self._ask_with_descriptors(request, DnsBound, 2 * len(request.addresses))
+        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        return [
+            DnsSockets(address, udp, tcp)
+            for address, udp, tcp in zip(request.addresses, sockets[::2], sockets[1::2], strict=True)
+        ]
+
+    async def detect_resolver(self) -> Resolver:
+        """How the machine resolves names. Raises ResolverNotWritable if that cannot even be read."""
+        return await self._ask(DetectResolver(), Resolver)
+
+    async def set_resolver(
+        self,
+        nameservers: Iterable[Address],
+        *,
+        search: Iterable[str],
+        routing_domains: Iterable[str] = (),
+        cluster_domain: str,
+    ) -> Resolver:
+        """Make the machine ask `nameservers` (bound before by `bind_dns`); returns what it asked until now.
+
+        When this returns short names work. Raises ResolverNotWritable, with nothing changed.
+        """
+        request = _valid(SetResolver, tuple(nameservers), tuple(search), tuple(routing_domains), cluster_domain)
+        return (await self._ask(request, ResolverSet)).previous
+
+    async def close(self) -> Undone | None:
+        """Have everything undone and wait until it is. None: the helper was gone before it could say."""
+        try:
+            if self._closed.is_set():
+                return None
+            return await self._ask(UndoAll(), Undone)
+        except HelperFailed:
+            return None
+        finally:
+            self._drop()
+
+    async def wait_closed(self) -> None:
+        """Wait until the helper is gone, whyever. Nothing is routed from then on for long: end at once."""
+        await self._closed.wait()
+
+    # --- the socket
+
+    async def _ask(self, request: Request, shape: type[R]) -> R:
+        reply, _ = await self._ask_with_descriptors(request, shape, 0)
+        return reply
+
+    async def _ask_with_descriptors(self, request: Request, shape: type[R], count: int) -> tuple[R, tuple[int, ...]]:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                reply, descriptors = await self._send(request)
+        except TimeoutError as exc:
+            raise HelperFailed(
+                f"The privileged helper did not answer {type(request).__name__} within {ANSWER_TIMEOUT_S:.0f} s."
+            ) from exc
+        except OSError as exc:
+            raise HelperFailed(
+                f"The privileged helper ended{self._launched.last_words()}.",
+                hint="What it changed is in its journal; undo it with: sudo ktpy clean",
+            ) from exc
+        if len(descriptors) != count and not isinstance(reply, Failed):
+            _close_all(descriptors)
+            raise HelperFailed(f"The privileged helper sent {len(descriptors)} descriptors, not {count}.")
+        return _expect(shape, reply), descriptors
+
+    def _send(self, request: Request) -> asyncio.Future[_Answer]:
+        """A packet goes whole or not at all (SOCK_SEQPACKET), so there is nothing to wait for. Raises OSError."""
+        if self._closed.is_set():
+            raise ConnectionResetError("the helper is gone")
+        self._socket.send(encode(request))
+        answer: asyncio.Future[_Answer] = self._loop.create_future()
+        self._waiting.append(answer)
+        return answer
+
+    def _on_readable(self) -> None:
+        try:
+            packet, descriptors = receive_packet(self._socket)
+            if not packet:
+                raise ConnectionResetError
+            reply = decode_reply(packet)
+        except BlockingIOError:
+            return
+        except (OSError, MessageError) as exc:
+            self._end(exc)
+            return
+        if self._waiting:
+            answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_result((reply, descriptors))
+                return
+        _close_all(descriptors)  # nobody waits any more: the asking task was cancelled
+
+    def _end(self, exc: Exception) -> None:
+        self._loop.remove_reader(self._socket)
+        self._closed.set()
+        for answer in self._waiting:
+            if not answer.done():
+                answer.set_exception(ConnectionError(str(exc)))
+        self._waiting.clear()
+
+    def _drop(self) -> None:
+        """Let go of the helper; if it is still there, it undoes everything now."""
+        if not self._closed.is_set():
+            self._end(ConnectionResetError())
+        self._launched.close()
+
+
+def _expect(shape: type[R], reply: Reply) -> R:
+    if isinstance(reply, Failed):
+        raise reply.to_error()
+    if not isinstance(reply, shape):
+        raise HelperFailed(f"The privileged helper answered with {type(reply).__name__}.")
+    return reply
+
+
+def _valid(shape: type[R], *fields: object) -> R:
+    """Fail here, in the words of the protocol, for what the helper would refuse."""
+    try:
+        return shape(*fields)
+    except MessageError as exc:
+        raise HelperFailed(f"The privileged helper would refuse this: {exc}.") from exc
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,96 @@
+"""Starting the helper process, behind sudo where we are not root."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
+
+COMMAND = (sys.executable, "-I", "-m", "ktpy.helper")
+"""Isolated: neither the working folder nor PYTHONPATH may bring code into a root process."""
+
+EXIT_TIMEOUT_S = 5.0
+LAST_WORDS_BYTES = 4096
+
+
+class LaunchedHelper:
+    """The process as started: it may still be asking for a password.
+
+    The process itself (sudo, or the helper before it becomes a daemon) ends at once when all is well; the
+    helper lives on at the other end of `socket`.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", sock: socket.socket, *, by_sudo: bool) -> None:
+        self.socket = sock
+        self.by_sudo = by_sudo
+        self._process = process
+        assert process.stderr is not None  # noqa: S101 - `launch` made it a pipe
+        self._stderr = process.stderr
+        os.set_blocking(self._stderr.fileno(), False)
+        self._said = b""
+
+    def failure(self) -> KtpyError:
+        """Why is there no helper? Blocks for up to EXIT_TIMEOUT_S until the process has ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(EXIT_TIMEOUT_S)
+        words = self.last_words()
+        # sudo ends with 1 when it refuses; so does Python when it cannot run the helper, but it says so.
+        python_failed = any(line.startswith((f"{sys.executable}: ", "Traceback")) for line in self._lines())
+        if self.by_sudo and self._process.returncode == 1 and not python_failed:
+            return PrivilegeMissing(
+                f"ktpy connect needs root for its helper, and sudo refuses{words}.",
+                hint="Ask for the right to use sudo, or start ktpy as root: sudo ktpy connect",
+            )
+        return HelperFailed(f"The privileged helper did not start{words}.")
+
+    def last_words(self) -> str:
+        """The last line it wrote to its standard error, in brackets, to end a sentence with. Does not block."""
+        lines = self._lines()
+        return f" ({lines[-1]})" if lines else ""
+
+    def _lines(self) -> list[str]:
+        with contextlib.suppress(BlockingIOError, ValueError):  # nothing there now, or closed
+            while more := os.read(self._stderr.fileno(), LAST_WORDS_BYTES):
+                self._said = (self._said + more)[-LAST_WORDS_BYTES:]
+        return [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
+
+    def close(self) -> None:
+        self.socket.close()
+        self._stderr.close()
+        self._process.poll()
+
+
+def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:
+    """Start the helper. `prefix` stands before its command line; by default sudo, if we are not root.
+
+    The process stays in our session, so that sudo finds the terminal for its password. Does not block, so it
+    can be called before anything else is imported, and before root is given up. Raises PrivilegeMissing.
+    """
+    if prefix is None:
+        prefix = () if os.geteuid() == 0 else (_sudo(), "--")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with theirs:
+        try:
+            process = subprocess.Popen(
+                [*prefix, *COMMAND], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        except OSError as exc:
+            ours.close()
+            raise HelperFailed(f"The privileged helper cannot be started: {exc}.") from exc
+    return LaunchedHelper(process, ours, by_sudo="sudo" in (Path(word).name for word in prefix))
+
+
+def _sudo() -> str:
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        raise PrivilegeMissing(
+            "ktpy connect needs root for its helper, and this machine has no sudo; nothing was changed.",
+            hint="Start it as root.",
+        )
+    return sudo

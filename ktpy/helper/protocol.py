@@ -1,0 +1,317 @@
+"""What the main process may ask of the helper, and what comes back.
+
+One message is one JSON object in one packet of a SOCK_SEQPACKET socket pair; file descriptors travel with the
+packet that speaks of them (SCM_RIGHTS, unix(7)). The set of requests is fixed, and each one's `__post_init__`
+says what it may hold: both ends import this module, so a request that the helper would refuse already fails in
+the process that makes it. The helper checks again all the same; the other end is not to be trusted.
+
+Replies come in the order of the requests, one each; before the first the helper sends a `Hello`.
+"""
+
+import array
+import json
+import os
+import re
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import TypeVar
+
+from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing, ResolverNotWritable, TunUnavailable
+from ktpy.helper.wire import Address, MessageError, Network, from_json, to_json
+
+MESSAGE_LIMIT_BYTES = 128 * 1024
+"""Fits the default socket buffer (net.core.wmem_default, 212,992 bytes) and 4,096 networks."""
+
+NETWORKS_LIMIT = 4096
+NAMES_LIMIT = 256
+DESCRIPTORS_LIMIT = 16
+
+# A cluster's ranges are never this wide. A wider one is a default route in disguise (0.0.0.0/1 and 128.0.0.0/1).
+SHORTEST_PREFIX = 8
+
+NEVER_ROUTED: tuple[Network, ...] = (
+    IPv4Network("0.0.0.0/8"),
+    IPv4Network("127.0.0.0/8"),
+    IPv4Network("169.254.0.0/16"),
+    IPv4Network("224.0.0.0/4"),
+    IPv4Network("255.255.255.255/32"),
+    IPv6Network("::/96"),  # unspecified, loopback, the deprecated IPv4-compatible range
+    IPv6Network("::ffff:0:0/96"),
+    IPv6Network("fe80::/10"),
+    IPv6Network("ff00::/8"),
+)
+
+# --- requests
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Replay the journals of helpers that were killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListLocalNetworks:
+    """Which networks does this machine already reach, and through which interface?"""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTun:
+    """Make the first free ktpyN, with its addresses, up. `mtu_bytes` is the largest packet without offload."""
+
+    mtu_bytes: int
+
+    def __post_init__(self) -> None:
+        if not 1280 <= self.mtu_bytes <= 65535:  # RFC 8200: IPv6 needs 1280
+            raise MessageError(f"an MTU is 1280 to 65535 bytes, not {self.mtu_bytes}")
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoutes:
+    """Route these networks into the TUN: all of them, or none and an error."""
+
+    networks: tuple[Network, ...]
+
+    def __post_init__(self) -> None:
+        _check_count("networks", self.networks, 1, NETWORKS_LIMIT)
+        for network in self.networks:
+            if network.prefixlen < SHORTEST_PREFIX:
+                raise MessageError(f"{network} is as wide as a default route")
+            for reserved in NEVER_ROUTED:
+                if network.version == reserved.version and network.overlaps(reserved):
+                    raise MessageError(f"{network} overlaps {reserved}, which is never routed")
+
+
+@dataclass(frozen=True, slots=True)
+class BindDns:
+    """Bind port 53, UDP and TCP, on loopback addresses or the TUN's own."""
+
+    addresses: tuple[Address, ...]
+
+    def __post_init__(self) -> None:
+        _check_count("addresses", self.addresses, 1, DESCRIPTORS_LIMIT // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectResolver:
+    """How does this machine resolve names, and what with?"""
+
+
+@dataclass(frozen=True, slots=True)
+class SetResolver:
+    """Send the machine's look-ups to `nameservers`, as far as its kind of resolver lets us choose which.
+
+    `search` are domains appended to short names, in this order. `routing_domains` are looked up here too, but
+    never appended (a reverse zone); only systemd-resolved can tell the two apart, /etc/resolv.conf sends
+    everything. `cluster_domain` is what the comment in a written file names.
+    """
+
+    nameservers: tuple[Address, ...]
+    search: tuple[str, ...]
+    routing_domains: tuple[str, ...]
+    cluster_domain: str
+
+    def __post_init__(self) -> None:
+        _check_count("nameservers", self.nameservers, 1, 2)  # glibc reads three, and the user's own come next
+        _check_count("search", self.search, 0, NAMES_LIMIT)
+        _check_count("routing_domains", self.routing_domains, 0, NAMES_LIMIT)
+        for name in (*self.search, *self.routing_domains, self.cluster_domain):
+            check_domain(name)
+
+
+@dataclass(frozen=True, slots=True)
+class UndoAll:
+    """Undo everything, report, and end. The same happens, without a report, when the socket closes."""
+
+
+Request = Recover | ListLocalNetworks | OpenTun | AddRoutes | BindDns | DetectResolver | SetResolver | UndoAll
+
+# --- replies
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The helper runs, is root, and listens."""
+
+    pid: int
+    owner_uid: int
+    """The user on whose behalf it acts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What undoing came to. `left` are things that were somebody else's by then, `failures` what could not be
+    undone and stays in the journal."""
+
+    journal_id: str
+    undone: tuple[str, ...]
+    left: tuple[str, ...]
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """One entry for each journal that was found without its helper."""
+
+    journals: tuple[Undone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetwork:
+    network: Network
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetworks:
+    networks: tuple[LocalNetwork, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TunOpened:
+    """The TUN stands and is up; its descriptor (non-blocking) travels with this reply.
+
+    The peers are the stand-in addresses of the other end of the link: the NAT's, nobody has them.
+    The IPv6 pair is missing where the machine has IPv6 disabled.
+    """
+
+    name: str
+    number: int
+    interface_index: int
+    mtu_bytes: int
+    address4: IPv4Interface
+    peer4: IPv4Address
+    address6: IPv6Interface | None
+    peer6: IPv6Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesAdded:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class DnsBound:
+    """Per address, in the order asked: a UDP descriptor, then a TCP one (bound, not yet listening)."""
+
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """The machine's resolver as it is without ktpy."""
+
+    kind: str
+    """`systemd-resolved` or `resolv.conf`."""
+    form: str
+    """What /etc/resolv.conf is: `file`, `symlink`, `bind-mount` or `absent`."""
+    nameservers: tuple[str, ...]
+    """Strings, for they may carry a scope (`fe80::1%eth0`)."""
+    search: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverSet:
+    previous: Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request was refused, or failed and was undone."""
+
+    error: str
+    message: str
+    hint: str | None
+
+    def to_error(self) -> KtpyError:
+        return _ERRORS.get(self.error, HelperFailed)(self.message, hint=self.hint)
+
+    @classmethod
+    def of(cls, error: KtpyError) -> "Failed":
+        return cls(type(error).__name__, error.message, error.hint)
+
+
+Reply = (
+    Hello | Undone | Recovered | LocalNetworks | TunOpened | RoutesAdded | DnsBound | Resolver | ResolverSet | Failed
+)
+
+_ERRORS = {error.__name__: error for error in (HelperFailed, PrivilegeMissing, ResolverNotWritable, TunUnavailable)}
+_REQUESTS: dict[str, type[Request]] = {shape.__name__: shape for shape in Request.__args__}
+_REPLIES: dict[str, type[Reply]] = {shape.__name__: shape for shape in Reply.__args__}
+
+# --- packets
+
+M = TypeVar("M")
+
+
+def encode(message: Request | Reply) -> bytes:
+    return json.dumps({type(message).__name__: to_json(message)}).encode()
+
+
+def decode_request(packet: bytes) -> Request:
+    """Raises `MessageError` for anything that is not exactly one allowed request."""
+    return _decode(_REQUESTS, packet)
+
+
+def decode_reply(packet: bytes) -> Reply:
+    """Raises `MessageError`."""
+    return _decode(_REPLIES, packet)
+
+
+def _decode(shapes: dict[str, type[M]], packet: bytes) -> M:
+    if len(packet) > MESSAGE_LIMIT_BYTES:
+        raise MessageError(f"a message has at most {MESSAGE_LIMIT_BYTES} bytes")
+    try:
+        message = json.loads(packet)
+    except (ValueError, RecursionError) as exc:
+        raise MessageError("this is not JSON") from exc
+    if not isinstance(message, dict) or len(message) != 1:
+        raise MessageError("a message is an object with one key, its name")
+    [(name, body)] = message.items()
+    if name not in shapes:
+        raise MessageError(f"there is no message {name!r}")
+    return from_json(shapes[name], body)
+
+
+def send_packet(sock: socket.socket, packet: bytes, descriptors: tuple[int, ...] = ()) -> None:
+    """Send one packet whole, descriptors with it. Raises OSError."""
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    sock.sendmsg([packet], rights)
+
+
+def receive_packet(sock: socket.socket) -> tuple[bytes, tuple[int, ...]]:
+    """Receive one packet and the descriptors it brought (close-on-exec, now the caller's). Empty: end of file.
+
+    Raises OSError, BlockingIOError where nothing waits, and `MessageError` for what did not fit.
+    """
+    int_bytes = array.array("i").itemsize
+    packet, rights, flags, _ = sock.recvmsg(
+        MESSAGE_LIMIT_BYTES, socket.CMSG_SPACE(DESCRIPTORS_LIMIT * int_bytes), socket.MSG_CMSG_CLOEXEC
+    )
+    descriptors = array.array("i")
+    for level, kind, data in rights:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % int_bytes])
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise MessageError("the message is too long")
+    return packet, tuple(descriptors)
+
+
+# --- checks
+
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
+
+
+def check_domain(name: str) -> None:
+    """Refuse what is not a plain domain name (RFC 1035 2.3.4; the underscore as in SRV names), written without
+    the final dot. These names end up in a file and as arguments of resolvectl."""
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise MessageError(f"{name!r} is not a domain name")
+
+
+def _check_count(what: str, items: tuple[object, ...], fewest: int, most: int) -> None:
+    if not fewest <= len(items) <= most:
+        raise MessageError(f"{what}: {fewest} to {most} are allowed, not {len(items)}")

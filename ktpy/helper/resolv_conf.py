@@ -1,0 +1,77 @@
+"""/etc/resolv.conf: read it as glibc does, and write the one that asks ktpy first. Pure: text in, text out.
+
+The user's own name servers stay listed after ours. When everything of ktpy is killed at once, ours is a dead
+loopback port, which refuses in an instant, and glibc goes on to the next: the machine can still look up names.
+"""
+
+from dataclasses import dataclass
+
+from ktpy.helper.wire import Address
+
+UNSET_NAMESERVER = "127.0.0.1"
+"""What glibc asks when the file names nobody (resolv.conf(5))."""
+
+OPTIONS_DROPPED = frozenset({"rotate"})
+"""`rotate` would send every other look-up past us."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvConf:
+    nameservers: tuple[str, ...]
+    search: tuple[str, ...]
+    """Empty: none given; glibc then takes the domain of the machine's own name."""
+    options: tuple[str, ...]
+    others: tuple[str, ...]
+    """Whole lines that are neither these nor comments (`sortlist`)."""
+
+
+def parse(content: bytes) -> ResolvConf:
+    """Never fails: what glibc skips is skipped. The last of `search` and `domain` counts, options add up."""
+    nameservers: list[str] = []
+    search: tuple[str, ...] = ()
+    options: list[str] = []
+    others: list[str] = []
+    for line in content.decode(errors="surrogateescape").splitlines():
+        match line.split():
+            case []:
+                pass
+            case [first, *_] if first.startswith(("#", ";")):
+                pass
+            case ["nameserver", address, *_]:
+                nameservers.append(address)
+            case ["domain", domain, *_]:
+                search = (domain,)
+            case ["search", *domains]:
+                search = tuple(domains)
+            case ["options", *more]:
+                options.extend(more)
+            case _:
+                others.append(line)
+    return ResolvConf(tuple(nameservers), search, tuple(options), tuple(others))
+
+
+def render(
+    previous: ResolvConf,
+    nameservers: tuple[Address, ...],
+    search: tuple[str, ...],
+    cluster_domain: str,
+    host_name: str,
+) -> bytes:
+    """The file while ktpy runs: ours first, then all that was there.
+
+    `host_name` is the machine's own: where the file names no search domain glibc derives one from it, and stops
+    to as soon as there is one, so it has to be written out.
+    """
+    own_search = previous.search or tuple(filter(None, [host_name.partition(".")[2]]))
+    options = [option for option in previous.options if option not in OPTIONS_DROPPED]
+    domains = dict.fromkeys(domain for domain in (*search, *own_search) if domain != ".")
+    lines = [
+        f"# Written by ktpy, which resolves {cluster_domain} here and puts the previous file back when it ends.",
+        "# Should this ever be left over: sudo ktpy clean",
+        *(f"nameserver {address}" for address in (*nameservers, *(previous.nameservers or (UNSET_NAMESERVER,)))),
+    ]
+    if domains:
+        lines.append("search " + " ".join(domains))
+    if options:
+        lines.append("options " + " ".join(options))
+    return "\n".join([*lines, *previous.others, ""]).encode(errors="surrogateescape")

@@ -1,0 +1,198 @@
+"""Links, addresses and routes, over netlink. The only module that imports pyroute2."""
+
+import errno
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute, NetlinkError
+
+from ktpy.errors import HelperFailed
+from ktpy.helper.protocol import NEVER_ROUTED, LocalNetwork, TunOpened
+from ktpy.helper.wire import Network
+
+IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
+
+# linux/rtnetlink.h, linux/if_addr.h
+AF_INET = 2
+AF_INET6 = 10
+IFA_F_NODAD = 0x02
+RTN_UNICAST = 1
+RT_TABLE_LOCAL = 255
+
+ALIAS_PREFIX = "ktpy "
+"""A link's alias (ip-link(8)) is this and the journal's id: that is how we know a link as ours."""
+
+WIDEST_LOCAL_PREFIX = {4: 2, 6: 4}
+"""A route wider than this is a default route in disguise: a VPN's 0.0.0.0/1 and 128.0.0.0/1, or 2000::/3."""
+
+
+def link_names() -> set[str]:
+    with IPRoute() as netlink:
+        return {_attribute(link, "IFLA_IFNAME") for link in netlink.link("dump")}
+
+
+def local_addresses() -> list[Any]:
+    with IPRoute() as netlink:
+        return [ip_address(_attribute(address, "IFA_ADDRESS")) for address in netlink.addr("dump")]
+
+
+def set_up_link(planned: TunOpened, alias: str) -> TunOpened:
+    """Give a new link its alias first (by which `delete_link` knows it), then addresses, and bring it up.
+
+    Returns what it got: no IPv6 addresses where the machine has IPv6 disabled. Raises NetlinkError.
+    """
+    address6 = planned.address6 if _enabled_ipv6(planned.name) else None
+    with IPRoute() as netlink:
+        [index] = netlink.link_lookup(ifname=planned.name)
+        netlink.link("set", index=index, ifalias=alias, mtu=planned.mtu_bytes)
+        address4 = planned.address4
+        netlink.addr("add", index=index, address=str(address4.ip), prefixlen=address4.network.prefixlen)
+        if address6 is not None:
+            netlink.addr(
+                "add",
+                index=index,
+                address=str(address6.ip),
+                prefixlen=address6.network.prefixlen,
+                flags=IFA_F_NODAD,  # nobody else is on this link, and the address must serve at once
+            )
+        netlink.link("set", index=index, state="up")
+    return replace(planned, interface_index=index, address6=address6, peer6=planned.peer6 if address6 else None)
+
+
+def is_ours(name: str, alias: str) -> bool:
+    with IPRoute() as netlink:
+        return _find(netlink, name, alias) is not None
+
+
+def delete_link(name: str, alias: str) -> None:
+    """Delete the link if it is the one with our alias; addresses and routes go with it. Raises NetlinkError."""
+    with IPRoute() as netlink:
+        index = _find(netlink, name, alias)
+        if index is not None:
+            _ignoring_absence(netlink.link, "del", index=index)
+
+
+def add_routes(interface_index: int, networks: Iterable[Network]) -> None:
+    """Route networks into the link. Never replaces a route: raises HelperFailed where one is in the way."""
+    with IPRoute() as netlink:
+        for network in networks:
+            try:
+                netlink.route("add", dst=str(network), oif=interface_index, family=_family(network))
+            except NetlinkError as exc:
+                raise _route_refused(network, exc) from exc
+
+
+def remove_routes(name: str, alias: str, networks: Iterable[Network]) -> None:
+    """Remove those of the routes that are there and lead into our link. Raises NetlinkError."""
+    with IPRoute() as netlink:
+        index = _find(netlink, name, alias)
+        if index is not None:
+            for network in networks:
+                _ignoring_absence(netlink.route, "del", dst=str(network), oif=index, family=_family(network))
+
+
+def local_networks() -> list[LocalNetwork]:
+    """Every network the machine has an address in or a route to, in any routing table (VPNs use their own).
+
+    Without default routes, loopback, link-local and multicast, and without our own links.
+    """
+    with IPRoute() as netlink:
+        names = {
+            link["index"]: _attribute(link, "IFLA_IFNAME") for link in netlink.link("dump") if not _has_our_alias(link)
+        }
+        found = {
+            LocalNetwork(network, names[index])
+            for network, index in (*_interface_networks(netlink), *_routed_networks(netlink))
+            if index in names and _counts_as_local(network)
+        }
+    return sorted(found, key=lambda local: (local.network.version, local.network, local.interface))
+
+
+def _interface_networks(netlink: IPRoute) -> Iterator[tuple[Network, int]]:
+    for address in netlink.addr("dump"):
+        prefix = _attribute(address, "IFA_ADDRESS")  # of a point-to-point link: the peer's
+        yield ip_network(f"{prefix}/{address['prefixlen']}", strict=False), address["index"]
+        own = _attribute(address, "IFA_LOCAL")
+        if own not in (None, prefix):
+            yield ip_network(own), address["index"]
+
+
+def _routed_networks(netlink: IPRoute) -> Iterator[tuple[Network, int]]:
+    for family in (AF_INET, AF_INET6):
+        for route in netlink.route("dump", family=family):
+            if route["type"] != RTN_UNICAST or _attribute(route, "RTA_TABLE") == RT_TABLE_LOCAL:
+                continue
+            destination = _attribute(route, "RTA_DST")
+            if destination is None:
+                continue
+            network = ip_network(f"{destination}/{route['dst_len']}")
+            for index in _outgoing(route):
+                yield network, index
+
+
+def _outgoing(route: Any) -> list[int]:
+    index = _attribute(route, "RTA_OIF")
+    if index is not None:
+        return [index]
+    return [hop["oif"] for hop in _attribute(route, "RTA_MULTIPATH") or []]
+
+
+def _counts_as_local(network: Network) -> bool:
+    return network.prefixlen >= WIDEST_LOCAL_PREFIX[network.version] and not any(
+        network.version == reserved.version and network.subnet_of(reserved)  # type: ignore[arg-type]
+        for reserved in NEVER_ROUTED
+    )
+
+
+def _find(netlink: IPRoute, name: str, alias: str) -> int | None:
+    for link in netlink.link("dump"):
+        if _attribute(link, "IFLA_IFNAME") == name and _attribute(link, "IFLA_IFALIAS") == alias:
+            index: int = link["index"]
+            return index
+    return None
+
+
+def _has_our_alias(link: Any) -> bool:
+    return (_attribute(link, "IFLA_IFALIAS") or "").startswith(ALIAS_PREFIX)
+
+
+def _enabled_ipv6(name: str) -> bool:
+    """Also keeps the kernel from making a link-local address and soliciting routers on our link."""
+    settings = IPV6_SETTINGS / name
+    try:
+        if (settings / "disable_ipv6").read_text().strip() != "0":
+            return False
+        (settings / "addr_gen_mode").write_text("1")  # IN6_ADDR_GEN_MODE_NONE
+    except FileNotFoundError:  # a kernel without IPv6
+        return False
+    except OSError:  # a container with /proc/sys read-only: the link-local address is harmless
+        pass
+    return True
+
+
+def _ignoring_absence(call: Any, *args: object, **kwargs: object) -> None:
+    try:
+        call(*args, **kwargs)
+    except NetlinkError as exc:
+        if exc.code not in (errno.ESRCH, errno.ENODEV, errno.ENOENT):
+            raise
+
+
+def _route_refused(network: Network, exc: NetlinkError) -> HelperFailed:
+    if exc.code == errno.EEXIST:
+        return HelperFailed(
+            f"There is a route to {network} already; ktpy left it alone and added none.",
+            hint=f"See where it leads: ip route show {network}\nLeave the range out: --exclude {network}",
+        )
+    return HelperFailed(f"The kernel refuses a route to {network}: {exc}; ktpy added none.")
+
+
+def _family(network: Network) -> int:
+    return AF_INET if network.version == 4 else AF_INET6
+
+
+def _attribute(message: Any, name: str) -> Any:
+    return message.get_attr(name)

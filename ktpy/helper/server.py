@@ -1,0 +1,289 @@
+"""The helper's work: one request after the other, and in the end everything undone.
+
+Single-threaded and blocking on purpose: no request takes long, a request is never interrupted half way, and
+what must not fail, the undoing, is a straight line.
+"""
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import syslog
+import traceback
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+
+from pyroute2 import NetlinkError
+
+from ktpy.errors import HelperFailed, KtpyError, TunUnavailable
+from ktpy.helper import changes, dns_sockets, resolver, routes, tun
+from ktpy.helper.journal import Journal, open_all_stale, undo_all
+from ktpy.helper.protocol import (
+    AddRoutes,
+    BindDns,
+    DetectResolver,
+    DnsBound,
+    Failed,
+    Hello,
+    ListLocalNetworks,
+    LocalNetworks,
+    OpenTun,
+    Recover,
+    Recovered,
+    Reply,
+    Request,
+    ResolverSet,
+    RoutesAdded,
+    SetResolver,
+    TunOpened,
+    UndoAll,
+    Undone,
+    decode_request,
+    encode,
+    receive_packet,
+    send_packet,
+)
+from ktpy.helper.wire import Address, MessageError
+
+TUN_LIMIT = 64
+"""ktpy0 to ktpy63: as many connects at once on one machine."""
+
+DNS_LOOPBACK = IPv4Network("127.18.0.0/16")
+"""Where, besides the TUN's own addresses, port 53 may be bound. Nobody else uses it."""
+
+
+class Helper:
+    """Serves one main process until it goes."""
+
+    def __init__(self, sock: socket.socket, owner_uid: int) -> None:
+        self._socket = sock
+        self._owner_uid = owner_uid
+        self._open_journal: Journal | None = None
+        self._tun: TunOpened | None = None
+        self._dns_addresses: set[Address] = set()
+        self._resolver_is_set = False
+
+    def run(self) -> bool:
+        """Serve until end of file, SIGTERM or `UndoAll`, then undo. False: something could not be undone."""
+        wanted_report = False
+        try:
+            with _termination() as terminated:
+                self._send(Hello(os.getpid(), self._owner_uid))
+                wanted_report = self._serve(terminated)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the main process is gone: the same as end of file
+        finally:
+            report = self._undo()
+        if wanted_report:
+            with contextlib.suppress(OSError):
+                self._send(report)
+        elif report.failures:
+            _complain(f"ktpy could not undo: {'; '.join(report.failures)}. Try again with: sudo ktpy clean")
+        return not report.failures
+
+    def _serve(self, terminated: socket.socket) -> bool:
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        poller.register(terminated, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poller.poll()}
+            if terminated.fileno() in ready:
+                return False
+            try:
+                packet, descriptors = receive_packet(self._socket)
+                if not packet:
+                    return False
+                request = _decode(packet, descriptors)
+            except MessageError as exc:
+                self._send(Failed.of(HelperFailed(f"The helper refused a request: {exc}.")))
+                continue
+            if isinstance(request, UndoAll):
+                return True
+            reply, descriptors = self._answer(request)
+            self._send(reply, descriptors)
+
+    def _answer(self, request: Request) -> tuple[Reply, tuple[int, ...]]:
+        try:
+            return self._do(request)
+        except KtpyError as exc:
+            return Failed.of(exc), ()
+        except (NetlinkError, OSError) as exc:
+            return Failed.of(HelperFailed(f"The helper could not do {type(request).__name__}: {exc}.")), ()
+        except Exception:  # a bug; but main must hear of it, and what has been done must be undone in its time
+            _complain(traceback.format_exc())
+            return Failed.of(HelperFailed(f"The helper failed unexpectedly in {type(request).__name__}.")), ()
+
+    def _do(self, request: Request) -> tuple[Reply, tuple[int, ...]]:
+        match request:
+            case Recover():
+                return recover(), ()
+            case ListLocalNetworks():
+                return LocalNetworks(tuple(routes.local_networks())), ()
+            case OpenTun():
+                return self._open_tun(request)
+            case AddRoutes():
+                return self._add_routes(request), ()
+            case BindDns():
+                return self._bind_dns(request)
+            case DetectResolver():
+                return resolver.detect(), ()
+            case SetResolver():
+                return self._set_resolver(request), ()
+        raise HelperFailed(f"The helper does not know {type(request).__name__}.")
+
+    # --- requests
+
+    def _open_tun(self, request: OpenTun) -> tuple[Reply, tuple[int, ...]]:
+        if self._tun is not None:
+            raise HelperFailed(f"The helper has opened {self._tun.name} already; it opens one TUN device.")
+        names, addresses = routes.link_names(), routes.local_addresses()
+        for number in range(TUN_LIMIT):
+            planned = _plan_tun(number, request.mtu_bytes)
+            # 198.18.0.0/15 is popular with other tunnels: avoid a range in which the machine has an address.
+            if planned.name in names or any(address in planned.address4.network for address in addresses):
+                continue
+            with contextlib.suppress(tun.NameTaken):
+                self._tun, descriptor = self._make_tun(planned)
+                return self._tun, (descriptor,)
+        raise TunUnavailable(f"ktpy0 to ktpy{TUN_LIMIT - 1} are all taken; nothing was changed.")
+
+    def _make_tun(self, planned: TunOpened) -> tuple[TunOpened, int]:
+        alias = self._alias()
+        with (
+            contextlib.ExitStack() as on_failure,
+            changes.recorded(self._journal(), changes.TunDevice(planned.name, alias)),
+        ):
+            descriptor = tun.open_device(planned.name)
+            on_failure.callback(os.close, descriptor)
+            try:
+                opened = routes.set_up_link(planned, alias)
+            except NetlinkError as exc:
+                raise TunUnavailable(f"The kernel refuses to set up {planned.name}: {exc}; ktpy removed it.") from exc
+            on_failure.pop_all()
+        return opened, descriptor
+
+    def _add_routes(self, request: AddRoutes) -> RoutesAdded:
+        opened = self._require_tun()
+        if opened.address6 is None and any(network.version == 6 for network in request.networks):
+            raise HelperFailed("IPv6 is disabled on this machine, so there can be no IPv6 routes.")
+        with changes.recorded(self._journal(), changes.Routes(opened.name, self._alias(), request.networks)):
+            routes.add_routes(opened.interface_index, request.networks)
+        return RoutesAdded()
+
+    def _bind_dns(self, request: BindDns) -> tuple[Reply, tuple[int, ...]]:
+        own = {self._tun.address4.ip, self._tun.address6 and self._tun.address6.ip} if self._tun else set()
+        for address in request.addresses:
+            if address not in own and address not in DNS_LOOPBACK:
+                raise HelperFailed(f"The helper binds port 53 on {DNS_LOOPBACK} and its TUN, not on {address}.")
+        with contextlib.ExitStack() as on_failure:
+            sockets = [
+                on_failure.enter_context(sock) for address in request.addresses for sock in dns_sockets.bind(address)
+            ]
+            on_failure.pop_all()
+        self._dns_addresses.update(request.addresses)
+        return DnsBound(request.addresses), tuple(sock.detach() for sock in sockets)
+
+    def _set_resolver(self, request: SetResolver) -> ResolverSet:
+        opened = self._require_tun()
+        if self._resolver_is_set:
+            raise HelperFailed("The helper has set the resolver already.")
+        if not self._dns_addresses.issuperset(request.nameservers):
+            raise HelperFailed("The helper makes only those addresses name servers on which it bound port 53.")
+        previous = resolver.set_up(self._journal(), request, opened.name, self._alias())
+        self._resolver_is_set = True
+        return ResolverSet(previous)
+
+    # --- state
+
+    def _require_tun(self) -> TunOpened:
+        if self._tun is None:
+            raise HelperFailed("The helper has no TUN device yet.")
+        return self._tun
+
+    def _journal(self) -> Journal:
+        """Started with the first change: a helper that only recovers writes none."""
+        if self._open_journal is None:
+            self._open_journal = Journal.create(self._owner_uid)
+        return self._open_journal
+
+    def _alias(self) -> str:
+        return routes.ALIAS_PREFIX + self._journal().journal_id
+
+    def _undo(self) -> Undone:
+        if self._open_journal is None:
+            return Undone("", (), (), ())
+        return _undone(self._open_journal)
+
+    def _send(self, reply: Reply, descriptors: tuple[int, ...] = ()) -> None:
+        """Hands the descriptors over: ours are closed, so that the TUN device goes when main does."""
+        try:
+            send_packet(self._socket, encode(reply), descriptors)
+        except OSError as exc:
+            if exc.errno != errno.EMSGSIZE:
+                raise
+            send_packet(self._socket, encode(Failed.of(HelperFailed("The helper's reply is too long."))))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def recover() -> Recovered:
+    """Replay the journals of helpers that were killed."""
+    journals, unreadable = open_all_stale()
+    replayed = [_undone(journal) for journal in journals]
+    return Recovered((*replayed, *(Undone("", (), (), (complaint,)) for complaint in unreadable)))
+
+
+def _undone(journal: Journal) -> Undone:
+    undone, left, failures = undo_all(journal, changes.undo)
+    return Undone(journal.journal_id, tuple(undone), tuple(left), tuple(failures))
+
+
+def _plan_tun(number: int, mtu_bytes: int) -> TunOpened:
+    """198.18.0.0/15 is set aside for benchmarks (RFC 2544), fd6b:7470:79::/48 is a unique local range (RFC 4193)."""
+    return TunOpened(
+        name=f"ktpy{number}",
+        number=number,
+        interface_index=0,
+        mtu_bytes=mtu_bytes,
+        address4=IPv4Interface(f"198.18.{number}.1/30"),
+        peer4=IPv4Address(f"198.18.{number}.2"),
+        address6=IPv6Interface(f"fd6b:7470:79:{number:x}::1/126"),
+        peer6=IPv6Address(f"fd6b:7470:79:{number:x}::2"),
+    )
+
+
+def _decode(packet: bytes, descriptors: tuple[int, ...]) -> Request:
+    for descriptor in descriptors:
+        os.close(descriptor)
+    if descriptors:
+        raise MessageError("no request brings descriptors")
+    return decode_request(packet)
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[socket.socket]:
+    """A socket that turns readable at SIGTERM: noticed between two requests, never within one.
+
+    From then on SIGTERM is ignored: undoing has begun.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    try:
+        yield reader
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        reader.close()
+        writer.close()
+
+
+def _complain(text: str) -> None:
+    """To whoever reads our standard error, and, as that may be nobody any more, to the system log."""
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode() + b"\n")
+    syslog.syslog(syslog.LOG_ERR, text)

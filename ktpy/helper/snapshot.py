@@ -1,0 +1,181 @@
+"""One file in /etc as it is now, and how to put it back byte for byte.
+
+Three forms matter, and each is replaced and restored in its own way:
+
+- a regular file: a new one is renamed over it, so that no reader ever sees half of it;
+- a symbolic link: the link itself is replaced, never what it points to (another program owns that);
+- a bind mount (containers): it cannot be renamed over (EBUSY, rename(2)), so it is written in place.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+FS_IOC_GETFLAGS = 0x80086601
+FS_IMMUTABLE_FL = 0x10
+FS_APPEND_FL = 0x20
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An extended attribute: an access list, a security label."""
+
+    name: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A path's state. `content` is what a reader gets (a link followed); the rest describes the path itself."""
+
+    form: str
+    """`file`, `symlink`, `bind-mount` or `absent`."""
+    content: bytes
+    link_target: str | None
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    attributes: tuple[Attribute, ...]
+
+
+def take(path: Path) -> Snapshot:
+    """Raises OSError. A dangling link has empty content."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return Snapshot("absent", b"", None, 0o644, 0, 0, 0, ())
+    attributes: tuple[Attribute, ...] = ()
+    target = None
+    if stat.S_ISLNK(status.st_mode):
+        form, target, content = "symlink", str(path.readlink()), b""
+        with contextlib.suppress(FileNotFoundError):
+            content = path.read_bytes()
+    else:
+        form = "bind-mount" if _is_mount_point(path) else "file"
+        content, attributes = path.read_bytes(), _read_attributes(path)
+    return Snapshot(
+        form,
+        content,
+        target,
+        stat.S_IMODE(status.st_mode),
+        status.st_uid,
+        status.st_gid,
+        status.st_mtime_ns,
+        attributes,
+    )
+
+
+def overwritten(before: Snapshot, content: bytes, mtime_ns: int) -> Snapshot:
+    """The state we want instead: other content, as like the original as its form allows."""
+    if before.form in ("file", "bind-mount"):
+        return replace(before, content=content, mtime_ns=mtime_ns)
+    return Snapshot("file", content, None, 0o644, 0, 0, mtime_ns, ())
+
+
+def put(path: Path, wanted: Snapshot) -> None:
+    """Make the path what the snapshot says. Whole or not at all, but for a bind mount. Raises OSError."""
+    if wanted.form == "absent":
+        path.unlink(missing_ok=True)
+    elif wanted.form == "bind-mount" or _is_mount_point(path):
+        _write_in_place(path, wanted)
+        return
+    else:
+        _rename_into_place(path, wanted)
+    _fsync(path.parent)
+
+
+def holds(path: Path, wanted: Snapshot) -> bool:
+    """Is the path what `put(path, wanted)` makes of it? Content and form; a new mode is no reason to say no."""
+    now = take(path)
+    return (now.form, now.link_target, now.content) == (wanted.form, wanted.link_target, wanted.content)
+
+
+def is_torn(path: Path, old: Snapshot, new: Snapshot) -> bool:
+    """Did a kill hit a bind mount between the two halves of writing `new` in place of `old`?"""
+    return old.form == "bind-mount" and take(path).content == new.content + old.content[len(new.content) :]
+
+
+def is_immutable(path: Path) -> bool:
+    """Did somebody `chattr +i` (or `+a`) the file, or the folder it is in?"""
+    for candidate in (path, path.parent):
+        with contextlib.suppress(OSError), _opened(candidate, os.O_RDONLY) as descriptor:
+            flags = int.from_bytes(fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(8))[:4], sys.byteorder)
+            if flags & (FS_IMMUTABLE_FL | FS_APPEND_FL):
+                return True
+    return False
+
+
+def _rename_into_place(path: Path, wanted: Snapshot) -> None:
+    temporary = path.with_name(f".{path.name}.ktpy-{secrets.token_hex(4)}")
+    try:
+        if wanted.form == "symlink":
+            temporary.symlink_to(wanted.link_target or "")
+        else:
+            _write_new(temporary, wanted)
+        os.chown(temporary, wanted.uid, wanted.gid, follow_symlinks=False)
+        os.utime(temporary, ns=(wanted.mtime_ns, wanted.mtime_ns), follow_symlinks=False)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_new(path: Path, wanted: Snapshot) -> None:
+    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+        os.write(descriptor, wanted.content)
+        os.fchown(descriptor, wanted.uid, wanted.gid)
+        os.fchmod(descriptor, wanted.mode)  # after the owner: chown clears bits
+        for attribute in wanted.attributes:
+            os.setxattr(descriptor, attribute.name, attribute.value)
+        os.fsync(descriptor)
+
+
+def _write_in_place(path: Path, wanted: Snapshot) -> None:
+    """One write, then the cut: a kill between the two leaves what `is_torn` recognises."""
+    with _opened(path, os.O_WRONLY) as descriptor:
+        os.pwrite(descriptor, wanted.content, 0)
+        os.ftruncate(descriptor, len(wanted.content))
+        os.utime(descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns))
+        os.fsync(descriptor)
+
+
+def _is_mount_point(path: Path) -> bool:
+    """os.path.ismount knows folders only. The fifth field is the mount point (proc_pid_mountinfo(5))."""
+    mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    return any(_unescape(mount.split(" ")[4]) == str(path) for mount in mounts)
+
+
+def _unescape(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)
+
+
+def _read_attributes(path: Path) -> tuple[Attribute, ...]:
+    try:
+        return tuple(Attribute(name, os.getxattr(path, name)) for name in os.listxattr(path))
+    except OSError as exc:
+        if exc.errno == errno.ENOTSUP:  # not every file system has them
+            return ()
+        raise
+
+
+def _fsync(folder: Path) -> None:
+    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
