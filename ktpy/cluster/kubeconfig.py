@@ -1,0 +1,143 @@
+"""Kubeconfig files: which ones, merged as kubectl merges them, and the one context that is asked for.
+
+The library's own merger lets the last file's current-context win, resolves a user's paths against the cluster's file,
+and stumbles over empty files. The rules here are client-go's (k8s.io/client-go/tools/clientcmd/loader.go).
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ktpy.errors import ContextUnknown, KubeconfigMissing
+
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_SECTIONS = {"clusters": "cluster", "contexts": "context", "users": "user"}
+_PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key", "tokenFile")}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which cluster, as whom, in which namespace: names only, for labels and for people."""
+
+    context: str
+    cluster: str
+    user: str
+    namespace: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """One context of a kubeconfig with all it names. `cluster` and `user` are the kubeconfig's own entries."""
+
+    target: Target
+    cluster: dict[str, Any]
+    user: dict[str, Any]
+
+
+def paths(kubeconfig: str | Sequence[str] | None = None) -> list[Path]:
+    """The files to read: those given, else KUBECONFIG's list, else ~/.kube/config. Only existing ones.
+
+    A file given as an option must exist; of a list in KUBECONFIG any may be absent, as with kubectl.
+    """
+    if kubeconfig is not None:
+        given = [kubeconfig] if isinstance(kubeconfig, str) else kubeconfig
+        files = [Path(part).expanduser() for entry in given for part in entry.split(":") if part]
+        for file in files:
+            if not file.exists():
+                raise KubeconfigMissing(f"There is no kubeconfig {file}.")
+        return files
+    listed = [part for part in os.environ.get("KUBECONFIG", "").split(":") if part]
+    candidates = listed or ["~/.kube/config"]
+    return [file for file in (Path(part).expanduser() for part in candidates) if file.exists()]
+
+
+def is_in_cluster() -> bool:
+    """This process runs in a pod that may speak to the API server."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT_DIR / "token").is_file()
+
+
+def read(files: Iterable[Path]) -> dict[str, Any]:
+    """Merge: the first file that sets a value wins. Relative paths are made absolute against their own file."""
+    merged: dict[str, Any] = {"current-context": "", **{section: {} for section in _SECTIONS}}
+    for file in files:
+        document = _parse(file)
+        merged["current-context"] = merged["current-context"] or document.get("current-context") or ""
+        for section, kind in _SECTIONS.items():
+            for entry in document.get(section) or []:
+                if not isinstance(entry, dict) or "name" not in entry:
+                    raise KubeconfigMissing(f"The kubeconfig {file} is malformed: an entry of {section} has no name.")
+                content = dict(entry.get(kind) or {})
+                _make_paths_absolute(kind, content, file.absolute().parent)
+                merged[section].setdefault(entry["name"], content)
+    return merged
+
+
+def select(merged: dict[str, Any], context: str | None = None, namespace: str | None = None) -> Selection:
+    """The context asked for, or the current one."""
+    contexts, name = merged["contexts"], context or merged["current-context"]
+    known = f"The kubeconfig has: {', '.join(sorted(contexts)) or 'none'}."
+    if not name:
+        raise ContextUnknown("The kubeconfig has no current context.", hint=f"Choose one with --context. {known}")
+    if name not in contexts:
+        raise ContextUnknown(f"The kubeconfig has no context {name}.", hint=known)
+    cluster_name, user_name = contexts[name].get("cluster", ""), contexts[name].get("user", "")
+    cluster = merged["clusters"].get(cluster_name, {})
+    if not cluster.get("server"):
+        raise KubeconfigMissing(f"Context {name} names cluster {cluster_name or '-'}, which has no server address.")
+    if user_name and user_name not in merged["users"]:
+        raise KubeconfigMissing(f"Context {name} names user {user_name}, which the kubeconfig does not have.")
+    server = str(cluster["server"]).rstrip("/")
+    if "://" not in server:
+        server = f"https://{server}"
+    chosen_namespace = namespace or contexts[name].get("namespace") or "default"
+    target = Target(name, cluster_name, user_name, chosen_namespace, server)
+    return Selection(target, cluster | {"server": server}, merged["users"].get(user_name, {}))
+
+
+def in_cluster(namespace: str | None = None) -> Selection:
+    """The service account of the pod this process runs in, as if a kubeconfig named it."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    namespace_file = SERVICE_ACCOUNT_DIR / "namespace"
+    own_namespace = namespace_file.read_text().strip() if namespace_file.is_file() else "default"
+    target = Target("in-cluster", "in-cluster", "service account", namespace or own_namespace, server)
+    cluster = {"server": server, "certificate-authority": str(SERVICE_ACCOUNT_DIR / "ca.crt")}
+    return Selection(target, cluster, {"tokenFile": str(SERVICE_ACCOUNT_DIR / "token")})
+
+
+def impersonation(user: dict[str, Any]) -> dict[str, str]:
+    """The headers of `as`, `as-uid` and `as-groups`."""
+    groups = user.get("as-groups") or []
+    if len(groups) > 1:
+        raise KubeconfigMissing("The kubeconfig's user impersonates several groups, which ktpy does not support.")
+    named = {"Impersonate-User": user.get("as"), "Impersonate-Uid": user.get("as-uid")}
+    return {name: str(value) for name, value in (named | {"Impersonate-Group": (groups or [None])[0]}).items() if value}
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is built in: ten times as fast
+    try:
+        document = yaml.load(file.read_text(), Loader=loader)  # noqa: S506 - both are safe loaders
+    except OSError as exc:
+        raise KubeconfigMissing(f"The kubeconfig {file} cannot be read: {exc.strerror}.") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise KubeconfigMissing(f"The kubeconfig {file} is malformed: {exc}.") from exc
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise KubeconfigMissing(f"The kubeconfig {file} is malformed: it is no mapping.")
+    return document
+
+
+def _make_paths_absolute(kind: str, content: dict[str, Any], base: Path) -> None:
+    for key in _PATHS.get(kind, ()):
+        if content.get(key):
+            content[key] = str(base / content[key])
+    plugin = content.get("exec") if kind == "user" else None
+    if plugin and "/" in str(plugin.get("command", "")):
+        content["exec"] = plugin | {"command": str(base / plugin["command"])}

@@ -1,0 +1,99 @@
+"""The rights ktpy needs, as data: the one source for the documentation, the hints of errors, and the tests.
+
+`python -m ktpy.cluster.rbac NAMESPACE USER` prints the manifest an administrator applies.
+"""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of a Role. `why` becomes its comment in the documentation."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    why: str = ""
+
+    def document(self) -> dict[str, list[str]]:
+        return {"apiGroups": [self.group], "resources": [self.resource], "verbs": list(self.verbs)}
+
+
+CONNECT = (
+    Rule("batch", "jobs", ("create", "get", "patch", "delete"), "the pod ktpy talks through is a Job"),
+    Rule("", "pods", ("get", "list", "watch"), "to see that pod start, and addresses of pods"),
+    Rule("", "pods/portforward", ("get", "create"), "the tunnel; a WebSocket begins with a GET"),
+    Rule("", "events", ("list", "watch"), "to say why the pod does not start"),
+    Rule("", "services", ("list", "watch"), "names for DNS"),
+    Rule("discovery.k8s.io", "endpointslices", ("list", "watch"), "names of headless services for DNS"),
+)
+"""Without these, in the user's own namespace, `connect` does not work."""
+
+HOST_KEY_CHECK = (Rule("", "pods/log", ("get",), "to compare the SSH host key with the one the pod printed"),)
+"""In the user's own namespace, optional."""
+
+WHOLE_CLUSTER = (
+    Rule("", "services", ("list", "watch"), "names of all namespaces, not only the user's own"),
+    Rule("discovery.k8s.io", "endpointslices", ("list", "watch"), "the same, for headless services"),
+    Rule("networking.k8s.io", "servicecidrs", ("list",), "the service range"),
+    Rule("", "nodes", ("list",), "the pod ranges"),
+    Rule("", "pods", ("list",), "pod addresses outside the ranges of the nodes"),
+)
+"""Cluster-wide and optional: with these, every namespace resolves and whole ranges are routed."""
+
+
+def manifest(namespace: str, user: str, *, whole_cluster: bool = True) -> str:
+    """The Role, optionally the ClusterRole, and their bindings to `user`, as YAML."""
+    subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}
+    documents = [
+        _role("Role", "ktpy", CONNECT + HOST_KEY_CHECK, namespace),
+        _binding("RoleBinding", "Role", f"ktpy-{_object_name(user)}", "ktpy", subject, namespace),
+    ]
+    if whole_cluster:
+        documents += [
+            _role("ClusterRole", "ktpy-view", WHOLE_CLUSTER, None),
+            _binding(
+                "ClusterRoleBinding", "ClusterRole", f"ktpy-view-{_object_name(user)}", "ktpy-view", subject, None
+            ),
+        ]
+    import yaml  # only here: most commands never print a manifest
+
+    return str(yaml.safe_dump_all(documents, sort_keys=False))
+
+
+def rule_yaml(rule: Rule) -> str:
+    """One rule as it stands in the `rules` of a Role."""
+    quoted = ", ".join(f'"{verb}"' for verb in rule.verbs)
+    return f'- apiGroups: ["{rule.group}"]\n  resources: ["{rule.resource}"]\n  verbs: [{quoted}]'
+
+
+def _object_name(user: str) -> str:
+    return "".join(char if char.isalnum() else "-" for char in user.lower()).strip("-")
+
+
+def _role(kind: str, name: str, rules: Iterable[Rule], namespace: str | None) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
+        "rules": [rule.document() for rule in rules],
+    }
+
+
+def _binding(
+    kind: str, role_kind: str, name: str, role: str, subject: dict[str, str], namespace: str | None
+) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
+        "subjects": [subject],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role},
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(manifest(*sys.argv[1:3]))
