@@ -1,0 +1,222 @@
+"""Where the API server is, and how to open a raw connection to it.
+
+The client library keeps its connections to itself, and a port-forward needs one of its own: a byte stream on
+which our frames travel without a copy in between. So `Endpoint` carries what the client configuration resolved to
+(address, TLS, credentials, proxy), and `connect` opens a transport from it.
+"""
+
+import asyncio
+import base64
+import http.client
+import io
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ktpy.errors import ApiUnreachable, KtpyError, Unauthorized
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+CONNECT_TIMEOUT_S = 10.0
+HEAD_LIMIT_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An API server as one caller reaches it, credentials included (never shown by repr)."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    """None: plain HTTP, as `kubectl proxy` serves it. A client certificate is in the context."""
+    server_hostname: str | None = None
+    """The name the certificate must bear; None: `host`."""
+    path_prefix: str = ""
+    """For servers behind a path, such as https://rancher/k8s/clusters/x. No slash at the end."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    """URL of an HTTP or HTTPS proxy, user and password in it if it wants them."""
+
+    @property
+    def authority(self) -> str:
+        """host:port as HTTP writes it, IPv6 in brackets (RFC 3986, section 3.2)."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def connect(
+        self, protocol_factory: Callable[[], P], *, timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> tuple[asyncio.Transport, P]:
+        """Open a transport to the API server, as `loop.create_connection` does; TLS is done when it returns.
+
+        Raises ApiUnreachable, and Unauthorized when the server turns the client certificate down in the handshake.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                if self.proxy is not None:
+                    return await self._connect_by_proxy(self.proxy, protocol_factory)
+                transport, protocol = await asyncio.get_running_loop().create_connection(
+                    protocol_factory, self.host, self.port, ssl=self.tls, server_hostname=self._certificate_name
+                )
+                return transport, protocol
+        except TimeoutError as exc:
+            raise ApiUnreachable(f"The API server at {self.authority} did not answer within {timeout_s:g} s.") from exc
+        except OSError as exc:
+            raise connection_failure(self, exc) from exc
+
+    @property
+    def _certificate_name(self) -> str | None:
+        """asyncio wants a name with TLS, and none without."""
+        return (self.server_hostname or self.host) if self.tls else None
+
+    async def _connect_by_proxy(self, url: str, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        """CONNECT (RFC 9110, section 9.3.6), then our own TLS inside, so that the proxy sees nothing of it."""
+        transport = await _open_proxied(urlsplit(url), self.authority)
+        try:
+            protocol = protocol_factory()
+            if self.tls:
+                # The cast: None would mean a transport already closed, but then TLS has raised.
+                transport = cast(
+                    asyncio.Transport,
+                    await asyncio.get_running_loop().start_tls(
+                        transport, protocol, self.tls, server_hostname=self._certificate_name
+                    ),
+                )
+            else:
+                transport.set_protocol(protocol)
+            protocol.connection_made(transport)
+        except BaseException:
+            transport.abort()
+            raise
+        return transport, protocol
+
+
+async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport:
+    """A transport on which the proxy passes everything on to `authority`."""
+    shown = _without_password(proxy)
+    if proxy.scheme not in ("http", "https") or not proxy.hostname:
+        raise KtpyError(
+            f"ktpy cannot reach the API server through the proxy {shown}: it speaks to http:// and https:// ones only.",
+            hint="Set proxy-url in the kubeconfig (or HTTPS_PROXY) to an HTTP proxy that allows CONNECT.",
+        )
+    secure = proxy.scheme == "https"
+    try:
+        transport, reply = await asyncio.get_running_loop().create_connection(
+            _ConnectReply,
+            proxy.hostname,
+            proxy.port or (443 if secure else 80),
+            ssl=ssl.create_default_context() if secure else None,
+        )
+    except OSError as exc:
+        raise ApiUnreachable(
+            f"The proxy {shown} on the way to the API server cannot be reached: {reason(exc)}."
+        ) from exc
+    try:
+        transport.write(_connect_request(authority, proxy))
+        status, text = await reply.received
+    except BaseException:
+        transport.abort()
+        raise
+    if status != 200:
+        transport.abort()
+        hint = "Put user and password in the proxy's URL: http://user:password@host:port." if status == 407 else None
+        raise ApiUnreachable(f"The proxy {shown} does not let ktpy through to {authority}: {status} {text}.", hint=hint)
+    return transport
+
+
+def connection_failure(endpoint: Endpoint, exc: Exception | None) -> KtpyError:
+    """What a failed or broken connection to the API server means for the user."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return ApiUnreachable(
+            f"The certificate of the API server at {endpoint.authority} is not trusted: {exc.verify_message}.",
+            hint="Check certificate-authority-data (and tls-server-name) of the cluster in the kubeconfig.",
+        )
+    # With TLS 1.3 the verdict on a client certificate comes after the handshake, as an alert on the first read.
+    if isinstance(exc, ssl.SSLError) and "ALERT" in (exc.reason or "") and "PROTOCOL_VERSION" not in (exc.reason or ""):
+        return Unauthorized(
+            f"The API server at {endpoint.authority} turned the TLS handshake down: {reason(exc)}.",
+            hint="Renew the client certificate of the user in the kubeconfig.",
+        )
+    return ApiUnreachable(f"The API server at {endpoint.authority} cannot be reached: {reason(exc)}.")
+
+
+def reason(exc: Exception | None) -> str:
+    """A cause in the few words that follow a colon."""
+    if exc is None:
+        return "the connection was closed"
+    if isinstance(exc, ssl.SSLError) and exc.reason:
+        return f"TLS: {exc.reason.replace('_', ' ').lower()}"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    return str(exc) or type(exc).__name__
+
+
+def parse_response(received: bytes) -> http.client.HTTPResponse | None:
+    """An HTTP/1.1 response head, once it is here whole; what follows it is `received[head_length(received):]`.
+
+    Raises http.client.HTTPException for what is no HTTP, or longer than HEAD_LIMIT_BYTES.
+    """
+    if head_length(received) is None:
+        if len(received) > HEAD_LIMIT_BYTES:
+            raise http.client.HTTPException("the response head has no end")
+        return None
+    response = http.client.HTTPResponse(cast(Any, _Received(received)), method="GET")
+    response.begin()
+    return response
+
+
+def head_length(received: bytes) -> int | None:
+    """Length of the response head with its empty line, None while it is not complete."""
+    end = received.find(b"\r\n\r\n")
+    return end + 4 if end >= 0 else None
+
+
+class _Received:
+    """The bytes at hand, as the socket that http.client insists on."""
+
+    def __init__(self, received: bytes) -> None:
+        self._received = received
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._received)
+
+
+class _ConnectReply(asyncio.Protocol):
+    """Waits for the proxy's answer to CONNECT: a status line and headers, and not a byte more."""
+
+    def __init__(self) -> None:
+        self.received: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        self._buffer = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self.received.done():
+            return
+        try:
+            response = parse_response(self._buffer)
+        except (http.client.HTTPException, ValueError) as exc:
+            self.received.set_exception(
+                ApiUnreachable(f"The proxy on the way to the API server answers no HTTP: {exc}.")
+            )
+            return
+        if response:
+            self.received.set_result((response.status, response.reason))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.received.done():
+            self.received.set_exception(
+                ApiUnreachable(f"The proxy on the way to the API server closed the connection: {reason(exc)}.")
+            )
+
+
+def _connect_request(authority: str, proxy: SplitResult) -> bytes:
+    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+    if proxy.username is not None:
+        userinfo = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(userinfo.encode()).decode()}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _without_password(proxy: SplitResult) -> str:
+    host = proxy.hostname or ""
+    return f"{proxy.scheme}://{host}" + (f":{proxy.port}" if proxy.port else "")

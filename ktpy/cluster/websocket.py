@@ -1,0 +1,162 @@
+"""The client's side of WebSocket frames (RFC 6455, section 5): bytes in, events out. Pure, no I/O.
+
+Payload is handed on as it comes in, not frame by frame, so a frame of any size needs no buffer here.
+"""
+
+import base64
+import hashlib
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+_ACCEPT_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_CONTROL_LIMIT_BYTES: Final = 125
+_LENGTH_16: Final = struct.Struct(">H")
+_LENGTH_64: Final = struct.Struct(">Q")
+
+
+class FrameError(ValueError):
+    """The peer's bytes are no frames a server may send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A piece of a message: its `first` piece, its `last`, both, or neither. May be empty."""
+
+    data: bytes
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """To be answered by a pong with the same data."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The peer ends the connection. 1005 stands for "no code given" (section 7.1.5)."""
+
+    code: int
+    reason: str
+
+
+Event = Payload | Ping | Close
+
+
+class FrameReader:
+    """Takes a server's bytes in pieces of any size and tells what they mean."""
+
+    def __init__(self) -> None:
+        self._held = b""  # a header that is not complete yet
+        self._left_bytes: int | None = None  # of the current frame's payload; None between frames
+        self._opcode = 0
+        self._final = True
+        self._first = True  # no piece of the current message has been handed on
+        self._in_message = False  # a message's final frame is still to come
+        self._control = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Raises FrameError; nothing may be fed after that."""
+        events: list[Event] = []
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        position, end = 0, len(data)
+        while True:
+            if self._left_bytes is None:
+                header_bytes = self._read_header(data, position)
+                if not header_bytes:
+                    self._held = data[position:]
+                    return events
+                position += header_bytes
+            left = self._left_bytes
+            assert left is not None  # noqa: S101  # a header has just been read
+            piece = data[position : position + left]
+            position += len(piece)
+            left -= len(piece)
+            self._left_bytes = left or None
+            if self._opcode >= CLOSE:
+                self._control += piece
+                if not left:
+                    self._end_control(events)
+            elif piece or not left:
+                last = self._final and not left
+                events.append(Payload(piece, self._first, last))
+                self._first = last
+                if last:
+                    self._in_message = False
+            if left or position == end:
+                return events
+
+    def _read_header(self, data: bytes, position: int) -> int:
+        """Take in the header at `position`; returns its length, 0 while it is not complete."""
+        available = len(data) - position
+        if available < 2:
+            return 0
+        first, second = data[position], data[position + 1]
+        length, header_bytes = second & 0x7F, 2
+        if length == 126:
+            header_bytes = 4
+        elif length == 127:
+            header_bytes = 10
+        if available < header_bytes:
+            return 0
+        if header_bytes == 4:
+            (length,) = _LENGTH_16.unpack_from(data, position + 2)
+        elif header_bytes == 10:
+            (length,) = _LENGTH_64.unpack_from(data, position + 2)
+        self._begin(first, second, length)
+        return header_bytes
+
+    def _begin(self, first: int, second: int, length: int) -> None:
+        opcode, final = first & 0x0F, bool(first & 0x80)
+        if first & 0x70:
+            raise FrameError("a frame has reserved bits set")
+        if second & 0x80:
+            raise FrameError("a server's frame is masked")
+        if length >> 63:
+            raise FrameError("a frame's length is out of range")
+        if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
+            raise FrameError(f"opcode {opcode:#x} is not defined")
+        self._opcode = opcode
+        self._left_bytes = length
+        if opcode >= CLOSE:
+            if not final or length > _CONTROL_LIMIT_BYTES:
+                raise FrameError("a control frame is too long or fragmented")
+            return
+        if self._in_message != (opcode == CONTINUATION):
+            raise FrameError("a message begins inside another, or continues none")
+        self._in_message = True
+        self._final = final
+
+    def _end_control(self, events: list[Event]) -> None:
+        data, self._control = self._control, b""
+        if self._opcode == PING:
+            events.append(Ping(data))
+        elif self._opcode == CLOSE:
+            code = _LENGTH_16.unpack_from(data)[0] if len(data) >= 2 else 1005
+            events.append(Close(code, data[2:].decode(errors="replace")))
+
+
+def client_header(opcode: int, length: int) -> bytes:
+    """The header of a final frame with `length` bytes of payload, masked with the key 0.
+
+    A client must mask (section 5.3), so that no web page can make bytes of its choosing appear on the wire before a
+    confused proxy. Here no web page chooses the bytes, and TLS hides them from proxies. The key 0 is a legal key under
+    which masked and plain payload are the same: no pass over the data on our side.
+    """
+    if length < 126:
+        return bytes((0x80 | opcode, 0x80 | length, 0, 0, 0, 0))
+    if length < 1 << 16:
+        return struct.pack(">BBHI", 0x80 | opcode, 0xFE, length, 0)
+    return struct.pack(">BBQI", 0x80 | opcode, 0xFF, length, 0)
+
+
+def accept_key(key: str) -> str:
+    """What a server that understood the upgrade answers to Sec-WebSocket-Key (section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT_GUID, usedforsecurity=False).digest()).decode()
