@@ -6,7 +6,7 @@ No models: `kubernetes`' classes would cost the memory and the time that the wat
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,7 @@ class Api:
         async with self._send("GET", path, query, None, "", timeout_s) as response:
             return (await response.read()).decode(errors="replace")
 
-    async def lines(self, path: str, *, query: Mapping[str, str], silence_s: float) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, *, query: Mapping[str, str], silence_s: float) -> AsyncGenerator[bytes, None]:
         """A GET whose answer is an endless row of lines, such as a watch. Ends when the server ends it.
 
         After `silence_s` without a byte the link counts as broken: ApiUnreachable.

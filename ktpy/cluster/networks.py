@@ -1,0 +1,113 @@
+"""Arithmetic on IP ranges, both families together. Pure."""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
+from typing import NamedTuple
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+NEVER_ROUTED: tuple[Network, ...] = tuple(
+    map(
+        ip_network,
+        [  # RFC 6890
+            *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255"),
+            *("::/127", "fe80::/10", "ff00::/8"),
+        ],
+    )
+)
+"""This host, loopback, link-local, multicast, broadcast: they mean something else on every machine."""
+
+
+class LocalNetwork(NamedTuple):
+    """A range this machine reaches without ktpy, and the interface it reaches it by."""
+
+    network: Network
+    interface: str
+
+
+class Overlap(NamedTuple):
+    """`shared` is the part of `network` that lies in `local` too."""
+
+    network: Network
+    local: LocalNetwork
+    shared: Network
+
+
+def aggregate(networks: Iterable[Network]) -> list[Network]:
+    """The same addresses in as few ranges as possible, IPv4 first."""
+    every = list(networks)
+    v4 = collapse_addresses(network for network in every if isinstance(network, IPv4Network))
+    v6 = collapse_addresses(network for network in every if isinstance(network, IPv6Network))
+    return [*v4, *v6]
+
+
+def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> list[Network]:
+    """What is left of the ranges without the holes."""
+    left = aggregate(networks)
+    for hole in aggregate(holes):
+        left = [part for network in left for part in _without(network, hole)]
+    return aggregate(left)
+
+
+def overlaps(
+    networks: Iterable[Network], local_networks: Iterable[LocalNetwork], allowed: Sequence[Network] = ()
+) -> list[Overlap]:
+    """Where cluster and machine claim the same addresses. Default routes do not count; nor what `allowed` covers."""
+    locals_ = [local for local in local_networks if local.network.prefixlen > 0]
+    found = (
+        Overlap(network, local, shared)
+        for network in networks
+        for local in locals_
+        if (shared := _intersection(network, local.network)) is not None
+    )
+    return [overlap for overlap in found if not any(_contains(network, overlap.shared) for network in allowed)]
+
+
+def covering(addresses: Iterable[Address]) -> list[Network]:
+    """Per family the one smallest range that holds all these addresses; any range that holds them holds it too."""
+    every = list(addresses)
+    found: list[Network] = []
+    for version in (4, 6):
+        family = [address for address in every if address.version == version]
+        if family:
+            lowest, highest = min(int(address) for address in family), max(int(address) for address in family)
+            bits = family[0].max_prefixlen
+            found.append(ip_network(f"{family[0]}/{bits - (lowest ^ highest).bit_length()}", strict=False))
+    return found
+
+
+def single(address: Address) -> Network:
+    """The range of this one address."""
+    return ip_network(address)
+
+
+def is_covered(address: Address, networks: Iterable[Network]) -> bool:
+    return any(network.version == address.version and address in network for network in networks)
+
+
+def _intersection(one: Network, other: Network) -> Network | None:
+    """Of two ranges that meet, one lies in the other."""
+    if _contains(one, other):
+        return other
+    return one if _contains(other, one) else None
+
+
+def _contains(outer: Network, inner: Network) -> bool:
+    if isinstance(outer, IPv4Network) and isinstance(inner, IPv4Network):
+        return inner.subnet_of(outer)
+    if isinstance(outer, IPv6Network) and isinstance(inner, IPv6Network):
+        return inner.subnet_of(outer)
+    return False
+
+
+def _without(network: Network, hole: Network) -> Iterable[Network]:
+    if _contains(hole, network):
+        return ()
+    if not _contains(network, hole):
+        return (network,)
+    if isinstance(network, IPv4Network) and isinstance(hole, IPv4Network):
+        return network.address_exclude(hole)
+    if isinstance(network, IPv6Network) and isinstance(hole, IPv6Network):
+        return network.address_exclude(hole)
+    return (network,)
