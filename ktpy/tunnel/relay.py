@@ -52,12 +52,16 @@ class End(asyncio.Protocol):
         self.eof = False
         self.lost = False
         self.error: Exception | None = None
-        # Until the other end is there. A transport may still deliver what it held when reading was paused.
         self._early: list[bytes] = []
-        self._write: Callable[[bytes], None] = self._early.append
+        self._write: Callable[[bytes], None] = self._keep
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+
+    def _keep(self, data: bytes) -> None:
+        """Hold what arrives before the other end is there: one piece, for uvloop starts to read whatever we said."""
+        self._early.append(data)
+        self.pause_reading()
 
     def flow_into(self, other: "End") -> None:
         """Join: hand on what came before, then everything to come."""
@@ -165,8 +169,8 @@ class NearEnd(End):
             self.end(ConnectionAbortedError("not one of our flows"))
             return
         self.flow_into(far)
+        far.resume_reading()  # first, because handing on what came early may pause it again
         far.flow_into(self)
-        far.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         self.relay.traffic.sent_bytes += len(data)
