@@ -224,8 +224,8 @@ class FlowTable:
     def _take_port(self) -> int:
         """Ports go round: never used ones first, then the one that has been free longest.
 
-        So a port comes back only after all others: at 1,000 new connections a second that is Linux's TIME_WAIT of
-        60 s.
+        So the acceptor's TIME_WAIT (60 s on Linux) is over when a port comes back, up to 1,000 new connections a
+        second without end. Sooner, such a connection may take one retransmission of its SYN, 1 s, and then works.
         """
         port = next(self._unused_ports, None)
         if port is None:
