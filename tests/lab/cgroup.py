@@ -1,0 +1,175 @@
+"""The lab's control groups: every process of a lab is in them, so `down` finds every process.
+
+    <base>/ktpy-lab-NAME/node      seen by the node as its root: the kubelet makes its pods' groups there
+    <base>/ktpy-lab-NAME/laptop    everything else: `up` itself, the laptop, the delay proxy, the resolvers
+
+On version 1 there is one such tree in every hierarchy, under the caller's own group, because a container may not
+write above it. On version 2 the tree hangs at the mount's root: a group that holds processes may not hand controllers to
+children ("no internal processes", kernel Documentation/admin-guide/cgroup-v2.rst), and the caller's own group does.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.errors import LabError
+
+MOUNT = Path("/sys/fs/cgroup")
+LEAVES = ("node", "laptop")
+V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
+CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+KILL_TIMEOUT_S = 15.0
+REMOVE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """One mounted cgroup file system, and where in it the lab's tree hangs."""
+
+    mount_name: str  # "" for version 2 alone, else the directory under /sys/fs/cgroup
+    base: Path
+
+    @property
+    def options(self) -> tuple[str, str]:
+        """File-system type and mount options that mount this hierarchy anew (version 1 and hybrid)."""
+        if self.mount_name == "unified":
+            return "cgroup2", "rw"
+        if self.mount_name == "systemd":
+            return "cgroup", "none,name=systemd"
+        return "cgroup", self.mount_name
+
+
+def is_version_2(mount: Path = MOUNT) -> bool:
+    return (mount / "cgroup.controllers").exists()
+
+
+def hierarchies(proc_self_cgroup: str, mount: Path = MOUNT) -> list[Hierarchy]:
+    """Every hierarchy a lab needs a tree in; `proc_self_cgroup` is the text of /proc/self/cgroup (cgroups(7))."""
+    if is_version_2(mount):
+        return [Hierarchy("", mount)]
+    found = []
+    for line in proc_self_cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        mount_name = controllers.removeprefix("name=") or "unified"
+        base = mount / mount_name / path.lstrip("/")
+        if base.is_dir():
+            found.append(Hierarchy(mount_name, base))
+    if not found:
+        raise LabError(f"no control groups are mounted under {mount}")
+    return found
+
+
+class ControlGroups:
+    """The trees of one lab, in every hierarchy."""
+
+    def __init__(self, roots: list[Path]) -> None:
+        self.roots = roots
+
+    @classmethod
+    def read(cls, record: Path) -> "ControlGroups":
+        """The groups that `make` recorded; none when there is no record."""
+        try:
+            return cls([Path(line) for line in record.read_text().splitlines()])
+        except FileNotFoundError:
+            return cls([])
+
+    @classmethod
+    def make(cls, name: str, record: Path) -> "ControlGroups":
+        """Make the trees, having recorded them first."""
+        bases = [hierarchy.base for hierarchy in hierarchies(Path("/proc/self/cgroup").read_text())]
+        groups = cls([base / name for base in bases])
+        record.write_text("".join(f"{root}\n" for root in groups.roots))
+        for root in groups.roots:
+            _enable_controllers(root.parent)
+            for group in (root, *(root / leaf for leaf in LEAVES)):
+                group.mkdir(exist_ok=True)
+                _inherit_cpuset(group)
+            _enable_controllers(root)
+        return groups
+
+    def join(self, leaf: str) -> None:
+        """Move this process into one leaf of every tree."""
+        for root in self.roots:
+            (root / leaf / "cgroup.procs").write_text(str(os.getpid()))
+
+    def leave(self) -> None:
+        """Move this process out of the trees if it is in them (a shell started by `exec` may call `down`)."""
+        for root in self.roots:
+            if root.exists() and os.getpid() in _members(root):
+                (root.parent / "cgroup.procs").write_text(str(os.getpid()))
+
+    def processes(self) -> set[int]:
+        """Every process in the trees; 0 stands for one in a pid namespace above this one, which cannot be told."""
+        return {pid for root in self.roots for pid in _members(root)} - {0}
+
+    def kill(self) -> None:
+        """SIGKILL every process of the lab, again until none is left (they may be forking)."""
+        deadline = time.monotonic() + KILL_TIMEOUT_S
+        while pids := self.processes():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > deadline:
+                raise LabError(f"these processes of the lab do not die: {sorted(pids)}")
+            time.sleep(0.02)
+
+    def remove(self) -> None:
+        """Remove the trees, leaves first; a group whose last process is still being reaped is busy for a moment."""
+        deadline = time.monotonic() + REMOVE_TIMEOUT_S
+        for root in self.roots:
+            while root.exists():
+                for path, _, _ in os.walk(root, topdown=False):
+                    with contextlib.suppress(OSError):
+                        Path(path).rmdir()
+                if root.exists():
+                    if time.monotonic() > deadline:
+                        raise LabError(f"control group {root} cannot be removed")
+                    time.sleep(0.02)
+
+
+def _members(root: Path) -> set[int]:
+    found: set[int] = set()
+    for path, _, _ in os.walk(root):
+        with contextlib.suppress(OSError):  # the group vanished meanwhile
+            found.update(int(pid) for pid in (Path(path) / "cgroup.procs").read_text().split())
+    return found
+
+
+def _inherit_cpuset(group: Path) -> None:
+    """Version 1 only: a new cpuset group is empty, and refuses processes until it is filled."""
+    if is_version_2():
+        return
+    for name in CPUSET_FILES:
+        if (group / name).exists():
+            (group / name).write_text((group.parent / name).read_text())
+
+
+def _enable_controllers(group: Path) -> None:
+    """Version 2 only: let the children of `group` use the controllers the kubelet wants."""
+    if not is_version_2():
+        return
+    available = (group / "cgroup.controllers").read_text().split()
+    wanted = " ".join(f"+{controller}" for controller in V2_CONTROLLERS if controller in available)
+    try:
+        (group / "cgroup.subtree_control").write_text(wanted)
+    except OSError as error:
+        raise LabError(
+            f"{group} does not hand its controllers to children ({error.strerror}): inside a container, "
+            "move the container's processes into a child group first"
+        ) from error
+
+
+def settle_version_2_node(node_group: Path) -> None:
+    """Version 2 only: move this process into a leaf of the node's group, so that the group may have children.
+
+    Called after the cgroup namespace was made (its root is the node's group) and before pid 1 is forked.
+    """
+    if not is_version_2():
+        return
+    leaf = node_group / "init"
+    leaf.mkdir(exist_ok=True)
+    (leaf / "cgroup.procs").write_text(str(os.getpid()))
+    _enable_controllers(node_group)

@@ -1,0 +1,208 @@
+"""One lab as an object: what the command line and the tests call."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from tests.lab import certs, delay_proxy, lifecycle, network, node, resolved, resolver_modes
+from tests.lab.api import Api
+from tests.lab.errors import LabError
+from tests.lab.layout import DEFAULT_NAME, REPOSITORY, Layout
+from tests.lab.processes import ProcessRecord, module_command, start_daemon, wait_until
+
+UP_TIMEOUT_S = 1800.0  # the first build, on a slow machine
+EXEC_TIMEOUT_S = 60.0
+API_RESTART_TIMEOUT_S = 60.0
+LAUNCHER = Path(__file__).resolve().parent
+
+
+class Lab:
+    """A lab by name. Nothing is started by making the object."""
+
+    def __init__(self, name: str = DEFAULT_NAME) -> None:
+        self.name = name
+        self.layout = Layout(name)
+
+    @classmethod
+    def ensure_up(cls, name: str = DEFAULT_NAME) -> "Lab":
+        """The lab, up. In a process of its own, because `up` moves into the lab's control group."""
+        lab = cls(name)
+        command = [sys.executable, str(LAUNCHER), "--name", name, "up"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=UP_TIMEOUT_S)
+        if done.returncode != 0:
+            raise LabError(f"lab {name!r} does not come up (its own words are above)")
+        return lab
+
+    def down(self) -> None:
+        lifecycle.down(self.layout)
+
+    def status(self) -> dict[str, object]:
+        return lifecycle.status(self.layout)
+
+    @property
+    def state_dir(self) -> Path:
+        return self.layout.state_dir
+
+    @property
+    def api(self) -> Api:
+        """Cheap questions to the API server, as cluster-admin: `lab.api.get("/api/v1/pods")`."""
+        return lifecycle.api(self.layout)
+
+    # --- commands
+
+    def command(self, argv: Sequence[str], *, user: str = "root", env: Mapping[str, str] | None = None) -> list[str]:
+        """The command line that runs `argv` on the laptop; its process becomes `argv` (same pid)."""
+        variables = ["env", *(f"{key}={value}" for key, value in env.items())] if env else []
+        launcher = [sys.executable, str(LAUNCHER), "--name", self.name]
+        return [*launcher, "exec", "--user", user, "--", *variables, *argv]
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        check: bool = False,
+        timeout_s: float = EXEC_TIMEOUT_S,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `argv` on the laptop to its end, output captured as text."""
+        return subprocess.run(
+            self.command(argv, user=user, env=env),
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=timeout_s,
+        )
+
+    def popen(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str = "root",
+        env: Mapping[str, str] | None = None,
+        stdin: int | IO[Any] | None = subprocess.DEVNULL,
+        stdout: int | IO[Any] | None = subprocess.PIPE,
+        stderr: int | IO[Any] | None = subprocess.STDOUT,
+    ) -> subprocess.Popen[str]:
+        """Start `argv` on the laptop. `pid` is its own, in a session of its own: signal it, or its process group."""
+        return subprocess.Popen(
+            self.command(argv, user=user, env=env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout_s: float = EXEC_TIMEOUT_S) -> str:
+        """kubectl as cluster-admin with the machine's files; returns its output, LabError when it fails."""
+        done = subprocess.run(
+            [*lifecycle.kubectl_command(self.layout), *arguments],
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+        if done.returncode != 0:
+            raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def node(self, *argv: str) -> str:
+        """Run a command on the node and return its output; LabError when it fails."""
+        return node.run(self.layout, argv)
+
+    def become_kubectl(self, arguments: Sequence[str]) -> NoReturn:
+        """Replace this process by kubectl, with its exit code and the caller's terminal."""
+        command = [*lifecycle.kubectl_command(self.layout), *arguments]
+        os.execvp(command[0], command)
+
+    def become_node_command(self, argv: Sequence[str]) -> NoReturn:
+        """Replace this process by a command on the node."""
+        node.replace_process(self.layout, argv)
+
+    # --- what the lab is given
+
+    def load_image(self, archive: Path) -> None:
+        """Import a docker or OCI archive, so that pods find its images without a registry."""
+        node.load_image(self.layout, archive)
+
+    def kubeconfig(self, user: str, groups: Sequence[str] = ()) -> Path:
+        """A kubeconfig for a user of this name and groups, who has no rights but those you bind.
+
+        The file is readable on the laptop, by everyone there, under the same path.
+        """
+        directory = self.layout.state_dir / "kubeconfigs"
+        directory.mkdir(exist_ok=True)
+        path = directory / f"{user.replace('/', '_')}.kubeconfig"
+        authority = certs.Authority.load(self.layout.pki_dir)
+        path.write_text(authority.kubeconfig(self.layout.server_url, certs.Client(user, tuple(groups))))
+        path.chmod(0o644)
+        return path
+
+    # --- how the laptop resolves names
+
+    def set_resolver(self, mode: str) -> None:
+        """One of resolver_modes.MODES. Not while ktpy is connected: it would not find its own changes again."""
+        if mode == "systemd-resolved":
+            with lifecycle.lab_lock(self.layout):
+                resolved.fetch(self.layout)
+        done = self.exec([*module_command("resolver_modes", self.name, mode)], env={"PYTHONPATH": str(REPOSITORY)})
+        if done.returncode != 0:
+            raise LabError(done.stderr.strip())
+
+    def resolver_questions(self) -> list[str]:
+        """What the upstream resolver was asked, oldest first: `udp outside.example. A`."""
+        return (self.layout.log_dir / "upstream-resolver.log").read_text().splitlines()
+
+    @property
+    def resolver_mode(self) -> str:
+        return resolver_modes.mode_file(self.layout).read_text()
+
+    # --- faults
+
+    def set_latency(self, round_trip_ms: int) -> None:
+        """Move the API server away by this round trip, for connections the laptop opens from now on; 0 moves it back.
+
+        Connections that were opened under an earlier latency follow the change; straight ones stay straight.
+        """
+        if not 0 <= round_trip_ms <= 10_000:
+            raise LabError("a round trip takes 0 to 10,000 ms")
+        with lifecycle.lab_lock(self.layout):
+            self._set_latency(round_trip_ms)
+
+    def _set_latency(self, round_trip_ms: int) -> None:
+        record_file = delay_proxy.record_file(self.layout)
+        delay_proxy.round_trip_file(self.layout).write_text(str(round_trip_ms))
+        proxy = ProcessRecord.read(record_file)
+        if proxy is not None and proxy.alive():
+            os.kill(proxy.pid, signal.SIGHUP)
+            if round_trip_ms == 0:
+                wait_until(lambda: not record_file.exists(), 5, "the delay proxy to take no more connections")
+        elif round_trip_ms:
+            start_daemon(
+                module_command("delay_proxy", self.name),
+                log=self.layout.log_dir / "delay-proxy.log",
+                ready=delay_proxy.READY,
+            )
+        network.redirect_api(self.layout, through_proxy=round_trip_ms > 0)
+
+    def cut(self, duration_s: float) -> None:
+        """Pull the cable between laptop and node for a while; returns when it is plugged in again."""
+        network.set_link(self.layout, up=False)
+        try:
+            time.sleep(duration_s)
+        finally:
+            network.set_link(self.layout, up=True)
+
+    def restart_api(self) -> None:
+        """End the API server; returns when its successor is ready."""
+        node.restart_component(self.layout, "kube-apiserver")
+        wait_until(self.api.is_ready, API_RESTART_TIMEOUT_S, "the API server")

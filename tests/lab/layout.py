@@ -1,0 +1,123 @@
+"""Where a lab lives: every name, path and address, derived from the lab's name alone.
+
+Two labs side by side have the same addresses: each has network namespaces of its own, joined to nothing else.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.errors import LabError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STATE_ROOT = Path("/var/lib/ktpy-lab")
+NETNS_DIR = Path("/run/netns")  # where `ip netns` keeps names
+
+DEFAULT_NAME = "ktpy"
+NODE_NAME = "node1"
+CLUSTER_DOMAIN = "cluster.local"
+LAPTOP_USER = "dev"
+
+NODE_IPV4, NODE_IPV6 = "10.99.0.1", "fd99::1"
+LAPTOP_IPV4, LAPTOP_IPV6 = "10.99.0.2", "fd99::2"
+RESOLVER_IPV4, RESOLVER_IPV6 = "10.99.0.53", "fd99::53"
+LINK_IPV4_PREFIX_LENGTH, LINK_IPV6_PREFIX_LENGTH = 24, 64
+POD_IPV4, POD_IPV6 = "10.244.0.0/24", "fd44::/64"
+SERVICE_IPV4, SERVICE_IPV6 = "10.96.0.0/16", "fd96::/108"
+API_SERVICE_IPV4, API_SERVICE_IPV6 = "10.96.0.1", "fd96::1"
+CLUSTER_DNS_IPV4 = "10.96.0.10"
+API_PORT = 6443
+DELAY_PROXY_PORT = 6444
+
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,19}")
+
+
+def cache_root() -> Path:
+    """What is expensive to make and belongs to no lab: binaries, images, base systems."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ktpy" / "lab"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of one lab."""
+
+    name: str = DEFAULT_NAME
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise LabError(f"{self.name!r} is no name for a lab: lower-case letters, digits and dashes, 20 at most")
+
+    @property
+    def state_dir(self) -> Path:
+        return STATE_ROOT / self.name
+
+    @property
+    def lock_file(self) -> Path:
+        """Beside the state, so that the lock outlives the state's removal."""
+        return STATE_ROOT / f".{self.name}.lock"
+
+    @property
+    def node_netns(self) -> str:
+        return f"ktpy-lab-{self.name}-node"
+
+    @property
+    def laptop_netns(self) -> str:
+        return f"ktpy-lab-{self.name}-laptop"
+
+    @property
+    def node_netns_path(self) -> Path:
+        return NETNS_DIR / self.node_netns
+
+    @property
+    def laptop_netns_path(self) -> Path:
+        return NETNS_DIR / self.laptop_netns
+
+    @property
+    def cgroup_name(self) -> str:
+        return f"ktpy-lab-{self.name}"
+
+    @property
+    def pki_dir(self) -> Path:
+        return self.state_dir / "pki"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.state_dir / "log"
+
+    @property
+    def run_dir(self) -> Path:
+        """Process records and other facts about what runs now."""
+        return self.state_dir / "run"
+
+    @property
+    def node_dir(self) -> Path:
+        """What the node keeps: etcd, containerd, kubelet, CNI."""
+        return self.state_dir / "node"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        return self.state_dir / "admin.kubeconfig"
+
+    @property
+    def bin_dir(self) -> Path:
+        """Links to the cached Kubernetes binary under each component's name."""
+        return self.state_dir / "bin"
+
+    @property
+    def ready_file(self) -> Path:
+        """Written last by `up`: its absence means a half-made lab."""
+        return self.run_dir / "ready.json"
+
+    @property
+    def cgroups_file(self) -> Path:
+        """The control groups of this lab, one directory a line, written before the first is made."""
+        return self.run_dir / "cgroups"
+
+    def home_dir(self, user: str) -> Path:
+        """A user's private home on the laptop, as the machine sees it."""
+        return self.state_dir / "home" / user
+
+    @property
+    def server_url(self) -> str:
+        return f"https://{NODE_IPV4}:{API_PORT}"

@@ -1,0 +1,162 @@
+"""systemd-resolved for real, on the laptop alone, with a message bus of its own.
+
+Its Debian package must never be *installed* by the lab: the installation replaces the machine's own /etc/resolv.conf.
+It is downloaded and unpacked into the cache, and runs from the lab's state directory.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.lab import cache, debian
+from tests.lab.errors import LabError
+from tests.lab.layout import RESOLVER_IPV4, Layout
+from tests.lab.network import LINK
+from tests.lab.processes import ProcessRecord, wait_until
+from tests.lab.report import say
+from tests.lab.upstream_resolver import SEARCH_DOMAIN
+
+PACKAGE = "systemd-resolved"
+ACCOUNT = "systemd-resolve"
+RUN_DIR = Path("/run/systemd/resolve")
+STUB_RESOLV_CONF = RUN_DIR / "stub-resolv.conf"
+BUS_SOCKET = Path("/run/dbus/system_bus_socket")
+RECORDS = {name: Path("/run/lab") / name for name in ("resolved", "message-bus")}
+RESOLVECTL = Path("/run/lab/bin/resolvectl")
+CAPABILITIES = "+net_bind_service,+net_raw,+setpcap"
+CONFIGURATION = "[Resolve]\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n"
+
+
+# --- on the machine
+
+
+def installed_directory(layout: Layout) -> Path:
+    return layout.state_dir / "resolved"
+
+
+def fetch(layout: Layout) -> None:
+    """Put the unpacked package where the laptop sees it. Not for two at a time: hold the lab's lock."""
+    debian.ensure_packages(debian.RESOLVED_REQUIREMENTS)
+    if installed_directory(layout).exists():
+        return
+    names = packages_to_unpack(_simulated_installation())
+
+    def make(directory: Path) -> None:
+        say(f"downloading {', '.join(names)} (unpacked into the cache, not installed)")
+        debian.apt_get("download", *names, cwd=directory)
+        for archive in directory.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", archive, directory], check=True)
+            archive.unlink()
+
+    unpacked = cache.artifact("resolved", names, make)
+    partial = installed_directory(layout).with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(unpacked, partial, symlinks=True)
+    partial.rename(installed_directory(layout))
+
+
+def _simulated_installation() -> str:
+    command = ["apt-get", "--simulate", "install", "--no-install-recommends", PACKAGE]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def packages_to_unpack(simulation: str) -> list[str]:
+    """What apt-get would install: the package and those of its libraries that the machine lacks or has older."""
+    names = re.findall(r"^Inst (\S+)", simulation, re.MULTILINE)
+    return sorted({PACKAGE, *(name for name in names if name.startswith("lib"))})
+
+
+# --- on the laptop
+
+
+def start(layout: Layout) -> None:
+    root = installed_directory(layout)
+    daemon = next((path for path in root.glob("*/systemd/systemd-resolved")), None) or next(
+        (path for path in root.glob("usr/lib/systemd/systemd-resolved")), None
+    )
+    if daemon is None:
+        raise LabError(f"{PACKAGE} is not unpacked at {root}")
+    libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
+    variables = {"PATH": debian.SYSTEM_PATH, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
+    _make_account()
+    _start_bus(root)
+    Path("/etc/systemd").mkdir(exist_ok=True)
+    Path("/etc/systemd/resolved.conf").write_text(CONFIGURATION)
+    RUN_DIR.mkdir(parents=True, exist_ok=True)
+    shutil.chown(RUN_DIR, ACCOUNT, ACCOUNT)
+    setpriv = ["setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups"]
+    with (layout.log_dir / "resolved.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*setpriv, f"--ambient-caps={CAPABILITIES}", f"--inh-caps={CAPABILITIES}", str(daemon)],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+    ProcessRecord.of(process.pid).write(RECORDS["resolved"])
+    process.returncode = 0  # lives on
+    _write_resolvectl(root, libraries)
+    wait_until(STUB_RESOLV_CONF.exists, 10, f"systemd-resolved to write {STUB_RESOLV_CONF}")
+    wait_until(lambda: _resolvectl("status") == 0, 10, "systemd-resolved to answer on the message bus")
+    # Per link, as NetworkManager and systemd-networkd do it.
+    for arguments in (("dns", LINK, RESOLVER_IPV4), ("domain", LINK, SEARCH_DOMAIN), ("default-route", LINK, "yes")):
+        if _resolvectl(*arguments) != 0:
+            raise LabError(f"resolvectl {' '.join(arguments)} failed")
+
+
+def stop() -> None:
+    """End what `start` started; no-op when nothing was."""
+    for path in RECORDS.values():
+        record = ProcessRecord.read(path)
+        if record is not None:
+            record.kill()
+            path.unlink()
+    RESOLVECTL.unlink(missing_ok=True)
+    BUS_SOCKET.unlink(missing_ok=True)
+    shutil.rmtree(RUN_DIR, ignore_errors=True)
+
+
+def _resolvectl(*arguments: str) -> int:
+    return subprocess.run([RESOLVECTL, *arguments], capture_output=True, check=False).returncode
+
+
+def _write_resolvectl(root: Path, libraries: str) -> None:
+    assignment = f"LD_LIBRARY_PATH={libraries} " if libraries else ""
+    RESOLVECTL.write_text(f'#!/bin/sh\n{assignment}exec {root}/usr/bin/resolvectl "$@"\n')
+    RESOLVECTL.chmod(0o755)
+
+
+def _make_account() -> None:
+    try:
+        pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        taken = {entry.pw_uid for entry in pwd.getpwall()}
+        number = next(number for number in range(998, 100, -1) if number not in taken)
+        for path, line in (
+            ("/etc/passwd", f"{ACCOUNT}:x:{number}:{number}::/:/usr/sbin/nologin"),
+            ("/etc/group", f"{ACCOUNT}:x:{number}:"),
+        ):
+            with Path(path).open("a") as file:
+                file.write(f"{line}\n")
+
+
+def _start_bus(root: Path) -> None:
+    policies = Path("/etc/dbus-1/system.d")
+    policies.mkdir(parents=True, exist_ok=True)
+    for policy in root.glob("usr/share/dbus-1/system.d/*.conf"):
+        shutil.copy(policy, policies)
+    BUS_SOCKET.parent.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["dbus-daemon", "--system", "--fork", "--nopidfile", "--print-pid=1"],
+        env={**os.environ, "PATH": debian.SYSTEM_PATH},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    ProcessRecord.of(int(done.stdout)).write(RECORDS["message-bus"])
