@@ -51,10 +51,10 @@ def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> list[Netw
 
 
 def overlaps(
-    networks: Iterable[Network], local_networks: Iterable[LocalNetwork], allowed: Sequence[Network] = ()
+    networks: Iterable[Network], local_networks: Iterable[tuple[Network, str]], allowed: Sequence[Network] = ()
 ) -> list[Overlap]:
     """Where cluster and machine claim the same addresses. Default routes do not count; nor what `allowed` covers."""
-    locals_ = [local for local in local_networks if local.network.prefixlen > 0]
+    locals_ = [LocalNetwork(network, interface) for network, interface in local_networks if network.prefixlen > 0]
     found = (
         Overlap(network, local, shared)
         for network in networks

@@ -15,7 +15,6 @@ from ktpy.cluster.client import Api, Json
 from ktpy.cluster.networks import (
     NEVER_ROUTED,
     Address,
-    LocalNetwork,
     Network,
     aggregate,
     covering,
@@ -62,12 +61,16 @@ class RoutedRange:
     source: str
 
 
-async def discover(api: Api, *, no_pods: bool = False) -> ClusterRanges:
-    """Find the service and the pod ranges; both kinds at once, some ten milliseconds on a near cluster."""
+async def discover(
+    api: Api, *, include: Sequence[Network] = (), exclude: Sequence[Network] = (), pods: bool = True
+) -> list[RoutedRange]:
+    """What `choose` routes of what the cluster tells; all is asked at once, some ten milliseconds on a near cluster."""
     async with task_group() as tasks:
-        services = tasks.create_task(service_ranges(api), name="discover service ranges")
-        pods = tasks.create_task(_no_pods() if no_pods else pod_ranges(api), name="discover pod ranges")
-    return ClusterRanges(services.result(), pods.result())
+        addresses = tasks.create_task(api.addresses(), name="resolve the API server")
+        of_services = tasks.create_task(service_ranges(api), name="discover service ranges")
+        of_pods = tasks.create_task(pod_ranges(api) if pods else _no_pods(), name="discover pod ranges")
+    found = ClusterRanges(of_services.result(), of_pods.result())
+    return choose(found, include=include, exclude=exclude, api_addresses=addresses.result())
 
 
 async def service_ranges(api: Api) -> Found:
@@ -137,7 +140,7 @@ def choose(
 
 
 def refuse_overlaps(
-    routed: Iterable[RoutedRange], local_networks: Iterable[LocalNetwork], include: Sequence[Network] = ()
+    routed: Iterable[RoutedRange], local_networks: Iterable[tuple[Network, str]], include: Sequence[Network] = ()
 ) -> None:
     """Raise RangeOverlap when a routed range and a local network share addresses that no --include names."""
     ranges = list(routed)
