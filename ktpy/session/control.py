@@ -23,7 +23,7 @@ Verbs = dict[str, Callable[[], dict[str, Any]]]
 
 @asynccontextmanager
 async def serve(path: Path, verbs: Verbs) -> AsyncIterator[None]:
-    """Answer requests on `path` while the body runs. A request `{"verb": V}` is answered with what `verbs[V]()` returns.
+    """Answer requests on `path` while the body runs: `{"verb": V}` is answered with what `verbs[V]()` returns.
 
     Connections stay open until the client leaves or this process ends, so a client can wait for the end of the session.
     """

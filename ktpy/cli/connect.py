@@ -1,0 +1,90 @@
+"""`ktpy connect`: the cluster, reachable from every program on the laptop."""
+
+import os
+import sys
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.options import verbose
+from ktpy.helper.launch import launch
+from ktpy.session.background import detach as in_background
+from ktpy.session.caller import Caller
+from ktpy.session.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, ConnectOptions
+from ktpy.session.progress import Ended, Report
+from ktpy.session.runtime import RuntimeDirectory
+
+Command = Callable[..., Any]
+
+
+class _Network(click.ParamType["IPv4Network | IPv6Network"]):
+    name = "network"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IPv4Network | IPv6Network:
+        try:
+            return ip_network(value)
+        except ValueError as error:
+            self.fail(f"{error} (wanted: an address range such as 10.96.0.0/16)", param, ctx)
+
+
+@click.command()
+@click.option("--kubeconfig", envvar=["KTPY_KUBECONFIG", "KUBECONFIG"], help="Kubeconfig file, or a list of them.")
+@click.option("--context", envvar="KTPY_CONTEXT", help="Kubeconfig context; the current one by default.")
+@click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", help="Namespace of the shadow pod and of short names.")
+@click.option(
+    "--include",
+    type=_Network(),
+    multiple=True,
+    envvar="KTPY_INCLUDE",
+    help="Route this range as well, also where it overlaps a local one.",
+)
+@click.option("--exclude", type=_Network(), multiple=True, envvar="KTPY_EXCLUDE", help="Never route this range.")
+@click.option("--no-pods", is_flag=True, envvar="KTPY_NO_PODS", help="Route services only.")
+@click.option("--no-dns", is_flag=True, envvar="KTPY_NO_DNS", help="Leave the system's resolver alone.")
+@click.option(
+    "--dns-zone",
+    "dns_zones",
+    multiple=True,
+    envvar="KTPY_DNS_ZONE",
+    help="Also ask the cluster's DNS about names under this zone.",
+)
+@click.option(
+    "--image", default=DEFAULT_IMAGE, show_default=True, envvar="KTPY_IMAGE", help="Agent image of the shadow pod."
+)
+@click.option(
+    "--pod-timeout",
+    type=click.FloatRange(min=1),
+    default=DEFAULT_POD_TIMEOUT_S,
+    show_default=True,
+    envvar="KTPY_POD_TIMEOUT",
+    help="Seconds to wait for the shadow pod.",
+)
+@click.option(
+    "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy quit` ends the session."
+)
+@verbose
+def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **options: Any) -> None:
+    """Reach every pod IP, service IP and cluster DNS name from every program on this laptop."""
+    wanted = ConnectOptions(pods=not no_pods, dns=not no_dns, pod_timeout_s=pod_timeout, **options)
+    caller = Caller.current()
+
+    def work(report: Report) -> int:
+        helper = launch() if os.geteuid() == 0 else None  # at once: it gets ready while the rest is imported
+        caller.drop_privileges()
+        from ktpy.session.connect import run  # the heavy half of ktpy: not before it is needed
+
+        return run(wanted, helper, caller, report)
+
+    if not detach:
+        sys.exit(work(render.event))
+    runtime = RuntimeDirectory.of(caller)
+    runtime.make()
+    for event in in_background(work, runtime.log):
+        render.event(event)
+        if isinstance(event, Ended):
+            sys.exit(event.exit_code)

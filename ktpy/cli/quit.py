@@ -1,0 +1,24 @@
+"""`ktpy quit`: end what `ktpy connect` began."""
+
+import click
+
+from ktpy.cli.options import verbose
+from ktpy.cli.recovery import restore_what_killed_runs_left
+from ktpy.errors import NotConnected
+from ktpy.session import control
+from ktpy.session.caller import Caller
+from ktpy.session.runtime import RuntimeDirectory
+
+
+@click.command(name="quit")
+@verbose
+def quit_() -> None:
+    """End every `ktpy connect` of this user and wait until all of it is undone."""
+    restore_what_killed_runs_left()
+    sessions = RuntimeDirectory.of(Caller.current()).control_sockets()
+    if not sessions:
+        raise NotConnected("not connected: there is nothing to quit")
+    for path in sessions:
+        server = control.ask(path, "status")["server"]
+        control.quit_session(path)
+        click.echo(f"disconnected from {server}; routes and resolver are as before")

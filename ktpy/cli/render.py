@@ -1,0 +1,68 @@
+"""How things look on a terminal. click drops the colours where the output is not one."""
+
+from typing import Any
+
+import click
+
+from ktpy.session.progress import Ended, Event, Notice, Ready, Step
+
+
+def event(event: Event) -> None:
+    """One line of progress as it happens; everything the user needs to know once the session is ready."""
+    match event:
+        case Step(name, detail, elapsed_s):
+            mark = click.style(f"{name:<9}", fg="green")
+            click.echo(f"  {mark} {detail} {click.style(f'({elapsed_s:.2f} s)', dim=True)}")
+        case Notice(text):
+            click.echo(f"  {click.style('note', fg='yellow'):<9}     {text}")
+        case Ready(session):
+            click.echo(status(session))
+        case Ended(exit_code, message, hint):
+            if exit_code:
+                failure(message, hint)
+            else:
+                click.echo(message)
+
+
+def failure(message: str, hint: str | None) -> None:
+    """An error: the sentence, then what to do next."""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        first, *rest = hint.splitlines()
+        click.echo(
+            "\n".join([f"{click.style('hint:', bold=True)} {first}", *(f"      {line}" for line in rest)]), err=True
+        )
+
+
+def status(session: dict[str, Any]) -> str:
+    """A session as text; `session` is an element of what `ktpy status --output json` prints."""
+    dns = session["dns"]
+    ranges = [f"{r['network']} ({r['kind']}, from {r['source']})" for r in session["ranges"]]
+    names = [
+        f"names of {dns['cluster_domain']} by {dns['resolver']}" if dns else "off",
+        *([f"search {' '.join(dns['search'])}"] if dns else []),
+    ]
+    rows = [
+        ("namespace", [session["namespace"]]),
+        ("pod", [session["pod"]]),
+        ("ranges", ranges or ["none"]),
+        ("dns", names),
+        ("traffic", [_traffic(session)]),
+        ("up", [f"{session['uptime_s']:.0f} s, process {session['pid']}"]),
+    ]
+    head = f"{click.style('connected', fg='green', bold=True)} to {session['context']} ({session['server']})"
+    lines = [f"  {title if i == 0 else '':<9} {text}" for title, texts in rows for i, text in enumerate(texts)]
+    return "\n".join([head, *lines])
+
+
+def _traffic(session: dict[str, Any]) -> str:
+    amounts = session["bytes"]
+    return f"{_size(amounts['in'])} in, {_size(amounts['out'])} out, {session['open_flows']} open flows"
+
+
+def _size(count_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count_bytes < 1000:
+            return f"{count_bytes:.0f} {unit}" if unit == "B" else f"{count_bytes:.1f} {unit}"
+        count_bytes /= 1000
+    return f"{count_bytes:.1f} TB"

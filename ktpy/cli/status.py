@@ -1,0 +1,27 @@
+"""`ktpy status`: what is connected."""
+
+import json
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.options import output, verbose
+from ktpy.cli.recovery import restore_what_killed_runs_left
+from ktpy.session import control
+from ktpy.session.caller import Caller
+from ktpy.session.runtime import RuntimeDirectory
+
+
+@click.command()
+@output
+@verbose
+def status(output: str) -> None:
+    """Show the sessions of this user: cluster, ranges, DNS, pod, traffic."""
+    restore_what_killed_runs_left()
+    sessions = [control.ask(path, "status") for path in RuntimeDirectory.of(Caller.current()).control_sockets()]
+    if output == "json":
+        click.echo(json.dumps({"sessions": sessions}, indent=2))
+    elif sessions:
+        click.echo("\n".join(render.status(session) for session in sessions))
+    else:
+        click.echo("not connected (`sudo ktpy connect` connects)")

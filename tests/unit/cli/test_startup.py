@@ -1,0 +1,28 @@
+"""`ktpy --help` and shell completion answer at once: they import none of the heavy libraries."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"kubernetes", "asyncssh", "scapy", "pyroute2", "dnslib", "aiohttp", "cryptography"}
+IMPORTED = "import sys; from ktpy.__main__ import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--help"], {}),
+        (["connect", "--help"], {}),
+        (["completion", "bash"], {}),
+        ([], {"_KTPY_COMPLETE": "bash_complete", "COMP_WORDS": "ktpy con", "COMP_CWORD": "1"}),
+    ],
+)
+def test_no_heavy_import(arguments: list[str], environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", IMPORTED, *arguments]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
+    assert done.stdout
+    imported = {module.partition(".")[0] for module in done.stderr.split()}
+    assert "click" in imported
+    assert not imported & HEAVY
