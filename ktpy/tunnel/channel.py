@@ -20,6 +20,7 @@ _FAILURES: Final = {
     "Host is unreachable": errno.EHOSTUNREACH,
     "Network is unreachable": errno.ENETUNREACH,
     "Network unreachable": errno.ENETUNREACH,
+    "open failed": errno.ENETUNREACH,
     "Connection timed out": errno.ETIMEDOUT,
     "Operation timed out": errno.ETIMEDOUT,
 }
@@ -28,10 +29,11 @@ _FAILURES: Final = {
 def open_failure(exc: asyncssh.ChannelOpenError) -> OSError:
     """What `connect` would have raised in the pod.
 
-    OpenSSH (9.2 and 10.0 were asked) answers code 2, SSH_OPEN_CONNECT_FAILED of RFC 4254, section 5.1, for all that
-    `connect` can say, and puts strerror(errno) into the text; "open failed" when it knows no reason. A destination
-    that PermitOpen or `restrict` forbids is code 1, "open failed" too. The result has the class that belongs to its
-    errno: ConnectionRefusedError, TimeoutError, PermissionError, plain OSError for EHOSTUNREACH and ENETUNREACH.
+    OpenSSH (9.2 and 10.0 were asked) answers code 2, SSH_OPEN_CONNECT_FAILED of RFC 4254, section 5.1, with strerror of
+    what came of the attempt: refused, no route to host (after 3 s), network unreachable, timed out (after two minutes).
+    When the pod's kernel makes no attempt, the text is "open failed": it has no route, as for IPv6 in a pod without.
+    A destination that PermitOpen or `restrict` forbids is code 1, "open failed" too. The result has the class that
+    belongs to its errno: ConnectionRefusedError, TimeoutError, PermissionError, plain OSError for the unreachable.
     """
     if exc.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
         return OSError(errno.EACCES, f"forwarding is not permitted: {exc.reason}")
