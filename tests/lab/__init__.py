@@ -27,8 +27,20 @@ Names the previous resolver knows are in upstream_resolver.ZONE, the cluster's o
 Images that pods find: images.WORKLOAD_IMAGE (Python, curl, socat, netcat, iperf3), and what was loaded.
 """
 
-from tests.lab.errors import LabError
-from tests.lab.lab import Lab
-from tests.lab.layout import Layout
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Lab", "LabError", "Layout"]
+from tests.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from tests.lab.lab import Lab
+
+__all__ = ["Lab", "LabError"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Lab` on first use: its imports cost more than all of `scripts/lab exec`, which needs none of them."""
+    if name == "Lab":
+        from tests.lab.lab import Lab
+
+        return Lab
+    raise AttributeError(name)

@@ -4,8 +4,8 @@
     <base>/ktpy-lab-NAME/laptop    everything else: `up` itself, the laptop, the delay proxy, the resolvers
 
 On version 1 there is one such tree in every hierarchy, under the caller's own group, because a container may not
-write above it. On version 2 the tree hangs at the mount's root: a group that holds processes may not hand controllers to
-children ("no internal processes", kernel Documentation/admin-guide/cgroup-v2.rst), and the caller's own group does.
+write above it. On version 2 the tree hangs at the mount's root: a group that holds processes may not hand controllers
+to children ("no internal processes", kernel Documentation/admin-guide/cgroup-v2.rst), and the caller's own does.
 """
 
 import contextlib

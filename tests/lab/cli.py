@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +81,9 @@ def main(arguments: Sequence[str]) -> None:
         _run(options, command)
     except LabError as error:
         say(str(error))
+        sys.exit(EXIT_FAILURE)
+    except subprocess.CalledProcessError as error:  # its own words are above
+        say(f"`{shlex.join(map(str, error.cmd))}` failed")
         sys.exit(EXIT_FAILURE)
     except KeyboardInterrupt:
         sys.exit(130)

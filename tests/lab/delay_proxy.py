@@ -1,8 +1,8 @@
 """A TCP proxy before the API server that makes it far away: each direction is delayed by half the round trip.
 
-It adds latency and nothing else: no loss, no cap on the bandwidth (up to LIMIT_BYTES under way per direction: 6 Gbit/s at
-80 ms). New connections of the laptop are redirected to it on the node; those already open go on as they were made.
-SIGHUP makes it read the round trip again; at zero it takes no new connections and ends with its last one.
+It adds latency and nothing else: no loss, no cap on the bandwidth (up to LIMIT_BYTES under way per direction: enough
+for 6 Gbit/s at 80 ms). New connections of the laptop are redirected to it on the node; those that are open stay as
+they are. SIGHUP makes it read the round trip again; at zero it takes no new connections and ends with its last one.
 
 usage: python -m tests.lab.delay_proxy NAME
 """
@@ -49,6 +49,7 @@ class Leg(asyncio.Protocol):
         self._line = DelayLine(LIMIT_BYTES)
         self._timer: asyncio.TimerHandle | None = None
         self._peer_is_full = False
+        self._has_delivered_end = False
         self.transport: asyncio.Transport | None = None
         self.peer: Leg | None = None
 
@@ -74,8 +75,8 @@ class Leg(asyncio.Protocol):
         self._proxy.legs.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        if self.peer is not None and self.peer.transport is not None:
-            self.peer.transport.abort() if error else self.peer.transport.close()
+        if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
+            self._proxy.loop.call_later(self._proxy.one_way_s, self.peer.transport.abort)  # the reset travels too
         self._proxy.leg_gone()
 
     def pause_writing(self) -> None:
@@ -105,14 +106,25 @@ class Leg(asyncio.Protocol):
             if chunk is None:
                 break
             if chunk == END_OF_STREAM:
-                if peer.transport.can_write_eof():
-                    peer.transport.write_eof()
+                self._deliver_end(peer)
             else:
                 peer.transport.write(chunk)
         if self.transport is not None and not self._line.is_full and not self.transport.is_closing():
             self.transport.resume_reading()
         if self._line.next_due is not None and not self._peer_is_full:
             self._timer = loop.call_at(self._line.next_due, self._pump)
+
+    def _deliver_end(self, peer: "Leg") -> None:
+        """Half-close the other side; close both when both directions have ended."""
+        self._has_delivered_end = True
+        if self.transport is None or peer.transport is None:
+            return
+        if peer._has_delivered_end:
+            peer.transport.close()
+            self.transport.close()
+        else:
+            with contextlib.suppress(OSError):  # reset meanwhile: connection_lost follows
+                peer.transport.write_eof()
 
 
 class DelayProxy:

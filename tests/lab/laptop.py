@@ -12,10 +12,13 @@ from tests.lab import cgroup, debian, namespaces
 from tests.lab.errors import LabError
 from tests.lab.layout import Layout
 from tests.lab.processes import ProcessRecord, module_command, start_daemon
+from tests.lab.report import say
 
-# Of the caller's environment: what would make a program on the laptop believe it is elsewhere.
-NOT_INHERITED_PREFIXES = ("SUDO_", "XDG_", "PYTHON", "VIRTUAL_ENV", "SSH_", "DBUS_")
-NOT_INHERITED_SUFFIXES = ("_proxy", "_PROXY")
+# Of the caller's environment: the terminal, the language, and ktpy's own options. The rest is about another machine
+# (proxies, SUDO_UID, certificate bundles): as with `su -`, name what you need on the command line (`env A=b CMD`).
+INHERITED = ("TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES", "LANG", "TZ")
+INHERITED_PREFIXES = ("LC_", "KTPY_")
+NOT_FOUND_EXIT_CODE, NOT_EXECUTABLE_EXIT_CODE = 127, 126  # as every shell has it
 
 
 READY = "laptop namespaces made"
@@ -43,12 +46,8 @@ def start(layout: Layout) -> None:
 def environment(
     caller: Mapping[str, str], *, user: str, home: str, shell: str, uid: int, search_path: str
 ) -> dict[str, str]:
-    """What a command on the laptop gets: the caller's environment where it is not about the caller."""
-    kept = {
-        name: value
-        for name, value in caller.items()
-        if not name.startswith(NOT_INHERITED_PREFIXES) and not name.endswith(NOT_INHERITED_SUFFIXES)
-    }
+    """What a command on the laptop gets: a login's environment, and little of the caller's."""
+    kept = {name: value for name, value in caller.items() if name in INHERITED or name.startswith(INHERITED_PREFIXES)}
     return kept | {
         "USER": user,
         "LOGNAME": user,
@@ -100,7 +99,9 @@ def replace_process(layout: Layout, command: Sequence[str], user: str) -> NoRetu
     try:
         os.execvpe(command[0], list(command), variables)
     except OSError as error:
-        raise LabError(f"cannot run {command[0]} on the laptop: {error.strerror}") from error
+        say(f"cannot run {command[0]} on the laptop: {error.strerror}")
+        absent = isinstance(error, FileNotFoundError)
+        sys.exit(NOT_FOUND_EXIT_CODE if absent else NOT_EXECUTABLE_EXIT_CODE)
 
 
 def _make_runtime_dir(uid: int, gid: int) -> None:

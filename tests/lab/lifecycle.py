@@ -12,7 +12,19 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.lab import binaries, certs, cgroup, debian, delay_proxy, images, laptop, network, node, resolver_modes
+from tests.lab import (
+    binaries,
+    certs,
+    cgroup,
+    debian,
+    delay_proxy,
+    images,
+    laptop,
+    namespaces,
+    network,
+    node,
+    resolver_modes,
+)
 from tests.lab import upstream_resolver as upstream
 from tests.lab.api import Api
 from tests.lab.errors import LabError
@@ -162,8 +174,8 @@ def clear(layout: Layout) -> None:
 
 def _unmount_below(directory: Path) -> None:
     """Nothing is mounted there in the machine's own namespace; if something is, it must not be deleted through."""
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for target in sorted((item for item in mounts if item.startswith(f"{directory}/")), reverse=True):
+    below = [target for target in namespaces.mount_points() if target.startswith(f"{directory}/")]
+    for target in sorted(below, reverse=True):
         subprocess.run(["umount", "--lazy", target], check=True)
 
 

@@ -75,6 +75,11 @@ def mount(*arguments: str | Path) -> None:
     subprocess.run(["mount", *map(str, arguments)], check=True)
 
 
+def mount_points() -> list[str]:
+    """Every mount point of this mount namespace, a stacked one as often as it is mounted (proc_pid_mountinfo(5))."""
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+
+
 def make_mounts_private() -> None:
     """Keep what is mounted from here on out of the namespace this one was copied from."""
     mount("--make-rprivate", "/")

@@ -76,11 +76,14 @@ def load_image(layout: Layout, archive: Path) -> None:
 
 
 def restart_component(layout: Layout, name: str) -> None:
-    """End one component (SIGTERM) and return once its successor runs."""
+    """Kill one component and return once its successor runs.
+
+    By SIGKILL: asked politely, the API server waits up to a minute for its watchers to leave.
+    """
     before = _component_pid(layout, name)
     if before is None:
         raise LabError(f"{name} does not run")
-    run(layout, ["kill", "-TERM", str(before)])
+    run(layout, ["kill", "-KILL", str(before)])
     wait_until(lambda: _component_pid(layout, name) not in (None, before), 90, f"{name} to be started again")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.lab import resolved
 from tests.lab.errors import LabError
 from tests.lab.layout import RESOLVER_IPV4, Layout
-from tests.lab.namespaces import mount
+from tests.lab.namespaces import mount, mount_points
 from tests.lab.upstream_resolver import SEARCH_DOMAIN
 
 MODES = ("file", "symlink", "bind", "systemd-resolved")
@@ -35,7 +35,7 @@ def switch(layout: Layout, mode: str) -> None:
     if mode not in MODES:
         raise LabError(f"{mode!r} is no way to resolve names: {', '.join(MODES)}")
     resolved.stop()
-    while RESOLV_CONF.is_mount():
+    while str(RESOLV_CONF) in mount_points():  # Path.is_mount knows directories only
         subprocess.run(["umount", RESOLV_CONF], check=True)
     RESOLV_CONF.unlink(missing_ok=True)
     if mode == "file":

@@ -11,9 +11,9 @@ import os
 import socket
 import struct
 import sys
-from typing import Any
+from typing import Any, cast
 
-from dnslib import AAAA, CNAME, PTR, QTYPE, RCODE, RR, SOA, TXT, A, DNSError, DNSRecord
+from dnslib import AAAA, CNAME, EDNS0, PTR, QTYPE, RCODE, RR, SOA, TXT, A, DNSError, DNSRecord
 
 from tests.lab import cgroup, namespaces
 from tests.lab.layout import RESOLVER_IPV4, RESOLVER_IPV6, Layout
@@ -23,6 +23,7 @@ READY = "upstream resolver answers"
 PORT = 53
 TTL_S = 60
 PLAIN_UDP_BYTES = 512  # RFC 1035, 4.2.1: without EDNS
+EDNS_UDP_BYTES = 1232
 IDLE_S = 10.0
 
 SEARCH_DOMAIN = "corp.example"
@@ -52,6 +53,8 @@ def answer(query: DNSRecord) -> DNSRecord:
     """The reply to one question: records, NODATA or NXDOMAIN (RFC 2308: both with the zone's SOA)."""
     reply = query.reply()
     reply.header.ra = 1
+    if any(record.rtype == QTYPE.OPT for record in query.ar):
+        reply.add_ar(EDNS0(udp_len=EDNS_UDP_BYTES))  # RFC 6891, 6.1.1: EDNS is answered with EDNS
     name = str(query.q.qname).lower()
     for _ in range(8):  # the longest alias chain followed
         records = ZONE.get(name, [])
@@ -93,11 +96,11 @@ def reply_to(data: bytes, transport: str) -> bytes | None:
 
 class _Datagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # which Python 3.11's own is not a subclass of
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         reply = reply_to(data, "udp")
-        if reply is not None and isinstance(self._transport, asyncio.DatagramTransport):
+        if reply is not None:
             self._transport.sendto(reply, address)
 
 
