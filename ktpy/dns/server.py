@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from ktpy.dns.message import HEADER_BYTES, Query, failure, header_only_reply
 from ktpy.dns.records import Rcode
@@ -74,14 +74,15 @@ class Server:
             # A bug that one name brings out must not take all other names with it.
             _log.exception("a query could not be answered")
             return header_only_reply(data, Rcode.SERVFAIL)
-        if isinstance(reply, Query) and self._pending >= PENDING_MAX:
-            self.overloaded += 1
-            return failure(reply, Rcode.SERVFAIL)
+        if isinstance(reply, Query):
+            if self._pending >= PENDING_MAX:
+                self.overloaded += 1
+                return failure(reply, Rcode.SERVFAIL)
+            self._pending += 1
         return reply
 
     async def reply_later(self, query: Query, *, over_tcp: bool) -> bytes:
-        """As Resolver.answer; a bug ends as SERVFAIL."""
-        self._pending += 1
+        """As Resolver.answer, for a query that `reply_now` left over; a bug ends as SERVFAIL."""
         try:
             return await self._resolver.answer(query, over_tcp=over_tcp)
         except Exception:
@@ -117,7 +118,7 @@ class _Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
         self._pending = 0
         self._congested = False
-        self._ended = False  # the client has sent its last query
+        self._ended = False  # the client has sent its last byte
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -126,39 +127,28 @@ class _Connection(asyncio.Protocol):
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         if len(self._server.connections) >= self._server.connections_max:
-            transport.abort()
+            self._transport.abort()
             return
         self._server.connections.add(self)
         self._rearm_idle_timer()
 
     def data_received(self, data: bytes) -> None:
         self._rearm_idle_timer()
-        for message in self._frames.feed(data):
-            if len(message) < HEADER_BYTES:
-                self.abort()  # what follows cannot be made out either
-                return
-            reply = self._server.reply_now(message, over_tcp=True)
-            if isinstance(reply, Query):
-                self._pending += 1
-                self._tasks.create_task(self._reply_later(reply), name="dns: a query over TCP")
-            elif reply:
-                self._write(reply)
-        self._read_or_not()
+        self._frames.feed(data)
+        self._go_on()
 
     def eof_received(self) -> bool:
         self._ended = True
-        return self._pending > 0  # stay until all is answered
+        return self._pending > 0 or self._congested  # stay until all is answered
 
     def pause_writing(self) -> None:
         self._congested = True
-        self._read_or_not()
 
     def resume_writing(self) -> None:
         self._congested = False
-        self._read_or_not()
+        self._go_on()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -171,22 +161,43 @@ class _Connection(asyncio.Protocol):
         finally:
             self._pending -= 1
         self._rearm_idle_timer()
-        self._read_or_not()
-        if self._ended and not self._pending and self._transport is not None:
-            self._transport.close()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer what has come, as far as the client reads its answers; only then read more."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        for message in self._frames:
+            self._answer(message)
+            if transport.is_closing():
+                return
+            if self._held_up:
+                transport.pause_reading()
+                return
+        if not self._ended:
+            transport.resume_reading()
+        elif not self._pending:
+            transport.close()
+
+    @property
+    def _held_up(self) -> bool:
+        return self._congested or self._pending >= PIPELINE_MAX
+
+    def _answer(self, message: bytes) -> None:
+        if len(message) < HEADER_BYTES:
+            self.abort()  # what follows cannot be made out either
+            return
+        reply = self._server.reply_now(message, over_tcp=True)
+        if isinstance(reply, Query):
+            self._pending += 1
+            self._tasks.create_task(self._reply_later(reply), name="dns: a query over TCP")
+        elif reply:
+            self._write(reply)
 
     def _write(self, reply: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(framed(reply))
-
-    def _read_or_not(self) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing() or self._ended:
-            return
-        if self._congested or self._pending >= PIPELINE_MAX:
-            transport.pause_reading()
-        else:
-            transport.resume_reading()
 
     def _rearm_idle_timer(self) -> None:
         if self._idle is not None:

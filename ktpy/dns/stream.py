@@ -5,7 +5,7 @@ This is how the cluster's DNS is asked: a TCP stream is what the tunnel carries.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from ktpy.dns.forward import NoAnswerError
 from ktpy.dns.message import answers_query
@@ -31,18 +31,22 @@ class Frames:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._start = 0
 
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Add what arrived; yields each message that is complete now."""
+    def feed(self, data: bytes) -> None:
+        del self._buffer[: self._start]
+        self._start = 0
         self._buffer += data
-        start = 0
-        while len(self._buffer) >= start + 2:
-            end = start + 2 + int.from_bytes(self._buffer[start : start + 2], "big")
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Take out what is complete. Whoever stops half way finds the rest the next time."""
+        while len(self._buffer) >= self._start + 2:
+            begin = self._start + 2
+            end = begin + int.from_bytes(self._buffer[self._start : begin], "big")
             if len(self._buffer) < end:
-                break
-            yield bytes(self._buffer[start + 2 : end])
-            start = end
-        del self._buffer[:start]
+                return
+            self._start = end
+            yield bytes(self._buffer[begin:end])
 
 
 class StreamClient:
@@ -156,12 +160,12 @@ class _Connection(asyncio.Protocol):
     # --- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
-        for message in self._frames.feed(data):
+        self._frames.feed(data)
+        for message in self._frames:
             packet, question, reply = self._waiting.get(message[:2], (b"", b"", None))
             if reply is not None and not reply.done() and answers_query(message, packet, question):
                 reply.set_result(message)

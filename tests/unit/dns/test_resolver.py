@@ -1,0 +1,274 @@
+import asyncio
+from typing import Any
+
+import dnslib
+import pytest
+
+from ktpy.dns import resolver as resolver_module
+from ktpy.dns.forward import Forwarder, NoAnswerError
+from ktpy.dns.message import Query
+from ktpy.dns.records import Rcode
+from ktpy.dns.resolver import Resolver
+from ktpy.dns.stream import StreamClient
+from ktpy.dns.upstream import Upstream
+from ktpy.dns.zone import Zone
+from tests.unit.dns.kube import endpoint_slice, external_name, service
+from tests.unit.dns.name_servers import (
+    Behaviour,
+    addresses,
+    answering,
+    asked,
+    denying,
+    failing,
+    name_server,
+    parsed,
+    reply,
+    silent,
+)
+
+SHOP = "shop.svc.cluster.local"
+
+
+class Script:
+    """An exchange with a behaviour; remembers what was asked."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+        self.asked: list[str] = []
+
+    async def __call__(self, packet: bytes, question: bytes, *, over_tcp: bool) -> bytes:
+        query = parsed(packet)
+        self.asked.append(f"{query.q.qname}/{dnslib.QTYPE[query.q.qtype]}")
+        message = self.behaviour(query)
+        if message is None:
+            raise NoAnswerError("scripted")
+        return message
+
+
+@pytest.fixture
+def zone() -> Zone:
+    zone = Zone(extra_zones=["corp"])
+    zone.upsert_service(service("web", "shop", "10.96.0.7"))
+    zone.upsert_service(external_name("out", "db.example.com"))
+    zone.upsert_service(external_name("custom", "printer.cluster.local"))
+    zone.synced = True
+    return zone
+
+
+def resolver(
+    zone: Zone, upstream: Behaviour | None = None, cluster: Behaviour | None = None
+) -> tuple[Resolver, Script, Script]:
+    scripts = Script(upstream or silent), Script(cluster or silent)
+    forwarders = [
+        Forwarder(script) if given else None for script, given in zip(scripts, (upstream, cluster), strict=True)
+    ]
+    return Resolver(zone, upstream=forwarders[0], cluster=forwarders[1]), *scripts
+
+
+async def resolve(resolver: Resolver, name: str, qtype: str = "A", *, over_tcp: bool = False) -> Any:
+    found = resolver.answer_now(asked(name, qtype).data, over_tcp=over_tcp)
+    if isinstance(found, Query):
+        found = await resolver.answer(found, over_tcp=over_tcp)
+    return parsed(found)
+
+
+def shown(answer: Any) -> list[str]:
+    return [str(rr.rdata) for rr in answer.rr]
+
+
+async def test_a_cluster_name_is_answered_here_and_at_once(zone: Zone) -> None:
+    served, upstream, cluster = resolver(zone, answering("192.0.2.1"), answering("192.0.2.2"))
+    found = served.answer_now(asked(f"web.{SHOP}").data, over_tcp=False)
+    assert isinstance(found, bytes)
+    assert addresses(found) == ["10.96.0.7"]
+    assert upstream.asked == cluster.asked == []
+    assert served.counters.zone == 1
+
+
+async def test_an_outside_name_goes_to_the_previous_resolvers(zone: Zone) -> None:
+    served, upstream, cluster = resolver(zone, answering("192.0.2.1"), answering("192.0.2.2"))
+    assert shown(await resolve(served, "example.com")) == ["192.0.2.1"]
+    assert (upstream.asked, cluster.asked) == (["example.com./A"], [])
+    assert served.counters.upstream == 1
+
+
+@pytest.mark.parametrize("name", ["printer.cluster.local", "git.corp"])
+async def test_a_name_only_the_cluster_knows_goes_there(zone: Zone, name: str) -> None:
+    served, upstream, cluster = resolver(zone, answering("192.0.2.1"), answering("192.0.2.2"))
+    assert shown(await resolve(served, name)) == ["192.0.2.2"]
+    assert (upstream.asked, cluster.asked) == ([], [f"{name}./A"])
+    assert served.counters.cluster == 1
+
+
+async def test_before_the_first_listing_the_cluster_is_asked(zone: Zone) -> None:
+    zone.synced = False
+    served, _, _ = resolver(zone, denying(), answering("192.0.2.2"))
+    assert shown(await resolve(served, f"gone.{SHOP}")) == ["192.0.2.2"]
+
+
+async def test_what_was_asked_once_is_known_at_once(zone: Zone) -> None:
+    served, _, cluster = resolver(zone, None, answering("192.0.2.2"))
+    await resolve(served, "printer.cluster.local")
+    assert isinstance(served.answer_now(asked("printer.cluster.local").data, over_tcp=False), bytes)
+    assert len(cluster.asked) == 1
+
+
+@pytest.mark.parametrize("cluster", [None, silent])
+async def test_a_cluster_that_cannot_be_asked_is_a_failure_never_a_denial(
+    zone: Zone, cluster: Behaviour | None
+) -> None:
+    served, _, _ = resolver(zone, denying(), cluster)
+    assert (await resolve(served, "printer.cluster.local")).header.rcode == Rcode.SERVFAIL
+    assert served.counters.failed == 1
+
+
+async def test_without_previous_resolvers_outside_names_are_refused(zone: Zone) -> None:
+    served, _, _ = resolver(zone)
+    assert (await resolve(served, "example.com")).header.rcode == Rcode.REFUSED
+
+
+async def test_silent_previous_resolvers_are_a_failure(zone: Zone) -> None:
+    served, _, _ = resolver(zone, silent)
+    assert (await resolve(served, "example.com")).header.rcode == Rcode.SERVFAIL
+
+
+async def test_an_answer_is_not_waited_for_longer_than_a_client_waits(
+    zone: Zone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver_module, "ANSWER_WITHIN_S", 0.01)
+
+    async def never(packet: bytes, question: bytes, *, over_tcp: bool) -> bytes:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    served = Resolver(zone, upstream=Forwarder(never))
+    assert (await resolve(served, "example.com")).header.rcode == Rcode.SERVFAIL
+
+
+# --- ExternalName
+
+
+async def test_an_outside_target_is_resolved_by_the_machines_own_resolvers(zone: Zone) -> None:
+    served, upstream, cluster = resolver(zone, answering("192.0.2.1"), answering("192.0.2.2"))
+    assert shown(await resolve(served, f"out.{SHOP}")) == ["db.example.com.", "192.0.2.1"]
+    assert (upstream.asked, cluster.asked) == (["db.example.com./A"], [])
+
+
+@pytest.mark.parametrize("upstream", [None, silent, denying(), failing("REFUSED"), lambda query: reply(query)])
+async def test_a_target_that_only_the_cluster_can_resolve(zone: Zone, upstream: Behaviour | None) -> None:
+    served, _, _ = resolver(zone, upstream, answering("192.0.2.2"))
+    assert shown(await resolve(served, f"out.{SHOP}")) == ["db.example.com.", "192.0.2.2"]
+
+
+async def test_a_target_in_a_zone_of_the_cluster_is_asked_of_it_alone(zone: Zone) -> None:
+    served, upstream, _ = resolver(zone, answering("192.0.2.1"), answering("192.0.2.2"))
+    assert shown(await resolve(served, f"custom.{SHOP}")) == ["printer.cluster.local.", "192.0.2.2"]
+    assert upstream.asked == []
+
+
+async def test_a_target_that_does_not_exist(zone: Zone) -> None:
+    served, _, _ = resolver(zone, denying(), failing("SERVFAIL"))
+    answer = await resolve(served, f"out.{SHOP}")
+    assert answer.header.rcode == Rcode.NXDOMAIN
+    assert shown(answer) == ["db.example.com."]
+
+
+async def test_a_target_that_nobody_can_resolve(zone: Zone) -> None:
+    served, _, _ = resolver(zone, silent, silent)
+    assert (await resolve(served, f"out.{SHOP}")).header.rcode == Rcode.SERVFAIL
+
+
+# --- changes, limits, refusals
+
+
+async def test_a_kept_answer_goes_when_the_zone_changes(zone: Zone) -> None:
+    served, _, _ = resolver(zone)
+    await resolve(served, f"web.{SHOP}")
+    zone.upsert_service(service("web", "shop", "10.96.0.70"))
+    assert shown(await resolve(served, f"web.{SHOP}")) == ["10.96.0.70"]
+
+
+async def test_a_name_that_the_zone_learns_while_the_cluster_is_to_be_asked(zone: Zone) -> None:
+    zone.synced = False
+    served, _, _ = resolver(zone, None, silent)
+    query = served.answer_now(asked(f"web.{SHOP}").data, over_tcp=False)
+    assert isinstance(query, Query)
+    zone.synced = True
+    assert addresses(await served.answer(query, over_tcp=False)) == ["10.96.0.7"]
+
+
+async def test_kept_answers_are_bounded(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver_module, "ENCODED_MAX", 10)
+    served, _, _ = resolver(zone)
+    for number in range(100):
+        await resolve(served, f"n{number}.{SHOP}")
+    assert len(served._encoded) <= 10
+
+
+async def test_a_headless_service_too_large_for_udp_is_whole_over_tcp(zone: Zone) -> None:
+    zone.upsert_service(service("db"))
+    pods = [(f"10.244.{number // 256}.{number % 256}", None) for number in range(1000)]
+    zone.upsert_endpoint_slice(endpoint_slice("db", "shop", *pods))
+    served, _, _ = resolver(zone)
+    cut = await resolve(served, f"db.{SHOP}")
+    assert (cut.header.tc, cut.rr) == (1, [])
+    assert len((await resolve(served, f"db.{SHOP}", over_tcp=True)).rr) == 1000
+
+
+@pytest.mark.parametrize("qtype", ["AXFR", "IXFR"])
+async def test_zone_transfers_are_refused(zone: Zone, qtype: str) -> None:
+    served, _, _ = resolver(zone)
+    assert (await resolve(served, "cluster.local", qtype)).header.rcode == Rcode.REFUSED
+    assert served.counters.refused == 1
+
+
+async def test_other_classes_are_refused(zone: Zone) -> None:
+    served, _, _ = resolver(zone)
+    data = bytes(dnslib.DNSRecord(q=dnslib.DNSQuestion("version.bind", 16, 3)).pack())
+    found = served.answer_now(data, over_tcp=False)
+    assert isinstance(found, bytes)
+    assert parsed(found).header.rcode == Rcode.REFUSED
+
+
+async def test_an_unknown_version_of_edns_is_told_so(zone: Zone) -> None:
+    served, _, _ = resolver(zone)
+    record = dnslib.DNSRecord.question(f"web.{SHOP}")
+    record.add_ar(dnslib.EDNS0(version=1))
+    found = served.answer_now(bytes(record.pack()), over_tcp=False)
+    assert isinstance(found, bytes)
+    assert parsed(found).ar[0].ttl >> 24 == Rcode.BADVERS >> 4
+
+
+async def test_garbage_is_counted(zone: Zone) -> None:
+    served, _, _ = resolver(zone)
+    assert served.answer_now(b"?", over_tcp=False) == b""
+    assert served.counters.malformed == 1
+
+
+# --- the real forwarders together
+
+
+async def test_real_forwarders_to_real_servers(zone: Zone) -> None:
+    async with name_server(answering("192.0.2.1")) as outside, name_server(silent, answering("192.0.2.2")) as inside:
+        streams = StreamClient(asyncio.get_running_loop().create_connection, [inside.address])
+        served = Resolver(zone, upstream=Forwarder(Upstream([outside.address])), cluster=Forwarder(streams))
+        assert shown(await resolve(served, "example.com")) == ["192.0.2.1"]
+        assert shown(await resolve(served, "printer.cluster.local")) == ["192.0.2.2"]
+        assert shown(await resolve(served, f"out.{SHOP}")) == ["db.example.com.", "192.0.2.1"]
+        streams.close()
+
+
+async def test_a_forwarding_loop_ends(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two resolvers that forward to each other, as ktpy and a local cache in front of it might."""
+    monkeypatch.setattr(resolver_module, "ANSWER_WITHIN_S", 0.2)
+    hops = 0
+
+    async def back_to_us(packet: bytes, question: bytes, *, over_tcp: bool) -> bytes:
+        nonlocal hops
+        hops += 1
+        found = served.answer_now(packet, over_tcp=over_tcp)
+        return found if isinstance(found, bytes) else await served.answer(found, over_tcp=over_tcp)
+
+    served = Resolver(zone, upstream=Forwarder(back_to_us))
+    assert (await resolve(served, "example.com")).header.rcode == Rcode.SERVFAIL
+    assert hops == 1
