@@ -72,10 +72,10 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **opt
     """Reach every pod IP, service IP and cluster DNS name from every program on this laptop."""
     wanted = ConnectOptions(pods=not no_pods, dns=not no_dns, pod_timeout_s=pod_timeout, **options)
     caller = Caller.current()
+    helper = launch() if os.geteuid() == 0 else None  # at once: it gets ready while the rest is imported
+    caller.drop_privileges()
 
     def work(report: Report) -> int:
-        helper = launch() if os.geteuid() == 0 else None  # at once: it gets ready while the rest is imported
-        caller.drop_privileges()
         from ktpy.session.connect import run  # the heavy half of ktpy: not before it is needed
 
         return run(wanted, helper, caller, report)

@@ -6,6 +6,8 @@ import click
 
 from ktpy.session.progress import Ended, Event, Notice, Ready, Step
 
+RANGES_SHOWN = 8
+
 
 def event(event: Event) -> None:
     """One line of progress as it happens; everything the user needs to know once the session is ready."""
@@ -37,7 +39,9 @@ def failure(message: str, hint: str | None) -> None:
 def status(session: dict[str, Any]) -> str:
     """A session as text; `session` is an element of what `ktpy status --output json` prints."""
     dns = session["dns"]
-    ranges = [f"{r['network']} ({r['kind']}, from {r['source']})" for r in session["ranges"]]
+    ranges = [f"{r['network']} ({r['kind']}, from {r['source']})" for r in session["ranges"][:RANGES_SHOWN]]
+    if len(session["ranges"]) > RANGES_SHOWN:
+        ranges.append(f"and {len(session['ranges']) - RANGES_SHOWN} more (see --output json)")
     names = [
         f"names of {dns['cluster_domain']} by {dns['resolver']}" if dns else "off",
         *([f"search {' '.join(dns['search'])}"] if dns else []),

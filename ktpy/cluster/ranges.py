@@ -31,6 +31,8 @@ from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
 # In blocks set aside for documentation (RFC 5737, RFC 3849): in no cluster's service range.
 _OUTSIDE = ("192.0.2.1", "2001:db8::1")
 _VALID_IPS = re.compile(r"valid IPs is ([0-9a-fA-F.:]+/[0-9]+)")
+OF_NODES = "the nodes' podCIDRs"
+"""The source of pod ranges that holds for pods yet to come."""
 _WIDEST_SERVICE_RANGE = {4: 12, 6: 108}
 """The API server's own limit for --service-cluster-ip-range: 20 bits (k8s.io/kubernetes/cmd/kube-apiserver)."""
 
@@ -107,7 +109,7 @@ async def pod_ranges(api: Api) -> Found:
     networks = tuple(aggregate([*of_nodes, *outside]))
     if not of_nodes:
         return Found(networks, f"the addresses of {whose}")
-    return Found(networks, f"the nodes' podCIDRs and {whose}" if outside else "the nodes' podCIDRs")
+    return Found(networks, f"{OF_NODES} and {whose}" if outside else OF_NODES)
 
 
 def choose(

@@ -39,8 +39,8 @@ WHOLE_CLUSTER = (
     Rule("", "services", ("list", "watch"), "names of all namespaces, not only the user's own"),
     Rule("discovery.k8s.io", "endpointslices", ("list", "watch"), "the same, for headless services"),
     Rule("networking.k8s.io", "servicecidrs", ("list",), "the service range"),
-    Rule("", "nodes", ("list",), "the pod ranges"),
-    Rule("", "pods", ("list",), "pod addresses outside the ranges of the nodes"),
+    Rule("", "nodes", ("list", "watch"), "the pod ranges, of nodes that come later too"),
+    Rule("", "pods", ("list", "watch"), "pod addresses outside the ranges of the nodes"),
 )
 """Cluster-wide and optional: with these, every namespace resolves and whole ranges are routed."""
 

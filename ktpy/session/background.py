@@ -1,6 +1,7 @@
 """`--detach`: the session goes on in a process of its own; the command returns when it is ready."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,14 +13,16 @@ from ktpy.session.progress import Ended, Event, Ready, Report, decode, encode
 def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
     """Run `work` in a background process; yields its events until it is ready or has ended.
 
-    The background process leaves the terminal's session, so closing the terminal does not end it. Its standard output
-    and error go to `log`. Call this before threads or event loops exist.
+    Until then it keeps the terminal, where sudo may ask for a password; then it leaves the terminal's session, so that
+    closing the terminal does not end it. Its standard output and error go to `log`. Call this before threads or event
+    loops exist.
     """
     events, report_to = os.pipe()
     if os.fork() == 0:
         os.close(events)
         os._exit(_become_daemon(work, report_to, log))
     os.close(report_to)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the work too, which undoes, and says so
     with os.fdopen(events) as lines:
         for line in lines:
             event = decode(line)
@@ -30,7 +33,6 @@ def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
 
 
 def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> int:
-    os.setsid()
     nothing = os.open(os.devnull, os.O_RDONLY)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
@@ -38,6 +40,8 @@ def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> 
     with os.fdopen(report_to, "w", buffering=1) as pipe:
 
         def report(event: Event) -> None:
+            if isinstance(event, Ready):
+                os.setsid()
             print(encode(event), flush=True)  # noqa: T201 - standard output is the log
             with suppress(BrokenPipeError):  # the command returned; the log has it
                 pipe.write(encode(event) + "\n")

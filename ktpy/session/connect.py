@@ -16,6 +16,7 @@ from typing import Any
 
 from ktpy.cluster.client import Api
 from ktpy.cluster.networks import Network
+from ktpy.cluster.newcomers import newcomers
 from ktpy.cluster.pod_state import Stage
 from ktpy.cluster.port_forward import PortForward
 from ktpy.cluster.ranges import RoutedRange, discover, refuse_overlaps
@@ -27,7 +28,7 @@ from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import ClusterDns, resolver_request, server_address
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
-from ktpy.errors import HelperFailed, HostKeyMismatch, KtpyError
+from ktpy.errors import HelperFailed, HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.client import HelperClient, Tun
 from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.helper.protocol import LocalNetwork
@@ -101,7 +102,7 @@ def _ended_by(error: BaseException) -> Ended:
     return Ended(1, f"Unexpected failure: {error!r}. Everything is undone.", "Run again with -vv for the traceback.")
 
 
-class _Quit(Exception):  # noqa: N818 - not an error: somebody asked the session to end
+class _Quit(Exception):
     """`ktpy quit`."""
 
 
@@ -119,6 +120,10 @@ class _Laptop:
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
         return [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
+
+    def refuse_overlaps(self, ranges: list[RoutedRange], options: ConnectOptions) -> None:
+        """Raise RangeOverlap where a range is a local network too, and no --include names it."""
+        refuse_overlaps(ranges, [(local.network, local.interface) for local in self.networks], options.include)
 
 
 class _Connect:
@@ -176,12 +181,11 @@ class _Connect:
         await pump.start()
         laptop.push_async_callback(pump.aclose)
         work.create_task(pump.wait_closed(), name="watch TUN")
-        networks = [found.network for found in routed]
-        await machine.helper.add_routes(networks)
-        self._facts["ranges"] = [
-            {"network": str(found.network), "kind": found.kind, "source": found.source} for found in routed
-        ]
+        await self._route(machine, routed)
+        networks = [entry.network for entry in routed]
         self._step("routes", f"{', '.join(map(str, networks))} by {machine.tun.opened.name}")
+        if self._options.pods:
+            work.create_task(self._route_newcomers(api, machine, routed), name="route newcomers")
         if self._options.dns:
             await self._serve_names(machine, tunnel, networks, work)
 
@@ -202,6 +206,21 @@ class _Connect:
         undone = await helper.close()
         if undone is not None and (undone.left or undone.failures):
             self._report(Notice(describe(undone, "Undoing")))
+
+    async def _route(self, machine: _Laptop, ranges: list[RoutedRange]) -> None:
+        await machine.helper.add_routes(entry.network for entry in ranges)
+        self._facts["ranges"] += [
+            {"network": str(entry.network), "kind": entry.kind, "source": entry.source} for entry in ranges
+        ]
+
+    async def _route_newcomers(self, api: Api, machine: _Laptop, routed: list[RoutedRange]) -> None:
+        async for ranges in newcomers(api, routed, exclude=self._options.exclude):
+            try:
+                machine.refuse_overlaps(ranges, self._options)
+            except RangeOverlap as overlap:
+                self._report(Notice(f"{overlap.message} It is not routed."))
+            else:
+                await self._route(machine, ranges)
 
     async def _serve_names(
         self, machine: _Laptop, tunnel: SshTunnel, networks: list[Network], work: asyncio.TaskGroup
@@ -245,8 +264,7 @@ class _Connect:
     async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[_Laptop]") -> list[RoutedRange]:
         options = self._options
         found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
-        machine = await preparing
-        refuse_overlaps(found, [(local.network, local.interface) for local in machine.networks], options.include)
+        (await preparing).refuse_overlaps(found, options)
         return found
 
     async def _open_tunnel(self, api: Api, undo: AsyncExitStack, work: asyncio.TaskGroup) -> SshTunnel:

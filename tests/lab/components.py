@@ -10,6 +10,8 @@ from tests.lab.layout import (
     API_PORT,
     CLUSTER_DNS_IPV4,
     CLUSTER_DOMAIN,
+    CLUSTER_IPV4,
+    CLUSTER_IPV6,
     NODE_IPV4,
     NODE_IPV6,
     NODE_NAME,
@@ -95,7 +97,8 @@ def components(layout: Layout) -> list[Component]:
         f"--root-ca-file={pki}/ca.crt",
         f"--cluster-signing-cert-file={pki}/ca.crt",
         f"--cluster-signing-key-file={pki}/ca.key",
-        "--allocate-node-cidrs=false",
+        "--allocate-node-cidrs=true",
+        f"--cluster-cidr={CLUSTER_IPV4},{CLUSTER_IPV6}",  # the one node gets the first block of each
         f"--service-cluster-ip-range={service_ranges}",
     ]
     kubelet = [

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ def run(work: str, log: Path) -> list[str]:
 
 def test_the_command_returns_when_the_work_is_ready_and_the_work_goes_on(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
-    work = f"os.mkfifo({str(fifo)!r}); report(Step('a', 'b', 0.1)); report(Ready({{}})); open({str(fifo)!r}).read(); return 0"
+    os.mkfifo(fifo)
+    work = f"report(Step('a', 'b', 0.1)); report(Ready({{}})); open({str(fifo)!r}).read(); return 0"
     assert run(work, tmp_path / "log") == ["Step(name='a', detail='b', elapsed_s=0.1)", "Ready(status={})"]
     fifo.write_text("the work still reads this")
 

@@ -68,7 +68,7 @@ def test_the_environment_of_another_user_comes_back_whole(tmp_path: Path) -> Non
         f"#!{sys.executable}\n"
         "import os, subprocess, sys\n"
         "open('/proc/self/comm', 'w').write('sudo')\n"
-        f"clean = {{'PATH': '/usr/bin', 'SUDO_UID': '{NOBODY.pw_uid}', 'PYTHONPATH': {os.getcwd()!r}}}\n"
+        f"clean = {{'PATH': '/usr/bin', 'SUDO_UID': '{NOBODY.pw_uid}', 'PYTHONPATH': {str(Path.cwd())!r}}}\n"
         "sys.exit(subprocess.run(sys.argv[1:], env=clean).returncode)\n"
     )
     sudo.chmod(0o755)
