@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -76,7 +78,7 @@ class Leg(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self.peer is not None and self.peer.transport is not None and not self.peer.transport.is_closing():
-            self._proxy.loop.call_later(self._proxy.one_way_s, self.peer.transport.abort)  # the reset travels too
+            self._proxy.loop.call_later(self._proxy.one_way_s, _reset, self.peer.transport)  # it travels too
         self._proxy.leg_gone()
 
     def pause_writing(self) -> None:
@@ -123,8 +125,18 @@ class Leg(asyncio.Protocol):
             peer.transport.close()
             self.transport.close()
         else:
-            with contextlib.suppress(OSError):  # reset meanwhile: connection_lost follows
+            try:
                 peer.transport.write_eof()
+            except OSError:  # reset meanwhile, and nobody reads there any more to notice
+                _reset(peer.transport)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close by RST: a plain abort sends a FIN, which says that all is well."""
+    connection = transport.get_extra_info("socket")
+    if not transport.is_closing():
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class DelayProxy:
@@ -173,11 +185,11 @@ class DelayProxy:
             _, server = await self.loop.create_connection(lambda: Leg(self), *self._server_address)
         except OSError:
             if client.transport is not None:
-                client.transport.abort()
+                _reset(client.transport)
             return
         client.join(server)
         if client.transport is not None and client.transport.is_closing() and server.transport is not None:
-            server.transport.abort()  # the client left while the server was dialled
+            _reset(server.transport)  # the client left while the server was dialled
 
 
 async def run(layout: Layout) -> None:

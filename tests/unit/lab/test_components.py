@@ -1,0 +1,58 @@
+"""The node's configuration is what its readers can parse, and says the same thing everywhere."""
+
+import ipaddress
+import itertools
+import json
+import tomllib
+from typing import Any
+
+import pytest
+
+from tests.lab import components, layout
+from tests.lab.components import Gate
+from tests.lab.layout import Layout
+
+LAB = Layout("unit")
+
+
+def cri() -> dict[str, Any]:
+    parsed: dict[str, Any] = tomllib.loads(components.configuration(LAB)["containerd.toml"])
+    assert parsed["version"] == 2
+    plugin: dict[str, Any] = parsed["plugins"]["io.containerd.grpc.v1.cri"]
+    return plugin
+
+
+def test_containerd_reads_networks_from_where_they_are_written() -> None:
+    assert cri()["cni"]["conf_dir"] == str(LAB.node_dir / "cni")
+
+
+def test_containerd_and_kubelet_agree_on_the_cgroup_driver() -> None:
+    kubelet = json.loads(components.configuration(LAB)["kubelet.json"])
+    assert kubelet["cgroupDriver"] == "cgroupfs"
+    assert cri()["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is False
+
+
+def test_api_server_and_controller_manager_agree_on_the_service_ranges() -> None:
+    ranges = {
+        argument
+        for component in components.components(LAB)
+        for argument in component.command
+        if argument.startswith("--service-cluster-ip-range=")
+    }
+    assert ranges == {f"--service-cluster-ip-range={layout.SERVICE_IPV4},{layout.SERVICE_IPV6}"}
+
+
+@pytest.mark.parametrize("name", ["kube-controller-manager", "kube-scheduler", "kube-proxy"])
+def test_who_exits_without_an_api_server_waits_for_it(name: str) -> None:
+    (component,) = [item for item in components.components(LAB) if item.name == name]
+    assert component.gate is Gate.API
+
+
+def test_pods_services_and_the_link_do_not_overlap() -> None:
+    link = ipaddress.ip_interface(f"{layout.NODE_IPV4}/{layout.LINK_IPV4_PREFIX_LENGTH}").network
+    ranges = [link, *(ipaddress.ip_network(text) for text in (layout.POD_IPV4, layout.SERVICE_IPV4))]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(ranges, 2))
+
+
+def test_the_clusters_dns_is_in_the_service_range() -> None:
+    assert ipaddress.ip_address(layout.CLUSTER_DNS_IPV4) in ipaddress.ip_network(layout.SERVICE_IPV4)
