@@ -7,7 +7,15 @@ import sys
 import pytest
 
 HEAVY = {"kubernetes", "asyncssh", "scapy", "pyroute2", "dnslib", "aiohttp", "cryptography"}
-IMPORTED = "import sys; sys.argv[0] = 'ktpy'; from ktpy.__main__ import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+IMPORTED = """
+import sys
+from ktpy.__main__ import main
+sys.argv[0] = "ktpy"
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
 
 
 @pytest.mark.parametrize(
