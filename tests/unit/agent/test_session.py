@@ -1,0 +1,97 @@
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ktpy_agent import __version__
+from ktpy_agent.session import await_silence, hello, parse_resolv_conf
+
+Pipe = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def beats() -> Iterator[Pipe]:
+    yield from _pipe()
+
+
+@pytest.fixture
+def register() -> Iterator[Pipe]:
+    """Stands for the connection to the supervisor: readable only when that is gone."""
+    yield from _pipe()
+
+
+def _pipe() -> Iterator[Pipe]:
+    ends = socket.socketpair()
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def test_hello_is_one_line_that_describes_the_pod(tmp_path: Path) -> None:
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text("nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local\noptions ndots:5\n")
+    line = hello(resolv_conf)
+    assert line.endswith("}\n")
+    assert json.loads(line) == {
+        "version": 1,
+        "agent": __version__,
+        "resolv_conf": {
+            "nameservers": ["10.96.0.10"],
+            "search": ["shop.svc.cluster.local", "svc.cluster.local"],
+        },
+    }
+
+
+def test_hello_without_a_resolv_conf(tmp_path: Path) -> None:
+    assert json.loads(hello(tmp_path / "absent"))["resolv_conf"] == {"nameservers": [], "search": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "nameservers", "search"),
+    [
+        ("", [], []),
+        ("nameserver\nsearch\n", [], []),
+        ("# nameserver 192.0.2.1\n; search a\n", [], []),
+        ("nameserver 192.0.2.1\nnameserver 2001:db8::1 # second\n", ["192.0.2.1", "2001:db8::1"], []),
+        ("search a b\nsearch c\n", [], ["c"]),
+        ("search a b\ndomain c\n", [], ["c"]),
+        ("\tsearch\ta   b\n", [], ["a", "b"]),
+    ],
+)
+def test_resolv_conf(text: str, nameservers: list[str], search: list[str]) -> None:
+    assert parse_resolv_conf(text) == {"nameservers": nameservers, "search": search}
+
+
+def test_silence_ends_the_wait(beats: Pipe, register: Pipe) -> None:
+    started_s = time.monotonic()
+    await_silence(beats[0].fileno(), register[0].fileno(), silence_s=0.1)
+    assert time.monotonic() - started_s >= 0.1
+
+
+def test_the_end_of_the_stream_ends_the_wait_at_once(beats: Pipe, register: Pipe) -> None:
+    beats[1].close()
+    started_s = time.monotonic()
+    await_silence(beats[0].fileno(), register[0].fileno(), silence_s=30.0)
+    assert time.monotonic() - started_s < 5
+
+
+def test_a_gone_supervisor_ends_the_wait_at_once(beats: Pipe, register: Pipe) -> None:
+    register[1].close()
+    started_s = time.monotonic()
+    await_silence(beats[0].fileno(), register[0].fileno(), silence_s=30.0)
+    assert time.monotonic() - started_s < 5
+
+
+def test_every_beat_starts_the_silence_anew(beats: Pipe, register: Pipe) -> None:
+    waiter = threading.Thread(target=await_silence, args=(beats[0].fileno(), register[0].fileno(), 0.5))
+    waiter.start()
+    for _ in range(4):
+        waiter.join(timeout=0.25)
+        beats[1].send(b"\n")
+    assert waiter.is_alive()  # 1 s, twice the silence
+    beats[1].close()
+    waiter.join(timeout=5)
+    assert not waiter.is_alive()

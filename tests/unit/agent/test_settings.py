@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+from ktpy_agent.settings import Settings, SettingsError
+
+
+def test_a_pod_needs_no_environment() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings(
+        Path("/run/ktpy"), Path("/etc/ktpy/podinfo/annotations"), Path("/etc/ktpy/sshd_config"), 2222, 60.0, 20.0
+    )
+
+
+def test_the_environment_overrides() -> None:
+    settings = Settings.from_environment({"KTPY_RUN_DIR": "/tmp/x", "KTPY_IDLE_S": "0.5", "KTPY_SSHD_PORT": "2022"})
+    assert (settings.socket, settings.idle_s, settings.sshd_port) == (Path("/tmp/x/agent.sock"), 0.5, 2022)
+
+
+@pytest.mark.parametrize("name", ["KTPY_SSHD_PORT", "KTPY_IDLE_S", "KTPY_SILENCE_S"])
+def test_what_is_not_a_number_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="soon"):
+        Settings.from_environment({name: "soon"})
