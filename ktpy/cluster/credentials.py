@@ -154,7 +154,7 @@ def file_or_data(section: dict[str, Any], key: str) -> bytes | None:
     """What `key` names: `key`-data in base64, else the content of the file `key`, else nothing."""
     try:
         if section.get(f"{key}-data"):
-            return base64.b64decode(section[f"{key}-data"])
+            return base64.b64decode("".join(section[f"{key}-data"].split()), validate=True)
         return Path(section[key]).read_bytes() if section.get(key) else None
     except (OSError, binascii.Error) as exc:
         raise KubeconfigMissing(f"The kubeconfig's {key} cannot be read: {exc}.") from exc

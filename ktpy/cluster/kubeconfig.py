@@ -66,12 +66,9 @@ def read(files: Iterable[Path]) -> dict[str, Any]:
         document = _parse(file)
         merged["current-context"] = merged["current-context"] or document.get("current-context") or ""
         for section, kind in _SECTIONS.items():
-            for entry in document.get(section) or []:
-                if not isinstance(entry, dict) or "name" not in entry:
-                    raise KubeconfigMissing(f"The kubeconfig {file} is malformed: an entry of {section} has no name.")
-                content = dict(entry.get(kind) or {})
+            for name, content in _entries(file, document, section, kind):
                 _make_paths_absolute(kind, content, file.absolute().parent)
-                merged[section].setdefault(entry["name"], content)
+                merged[section].setdefault(name, content)
     return merged
 
 
@@ -132,6 +129,14 @@ def _parse(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise KubeconfigMissing(f"The kubeconfig {file} is malformed: it is no mapping.")
     return document
+
+
+def _entries(file: Path, document: dict[str, Any], section: str, kind: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    entries = document.get(section) or []
+    for entry in entries if isinstance(entries, list) else [None]:
+        if not isinstance(entry, dict) or "name" not in entry or not isinstance(entry.get(kind) or {}, dict):
+            raise KubeconfigMissing(f"The kubeconfig {file} is malformed: {section} is no list of named entries.")
+        yield str(entry["name"]), dict(entry.get(kind) or {})
 
 
 def _make_paths_absolute(kind: str, content: dict[str, Any], base: Path) -> None:

@@ -22,7 +22,7 @@ from ktpy.cluster.refusals import Conflict, NotFound
 from ktpy.cluster.shadow_manifest import CONTAINER, SHADOW_PORT, shadow_job
 from ktpy.cluster.tasks import task_group
 from ktpy.cluster.watch import Delete, Upsert, watch
-from ktpy.errors import ApiRefused, Forbidden, KtpyError, PodFailed, PodNotReady
+from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
 
 __all__ = ["SHADOW_PORT", "PodProgress", "Shadow"]
 
@@ -90,7 +90,13 @@ class Shadow:
         """Create the Job. Raises Forbidden, NamespaceAbsent, QuotaExceeded and the like."""
         self._may_exist = True
         warnings: list[str] = []
-        job = await self._api.request("POST", self._jobs, body=self._manifest, warnings=warnings)
+        try:
+            job = await self._api.request("POST", self._jobs, body=self._manifest, warnings=warnings)
+        except ApiUnreachable:
+            raise
+        except KtpyError:
+            self._may_exist = False  # a clear no
+            raise
         self._uid = job["metadata"]["uid"]
         for warning in warnings:
             logger.info("the API server warns: %s", warning)

@@ -1,0 +1,138 @@
+"""A scripted API server on loopback: real HTTP, real TLS where wanted, and only the answers a test gives it."""
+
+import asyncio
+import json
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Answer:
+    """One answer; `lines` makes it a watch that sends them and then stays open until `is_endless` is False."""
+
+    body: Json | str = field(default_factory=dict)
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    lines: list[Json] | None = None
+    is_endless: bool = True
+
+
+@dataclass
+class Asked:
+    """One request the stub has seen."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: Mapping[str, str]
+    body: Any
+
+
+class ApiStub:
+    """Answers each `METHOD /path` with the answers scripted for it, in order; the last one stays."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[Asked] = []
+        self._answers: dict[str, deque[Answer]] = {}
+        self._released = asyncio.Event()
+
+    def script(self, route: str, *answers: Answer) -> None:
+        """`route` is "GET /api/v1/pods", or "WATCH /api/v1/pods" for a GET with watch=true."""
+        self._answers.setdefault(route, deque()).extend(answers)
+
+    def asked_for(self, route: str) -> list[Asked]:
+        method, _, path = route.partition(" ")
+        return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        text = await request.text()
+        method = "WATCH" if request.query.get("watch") else request.method
+        asked = Asked(method, request.path, dict(request.query), request.headers.copy(), json.loads(text or "null"))
+        self.asked.append(asked)
+        answers = self._answers.get(f"{method} {request.path}")
+        if not answers:
+            return web.json_response(refused(404, "the server could not find the requested resource"), status=404)
+        answer = answers.popleft() if len(answers) > 1 else answers[0]
+        if answer.lines is not None:
+            return await self._stream(request, answer)
+        if isinstance(answer.body, str):
+            return web.Response(text=answer.body, status=answer.status, headers=answer.headers)
+        return web.json_response(answer.body, status=answer.status, headers=answer.headers)
+
+    async def _stream(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for line in answer.lines or []:
+            await response.write(json.dumps(line).encode() + b"\n")
+        if answer.is_endless:
+            await self._released.wait()
+        return response
+
+    def release(self) -> None:
+        """End the watches that stay open."""
+        self._released.set()
+
+
+@asynccontextmanager
+async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[ApiStub]:
+    stub = ApiStub()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", stub.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    stub.url = f"{'https' if tls else 'http'}://{host}:{port}"
+    try:
+        yield stub
+    finally:
+        stub.release()
+        await runner.cleanup()
+
+
+def refused(code: int, message: str, **details: Any) -> Json:
+    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message} | (
+        {"details": details} if details else {}
+    )
+
+
+def refusing(code: int, message: str, **details: Any) -> Answer:
+    return Answer(refused(code, message, **details), status=code)
+
+
+def forbidding() -> Answer:
+    return refusing(403, 'User "al" cannot do that')
+
+
+def listed(*items: Json, version: str = "1", more: str = "") -> Answer:
+    metadata = {"resourceVersion": version} | ({"continue": more} if more else {})
+    return Answer({"kind": "List", "metadata": metadata, "items": list(items)})
+
+
+def watched(*changes: tuple[str, Json], is_endless: bool = True) -> Answer:
+    return Answer(lines=[{"type": kind, "object": item} for kind, item in changes], is_endless=is_endless)
+
+
+def kubeconfig(path: Path, server: str, user: Json | None = None, cluster: Json | None = None) -> str:
+    """Write a kubeconfig with one context in namespace `shop`; the answer is its path, as an option would give it."""
+    document = {
+        "clusters": [{"name": "stub", "cluster": {"server": server, **(cluster or {})}}],
+        "users": [{"name": "al", "user": user or {}}],
+        "contexts": [{"name": "stub", "context": {"cluster": "stub", "user": "al", "namespace": "shop"}}],
+        "current-context": "stub",
+    }
+    file = path / "config"
+    file.write_text(yaml.safe_dump(document))
+    return str(file)

@@ -1,0 +1,32 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ktpy.cluster.client import Api
+from tests.unit.cluster.api_stub import ApiStub, kubeconfig, serving
+from tests.unit.cluster.certificates import KeyPair, make_key_pair
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[ApiStub]:
+    async with serving() as stub:
+        yield stub
+
+
+@pytest.fixture
+async def api(stub: ApiStub, tmp_path: Path) -> AsyncIterator[Api]:
+    """A client of the stub, as user al in namespace shop."""
+    api = await Api.load(kubeconfig(tmp_path, stub.url, {"token": "t"}))
+    yield api
+    await api.close()
+
+
+@pytest.fixture(scope="session")
+def key_pair() -> KeyPair:
+    return make_key_pair("one")
+
+
+@pytest.fixture(scope="session")
+def other_key_pair() -> KeyPair:
+    return make_key_pair("other")

@@ -1,0 +1,49 @@
+import re
+
+import pytest
+
+from ktpy.cluster import names
+
+LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@pytest.mark.parametrize(
+    ("user", "label"),
+    [
+        ("alice", "alice"),
+        ("alice@example.org", "alice-example.org"),
+        ("system:serviceaccount:ci:bot", "system-serviceaccount-ci-bot"),
+        ("ACME\\bob", "ACME-bob"),
+        ("_carol_", "carol"),
+        ("Ünal", "nal"),
+        ("", "unknown"),
+        ("@@@", "unknown"),
+    ],
+)
+def test_owner_label(user: str, label: str) -> None:
+    assert names.owner_label(user) == label
+
+
+def test_owner_label_of_a_long_name_is_cut_at_a_legal_place() -> None:
+    label = names.owner_label("x" * 62 + "-" + "y" * 20)
+    assert label == "x" * 62
+
+
+def test_labels_are_legal() -> None:
+    for value in names.labels("shadow", owner="arn:aws:iam::1:role/dev", session=names.new_session_id()).values():
+        assert LABEL_VALUE.fullmatch(value)
+
+
+def test_the_pods_of_the_job_get_legal_names() -> None:
+    assert DNS_LABEL.fullmatch(names.shadow_name(names.new_session_id()) + "-abcde")
+
+
+def test_session_ids_differ() -> None:
+    assert len({names.new_session_id() for _ in range(100)}) == 100
+
+
+def test_the_annotation_key_is_legal() -> None:
+    prefix, _, name = names.authorized_key_annotation(names.new_session_id()).partition("/")
+    assert prefix == "ktpy.dev"
+    assert LABEL_VALUE.fullmatch(name)

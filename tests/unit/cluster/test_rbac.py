@@ -1,0 +1,47 @@
+from typing import Any
+
+import yaml
+
+from ktpy.cluster import rbac
+
+
+def documents(**options: Any) -> dict[str, dict[str, Any]]:
+    text = rbac.manifest("shop", "alice@example.org", **options)
+    return {document["kind"]: document for document in yaml.safe_load_all(text)}
+
+
+def test_the_role_is_in_the_users_namespace_and_bound_to_the_user() -> None:
+    role, binding = documents()["Role"], documents()["RoleBinding"]
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "shop"
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice@example.org"}
+    ]
+
+
+def test_the_role_grants_neither_secrets_nor_exec() -> None:
+    resources = {resource for rule in documents()["Role"]["rules"] for resource in rule["resources"]}
+    assert resources.isdisjoint({"secrets", "pods/exec", "*"})
+
+
+def test_a_port_forward_over_websocket_needs_get() -> None:
+    [rule] = [rule for rule in rbac.CONNECT if rule.resource == "pods/portforward"]
+    assert set(rule.verbs) == {"get", "create"}
+
+
+def test_whole_cluster_rights_only_read() -> None:
+    rules = documents()["ClusterRole"]["rules"]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"list", "watch"}
+
+
+def test_whole_cluster_rights_are_optional() -> None:
+    assert set(documents(whole_cluster=False)) == {"Role", "RoleBinding"}
+
+
+def test_binding_names_are_legal() -> None:
+    assert documents()["RoleBinding"]["metadata"]["name"] == "ktpy-alice-example-org"
+
+
+def test_rule_yaml_is_one_rule_of_a_role() -> None:
+    text = rbac.rule_yaml(rbac.Rule("batch", "jobs", ("create",)))
+    assert yaml.safe_load(text) == [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}]
