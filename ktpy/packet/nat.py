@@ -53,7 +53,7 @@ DROPPED: Final = Verdict.DROPPED
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class NewFlow:
     """A new flow, its SYN held: dial `flow.destination`, then `admit`, `refuse` or `unreachable` it."""
 
     flow: Flow
@@ -127,7 +127,7 @@ class FlowTable:
         """How many flows there are, in any state."""
         return len(self._ports_in_use)
 
-    def receive(self, buffer: bytearray, length: int) -> Verdict | Dial | Answer:
+    def receive(self, buffer: bytearray, length: int) -> Verdict | NewFlow | Answer:
         """Take the packet in `buffer[:length]`, virtio_net_hdr in front, and say what to do.
 
         Never raises on malformed input. The packet of a known flow costs one look-up and one checksum update.
@@ -154,7 +154,7 @@ class FlowTable:
             _STORE16(buffer, _CHECKSUM4_OFFSET, ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF)
         return REWRITTEN
 
-    def _receive6(self, buffer: bytearray, length: int) -> Verdict | Dial | Answer:
+    def _receive6(self, buffer: bytearray, length: int) -> Verdict | NewFlow | Answer:
         if length < _LEAST6 or buffer[10] >> 4 != 6:
             return self._judge(buffer, length)
         vnet_flags, next_header, key, flags, tcp_checksum = _READ6(buffer)
@@ -186,7 +186,7 @@ class FlowTable:
             return True
         return False
 
-    def _judge(self, buffer: bytearray, length: int) -> Verdict | Dial | Answer:
+    def _judge(self, buffer: bytearray, length: int) -> Verdict | NewFlow | Answer:
         """Decide about a packet that belongs to no flow that is open."""
         segment = parse_segment(buffer, length)
         if isinstance(segment, Drop):
@@ -204,7 +204,7 @@ class FlowTable:
             return self._drop(Drop.HELD)
         return self._hold(segment, bytes(buffer[:length]))
 
-    def _hold(self, segment: Segment, syn: bytes) -> Dial | Answer:
+    def _hold(self, segment: Segment, syn: bytes) -> NewFlow | Answer:
         pin = self._hairpins.get(4 if len(segment.key) == TUPLE4_BYTES else 16)
         if pin is None or segment.key[len(pin.own) : 2 * len(pin.own)] == pin.peer:
             self.counters.stray += 1
@@ -215,7 +215,7 @@ class FlowTable:
         flow = Flow(segment.key, self._take_port(), syn, pin)
         self._held[flow.key] = flow
         self.counters.flows += 1
-        return Dial(flow)
+        return NewFlow(flow)
 
     def _drop(self, reason: Drop) -> Verdict:
         self.counters.dropped[reason] += 1

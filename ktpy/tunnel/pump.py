@@ -4,6 +4,7 @@ All decisions about packets are `ktpy.packet`'s; all payload goes through `ktpy.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import time
@@ -15,18 +16,23 @@ from typing import Final
 
 from ktpy.errors import TunUnavailable
 from ktpy.packet.flow import Flow, Hairpin, State
+from ktpy.packet.headers import VNET_HEADER_BYTES
 from ktpy.packet.nat import DROPPED, REWRITTEN, Answer, Counters, FlowTable
 from ktpy.tunnel.relay import Dial, FarEnd, Relay, Traffic, TunAddress
 
 __all__ = ["Dial", "PacketCounters", "Pump", "TunAddress"]
 
-PACKET_BYTES: Final = 10 + 65536
+PACKET_BYTES: Final = VNET_HEADER_BYTES + 65536
 """virtio_net_hdr and the largest packet a TUN with segmentation offload hands over."""
 BATCH_PACKETS: Final = 64
 """How many packets are moved before the event loop may see to something else."""
 BACKLOG_PACKETS: Final = 1024
 """How many packets wait while the TUN takes none. Reading stops meanwhile, so only answers to dials can add up."""
 TICK_S: Final = 1.0
+FAREWELL_S: Final = 1.0
+"""How long closing waits for the last resets to pass."""
+REJECTED: Final = frozenset({errno.EINVAL, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of a write that are about the one packet, not about the device."""
 UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
 
@@ -38,8 +44,8 @@ class PacketCounters:
     read_bytes: int = 0
     written_packets: int = 0
     written_bytes: int = 0
-    overflowed_packets: int = 0
-    """Lost because the TUN took no packets and the backlog was full."""
+    lost_packets: int = 0
+    """Rejected by the kernel, or the TUN took none and the backlog was full. TCP repeats them."""
 
 
 class Pump:
@@ -115,17 +121,23 @@ class Pump:
         await asyncio.shield(self._ended)
 
     async def aclose(self) -> None:
-        """Reset every connection, tell the apps so while the TUN is still there, and stop."""
+        """Reset every connection and stop, once the apps have been told: afterwards the TUN may go."""
         self._closing = True
         dials = list(self._dials)
         for task in dials:
             task.cancel()
         await asyncio.gather(*dials, return_exceptions=True)
-        await self._relay.aclose()
+        flows = list(self._flows.values())
+        self._relay.abort_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                # A reset counts once it has passed the TUN; the kernel sends it, so no event tells.
+                while self._flows or not (  # noqa: ASYNC110
+                    self._ended.done() or all(flow.finished for flow in flows)
+                ):
+                    await asyncio.sleep(0.005)
+        self._relay.close()
         if not self._ended.done():
-            for _ in range(BACKLOG_PACKETS):  # the resets that the acceptor's sockets just sent
-                if not self._drain():
-                    break
             self._stop()
             self._ended.set_result(None)
 
@@ -148,84 +160,74 @@ class Pump:
         self._ended.set_exception(gone)
         self._ended.exception()  # the caller may prefer not to wait for it
 
-    def _drain(self) -> bool:
-        """Move a bounded batch of packets: read, rewrite in place, write back. True when more may be waiting."""
+    def _drain(self) -> None:
+        """Move a bounded batch of packets: read, rewrite in place, write back."""
         fd, buffer, receive, write = self._tun_fd, self._buffer, self._table.receive, os.write
         view, vector, packets = memoryview(buffer), [buffer], self.packets
         for _ in range(BATCH_PACKETS):
             try:
                 length = os.readv(fd, vector)
             except BlockingIOError:
-                return False
+                return
             except OSError as exc:
                 self._fail(exc)
-                return False
+                return
             packets.read_packets += 1
-            packets.read_bytes += length - 10
+            packets.read_bytes += length - VNET_HEADER_BYTES
             event = receive(buffer, length)
             if event is REWRITTEN:
                 try:
                     write(fd, view[:length])
-                except OSError as exc:
-                    self._write_later(bytes(view[:length]), exc)
-                    return False
+                except OSError:
+                    self._write(bytes(view[:length]))  # which knows what to do about it
+                    if self._backlog or self._ended.done():
+                        return
+                    continue
                 packets.written_packets += 1
-                packets.written_bytes += length - 10
+                packets.written_bytes += length - VNET_HEADER_BYTES
             elif isinstance(event, Answer):
                 self._write(event.packet)
             elif event is not DROPPED:
                 self._begin(event.flow)
-        return True
 
     def _write(self, packet: bytes) -> None:
-        """Write a packet of our own making, behind what already waits."""
-        if self._ended.done():
+        """Write a packet, behind what already waits. While any waits, nothing is read."""
+        if self._ended.done() or (not self._backlog and self._try_write(packet)):
             return
-        if self._backlog:
-            self._enqueue(packet)
+        if len(self._backlog) >= BACKLOG_PACKETS:
+            self.packets.lost_packets += 1
             return
-        try:
-            os.write(self._tun_fd, packet)
-        except OSError as exc:
-            self._write_later(packet, exc)
-        else:
-            self._count_written(packet)
-
-    def _write_later(self, packet: bytes, error: OSError) -> None:
-        """The TUN did not take a packet. When it is only busy, stop reading until it takes packets again."""
-        if error.errno not in (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM):
-            # EINVAL is the kernel's word on this one packet; everything else is about the device.
-            if error.errno != errno.EINVAL:
-                self._fail(error)
-            return
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._tun_fd)
-        loop.add_writer(self._tun_fd, self._flush)
-        self._enqueue(packet)
-
-    def _enqueue(self, packet: bytes) -> None:
-        if len(self._backlog) < BACKLOG_PACKETS:
-            self._backlog.append(packet)
-        else:
-            self.packets.overflowed_packets += 1
+        if not self._backlog:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._tun_fd)
+            loop.add_writer(self._tun_fd, self._flush)
+        self._backlog.append(packet)
 
     def _flush(self) -> None:
         while self._backlog:
-            try:
-                os.write(self._tun_fd, self._backlog[0])
-            except BlockingIOError:
+            if not self._try_write(self._backlog[0]):
                 return
-            except OSError as exc:
-                self._fail(exc)
-                return
-            self._count_written(self._backlog.popleft())
-        loop = asyncio.get_running_loop()
-        loop.remove_writer(self._tun_fd)
-        loop.add_reader(self._tun_fd, self._drain)
+            self._backlog.popleft()
+        if not self._ended.done():
+            loop = asyncio.get_running_loop()
+            loop.remove_writer(self._tun_fd)
+            loop.add_reader(self._tun_fd, self._drain)
 
-    def _count_written(self, packet: bytes) -> None:
-        self.packets.written_packets += 1
-        self.packets.written_bytes += len(packet) - 10
+    def _try_write(self, packet: bytes) -> bool:
+        """False when the TUN takes no packets now; True when there is nothing left to do about this one."""
+        try:
+            os.write(self._tun_fd, packet)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            if exc.errno in REJECTED:
+                self.packets.lost_packets += 1
+            else:
+                self._fail(exc)
+        else:
+            self.packets.written_packets += 1
+            self.packets.written_bytes += len(packet) - VNET_HEADER_BYTES
+        return True
 
     def _begin(self, flow: Flow) -> None:
         if self._closing:

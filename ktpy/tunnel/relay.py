@@ -197,8 +197,6 @@ class Relay:
         self._servers: list[asyncio.Server] = []
         self._ends: dict[int, FarEnd] = {}
         self._expected: dict[int, FarEnd] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def listen(self) -> list[int]:
         """Bind a free port on each of the TUN's own addresses; returns the ports in the order of the addresses."""
@@ -212,7 +210,6 @@ class Relay:
         """The app's SYN is about to be let through: its connection comes from the port of `far`."""
         far.deadline_s = now_s + self._accept_timeout_s
         self._expected[far.port] = self._ends[far.port] = far
-        self._idle.clear()
 
     def claim(self, peername: tuple[str, int] | None) -> FarEnd | None:
         """The far end that waits for the connection from `peername`; None when that is no flow of ours."""
@@ -241,18 +238,19 @@ class Relay:
 
     def finished(self, far: FarEnd) -> None:
         """Both ends are gone."""
-        if self._ends.pop(far.port, None) is None:
-            return
-        self._on_finished(far.port)
-        if not self._ends:
-            self._idle.set()
+        if self._ends.pop(far.port, None) is not None:
+            self._on_finished(far.port)
 
-    async def aclose(self, timeout_s: float = 1.0) -> None:
-        """Stop accepting, reset every connection, and wait until that has happened."""
-        for server in self._servers:
-            server.close()
+    def abort_all(self) -> None:
+        """Reset every connection, and from now on each that is accepted."""
         for port in list(self._ends):
             self.abort(port)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+
+    def close(self) -> None:
+        """Stop accepting.
+
+        Not before the connections that `abort_all` reset are gone: asyncio neither hands over nor closes a connection
+        that it has accepted when its server is closed at that moment, and the app would never hear of it.
+        """
+        for server in self._servers:
+            server.close()

@@ -515,3 +515,10 @@ async def test_the_backlog_keeps_what_the_tun_does_not_take(cluster: Cluster) ->
         assert pump.packets.written_packets == 3
         assert not pump._backlog
         await pump.aclose()
+
+
+async def test_a_packet_the_kernel_rejects_is_counted_and_the_rest_go_on(pump: Pump, cluster: Cluster) -> None:
+    await cluster.serve(SERVICE4, 80, web)
+    pump._write(bytes(10) + b"\xff" * 40)  # no IP version
+    assert pump.packets.lost_packets == 1
+    assert await asyncio.to_thread(get, SERVICE4) == b"hello"

@@ -8,7 +8,7 @@ from scapy.layers.inet import IP, TCP, UDP
 
 from ktpy.packet.flow import Flow, State
 from ktpy.packet.headers import Drop
-from ktpy.packet.nat import DROPPED, REWRITTEN, Answer, Dial, FlowTable, Verdict
+from ktpy.packet.nat import DROPPED, REWRITTEN, Answer, FlowTable, NewFlow, Verdict
 from tests.unit.packet.oracle import (
     ACCEPTOR_PORT,
     HAIRPIN4,
@@ -34,7 +34,7 @@ def table() -> FlowTable:
     return FlowTable([HAIRPIN4, HAIRPIN6], linger_s=2, quiet_s=100)
 
 
-def feed(table: FlowTable, data: bytearray) -> Verdict | Dial | Answer:
+def feed(table: FlowTable, data: bytearray) -> Verdict | NewFlow | Answer:
     return table.receive(data, len(data))
 
 
@@ -48,7 +48,7 @@ def from_acceptor(family: int, flow: Flow, flags: str = "A", payload: bytes = b"
 
 def dialled(table: FlowTable, family: int, sport: int = APP_PORT) -> Flow:
     event = feed(table, wire(from_app(family, "S", sport=sport)))
-    assert isinstance(event, Dial)
+    assert isinstance(event, NewFlow)
     return event.flow
 
 
@@ -154,7 +154,7 @@ def test_retransmissions_of_a_held_syn_are_dropped(table: FlowTable, family: int
 @FAMILIES
 def test_an_admitted_syn_goes_to_the_acceptor(table: FlowTable, family: int, partial: bool) -> None:
     event = feed(table, wire(from_app(family, "S", seq=42), partial=partial))
-    assert isinstance(event, Dial)
+    assert isinstance(event, NewFlow)
     data = table.admit(event.flow)
     packet = parse(data)
     assert (packet.dst, packet[TCP].dport) == (own(family), ACCEPTOR_PORT)
@@ -340,7 +340,7 @@ def test_forget_leaves_nothing_behind(table: FlowTable, stage: str) -> None:
     assert len(table) == 0
     assert flow.state is State.CLOSED
     assert isinstance(feed(table, wire(from_app(4))), Answer)
-    assert isinstance(feed(table, wire(from_app(4, "S"))), Dial)
+    assert isinstance(feed(table, wire(from_app(4, "S"))), NewFlow)
 
 
 # --- ports and the cap
@@ -370,4 +370,4 @@ def test_a_full_table_refuses_and_takes_again_when_there_is_room(family: int) ->
     assert parse(event.packet)[TCP].flags == "RA"
     assert table.counters.full == 1
     table.forget(first)
-    assert isinstance(feed(table, wire(from_app(family, "S", sport=3))), Dial)
+    assert isinstance(feed(table, wire(from_app(family, "S", sport=3))), NewFlow)

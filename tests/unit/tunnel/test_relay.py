@@ -235,6 +235,18 @@ def test_abort_of_a_port_that_is_gone_is_no_mistake(joined: Pair) -> None:
     joined.relay.abort(PORT + 1)
 
 
+def test_abort_all_resets_the_joined_the_expected_and_those_to_come() -> None:
+    joined, waiting = Pair(), Pair()
+    joined.join()
+    for pair in (joined, waiting):
+        pair.relay.abort_all()
+        assert pair.far_transport.told[-1] == "abort"
+    assert joined.near_transport.told == ["abort"]
+    assert waiting.finished == [PORT]
+    waiting.join()
+    assert waiting.near_transport.told == ["abort"]
+
+
 # --- the acceptor
 
 
@@ -260,21 +272,13 @@ async def test_the_acceptor_joins_real_connections() -> None:
         assert await loop.sock_recv(app, 100) == b"LOUD"
         assert await loop.sock_recv(app, 100) == b""
     await asyncio.wait_for(finished.wait(), 5)
-    await relay.aclose()
+    relay.close()
     server.close()
 
 
-async def test_aclose_stops_accepting() -> None:
+async def test_close_stops_accepting() -> None:
     relay = Relay([TunAddress("127.0.0.1", "127.0.0.1")], lambda _: None)
     (port,) = await relay.listen()
-    await relay.aclose()
+    relay.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
-
-
-async def test_aclose_waits_no_longer_than_it_says() -> None:
-    pair = Pair()
-    pair.join()
-    async with asyncio.timeout(5):
-        await pair.relay.aclose(timeout_s=0.01)
-    assert pair.near_transport.told == ["abort"]
