@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -93,13 +94,14 @@ def _run(options: argparse.Namespace, command: list[str]) -> None:
     layout = Layout(getattr(options, "name", DEFAULT_NAME))
     if options.verb in COMMAND_VERBS and not command:
         raise LabError(f"{options.verb}: which command?")
+    if os.geteuid() != 0:
+        raise LabError("the lab makes and enters namespaces: run it as root (sudo scripts/lab ...)")
     if options.verb == "exec":
         from tests.lab import laptop
 
         laptop.replace_process(layout, command, options.user)
     from tests.lab import lifecycle
 
-    lifecycle.require_root()
     match options.verb:
         case "up":
             lifecycle.up(layout)

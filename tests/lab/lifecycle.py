@@ -6,7 +6,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -38,11 +37,6 @@ API_TIMEOUT_S = 60
 READY_TIMEOUT_S = 90
 
 
-def require_root() -> None:
-    if os.geteuid() != 0:
-        raise LabError("the lab makes namespaces, mounts and control groups: run it as root (sudo scripts/lab ...)")
-
-
 def lab_lock(layout: Layout) -> contextlib.AbstractContextManager[None]:
     return locked(layout.lock_file, waiting_for=f"another command on lab {layout.name!r}")
 
@@ -58,7 +52,6 @@ def is_up(layout: Layout) -> bool:
 
 def up(layout: Layout) -> None:
     """Make the lab, or find it made; returns when pods can run."""
-    require_root()
     if is_up(layout) and api(layout).is_ready():
         say(f"{layout.name} is up")
         return
@@ -150,7 +143,6 @@ def _apply(layout: Layout, manifest: Path) -> None:
 
 def down(layout: Layout) -> None:
     """Remove everything `up` made, whatever state it is in; what is cached stays."""
-    require_root()
     with lab_lock(layout):
         there = layout.state_dir.exists() or layout.node_netns_path.exists() or layout.laptop_netns_path.exists()
         clear(layout)
