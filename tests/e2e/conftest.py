@@ -1,0 +1,95 @@
+"""The real cluster that end-to-end tests share, and `ktpy connect` on its laptop.
+
+Fixtures:
+
+- `lab` (session): a lab that is up, with the agent image loaded, the demo shop (tests/demo) rolled out in namespace
+  `shop`, no latency, and a plain /etc/resolv.conf. Its name is `ktpy`, or what the environment variable KTPY_LAB says.
+- `laptop` (session): the laptop of that lab as a user sees it: `laptop.run(["curl", "http://web/"])` as user dev,
+  sockets in its network namespace, raw DNS questions, and `laptop.network_state()` to compare before and after.
+- `shop` (session): addresses of the demo shop's services and pods.
+- `connected` (module): one `sudo ktpy connect -n shop`, typed by user dev, ready; quits after the module's last test and
+  must then end with 0. A module that wants other options overrides it, see `connecting`.
+- `connect` (function): a factory for tests that need sessions of their own:
+  `session = connect("--no-pods", env={...})` is ready, and ends after the test if the test did not end it.
+  Not beside `connected`: a user is connected to a cluster once.
+
+A test that changes the laptop or the cluster puts it back. Without a lab, `KUBECONFIG=... scripts/quickstart` shows
+ktpy on any cluster; these tests change resolver, links and routes of the laptop they run on, so it has to be the lab's.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.demo import manifest
+from tests.e2e.laptop import Laptop
+from tests.e2e.sessions import Connecting, ConnectSession, connecting
+from tests.e2e.shop import Shop
+from tests.lab import Lab
+from tests.lab.images import WORKLOAD_IMAGE
+from tests.lab.layout import DEFAULT_NAME, REPOSITORY
+
+IMAGE_BUILD_TIMEOUT_S = 900.0
+ROLLOUT_TIMEOUT_S = 180.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's time limit is its own; what fixtures start is bounded by itself (the lab's first build: minutes)."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(300, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    if os.geteuid() != 0:
+        pytest.skip("namespaces, mounts and control groups need root")
+    lab = Lab.ensure_up(os.environ.get("KTPY_LAB", DEFAULT_NAME))
+    lab.exec(["ktpy", "quit"], user="dev")  # of an earlier run that was killed
+    lab.set_latency(0)
+    if lab.resolver_mode != "file":
+        lab.set_resolver("file")
+    lab.load_image(_agent_image())
+    shop = {"apiVersion": "v1", "kind": "List", "items": manifest.shop(WORKLOAD_IMAGE)}
+    lab.kubectl("apply", "-f", "-", stdin=json.dumps(shop))
+    rollout = ["rollout", "status", f"--timeout={ROLLOUT_TIMEOUT_S:.0f}s", "deployment,statefulset"]
+    lab.kubectl("-n", "shop", *rollout, timeout_s=ROLLOUT_TIMEOUT_S + 10)
+    return lab
+
+
+def _agent_image() -> Path:
+    build = [REPOSITORY / "scripts/build-agent-image"]
+    done = subprocess.run(build, stdout=subprocess.PIPE, text=True, check=True, timeout=IMAGE_BUILD_TIMEOUT_S)
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def laptop(lab: Lab) -> Laptop:
+    return Laptop(lab)
+
+
+@pytest.fixture(scope="session")
+def shop(lab: Lab) -> Shop:
+    return Shop(lab.api)
+
+
+@pytest.fixture(scope="module")
+def connected(lab: Lab) -> Iterator[ConnectSession]:
+    with connecting(lab, "--namespace", "shop") as session:
+        yield session
+        session.quit()
+
+
+@pytest.fixture
+def connect(lab: Lab) -> Iterator[Connecting]:
+    with ExitStack() as sessions:
+
+        def start(*options: str, sudo: bool = True, env: dict[str, str] | None = None) -> ConnectSession:
+            return sessions.enter_context(connecting(lab, *options, sudo=sudo, env=env))
+
+        yield start
