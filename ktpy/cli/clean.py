@@ -5,7 +5,6 @@ import click
 from ktpy.cli.options import verbose
 from ktpy.errors import HelperFailed
 from ktpy.helper.launch import launch
-from ktpy.session import recovery
 
 
 @click.command()
@@ -15,6 +14,8 @@ def clean() -> None:
 
     In the cluster there is nothing to do: a shadow pod without a laptop removes itself within two minutes.
     """
+    from ktpy.session import recovery  # brings asyncio, which `ktpy --help` need not wait for
+
     reports = recovery.recover(launch())
     for report in reports:
         click.echo(recovery.describe(report, "An earlier ktpy was killed"))

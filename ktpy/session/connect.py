@@ -6,47 +6,36 @@ discovered, names are watched and the TUN is made. Every undo is registered befo
 """
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktpy.cluster.client import Api
-from ktpy.cluster.networks import Network
 from ktpy.cluster.newcomers import newcomers
 from ktpy.cluster.pod_state import Stage
 from ktpy.cluster.port_forward import PortForward
-from ktpy.cluster.ranges import RoutedRange, discover, refuse_overlaps
+from ktpy.cluster.ranges import RoutedRange, discover
 from ktpy.cluster.shadow import SHADOW_PORT, PodProgress, Shadow
-from ktpy.dns.forward import Forwarder
-from ktpy.dns.resolver import Resolver
-from ktpy.dns.server import Server
-from ktpy.dns.stream import StreamClient
-from ktpy.dns.system import ClusterDns, resolver_request, server_address
-from ktpy.dns.upstream import Upstream
-from ktpy.dns.zone import Zone
-from ktpy.errors import HelperFailed, HostKeyMismatch, KtpyError, RangeOverlap
-from ktpy.helper.client import HelperClient, Tun
+from ktpy.errors import HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
-from ktpy.helper.protocol import LocalNetwork
-from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.session import control
 from ktpy.session.caller import Caller
 from ktpy.session.options import ConnectOptions
 from ktpy.session.progress import Ended, Notice, Ready, Report, Step
-from ktpy.session.recovery import describe
 from ktpy.session.runtime import RuntimeDirectory
 from ktpy.session.zone_feed import ZoneFeed
-from ktpy.tunnel.pump import Pump, TunAddress
-from ktpy.tunnel.ssh import SshTunnel, dial_until, make_key
+from ktpy.tunnel.key import ClientKey, make_key
+
+if TYPE_CHECKING:
+    from ktpy.session.laptop import Laptop
+    from ktpy.tunnel.pump import Pump
+    from ktpy.tunnel.ssh import SshTunnel
 
 logger = logging.getLogger(__name__)
-
-DNS_PORT = 53
-UNDO_TIMEOUT_S = 10.0
 
 
 def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> int:
@@ -106,26 +95,6 @@ class _Quit(Exception):
     """`ktpy quit`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Laptop:
-    """What the helper made ready before anything is known of the cluster."""
-
-    helper: HelperClient
-    tun: Tun
-    networks: tuple[LocalNetwork, ...]
-    resolver: MachineResolver
-
-    @property
-    def addresses(self) -> list[TunAddress]:
-        opened = self.tun.opened
-        pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
-        return [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
-
-    def refuse_overlaps(self, ranges: list[RoutedRange], options: ConnectOptions) -> None:
-        """Raise RangeOverlap where a range is a local network too, and no --include names it."""
-        refuse_overlaps(ranges, [(local.network, local.interface) for local in self.networks], options.include)
-
-
 class _Connect:
     """One session. Its two undo stacks unwind the laptop first, then the cluster."""
 
@@ -135,7 +104,6 @@ class _Connect:
         self._caller = caller
         self._report = report
         self._began_s = time.monotonic()
-        self._zone = Zone(extra_zones=options.dns_zones)
         self._quit = asyncio.Event()
         self._pump: Pump | None = None
         self._facts: dict[str, Any] = {"kind": "connect", "pid": os.getpid(), "dns": None, "ranges": [], "pod": None}
@@ -145,10 +113,10 @@ class _Connect:
         """Return when `ktpy quit` asked for it; raise what else ended the session. All is undone either way."""
         try:
             async with AsyncExitStack() as cluster, AsyncExitStack() as laptop, asyncio.TaskGroup() as work:
+                work.create_task(self._until_quit(), name="wait for quit")
                 await self._start(cluster, laptop, work)
                 self.is_ready = True
                 self._report(Ready(self._status()))
-                work.create_task(self._until_quit(), name="wait for quit")
         except* _Quit:
             pass
 
@@ -157,7 +125,8 @@ class _Connect:
         raise _Quit
 
     async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
-        api = await Api.load(self._options.kubeconfig, self._options.context, self._options.namespace)
+        options = self._options
+        api = await Api.load(options.kubeconfig, options.context, options.namespace)
         cluster.push_async_callback(api.close)
         server = api.target.server
         control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
@@ -165,111 +134,67 @@ class _Connect:
         await cluster.enter_async_context(control.serve(control_path, verbs))
         self._facts |= {"server": server, "context": api.target.context, "namespace": api.namespace}
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
-        if self._launched is None:
-            self._launched = launch()
 
-        work.create_task(ZoneFeed(api, self._zone).run(), name="zone feed")
+        launched = self._launched or launch()
+        key = make_key()
+        shadow = await self._create_shadow(api, key, cluster, work)
+        # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
+        await asyncio.to_thread(importlib.import_module, "ktpy.session.laptop")
+        from ktpy.dns.zone import Zone
+        from ktpy.session.laptop import Laptop
+
+        zone = Zone(extra_zones=options.dns_zones)
+        work.create_task(ZoneFeed(api, zone).run(), name="zone feed")
         async with asyncio.TaskGroup() as start:
-            preparing = start.create_task(self._prepare_laptop(laptop), name="prepare laptop")
+            opening = start.create_task(self._open_tunnel(api, shadow, key, cluster, work), name="open tunnel")
+            preparing = start.create_task(Laptop.prepare(launched, laptop, self._report), name="prepare laptop")
             routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
-            opening = start.create_task(self._open_tunnel(api, cluster, work), name="open tunnel")
         machine, routed, tunnel = preparing.result(), routing.result(), opening.result()
         work.create_task(_until_link_lost(tunnel), name="watch link")
-        work.create_task(_until_helper_gone(machine.helper), name="watch helper")
+        work.create_task(machine.until_helper_gone(), name="watch helper")
 
-        pump = self._pump = Pump(machine.tun.descriptor, machine.addresses, tunnel.create_connection)
-        await pump.start()
-        laptop.push_async_callback(pump.aclose)
-        work.create_task(pump.wait_closed(), name="watch TUN")
+        self._pump = await machine.start_pump(tunnel, laptop)
+        work.create_task(self._pump.wait_closed(), name="watch TUN")
         await self._route(machine, routed)
         networks = [entry.network for entry in routed]
         self._step("routes", f"{', '.join(map(str, networks))} by {machine.tun.opened.name}")
-        if self._options.pods:
+        if options.pods:
             work.create_task(self._route_newcomers(api, machine, routed), name="route newcomers")
-        if self._options.dns:
-            await self._serve_names(machine, tunnel, networks, work)
+        if options.dns:
+            told = await machine.serve_names(
+                zone, tunnel, api.namespace, extra_zones=options.dns_zones, routed=networks, work=work
+            )
+            self._facts["dns"] = {
+                "cluster_domain": told.cluster_domain,
+                "address": str(told.nameservers[0]),
+                "resolver": machine.resolver.kind,
+                "search": list(told.search),
+            }
+            self._step("dns", f"names of {told.cluster_domain} by {machine.resolver.kind}")
 
-    # --- the laptop
+    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
+        options = self._options
+        found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
+        (await preparing).refuse_overlaps(found, options.include)
+        return found
 
-    async def _prepare_laptop(self, undo: AsyncExitStack) -> _Laptop:
-        helper = await HelperClient.start(self._launched)
-        undo.push_async_callback(self._undo_laptop, helper)
-        for journal in await helper.recover():
-            self._report(Notice(describe(journal, "An earlier ktpy was killed")))
-        networks = await helper.local_networks()
-        resolver = await helper.detect_resolver()
-        tun = await helper.open_tun()
-        undo.callback(os.close, tun.descriptor)
-        return _Laptop(helper, tun, networks, resolver)
-
-    async def _undo_laptop(self, helper: HelperClient) -> None:
-        undone = await helper.close()
-        if undone is not None and (undone.left or undone.failures):
-            self._report(Notice(describe(undone, "Undoing")))
-
-    async def _route(self, machine: _Laptop, ranges: list[RoutedRange]) -> None:
+    async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:
         await machine.helper.add_routes(entry.network for entry in ranges)
         self._facts["ranges"] += [
             {"network": str(entry.network), "kind": entry.kind, "source": entry.source} for entry in ranges
         ]
 
-    async def _route_newcomers(self, api: Api, machine: _Laptop, routed: list[RoutedRange]) -> None:
+    async def _route_newcomers(self, api: Api, machine: "Laptop", routed: list[RoutedRange]) -> None:
         async for ranges in newcomers(api, routed, exclude=self._options.exclude):
             try:
-                machine.refuse_overlaps(ranges, self._options)
+                machine.refuse_overlaps(ranges, self._options.include)
             except RangeOverlap as overlap:
                 self._report(Notice(f"{overlap.message} It is not routed."))
             else:
                 await self._route(machine, ranges)
 
-    async def _serve_names(
-        self, machine: _Laptop, tunnel: SshTunnel, networks: list[Network], work: asyncio.TaskGroup
-    ) -> None:
-        seen = machine.resolver
-        address = server_address(seen.kind, machine.tun.opened.number, machine.tun.opened.address4.ip)
-        cluster_dns = ClusterDns.of({"search": tunnel.hello.search, "nameservers": tunnel.hello.nameservers})
-        self._zone.cluster_domain = cluster_dns.domain
-        self._zone.set_routed(networks)
-        dial = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in cluster_dns.nameservers])
-        resolver = Resolver(
-            self._zone,
-            upstream=Forwarder(Upstream(seen.nameservers, own_addresses=[str(address)])),
-            cluster=Forwarder(dial),
-        )
-        [sockets] = await machine.helper.bind_dns([address])
-        work.create_task(Server(resolver, [sockets.udp], [sockets.tcp]).serve(), name="name server")
-        request = resolver_request(
-            address,
-            cluster_dns.domain,
-            self._facts["namespace"],
-            extra_zones=self._options.dns_zones,
-            routed=networks,
-        )
-        await machine.helper.set_resolver(
-            request.nameservers,
-            search=request.search,
-            routing_domains=request.routing_domains,
-            cluster_domain=request.cluster_domain,
-        )
-        self._facts["dns"] = {
-            "cluster_domain": cluster_dns.domain,
-            "address": str(address),
-            "resolver": seen.kind,
-            "search": list(request.search),
-        }
-        self._step("dns", f"names of {cluster_dns.domain} by {seen.kind}")
-
-    # --- the cluster
-
-    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[_Laptop]") -> list[RoutedRange]:
+    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadow:
         options = self._options
-        found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
-        (await preparing).refuse_overlaps(found, options)
-        return found
-
-    async def _open_tunnel(self, api: Api, undo: AsyncExitStack, work: asyncio.TaskGroup) -> SshTunnel:
-        options = self._options
-        key = make_key()
         shadow = Shadow(
             api,
             image=options.image,
@@ -280,10 +205,17 @@ class _Connect:
         undo.push_async_callback(self._delete_shadow, shadow)
         work.create_task(shadow.supervise(), name="supervise pod")
         await shadow.create()
+        return shadow
+
+    async def _open_tunnel(
+        self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
+    ) -> "SshTunnel":
+        from ktpy.tunnel.ssh import dial_until
+
         pod = await shadow.pod_name()
         self._facts["pod"] = pod
         forward = PortForward(api.endpoint, api.namespace, pod, SHADOW_PORT)
-        tunnel = await dial_until(forward, key, timeout_s=options.pod_timeout_s)
+        tunnel = await dial_until(forward, key, timeout_s=self._options.pod_timeout_s)
         undo.callback(tunnel.close)
         self._step("ssh", f"a session with {pod}")
         work.create_task(_confirm(shadow, tunnel), name="confirm session")
@@ -328,7 +260,7 @@ class _Connect:
         return {"ending": True}
 
 
-async def _confirm(shadow: Shadow, tunnel: SshTunnel) -> None:
+async def _confirm(shadow: Shadow, tunnel: "SshTunnel") -> None:
     """The session stands: free the Job of its deadline, then make sure that it is the pod that answers.
 
     Raises HostKeyMismatch. Where the user may not read the pod's log, the API server's word has to do.
@@ -342,15 +274,7 @@ async def _confirm(shadow: Shadow, tunnel: SshTunnel) -> None:
         )
 
 
-async def _until_link_lost(tunnel: SshTunnel) -> None:
+async def _until_link_lost(tunnel: "SshTunnel") -> None:
     lost = await tunnel.wait_closed()
     if lost is not None:
         raise lost
-
-
-async def _until_helper_gone(helper: HelperClient) -> None:
-    await helper.wait_closed()
-    raise HelperFailed(
-        "The privileged helper died, so ktpy ended the session.",
-        hint="`sudo ktpy clean` (or the next `ktpy connect`) undoes what the helper could not.",
-    )

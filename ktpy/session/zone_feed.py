@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktpy.cluster.client import Api
 from ktpy.cluster.watch import Delete, Event, Synced, Upsert, watch
-from ktpy.dns.zone import Zone
 from ktpy.errors import Forbidden
+
+if TYPE_CHECKING:
+    from ktpy.dns.zone import Zone
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +20,7 @@ Json = dict[str, Any]
 class ZoneFeed:
     """Fills `zone`. Where the whole cluster may not be watched, the session's namespace is."""
 
-    def __init__(self, api: Api, zone: Zone) -> None:
+    def __init__(self, api: Api, zone: "Zone") -> None:
         self._api = api
         self._zone = zone
         self._unsynced = {"services", "endpointslices"}

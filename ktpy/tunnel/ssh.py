@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ import asyncssh
 from ktpy.cluster.port_forward import PortForwardNotYet
 from ktpy.errors import ApiUnreachable, LinkLost, PodFailed, PodNotReady
 from ktpy.tunnel.channel import Channel, Link, open_failure
+from ktpy.tunnel.key import ClientKey
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -35,20 +36,6 @@ WINDOW_BUDGET_BYTES: Final = 64 << 20
 _CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com")
 _HELLO_LIMIT_BYTES: Final = 64 << 10
 _HELLO_VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ClientKey:
-    """The key pair of one session. The private half exists in this process's memory only."""
-
-    private: asyncssh.SSHKey = field(repr=False)
-    public_line: str
-    """As in authorized_keys: `ssh-ed25519 AAAA...`."""
-
-
-def make_key() -> ClientKey:
-    private = asyncssh.generate_private_key("ssh-ed25519")
-    return ClientKey(private, private.export_public_key().decode().strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +115,7 @@ class SshTunnel:
                     tunnel=_Tap(connector, tunnel._link),
                     client_factory=lambda: _Client(tunnel),
                     username=username,
-                    client_keys=[client_key.private],
+                    client_keys=[asyncssh.import_private_key(client_key.private_pem)],
                     preferred_auth=["publickey"],
                     known_hosts=None,
                     config=None,

@@ -22,7 +22,8 @@ import pytest
 from ktpy.cluster.port_forward import PortForwardNotYet
 from ktpy.errors import ApiUnreachable, Forbidden, LinkLost, PodFailed, PodNotReady
 from ktpy.tunnel.channel import open_failure
-from ktpy.tunnel.ssh import WINDOW_MAX_BYTES, ClientKey, Hello, SshTunnel, dial_until, make_key
+from ktpy.tunnel.key import ClientKey, make_key
+from ktpy.tunnel.ssh import WINDOW_MAX_BYTES, Hello, SshTunnel, dial_until
 
 HELLO = {
     "version": 1,

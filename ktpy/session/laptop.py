@@ -1,0 +1,109 @@
+"""The laptop's half of `connect`: TUN, routes and resolver, by way of the helper."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from ktpy.cluster.networks import Network
+from ktpy.cluster.ranges import RoutedRange, refuse_overlaps
+from ktpy.dns.forward import Forwarder
+from ktpy.dns.resolver import Resolver
+from ktpy.dns.server import Server
+from ktpy.dns.stream import StreamClient
+from ktpy.dns.system import ClusterDns, resolver_request, server_address
+from ktpy.dns.upstream import Upstream
+from ktpy.dns.zone import Zone
+from ktpy.errors import HelperFailed
+from ktpy.helper.client import HelperClient, Tun
+from ktpy.helper.launch import LaunchedHelper
+from ktpy.helper.protocol import LocalNetwork, SetResolver
+from ktpy.helper.protocol import Resolver as MachineResolver
+from ktpy.session.progress import Notice, Report
+from ktpy.session.recovery import describe
+from ktpy.tunnel.pump import Pump, TunAddress
+from ktpy.tunnel.ssh import SshTunnel
+
+DNS_PORT = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Laptop:
+    """What was made ready before anything was known of the cluster; and what can be done with it."""
+
+    helper: HelperClient
+    tun: Tun
+    networks: tuple[LocalNetwork, ...]
+    resolver: MachineResolver
+
+    @classmethod
+    async def prepare(cls, launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "Laptop":
+        """Put right what an earlier run left, look around, make the TUN. Nothing is routed into it yet."""
+
+        async def undo_all() -> None:
+            undone = await helper.close()
+            if undone is not None and (undone.left or undone.failures):
+                report(Notice(describe(undone, "Undoing")))
+
+        helper = await HelperClient.start(launched)
+        undo.push_async_callback(undo_all)
+        for journal in await helper.recover():
+            report(Notice(describe(journal, "An earlier ktpy was killed")))
+        networks = await helper.local_networks()
+        resolver = await helper.detect_resolver()
+        tun = await helper.open_tun()
+        undo.callback(os.close, tun.descriptor)
+        return cls(helper, tun, networks, resolver)
+
+    def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
+        """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""
+        refuse_overlaps(ranges, [(local.network, local.interface) for local in self.networks], allowed)
+
+    async def start_pump(self, tunnel: SshTunnel, undo: AsyncExitStack) -> Pump:
+        """From now on a packet that is routed into the TUN arrives."""
+        opened = self.tun.opened
+        pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
+        addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
+        pump = Pump(self.tun.descriptor, addresses, tunnel.create_connection)
+        await pump.start()
+        undo.push_async_callback(pump.aclose)
+        return pump
+
+    async def serve_names(
+        self,
+        zone: Zone,
+        tunnel: SshTunnel,
+        namespace: str,
+        *,
+        extra_zones: Sequence[str],
+        routed: Sequence[Network],
+        work: asyncio.TaskGroup,
+    ) -> SetResolver:
+        """Answer names in `work` and make the machine ask us; returns what the machine was told."""
+        machine = self.resolver
+        address = server_address(machine.kind, self.tun.opened.number, self.tun.opened.address4.ip)
+        cluster_dns = ClusterDns.of({"search": tunnel.hello.search, "nameservers": tunnel.hello.nameservers})
+        zone.cluster_domain = cluster_dns.domain
+        zone.set_routed(routed)
+        to_cluster = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in cluster_dns.nameservers])
+        upstream = Upstream(machine.nameservers, own_addresses=[str(address)])
+        resolver = Resolver(zone, upstream=Forwarder(upstream), cluster=Forwarder(to_cluster))
+        [sockets] = await self.helper.bind_dns([address])
+        work.create_task(Server(resolver, [sockets.udp], [sockets.tcp]).serve(), name="name server")
+        request = resolver_request(address, cluster_dns.domain, namespace, extra_zones=extra_zones, routed=routed)
+        await self.helper.set_resolver(
+            request.nameservers,
+            search=request.search,
+            routing_domains=request.routing_domains,
+            cluster_domain=request.cluster_domain,
+        )
+        return request
+
+    async def until_helper_gone(self) -> None:
+        """Raise HelperFailed when the helper dies."""
+        await self.helper.wait_closed()
+        raise HelperFailed(
+            "The privileged helper died, so ktpy ended the session.",
+            hint="`sudo ktpy clean` (or the next `ktpy connect`) undoes what the helper could not.",
+        )

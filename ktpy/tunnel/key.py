@@ -1,0 +1,24 @@
+"""The key pair of one session. Here and not in `ssh`, so that the pod can be created before asyncssh is imported."""
+
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """The private half exists in this process's memory only."""
+
+    private_pem: bytes = field(repr=False)
+    """In OpenSSH's format, unencrypted."""
+    public_line: str
+    """As in authorized_keys: `ssh-ed25519 AAAA...`."""
+
+
+def make_key() -> ClientKey:
+    private = Ed25519PrivateKey.generate()
+    return ClientKey(
+        private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+        private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(),
+    )
