@@ -2,8 +2,8 @@
 
 glibc asks the first server and waits 5 s before it tries the second. Here all are asked at once, yet the result is
 the one glibc would give: an earlier server's answer goes before a later one's, because the first may know
-names (of a company, behind a VPN) that the second denies. An earlier server that is slow holds a later answer up
-for a tenth of a second at most, and only until it is known to be silent.
+names (of a company, behind a VPN) that the second denies. An earlier server that does not answer holds a later
+answer up for half a second, and then not again for half a minute.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from ktpy.dns.message import answers_query, is_truncated, rcode_of
 from ktpy.dns.records import Rcode
 from ktpy.dns.stream import StreamClient
 
-HEAD_START_S: Final = 0.1
+HEAD_START_S: Final = 0.5  # longer than the round trip to any resolver that is alive
+SILENT_FOR_S: Final = 30.0
 RESEND_AT_S: Final = (1.0, 2.5)
 GIVE_UP_AT_S: Final = 4.5  # less than the 5 s after which glibc gives up on us
 
@@ -28,7 +29,7 @@ class Upstream:
         own = set(own_addresses)
         listed = (server if isinstance(server, tuple) else (server, 53) for server in servers)
         self.servers = tuple(dict.fromkeys(server for server in listed if server[0] not in own))
-        self._silent: set[int] = set()  # by index: those that did not answer when last asked
+        self._silent_until_s: dict[int, float] = {}  # by index: those that let their head start pass
         self._streams: dict[int, StreamClient] = {}
 
     async def __call__(self, packet: bytes, question: bytes, *, over_tcp: bool) -> bytes:
@@ -53,18 +54,19 @@ class Upstream:
         return self._streams[index]
 
     async def _race(self, packet: bytes, question: bytes) -> tuple[int, bytes]:
+        """The index of the server that wins, and its reply. Raises NoAnswerError, TimeoutError."""
         loop = asyncio.get_running_loop()
         news = asyncio.Event()
         attempts = [_Attempt(packet, question, news) for _ in self.servers]
         try:
             await asyncio.gather(*map(_Attempt.start, attempts, self.servers))
             started_s = loop.time()
-            for until_s in (HEAD_START_S, *RESEND_AT_S, GIVE_UP_AT_S):
-                patient = until_s == HEAD_START_S
+            for alarm_s in (HEAD_START_S, *RESEND_AT_S, GIVE_UP_AT_S):
+                patient = alarm_s == HEAD_START_S
                 while (index := self._chosen(attempts, patient)) is None:
                     news.clear()
                     try:
-                        async with asyncio.timeout_at(started_s + until_s):
+                        async with asyncio.timeout_at(started_s + alarm_s):
                             await news.wait()
                     except TimeoutError:
                         break
@@ -74,8 +76,7 @@ class Upstream:
                 if not patient:
                     for attempt in attempts:
                         attempt.send()
-            self._remember_silence(attempts, patient=False)
-            raise NoAnswerError(f"no resolver answered within {GIVE_UP_AT_S:g} s")
+            raise TimeoutError
         finally:
             for attempt in attempts:
                 attempt.close()
@@ -85,7 +86,7 @@ class Upstream:
         for index, attempt in enumerate(attempts):
             if attempt.reply and rcode_of(attempt.reply) in (Rcode.NOERROR, Rcode.NXDOMAIN):
                 return index
-            if patient and attempt.waiting and index not in self._silent:
+            if patient and attempt.waiting and index not in self._silent_until_s:
                 break
         if any(attempt.waiting for attempt in attempts):
             return None
@@ -95,11 +96,12 @@ class Upstream:
         raise NoAnswerError("no resolver can be reached")
 
     def _remember_silence(self, attempts: list["_Attempt"], patient: bool) -> None:
+        now_s = asyncio.get_running_loop().time()
         for index, attempt in enumerate(attempts):
-            if not attempt.waiting:
-                self._silent.discard(index)
+            if not attempt.waiting or self._silent_until_s.get(index, now_s) < now_s:
+                self._silent_until_s.pop(index, None)
             elif not patient:
-                self._silent.add(index)
+                self._silent_until_s.setdefault(index, now_s + SILENT_FOR_S)
 
 
 class _Attempt(asyncio.DatagramProtocol):

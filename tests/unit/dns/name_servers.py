@@ -65,7 +65,7 @@ def silent(_query: Any) -> None:
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers UDP and TCP on one port of 127.0.0.1."""
+    """Answers UDP and TCP on one port."""
 
     def __init__(self, udp: Behaviour, tcp: Behaviour | None = None) -> None:
         self.udp = udp
@@ -117,12 +117,12 @@ class NameServer(asyncio.DatagramProtocol):
 
 
 @contextlib.asynccontextmanager
-async def name_server(udp: Behaviour, tcp: Behaviour | None = None) -> AsyncIterator[NameServer]:
+async def name_server(
+    udp: Behaviour, tcp: Behaviour | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[NameServer]:
     server = NameServer(udp, tcp)
-    loop = asyncio.get_running_loop()
-    listener = await asyncio.start_server(server.serve_stream, "127.0.0.1", 0)
+    listener, transport = await _bound(server, host, port)
     server.address = listener.sockets[0].getsockname()
-    transport, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=server.address)
     try:
         yield server
     finally:
@@ -130,3 +130,19 @@ async def name_server(udp: Behaviour, tcp: Behaviour | None = None) -> AsyncIter
         listener.close()
         for writer in server.connections:
             writer.close()
+
+
+async def _bound(server: NameServer, host: str, port: int) -> tuple[asyncio.Server, asyncio.BaseTransport]:
+    """A TCP and a UDP socket on one port; without a given one, on any that is free for both."""
+    while True:
+        listener = await asyncio.start_server(server.serve_stream, host, port)
+        try:
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: server, local_addr=listener.sockets[0].getsockname()
+            )
+        except OSError:
+            listener.close()
+            if port:
+                raise
+        else:
+            return listener, transport

@@ -30,7 +30,8 @@ REFUSING = ("127.0.0.1", 1)  # a closed port
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same steps, ten times as fast."""
-    monkeypatch.setattr(upstream, "RESEND_AT_S", (0.15, 0.25))
+    monkeypatch.setattr(upstream, "HEAD_START_S", 0.05)
+    monkeypatch.setattr(upstream, "RESEND_AT_S", (0.1, 0.25))
     monkeypatch.setattr(upstream, "GIVE_UP_AT_S", 0.45)
 
 
@@ -90,6 +91,20 @@ async def test_a_resolver_that_speaks_again_comes_first_again() -> None:
         await ask(servers, asked("b.example"))
         two.udp = answering("192.0.2.2")
         assert addresses(await ask(servers, asked("c.example"))) == ["192.0.2.1"]
+
+
+async def test_silence_is_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "SILENT_FOR_S", 0.0)
+    async with name_server(silent) as one, name_server(answering("192.0.2.2")) as two:
+        servers = Upstream([one.address, two.address])
+        await ask(servers, asked("a.example"))
+        await ask(servers, asked("b.example"))  # finds that it is time
+        monkeypatch.setattr(upstream, "HEAD_START_S", upstream.GIVE_UP_AT_S)
+        task = asyncio.create_task(ask(servers, asked("c.example")))
+        await one.has_heard(packets=3)
+        await two.has_heard(packets=3)
+        one.send(answering("192.0.2.1")(parsed(one.packets[-1])))
+        assert addresses(await task) == ["192.0.2.1"]
 
 
 async def test_nobody_does_better_than_a_failure() -> None:
