@@ -1,5 +1,7 @@
 """The pool of connections to one API server, and what its failures mean."""
 
+import errno
+import os
 import socket
 import ssl
 from typing import Any
@@ -8,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ktpy.cluster.credentials import file_or_data, load_key_pair
-from ktpy.cluster.endpoint import Endpoint, connection_failure
+from ktpy.cluster.endpoint import Endpoint, connection_failure, reason
 from ktpy.cluster.environment_proxy import proxy_for
 from ktpy.cluster.kubeconfig import Selection
 from ktpy.cluster.library import Configuration, RESTClientObject
@@ -75,7 +77,7 @@ def failure(server_url: str, exc: Exception) -> KtpyError:
         )
     error = connection_failure(endpoint, cause)
     if isinstance(exc, aiohttp.ClientProxyConnectionError):
-        error = ApiUnreachable(f"The proxy on the way to {endpoint.authority} cannot be reached: {cause}.")
+        error = ApiUnreachable(f"The proxy on the way to {endpoint.authority} cannot be reached: {reason(cause)}.")
     error.hint = error.hint or _hint(cause)
     return error
 
@@ -98,9 +100,11 @@ def _cause(exc: Exception) -> Exception:
         case aiohttp.ClientConnectorCertificateError():
             return exc.certificate_error
         case aiohttp.ClientConnectorError():
-            return exc.os_error
+            return _cause(exc.os_error)
         case aiohttp.ClientError() if isinstance(exc.__cause__, Exception):
             return _cause(exc.__cause__)
+        case OSError(errno=int(number)) if number in errno.errorcode and not isinstance(exc, ssl.SSLError):
+            return type(exc)(number, os.strerror(number))  # asyncio says "Connect call failed" for everything
         case _:
             return exc
 

@@ -45,7 +45,7 @@ def failure_of(pod: Json) -> KtpyError | None:
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     for state in _container_states(pod):
         waiting, terminated = state.get("waiting") or {}, state.get("terminated")
-        reason, message = waiting.get("reason"), waiting.get("message") or waiting.get("reason")
+        reason, message = waiting.get("reason"), _clause(waiting.get("message") or "no more is known")
         if reason in _IMAGE_REASONS:
             return ImagePullFailed(
                 f"The node cannot pull the image of pod {name} ({reason}): {message}.",
@@ -54,12 +54,16 @@ def failure_of(pod: Json) -> KtpyError | None:
         if reason in _START_REASONS:
             return PodFailed(f"The pod {name} cannot start ({reason}): {message}.")
         if terminated is not None and not status.get("reason"):
-            words = ": ".join(filter(None, (terminated.get("reason"), terminated.get("message"))))
+            words = _clause(
+                ": ".join(filter(None, (terminated.get("reason"), terminated.get("message")))) or "no reason"
+            )
             return PodFailed(f"The pod {name} ended with exit code {terminated.get('exitCode')} ({words}).")
     if status.get("phase") in ("Failed", "Succeeded"):
-        return PodFailed(f"The pod {name} ended: {_disruption(pod) or status.get('message') or status.get('reason')}.")
+        why = _disruption(pod) or status.get("message") or status.get("reason") or f"its phase is {status['phase']}"
+        return PodFailed(f"The pod {name} ended: {_clause(why)}.")
     if pod["metadata"].get("deletionTimestamp"):
-        return PodFailed(f"The pod {name} was deleted{_after_colon(_disruption(pod))}.")
+        why = _disruption(pod)
+        return PodFailed(f"The pod {name} was deleted{f': {why}' if why else ''}.")
     return None
 
 
@@ -112,9 +116,10 @@ def _disruption(pod: Json) -> str:
     """Who disturbed it: eviction, preemption, a drained node (KEP-3329)."""
     for condition in (pod.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            return str(condition.get("message") or condition.get("reason")).rstrip(".")
+            return _clause(str(condition.get("message") or condition.get("reason")))
     return ""
 
 
-def _after_colon(words: str) -> str:
-    return f": {words}" if words else ""
+def _clause(words: str) -> str:
+    """For the middle of a sentence: without a full stop of its own."""
+    return words.rstrip(" .\n")

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,7 @@ class ApiStub:
         self.asked: list[Asked] = []
         self._answers: dict[str, deque[Answer]] = {}
         self._released = asyncio.Event()
+        self._heard = asyncio.Event()
 
     def script(self, route: str, *answers: Answer) -> None:
         """`route` is "GET /api/v1/pods", or "WATCH /api/v1/pods" for a GET with watch=true."""
@@ -55,11 +56,18 @@ class ApiStub:
         method, _, path = route.partition(" ")
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
+    async def until_asked_for(self, route: str, times: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.asked_for(route)) < times:
+                self._heard.clear()
+                await self._heard.wait()
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         text = await request.text()
         method = "WATCH" if request.query.get("watch") else request.method
         asked = Asked(method, request.path, dict(request.query), request.headers.copy(), json.loads(text or "null"))
         self.asked.append(asked)
+        self._heard.set()
         answers = self._answers.get(f"{method} {request.path}")
         if not answers:
             return web.json_response(refused(404, "the server could not find the requested resource"), status=404)
@@ -85,8 +93,11 @@ class ApiStub:
 
 
 @asynccontextmanager
-async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[ApiStub]:
+async def serving(
+    tls: ssl.SSLContext | None = None, *, prepare: Callable[[ApiStub], None] = lambda _: None
+) -> AsyncIterator[ApiStub]:
     stub = ApiStub()
+    prepare(stub)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", stub.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
