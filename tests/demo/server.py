@@ -71,14 +71,17 @@ class HttpService:
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, request after request, until one side has enough."""
         peer = writer.get_extra_info("peername")[0]
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        try:
             while request := await read_request(reader, peer):
                 if "100-continue" in request.headers.pop("expect", ""):
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 await self.answer(request, writer)
                 if request.headers.get("connection", "").lower() == "close":
                     break
-        await close(writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+            pass  # the client went away, or does not speak HTTP
+        finally:
+            await close(writer)
 
     async def answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         match request.method, request.path:
