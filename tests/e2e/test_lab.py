@@ -391,6 +391,15 @@ def test_a_cut_is_silence_and_then_all_is_well(lab: Lab) -> None:
     assert lab.exec(["curl", "-sk", f"https://[fd99::1]:{API_PORT}/livez"]).stdout == "ok"
 
 
+def test_a_cut_that_is_ended_early_plugs_in_again(lab: Lab) -> None:
+    cut = run_verb(NAME, "cut", "600")
+    link = ["cat", "/sys/class/net/eth0/carrier"]
+    wait_until(lambda: lab.exec(link).stdout.strip() == "0", 5, "the laptop to lose its carrier")
+    cut.terminate()
+    cut.communicate(timeout=10)
+    assert lab.exec(link).stdout.strip() == "1"
+
+
 def test_the_api_server_comes_back_after_its_restart(lab: Lab) -> None:
     lab.restart_api()
     assert lab.api.is_ready()

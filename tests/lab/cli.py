@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> None:
     own, command = split_command(arguments)
     options = parser().parse_args(own)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that `cut` plugs in again
     try:
         _run(options, command)
     except LabError as error:
