@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import logging
 import os
+import resource
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -43,6 +44,9 @@ def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, 
 
     `helper` is the privileged helper where it could be launched already; else sudo is asked for it.
     """
+    # Each flow is a descriptor; the soft limit of 1,024 is for programs that use select(2).
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=_event_loop()) as runner:
         ended = runner.run(_supervise(options, helper, caller, report))
     report(ended)
