@@ -60,9 +60,12 @@ class LaunchedHelper:
         return [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
 
     def close(self) -> None:
+        """Let go of the socket: a helper that is there undoes everything and ends."""
         self.socket.close()
         self._stderr.close()
-        self._process.poll()
+        if self._process.poll() is None:  # a sudo that still waits for a password; only root may end it
+            with contextlib.suppress(PermissionError):
+                self._process.terminate()
 
 
 def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:

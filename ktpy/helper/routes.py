@@ -25,6 +25,9 @@ RT_TABLE_LOCAL = 255
 ALIAS_PREFIX = "ktpy "
 """A link's alias (ip-link(8)) is this and the journal's id: that is how we know a link as ours."""
 
+FIRST_METRIC = {4: 0, 6: 1}
+"""For IPv6, 0 would mean the default of 1024."""
+
 WIDEST_LOCAL_PREFIX = {4: 2, 6: 4}
 """A route wider than this is a default route in disguise: a VPN's 0.0.0.0/1 and 128.0.0.0/1, or 2000::/3."""
 
@@ -76,11 +79,20 @@ def delete_link(name: str, alias: str) -> None:
 
 
 def add_routes(interface_index: int, networks: Iterable[Network]) -> None:
-    """Route networks into the link. Never replaces a route: raises HelperFailed where one is in the way."""
+    """Route networks into the link, before any route of the same network with a metric (as VPNs' have).
+
+    Never replaces a route: raises HelperFailed where one of our own metric is in the way.
+    """
     with IPRoute() as netlink:
         for network in networks:
             try:
-                netlink.route("add", dst=str(network), oif=interface_index, family=_family(network))
+                netlink.route(
+                    "add",
+                    dst=str(network),
+                    oif=interface_index,
+                    family=_family(network),
+                    priority=FIRST_METRIC[network.version],
+                )
             except NetlinkError as exc:
                 raise _route_refused(network, exc) from exc
 

@@ -45,7 +45,7 @@ from ktpy.helper.protocol import (
     receive_packet,
     send_packet,
 )
-from ktpy.helper.wire import Address, MessageError
+from ktpy.helper.wire import Address, MessageError, Network
 
 TUN_LIMIT = 64
 """ktpy0 to ktpy63: as many connects at once on one machine."""
@@ -62,6 +62,7 @@ class Helper:
         self._owner_uid = owner_uid
         self._open_journal: Journal | None = None
         self._tun: TunOpened | None = None
+        self._routed: set[Network] = set()
         self._dns_addresses: set[Address] = set()
         self._resolver_is_set = False
 
@@ -168,8 +169,11 @@ class Helper:
         opened = self._require_tun()
         if opened.address6 is None and any(network.version == 6 for network in request.networks):
             raise HelperFailed("IPv6 is disabled on this machine, so there can be no IPv6 routes.")
-        with changes.recorded(self._journal(), changes.Routes(opened.name, self._alias(), request.networks)):
-            routes.add_routes(opened.interface_index, request.networks)
+        # Those that are there stay out of it: should this fail, what is undone must be this request alone.
+        networks = tuple(network for network in dict.fromkeys(request.networks) if network not in self._routed)
+        with changes.recorded(self._journal(), changes.Routes(opened.name, self._alias(), networks)):
+            routes.add_routes(opened.interface_index, networks)
+        self._routed.update(networks)
         return RoutesAdded()
 
     def _bind_dns(self, request: BindDns) -> tuple[Reply, tuple[int, ...]]:

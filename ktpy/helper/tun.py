@@ -26,7 +26,7 @@ VNET_HEADER_BYTES = 10
 """struct virtio_net_hdr, in front of every packet read and written."""
 
 
-class NameTaken(Exception):  # noqa: N818 - no error: the caller tries the next name
+class NameTaken(Exception):
     """There is a device of this name."""
 
 

@@ -62,14 +62,21 @@ exit 1
 """
 
 # Gives its command a terminal of its own, without touching standard input, and closes it when the command ends.
+# When the command asks for something there, the first argument is typed.
 ON_TERMINAL = """
-import fcntl, os, pty, sys, termios
+import fcntl, os, select, sys, termios
 controller, terminal = os.openpty()
 child = os.fork()
 if child == 0:
     os.setsid()
     fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-    os.execvp(sys.argv[1], sys.argv[1:])
+    os.execvp(sys.argv[2], sys.argv[2:])
+events = select.poll()
+events.register(os.pidfd_open(child), select.POLLIN)
+events.register(controller, select.POLLIN)
+while controller in dict(events.poll()):
+    if b"password" in os.read(controller, 4096):
+        os.write(controller, sys.argv[1].encode() + b"\\n")
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -88,10 +95,10 @@ class Machine:
     def launch(self, *more_prefix: str) -> LaunchedHelper:
         return launch([*self.prefix, *more_prefix])
 
-    def launch_by_sudo(self, *sudo_options: str) -> LaunchedHelper:
+    def launch_by_sudo(self, *sudo_options: str, password: str = "") -> LaunchedHelper:
         """As the user `dev`, with a terminal, which closes as soon as sudo has ended."""
         as_dev = ("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups")
-        return self.launch(sys.executable, "-c", ON_TERMINAL, *as_dev, "sudo", *sudo_options, "--")
+        return self.launch(sys.executable, "-c", ON_TERMINAL, password, *as_dev, "sudo", *sudo_options, "--")
 
     def run(self, *command: str, check: bool = True) -> str:
         """Standard output and error of a command on the machine."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import dnslib
 import pytest
+import uvloop
 
 from ktpy.errors import HelperFailed, PrivilegeMissing, ResolverNotWritable, TunUnavailable
 from ktpy.helper import journal
@@ -55,12 +56,21 @@ async def opened(helper: HelperClient) -> AsyncIterator[Tun]:
         os.close(tun.descriptor)
 
 
-async def connect(helper: HelperClient, address: Address = LOOPBACK) -> tuple[Tun, list[socket.socket]]:
-    """Everything `ktpy connect` asks for. The caller closes what comes back."""
-    tun = await helper.open_tun()
-    await helper.add_routes(NETWORKS)
-    [bound] = await helper.bind_dns([address])
-    await helper.set_resolver([address], search=SEARCH, cluster_domain="cluster.local")
+async def connect(helper: HelperClient, address: Address | None = LOOPBACK) -> tuple[Tun, list[socket.socket]]:
+    """Everything `ktpy connect` asks for; name server at `address`, or (None) the TUN's own.
+
+    The caller closes what comes back.
+    """
+    with contextlib.ExitStack() as on_failure:
+        tun = await helper.open_tun()
+        on_failure.callback(os.close, tun.descriptor)
+        await helper.add_routes(NETWORKS)
+        nameserver = address or tun.opened.address4.ip
+        [bound] = await helper.bind_dns([nameserver])
+        on_failure.enter_context(bound.udp)
+        on_failure.enter_context(bound.tcp)
+        await helper.set_resolver([nameserver], search=SEARCH, cluster_domain="cluster.local")
+        on_failure.pop_all()
     return tun, [bound.udp, bound.tcp]
 
 
@@ -197,6 +207,24 @@ async def test_routes_are_added_all_or_none(box: Machine, helper: HelperClient) 
             await helper.add_routes(NETWORKS)
         assert box.routes("ktpy0") == set()
         assert "via 192.168.77.1" in box.run("ip", "route", "show", "10.244.0.0/24")
+
+
+async def test_routes_that_are_there_already_survive_a_failed_request(box: Machine, helper: HelperClient) -> None:
+    box.run("ip", "route", "add", "10.244.0.0/24", "via", "192.168.77.1")
+    async with opened(helper):
+        await helper.add_routes(NETWORKS[:1])
+        with pytest.raises(HelperFailed):
+            await helper.add_routes(NETWORKS)
+        assert box.routes("ktpy0") == {"10.96.0.0/16"}
+
+
+async def test_routes_come_before_those_with_a_metric(box: Machine, helper: HelperClient) -> None:
+    """The user has allowed the overlap, or we had not been asked."""
+    box.shell("ip route add 10.96.0.0/16 via 192.168.77.1 metric 50; ip -6 route add fd96::/108 via fd77::1 metric 50")
+    async with opened(helper):
+        await helper.add_routes(NETWORKS)
+        assert "dev ktpy0" in box.run("ip", "route", "get", "10.96.0.1")
+        assert "dev ktpy0" in box.run("ip", "route", "get", "fd96::1")
 
 
 async def test_routes_need_a_tun(helper: HelperClient) -> None:
@@ -345,6 +373,27 @@ async def test_recovering_after_all_were_killed(box: Machine, form: str) -> None
         assert set(report.undone) == {"/etc/resolv.conf", "3 routes into ktpy0", "TUN device ktpy0"}
         assert box.state() == before
         assert await next_one.recover() == ()
+    assert journal.journal_ids(box.journal_dir) == []
+
+
+@pytest.mark.parametrize("delay_ms", [0, 2, 4, 6, 8, 12, 16, 24])
+async def test_recovering_after_a_kill_half_way(box: Machine, delay_ms: int) -> None:
+    """Wherever it hits: between a record and its change, within one, after it."""
+    box.set_resolv_conf("file")
+    before = box.state()
+    helper = await HelperClient.start(box.launch())
+    connecting = asyncio.create_task(connect(helper), name="connecting")
+    await asyncio.sleep(delay_ms / 1000)
+    os.kill(helper.pid, signal.SIGKILL)
+    await helper.wait_closed()
+    with contextlib.suppress(HelperFailed):
+        let_go(*await connecting)
+    await helper.close()
+    await until(lambda: not is_running(helper.pid))
+    async with await HelperClient.start(box.launch()) as next_one:
+        for report in await next_one.recover():
+            assert (report.left, report.failures) == ((), ())
+    assert box.state() == before
     assert journal.journal_ids(box.journal_dir) == []
 
 
@@ -580,7 +629,7 @@ async def test_systemd_resolved_is_as_before(
     box.start_resolved(resolved)
     before = box.state() | {"resolved": box.run("resolvectl", "domain")}
     helper = await HelperClient.start(box.launch())
-    tun, sockets = await connect_resolved(helper)
+    tun, sockets = await connect(helper, address=None)
     assert box.state() != before
     await end(helper)  # type: ignore[misc]
     await until(lambda: not is_running(helper.pid))
@@ -593,7 +642,7 @@ async def test_systemd_resolved_heals_by_itself_when_all_are_killed(box: Machine
     box.start_resolved(resolved)
     before = box.state()
     helper = await HelperClient.start(box.launch())
-    tun, sockets = await connect_resolved(helper)
+    tun, sockets = await connect(helper, address=None)
     os.kill(helper.pid, signal.SIGKILL)
     let_go(tun, sockets)
     await until(lambda: box.state() == before)
@@ -607,7 +656,7 @@ async def test_systemd_resolved_with_a_static_file(box: Machine, resolved: Path)
     box.set_resolv_conf("file", b"nameserver 127.0.0.53\noptions edns0\nsearch corp.example\n")
     before = box.state()
     helper = await HelperClient.start(box.launch())
-    tun, sockets = await connect_resolved(helper)
+    tun, sockets = await connect(helper, address=None)
     with answering(sockets[0], "10.96.0.9"):
         assert "10.96.0.9" in box.run("getent", "ahostsv4", "web")
     assert b"nameserver 127.0.0.53\nsearch shop.svc.cluster.local" in box.resolv_conf
@@ -622,14 +671,6 @@ async def test_a_running_systemd_resolved_that_nobody_asks_is_left_alone(box: Ma
     async with await HelperClient.start(box.launch()) as helper:
         found = await helper.detect_resolver()
     assert (found.kind, found.form) == ("resolv.conf", "symlink")
-
-
-async def connect_resolved(helper: HelperClient) -> tuple[Tun, list[socket.socket]]:
-    tun = await helper.open_tun()
-    address = tun.opened.address4.ip
-    [bound] = await helper.bind_dns([address])
-    await helper.set_resolver([address], search=SEARCH, cluster_domain="cluster.local")
-    return tun, [bound.udp, bound.tcp]
 
 
 # --- sudo
@@ -654,6 +695,13 @@ async def test_helper_behind_sudo_outlives_sudo_and_the_terminal(box: Machine, d
         tun, sockets = await connect(helper)
         let_go(tun, sockets)
     assert box.state() == before
+
+
+async def test_sudo_asks_for_the_password_on_the_terminal(box: Machine) -> None:
+    allow_sudo(box, "dev ALL=(ALL) ALL")
+    box.shell("echo dev:secret | chpasswd -c SHA512")
+    async with await HelperClient.start(box.launch_by_sudo(password="secret")) as helper:
+        assert helper.owner_uid == 4711
 
 
 async def test_sudo_without_a_password(box: Machine) -> None:
@@ -690,6 +738,24 @@ async def test_helper_works_for_nobody_but_its_caller(box: Machine) -> None:
 async def test_helper_that_cannot_start_says_why(box: Machine) -> None:
     with pytest.raises(HelperFailed, match="No such file"):
         await HelperClient.start(launch(["/nonexistent"]))
+
+
+def test_client_on_uvloop(box: Machine) -> None:
+    """The loop `ktpy connect` runs on where there is one."""
+
+    async def session() -> None:
+        async with await HelperClient.start(box.launch()) as helper, opened(helper):
+            await helper.add_routes(NETWORKS)
+            asking = asyncio.create_task(helper.local_networks(), name="asking")
+            await asyncio.sleep(0)
+            asking.cancel()
+            assert (await helper.detect_resolver()).kind == "resolv.conf"  # not the answer to the cancelled one
+
+    box.set_resolv_conf("file")
+    before = box.state()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(session())
+    assert box.state() == before
 
 
 async def test_starting_takes_at_most_half_a_second(box: Machine) -> None:

@@ -1,0 +1,88 @@
+"""Reading /etc/resolv.conf as glibc does, and writing ours."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from ktpy.helper.resolv_conf import ResolvConf, parse, render
+
+OURS = (ip_address("127.18.0.53"),)
+SEARCH = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
+
+
+def rendered(content: bytes, *, host_name: str = "box", search: tuple[str, ...] = SEARCH) -> list[str]:
+    text = render(parse(content), OURS, search, "cluster.local", host_name).decode()
+    assert text.endswith("\n")
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", ResolvConf((), (), (), ())),
+        (b"nameserver 10.0.0.1", ResolvConf(("10.0.0.1",), (), (), ())),
+        (
+            b"nameserver\t10.0.0.1  # main\nnameserver fe80::1%eth0\n",
+            ResolvConf(("10.0.0.1", "fe80::1%eth0"), (), (), ()),
+        ),
+        (b"# nameserver 1.1.1.1\n;search x\nnameserver\n", ResolvConf((), (), (), ("nameserver",))),
+        (b"domain a.b\nsearch c d\n", ResolvConf((), ("c", "d"), (), ())),
+        (b"search c d\ndomain a.b\n", ResolvConf((), ("a.b",), (), ())),
+        (b"options edns0\noptions ndots:2 rotate\n", ResolvConf((), (), ("edns0", "ndots:2", "rotate"), ())),
+        (b"sortlist 10.0.0.0\n", ResolvConf((), (), (), ("sortlist 10.0.0.0",))),
+        (b"\r\nnameserver 10.0.0.1\r\n", ResolvConf(("10.0.0.1",), (), (), ())),
+    ],
+)
+def test_parse(content: bytes, expected: ResolvConf) -> None:
+    assert parse(content) == expected
+
+
+def test_ours_first_then_the_users_own() -> None:
+    assert rendered(b"search corp.example\nnameserver 10.0.0.1\nnameserver 10.0.0.2\noptions edns0\n") == [
+        "nameserver 127.18.0.53",
+        "nameserver 10.0.0.1",
+        "nameserver 10.0.0.2",
+        "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example",
+        "options edns0",
+    ]
+
+
+def test_comment_says_who_and_how_to_get_rid_of_it() -> None:
+    text = render(parse(b""), OURS, SEARCH, "cluster.local", "box").decode()
+    assert text.startswith("# Written by ktpy")
+    assert "sudo ktpy clean" in text
+
+
+def test_file_without_name_server_means_the_local_one() -> None:
+    assert "nameserver 127.0.0.1" in rendered(b"")
+
+
+def test_rotate_is_dropped_for_it_would_go_past_us() -> None:
+    assert not any(line.startswith("options") for line in rendered(b"options rotate\n"))
+    assert "options edns0" in rendered(b"options rotate edns0\n")
+
+
+def test_domain_of_the_host_name_is_kept() -> None:
+    """glibc searches it only as long as there is no search line."""
+    assert rendered(b"", host_name="box.corp.example")[-1].endswith("cluster.local corp.example")
+    assert rendered(b"search other\n", host_name="box.corp.example")[-1].endswith("cluster.local other")
+
+
+def test_search_names_each_domain_once() -> None:
+    assert rendered(b"search corp.example svc.cluster.local\n")[-1].split() == ["search", *SEARCH, "corp.example"]
+
+
+def test_empty_search_of_resolved_is_no_domain() -> None:
+    assert rendered(b"search .\n", search=()) == ["nameserver 127.18.0.53", "nameserver 127.0.0.1"]
+
+
+def test_other_lines_stay_and_bytes_survive() -> None:
+    content = render(parse(b"sortlist 10.0.0.0\n# \xff\noptions \xfe\n"), OURS, (), "cluster.local", "box")
+    assert b"sortlist 10.0.0.0\n" in content
+    assert b"options \xfe\n" in content
+
+
+def test_written_file_reads_back() -> None:
+    previous = parse(b"nameserver 10.0.0.1\nsearch corp.example\noptions edns0\n")
+    again = parse(render(previous, OURS, SEARCH, "cluster.local", "box"))
+    assert again == ResolvConf(("127.18.0.53", "10.0.0.1"), (*SEARCH, "corp.example"), ("edns0",), ())
