@@ -17,8 +17,8 @@ def quit_() -> None:
     restore_what_killed_runs_left()
     sessions = RuntimeDirectory.of(Caller.current()).control_sockets()
     if not sessions:
-        raise NotConnected("not connected: there is nothing to quit")
+        raise NotConnected("Not connected: there is nothing to quit.")
     for path in sessions:
         server = control.ask(path, "status")["server"]
         control.quit_session(path)
-        click.echo(f"disconnected from {server}; routes and resolver are as before")
+        click.echo(f"Disconnected from {server}; routes and resolver are as before.")

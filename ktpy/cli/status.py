@@ -24,4 +24,4 @@ def status(output: str) -> None:
     elif sessions:
         click.echo("\n".join(render.status(session) for session in sessions))
     else:
-        click.echo("not connected (`sudo ktpy connect` connects)")
+        click.echo("Not connected. `sudo ktpy connect` connects.")

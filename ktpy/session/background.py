@@ -29,7 +29,7 @@ def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
             yield event
             if isinstance(event, Ready | Ended):
                 return
-    yield Ended(1, "the background process ended without a word", hint=f"its log: {log}")
+    yield Ended(1, "The background process ended without a word.", hint=f"Its log: {log}")
 
 
 def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> int:

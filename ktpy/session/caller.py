@@ -24,7 +24,7 @@ class Caller:
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:
-            raise PrivilegeMissing(f"user id {uid} has no passwd entry, so ktpy does not know its home") from None
+            raise PrivilegeMissing(f"User id {uid} has no passwd entry, so ktpy does not know its home.") from None
         return cls(uid, entry.pw_gid, entry.pw_name, Path(entry.pw_dir))
 
     @property

@@ -74,8 +74,8 @@ def quit_session(path: Path) -> None:
                 pass
         except TimeoutError:
             raise KtpyError(
-                f"the session behind {path} was asked to end but has not after {QUIT_TIMEOUT_S:.0f} s",
-                hint="end its process, then run `sudo ktpy clean`",
+                f"The session behind {path} was asked to end, but has not after {QUIT_TIMEOUT_S:.0f} s.",
+                hint="End its process, then run `sudo ktpy clean`.",
             ) from None
         except ConnectionError:
             pass  # gone, which is what was asked
@@ -88,7 +88,7 @@ def _connected(path: Path, timeout_s: float) -> socket.socket:
         connection.connect(os.fspath(path))
     except OSError as error:
         connection.close()
-        raise KtpyError(f"the session behind {path} is not reachable: {error}") from error
+        raise KtpyError(f"The session behind {path} is not reachable: {error}.") from error
     return connection
 
 
@@ -103,5 +103,5 @@ def _exchange(connection: socket.socket, path: Path, verb: str) -> dict[str, Any
             answer += chunk
         parsed: dict[str, Any] = json.loads(answer)
     except (OSError, ValueError) as error:
-        raise KtpyError(f"the session behind {path} did not answer: {error}") from error
+        raise KtpyError(f"The session behind {path} did not answer: {error}.") from error
     return parsed

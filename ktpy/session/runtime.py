@@ -50,8 +50,8 @@ class RuntimeDirectory:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise AlreadyConnected(
-                    f"already connected to {server}; nothing was changed",
-                    hint="`ktpy status` shows the session, `ktpy quit` ends it",
+                    f"This user is connected to {server} already; nothing was changed.",
+                    hint="`ktpy status` shows the session, `ktpy quit` ends it.",
                 ) from None
             control = self.path / f"{stem}.sock"
             control.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ def runtime(tmp_path: Path) -> RuntimeDirectory:
 def test_one_cluster_is_claimed_once(runtime: RuntimeDirectory) -> None:
     with (
         runtime.claim("https://a"),
-        pytest.raises(AlreadyConnected, match="already connected to https://a"),
+        pytest.raises(AlreadyConnected, match="connected to https://a already"),
         runtime.claim("https://a"),
     ):
         pytest.fail("claimed twice")
