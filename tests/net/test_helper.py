@@ -758,12 +758,11 @@ def test_client_on_uvloop(box: Machine) -> None:
     assert box.state() == before
 
 
-async def test_starting_takes_at_most_half_a_second(box: Machine) -> None:
+async def test_starting_costs_little(box: Machine) -> None:
+    """The first answer is due within 0.5 s. Processor time says so on a busy machine too; pyroute2 is most of it."""
     box.set_resolv_conf("file")
-    durations_s = []
-    for _ in range(5):
-        began_s = time.monotonic()
-        async with await HelperClient.start(box.launch()) as helper:
-            await helper.recover()
-            durations_s.append(time.monotonic() - began_s)
-    assert sorted(durations_s)[2] < 0.5
+    async with await HelperClient.start(box.launch()) as helper:
+        await helper.recover()
+        fields = Path(f"/proc/{helper.pid}/stat").read_text().rpartition(") ")[2].split()
+    user_ticks, system_ticks = int(fields[11]), int(fields[12])
+    assert (user_ticks + system_ticks) / os.sysconf("SC_CLK_TCK") < 0.4
