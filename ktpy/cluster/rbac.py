@@ -96,4 +96,6 @@ def _binding(
 
 
 if __name__ == "__main__":
-    sys.stdout.write(manifest(*sys.argv[1:3]))
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m ktpy.cluster.rbac NAMESPACE USER")
+    sys.stdout.write(manifest(*sys.argv[1:]))
