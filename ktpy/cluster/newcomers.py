@@ -4,7 +4,7 @@ Where nodes say which range their pods get, only a new node brings a new range, 
 not (network plugins with a pool of their own), every pod that comes is an address of its own, and pods are watched.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from ipaddress import ip_network
 
@@ -17,7 +17,7 @@ from ktpy.errors import Forbidden
 
 async def newcomers(
     api: Api, routed: Sequence[RoutedRange], *, exclude: Sequence[Network] = ()
-) -> AsyncIterator[list[RoutedRange]]:
+) -> AsyncGenerator[list[RoutedRange], None]:
     """Ranges that come to belong to pods and are not routed yet, as they come. Ends where nothing may be watched."""
     holes = [*exclude, *NEVER_ROUTED, *map(single, await api.addresses())]
     known = [entry.network for entry in routed]
