@@ -84,13 +84,16 @@ ORIGINAL = b"# as the network left it\nnameserver 192.168.77.2\nsearch corp.exam
 
 
 class Machine:
-    """A pair of namespaces, alive as long as its first process; everything started in it ends with it."""
+    """Namespaces that live as long as their first process. Helpers are outside its process namespace: a test kills them
+    by a process id that it can see."""
 
     def __init__(self, pid: int) -> None:
         self.root = Path(f"/proc/{pid}/root")
         """The machine's files, seen from here. Mind absolute links: they would lead into our own root."""
         self.journal_dir = self.root / "var/lib/ktpy/journal"
-        self.prefix = ("nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--net=/proc/{pid}/ns/net", "--")
+        self._namespaces = ("nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--net=/proc/{pid}/ns/net")
+        self._process_namespace = f"--pid=/proc/{pid}/ns/pid_for_children"
+        self.prefix = (*self._namespaces, "--")
 
     def launch(self, *more_prefix: str) -> LaunchedHelper:
         return launch([*self.prefix, *more_prefix])
@@ -144,7 +147,9 @@ class Machine:
         self.shell("touch -hd '2020-02-02 02:02:02.020202020' /etc/resolv.conf")
 
     def start_resolved(self, package: Path) -> None:
-        self.run("env", f"RESOLVED={package}", "sh", "-ec", RESOLVED_SET_UP)
+        """Its daemons live in the machine's own process namespace, and so end with it."""
+        daemons = (*self._namespaces, self._process_namespace, "--", "sh", "-ec", RESOLVED_SET_UP)
+        subprocess.run(daemons, env={**os.environ, "RESOLVED": str(package)}, stdin=subprocess.DEVNULL, check=True)
         self.shell("ln -s ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf")
 
     def state(self) -> dict[str, str]:
