@@ -10,8 +10,18 @@ from typing import cast
 import pytest
 
 from ktpy.cluster.endpoint import Endpoint
-from ktpy.cluster.port_forward import FRAME_BYTES, SUBPROTOCOL, PortForward, PortForwardConnection, PortForwardNotYet
+from ktpy.cluster.framing import ChannelFraming
+from ktpy.cluster.port_forward import (
+    BATCH_BYTES,
+    FRAME_BYTES,
+    SUBPROTOCOLS,
+    PortForward,
+    PortForwardConnection,
+    PortForwardNotYet,
+)
 from ktpy.cluster.refusals import NotFound
+from ktpy.cluster.spdy import SpdyFraming
+from ktpy.cluster.upgrade import Upgrade
 from ktpy.cluster.websocket import accept_key
 from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, LinkLost, Unauthorized
 from tests.unit.cluster.test_websocket import frame
@@ -19,6 +29,7 @@ from tests.unit.cluster.test_websocket import frame
 PORT = 2222
 PORT_BYTES = struct.pack("<H", PORT)
 DATA, ERROR = b"\x00", b"\x01"
+SUBPROTOCOL = ChannelFraming.subprotocol
 PREAMBLE = frame(2, DATA + PORT_BYTES) + frame(2, ERROR + PORT_BYTES)
 
 
@@ -154,32 +165,6 @@ async def test_request_and_data_both_ways() -> None:
         transport.abort()
 
 
-DATA_PLAYBOOKS = {
-    "port bytes in a frame of their own": PREAMBLE + frame(2, DATA + b"abc"),
-    "port bytes and data in one frame": frame(2, DATA + PORT_BYTES + b"abc"),
-    "port bytes split over frames": frame(2, DATA + PORT_BYTES[:1]) + frame(2, DATA + PORT_BYTES[1:] + b"abc"),
-    "fragments": PREAMBLE + frame(2, DATA + b"a", final=False) + frame(0, b"b", final=False) + frame(0, b"c"),
-    "channel number alone in a fragment": PREAMBLE + frame(2, DATA, final=False) + frame(0, b"abc"),
-    "empty first fragment": PREAMBLE + frame(2, b"", final=False) + frame(0, DATA + b"abc"),
-    "empty messages": PREAMBLE + frame(2) + frame(2, DATA) + frame(2, DATA + b"abc"),
-    "an unknown channel": PREAMBLE + frame(2, b"\x07nonsense") + frame(2, DATA + b"abc"),
-    "an empty error": PREAMBLE + frame(2, ERROR) + frame(2, DATA + b"abc"),
-}
-
-
-@pytest.mark.parametrize("name", DATA_PLAYBOOKS)
-async def test_channels(name: str) -> None:
-    """Split into single bytes, the worst that TCP can do."""
-    connection = PortForwardConnection(Endpoint("api.test", 443), "/p", PORT)
-    connection.upgraded.set_result(None)
-    connection.connection_made(Outgoing())
-    inner = Inner()
-    connection.begin(inner)
-    for byte in DATA_PLAYBOOKS[name]:
-        connection.data_received(bytes((byte,)))
-    assert inner.received == b"abc"
-
-
 async def test_upgrade_split_at_every_boundary() -> None:
     for boundary in range(0, 320, 7):
         sent = asyncio.Event()
@@ -223,26 +208,57 @@ class Outgoing(asyncio.Transport):
     abort = close
 
 
-async def test_writes_of_one_turn_are_one_frame() -> None:
-    connection, out = PortForwardConnection(Endpoint("api.test", 443), "/p", PORT), Outgoing()
+def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
+    """A connection on which data may be sent, and what it writes to."""
+    endpoint = Endpoint("api.test", 443)
+    upgrade = Upgrade(endpoint, "shop", "shadow-1", PORT, SUBPROTOCOLS)
+    connection, out = PortForwardConnection(endpoint, upgrade, PORT), Outgoing()
     connection.connection_made(out)
+    api = ApiServer(cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, None))
+    api.head = out.written[0].decode()
+    connection.data_received(api.switching(subprotocol=subprotocol))
     connection.begin(Inner())
     out.written.clear()
+    return connection, out
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "header"),
+    [
+        (ChannelFraming.subprotocol, b"\x82\x87\x00\x00\x00\x00" + DATA),
+        (SpdyFraming.subprotocol, b"\x82\x8e\x00\x00\x00\x00" + struct.pack(">II", 3, 6)),
+    ],
+)
+async def test_writes_of_one_turn_are_one_frame(subprotocol: str, header: bytes) -> None:
+    connection, out = opened(subprotocol)
     connection.write(b"ab")
     connection.write(bytearray(b"cd"))
     connection.writelines([b"e", memoryview(b"f")])
     assert out.written == []
     await asyncio.sleep(0)
-    assert out.written == [b"\x82\x87\x00\x00\x00\x00" + DATA + b"abcdef"]
+    assert out.written == [header + b"abcdef"]
+
+
+async def test_a_batch_is_cut_into_frames() -> None:
+    connection, out = opened(SUBPROTOCOL)
+    for _ in range(3):
+        connection.write(bytes(FRAME_BYTES // 2))
+    await asyncio.sleep(0)
+    (written,) = out.written
+    assert written == (
+        struct.pack(">BBQI", 0x82, 0xFF, FRAME_BYTES + 1, 0)
+        + DATA
+        + bytes(FRAME_BYTES)
+        + struct.pack(">BBHI", 0x82, 0xFE, FRAME_BYTES // 2 + 1, 0)
+        + DATA
+        + bytes(FRAME_BYTES // 2)
+    )
 
 
 async def test_a_burst_does_not_pile_up() -> None:
-    connection, out = PortForwardConnection(Endpoint("api.test", 443), "/p", PORT), Outgoing()
-    connection.connection_made(out)
-    connection.begin(Inner())
-    out.written.clear()
+    connection, out = opened(SUBPROTOCOL)
     for _ in range(4):
-        connection.write(bytes(FRAME_BYTES // 2))
+        connection.write(bytes(BATCH_BYTES // 2))
     assert len(out.written) == 2
     await asyncio.sleep(0)
     assert len(out.written) == 2
@@ -250,14 +266,35 @@ async def test_a_burst_does_not_pile_up() -> None:
 
 async def test_what_is_written_is_taken_at_once() -> None:
     """As asyncio's transports promise: the caller may reuse its buffer."""
-    connection, out = PortForwardConnection(Endpoint("api.test", 443), "/p", PORT), Outgoing()
-    connection.connection_made(out)
-    connection.begin(Inner())
+    connection, out = opened(SUBPROTOCOL)
     buffer = bytearray(b"before")
     connection.write(buffer)
     buffer[:] = b"after!"
     await asyncio.sleep(0)
     assert out.written[-1].endswith(b"before")
+
+
+async def test_tunnelled_spdy() -> None:
+    """Both framings are offered; with this one data waits for the node's word that the stream is open."""
+    reply = struct.pack(">HHII", 0x8003, 2, 4, 3)
+    data = struct.pack(">II", 3, 7) + b"SSH-2.0"
+    ping = struct.pack(">HHII", 0x8003, 6, 4, 2)
+
+    async def script(api: ApiServer) -> None:
+        await api.request()
+        assert "Sec-WebSocket-Protocol: SPDY/3.1+portforward.k8s.io, v4.channel.k8s.io\r\n" in api.head
+        api.send(api.switching(subprotocol=SpdyFraming.subprotocol))
+        assert await api.frame() == (0x82, SpdyFraming(PORT).opening())
+        api.send(frame(2, reply + data[:10]))
+        api.send(frame(2, data[10:] + ping))
+        assert await api.frame() == (0x82, ping)
+        assert await api.frame() == (0x82, struct.pack(">II", 3, 5) + b"hello")
+
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        assert await inner.read(7) == b"SSH-2.0"
+        transport.write(b"hello")
+        assert isinstance(await inner.end(), LinkLost)
 
 
 async def test_ping_is_answered_in_order() -> None:
@@ -416,7 +453,6 @@ ENDINGS: dict[str, tuple[bytes, type[KtpyError], str]] = {
     "close frame": (frame(2, DATA + b"x") + frame(8, b"\x03\xe9bye"), LinkLost, "bye"),
     "close frame without reason": (frame(2, DATA + b"x") + frame(8, b"\x03\xe9"), LinkLost, "1001"),
     "connection closed": (frame(2, DATA + b"x"), LinkLost, "connection was closed"),
-    "garbage": (frame(2, DATA + b"x") + b"\xff" * 20, LinkLost, "no WebSocket frames"),
 }
 
 
@@ -431,6 +467,21 @@ async def test_ending(name: str) -> None:
         assert len(str(lost)) < 20_000
         assert transport.is_closing()
         transport.write(b"ignored")
+
+
+async def test_garbage_ends_it() -> None:
+    async def script(api: ApiServer) -> None:
+        await api.upgrade()
+        await api.frame()
+        api.send(b"\xff" * 20)
+        await api.reader.read()
+
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        transport.write(b"x")
+        lost = await inner.end()
+        assert type(lost) is LinkLost
+        assert "does not keep to the protocol" in str(lost)
 
 
 async def test_endless_refusal_is_cut_off() -> None:
