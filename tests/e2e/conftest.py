@@ -7,8 +7,8 @@ Fixtures:
 - `laptop` (session): the laptop of that lab as a user sees it: `laptop.run(["curl", "http://web/"])` as user dev,
   sockets in its network namespace, raw DNS questions, and `laptop.network_state()` to compare before and after.
 - `shop` (session): addresses of the demo shop's services and pods.
-- `connected` (module): one `sudo ktpy connect -n shop`, typed by user dev, ready; quits after the module's last test and
-  must then end with 0. A module that wants other options overrides it, see `connecting`.
+- `connected` (module): one `sudo ktpy connect -n shop`, typed by user dev, ready; it quits after the module's last
+  test and must then end with 0. A module that wants other options overrides it, see `connecting`.
 - `connect` (function): a factory for tests that need sessions of their own:
   `session = connect("--no-pods", env={...})` is ready, and ends after the test if the test did not end it.
   Not beside `connected`: a user is connected to a cluster once.

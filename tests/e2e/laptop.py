@@ -53,6 +53,11 @@ class Laptop:
 
     # --- sockets in the laptop's network namespace
 
+    def open_socket(self, family: int, kind: int) -> socket.socket:
+        """A socket of the laptop, not yet connected."""
+        with inside_netns(self.netns):
+            return socket.socket(family, kind)
+
     @contextmanager
     def connection(self, address: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[socket.socket]:
         """A TCP connection from the laptop; OSError as usual."""
@@ -81,9 +86,7 @@ class Laptop:
                 stream.sendall(struct.pack("!H", len(question)) + question)
                 (length,) = struct.unpack("!H", reply.read(2))
                 return reply.read(length)
-        with inside_netns(self.netns):
-            datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with datagrams:
+        with self.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
             datagrams.settimeout(DNS_TIMEOUT_S)
             datagrams.connect((server, DNS_PORT))
             datagrams.send(question)

@@ -46,7 +46,7 @@ class ConnectSession:
             assert text in self.output, f"no {text!r} in {timeout_s:g} s; it printed:\n{self.output}"
 
     def wait_ready(self) -> None:
-        self.wait_for("connected to ")
+        self.wait_for("\nconnected to ")
 
     def wait_ended(self, timeout_s: float = END_TIMEOUT_S) -> int:
         """Its exit code. Everything it printed is in `output` by then."""

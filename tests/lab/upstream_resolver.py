@@ -78,6 +78,13 @@ def datagram_limit(query: DNSRecord) -> int:
     return max(PLAIN_UDP_BYTES, *sizes) if sizes else PLAIN_UDP_BYTES
 
 
+def truncated(reply: DNSRecord) -> DNSRecord:
+    """The reply without its records, but with its question: clients take no other (dnslib's own leaves it out)."""
+    reply.rr, reply.auth = [], []
+    reply.header.tc = 1
+    return reply
+
+
 def reply_to(data: bytes, transport: str) -> bytes | None:
     """The wire form of the answer; None when the question is no DNS."""
     try:
@@ -90,7 +97,7 @@ def reply_to(data: bytes, transport: str) -> bytes | None:
     reply = answer(query)
     packed = bytes(reply.pack())
     if transport == "udp" and len(packed) > datagram_limit(query):
-        return bytes(reply.truncate().pack())
+        return bytes(truncated(reply).pack())
     return packed
 
 
