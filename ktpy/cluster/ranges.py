@@ -32,7 +32,10 @@ from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
 _OUTSIDE = ("192.0.2.1", "2001:db8::1")
 _VALID_IPS = re.compile(r"valid IPs is ([0-9a-fA-F.:]+/[0-9]+)")
 OF_NODES = "the nodes' podCIDRs"
-"""The source of pod ranges that holds for pods yet to come."""
+BY_SERVICE_CIDR = "the ServiceCIDR API"
+BY_API_SERVER = "the API server's answer to an invalid Service"
+FOR_GOOD = frozenset({OF_NODES, BY_SERVICE_CIDR, BY_API_SERVER})
+"""Sources whose ranges hold for what is yet to come, too."""
 _WIDEST_SERVICE_RANGE = {4: 12, 6: 108}
 """The API server's own limit for --service-cluster-ip-range: 20 bits (k8s.io/kubernetes/cmd/kube-apiserver)."""
 
@@ -85,10 +88,10 @@ async def service_ranges(api: Api) -> Found:
         except Forbidden:
             break
         if networks := aggregate(ip_network(text) for item in documents for text in item["spec"].get("cidrs") or []):
-            return Found(tuple(networks), "the ServiceCIDR API")
+            return Found(tuple(networks), BY_SERVICE_CIDR)
     try:
         if networks := await _ranges_of_an_impossible_service(api):
-            return Found(tuple(networks), "the API server's answer to an invalid Service")
+            return Found(tuple(networks), BY_API_SERVER)
     except Forbidden:
         pass
     return await _ranges_of_shown_services(api)
@@ -182,6 +185,14 @@ def service_addresses(service: Json) -> list[Address]:
     spec = service.get("spec") or {}
     texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return [ip_address(text) for text in texts if text and text != "None"]
+
+
+def routed_too(
+    addresses: Iterable[Address], routed: Sequence[RoutedRange], *, exclude: Sequence[Network], source: str
+) -> list[RoutedRange]:
+    """Service addresses known from elsewhere, as far as they are neither routed yet nor to be left alone."""
+    holes = [*exclude, *NEVER_ROUTED, *(entry.network for entry in routed)]
+    return [RoutedRange(network, "services", source) for network in subtract(map(single, addresses), holes)]
 
 
 async def _no_pods() -> Found:

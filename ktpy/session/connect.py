@@ -12,14 +12,16 @@ import os
 import resource
 import signal
 import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from ktpy.cluster.client import Api
-from ktpy.cluster.newcomers import newcomers
+from ktpy.cluster.newcomers import new_pods, new_services
 from ktpy.cluster.pod_state import Stage
 from ktpy.cluster.port_forward import PortForward
-from ktpy.cluster.ranges import RoutedRange, discover
+from ktpy.cluster.ranges import RoutedRange, discover, routed_too
 from ktpy.cluster.shadow import SHADOW_PORT, PodProgress, Shadow
 from ktpy.errors import HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
@@ -159,11 +161,16 @@ class _Connect:
 
         self._pump = await machine.start_pump(tunnel, laptop)
         work.create_task(self._pump.wait_closed(), name="watch TUN")
+        name_servers = map(ip_address, tunnel.hello.nameservers)
+        routed += routed_too(name_servers, routed, exclude=options.exclude, source="a pod's resolver")
         await self._route(machine, routed)
         networks = [entry.network for entry in routed]
         self._step("routes", f"{', '.join(map(str, networks))} by {machine.tun.opened.name}")
         if options.pods:
-            work.create_task(self._route_newcomers(api, machine, routed), name="route newcomers")
+            new = new_pods(api, routed, exclude=options.exclude)
+            work.create_task(self._route_newcomers(machine, new), name="route new pods")
+        new = new_services(api, routed, exclude=options.exclude)
+        work.create_task(self._route_newcomers(machine, new), name="route new services")
         if options.dns:
             told = await machine.serve_names(
                 zone, tunnel, api.namespace, extra_zones=options.dns_zones, routed=networks, work=work
@@ -188,8 +195,8 @@ class _Connect:
             {"network": str(entry.network), "kind": entry.kind, "source": entry.source} for entry in ranges
         ]
 
-    async def _route_newcomers(self, api: Api, machine: "Laptop", routed: list[RoutedRange]) -> None:
-        async for ranges in newcomers(api, routed, exclude=self._options.exclude):
+    async def _route_newcomers(self, machine: "Laptop", newcomers: AsyncIterator[list[RoutedRange]]) -> None:
+        async for ranges in newcomers:
             try:
                 machine.refuse_overlaps(ranges, self._options.include)
             except RangeOverlap as overlap:

@@ -2,12 +2,12 @@
 
 import asyncio
 from contextlib import aclosing
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ktpy.cluster.client import Api
-from ktpy.cluster.newcomers import newcomers
-from ktpy.cluster.ranges import OF_NODES, RoutedRange
+from ktpy.cluster.newcomers import new_pods, new_services
+from ktpy.cluster.ranges import BY_SERVICE_CIDR, OF_NODES, RoutedRange, routed_too
 from tests.unit.cluster.api_stub import ApiStub, forbidding, listed, watched
 
 NODES, PODS, OWN_PODS = "/api/v1/nodes", "/api/v1/pods", "/api/v1/namespaces/shop/pods"
@@ -26,7 +26,7 @@ def pod(name: str, version: str, ip: str) -> dict[str, Any]:
 
 async def first(api: Api, routed: list[RoutedRange], count: int, **options: Any) -> list[RoutedRange]:
     fresh: list[RoutedRange] = []
-    async with asyncio.timeout(5), aclosing(newcomers(api, routed, **options)) as found:
+    async with asyncio.timeout(5), aclosing(new_pods(api, routed, **options)) as found:
         async for ranges in found:
             fresh += ranges
             if len(fresh) == count:
@@ -66,3 +66,30 @@ async def test_it_ends_where_nothing_may_be_watched(stub: ApiStub, api: Api) -> 
         stub.script(f"GET {path}", forbidding())
     assert await first(api, BY_NODES, 1) == []
     assert await first(api, BY_PODS, 1) == []
+
+
+SERVICES, OWN_SERVICES = "/api/v1/services", "/api/v1/namespaces/shop/services"
+
+
+def service(name: str, version: str, ip: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "resourceVersion": version}, "spec": {"clusterIPs": [ip]}}
+
+
+async def test_a_service_outside_what_is_routed_brings_its_address(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {SERVICES}", forbidding())
+    stub.script(f"GET {OWN_SERVICES}", listed(service("a", "1", "10.96.0.7"), service("b", "1", "10.96.9.1")))
+    routed = [RoutedRange(ip_network("10.96.0.0/24"), "services", "the cluster IPs of a namespace")]
+    async with asyncio.timeout(5), aclosing(new_services(api, routed)) as found:
+        assert await anext(found) == [RoutedRange(ip_network("10.96.9.1/32"), "services", "a new Service")]
+
+
+async def test_a_service_range_that_is_known_for_good_needs_no_watch(api: Api) -> None:
+    routed = [RoutedRange(ip_network("10.96.0.0/16"), "services", BY_SERVICE_CIDR)]
+    assert [ranges async for ranges in new_services(api, routed)] == []
+
+
+def test_a_known_address_is_routed_unless_it_is_already_or_must_not_be() -> None:
+    routed = [RoutedRange(ip_network("10.96.0.0/24"), "services", "")]
+    addresses = [ip_address(text) for text in ("10.96.0.10", "10.97.0.10", "10.98.0.10", "169.254.20.10")]
+    found = routed_too(addresses, routed, exclude=[ip_network("10.98.0.0/16")], source="a pod")
+    assert found == [RoutedRange(ip_network("10.97.0.10/32"), "services", "a pod")]
