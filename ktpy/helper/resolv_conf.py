@@ -14,6 +14,10 @@ UNSET_NAMESERVER = "127.0.0.1"
 OPTIONS_DROPPED = frozenset({"rotate"})
 """`rotate` would send every other look-up past us."""
 
+NDOTS = 2
+"""Names with fewer dots are tried with the search list first, so that `web.shop` is the cluster's service. With glibc's
+1 the outside is asked first, and many a namespace is called as a top-level domain is. A pod has 5."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvConf:
@@ -64,6 +68,8 @@ def render(
     """
     own_search = previous.search or tuple(filter(None, [host_name.partition(".")[2]]))
     options = [option for option in previous.options if option not in OPTIONS_DROPPED]
+    if search and not any(_ndots(option) >= NDOTS for option in options):
+        options = [*(option for option in options if not option.startswith("ndots:")), f"ndots:{NDOTS}"]
     domains = dict.fromkeys(domain for domain in (*search, *own_search) if domain != ".")
     lines = [
         f"# Written by ktpy, which resolves {cluster_domain} here and puts the previous file back when it ends.",
@@ -75,3 +81,8 @@ def render(
     if options:
         lines.append("options " + " ".join(options))
     return "\n".join([*lines, *previous.others, ""]).encode(errors="surrogateescape")
+
+
+def _ndots(option: str) -> int:
+    name, _, value = option.partition(":")
+    return int(value) if name == "ndots" and value.isdecimal() else 0

@@ -43,7 +43,7 @@ def test_ours_first_then_the_users_own() -> None:
         "nameserver 10.0.0.1",
         "nameserver 10.0.0.2",
         "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example",
-        "options edns0",
+        "options edns0 ndots:2",
     ]
 
 
@@ -58,18 +58,36 @@ def test_file_without_name_server_means_the_local_one() -> None:
 
 
 def test_rotate_is_dropped_for_it_would_go_past_us() -> None:
-    assert not any(line.startswith("options") for line in rendered(b"options rotate\n"))
-    assert "options edns0" in rendered(b"options rotate edns0\n")
+    assert "rotate" not in rendered(b"options rotate\n")[-1]
+    assert "options edns0 ndots:2" in rendered(b"options rotate edns0\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", "options ndots:2"),
+        ("options ndots:0", "options ndots:2"),
+        ("options ndots:1 edns0", "options edns0 ndots:2"),
+        ("options ndots:5", "options ndots:5"),
+        ("options ndots:x", "options ndots:2"),
+    ],
+)
+def test_a_name_and_a_namespace_are_looked_up_in_the_cluster_before_the_outside(options: str, expected: str) -> None:
+    assert rendered(options.encode() + b"\n")[-1] == expected
+
+
+def test_without_a_search_list_ndots_stays_as_it_was() -> None:
+    assert rendered(b"options ndots:1\n", search=())[-1] == "options ndots:1"
 
 
 def test_domain_of_the_host_name_is_kept() -> None:
     """glibc searches it only as long as there is no search line."""
-    assert rendered(b"", host_name="box.corp.example")[-1].endswith("cluster.local corp.example")
-    assert rendered(b"search other\n", host_name="box.corp.example")[-1].endswith("cluster.local other")
+    assert rendered(b"", host_name="box.corp.example")[-2].endswith("cluster.local corp.example")
+    assert rendered(b"search other\n", host_name="box.corp.example")[-2].endswith("cluster.local other")
 
 
 def test_search_names_each_domain_once() -> None:
-    assert rendered(b"search corp.example svc.cluster.local\n")[-1].split() == ["search", *SEARCH, "corp.example"]
+    assert rendered(b"search corp.example svc.cluster.local\n")[-2].split() == ["search", *SEARCH, "corp.example"]
 
 
 def test_empty_search_of_resolved_is_no_domain() -> None:
@@ -85,4 +103,4 @@ def test_other_lines_stay_and_bytes_survive() -> None:
 def test_written_file_reads_back() -> None:
     previous = parse(b"nameserver 10.0.0.1\nsearch corp.example\noptions edns0\n")
     again = parse(render(previous, OURS, SEARCH, "cluster.local", "box"))
-    assert again == ResolvConf(("127.18.0.53", "10.0.0.1"), (*SEARCH, "corp.example"), ("edns0",), ())
+    assert again == ResolvConf(("127.18.0.53", "10.0.0.1"), (*SEARCH, "corp.example"), ("edns0", "ndots:2"), ())
