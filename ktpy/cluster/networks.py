@@ -50,6 +50,20 @@ def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> list[Netw
     return aggregate(left)
 
 
+def outranking(networks: Iterable[Network], taken: Iterable[Network]) -> list[Network]:
+    """The same addresses, with its two halves for every range that is `taken`.
+
+    The kernel keeps to the longest prefix: routes to the halves count before a route to the whole that is there
+    already, and leave it as it is. A single address has no halves.
+    """
+    others = set(taken)
+    return [
+        part
+        for network in networks
+        for part in (network.subnets() if network in others and network.num_addresses > 1 else (network,))
+    ]
+
+
 def overlaps(
     networks: Iterable[Network], local_networks: Iterable[tuple[Network, str]], allowed: Sequence[Network] = ()
 ) -> list[Overlap]:

@@ -165,7 +165,7 @@ class _Connect:
         routed += routed_too(name_servers, routed, exclude=options.exclude, source="a pod's resolver")
         await self._route(machine, routed)
         networks = [entry.network for entry in routed]
-        self._step("routes", f"{', '.join(map(str, networks))} by {machine.tun.opened.name}")
+        self._step("routes", f"{', '.join(map(str, networks)) or 'none'} by {machine.tun.opened.name}")
         if options.pods:
             new = new_pods(api, routed, exclude=options.exclude)
             work.create_task(self._route_newcomers(machine, new), name="route new pods")
@@ -190,7 +190,7 @@ class _Connect:
         return found
 
     async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:
-        await machine.helper.add_routes(entry.network for entry in ranges)
+        await machine.route([entry.network for entry in ranges])
         self._facts["ranges"] += [
             {"network": str(entry.network), "kind": entry.kind, "source": entry.source} for entry in ranges
         ]

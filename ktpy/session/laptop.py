@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from ktpy.cluster.networks import Network
+from ktpy.cluster.networks import Network, outranking
 from ktpy.cluster.ranges import RoutedRange, refuse_overlaps
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.resolver import Resolver
@@ -59,6 +59,11 @@ class Laptop:
     def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
         """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""
         refuse_overlaps(ranges, [(local.network, local.interface) for local in self.networks], allowed)
+
+    async def route(self, networks: Sequence[Network]) -> None:
+        """Route these into the TUN, before any route to the same network that the machine has already."""
+        if networks:  # else there is nothing to route: all is excluded, or the user may see nothing
+            await self.helper.add_routes(outranking(networks, (local.network for local in self.networks)))
 
     async def start_pump(self, tunnel: SshTunnel, undo: AsyncExitStack) -> Pump:
         """From now on a packet that is routed into the TUN arrives."""

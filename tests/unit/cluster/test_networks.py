@@ -9,6 +9,7 @@ from ktpy.cluster.networks import (
     aggregate,
     covering,
     is_covered,
+    outranking,
     overlaps,
     single,
     subtract,
@@ -40,6 +41,20 @@ def test_subtract_all(hole: str) -> None:
 
 def test_subtract_what_is_not_there() -> None:
     assert subtract(networks("10.1.0.0/16"), networks("10.2.0.0/16", "fd00::/8")) == networks("10.1.0.0/16")
+
+
+@pytest.mark.parametrize(
+    ("taken", "routes"),
+    [
+        ("10.1.0.0/16", ["10.1.0.0/17", "10.1.128.0/17", "10.2.0.1/32", "fd00::/64"]),
+        ("fd00::/64", ["10.1.0.0/16", "10.2.0.1/32", "fd00::/65", "fd00::8000:0:0:0/65"]),
+        ("10.1.0.0/24", ["10.1.0.0/16", "10.2.0.1/32", "fd00::/64"]),
+        ("10.2.0.1/32", ["10.1.0.0/16", "10.2.0.1/32", "fd00::/64"]),
+    ],
+)
+def test_a_route_to_a_network_that_is_taken_is_outranked_by_its_halves(taken: str, routes: list[str]) -> None:
+    wanted = networks("10.1.0.0/16", "10.2.0.1/32", "fd00::/64")
+    assert outranking(wanted, networks(taken)) == networks(*routes)
 
 
 def test_subtract_many_holes_keeps_every_other_address() -> None:
