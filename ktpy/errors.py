@@ -164,3 +164,66 @@ class HostKeyMismatch(KtpyError):
     """The SSH host key is not the one the pod printed in its log."""
 
     exit_code = 41
+
+
+# --- intercepts: exchange, mesh, preview
+
+
+class TargetAbsent(KtpyError):
+    """There is no such service, or nothing that leads to the workload."""
+
+    exit_code = 50
+
+
+class TargetAmbiguous(KtpyError):
+    """Several services lead to the workload. The hint lists them."""
+
+    exit_code = 51
+
+
+class TargetUnsuitable(KtpyError):
+    """The service, or the port, cannot be intercepted in this way."""
+
+    exit_code = 52
+
+
+class PortUnknown(KtpyError):
+    """The service has no such port. The hint lists those it has."""
+
+    exit_code = 53
+
+
+class RouteTaken(KtpyError):
+    """Somebody, whom the message names, has the same port or the same match already."""
+
+    exit_code = 54
+
+
+class NameTaken(KtpyError):
+    """An object of the name that is needed exists and is not of this use."""
+
+    exit_code = 55
+
+
+class GatewayMismatch(KtpyError):
+    """The gateway that others are using does not fit what is asked for."""
+
+    exit_code = 56
+
+
+class SessionLost(KtpyError):
+    """The session was not heard from for so long that others have cleaned up after it."""
+
+    exit_code = 57
+
+
+class SessionsLive(KtpyError):
+    """Live sessions, which the message names, use what should be repaired or removed."""
+
+    exit_code = 58
+
+
+class RestoreIncomplete(KtpyError):
+    """The service could not be given back in time; what is left keeps serving, and `clean` finishes later."""
+
+    exit_code = 59

@@ -8,6 +8,8 @@ import json
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -94,10 +96,16 @@ class Api:
         async with self._send(method, path, query, body, content_type, timeout_s) as response:
             if warnings is not None:
                 warnings += [value.partition(" - ")[2].strip('"') for value in response.headers.getall("Warning", [])]
-            answer = json.loads(await response.read())
-            if not isinstance(answer, dict):
-                raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.")
-            return answer
+            return await self._json(response)
+
+    async def dated(self, path: str, *, query: Mapping[str, str] | None = None) -> tuple[Json, datetime]:
+        """A GET, and the time of the answer by the API server's own clock (RFC 9110, section 6.6.1: Date)."""
+        async with self._send("GET", path, query, None, "", REQUEST_TIMEOUT_S) as response:
+            try:
+                answered_at = parsedate_to_datetime(response.headers.get("Date", ""))
+            except ValueError as exc:
+                raise ApiUnreachable(f"What answers at {self.target.server} does not tell its time.") from exc
+            return await self._json(response), answered_at
 
     async def text(
         self, path: str, *, query: Mapping[str, str] | None = None, timeout_s: float = REQUEST_TIMEOUT_S
@@ -149,6 +157,12 @@ class Api:
     async def close(self) -> None:
         """End all connections. Watches end with ApiUnreachable."""
         await self._connections.close()
+
+    async def _json(self, response: "aiohttp.ClientResponse") -> Json:
+        answer = json.loads(await response.read())
+        if not isinstance(answer, dict):
+            raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.")
+        return answer
 
     @asynccontextmanager
     async def _send(

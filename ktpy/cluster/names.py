@@ -1,7 +1,9 @@
 """The names, labels and annotation keys of ktpy's objects in the cluster."""
 
+import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 
 DOMAIN = "ktpy.dev"
 
@@ -10,7 +12,17 @@ APP_NAME = "app.kubernetes.io/name"
 ROLE = f"{DOMAIN}/role"
 OWNER = f"{DOMAIN}/owner"
 SESSION = f"{DOMAIN}/session"
+TARGET = f"{DOMAIN}/target"
+"""The Service that is intercepted, or previewed."""
+GATEWAY = f"{DOMAIN}/gateway"
+"""As a label: what the intercepted Service selects. As an annotation of the gateway's pods: what they relay."""
+INTERCEPTED = f"{DOMAIN}/intercepted"
+"""Annotation of an intercepted Service: its own selector, and the sessions."""
 
+_AUTHORIZED_KEY = f"{DOMAIN}/authorized-key."
+_HELD_BY = f"{DOMAIN}/held-by."
+NAME_MAX = 63
+"""Of a Service's name (RFC 1035, section 2.3.4)."""
 _LABEL_VALUE_MAX = 63  # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 _NOT_ALPHANUMERIC_AT_THE_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
 
@@ -28,7 +40,22 @@ def owner_label(user: str) -> str:
 
 def authorized_key_annotation(session: str) -> str:
     """Where a session's public key stands among the annotations of the agent's pod."""
-    return f"{DOMAIN}/authorized-key.{session}"
+    return f"{_AUTHORIZED_KEY}{session}"
+
+
+def authorized_sessions(annotations: Mapping[str, str]) -> frozenset[str]:
+    """The sessions whose keys an agent's pod lets in."""
+    return frozenset(key.removeprefix(_AUTHORIZED_KEY) for key in annotations if key.startswith(_AUTHORIZED_KEY))
+
+
+def holder_annotation(session: str) -> str:
+    """Where a session says that it uses an object which it shares with others; the value is its owner."""
+    return f"{_HELD_BY}{session}"
+
+
+def holders(annotations: Mapping[str, str]) -> dict[str, str]:
+    """The sessions that use a shared object, and their owners."""
+    return {key.removeprefix(_HELD_BY): owner for key, owner in annotations.items() if key.startswith(_HELD_BY)}
 
 
 def shadow_name(session: str) -> str:
@@ -36,7 +63,22 @@ def shadow_name(session: str) -> str:
     return f"ktpy-shadow-{session}"
 
 
-def labels(role: str, *, owner: str, session: str) -> dict[str, str]:
+def gateway_name(service: str) -> str:
+    """The Deployment in front of an intercepted Service: the same for everybody, so that the second one joins."""
+    return _derived(service, "-ktpy-gateway")
+
+
+def origin_name(service: str) -> str:
+    """The Service that leads to the original pods."""
+    return _derived(service, "-ktpy-origin")
+
+
+def lease_name(session: str) -> str:
+    """The Lease that a live session renews."""
+    return f"ktpy-{session}"
+
+
+def labels(role: str, *, owner: str, session: str, target: str | None = None) -> dict[str, str]:
     """What every object of ktpy carries, so that `kubectl get -l` and `ktpy clean` find it."""
     return {
         MANAGED_BY: "ktpy",
@@ -44,4 +86,13 @@ def labels(role: str, *, owner: str, session: str) -> dict[str, str]:
         ROLE: role,
         OWNER: owner_label(owner),
         SESSION: session,
-    }
+    } | ({TARGET: target} if target is not None else {})
+
+
+def _derived(service: str, suffix: str) -> str:
+    """`service` with a suffix; where that is too long, a hash stands for the end of the name."""
+    if len(service) + len(suffix) <= NAME_MAX:
+        return service + suffix
+    digest = hashlib.sha256(service.encode()).hexdigest()[:8]
+    kept = service[: NAME_MAX - len(suffix) - len(digest) - 1].rstrip("-")
+    return f"{kept}-{digest}{suffix}"
