@@ -1,0 +1,121 @@
+"""Every row of the report: what it compares with what, and the goal."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tests.bench.goals import Goal, at_least, at_least_times, at_most, at_most_times
+from tests.bench.samples import Source
+
+KTPY = "ktpy"
+PORT_FORWARD = "port-forward"  # kubectl's
+SSHUTTLE = "sshuttle"
+COREDNS = "coredns"  # asked from the node, without a tunnel: for information
+
+FIRST_BYTE = "first-byte"
+FIRST_BYTE_PART = "first-byte/"  # and the name of the part, as ktpy's progress lines have it
+ROUND_TRIPS_MS = (20, 80)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One row. Its name says what ktpy's figure is; a suffix tells rows of the same figure apart."""
+
+    figure: str
+    unit: str
+    baseline: Source | None = None
+    goal: Goal | None = None
+    suffix: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.figure + self.suffix
+
+    @property
+    def sources(self) -> list[Source]:
+        """What has to be measured for this row."""
+        return [Source(KTPY, self.figure), *([self.baseline] if self.baseline else [])]
+
+
+def _against_both(figure: str, unit: str, goal: Goal | None, sshuttle_goal: Goal | None = None) -> list[Spec]:
+    return [
+        Spec(figure, unit, Source(PORT_FORWARD, figure), goal),
+        Spec(figure, unit, Source(SSHUTTLE, figure), sshuttle_goal, suffix="-sshuttle"),
+    ]
+
+
+def throughput(flows: int, direction: str, round_trip_ms: int = 0) -> str:
+    """Name of the figure."""
+    return f"throughput-{flows}-{direction}" + (f"-{round_trip_ms}ms" if round_trip_ms else "")
+
+
+def _throughput_rows() -> list[Spec]:
+    times = {"down": 0.9, "up": 0.8}
+    return [
+        spec
+        for direction in times
+        for flows in (1, 8)
+        for spec in _against_both(
+            throughput(flows, direction), "Gbit/s", at_least_times(times[direction]), at_least_times(6)
+        )
+    ]
+
+
+def _round_trip_rows() -> list[Spec]:
+    """Compared with ktpy itself without latency; a single flow has an absolute goal, at the larger round trip."""
+
+    def goal(flows: int, round_trip_ms: int) -> Goal | None:
+        if flows == 8:
+            return at_least_times(0.5)
+        return at_least(0.2) if round_trip_ms == 80 else None
+
+    return [
+        Spec(
+            throughput(flows, direction, round_trip_ms),
+            "Gbit/s",
+            Source(KTPY, throughput(flows, direction)),
+            goal(flows, round_trip_ms),
+        )
+        for round_trip_ms in ROUND_TRIPS_MS
+        for flows in (1, 8)
+        for direction in ("down", "up")
+    ]
+
+
+def _memory_rows() -> list[Spec]:
+    return [
+        Spec(f"memory-{state}-{kind}", "MB", Source(PORT_FORWARD, f"memory-{state}-{kind}"), goal)
+        for state, limit in (("idle", 90), ("1000-flows", 200))
+        for kind, goal in (("rss", at_most(limit)), ("pss", None))
+    ]
+
+
+CONNECT: Sequence[Spec] = (
+    Spec(FIRST_BYTE, "s", goal=at_most(1.5)),
+    *_throughput_rows(),
+    *_against_both("http-new-p50", "ms", at_most_times(0.9)),
+    *_against_both("http-new-p99", "ms", at_most_times(0.6)),
+    *_against_both("http-kept-p50", "ms", at_most_times(1.5)),
+    *_against_both("http-kept-p99", "ms", at_most_times(1.5)),
+    *_against_both("connections", "1/s", at_least(500)),
+    Spec("dns-rate", "1/s", Source(COREDNS, "dns-rate"), at_least(5000)),
+    Spec("dns-p99", "ms", Source(COREDNS, "dns-p99"), at_most(2)),
+    *_memory_rows(),
+    *_round_trip_rows(),
+)
+
+
+class UnknownRow(ValueError):
+    """No row is called so."""
+
+
+def select(catalogue: Sequence[Spec], patterns: Iterable[str]) -> list[Spec]:
+    """The rows whose names match one of the patterns (as file names do), in the catalogue's order; no pattern: all.
+
+    Raises UnknownRow for a pattern that matches nothing.
+    """
+    wanted = list(patterns) or ["*"]
+    for pattern in wanted:
+        if not any(fnmatchcase(spec.name, pattern) for spec in catalogue):
+            raise UnknownRow(f"no row is called {pattern!r}; there are: {', '.join(spec.name for spec in catalogue)}")
+    return [spec for spec in catalogue if any(fnmatchcase(spec.name, pattern) for pattern in wanted)]

@@ -1,0 +1,111 @@
+"""What is measured of every contender, one round at a time. Each says beforehand which figures come of it."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench import catalogue, memory
+from tests.bench.background import background
+from tests.bench.contenders import Contender
+from tests.bench.loading import ENVIRONMENT, command, on_laptop, on_node
+from tests.bench.rates import gigabits_per_second
+from tests.bench.samples import percentile
+from tests.bench.server import ECHO_PORT, HTTP_PORT, SINK_PORT, SOURCE_PORT
+from tests.bench.target import FULL_NAME
+from tests.lab import Lab
+from tests.lab.layout import CLUSTER_DNS_IPV4
+
+Figures = dict[str, float]
+
+RAMP_FRACTION = 0.15  # of a round, left out: slow start
+MOST_REQUESTS = 600
+CONNECTIONS_AT_ONCE, MOST_CONNECTIONS = 32, 8000
+QUESTIONS_AT_ONCE, MOST_QUESTIONS = 16, 200_000
+MOST_QUESTIONS_ONE_BY_ONE = 2000
+IDLE_FLOWS = 1000
+IDLE_TIMEOUT_S = 60.0
+SETTLE_S = 1.0  # memory of a process that has just worked
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """`take(lab, contender, duration_s)` is one round."""
+
+    figures: tuple[str, ...]
+    take: Callable[[Lab, Contender, float], Figures]
+    once: bool = False  # a second round would find nothing new
+
+
+def throughput(flows: int, direction: str, round_trip_ms: int = 0) -> Measurement:
+    figure = catalogue.throughput(flows, direction, round_trip_ms)
+    port = {"down": SOURCE_PORT, "up": SINK_PORT}[direction]
+
+    def take(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+        timelines = on_laptop(lab, "streams", direction, *contender.addresses[port], flows, duration_s)
+        return {figure: gigabits_per_second(timelines, ramp_s=RAMP_FRACTION * duration_s, end_s=duration_s)}
+
+    return Measurement((figure,), take)
+
+
+def http(kind: str) -> Measurement:
+    names = {percent: f"http-{kind}-p{percent}" for percent in (50, 99)}
+
+    def take(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+        took_s = on_laptop(lab, "requests", kind, *contender.addresses[HTTP_PORT], duration_s, MOST_REQUESTS)
+        return {name: percentile(took_s, percent) * 1000 for percent, name in names.items()}
+
+    return Measurement(tuple(names.values()), take)
+
+
+def _connections(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+    bounds = (duration_s, CONNECTIONS_AT_ONCE, MOST_CONNECTIONS)
+    return {"connections": on_laptop(lab, "connections", *contender.addresses[ECHO_PORT], *bounds)}
+
+
+def _questions(lab: Lab, contender: Contender, *bounds: float) -> Any:
+    if contender.name == catalogue.COREDNS:
+        return on_node(lab, "questions", CLUSTER_DNS_IPV4, FULL_NAME, *bounds)
+    return on_laptop(lab, "questions", contender.dns, FULL_NAME, *bounds)
+
+
+def _dns(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+    """The rate with many questions under way, and the time that one takes while nobody else asks."""
+    rate = _questions(lab, contender, duration_s, QUESTIONS_AT_ONCE, MOST_QUESTIONS)["rate"]
+    took_s = _questions(lab, contender, duration_s, 1, MOST_QUESTIONS_ONE_BY_ONE)["took_s"]
+    return {"dns-rate": rate, "dns-p99": percentile(took_s, 99) * 1000}
+
+
+def _memory_figures(state: str, pid: int) -> Figures:
+    time.sleep(SETTLE_S)
+    return {f"memory-{state}-{kind}": value for kind, value in memory.of_process(pid).items()}
+
+
+def _memory_idle(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+    return _memory_figures("idle", contender.pid)
+
+
+def _memory_flows(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+    with ExitStack() as stack:
+        flows = command("idle", *contender.addresses[ECHO_PORT], IDLE_FLOWS, IDLE_TIMEOUT_S)
+        process = stack.enter_context(background(lab, flows, env=ENVIRONMENT))
+        process.wait_for(rf"^{IDLE_FLOWS}$", timeout_s=IDLE_TIMEOUT_S)
+        return _memory_figures(f"{IDLE_FLOWS}-flows", contender.pid)
+
+
+# In this order: memory while the session is fresh; what is sensitive to noise before what makes it.
+STRAIGHT = (
+    Measurement(("memory-idle-rss", "memory-idle-pss"), _memory_idle, once=True),
+    http("new"),
+    http("kept"),
+    Measurement(("dns-rate", "dns-p99"), _dns),
+    Measurement(("connections",), _connections),
+    Measurement((f"memory-{IDLE_FLOWS}-flows-rss", f"memory-{IDLE_FLOWS}-flows-pss"), _memory_flows, once=True),
+    *(throughput(flows, direction) for direction in ("down", "up") for flows in (1, 8)),
+)
+
+
+def at_round_trip(round_trip_ms: int) -> tuple[Measurement, ...]:
+    """What is measured with the API server so far away."""
+    return tuple(throughput(flows, direction, round_trip_ms) for flows in (1, 8) for direction in ("down", "up"))

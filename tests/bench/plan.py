@@ -1,0 +1,113 @@
+"""What runs when: phases, rounds, and whose turn it is."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from tests.bench import contenders, first_byte, measurements
+from tests.bench.catalogue import COREDNS, FIRST_BYTE, KTPY, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE, Spec
+from tests.bench.contenders import Contender
+from tests.bench.errors import BenchError
+from tests.bench.measurements import Measurement
+from tests.bench.samples import Samples, Source
+from tests.bench.sshuttle import sshuttle
+from tests.bench.target import Target
+from tests.lab import Lab, LabError
+
+logger = logging.getLogger(__name__)
+
+FIRST_BYTE_ROUNDS = 5
+
+_BASELINES: dict[str, Callable[[Lab, Target], AbstractContextManager[Contender]]] = {
+    PORT_FORWARD: lambda lab, target: contenders.port_forward(lab),
+    SSHUTTLE: sshuttle,
+    COREDNS: lambda lab, target: contenders.coredns(),
+}
+
+
+@dataclass
+class Run:
+    """One run of the bench against a target that stands."""
+
+    lab: Lab
+    target: Target
+    specs: Sequence[Spec]
+    rounds: int
+    duration_s: float
+    samples: Samples = field(default_factory=Samples)
+
+    def all(self) -> None:
+        """Every phase that the wanted rows need."""
+        self._first_byte()
+        self._phase(measurements.STRAIGHT)
+        for round_trip_ms in ROUND_TRIPS_MS:
+            wanted = measurements.at_round_trip(round_trip_ms)
+            if self._wanted(wanted):
+                with _latency(self.lab, round_trip_ms):
+                    self._phase(wanted)
+
+    def _first_byte(self) -> None:
+        if not any(spec.figure == FIRST_BYTE for spec in self.specs):
+            return
+        for number in range(FIRST_BYTE_ROUNDS):
+            logger.info("first byte, round %d of %d", number + 1, FIRST_BYTE_ROUNDS)
+            with self._reporting(KTPY):
+                self.samples.add(KTPY, first_byte.measure(self.lab))
+
+    def _phase(self, phase: Iterable[Measurement]) -> None:
+        """Everyone who takes part is up; then measurement by measurement, round by round, one after the other."""
+        wanted = self._wanted(phase)
+        names = {name for taking_part in wanted.values() for name in taking_part}
+        if not names:
+            return
+        with ExitStack() as ways:
+            up: dict[str, Contender] = {}
+            with self._reporting(KTPY):
+                logger.info("connecting")
+                up[KTPY] = ways.enter_context(contenders.ktpy(self.lab, self.target))
+            for name, bring_up in _BASELINES.items():
+                if name in names:
+                    with self._reporting(name):
+                        up[name] = ways.enter_context(bring_up(self.lab, self.target))
+            for measurement, taking_part in wanted.items():
+                self._measure(measurement, [up[name] for name in taking_part if name in up])
+
+    def _wanted(self, phase: Iterable[Measurement]) -> dict[Measurement, list[str]]:
+        """Those of a phase that the wanted rows need, and of whom they need them: ktpy first, then its baselines."""
+        sources = {source for spec in self.specs for source in spec.sources}
+        order = [KTPY, *_BASELINES]
+        needed = {
+            measurement: [
+                name for name in order if any(Source(name, figure) in sources for figure in measurement.figures)
+            ]
+            for measurement in phase
+        }
+        return {measurement: names for measurement, names in needed.items() if names}
+
+    def _measure(self, measurement: Measurement, taking_part: Sequence[Contender]) -> None:
+        rounds = 1 if measurement.once else self.rounds
+        for number in range(rounds):
+            logger.info("%s, round %d of %d", ", ".join(measurement.figures), number + 1, rounds)
+            for contender in taking_part:
+                with self._reporting(f"{contender.name}, {measurement.figures[0]}"):
+                    self.samples.add(contender.name, measurement.take(self.lab, contender, self.duration_s))
+
+    @contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        """One failure costs its own rows only."""
+        try:
+            yield
+        except (BenchError, LabError, AssertionError) as error:  # AssertionError: ktpy did not become ready
+            logger.warning("%s: %s", what, error)
+            self.samples.fail(f"{what}: {error}")
+
+
+@contextmanager
+def _latency(lab: Lab, round_trip_ms: int) -> Iterator[None]:
+    """The API server so far away, for connections opened in the block."""
+    lab.set_latency(round_trip_ms)
+    try:
+        yield
+    finally:
+        lab.set_latency(0)

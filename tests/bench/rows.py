@@ -1,0 +1,60 @@
+"""The rows of the report, from samples."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tests.bench.catalogue import FIRST_BYTE, FIRST_BYTE_PART, KTPY, Spec
+from tests.bench.samples import Samples, Source, Summary
+
+DIGITS = 4  # what a median of a few rounds can carry
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    spec: Spec
+    ktpy: Summary | None
+    baseline: Summary | None
+
+    @property
+    def ratio(self) -> float | None:
+        """ktpy's median over the baseline's."""
+        if self.ktpy is None or self.baseline is None or not self.baseline.median:
+            return None
+        return self.ktpy.median / self.baseline.median
+
+    @property
+    def met(self) -> bool | None:
+        """None where there is no goal, or nothing to judge."""
+        if self.spec.goal is None:
+            return None
+        return self.spec.goal.met(self.ktpy.median if self.ktpy else None, self.ratio)
+
+    @property
+    def complete(self) -> bool:
+        return self.ktpy is not None and (self.spec.baseline is None or self.baseline is not None)
+
+    def as_json(self) -> dict[str, str | float | bool | None]:
+        return {
+            "row": self.spec.name,
+            "unit": self.spec.unit,
+            "ktpy": _rounded(self.ktpy.median if self.ktpy else None),
+            "baseline": _rounded(self.baseline.median if self.baseline else None),
+            "ratio": _rounded(self.ratio),
+            "goal": self.spec.goal.text(self.spec.unit) if self.spec.goal else None,
+            "met": self.met,
+        }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def build(specs: Iterable[Spec], samples: Samples) -> list[Row]:
+    """One row for each spec; the parts of the first byte, which have no goals, follow theirs."""
+    rows: list[Row] = []
+    for spec in specs:
+        rows.append(Row(spec, samples.summary(Source(KTPY, spec.figure)), samples.summary(spec.baseline)))
+        if spec.figure == FIRST_BYTE:
+            parts = [Spec(figure, "s") for figure in samples.figures(KTPY, FIRST_BYTE_PART)]
+            rows.extend(build(parts, samples))
+    return rows
