@@ -22,8 +22,9 @@ import pytest
 from ktpy.cluster.port_forward import PortForwardNotYet
 from ktpy.errors import ApiUnreachable, Forbidden, LinkLost, PodFailed, PodNotReady
 from ktpy.tunnel.channel import open_failure
+from ktpy.tunnel.connection import WINDOW_MAX_BYTES
 from ktpy.tunnel.key import ClientKey, make_key
-from ktpy.tunnel.ssh import WINDOW_MAX_BYTES, Hello, SshTunnel, dial_until
+from ktpy.tunnel.ssh import Hello, SshTunnel, dial_until
 
 HELLO = {
     "version": 1,
