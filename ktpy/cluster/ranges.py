@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
 from ktpy.cluster.client import Api, Json
@@ -185,6 +185,11 @@ def service_addresses(service: Json) -> list[Address]:
     spec = service.get("spec") or {}
     texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return [ip_address(text) for text in texts if text and text != "None"]
+
+
+def leave_out(ranges: Iterable[RoutedRange], networks: Sequence[Network]) -> list[RoutedRange]:
+    """The ranges without these networks."""
+    return [replace(entry, network=part) for entry in ranges for part in subtract([entry.network], networks)]
 
 
 def routed_too(

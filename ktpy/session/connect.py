@@ -21,7 +21,7 @@ from ktpy.cluster.client import Api
 from ktpy.cluster.newcomers import new_pods, new_services
 from ktpy.cluster.pod_state import Stage
 from ktpy.cluster.port_forward import PortForward
-from ktpy.cluster.ranges import RoutedRange, discover, routed_too
+from ktpy.cluster.ranges import RoutedRange, discover, leave_out, routed_too
 from ktpy.cluster.shadow import SHADOW_PORT, PodProgress, Shadow
 from ktpy.errors import HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
@@ -161,15 +161,16 @@ class _Connect:
 
         self._pump = await machine.start_pump(tunnel, laptop)
         work.create_task(self._pump.wait_closed(), name="watch TUN")
+        exclude = [*options.exclude, *machine.name_servers]
         name_servers = map(ip_address, tunnel.hello.nameservers)
-        routed += routed_too(name_servers, routed, exclude=options.exclude, source="a pod's resolver")
+        routed += routed_too(name_servers, routed, exclude=exclude, source="a pod's resolver")
         await self._route(machine, routed)
         networks = [entry.network for entry in routed]
         self._step("routes", f"{', '.join(map(str, networks)) or 'none'} by {machine.tun.opened.name}")
         if options.pods:
-            new = new_pods(api, routed, exclude=options.exclude)
+            new = new_pods(api, routed, exclude=exclude)
             work.create_task(self._route_newcomers(machine, new), name="route new pods")
-        new = new_services(api, routed, exclude=options.exclude)
+        new = new_services(api, routed, exclude=exclude)
         work.create_task(self._route_newcomers(machine, new), name="route new services")
         if options.dns:
             told = await machine.serve_names(
@@ -186,7 +187,9 @@ class _Connect:
     async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
         options = self._options
         found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
-        (await preparing).refuse_overlaps(found, options.include)
+        machine = await preparing
+        found = leave_out(found, machine.name_servers)
+        machine.refuse_overlaps(found, options.include)
         return found
 
     async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from ktpy.cluster.networks import Network, outranking
 from ktpy.cluster.ranges import RoutedRange, refuse_overlaps
@@ -55,6 +56,15 @@ class Laptop:
         tun = await helper.open_tun()
         undo.callback(os.close, tun.descriptor)
         return cls(helper, tun, networks, resolver)
+
+    @property
+    def name_servers(self) -> list[Network]:
+        """The machine's own, each a range of one: never routed, for the machine's other names depend on them."""
+        found: list[Network] = []
+        for text in self.resolver.nameservers:
+            with suppress(ValueError):  # glibc skips what is no address
+                found.append(ip_network(text.partition("%")[0]))
+        return found
 
     def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
         """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""

@@ -146,6 +146,13 @@ def test_the_api_server_is_never_routed(connect: Connecting, laptop: Laptop) -> 
     assert "namespace/shop" in laptop.output("kubectl", "get", "namespaces", "-o", "name")
 
 
+def test_the_machines_name_servers_are_never_routed(connect: Connecting, laptop: Laptop) -> None:
+    """Else every name that is not the cluster's would be lost."""
+    session = connect("--namespace", "shop", "--include", "10.99.0.52/31")
+    assert reported(session) == networks(*SERVICES, *PODS, "10.99.0.52/32")
+    assert laptop.output("getent", "ahostsv4", "outside.example").split()[0] == "192.0.2.10"
+
+
 # --- while connected
 
 

@@ -8,7 +8,7 @@ import pytest
 from ktpy.cluster import ranges
 from ktpy.cluster.client import Api
 from ktpy.cluster.networks import LocalNetwork, Network
-from ktpy.cluster.ranges import ClusterRanges, Found, RoutedRange, choose, refuse_overlaps
+from ktpy.cluster.ranges import ClusterRanges, Found, RoutedRange, choose, leave_out, refuse_overlaps
 from ktpy.cluster.watch import PAGE_LIMIT
 from ktpy.errors import NamespaceAbsent, RangeOverlap
 from tests.unit.cluster.api_stub import Answer, ApiStub, forbidding, listed, refusing
@@ -239,3 +239,10 @@ async def test_discover_fails_as_what_failed(stub: ApiStub, api: Api) -> None:
         stub.script(route, listed())
     with pytest.raises(NamespaceAbsent):
         await ranges.discover(api)
+
+
+def test_what_is_left_out_is_cut_from_each_range() -> None:
+    ranges = [RoutedRange(network, "services", "a test") for network in networks("10.96.0.0/30", "fd96::/126")]
+    left = leave_out(ranges, networks("10.96.0.1/32", "192.0.2.1/32"))
+    assert [entry.network for entry in left] == list(networks("10.96.0.0/32", "10.96.0.2/31", "fd96::/126"))
+    assert {(entry.kind, entry.source) for entry in left} == {("services", "a test")}
