@@ -14,7 +14,7 @@ from ktpy.helper.launch import launch
 from ktpy.session.background import detach as in_background
 from ktpy.session.caller import Caller
 from ktpy.session.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, ConnectOptions
-from ktpy.session.progress import Ended, Report
+from ktpy.session.progress import Ended, Event, Ready, Report
 from ktpy.session.runtime import RuntimeDirectory
 
 Command = Callable[..., Any]
@@ -81,10 +81,16 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **opt
         return run(wanted, helper, caller, report)
 
     if not detach:
-        sys.exit(work(render.event))
+        sys.exit(work(lambda event: _show(event, "Ctrl-C")))
     runtime = RuntimeDirectory.of(caller)
     runtime.make()
     for event in in_background(work, runtime.log):
-        render.event(event)
+        _show(event, "`ktpy quit`")
         if isinstance(event, Ended):
             sys.exit(event.exit_code)
+
+
+def _show(event: Event, stop: str) -> None:
+    render.event(event)
+    if isinstance(event, Ready):
+        click.echo(f"{stop} ends it and undoes everything.")

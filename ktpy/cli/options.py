@@ -21,6 +21,7 @@ verbose = click.option(
     "--verbose",
     count=True,
     expose_value=False,
+    envvar="KTPY_VERBOSE",
     is_eager=True,
     callback=_set_verbosity,
     help="Say more; -vv also shows tracebacks.",
