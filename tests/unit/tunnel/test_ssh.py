@@ -2,17 +2,12 @@
 
 import asyncio
 import errno
-import getpass
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +18,9 @@ from ktpy.cluster.port_forward import PortForwardNotYet
 from ktpy.errors import ApiUnreachable, Forbidden, LinkLost, PodFailed, PodNotReady
 from ktpy.tunnel.channel import open_failure
 from ktpy.tunnel.connection import WINDOW_MAX_BYTES
-from ktpy.tunnel.key import ClientKey, make_key
+from ktpy.tunnel.key import make_key
 from ktpy.tunnel.ssh import Hello, SshTunnel, dial_until
+from tests.unit.tunnel.sshd import Sshd, echo, target, until
 
 HELLO = {
     "version": 1,
@@ -43,91 +39,10 @@ with open("beats", "ab", buffering=0) as beats:
 """
 
 
-@dataclass
-class Sshd:
-    """A server in a directory of its own, which it and the stand-in agent run in."""
-
-    directory: Path
-    key: ClientKey = field(default_factory=make_key)
-    port: int = 0
-    process: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        host_key = asyncssh.generate_private_key("ssh-ed25519")
-        host_key.write_private_key(str(self.directory / "host_key"))
-        (self.directory / "host_key").chmod(0o600)
-        host_key.write_public_key(str(self.directory / "host_key.pub"))
-        self.install(AGENT)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        options = {
-            "ListenAddress": f"127.0.0.1:{self.port}",
-            "HostKey": self.directory / "host_key",
-            "AuthorizedKeysFile": self.directory / "authorized_keys",
-            "PidFile": "none",
-            "UsePAM": "no",
-            "StrictModes": "no",
-            "PermitRootLogin": "yes",
-            "PasswordAuthentication": "no",
-        }
-        config = self.directory / "sshd_config"
-        config.write_text("".join(f"{key} {value}\n" for key, value in options.items()))
-        command = ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
-        if os.geteuid() == 0:  # it insists on an empty directory that only root may write to, and /run is not ours
-            command = [
-                "unshare",
-                "--mount",
-                "sh",
-                "-c",
-                'mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"',
-                "-",
-            ]
-            command += ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
-        self.process = subprocess.Popen(command, cwd=self.directory, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        line = self.process.stderr.readline()
-        assert "Server listening" in line, line + self.process.stderr.read()
-
-    def install(self, agent: str, options: str = "restrict,port-forwarding") -> None:
-        """Let the key in, and run `agent` for whoever comes with it."""
-        script = self.directory / "agent.py"
-        script.write_text(agent)
-        command = f"cd {self.directory} && exec {sys.executable} -I {script}"
-        (self.directory / "authorized_keys").write_text(f'{options},command="{command}" {self.key.public_line}\n')
-
-    def signal(self, number: signal.Signals) -> None:
-        """To the server and to all that descends from it, parents first."""
-        assert self.process is not None
-        pids = [self.process.pid]
-        for pid in pids:
-            with suppress(FileNotFoundError):
-                pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def stop(self) -> None:
-        assert self.process is not None
-        assert self.process.stderr is not None
-        self.signal(signal.SIGKILL)
-        self.process.wait()
-        self.process.stderr.close()
-
-    async def open(self, **options: Any) -> SshTunnel:
-        return await SshTunnel.open(
-            asyncio.get_running_loop(),
-            self.key,
-            host="127.0.0.1",
-            port=self.port,
-            username=getpass.getuser(),
-            **options,
-        )
-
-
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     server = Sshd(tmp_path)
+    server.install(AGENT)
     server.start()
     try:
         yield server
@@ -135,9 +50,13 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
         server.stop()
 
 
+async def open_tunnel(sshd: Sshd, **options: Any) -> SshTunnel:
+    return await SshTunnel.open(asyncio.get_running_loop(), sshd.key, **sshd.place, **options)
+
+
 @pytest.fixture
 async def tunnel(sshd: Sshd) -> AsyncIterator[SshTunnel]:
-    tunnel = await sshd.open()
+    tunnel = await open_tunnel(sshd)
     yield tunnel
     tunnel.close()
 
@@ -180,35 +99,6 @@ class Client(asyncio.Protocol):
         self.may_write.set()
 
 
-async def until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
-    """For what only another process can tell."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"{what}: not within {timeout_s:g} s"
-        await asyncio.sleep(0.005)
-
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def target(serve: Serve) -> AsyncIterator[int]:
-    """A service that the tunnel's far side connects to."""
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 16, backlog=512)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-
 async def reply_after_eof(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     data = await reader.read()
     writer.write(b"%d bytes" % len(data))
@@ -231,7 +121,7 @@ async def test_the_cipher_is_the_fast_one(tunnel: SshTunnel) -> None:
 
 
 async def test_beats(sshd: Sshd) -> None:
-    tunnel = await sshd.open(beat_interval_s=0.01)
+    tunnel = await open_tunnel(sshd, beat_interval_s=0.01)
     beats = sshd.directory / "beats"
     await until(lambda: beats.exists() and beats.read_bytes().startswith(b"\n\n\n"), "three beats")
     tunnel.close()
@@ -242,7 +132,7 @@ async def test_beats(sshd: Sshd) -> None:
 async def test_key_that_is_not_taken(sshd: Sshd) -> None:
     sshd.key = make_key()
     with pytest.raises(PodFailed, match="does not take this session's key"):
-        await sshd.open()
+        await open_tunnel(sshd)
 
 
 IMPOSTORS = {
@@ -262,7 +152,7 @@ async def test_not_the_agent(sshd: Sshd, name: str) -> None:
     agent, error, message = IMPOSTORS[name]
     sshd.install(agent)
     with pytest.raises(error, match=message):
-        await sshd.open(timeout_s=0.5 if name == "silent" else 10)
+        await open_tunnel(sshd, timeout_s=0.5 if name == "silent" else 10)
 
 
 async def test_not_an_ssh_server() -> None:
@@ -277,7 +167,7 @@ async def test_not_an_ssh_server() -> None:
 
 async def test_cancelled_while_opening(sshd: Sshd) -> None:
     sshd.signal(signal.SIGSTOP)
-    opening = asyncio.create_task(sshd.open())
+    opening = asyncio.create_task(open_tunnel(sshd))
     await asyncio.sleep(0.05)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -427,7 +317,7 @@ async def test_unreachable(tunnel: SshTunnel) -> None:
 
 async def test_prohibited(sshd: Sshd) -> None:
     sshd.install(AGENT, "restrict")
-    tunnel = await sshd.open()
+    tunnel = await open_tunnel(sshd)
     with pytest.raises(PermissionError):
         await tunnel.create_connection(Client, "127.0.0.1", sshd.port)
     tunnel.close()
@@ -609,7 +499,7 @@ async def test_sshd_killed(sshd: Sshd, tunnel: SshTunnel) -> None:
 
 
 async def test_silent_stall(sshd: Sshd) -> None:
-    tunnel = await sshd.open(keepalive_interval_s=0.1)
+    tunnel = await open_tunnel(sshd, keepalive_interval_s=0.1)
     await asyncio.sleep(0.5)  # longer than the bound: a link that answers is kept
     assert not tunnel._closed.done()
     sshd.signal(signal.SIGSTOP)
@@ -622,7 +512,7 @@ async def test_silent_stall(sshd: Sshd) -> None:
 
 
 async def test_agent_ends_the_session(sshd: Sshd) -> None:
-    tunnel = await sshd.open(beat_interval_s=0.01)
+    tunnel = await open_tunnel(sshd, beat_interval_s=0.01)
     (sshd.directory / "quit").touch()
     async with asyncio.timeout(5):
         reason = await tunnel.wait_closed()
@@ -655,9 +545,7 @@ async def test_dial_until_it_answers(sshd: Sshd) -> None:
         sshd.key,
         timeout_s=10,
         interval_s=0.001,
-        host="127.0.0.1",
-        port=sshd.port,
-        username=getpass.getuser(),
+        **sshd.place,
     )
     assert connector.calls == 5
     tunnel.close()
