@@ -17,7 +17,17 @@ _SESSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 # 51 bytes in base64 (RFC 8709): the lengths and the name "ssh-ed25519" are constant, the last 32 bytes are the key.
 _ED25519 = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}")
 
-_OPTIONS = "restrict,port-forwarding"
+SHADOW_OPTIONS = "restrict,port-forwarding"
+GATEWAY_OPTIONS = 'restrict,port-forwarding,permitopen="localhost:1",permitlisten="localhost:1"'
+"""A gateway's sessions may have unix sockets that lead to their laptop, and nothing else."""
+
+
+class Permission(NamedTuple):
+    """What a key lets its holder do: the options of its line."""
+
+    options: str
+    command: str
+    """The forced command; `{session}` stands for the id of the session the key belongs to."""
 
 
 class Annotations(NamedTuple):
@@ -42,18 +52,21 @@ def parse_annotations(text: str) -> Annotations:
     return Annotations(keys, refused)
 
 
-def render_authorized_keys(keys: dict[str, str], command: str) -> str:
-    """One line per session, all with the same forced command; the comment names the session in sshd's log."""
-    return "".join(f'{_OPTIONS},command="{command}" {key} {session}\n' for session, key in sorted(keys.items()))
+def render_authorized_keys(keys: dict[str, str], permission: Permission) -> str:
+    """One line per session, all with the same permission; the comment names the session in sshd's log."""
+    return "".join(
+        f'{permission.options},command="{permission.command.format(session=session)}" {key} {session}\n'
+        for session, key in sorted(keys.items())
+    )
 
 
 class AuthorizedKeys:
     """Keeps the authorized_keys file in step with the annotations file."""
 
-    def __init__(self, annotations: Path, path: Path, command: str, log: Callable[[str], None]) -> None:
+    def __init__(self, annotations: Path, path: Path, permission: Permission, log: Callable[[str], None]) -> None:
         self.path = path
         self._annotations = annotations
-        self._command = command
+        self._permission = permission
         self._log = log
         self._seen: tuple[int, int, int] | None = None
         self._write("")
@@ -78,7 +91,7 @@ class AuthorizedKeys:
         keys, refused = parse_annotations(text)
         for session in refused:
             self._log(f"refused the key of session {session[:80]!r}: not one ssh-ed25519 public key")
-        self._write(render_authorized_keys(keys, self._command))
+        self._write(render_authorized_keys(keys, self._permission))
         self._log(f"authorized sessions: {' '.join(sorted(keys)) or 'none'}")
 
     def _write(self, text: str) -> None:

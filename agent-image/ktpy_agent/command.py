@@ -6,7 +6,10 @@ import sys
 from ktpy_agent.settings import Settings, SettingsError
 
 USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is left (the pod's entrypoint)
-       ktpy-agent session   what every SSH session runs: say hello, then live as long as the laptop beats
+       ktpy-agent session   what every SSH session runs there: say hello, then live as long as the laptop beats
+       ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
+       ktpy-agent route ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
+       ktpy-agent udp       relay a gateway's UDP ports to the original pods
 """
 
 
@@ -26,7 +29,18 @@ def main(arguments: list[str]) -> int:
             from ktpy_agent import session
 
             return session.run(settings)
-        # The gateway's `route` (one live route = one SSH session) takes its place here.
+        case ["gateway"]:
+            from ktpy_agent import gateway
+
+            return gateway.run(settings)
+        case ["route", session_id]:
+            from ktpy_agent import route
+
+            return route.run(settings, session_id)
+        case ["udp"]:
+            from ktpy_agent import udp_relay
+
+            return udp_relay.run(settings)
         case _:
             sys.stderr.write(USAGE)
             return 64

@@ -20,15 +20,31 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
     """Without an SSH session for this long, the agent exits 0 and the pod's Job is done."""
     silence_s: float = 20.0
     """A laptop beats every 5 s; one that is silent for this long is taken for dead."""
+    route_silence_s: float = 4.0
+    """The same for a gateway's route, where others wait for the answers: its laptop beats every second."""
+    ready_port: int = 2223
+    """Where a gateway answers `GET /ready`, once its HAProxy listens."""
+    drain_s: float = 3.0
+    """How long a gateway that was told to stop takes new connections: until every node knows that it goes."""
 
     @property
     def socket(self) -> Path:
         """Where each `ktpy-agent session` registers with the supervisor."""
         return self.run_dir / "agent.sock"
 
+    @property
+    def control(self) -> Path:
+        """Where each `ktpy-agent route` registers with the gateway's supervisor."""
+        return self.run_dir / "control.sock"
+
+    @property
+    def routes_dir(self) -> Path:
+        """Where sshd puts the unix sockets that lead to laptops."""
+        return self.run_dir / "routes"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read KTPY_RUN_DIR, KTPY_ANNOTATIONS, KTPY_SSHD_CONFIG, KTPY_SSHD_PORT, KTPY_IDLE_S, KTPY_SILENCE_S."""
+        """Read the variables that agent-image/README.md lists, each `KTPY_` and the name of the setting."""
         default = cls()
         try:
             return cls(
@@ -38,6 +54,9 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
                 sshd_port=int(environment.get("KTPY_SSHD_PORT", default.sshd_port)),
                 idle_s=float(environment.get("KTPY_IDLE_S", default.idle_s)),
                 silence_s=float(environment.get("KTPY_SILENCE_S", default.silence_s)),
+                route_silence_s=float(environment.get("KTPY_ROUTE_SILENCE_S", default.route_silence_s)),
+                ready_port=int(environment.get("KTPY_READY_PORT", default.ready_port)),
+                drain_s=float(environment.get("KTPY_DRAIN_S", default.drain_s)),
             )
         except ValueError as exc:
             raise SettingsError(f"a KTPY_ environment variable is not a number: {exc}") from exc

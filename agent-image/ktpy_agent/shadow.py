@@ -12,8 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from ktpy_agent.authorized_keys import AuthorizedKeys
+from ktpy_agent.authorized_keys import SHADOW_OPTIONS, AuthorizedKeys, Permission
+from ktpy_agent.children import reap
 from ktpy_agent.idle import IdleTimer
+from ktpy_agent.pod_log import announce_host_key, log
 from ktpy_agent.settings import Settings
 from ktpy_agent.sshd import SshdError, make_host_key, start_sshd, write_account
 
@@ -31,17 +33,6 @@ def run(settings: Settings) -> int:
         return 1
 
 
-def log(message: str) -> None:
-    """One line of the pod's log."""
-    sys.stderr.write(f"ktpy-agent {message}\n")
-
-
-def announce_host_key(public_key: str) -> None:
-    """The line of the pod's log that a laptop compares with the key sshd shows it."""
-    sys.stdout.write(f"ktpy-agent host-key {public_key}\n")
-    sys.stdout.flush()
-
-
 class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._stop_signal: int | None = None
@@ -51,8 +42,8 @@ class Supervisor:
         write_account(settings.run_dir)
         host_key, public_key = make_host_key(settings.run_dir)
         announce_host_key(public_key)
-        command = f"exec {Path(sys.argv[0]).resolve()} session"
-        self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", command, log)
+        permission = Permission(SHADOW_OPTIONS, f"exec {Path(sys.argv[0]).resolve()} session")
+        self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", permission, log)
         self._keys.refresh()
         self._sessions = SessionRegister(settings.socket)
         self._idle = IdleTimer(settings.idle_s, time.monotonic())
@@ -85,18 +76,12 @@ class Supervisor:
         self._stop_signal = number
 
     def _reap(self) -> int | None:
-        """Collect every dead child, as pid 1 has to (sessions leave orphans); sshd's exit status if it is one."""
-        sshd_status: int | None = None
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return sshd_status
-            if pid == 0:
-                return sshd_status
+        """sshd's exit status once it ended."""
+        for pid, status in reap():
             if pid == self._sshd_pid:
                 self._sshd_pid = None
-                sshd_status = os.waitstatus_to_exitcode(status)
+                return status
+        return None
 
 
 class SessionRegister:
@@ -141,7 +126,7 @@ class SessionRegister:
         self._selector.register(session, selectors.EVENT_READ)
 
     def _read(self, session: socket.socket) -> None:
-        """A session has nothing to say yet (a gateway's routes will): readable means it ended."""
+        """A session has nothing to say: readable means it ended."""
         try:
             ended = not session.recv(4096)
         except BlockingIOError:

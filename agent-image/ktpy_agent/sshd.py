@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ktpy_agent.children import spawn
 from ktpy_agent.settings import Settings
 
 SSHD = "/usr/sbin/sshd"  # absolute: it starts itself again for each connection
@@ -36,23 +37,24 @@ def make_host_key(run_dir: Path) -> tuple[Path, str]:
     private.unlink(missing_ok=True)
     public.unlink(missing_ok=True)
     arguments = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(private)]
-    _, status = os.waitpid(_spawn([SSH_KEYGEN, *arguments]), 0)
+    _, status = os.waitpid(spawn([SSH_KEYGEN, *arguments]), 0)
     if status != 0:
         raise SshdError(f"ssh-keygen ended with status {os.waitstatus_to_exitcode(status)}")
     return private, public.read_text(encoding="ascii").strip()
 
 
-def start_sshd(settings: Settings, host_key: Path, authorized_keys: Path) -> int:
+def start_sshd(settings: Settings, host_key: Path, authorized_keys: Path, policy: tuple[str, ...] = ()) -> int:
     """Start sshd in the foreground, its log on our stderr; returns its pid.
 
-    The configuration file holds the policy, the command line the places.
+    The configuration file holds the policy of both roles, `policy` what differs (sshd keeps the first value of an
+    option, and the command line comes first), and the command line the places.
     """
     arguments = ["-D", "-e", "-f", str(settings.sshd_config), "-p", str(settings.sshd_port), "-h", str(host_key)]
-    session_environment = f"KTPY_RUN_DIR={settings.run_dir} KTPY_SILENCE_S={settings.silence_s}"
-    options = [f"AuthorizedKeysFile={authorized_keys}", f"SetEnv={session_environment}"]
-    return _spawn([SSHD, *arguments, *(word for option in options for word in ("-o", option))])
-
-
-def _spawn(command: list[str]) -> int:
-    """Start a child and leave reaping to the caller, who as pid 1 reaps everything (subprocess would compete)."""
-    return os.posix_spawn(command[0], command, os.environ)
+    session_environment = {
+        "KTPY_RUN_DIR": settings.run_dir,
+        "KTPY_SILENCE_S": settings.silence_s,
+        "KTPY_ROUTE_SILENCE_S": settings.route_silence_s,
+    }
+    set_env = " ".join(f"{name}={value}" for name, value in session_environment.items())
+    options = [f"AuthorizedKeysFile={authorized_keys}", f"SetEnv={set_env}", *policy]
+    return spawn([SSHD, *arguments, *(word for option in options for word in ("-o", option))])

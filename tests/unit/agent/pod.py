@@ -1,5 +1,6 @@
 """A shadow pod without Kubernetes: the real agent and sshd on loopback, as pid 1 and as a user without rights."""
 
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,10 @@ def free_port() -> int:
 
 class Pod:
     """Runs `ktpy-agent shadow` in namespaces of its own; `directory` has its files, and must be open to its user."""
+
+    role = "shadow"
+    spec: str | None = None
+    """The annotation ktpy.dev/gateway of a gateway's pod, JSON."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -47,6 +52,8 @@ class Pod:
         version = podinfo / f"..{self._version}"
         version.mkdir()
         lines = [f'ktpy.dev/authorized-key.{session}="{key}"\n' for session, key in sorted(keys.items())]
+        if self.spec is not None:
+            lines.append(f"ktpy.dev/gateway={json.dumps(self.spec)}\n")
         (version / "annotations").write_text("".join(lines))
         (podinfo / "..data_tmp").symlink_to(version.name)
         (podinfo / "..data_tmp").rename(podinfo / "..data")
@@ -54,12 +61,14 @@ class Pod:
             (podinfo / "annotations").symlink_to("..data/annotations")
 
     @contextmanager
-    def running(self, *, idle_s: float = 60.0, silence_s: float = 20.0) -> Iterator[None]:
+    def running(
+        self, *, idle_s: float = 60.0, silence_s: float = 20.0, environment: Mapping[str, str] | None = None
+    ) -> Iterator[None]:
         """The agent from its start until the end of the block, at the latest."""
         script = (
             f"mount --bind {self.directory}/passwd /etc/passwd &&"
             f" exec setpriv --reuid {UID} --regid {UID} --clear-groups --no-new-privs"
-            f" {self.directory}/agent-image/ktpy-agent shadow"
+            f" {self.directory}/agent-image/ktpy-agent {self.role}"
         )
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script],
@@ -71,6 +80,7 @@ class Pod:
                 "KTPY_SSHD_PORT": str(self.port),
                 "KTPY_IDLE_S": str(idle_s),
                 "KTPY_SILENCE_S": str(silence_s),
+                **(environment or {}),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

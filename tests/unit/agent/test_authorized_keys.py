@@ -3,7 +3,14 @@ import os
 from pathlib import Path
 
 import pytest
-from ktpy_agent.authorized_keys import AuthorizedKeys, parse_annotations, render_authorized_keys
+from ktpy_agent.authorized_keys import (
+    GATEWAY_OPTIONS,
+    SHADOW_OPTIONS,
+    AuthorizedKeys,
+    Permission,
+    parse_annotations,
+    render_authorized_keys,
+)
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "B" * 43
@@ -70,15 +77,25 @@ def test_a_raw_newline_cannot_smuggle_in_a_line() -> None:
 
 
 def test_every_line_gets_the_same_restrictions() -> None:
-    assert render_authorized_keys({"b": OTHER_KEY, "a": KEY}, "ktpy-agent session") == (
+    permission = Permission(SHADOW_OPTIONS, "ktpy-agent session")
+    assert render_authorized_keys({"b": OTHER_KEY, "a": KEY}, permission) == (
         f'restrict,port-forwarding,command="ktpy-agent session" {KEY} a\n'
         f'restrict,port-forwarding,command="ktpy-agent session" {OTHER_KEY} b\n'
     )
 
 
+def test_a_gateways_key_names_its_session_and_neither_dials_nor_listens_on_tcp() -> None:
+    assert render_authorized_keys({"a1": KEY}, Permission(GATEWAY_OPTIONS, "ktpy-agent route {session}")) == (
+        'restrict,port-forwarding,permitopen="localhost:1",permitlisten="localhost:1",'
+        f'command="ktpy-agent route a1" {KEY} a1\n'
+    )
+
+
 @pytest.fixture
 def watched(tmp_path: Path) -> AuthorizedKeys:
-    return AuthorizedKeys(tmp_path / "annotations", tmp_path / "authorized_keys", "c", log=lambda _: None)
+    return AuthorizedKeys(
+        tmp_path / "annotations", tmp_path / "authorized_keys", Permission(SHADOW_OPTIONS, "c"), log=lambda _: None
+    )
 
 
 def test_without_annotations_nobody_may_log_in(watched: AuthorizedKeys) -> None:
@@ -130,7 +147,9 @@ def test_content_that_is_not_text_is_survived(watched: AuthorizedKeys, tmp_path:
 
 def test_a_refused_key_is_named_in_the_log_without_its_content(tmp_path: Path) -> None:
     lines: list[str] = []
-    watched = AuthorizedKeys(tmp_path / "annotations", tmp_path / "authorized_keys", "c", log=lines.append)
+    watched = AuthorizedKeys(
+        tmp_path / "annotations", tmp_path / "authorized_keys", Permission(SHADOW_OPTIONS, "c"), log=lines.append
+    )
     (tmp_path / "annotations").write_text(annotation("command=x " + KEY))
     watched.refresh()
     assert lines == [

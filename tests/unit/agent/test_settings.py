@@ -7,7 +7,15 @@ from ktpy_agent.settings import Settings, SettingsError
 def test_a_pod_needs_no_environment() -> None:
     settings = Settings.from_environment({})
     assert settings == Settings(
-        Path("/run/ktpy"), Path("/etc/ktpy/podinfo/annotations"), Path("/etc/ktpy/sshd_config"), 2222, 60.0, 20.0
+        run_dir=Path("/run/ktpy"),
+        annotations=Path("/etc/ktpy/podinfo/annotations"),
+        sshd_config=Path("/etc/ktpy/sshd_config"),
+        sshd_port=2222,
+        idle_s=60.0,
+        silence_s=20.0,
+        route_silence_s=4.0,
+        ready_port=2223,
+        drain_s=3.0,
     )
 
 

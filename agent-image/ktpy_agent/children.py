@@ -1,0 +1,28 @@
+"""Child processes of a pid 1, which also inherits every orphan of the pod."""
+
+import os
+from collections.abc import Iterator
+
+
+def spawn(command: list[str], *, output: str | None = None) -> int:
+    """Start a child and leave reaping to the caller, who as pid 1 reaps everything (subprocess would compete).
+
+    What it writes goes where our own output goes, or replaces the content of the file `output`.
+    """
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
+    if output is not None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        actions = [(os.POSIX_SPAWN_OPEN, 1, output, flags, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=actions)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """Collect every dead child, orphans of the pod included: pid and exit status (a signal's number, negative)."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, os.waitstatus_to_exitcode(status)

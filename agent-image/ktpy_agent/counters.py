@@ -1,0 +1,70 @@
+"""How many requests each route served, summed over HAProxy's generations. Pure: reads the text of `show stat`."""
+
+from typing import NamedTuple
+
+
+class Count(NamedTuple):
+    requests: int
+    """Answered by the laptop; connections, on a port that is not HTTP."""
+    fallbacks: int
+    """Answered by the original pods in its place."""
+
+
+class Counters:
+    """Every reload starts a worker that counts from zero, while the old one counts what it still serves."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, Count] = {}
+        self._workers: dict[int, dict[str, Count]] = {}
+        self._up: frozenset[str] = frozenset()
+
+    def update(self, statistics: dict[int, str]) -> None:
+        """Take the present `show stat` of each live worker, the newest first."""
+        for pid in self._workers.keys() - statistics.keys():
+            self._ended = _sum(self._ended, self._workers.pop(pid))
+        readings = {pid: _read(text) for pid, text in statistics.items()}
+        self._workers |= {pid: counts for pid, (counts, _) in readings.items()}
+        self._up = next((up for _, up in readings.values()), frozenset())
+
+    def count(self, route: str) -> Count:
+        total = self._ended
+        for counts in self._workers.values():
+            total = _sum(total, counts)
+        return total.get(route, Count(0, 0))
+
+    def is_up(self, route: str) -> bool:
+        """Whether requests go to the laptop now."""
+        return route in self._up
+
+
+def _sum(one: dict[str, Count], other: dict[str, Count]) -> dict[str, Count]:
+    return {
+        name: Count(*(a + b for a, b in zip(one.get(name, Count(0, 0)), other.get(name, Count(0, 0)), strict=True)))
+        for name in one.keys() | other.keys()
+    }
+
+
+def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
+    """Counts by route, and the routes that are up. Back ends are named `route3_h1`, `route3_h2` or `route3_tcp`."""
+    header, *rows = text.removeprefix("# ").splitlines() or [""]
+    names = header.split(",")
+    counts: dict[str, Count] = {}
+    up: set[str] = set()
+    for row in rows:
+        cells = dict(zip(names, row.split(","), strict=False))
+        route, _, variant = cells.get("pxname", "").partition("_")
+        if not route.startswith("route"):
+            continue
+        answered = _answered(cells, variant)
+        is_local = cells["svname"] == "local"
+        counts = _sum(counts, {route: Count(answered, 0) if is_local else Count(0, answered)})
+        if is_local and cells["status"].startswith("UP"):
+            up.add(route)
+    return counts, frozenset(up)
+
+
+def _answered(cells: dict[str, str], variant: str) -> int:
+    """Responses where HAProxy understands them, else connections."""
+    if variant == "tcp":
+        return int(cells["stot"] or 0)
+    return sum(int(cells[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"))

@@ -1,0 +1,312 @@
+"""The supervisor: pid 1 of a gateway pod.
+
+It runs HAProxy, which has the intercepted service's ports, and sshd, through which laptops come. It keeps the table of
+live routes, and HAProxy's configuration in step with it. Whatever fails around it, HAProxy goes on with what it has
+loaded last; a route that dies leaves the original pods behind it. It never ends for want of sessions: the service's
+selector may still point here.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from ktpy_agent.authorized_keys import GATEWAY_OPTIONS, AuthorizedKeys, Permission
+from ktpy_agent.children import reap, spawn
+from ktpy_agent.control import ControlSocket, RouteConnection
+from ktpy_agent.counters import Counters
+from ktpy_agent.gateway_spec import GatewaySpec, SpecError, parse_spec
+from ktpy_agent.haproxy import HAProxy, HAProxyError
+from ktpy_agent.haproxy_config import Machine, render
+from ktpy_agent.hello import HelloError, parse_hello
+from ktpy_agent.liveness import AliveSockets
+from ktpy_agent.pod_log import announce_host_key, log
+from ktpy_agent.routes import Refused, Route, RouteTable
+from ktpy_agent.settings import Settings
+from ktpy_agent.sshd import SshdError, make_host_key, start_sshd, write_account
+
+TICK_S = 0.1
+"""How soon a changed annotation, or a socket that came or went, is noticed; signals and routes wake us at once."""
+COUNTERS_S = 1.0
+RESTART_S = 1.0
+"""Least time between two starts of the same child."""
+LAST_CONNECTIONS_S = 15.0
+"""How long connections have to end by themselves once a gateway that goes takes no new ones."""
+# sshd lets nobody listen on unix sockets who may not on TCP ports; the keys' options take the latter away again.
+SSHD_POLICY = ("AllowTcpForwarding=remote", "AllowStreamLocalForwarding=remote", "StreamLocalBindUnlink=yes")
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop (0); 1 when the gateway cannot be brought up."""
+    try:
+        spec = parse_spec(settings.annotations.read_text(encoding="utf-8", errors="replace"))
+        with selectors.DefaultSelector() as selector, Gateway(settings, spec, selector) as gateway:
+            gateway.serve()
+    except (SpecError, HAProxyError, SshdError, OSError) as exc:
+        log(f"cannot run the gateway: {exc}")
+        return 1
+    return 0
+
+
+def describe_machine(settings: Settings) -> Machine:
+    """What this pod allows. More than four threads would cost memory that a gateway has no use for."""
+    limits = Path("/proc/self/limits").read_text(encoding="ascii")
+    hard = next(line.split()[4] for line in limits.splitlines() if line.startswith("Max open files"))
+    descriptors = 40_000 if hard == "unlimited" else min(int(hard), 40_000)
+    return Machine(
+        run_dir=str(settings.run_dir),
+        ready_port=settings.ready_port,
+        threads=min(len(os.sched_getaffinity(0)), 4),
+        max_connections=max(100, (descriptors - 1000) // 2),
+        has_ipv6=socket.has_dualstack_ipv6(),
+    )
+
+
+class Gateway:
+    def __init__(self, settings: Settings, spec: GatewaySpec, selector: selectors.BaseSelector) -> None:
+        self._settings = settings
+        self._spec = spec
+        self._selector = selector
+        self._stop_signals = 0
+        self._wake_on_signals()
+        settings.routes_dir.mkdir(parents=True, exist_ok=True)
+        self._machine = describe_machine(settings)
+        self._table = RouteTable(spec)
+        self._newcomers: dict[RouteConnection, tuple[Route, ...]] = {}
+        self._connections: dict[str, RouteConnection] = {}
+        self._alive = AliveSockets(settings.routes_dir, selector)
+        self._control = ControlSocket(settings.control, selector, self._join, self._leave)
+        self._counters = Counters()
+        self._counters_due_s = 0.0
+        self._loaded = self._table.generation
+        self._reload_due_s = 0.0
+        self._starts_s: dict[str, float] = {}
+        self._haproxy = HAProxy(settings.run_dir)
+        self._pids: dict[str, int] = {}
+        self._start_haproxy()
+        write_account(settings.run_dir)
+        self._host_key, public_key = make_host_key(settings.run_dir)
+        agent = Path(sys.argv[0]).resolve()
+        permission = Permission(GATEWAY_OPTIONS, f"exec {agent} route {{session}}")
+        self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", permission, log)
+        self._keys.refresh()
+        self._await_haproxy()
+        self._revive()
+        announce_host_key(public_key)
+        ports = " ".join(f"{port.bind}->{port.port}/{'HTTP' if port.http else port.protocol}" for port in spec.ports)
+        log(f"gateway of {spec.target} serves {ports}")
+
+    def __enter__(self) -> "Gateway":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.close()
+        self._haproxy.signal(signal.SIGTERM)
+        for pid in self._pids.values():
+            os.kill(pid, signal.SIGTERM)
+
+    def serve(self) -> None:
+        while not self._stop_signals:
+            self._turn()
+            self._revive()
+            self._apply()
+            self._report()
+        self._drain()
+
+    def _drain(self) -> None:
+        """Take connections until nobody sends new ones, let those that are open end, and only then go.
+
+        The pod's end and the end of its endpoint are announced at the same time, and nodes learn of the latter later.
+        A second signal ends it at once.
+        """
+        log("told to stop: draining")
+        drained_s = time.monotonic() + self._settings.drain_s
+        while time.monotonic() < drained_s and self._stop_signals < 2:
+            self._turn()
+            self._report()
+        self._haproxy.signal(signal.SIGUSR1)
+        ended_s = time.monotonic() + LAST_CONNECTIONS_S
+        while self._haproxy.pid is not None and time.monotonic() < ended_s and self._stop_signals < 2:
+            self._turn()
+        log("stopped")
+
+    def _turn(self) -> None:
+        """Wait for something to happen, and take note of it."""
+        for key, _ in self._selector.select(TICK_S):
+            key.data()
+        for pid, status in reap():
+            self._note_end(pid, status)
+        self._keys.refresh()
+        self._alive.refresh(self._table.routes)
+
+    # Routes
+
+    def _join(self, connection: RouteConnection, session: str, line: bytes) -> None:
+        """A laptop's hello: it is answered once HAProxy has loaded its routes."""
+        if connection in self._connections.values():
+            return
+        try:
+            hello = parse_hello(line, session)
+            before = self._table.routes
+            routes = self._table.join(hello)
+        except HelloError as exc:
+            self._refuse(connection, Refused(str(exc)))
+        except Refused as exc:
+            self._refuse(connection, exc)
+        else:
+            replaced = self._connections.pop(session, None)
+            if replaced is not None:
+                self._newcomers.pop(replaced, None)
+                self._control.drop(replaced)
+                self._alive.remove(route for route in before if route.session == session)
+            self._connections[session] = connection
+            self._newcomers[connection] = routes
+            log(f"session {session} of {hello.owner} takes {_describe(routes)}")
+
+    def _leave(self, connection: RouteConnection) -> None:
+        """The end of a route, however it came; requests turn to the original pods at once, before any reload."""
+        session = connection.session
+        self._newcomers.pop(connection, None)
+        if session is not None and self._connections.get(session) is connection:
+            del self._connections[session]
+            routes = self._table.leave(session)
+            self._alive.remove(routes)
+            log(f"session {session} of {routes[0].owner} gives back {_describe(routes)}")
+
+    def _refuse(self, connection: RouteConnection, refused: Refused) -> None:
+        log(f"refused session {connection.session}: {refused.sentence}")
+        connection.send({"refused": refused.sentence, "holder": refused.holder})
+        self._leave(connection)
+        self._control.drop(connection)
+
+    # HAProxy follows the table
+
+    def _apply(self) -> None:
+        """Load the table's present generation. While that fails, HAProxy serves the generation it has."""
+        generation = self._table.generation
+        if generation == self._loaded or time.monotonic() < self._reload_due_s or self._haproxy.pid is None:
+            return
+        newcomers = dict(self._newcomers)
+        config = self._render(self._table.routes)
+        if (complaint := self._haproxy.check(config)) is not None:
+            self._refuse_culprits(newcomers, complaint)
+            return
+        self._haproxy.accept(config)
+        if not self._haproxy.reload(generation):
+            log(f"HAProxy did not load generation {generation}; it keeps serving generation {self._loaded}")
+            self._reload_due_s = time.monotonic() + RESTART_S
+            for connection in newcomers:
+                self._refuse(connection, Refused("the gateway's HAProxy did not load the new routes; try again"))
+            return
+        self._loaded = generation
+        for connection, routes in newcomers.items():
+            self._newcomers.pop(connection, None)
+            answer = [{"port": route.port.port, "socket": str(self._socket(route))} for route in routes]
+            if not connection.send({"accepted": answer}):
+                self._leave(connection)
+                self._control.drop(connection)
+
+    def _refuse_culprits(self, newcomers: dict[RouteConnection, tuple[Route, ...]], complaint: str) -> None:
+        """Everything a laptop can name was checked before, except that a regular expression compiles."""
+        log(f"HAProxy would not load generation {self._table.generation}: {complaint}")
+        self._reload_due_s = 0.0 if newcomers else time.monotonic() + RESTART_S
+        complaints = {each: self._haproxy.check(self._render(routes)) for each, routes in newcomers.items()}
+        culprits = {each: own for each, own in complaints.items() if own} or dict.fromkeys(newcomers, complaint)
+        for connection, reason in culprits.items():
+            self._refuse(connection, Refused(f"HAProxy does not take this match: {reason}"))
+
+    def _render(self, routes: tuple[Route, ...]) -> str:
+        return render(self._machine, self._spec, routes, self._table.last_owner, self._table.generation)
+
+    def _socket(self, route: Route) -> Path:
+        return self._settings.routes_dir / f"{route.stem}.sock"
+
+    def _report(self) -> None:
+        """Tell each laptop once a second what its routes served."""
+        now_s = time.monotonic()
+        if now_s < self._counters_due_s or not self._connections:
+            return
+        self._counters_due_s = now_s + COUNTERS_S
+        try:
+            self._counters.update(self._haproxy.statistics())
+        except HAProxyError:
+            return  # the master starts itself anew with each reload, and is deaf for that instant
+        for session, connection in list(self._connections.items()):
+            if connection not in self._newcomers and not connection.send({"counters": self._counted(session)}):
+                self._leave(connection)
+                self._control.drop(connection)
+
+    def _counted(self, session: str) -> dict[str, dict[str, int | bool]]:
+        """By port; several matches of one session on a port count together."""
+        counted: dict[str, dict[str, int | bool]] = {}
+        for route in self._table.routes:
+            if route.session == session:
+                count = self._counters.count(route.name)
+                of_port = counted.setdefault(str(route.port.port), {"requests": 0, "fallbacks": 0, "is_up": True})
+                of_port["requests"] += count.requests
+                of_port["fallbacks"] += count.fallbacks
+                of_port["is_up"] = of_port["is_up"] and self._counters.is_up(route.name)
+        return counted
+
+    # Children
+
+    def _start_haproxy(self) -> None:
+        config = self._render(())
+        if (complaint := self._haproxy.check(config)) is not None:
+            raise HAProxyError(f"HAProxy does not take its configuration: {complaint}")
+        self._haproxy.accept(config)
+        self._haproxy.start()
+
+    def _await_haproxy(self) -> None:
+        """The first start has to succeed: it does not when a port is taken."""
+        while not self._haproxy.is_serving(self._loaded):
+            for pid, status in reap():
+                if pid == self._haproxy.pid:
+                    raise HAProxyError(f"HAProxy ended with status {status}")
+            time.sleep(0.01)
+
+    def _revive(self) -> None:
+        """Start the children that are not there: all at first, later those that died."""
+        if self._haproxy.pid is None and self._may_start("haproxy"):
+            self._haproxy.start()
+        if "sshd" not in self._pids and self._may_start("sshd"):
+            self._pids["sshd"] = start_sshd(self._settings, self._host_key, self._keys.path, SSHD_POLICY)
+        if self._spec.udp_ports and self._spec.origin and "udp" not in self._pids and self._may_start("udp"):
+            self._pids["udp"] = spawn([sys.executable, "-IS", str(Path(sys.argv[0]).resolve()), "udp"])
+
+    def _may_start(self, child: str) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._starts_s.get(child, -RESTART_S) < RESTART_S:
+            return False
+        self._starts_s[child] = now_s
+        return True
+
+    def _note_end(self, pid: int, status: int) -> None:
+        if pid == self._haproxy.pid:
+            self._haproxy.pid = None
+            log(f"HAProxy ended with status {status}")
+        for name in [name for name, child in self._pids.items() if child == pid]:
+            del self._pids[name]
+            log(f"{name} ended with status {status}")
+
+    def _wake_on_signals(self) -> None:
+        """As pid 1 we have no default actions; a signal, a dead child's included, wakes the selector."""
+        woken, waker = socket.socketpair()
+        for end in (woken, waker):
+            end.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        self._waker = waker  # keeps it open
+        self._selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _note_stop(self, _number: int, _frame: object) -> None:
+        self._stop_signals += 1
+
+
+def _describe(routes: tuple[Route, ...]) -> str:
+    return ", ".join(f"{'all' if route.match is None else 'some'} of port {route.port.port}" for route in routes)

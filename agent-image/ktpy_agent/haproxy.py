@@ -1,0 +1,107 @@
+"""HAProxy as a child process in master-worker mode: one master that outlives reloads, one worker per generation."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from ktpy_agent.children import spawn
+
+HAPROXY = "/usr/sbin/haproxy"
+RELOAD_S = 5.0
+"""How long a new worker may take to serve; with load on every core it is some 0.1 s."""
+_POLL_S = 0.01
+
+
+class HAProxyError(RuntimeError):
+    """HAProxy does not run, or does not answer."""
+
+
+class HAProxy:
+    def __init__(self, run_dir: Path) -> None:
+        self._config = run_dir / "haproxy.cfg"
+        self._candidate = run_dir / "haproxy.new"
+        self._complaint = run_dir / "haproxy.check"
+        self._runtime = run_dir / "haproxy.sock"
+        self._master = run_dir / "haproxy-master.sock"
+        self.pid: int | None = None
+
+    def start(self) -> None:
+        """Start it on the last accepted configuration; `is_serving` tells when it listens."""
+        arguments = ["-W", "-db", "-q", "-S", f"{self._master},mode,600", "-f", str(self._config)]
+        self._runtime.unlink(missing_ok=True)  # of a worker that was killed
+        self.pid = spawn([HAPROXY, *arguments])
+
+    def check(self, config: str) -> str | None:
+        """What HAProxy says against a configuration; None when it would load it. Changes nothing."""
+        self._candidate.write_text(config, encoding="utf-8")
+        _, status = os.waitpid(spawn([HAPROXY, "-c", "-f", str(self._candidate)], output=str(self._complaint)), 0)
+        if status == 0:
+            return None
+        return first_complaint(self._complaint.read_text(encoding="utf-8", errors="replace"))
+
+    def accept(self, config: str) -> None:
+        """Make a checked configuration the one that the next start or reload loads, in one step."""
+        self._candidate.write_text(config, encoding="utf-8")
+        self._candidate.replace(self._config)
+
+    def reload(self, generation: int) -> bool:
+        """Load the accepted configuration: a new worker inherits the listening sockets, then the old one retires.
+
+        True as soon as the new worker serves; False if it does not in time, which leaves the old one serving.
+        """
+        self.signal(signal.SIGUSR2)
+        deadline_s = time.monotonic() + RELOAD_S
+        while not self.is_serving(generation):
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def is_serving(self, generation: int) -> bool:
+        """Whether the worker that takes new connections has this configuration."""
+        try:
+            return f"\ndescription: ktpy-{generation}\n" in self._ask(self._runtime, "show info")
+        except HAProxyError:
+            return False
+
+    def statistics(self) -> dict[int, str]:
+        """`show stat` of each live worker, servers only, by pid: the present one first, then those that retire."""
+        processes = self._ask(self._master, "show proc")
+        command = "show stat -1 4 -1"
+        return {pid: self._ask(self._master, f"@!{pid} {command}") for pid in worker_pids(processes)}
+
+    def signal(self, number: signal.Signals) -> None:
+        """Tell the master: SIGUSR2 reloads, SIGUSR1 ends it once its connections have ended, SIGTERM at once."""
+        if self.pid is not None:
+            os.kill(self.pid, number)
+
+    def _ask(self, path: Path, command: str) -> str:
+        """The answer to one command on a socket of HAProxy's."""
+        answer = b""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1.0)
+            try:
+                connection.connect(str(path))
+                connection.sendall(f"{command}\n".encode())
+                connection.shutdown(socket.SHUT_WR)  # the master's socket waits for more commands otherwise
+                while chunk := connection.recv(65536):
+                    answer += chunk
+            except OSError as exc:
+                raise HAProxyError(f"HAProxy does not answer `{command}`: {exc}") from exc
+        return answer.decode("utf-8", errors="replace")
+
+
+def first_complaint(output: str) -> str:
+    """The first error that `haproxy -c` printed, in one line without the process id and the path."""
+    for line in output.splitlines():
+        if "[ALERT]" in line:
+            return line.rpartition("]")[2].strip(" :")[:300]
+    return "no reason given"
+
+
+def worker_pids(show_proc: str) -> list[int]:
+    """Pids of the workers in the answer of `show proc`, the present one first."""
+    rows = [line.split() for line in show_proc.splitlines() if not line.startswith("#")]
+    return [int(row[0]) for row in rows if len(row) > 1 and row[1] == "worker"]

@@ -1,0 +1,213 @@
+"""HAProxy's configuration, rendered from the gateway's spec and its live routes. Pure.
+
+For HAProxy 2.6 and later. Whatever a laptop named passes through `quote`, and stands at the end of its line, after
+`--`: there HAProxy takes no word for an option or for the end of an expression.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ktpy_agent.baggage import member_regex
+from ktpy_agent.gateway_spec import GatewaySpec, Port
+from ktpy_agent.hello import Match
+from ktpy_agent.routes import Route
+
+# The gateway must never be what ends a quiet stream (server-sent events, WebSocket, gRPC, a database's session): hence
+# a day, and TCP keep-alives to find the peers that are gone. `http-keep-alive` bounds how long an idle client keeps
+# the previous process alive after a reload.
+# idle-close-on-response: a process that is being replaced answers one more request on a kept connection, and only
+# then closes it, so no client finds its connection closed while it sends.
+# accept-invalid-http-*: what the original pods took without a gateway, they get with one.
+_DEFAULTS = """
+defaults
+  mode http
+  timeout connect 2s
+  timeout check 1s
+  timeout client 24h
+  timeout server 24h
+  timeout tunnel 24h
+  timeout http-keep-alive 5m
+  option clitcpka
+  option srvtcpka
+  clitcpka-idle 60s
+  clitcpka-intvl 15s
+  clitcpka-cnt 4
+  srvtcpka-idle 60s
+  srvtcpka-intvl 15s
+  srvtcpka-cnt 4
+  option idle-close-on-response
+  option accept-invalid-http-request
+  option accept-invalid-http-response
+  retries 3
+  option redispatch 1
+"""
+
+# A laptop's server is up while its socket is (checked at a socket of the agent's, so that the check never reaches the
+# laptop), and down with the first connection that fails: only then do retries go to the backup.
+_LOCAL = (
+    "check addr unix@{alive} inter 500ms downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down"
+)
+_IDEMPOTENT = "GET HEAD OPTIONS TRACE PUT DELETE"  # RFC 9110, 9.2.2
+
+
+class Machine(NamedTuple):
+    """What the configuration depends on besides the routes."""
+
+    run_dir: str
+    ready_port: int
+    threads: int
+    max_connections: int
+    has_ipv6: bool
+
+
+def render(
+    machine: Machine, spec: GatewaySpec, routes: Sequence[Route], last_owner: dict[int, str], generation: int
+) -> str:
+    """The whole configuration. `generation` is how one tells from outside which one HAProxy has loaded."""
+    lines = [*_global_lines(machine, generation), _DEFAULTS]
+    lines += ["frontend ready", _bind(machine, machine.ready_port), "  monitor-uri /ready", ""]
+    for port in spec.tcp_ports:
+        of_port = [route for route in routes if route.port == port]
+        lines += _frontend(machine, port, of_port)
+        lines += _origin(spec, port, last_owner.get(port.port))
+        for route in of_port:
+            lines += _route(machine, spec, route)
+    return "\n".join(lines)
+
+
+def quote(text: str) -> str:
+    """One word of HAProxy's configuration that stands for exactly `text` (manual, 2.2 "Quoting and escaping").
+
+    Nothing is special between single quotes, not even a backslash; a single quote itself stands outside.
+    """
+    return "'" + text.replace("'", "'\\''").replace("\n", "'\\n'") + "'"
+
+
+def _global_lines(machine: Machine, generation: int) -> list[str]:
+    # bufsize bounds a request's header fields, and which requests can be retried: more than any common server takes.
+    return [
+        "global",
+        f"  stats socket {machine.run_dir}/haproxy.sock mode 600 level admin expose-fd listeners",
+        f"  description ktpy-{generation}",
+        f"  nbthread {machine.threads}",
+        f"  maxconn {machine.max_connections}",
+        "  mworker-max-reloads 30",
+        "  tune.bufsize 65536",
+        "  tune.http.maxhdr 512",
+    ]
+
+
+def _bind(machine: Machine, port: int) -> str:
+    return f"  bind :::{port} v4v6" if machine.has_ipv6 else f"  bind 0.0.0.0:{port}"
+
+
+def _frontend(machine: Machine, port: Port, routes: list[Route]) -> list[str]:
+    """Requests of one port: the matches first, oldest first, then an exchange, then the original pods."""
+    lines = [f"frontend port{port.port}", _bind(machine, port.bind)]
+    if not port.http:
+        return [
+            *lines,
+            "  mode tcp",
+            f"  default_backend {(routes[0].name if routes else f'origin{port.port}')}_tcp",
+            "",
+        ]
+    # An upgrade to h2c (obsolete, RFC 9113 3.1) would hide all later requests of the connection from the matches.
+    lines += [
+        "  http-request del-header http2-settings",
+        "  http-request del-header upgrade if { req.hdr(upgrade) -m str -i h2c }",
+    ]
+    lines += [f"  http-request disable-l7-retry unless {{ method {_IDEMPOTENT} }}"]
+    exchanged = f"origin{port.port}"
+    for route in routes:
+        if route.match is None:
+            exchanged = route.name
+        else:
+            lines += _match(route.name, route.match)
+    return [*lines, f"  use_backend {exchanged}_h%[fc_http_major]", ""]
+
+
+def _match(name: str, match: Match) -> list[str]:
+    lines: list[str] = []
+    alternatives: list[list[str]] = []
+    for kind, criteria in (("header", _header_criteria(match)), ("baggage", _baggage_criteria(match))):
+        names = [f"{name}_{kind}{number}" for number in range(len(criteria))]
+        lines += [f"  acl {acl} {criterion}" for acl, criterion in zip(names, criteria, strict=True)]
+        if names:
+            alternatives.append(names)
+    below: list[str] = []
+    if match.path_prefix is not None:
+        below = [f"{name}_path"]
+        lines += [f"  acl {name}_path {criterion}" for criterion in _path_criteria(match.path_prefix)]
+    for names in alternatives or [[]]:
+        lines.append(f"  use_backend {name}_h%[fc_http_major] if {' '.join(names + below)}")
+    return lines
+
+
+def _header_criteria(match: Match) -> list[str]:
+    """req.fhdr: each line of the header as a whole, since a comma separates nothing in most of them."""
+    return [
+        f"req.fhdr({header.name}) -m {'reg' if header.is_regex else 'str'} -- {quote(header.text)}"
+        for header in sorted(match.headers)
+    ]
+
+
+def _baggage_criteria(match: Match) -> list[str]:
+    return [f"req.fhdr(baggage) -m reg -- {quote(member_regex(key, value))}" for key, value in sorted(match.baggage)]
+
+
+def _path_criteria(prefix: str) -> list[str]:
+    """Whole path elements, as an Ingress's pathType Prefix has it: /a holds for /a and /a/b, not for /ab."""
+    prefix = prefix.rstrip("/")
+    return [f"path -m beg -- {quote(prefix + '/')}"] + ([f"path -m str -- {quote(prefix)}"] if prefix else [])
+
+
+def _origin(spec: GatewaySpec, port: Port, last_owner: str | None) -> list[str]:
+    """The original pods alone; for a preview, which has none, the answer that nobody serves now."""
+    away = f"{last_owner}'s laptop is away" if last_owner else "no laptop is connected"
+    refusal = _refusal(f"preview {spec.target}: {away}, so nothing serves port {port.port} now.\n")
+    lines: list[str] = []
+    for suffix, proto in _variants(port):
+        lines += [f"backend origin{port.port}_{suffix}"]
+        if spec.origin is not None:
+            lines += [*_retries(port), f"  server origin {_address(spec.origin, port.port)}{proto}"]
+        else:
+            lines += ["  mode tcp"] if not port.http else [refusal]
+        lines += [""]
+    return lines
+
+
+def _route(machine: Machine, spec: GatewaySpec, route: Route) -> list[str]:
+    """One laptop, with the original pods behind it unless its owner wants requests to fail then."""
+    stem = f"{machine.run_dir}/routes/{route.stem}"
+    refusal = _refusal(
+        f"port {route.port.port} of {spec.target} is served by {route.owner}'s laptop, which is away"
+        " or does not listen now.\n"
+    )
+    lines: list[str] = []
+    for suffix, proto in _variants(route.port):
+        lines += [f"backend {route.name}_{suffix}", *_retries(route.port)]
+        check = _LOCAL.format(alive=f"{stem}.alive") + (" check-proto none" if proto else "")
+        lines += [f"  server local unix@{stem}.sock{proto} {check}"]
+        if spec.origin is not None and not route.fails_when_down:
+            lines += [f"  server origin {_address(spec.origin, route.port.port)}{proto} backup"]
+        elif route.port.http:
+            lines += [refusal]
+        lines += [""]
+    return lines
+
+
+def _variants(port: Port) -> list[tuple[str, str]]:
+    """Suffixes of back ends and what their servers speak: HTTP goes on as it came, a server line knows one version."""
+    return [("h1", ""), ("h2", " proto h2")] if port.http else [("tcp", "")]
+
+
+def _retries(port: Port) -> list[str]:
+    return ["  retry-on conn-failure empty-response"] if port.http else ["  mode tcp"]
+
+
+def _refusal(text: str) -> str:
+    return f"  http-error status 503 content-type 'text/plain; charset=utf-8' string {quote(text)}"
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,57 @@
+"""Tells HAProxy which laptops can serve, without ever touching one.
+
+A laptop keeps sshd's unix socket of its route in place only while its local port answers. HAProxy could check that
+socket by connecting to it, but sshd would pass each check on to the laptop's program, which may take only one
+connection, or log each. So for each of sshd's sockets that is there, one of ours stands beside it to be checked.
+"""
+
+import selectors
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from ktpy_agent.control import listen
+from ktpy_agent.routes import Route
+
+
+class AliveSockets:
+    def __init__(self, routes_dir: Path, selector: selectors.BaseSelector) -> None:
+        self._dir = routes_dir
+        self._selector = selector
+        self._listeners: dict[str, socket.socket] = {}
+        for left in routes_dir.iterdir():  # by an earlier container of the pod
+            left.unlink()
+
+    def refresh(self, routes: Iterable[Route]) -> None:
+        """Bring our sockets in step with sshd's: one `stat` per route, so it can be done ten times a second."""
+        present = {route.stem for route in routes if (self._dir / f"{route.stem}.sock").is_socket()}
+        for stem in present - self._listeners.keys():
+            self._open(stem)
+        for stem in self._listeners.keys() - present:
+            self._close(stem)
+
+    def remove(self, routes: Iterable[Route]) -> None:
+        """Routes that ended: take sshd's sockets away as well, since a killed sshd leaves them."""
+        for route in routes:
+            if route.stem in self._listeners:
+                self._close(route.stem)
+            (self._dir / f"{route.stem}.sock").unlink(missing_ok=True)
+
+    def _open(self, stem: str) -> None:
+        self._listeners[stem] = listen(self._dir / f"{stem}.alive", self._selector, lambda: self._accept(stem))
+
+    def _close(self, stem: str) -> None:
+        listener = self._listeners.pop(stem)
+        self._selector.unregister(listener)
+        listener.close()
+        (self._dir / f"{stem}.alive").unlink(missing_ok=True)
+
+    def _accept(self, stem: str) -> None:
+        """A check of HAProxy's: that it was accepted is all it wants."""
+        if (listener := self._listeners.get(stem)) is None:
+            return
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        connection.close()

@@ -1,0 +1,112 @@
+"""Who gets which requests: the table of live routes. Pure; the gateway's supervisor owns the one instance."""
+
+from typing import NamedTuple
+
+from ktpy_agent.gateway_spec import GatewaySpec, Port
+from ktpy_agent.hello import Hello, Match, RouteRequest
+
+MAX_ROUTES = 256
+
+
+class Refused(Exception):
+    """A route that cannot be had: the sentence for the user, and who holds it already, if that is why."""
+
+    def __init__(self, sentence: str, holder: str | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.holder = holder
+
+
+class Route(NamedTuple):
+    """Some or all requests of a port, for as long as one SSH session lives."""
+
+    serial: int
+    """Never given twice: the dying SSH session of a laptop that came back must not take its new socket away."""
+    session: str
+    owner: str
+    port: Port
+    match: Match | None
+    fails_when_down: bool
+
+    @property
+    def name(self) -> str:
+        """Of its back ends in HAProxy."""
+        return f"route{self.serial}"
+
+    @property
+    def stem(self) -> str:
+        """Of its unix sockets' names: `.sock` is sshd's, which leads to the laptop, `.alive` tells that it is there."""
+        return f"{self.session}-{self.port.port}-{self.serial}"
+
+
+class RouteTable:
+    def __init__(self, spec: GatewaySpec) -> None:
+        self._spec = spec
+        self._serial = 0
+        self.routes: tuple[Route, ...] = ()
+        """Oldest first: where two matches hold for one request, the older one has it."""
+        self.last_owner: dict[int, str] = {}
+        """Who had an exchange of a port last, by port number."""
+        self.generation = 1
+        """Counts the changes."""
+
+    def join(self, hello: Hello) -> tuple[Route, ...]:
+        """Give a session all the routes it asks for, or raise Refused and change nothing.
+
+        A session that is here already is replaced: its laptop has lost the connection and come back, perhaps before
+        the old one was missed.
+        """
+        others = tuple(route for route in self.routes if route.session != hello.session)
+        if len(others) + len(hello.routes) > MAX_ROUTES:
+            raise Refused(f"the gateway of {self._spec.target} has {len(others)} routes, and takes {MAX_ROUTES}")
+        joined: tuple[Route, ...] = ()
+        for number, request in enumerate(hello.routes, self._serial + 1):
+            port = self._port(request)
+            for other in others + joined:
+                if other.port == port and _clash(other.match, request.match):
+                    raise Refused(_clash_sentence(self._spec, port, request.match, other.owner), other.owner)
+            route = Route(number, hello.session, hello.owner, port, request.match, request.fails_when_down)
+            joined += (route,)
+        self._serial += len(joined)
+        self.routes = others + joined
+        self.last_owner |= {route.port.port: route.owner for route in joined if route.match is None}
+        self.generation += 1
+        return joined
+
+    def leave(self, session: str) -> tuple[Route, ...]:
+        """Take away what a session has; the routes that went."""
+        gone = tuple(route for route in self.routes if route.session == session)
+        if gone:
+            self.routes = tuple(route for route in self.routes if route.session != session)
+            self.generation += 1
+        return gone
+
+    def _port(self, request: RouteRequest) -> Port:
+        target = self._spec.target
+        ports = [port for port in self._spec.ports if port.port == request.port]
+        if not ports:
+            known = ", ".join(str(port) for port in self._spec.ports)
+            raise Refused(f"service {target} has no port {request.port}; it has {known}")
+        tcp = [port for port in ports if port.protocol == "TCP"]
+        if not tcp:
+            raise Refused(f"port {request.port} of service {target} is UDP; exposing a UDP port comes later")
+        if request.match is not None and not tcp[0].http:
+            raise Refused(f"port {request.port} of service {target} is not HTTP, so no header can be matched on it")
+        return tcp[0]
+
+
+def _clash(one: Match | None, other: Match | None) -> bool:
+    """Whether two routes of a port ask for the same requests: both all of them, or one alternative in common."""
+    if one is None or other is None:
+        return one is other
+    return not _alternatives(one).isdisjoint(_alternatives(other))
+
+
+def _alternatives(match: Match) -> frozenset[tuple[frozenset[object], str | None]]:
+    criteria = {frozenset[object](match.headers), frozenset[object](match.baggage)}
+    return frozenset((each, match.path_prefix) for each in criteria if each or criteria == {each})
+
+
+def _clash_sentence(spec: GatewaySpec, port: Port, match: Match | None, holder: str) -> str:
+    what = "is exchanged" if match is None else "has a mesh with that match"
+    return f"port {port} of service {spec.target} {what} by {holder} already"
