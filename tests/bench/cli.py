@@ -55,7 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     if os.geteuid() != 0:
         print("the lab makes and enters namespaces: run the bench as root (sudo scripts/bench ...)", file=sys.stderr)
         return EXIT_INCOMPLETE
-    logging.basicConfig(format="bench: %(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(
+        format="bench: %(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr
+    )
     signal.signal(signal.SIGTERM, _interrupt)
     began = time.monotonic()
     try:

@@ -50,11 +50,11 @@ def _rounded(value: float | None) -> float | None:
 
 
 def build(specs: Iterable[Spec], samples: Samples) -> list[Row]:
-    """One row for each spec; the parts of the first byte, which have no goals, follow theirs."""
+    """One row for each spec; the parts of the first byte, which have no goals, follow it as they came."""
     rows: list[Row] = []
     for spec in specs:
         rows.append(Row(spec, samples.summary(Source(KTPY, spec.figure)), samples.summary(spec.baseline)))
         if spec.figure == FIRST_BYTE:
-            parts = [Spec(figure, "s") for figure in samples.figures(KTPY, FIRST_BYTE_PART)]
-            rows.extend(build(parts, samples))
+            parts = build([Spec(figure, "s") for figure in samples.figures(KTPY, FIRST_BYTE_PART)], samples)
+            rows.extend(sorted(parts, key=lambda row: row.ktpy.median if row.ktpy else 0))
     return rows

@@ -21,7 +21,7 @@ def first_byte(host: str, port: int) -> bool:
     """Whether the service answers by this name now."""
     try:
         with socket.create_connection((host, port), ATTEMPT_TIMEOUT_S) as connection:
-            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             connection.settimeout(ATTEMPT_TIMEOUT_S)
             return connection.recv(1) == b"H"
     except OSError:

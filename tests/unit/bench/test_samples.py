@@ -1,0 +1,65 @@
+"""Medians, spreads and percentiles."""
+
+import pytest
+
+from tests.bench.samples import Samples, Source, Summary, percentile
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [
+        ([7.0], 50, 7.0),
+        ([7.0], 99, 7.0),
+        ([3.0, 1.0, 2.0], 50, 2.0),
+        ([4.0, 1.0, 3.0, 2.0], 50, 2.0),
+        ([float(n) for n in range(1, 101)], 99, 99.0),
+        ([float(n) for n in range(1, 201)], 99, 198.0),
+        ([1.0, 2.0], 100, 2.0),
+        ([1.0, 2.0], 0, 1.0),
+    ],
+)
+def test_percentile_is_a_value_that_was_measured(values: list[float], percent: float, expected: float) -> None:
+    assert percentile(values, percent) == expected
+
+
+def test_no_values_have_no_percentile() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 50)
+
+
+def test_a_summary_tells_the_spread() -> None:
+    assert Summary.of([3.0, 1.0, 10.0]) == Summary(median=3.0, least=1.0, most=10.0, rounds=3)
+
+
+def test_samples_are_kept_by_contender_and_figure() -> None:
+    samples = Samples()
+    samples.add("ktpy", {"p50": 1.0, "p99": 5.0})
+    samples.add("ktpy", {"p50": 2.0, "p99": 6.0})
+    samples.add("other", {"p50": 9.0})
+    assert samples.summary(Source("ktpy", "p50")) == Summary(1.5, 1.0, 2.0, 2)
+    assert samples.summary(Source("other", "p50")) == Summary(9.0, 9.0, 9.0, 1)
+
+
+def test_what_was_not_measured_has_no_summary() -> None:
+    assert Samples().summary(Source("ktpy", "p50")) is None
+    assert Samples().summary(None) is None
+
+
+def test_asking_for_a_summary_invents_no_figure() -> None:
+    samples = Samples()
+    samples.summary(Source("ktpy", "first-byte/ssh"))
+    assert samples.figures("ktpy", "first-byte/") == []
+
+
+def test_figures_by_prefix_in_their_order() -> None:
+    samples = Samples()
+    samples.add("ktpy", {"first-byte": 3.0, "first-byte/ssh": 2.0, "first-byte/dns": 1.0})
+    samples.add("other", {"first-byte/none": 1.0})
+    assert samples.figures("ktpy", "first-byte/") == ["first-byte/ssh", "first-byte/dns"]
+
+
+def test_the_same_failure_is_said_once() -> None:
+    samples = Samples()
+    for reason in ("b", "a", "b"):
+        samples.fail(reason)
+    assert samples.failures == ["b", "a"]
