@@ -13,6 +13,7 @@ from tests.e2e.sessions import ConnectSession
 from tests.e2e.shop import Shop
 from tests.lab import Lab
 from tests.lab.layout import API_PORT, NODE_IPV4
+from tests.lab.processes import wait_until
 
 REFUSED_WITHIN_S = 0.3
 UNREACHABLE_WITHIN_S = 5.0  # of which 3 s are the node's, which asks thrice who has the address (ARP, RFC 4861)
@@ -47,6 +48,11 @@ def idle_service(lab: Lab) -> Iterator[None]:
         },
     }
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(service))
+
+    def node_refuses() -> bool:
+        return all("shop/idle has no endpoints" in lab.node(save) for save in ("iptables-save", "ip6tables-save"))
+
+    wait_until(node_refuses, 10, "kube-proxy to know of the service")
     yield
     lab.kubectl("-n", "shop", "delete", "service", "idle", "--wait=false")
 
