@@ -1,6 +1,6 @@
 """The rights ktpy needs, as data: the one source for the documentation, the hints of errors, and the tests.
 
-`python -m ktpy.cluster.rbac NAMESPACE USER` prints the manifest an administrator applies.
+`python -m ktpy.cluster.rbac NAMESPACE USER [--intercept]` prints the manifest an administrator applies.
 """
 
 import sys
@@ -44,17 +44,60 @@ WHOLE_CLUSTER = (
 )
 """Cluster-wide and optional: with these, every namespace resolves and whole ranges are routed."""
 
+INTERCEPT = (
+    Rule(
+        "",
+        "services",
+        ("get", "list", "watch", "create", "patch", "delete"),
+        "to let the service select the gateway, and to keep its own pods reachable behind it",
+    ),
+    Rule("apps", "deployments", ("get", "list", "watch", "create", "patch", "delete"), "the gateway"),
+    Rule(
+        "", "pods", ("get", "list", "watch", "patch"), "to see the gateway start, and to add the session's public key"
+    ),
+    Rule("", "pods/portforward", ("get", "create"), "the tunnel; a WebSocket begins with a GET"),
+    Rule("discovery.k8s.io", "endpointslices", ("list",), "to know when traffic has moved"),
+    Rule(
+        "coordination.k8s.io",
+        "leases",
+        ("get", "list", "create", "patch", "delete"),
+        "by which others see that a session is alive",
+    ),
+)
+"""For `exchange`, `mesh`, `preview`, `leave`, `list`, `clean` and `recover`, in the namespace of the service."""
 
-def manifest(namespace: str, user: str, *, whole_cluster: bool = True) -> str:
-    """The Role, optionally the ClusterRole, and their bindings to `user`, as YAML."""
+INTERCEPT_OPTIONAL = (
+    Rule("apps", "statefulsets", ("get",), "to find the service of statefulset/NAME"),
+    Rule("apps", "daemonsets", ("get",), "to find the service of daemonset/NAME"),
+    Rule("networking.k8s.io", "networkpolicies", ("list",), "to warn of policies that would keep traffic off"),
+    Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress"),
+)
+"""In the same namespace; each is for what it says only."""
+
+INGRESS_CLASSES = (Rule("networking.k8s.io", "ingressclasses", ("list",), "for preview --ingress"),)
+"""Cluster-wide and optional."""
+
+
+def manifest(namespace: str, user: str, *, whole_cluster: bool = True, intercept: bool = False) -> str:
+    """The Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
+
+    `intercept` adds the Role for exchange, mesh and preview to the one for connect.
+    """
     subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}
     documents = [
         _role("Role", "ktpy", CONNECT + HOST_KEY_CHECK, namespace),
         _binding("RoleBinding", "Role", f"ktpy-{_object_name(user)}", "ktpy", subject, namespace),
     ]
-    if whole_cluster:
+    if intercept:
+        name = "ktpy-intercept"
         documents += [
-            _role("ClusterRole", "ktpy-view", WHOLE_CLUSTER, None),
+            _role("Role", name, INTERCEPT + INTERCEPT_OPTIONAL, namespace),
+            _binding("RoleBinding", "Role", f"{name}-{_object_name(user)}", name, subject, namespace),
+        ]
+    if whole_cluster:
+        view = WHOLE_CLUSTER + (INGRESS_CLASSES if intercept else ())
+        documents += [
+            _role("ClusterRole", "ktpy-view", view, None),
             _binding(
                 "ClusterRoleBinding", "ClusterRole", f"ktpy-view-{_object_name(user)}", "ktpy-view", subject, None
             ),
@@ -96,6 +139,6 @@ def _binding(
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m ktpy.cluster.rbac NAMESPACE USER")
-    sys.stdout.write(manifest(*sys.argv[1:]))
+    if len(sys.argv) < 3 or sys.argv[3:] not in ([], ["--intercept"]):
+        sys.exit("usage: python -m ktpy.cluster.rbac NAMESPACE USER [--intercept]")
+    sys.stdout.write(manifest(*sys.argv[1:3], intercept=len(sys.argv) > 3))
