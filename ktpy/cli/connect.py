@@ -15,7 +15,7 @@ from ktpy.session.background import detach as in_background
 from ktpy.session.caller import Caller
 from ktpy.session.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, ConnectOptions
 from ktpy.session.progress import Ended, Event, Ready, Report
-from ktpy.session.runtime import RuntimeDirectory
+from ktpy.session.runtime import CONNECT, RuntimeDirectory
 
 Command = Callable[..., Any]
 
@@ -84,7 +84,7 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **opt
         sys.exit(work(lambda event: _show(event, "Ctrl-C")))
     runtime = RuntimeDirectory.of(caller)
     runtime.make()
-    for event in in_background(work, runtime.log):
+    for event in in_background(work, runtime.log(CONNECT)):
         _show(event, "`ktpy quit`")
         if isinstance(event, Ended):
             sys.exit(event.exit_code)

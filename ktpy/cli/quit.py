@@ -7,7 +7,7 @@ from ktpy.cli.recovery import restore_what_killed_runs_left
 from ktpy.errors import NotConnected
 from ktpy.session import control
 from ktpy.session.caller import Caller
-from ktpy.session.runtime import RuntimeDirectory
+from ktpy.session.runtime import CONNECT, RuntimeDirectory
 
 
 @click.command(name="quit")
@@ -15,7 +15,7 @@ from ktpy.session.runtime import RuntimeDirectory
 def quit_() -> None:
     """End every `ktpy connect` of this user and wait until all of it is undone."""
     restore_what_killed_runs_left()
-    sessions = RuntimeDirectory.of(Caller.current()).control_sockets()
+    sessions = RuntimeDirectory.of(Caller.current()).control_sockets(CONNECT)
     if not sessions:
         raise NotConnected("Not connected: there is nothing to quit.")
     for path in sessions:

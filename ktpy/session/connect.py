@@ -7,10 +7,7 @@ discovered, names are watched and the TUN is made. Every undo is registered befo
 
 import asyncio
 import importlib
-import logging
 import os
-import resource
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -25,10 +22,10 @@ from ktpy.cluster.ranges import RoutedRange, discover, leave_out, routed_too
 from ktpy.cluster.shadow import SHADOW_PORT, PodProgress, Shadow
 from ktpy.errors import HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
-from ktpy.session import control
+from ktpy.session import control, supervision
 from ktpy.session.caller import Caller
 from ktpy.session.options import ConnectOptions
-from ktpy.session.progress import Ended, Notice, Ready, Report, Step
+from ktpy.session.progress import Notice, Ready, Report, Step
 from ktpy.session.runtime import RuntimeDirectory
 from ktpy.session.zone_feed import ZoneFeed
 from ktpy.tunnel.key import ClientKey, make_key
@@ -38,63 +35,13 @@ if TYPE_CHECKING:
     from ktpy.tunnel.pump import Pump
     from ktpy.tunnel.ssh import SshTunnel
 
-logger = logging.getLogger(__name__)
-
 
 def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> int:
     """Connect, stay until told to stop, undo; returns the exit code. The last event reported is an Ended.
 
     `helper` is the privileged helper where it could be launched already; else sudo is asked for it.
     """
-    # Each flow is a descriptor; the soft limit of 1,024 is for programs that use select(2).
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        ended = runner.run(_supervise(options, helper, caller, report))
-    report(ended)
-    return ended.exit_code
-
-
-def _event_loop() -> Any:
-    try:
-        import uvloop
-    except ImportError:  # no wheel for this platform: asyncio's own loop does
-        return None
-    return uvloop.new_event_loop
-
-
-async def _supervise(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> Ended:
-    """Run the session; signals end it as `ktpy quit` does."""
-    connect = _Connect(options, helper, caller, report)
-    session = asyncio.create_task(connect.run(), name="connect")
-    signals: list[int] = []
-
-    def interrupt(number: int) -> None:
-        signals.append(number)
-        if len(signals) == 1:  # a second one must not break the undoing, whose every step is bounded in time
-            session.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
-    over = "Disconnected; everything is undone."
-    try:
-        await session
-    except asyncio.CancelledError:
-        if not signals:
-            raise
-        return Ended(0 if connect.is_ready else 128 + signals[0], over)
-    except Exception as error:
-        return _ended_by(error)
-    return Ended(0, over)
-
-
-def _ended_by(error: BaseException) -> Ended:
-    while isinstance(error, BaseExceptionGroup):  # of tasks that failed together, the first is the cause
-        error = error.exceptions[0]
-    logger.debug("the session failed", exc_info=error)
-    if isinstance(error, KtpyError):
-        return Ended(error.exit_code, error.message, error.hint)
-    return Ended(1, f"Unexpected failure: {error!r}. Everything is undone.", "Run again with -vv for the traceback.")
+    return supervision.run(_Connect(options, helper, caller, report), report)
 
 
 class _Quit(Exception):
@@ -103,6 +50,9 @@ class _Quit(Exception):
 
 class _Connect:
     """One session. Its two undo stacks unwind the laptop first, then the cluster."""
+
+    name = "connect"
+    over = "Disconnected; everything is undone."
 
     def __init__(self, options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> None:
         self._options = options
@@ -115,7 +65,7 @@ class _Connect:
         self._facts: dict[str, Any] = {"kind": "connect", "pid": os.getpid(), "dns": None, "ranges": [], "pod": None}
         self.is_ready = False
 
-    async def run(self) -> None:
+    async def run(self) -> int:
         """Return when `ktpy quit` asked for it; raise what else ended the session. All is undone either way."""
         try:
             async with AsyncExitStack() as cluster, AsyncExitStack() as laptop, asyncio.TaskGroup() as work:
@@ -125,6 +75,10 @@ class _Connect:
                 self._report(Ready(self._status()))
         except* _Quit:
             pass
+        return 0
+
+    def is_ended_by(self, signal_number: int) -> bool:  # noqa: ARG002 - by any
+        return True
 
     async def _until_quit(self) -> None:
         await self._quit.wait()

@@ -1,6 +1,7 @@
-"""Where a user's running sessions are found: one lock and one control socket for each cluster.
+"""Where a user's running sessions are found: by their control sockets, `KIND.ID.sock`.
 
-The lock is an flock: it dies with its holder, so a session that was killed leaves nothing that has to be cleaned up.
+A user is connected to a cluster once, so `connect` also holds a lock. It is an flock: it dies with its holder, so a
+session that was killed leaves nothing that has to be cleaned up.
 """
 
 import contextlib
@@ -14,6 +15,9 @@ from pathlib import Path
 
 from ktpy.errors import AlreadyConnected
 from ktpy.session.caller import Caller
+
+CONNECT = "connect"
+INTERCEPT = "intercept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,9 @@ class RuntimeDirectory:
         owned = systemd.is_dir() and systemd.stat().st_uid == caller.uid
         return cls(systemd / "ktpy" if owned else caller.home / ".local/state/ktpy/run")
 
-    @property
-    def log(self) -> Path:
+    def log(self, name: str) -> Path:
         """What a session in the background writes."""
-        return self.path / "connect.log"
+        return self.path / f"{name}.log"
 
     def make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,8 +47,8 @@ class RuntimeDirectory:
         Raises AlreadyConnected where another session of this user holds it.
         """
         self.make()
-        stem = hashlib.sha256(server.encode()).hexdigest()[:12]
-        with (self.path / f"{stem}.lock").open("w") as lock:
+        key = hashlib.sha256(server.encode()).hexdigest()[:12]
+        with (self.path / f"{CONNECT}.{key}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -53,16 +56,28 @@ class RuntimeDirectory:
                     f"This user is connected to {server} already; nothing was changed.",
                     hint="`ktpy status` shows the session, `ktpy quit` ends it.",
                 ) from None
-            control = self.path / f"{stem}.sock"
-            control.unlink(missing_ok=True)
-            try:
+            with self._control_socket(CONNECT, key) as control:
                 yield control
-            finally:
-                control.unlink(missing_ok=True)
 
-    def control_sockets(self) -> list[Path]:
+    @contextlib.contextmanager
+    def intercept(self, session: str) -> Iterator[Path]:
+        """The control socket's path of one intercept; a user has any number of them."""
+        self.make()
+        with self._control_socket(INTERCEPT, session) as control:
+            yield control
+
+    def control_sockets(self, kind: str = "*") -> list[Path]:
         """The control sockets somebody answers on; the others are removed."""
-        return [path for path in sorted(self.path.glob("*.sock")) if _is_answered(path)]
+        return [path for path in sorted(self.path.glob(f"{kind}.*.sock")) if _is_answered(path)]
+
+    @contextlib.contextmanager
+    def _control_socket(self, kind: str, key: str) -> Iterator[Path]:
+        control = self.path / f"{kind}.{key}.sock"
+        control.unlink(missing_ok=True)
+        try:
+            yield control
+        finally:
+            control.unlink(missing_ok=True)
 
 
 def _is_answered(control: Path) -> bool:

@@ -3,12 +3,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from ktpy.errors import AlreadyConnected
-from ktpy.session.runtime import RuntimeDirectory
+from ktpy.session.runtime import CONNECT, INTERCEPT, RuntimeDirectory
 
 HOLD_A_CLAIM = """
 import sys, time
@@ -64,9 +65,20 @@ def test_the_directory_is_private(runtime: RuntimeDirectory) -> None:
 def test_a_control_socket_left_by_a_killed_session_is_removed(runtime: RuntimeDirectory) -> None:
     runtime.make()
     with socket.socket(socket.AF_UNIX) as left:
-        left.bind(os.fspath(runtime.path / "left.sock"))
+        left.bind(os.fspath(runtime.path / "connect.left.sock"))
     with socket.socket(socket.AF_UNIX) as live:
-        live.bind(os.fspath(runtime.path / "live.sock"))
+        live.bind(os.fspath(runtime.path / "connect.live.sock"))
         live.listen()
-        assert runtime.control_sockets() == [runtime.path / "live.sock"]
-    assert not (runtime.path / "left.sock").exists()
+        assert runtime.control_sockets() == [runtime.path / "connect.live.sock"]
+    assert not (runtime.path / "connect.left.sock").exists()
+
+
+def test_sessions_of_one_kind_are_found_among_others(runtime: RuntimeDirectory) -> None:
+    with runtime.claim("https://a") as connect, runtime.intercept("ab12") as intercept, ExitStack() as stack:
+        for path in (connect, intercept):
+            live = stack.enter_context(socket.socket(socket.AF_UNIX))
+            live.bind(os.fspath(path))
+            live.listen()
+        assert runtime.control_sockets(CONNECT) == [connect]
+        assert runtime.control_sockets(INTERCEPT) == [intercept]
+        assert runtime.control_sockets() == [connect, intercept]
