@@ -8,7 +8,7 @@ await gateway.enter(on_step)                         # the Service's traffic goe
 tasks.create_task(gateway.guard(on_notice))          # tells, and mends, what others do to the objects meanwhile
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from ktpy.cluster.ports import Exposed, GatewayPort, Spoken, gateway_ports
 from ktpy.cluster.refusals import NotFound
 from ktpy.cluster.shadow import PodProgress
 from ktpy.cluster.shared import patch_object
-from ktpy.cluster.steps import Step, comes_true, walk
+from ktpy.cluster.steps import Step, comes_true, nothing, walk
 from ktpy.cluster.tasks import task_group
 from ktpy.cluster.watch import Delete, Upsert, watch
 from ktpy.errors import GatewayMismatch, SessionLost, TargetAbsent, TargetUnsuitable
@@ -40,6 +40,8 @@ class Plan:
     public_key: str
     image: str
     owner: str
+    description: str = ""
+    """What the session does, in words for others."""
     session: str = field(default_factory=new_session_id)
     is_mesh: bool = False
     protocol: Spoken | None = None
@@ -66,21 +68,33 @@ class Gateway:
         self._generation = ""
         self._may_exist = False
         self.session = plan.session
-        self.ownership = Ownership(api, session=plan.session, owner=plan.owner, target=target)
+        self.ownership = Ownership(
+            api, session=plan.session, owner=plan.owner, target=target, description=plan.description
+        )
         self.pods = GatewayPods(api, target, session=plan.session, public_key=plan.public_key)
-        self.entry = (
+        self._preparation = (
             Step("claim a lease", self._claim),
             Step("create the origin service", self._hold_origin),
             Step("create the gateway", self._hold_gateway),
             Step("wait for a gateway pod", self._wait_for_pod),
+        )
+        self._redirection = (
             Step("redirect the service", self._redirect),
             Step("wait for the endpoints", self._wait_for_endpoints),
         )
+        self.entry = self._preparation + self._redirection
         self.exit = Leaving(api, api.namespace, target, {plan.session}).steps
 
-    async def enter(self, on_step: Callable[[str], None] = lambda _: None) -> None:
-        """Take part. Raises what `targets` and `ports` refuse, and what keeps a pod from running; then `leave`."""
-        await walk(self.entry, on_step)
+    async def enter(
+        self, on_step: Callable[[str], None] = lambda _: None, join: Callable[[], Awaitable[None]] = nothing
+    ) -> None:
+        """Take part. Raises what `targets` and `ports` refuse, and what keeps a pod from running; then `leave`.
+
+        `join` is awaited before the Service's traffic goes to the gateway: what it raises changes nothing for anybody.
+        """
+        await walk(self._preparation, on_step)
+        await join()
+        await walk(self._redirection, on_step)
 
     async def leave(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Undo all of `enter`, from wherever it stopped. Raises RestoreIncomplete, and what the API server refuses."""

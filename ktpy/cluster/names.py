@@ -19,6 +19,9 @@ GATEWAY = f"{DOMAIN}/gateway"
 INTERCEPTED = f"{DOMAIN}/intercepted"
 """Annotation of an intercepted Service: its own selector, and the sessions."""
 
+DESCRIPTION = f"{DOMAIN}/description"
+"""Annotation of a session's Lease: what it does, for `ktpy list`."""
+
 _AUTHORIZED_KEY = f"{DOMAIN}/authorized-key."
 _HELD_BY = f"{DOMAIN}/held-by."
 NAME_MAX = 63

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ktpy.cluster.client import Api, Json
-from ktpy.cluster.names import APP_NAME, MANAGED_BY, SESSION, TARGET, labels, lease_name
+from ktpy.cluster.names import APP_NAME, DESCRIPTION, MANAGED_BY, SESSION, TARGET, labels, lease_name
 from ktpy.cluster.refusals import Conflict, NotFound
 from ktpy.cluster.shared import MERGE_PATCH, delete
 from ktpy.errors import ApiUnreachable, KtpyError, SessionLost
@@ -46,6 +46,8 @@ class Lease:
     version: str
     age_s: float | None
     """Since the last renewal; None when the API server does not tell: such a session is left alone."""
+    description: str = ""
+    """What the session does, in its own words."""
 
     def is_expired(self, after_s: float = EXPIRED_AFTER_S) -> bool:
         return self.age_s is not None and self.age_s > after_s
@@ -54,8 +56,9 @@ class Lease:
 class Ownership:
     """This session's own Lease."""
 
-    def __init__(self, api: Api, *, session: str, owner: str, target: str) -> None:
+    def __init__(self, api: Api, *, session: str, owner: str, target: str, description: str = "") -> None:
         self._api = api
+        self._description = description
         self._session, self._owner, self._target = session, owner, target
         self._collection = f"{_GROUP}/namespaces/{api.namespace}/leases"
         self._path = f"{self._collection}/{lease_name(session)}"
@@ -72,6 +75,7 @@ class Ownership:
                 "name": lease_name(self._session),
                 "namespace": self._api.namespace,
                 "labels": labels(ROLE, owner=self._owner, session=self._session, target=self._target),
+                "annotations": {DESCRIPTION: self._description},
             },
             "spec": {
                 "holderIdentity": self._owner,
@@ -168,6 +172,7 @@ def _lease(item: Json, now: datetime) -> Lease:
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
         age_s=_age_s(metadata, now),
+        description=str((metadata.get("annotations") or {}).get(DESCRIPTION, "")),
     )
 
 

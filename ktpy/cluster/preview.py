@@ -1,6 +1,6 @@
 """A preview: a new Service that only this session serves. The gateway's agent, without original pods behind it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from ktpy.cluster.ports import Expose, Exposed, GatewayPort, Spoken
 from ktpy.cluster.refusals import Conflict, NotFound
 from ktpy.cluster.shadow import PodProgress
 from ktpy.cluster.shared import delete
-from ktpy.cluster.steps import Step, walk
+from ktpy.cluster.steps import Step, nothing, walk
 from ktpy.cluster.survey import PREVIEW
 from ktpy.errors import Forbidden, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 
@@ -28,6 +28,8 @@ class PreviewPlan:
     public_key: str
     image: str
     owner: str
+    description: str = ""
+    """What the session does, in words for others."""
     session: str = field(default_factory=new_session_id)
     protocol: Spoken = Spoken.HTTP
     ingress_host: str | None = None
@@ -48,7 +50,9 @@ class Preview:
         self._ingress_class = plan.ingress_class
         self._services = f"/api/v1/namespaces/{api.namespace}/services"
         self.session = plan.session
-        self.ownership = Ownership(api, session=plan.session, owner=plan.owner, target=name)
+        self.ownership = Ownership(
+            api, session=plan.session, owner=plan.owner, target=name, description=plan.description
+        )
         self.pods = GatewayPods(api, name, session=plan.session, public_key=plan.public_key)
         self.entry = (
             Step("choose the ingress class", self._choose_ingress_class),
@@ -60,9 +64,15 @@ class Preview:
         )
         self.exit = removal(api, api.namespace, name, plan.session)
 
-    async def enter(self, on_step: Callable[[str], None] = lambda _: None) -> None:
-        """Make the preview. Raises NameTaken, TargetUnsuitable, and what keeps a pod from running; then `leave`."""
+    async def enter(
+        self, on_step: Callable[[str], None] = lambda _: None, join: Callable[[], Awaitable[None]] = nothing
+    ) -> None:
+        """Make the preview. Raises NameTaken, TargetUnsuitable, and what keeps a pod from running; then `leave`.
+
+        `join` is awaited last: from then on it should serve.
+        """
         await walk(self.entry, on_step)
+        await join()
 
     async def leave(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Undo all of `enter`, from wherever it stopped."""

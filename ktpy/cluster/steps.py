@@ -22,6 +22,10 @@ async def walk(steps: Iterable[Step], on_done: Callable[[str], None] = lambda _:
         on_done(step.name)
 
 
+async def nothing() -> None:
+    """A step that does nothing."""
+
+
 async def comes_true(condition: Callable[[], Awaitable[bool]], within_s: float) -> bool:
     """Ask again and again, for conditions that several objects of the cluster make up; False after the time."""
     try:
