@@ -38,6 +38,8 @@ FOR_GOOD = frozenset({OF_NODES, BY_SERVICE_CIDR, BY_API_SERVER})
 """Sources whose ranges hold for what is yet to come, too."""
 _WIDEST_SERVICE_RANGE = {4: 12, 6: 108}
 """The API server's own limit for --service-cluster-ip-range: 20 bits (k8s.io/kubernetes/cmd/kube-apiserver)."""
+KTPY_LINK = "ktpy"
+"""How the TUN devices of ktpy are called, followed by a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +160,16 @@ def refuse_overlaps(
         f"{overlap.local.network} on {overlap.local.interface}"
         for overlap in found
     ]
-    shared = found[0].shared
-    raise RangeOverlap(
-        f"A range of the cluster is a local network too: {'; '.join(lines)}.",
-        hint=f"Leave it local with --exclude {shared}, or take it into the cluster with --include {shared}.",
+    shared = dict.fromkeys(str(overlap.shared) for overlap in found)
+    exclude, include_too = (
+        " ".join(f"{option} {network}" for network in shared) for option in ("--exclude", "--include")
     )
+    hint = f"Leave it local with {exclude}, or take it into the cluster with {include_too}."
+    if any(overlap.local.interface.startswith(KTPY_LINK) for overlap in found):
+        hint = (
+            f"Another `ktpy connect` on this machine routes it: end that one first, or leave it to that with {exclude}."
+        )
+    raise RangeOverlap(f"A range of the cluster is a local network too: {'; '.join(lines)}.", hint=hint)
 
 
 def pod_cidrs(node: Json) -> list[str]:

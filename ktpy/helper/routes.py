@@ -106,14 +106,17 @@ def remove_routes(name: str, alias: str, networks: Iterable[Network]) -> None:
                 _ignoring_absence(netlink.route, "del", dst=str(network), oif=index, family=_family(network))
 
 
-def local_networks() -> list[LocalNetwork]:
+def local_networks(own_alias: str | None = None) -> list[LocalNetwork]:
     """Every network the machine has an address in or a route to, in any routing table (VPNs use their own).
 
-    Without default routes, loopback, link-local and multicast, and without our own links.
+    Without default routes, loopback, link-local and multicast, and without the link of `own_alias`. The link of
+    another user's ktpy counts: what is routed into it cannot be routed into ours.
     """
     with IPRoute() as netlink:
         names = {
-            link["index"]: _attribute(link, "IFLA_IFNAME") for link in netlink.link("dump") if not _has_our_alias(link)
+            link["index"]: _attribute(link, "IFLA_IFNAME")
+            for link in netlink.link("dump")
+            if own_alias is None or _attribute(link, "IFLA_IFALIAS") != own_alias
         }
         found = {
             LocalNetwork(network, names[index])
@@ -165,10 +168,6 @@ def _find(netlink: IPRoute, name: str, alias: str) -> int | None:
             index: int = link["index"]
             return index
     return None
-
-
-def _has_our_alias(link: Any) -> bool:
-    return (_attribute(link, "IFLA_IFALIAS") or "").startswith(ALIAS_PREFIX)
 
 
 def _enabled_ipv6(name: str) -> bool:

@@ -121,7 +121,7 @@ class Helper:
             case Recover():
                 return recover(), ()
             case ListLocalNetworks():
-                return LocalNetworks(tuple(routes.local_networks())), ()
+                return LocalNetworks(tuple(routes.local_networks(self._alias() if self._tun else None))), ()
             case OpenTun():
                 return self._open_tun(request)
             case AddRoutes():

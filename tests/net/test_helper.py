@@ -257,6 +257,14 @@ async def test_local_networks_are_what_a_cluster_range_may_overlap(box: Machine,
     }
 
 
+async def test_networks_of_another_ktpy_are_local(box: Machine, helper: HelperClient) -> None:
+    async with opened(helper), await HelperClient.start(box.launch()) as second, opened(second):
+        await helper.add_routes(NETWORKS)
+        found = {(str(local.network), local.interface) for local in await second.local_networks()}
+    assert {(str(network), "ktpy0") for network in NETWORKS} <= found
+    assert not any(interface == "ktpy1" for _, interface in found)
+
+
 # --- what is refused
 
 

@@ -212,6 +212,15 @@ class TestRefuseOverlaps:
         assert raised.value.hint is not None
         assert "--exclude 10.96.5.0/24" in raised.value.hint
 
+    def test_the_link_of_another_ktpy_is_nothing_to_include(self) -> None:
+        with pytest.raises(RangeOverlap, match="on ktpy0") as raised:
+            refuse_overlaps(
+                self.ROUTED, [(ip_network("10.96.0.0/16"), "ktpy0"), (ip_network("10.244.0.0/24"), "ktpy0")]
+            )
+        assert raised.value.hint is not None
+        assert "Another `ktpy connect` on this machine" in raised.value.hint
+        assert "--include" not in raised.value.hint
+
     def test_other_networks_do_not_matter(self) -> None:
         refuse_overlaps(self.ROUTED, [(ip_network("192.168.1.0/24"), "wlan0"), (ip_network("0.0.0.0/0"), "wlan0")])
 
