@@ -26,6 +26,15 @@ that it made is gone afterwards, also after Ctrl-C. About five minutes; let noth
 """
 EXIT_INCOMPLETE = 1  # some row could not be measured; a goal that is not met is no failure
 IMAGE_BUILD_TIMEOUT_S = 900.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal came."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,7 +67,8 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(
         format="bench: %(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     began = time.monotonic()
     try:
         lab = _prepare(options.lab)
@@ -66,8 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     except LabError as error:
         say(str(error))
         return EXIT_INCOMPLETE
-    except KeyboardInterrupt:
-        return 130
+    except Interrupted as signalled:
+        return signalled.exit_code
     report = rows.build(specs, samples)
     if options.output == "json":
         print(json.dumps([row.as_json() for row in report], indent=1))
@@ -80,7 +90,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    """Stop and clean up. A second signal must not break the cleaning up, whose every step is bounded in time."""
+    _ignore_signals()
+    raise Interrupted(128 + number)
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _prepare(name: str) -> Lab:
@@ -95,19 +112,21 @@ def _prepare(name: str) -> Lab:
 
 
 def _run(lab: Lab, specs: Sequence[catalogue.Spec], rounds: int, duration_s: float) -> Samples:
-    _quit(lab)  # a session of an earlier run that was killed
-    lab.set_latency(0)
+    _sweep(lab)  # what a killed run left
     try:
-        with target.deployed(lab) as deployed:
-            run = Run(lab, deployed, specs, rounds, duration_s)
-            run.all()
-            return run.samples
+        run = Run(lab, target.deploy(lab), specs, rounds, duration_s)
+        run.all()
+        return run.samples
     finally:
-        _quit(lab)  # one that was interrupted while it started
+        _ignore_signals()
+        _sweep(lab)  # the target, and what was interrupted while it began or ended
 
 
-def _quit(lab: Lab) -> None:
+def _sweep(lab: Lab) -> None:
+    """Nothing of the bench is left. Whoever began something has ended it already, unless a signal came in between."""
     lab.exec(["ktpy", "quit"], user=USER)
+    lab.set_latency(0)
+    target.remove(lab)
 
 
 def _circumstances(rounds: int, duration_s: float, took_s: float) -> str:

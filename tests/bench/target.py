@@ -1,8 +1,6 @@
 """What is loaded: one pod (server.py) behind one Service, in a namespace of the bench's own."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +64,7 @@ def manifests() -> list[dict[str, Any]]:
 
 
 def remove(lab: Lab) -> None:
-    """The namespace with all that is in it; what a killed run left, too."""
+    """The namespace with all that is in it; no-op when there is none."""
     arguments = ["delete", "namespace", NAMESPACE, "--ignore-not-found", f"--timeout={GONE_TIMEOUT_S}s"]
     lab.kubectl(*arguments, timeout_s=GONE_TIMEOUT_S + 5)
 
@@ -78,15 +76,10 @@ def apply(lab: Lab, objects: list[dict[str, Any]], *, pod: str) -> None:
     lab.kubectl("-n", NAMESPACE, *wait, timeout_s=READY_TIMEOUT_S + 5)
 
 
-@contextmanager
-def deployed(lab: Lab) -> Iterator[Target]:
-    """The target, ready; it is gone after the block."""
-    remove(lab)
-    try:
-        apply(lab, manifests(), pod=NAME)
-        yield Target(_cluster_ip(lab, NAME), _cluster_ip(lab, f"{NAME}-sshuttle"))
-    finally:
-        remove(lab)
+def deploy(lab: Lab) -> Target:
+    """The target, ready. `remove` undoes it."""
+    apply(lab, manifests(), pod=NAME)
+    return Target(_cluster_ip(lab, NAME), _cluster_ip(lab, f"{NAME}-sshuttle"))
 
 
 def _cluster_ip(lab: Lab, service: str) -> str:
