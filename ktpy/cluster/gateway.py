@@ -8,7 +8,7 @@ await gateway.enter(on_step)                         # the Service's traffic goe
 tasks.create_task(gateway.guard(on_notice))          # tells, and mends, what others do to the objects meanwhile
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -248,14 +248,11 @@ class Gateway:
 
     async def _guard_service(self, on_notice: Callable[[str], None]) -> None:
         is_told = False
-        name = f"metadata.name={self._target}"
-        async with aclosing(watch(self._api, self._services, fields=name)) as events:
-            async for event in events:
-                match event:
-                    case Delete():
-                        raise TargetAbsent(f"Service {self._target} was deleted.")
-                    case Upsert(service):
-                        is_told = await self._judge_service(service, is_told, on_notice)
+        async with aclosing(self._states(self._services, self._target)) as states:
+            async for service in states:
+                if service is None:
+                    raise TargetAbsent(f"Service {self._target} was deleted.")
+                is_told = await self._judge_service(service, is_told, on_notice)
 
     async def _judge_service(self, service: Json, is_told: bool, on_notice: Callable[[str], None]) -> bool:
         state = interception.read(service)
@@ -275,15 +272,27 @@ class Gateway:
         return False
 
     async def _guard_gateway(self, on_notice: Callable[[str], None]) -> None:
-        name = f"metadata.name={self._gateway.name}"
-        path = self._gateway.collection
-        async with aclosing(watch(self._api, path, fields=name)) as events:
+        async with aclosing(self._states(self._gateway.collection, self._gateway.name)) as states:
+            async for deployment in states:
+                if deployment is None:
+                    on_notice(f"Somebody has deleted the gateway of {self._target}; ktpy makes it anew.")
+                    await self._hold_origin()
+                    await self._hold_gateway()
+
+    async def _states(self, collection: str, name: str) -> AsyncGenerator[Json | None, None]:
+        """One object after each change; None when there is none."""
+        is_present = False
+        async with aclosing(watch(self._api, collection, fields=f"metadata.name={name}")) as events:
             async for event in events:
                 match event:
+                    case Upsert(found):
+                        is_present = True
+                        yield found
                     case Delete():
-                        on_notice(f"Somebody has deleted the gateway of {self._target}; ktpy makes it anew.")
-                        await self._hold_origin()
-                        await self._hold_gateway()
+                        is_present = False
+                        yield None
+                    case _ if not is_present:  # Synced, and it was not in the list
+                        yield None
 
 
 async def is_intercepted(api: Api, target: str) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from ktpy.cluster.client import Api
 from tests.unit.cluster.api_stub import ApiStub, kubeconfig, serving
 from tests.unit.cluster.certificates import KeyPair, make_key_pair
+from tests.unit.cluster.object_store import ObjectStore, storing
 
 
 @pytest.fixture
@@ -30,3 +31,17 @@ def key_pair() -> KeyPair:
 @pytest.fixture(scope="session")
 def other_key_pair() -> KeyPair:
     return make_key_pair("other")
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[ObjectStore]:
+    async with storing() as store:
+        yield store
+
+
+@pytest.fixture
+async def store_api(store: ObjectStore, tmp_path: Path) -> AsyncIterator[Api]:
+    """A client of the object store, as user al in namespace shop."""
+    api = await Api.load(kubeconfig(tmp_path, store.url, {"token": "t"}))
+    yield api
+    await api.close()
