@@ -6,6 +6,7 @@ loaded last; a route that dies leaves the original pods behind it. It never ends
 selector may still point here.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -195,6 +196,7 @@ class Gateway:
             self._refuse_culprits(newcomers, complaint)
             return
         self._haproxy.accept(config)
+        self._count()  # the worker that goes takes its counts with it
         if not self._haproxy.reload(generation):
             log(f"HAProxy did not load generation {generation}; it keeps serving generation {self._loaded}")
             self._reload_due_s = time.monotonic() + RESTART_S
@@ -230,14 +232,16 @@ class Gateway:
         if now_s < self._counters_due_s or not self._connections:
             return
         self._counters_due_s = now_s + COUNTERS_S
-        try:
-            self._counters.update(self._haproxy.statistics())
-        except HAProxyError:
-            return  # the master starts itself anew with each reload, and is deaf for that instant
+        self._count()
         for session, connection in list(self._connections.items()):
             if connection not in self._newcomers and not connection.send({"counters": self._counted(session)}):
                 self._leave(connection)
                 self._control.drop(connection)
+
+    def _count(self) -> None:
+        """Read HAProxy's counters; what is served between this and the end of a worker is never counted."""
+        with contextlib.suppress(HAProxyError):  # the master starts itself anew with each reload, deaf for an instant
+            self._counters.update(self._haproxy.statistics())
 
     def _counted(self, session: str) -> dict[str, dict[str, int | bool]]:
         """By port; several matches of one session on a port count together."""
@@ -248,7 +252,9 @@ class Gateway:
                 of_port = counted.setdefault(str(route.port.port), {"requests": 0, "fallbacks": 0, "is_up": True})
                 of_port["requests"] += count.requests
                 of_port["fallbacks"] += count.fallbacks
-                of_port["is_up"] = of_port["is_up"] and self._counters.is_up(route.name)
+                # A worker that is new takes every server to be up until its first check.
+                is_up = self._alive.has(route) and self._counters.is_up(route.name)
+                of_port["is_up"] = of_port["is_up"] and is_up
         return counted
 
     # Children

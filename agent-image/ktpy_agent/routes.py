@@ -109,4 +109,4 @@ def _alternatives(match: Match) -> frozenset[tuple[frozenset[object], str | None
 
 def _clash_sentence(spec: GatewaySpec, port: Port, match: Match | None, holder: str) -> str:
     what = "is exchanged" if match is None else "has a mesh with that match"
-    return f"port {port} of service {spec.target} {what} by {holder} already"
+    return f"port {port.port} of service {spec.target} {what} by {holder} already"

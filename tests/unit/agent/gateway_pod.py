@@ -1,0 +1,269 @@
+"""A gateway pod without Kubernetes, its original pods, laptops in front of it, and clients that never stop asking."""
+
+import http.client
+import http.server
+import json
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.unit.agent.pod import PATIENCE_S, Pod, eventually, free_port, make_identity
+
+ALL: dict[str, Any] = {"match": None}
+LAPTOP = Path(__file__).with_name("laptop.py")
+
+
+def header(name: str, **criterion: str) -> dict[str, Any]:
+    """A mesh on one header: `exact=` or `regex=`."""
+    return {"match": {"headers": [{"name": name, **criterion}], "path_prefix": None, "baggage": None}}
+
+
+class GatewayPod(Pod):
+    """`ktpy-agent gateway` in front of an origin on loopback; the Service's port number is the origin's own."""
+
+    role = "gateway"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.ready_port = free_port()
+        self._ports: list[dict[str, Any]] = []
+        self._identities: dict[str, str] = {}
+        self.describe(has_origin=True)
+
+    def describe(self, *, has_origin: bool) -> None:
+        origin = {"host": "127.0.0.1"} if has_origin else None
+        self.spec = json.dumps({"version": 1, "target": "web", "origin": origin, "ports": self._ports})
+
+    def add_port(self, port: int, *, http: bool = True, protocol: str = "TCP", has_origin: bool = True) -> int:
+        """Stand in front of `port`; the answer is the port of the gateway itself."""
+        bind = free_port()
+        name = f"p{port}"
+        self._ports.append({"port": port, "name": name, "bind": bind, "protocol": protocol, "http": http})
+        self.describe(has_origin=has_origin)
+        self.annotate(self._identities)
+        return bind
+
+    def let_in(self, session: str) -> Path:
+        """A key for a session: a new annotation, and the file of its private half."""
+        identity = self.directory / f"identity-{session}"
+        self._identities[session] = make_identity(identity)
+        self.annotate(self._identities)
+        return identity
+
+    @contextmanager
+    def serving(self, **environment: str) -> Iterator[None]:
+        """From ready until the end of the block."""
+        with self.running(environment={"KTPY_READY_PORT": str(self.ready_port), **environment}):
+            assert eventually(self.is_ready), "\n".join(self.log)
+            self.wait_until_listening()
+            yield
+
+    def is_ready(self) -> bool:
+        try:
+            return get(self.ready_port, path="/ready").status == 200
+        except OSError:
+            return False
+
+    @contextmanager
+    def laptop(self, session: str, local_port: int, *routes: dict[str, Any], owner: str = "") -> Iterator["Laptop"]:
+        """A laptop with these routes; accepted or refused, its answer is there when the block begins."""
+        identity = self.directory / f"identity-{session}"
+        if not identity.exists():
+            self.let_in(session)
+            self.wait_for_log(rf"authorized sessions: .*\b{session}\b")
+        routes = tuple({"when_local_down": "origin", **route} for route in routes)
+        hello = {"version": 1, "session": session, "owner": owner or session, "routes": routes}
+        laptop = Laptop([str(self.port), str(identity), json.dumps(hello), str(local_port)])
+        try:
+            yield laptop
+        finally:
+            laptop.kill()
+
+
+class Laptop:
+    def __init__(self, arguments: list[str]) -> None:
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, str(LAPTOP), *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.answer = self.next_line()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._lines.put(json.loads(line))
+        self._lines.put(None)
+
+    def next_line(self) -> dict[str, Any] | None:
+        """What the agent said next; None when the connection has ended."""
+        return self._lines.get(timeout=PATIENCE_S)
+
+    def counters(self, port: int, *, requests: int = 0, fallbacks: int = 0) -> dict[str, Any]:
+        """The first counters that have reached these numbers."""
+        counted: dict[str, Any] = {}
+        deadline_s = time.monotonic() + PATIENCE_S
+        while (line := self.next_line()) is not None and time.monotonic() < deadline_s:
+            counted = line["counters"][str(port)]
+            if counted["requests"] >= requests and counted["fallbacks"] >= fallbacks:
+                return counted
+        raise AssertionError(f"the route ended, or its time, with {counted}")
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+class Answer(NamedTuple):
+    status: int
+    body: str
+
+
+def get(port: int, *, path: str = "/", headers: Mapping[str, str] | None = None, timeout_s: float = 10.0) -> Answer:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read().decode())
+    finally:
+        connection.close()
+
+
+@contextmanager
+def web_server(name: str, port: int = 0) -> Iterator[int]:
+    """Answers every request with its name; POST and PUT with the number of bytes they carried."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # header and body in one write: nothing can replace an answer that has begun
+
+        def do_GET(self) -> None:
+            self.answer(name.encode())
+
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            received = 0
+            while received < length:
+                received += len(self.rfile.read(min(1 << 20, length - received)))
+            self.answer(str(received).encode())
+
+        def answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("X-Seen", ",".join(f"{key}={value}" for key, value in self.headers.items()))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, *_: object) -> None:
+            """Clients of these tests break off as they please."""
+
+    with Server(("127.0.0.1", port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Load:
+    """Clients that ask all the time, half of them on a new connection each time, and note every failure."""
+
+    def __init__(self, port: int, headers: Mapping[str, str] | None = None, *, clients: int = 4) -> None:
+        self._port = port
+        self._headers = dict(headers or {})
+        self._end = threading.Event()
+        self._lock = threading.Lock()
+        self.answers: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.slowest_s = 0.0
+        self._threads = [threading.Thread(target=self._ask, args=(number % 2 == 0,)) for number in range(clients)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def until(self, answer: str, times: int = 20) -> None:
+        """Wait until this answer has come that many times more."""
+        wanted = self.answers[answer] + times
+        assert eventually(lambda: self.answers[answer] >= wanted), self.answers
+
+    def only(self, answer: str, times: int = 50) -> None:
+        """Wait until nothing but this answer comes, that many times in a row."""
+
+        def others() -> int:
+            return self.answers.total() - self.answers[answer]
+
+        def settled() -> bool:
+            before = others()
+            self.until(answer, times)
+            return others() == before
+
+        assert eventually(settled), self.answers
+
+    def _ask(self, keeps_alive: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        while not self._end.is_set():
+            started_s = time.monotonic()
+            try:
+                connection.request("GET", "/", headers=self._headers)
+                answer = connection.getresponse()
+                body = answer.read().decode()
+                failure = None if answer.status == 200 else f"{answer.status} {body}"
+            except (OSError, http.client.HTTPException) as exc:
+                body, failure = "", repr(exc)
+                connection.close()
+            if not keeps_alive:
+                connection.close()
+            took_s = time.monotonic() - started_s
+            with self._lock:
+                self.slowest_s = max(self.slowest_s, took_s)
+                if failure is None:
+                    self.answers[body] += 1
+                else:
+                    self.failures.append(failure)
+            self._end.wait(0.02)
+        connection.close()
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """pytest's own temporary directories are closed to other users, and the pod's user is another."""
+    path = Path(tempfile.mkdtemp(prefix="ktpy-gw-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)

@@ -1,0 +1,95 @@
+"""A laptop for gateway tests, as a process of its own so that it can be frozen or killed.
+
+It does what the contract asks of one: hello, a beat a second, and a unix socket in the pod for each route while the
+local port answers. It prints every line of the agent's. Usage: laptop.py SSH_PORT IDENTITY HELLO_JSON LOCAL_PORT
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+
+import asyncssh
+
+PROBE_S = 0.1
+BEAT_S = 0.2
+
+
+async def main(ssh_port: int, identity: str, hello: str, local_port: int) -> None:
+    async with asyncssh.connect(
+        "127.0.0.1", ssh_port, username="ktpy", client_keys=[identity], known_hosts=None, config=None
+    ) as connection:
+        process = await connection.create_process("ktpy-agent route")
+        process.stdin.write(hello + "\n")
+        answer = json.loads(await process.stdout.readline())
+        print(json.dumps(answer), flush=True)
+        if "accepted" not in answer:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(beat(process))
+            tasks.create_task(show(process))
+            for route in answer["accepted"]:
+                tasks.create_task(keep_in_place(connection, route["socket"], local_port))
+
+
+async def beat(process: asyncssh.SSHClientProcess[str]) -> None:
+    while True:
+        process.stdin.write("{}\n")
+        await asyncio.sleep(BEAT_S)
+
+
+async def show(process: asyncssh.SSHClientProcess[str]) -> None:
+    while line := await process.stdout.readline():
+        print(line, end="", flush=True)
+    raise ConnectionError("the agent ended the route")
+
+
+async def keep_in_place(connection: asyncssh.SSHClientConnection, path: str, local_port: int) -> None:
+    """The forward is there exactly while the local port answers; a refused dial takes it away at once."""
+    listener: asyncssh.SSHListener | None = None
+
+    def withdraw() -> None:
+        nonlocal listener
+        if listener is not None:
+            listener.close()
+            listener = None
+
+    async def serve(reader: asyncssh.SSHReader[bytes], writer: asyncssh.SSHWriter[bytes]) -> None:
+        try:
+            local_reader, local_writer = await asyncio.open_connection("127.0.0.1", local_port)
+        except OSError:
+            withdraw()
+            writer.close()
+            return
+        await asyncio.gather(pump(reader, local_writer), pump(local_reader, writer))
+
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", local_port)
+        except OSError:
+            withdraw()
+        else:
+            writer.close()
+            if listener is None:
+                listener = await connection.start_unix_server(lambda: serve, path, encoding=None)
+        await asyncio.sleep(PROBE_S)
+
+
+async def pump(
+    source: "asyncio.StreamReader | asyncssh.SSHReader[bytes]",
+    sink: "asyncio.StreamWriter | asyncssh.SSHWriter[bytes]",
+) -> None:
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    with contextlib.suppress(OSError, asyncssh.Error):
+        if sink.can_write_eof():
+            sink.write_eof()
+        else:
+            sink.close()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))
