@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import verbose
+from ktpy.cli.options import cluster, image, pod_timeout, verbose
 from ktpy.helper.launch import launch
 from ktpy.session.background import detach as in_background
 from ktpy.session.caller import Caller
-from ktpy.session.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, ConnectOptions
+from ktpy.session.options import ConnectOptions
 from ktpy.session.progress import Ended, Event, Ready, Report
 from ktpy.session.runtime import CONNECT, RuntimeDirectory
 
@@ -33,9 +33,7 @@ class _Network(click.ParamType["IPv4Network | IPv6Network"]):
 
 
 @click.command()
-@click.option("--kubeconfig", envvar=["KTPY_KUBECONFIG", "KUBECONFIG"], help="Kubeconfig file, or a list of them.")
-@click.option("--context", envvar="KTPY_CONTEXT", help="Kubeconfig context; the current one by default.")
-@click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", help="Namespace of the shadow pod and of short names.")
+@cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
     "--include",
     type=_Network(),
@@ -53,17 +51,8 @@ class _Network(click.ParamType["IPv4Network | IPv6Network"]):
     envvar="KTPY_DNS_ZONE",
     help="Also ask the cluster's DNS about names under this zone.",
 )
-@click.option(
-    "--image", default=DEFAULT_IMAGE, show_default=True, envvar="KTPY_IMAGE", help="Agent image of the shadow pod."
-)
-@click.option(
-    "--pod-timeout",
-    type=click.FloatRange(min=1),
-    default=DEFAULT_POD_TIMEOUT_S,
-    show_default=True,
-    envvar="KTPY_POD_TIMEOUT",
-    help="Seconds to wait for the shadow pod.",
-)
+@image
+@pod_timeout
 @click.option(
     "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy quit` ends the session."
 )

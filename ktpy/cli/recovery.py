@@ -6,9 +6,7 @@ import click
 
 from ktpy.errors import KtpyError
 from ktpy.helper import journal
-from ktpy.helper.launch import launch
-
-WITHOUT_A_PASSWORD = ("sudo", "-n", "--")
+from ktpy.helper.launch import WITHOUT_A_PASSWORD, launch
 
 
 def restore_what_killed_runs_left() -> None:

@@ -14,6 +14,9 @@ from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
 COMMAND = (sys.executable, "-I", "-m", "ktpy.helper")
 """Isolated: neither the working folder nor PYTHONPATH may bring code into a root process."""
 
+WITHOUT_A_PASSWORD = ("sudo", "-n", "--")
+"""The prefix for what is done unasked: it works where sudo wants no password now, and else fails at once."""
+
 EXIT_TIMEOUT_S = 5.0
 LAST_WORDS_BYTES = 4096
 
@@ -43,8 +46,8 @@ class LaunchedHelper:
         python_failed = any(line.startswith((f"{sys.executable}: ", "Traceback")) for line in self._lines())
         if self.by_sudo and self._process.returncode == 1 and not python_failed:
             return PrivilegeMissing(
-                f"ktpy connect needs root for its helper, and sudo refuses{words}.",
-                hint="Ask for the right to use sudo, or start ktpy as root: sudo ktpy connect",
+                f"ktpy needs root for its helper, and sudo refuses{words}.",
+                hint="Ask for the right to use sudo, or start all of ktpy by it: sudo ktpy connect",
             )
         return HelperFailed(f"The privileged helper did not start{words}.")
 
@@ -93,7 +96,7 @@ def _sudo() -> str:
     sudo = shutil.which("sudo")
     if sudo is None:
         raise PrivilegeMissing(
-            "ktpy connect needs root for its helper, and this machine has no sudo; nothing was changed.",
+            "ktpy needs root for its helper, and this machine has no sudo; nothing was changed.",
             hint="Start it as root.",
         )
     return sudo

@@ -16,9 +16,10 @@ from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import ClusterDns, resolver_request, server_address
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
-from ktpy.errors import HelperFailed
+from ktpy.errors import HelperFailed, KtpyError
+from ktpy.helper import journal as journals
 from ktpy.helper.client import HelperClient, Tun
-from ktpy.helper.launch import LaunchedHelper
+from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
 from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.session.progress import Notice, Report
@@ -44,7 +45,9 @@ class Laptop:
 
         async def undo_all() -> None:
             undone = await helper.close()
-            if undone is not None and (undone.left or undone.failures):
+            if undone is None:
+                await _undo_for_dead_helper(report)
+            elif undone.left or undone.failures:
                 report(Notice(describe(undone, "Undoing")))
 
         helper = await HelperClient.start(launched)
@@ -122,3 +125,16 @@ class Laptop:
             "The privileged helper died, so ktpy ended the session.",
             hint="`sudo ktpy clean` (or the next `ktpy connect`) undoes what the helper could not.",
         )
+
+
+async def _undo_for_dead_helper(report: Report) -> None:
+    """Have another helper replay the journal, as far as that needs no password; else say what is left."""
+    left = [summary for stale in journals.stale() for summary in stale.pending]
+    if not left:
+        return
+    try:
+        async with await HelperClient.start(launch(() if os.geteuid() == 0 else WITHOUT_A_PASSWORD)) as another:
+            for undone in await another.recover():
+                report(Notice(describe(undone, "In place of the dead helper")))
+    except KtpyError:
+        report(Notice(f"Still there: {', '.join(left)}. `sudo ktpy clean` undoes it."))
