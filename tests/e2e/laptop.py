@@ -25,7 +25,7 @@ stat --format='%N %f %u:%g %s %Y' /etc/resolv.conf
 cat /etc/resolv.conf
 cat /etc/hosts
 grep ' /etc' /proc/self/mountinfo
-resolvectl --no-pager status 2> /dev/null | grep -v 'Current DNS Server'
+resolvectl --no-pager status 2> /dev/null | grep -v 'Current DNS Server' | sed 's/^ *//'
 true
 """
 

@@ -19,13 +19,16 @@ END_TIMEOUT_S = 30.0
 class ConnectSession:
     """The process (sudo's, when sudo was typed), what it has printed, and the other commands of its user."""
 
-    def __init__(self, lab: Lab, *options: str, sudo: bool = True, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, lab: Lab, *options: str, sudo: bool = True, user: str = USER, env: Mapping[str, str] | None = None
+    ) -> None:
         command = [*(["sudo"] if sudo else []), "ktpy", "connect", *options]
         self._lab = lab
         self._changed = threading.Condition()
         self._ended = False
         self.output = ""
-        self.process = lab.popen(command, user=USER, env=env)
+        self._user = user
+        self.process = lab.popen(command, user=user, env=env)
         self._reader = threading.Thread(target=self._read, name="output of ktpy connect")
         self._reader.start()
 
@@ -56,20 +59,20 @@ class ConnectSession:
 
     def status(self) -> dict[str, Any]:
         """`ktpy status` of the user's one session, from another terminal."""
-        done = self._lab.exec(["ktpy", "status", "--output", "json"], user=USER, check=True)
+        done = self._lab.exec(["ktpy", "status", "--output", "json"], user=self._user, check=True)
         [session] = json.loads(done.stdout)["sessions"]
         return dict(session)
 
     def quit(self) -> None:
         """`ktpy quit` from another terminal; both must end well."""
-        done = self._lab.exec(["ktpy", "quit"], user=USER)
+        done = self._lab.exec(["ktpy", "quit"], user=self._user)
         assert done.returncode == 0, done.stderr
         assert self.wait_ended() == 0, self.output
 
     def close(self) -> None:
         """End it whatever state it is in: politely, then not."""
         if self.process.poll() is None:
-            self._lab.exec(["ktpy", "quit"], user=USER)
+            self._lab.exec(["ktpy", "quit"], user=self._user)
         try:
             self.process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -86,10 +89,10 @@ class Connecting(Protocol):
 
 @contextmanager
 def connecting(
-    lab: Lab, *options: str, sudo: bool = True, env: Mapping[str, str] | None = None
+    lab: Lab, *options: str, sudo: bool = True, user: str = USER, env: Mapping[str, str] | None = None
 ) -> Iterator[ConnectSession]:
     """A session that is ready; it is ended with the block if nobody ended it before."""
-    session = ConnectSession(lab, *options, sudo=sudo, env=env)
+    session = ConnectSession(lab, *options, sudo=sudo, user=user, env=env)
     try:
         session.wait_ready()
         yield session
