@@ -8,7 +8,7 @@ import asyncio
 import copy
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -41,7 +41,9 @@ class ObjectStore:
         """As `list networkpolicies`."""
         self._objects: dict[tuple[str, str], Json] = {}
         self._versions: Iterator[int] = count(1)
-        self._watches: set[asyncio.Queue[Json]] = set()
+        self._history: list[tuple[int, Json]] = []
+        """Each change and its version: a watch begins with those since its resource version."""
+        self._changed = asyncio.Event()
         self._is_over = False
 
     # --- what tests say and see
@@ -66,7 +68,8 @@ class ObjectStore:
         return sorted(name for where, name in self._objects if where == collection)
 
     def remove(self, collection: str, name: str) -> None:
-        item = self._objects.pop((collection, name))
+        item = copy.deepcopy(self._objects.pop((collection, name)))
+        item["metadata"]["resourceVersion"] = str(next(self._versions))
         self._tell("DELETED", collection, item)
         if collection == DEPLOYMENTS and f"{name}-pod" in self.names(PODS):
             self.remove(PODS, f"{name}-pod")
@@ -145,13 +148,10 @@ class ObjectStore:
         if collection == SLICES:
             service = query["labelSelector"].partition("=")[2]
             return {"metadata": {}, "items": [{"endpoints": self._endpoints(service)}]}
-        fields = query.get("fieldSelector", "").partition("=")[2]
         items = [
             item
-            for (where, name), item in self._objects.items()
-            if where in (collection, _namespaced(collection))
-            and _matches(query.get("labelSelector", ""), item)
-            and fields in ("", name)
+            for (where, _), item in self._objects.items()
+            if where in (collection, _namespaced(collection)) and _is_asked_for(query, item)
         ]
         return {"metadata": {"resourceVersion": str(next(self._versions))}, "items": items}
 
@@ -174,25 +174,25 @@ class ObjectStore:
         self._tell(change, collection, item)
 
     def _tell(self, change: str, collection: str, item: Json) -> None:
-        for watch in self._watches:
-            watch.put_nowait({"collection": collection, "type": change, "object": item})
+        told = {"collection": collection, "type": change, "object": copy.deepcopy(item)}
+        self._history.append((int(item["metadata"]["resourceVersion"]), told))
+        self._changed.set()
 
     async def _watch(self, request: web.Request, collection: str) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        changes: asyncio.Queue[Json] = asyncio.Queue()
-        self._watches.add(changes)
-        fields = request.query.get("fieldSelector", "").partition("=")[2]
-        try:
-            while not self._is_over:
-                change = await changes.get()
-                item = change.get("object") or {}
-                if change["collection"] != collection or fields not in ("", item["metadata"]["name"]):
-                    continue
-                if _matches(request.query.get("labelSelector", ""), item):
+        seen = int(request.query["resourceVersion"])
+        while not self._is_over:
+            self._changed.clear()
+            for version, change in self._history:
+                if (
+                    version > seen
+                    and change["collection"] == collection
+                    and _is_asked_for(request.query, change["object"])
+                ):
                     await response.write(json.dumps(change).encode() + b"\n")
-        finally:
-            self._watches.discard(changes)
+                    seen = version
+            await self._changed.wait()
         return response
 
     def _json(self, body: Json, status: int) -> web.Response:
@@ -202,7 +202,13 @@ class ObjectStore:
     def release(self) -> None:
         """End the watches."""
         self._is_over = True
-        self._tell("BOOKMARK", "", {})
+        self._changed.set()
+
+
+def _is_asked_for(query: Mapping[str, str], item: Json) -> bool:
+    """By label selector, and by metadata.name as the field selector."""
+    name = query.get("fieldSelector", "").partition("=")[2]
+    return name in ("", item["metadata"]["name"]) and _matches(query.get("labelSelector", ""), item)
 
 
 def _namespaced(collection: str) -> str:

@@ -272,7 +272,6 @@ class TestGuard:
         await own.enter()
         told: asyncio.Queue[str] = asyncio.Queue()
         guarding = asyncio.create_task(own.guard(told.put_nowait))
-        await store.until(lambda: len(store._watches) == 2)
         return guarding, told
 
     async def test_a_manifest_applied_over_it_is_mended(self, store: ObjectStore, store_api: Api) -> None:

@@ -47,3 +47,25 @@ def test_the_annotation_key_is_legal() -> None:
     prefix, _, name = names.authorized_key_annotation(names.new_session_id()).partition("/")
     assert prefix == "ktpy.dev"
     assert LABEL_VALUE.fullmatch(name)
+
+
+@pytest.mark.parametrize("service", ["web", "a" * 50, "a" * 63, "a" * 40 + "-" * 3 + "b" * 20])
+def test_derived_names_are_legal(service: str) -> None:
+    for name in (names.gateway_name(service), names.origin_name(service)):
+        assert DNS_LABEL.fullmatch(name)
+
+
+def test_derived_names_of_long_names_differ_and_stay_the_same() -> None:
+    first, second = "a" * 62 + "b", "a" * 62 + "c"
+    assert names.origin_name(first) != names.origin_name(second)
+    assert names.origin_name(first) == names.origin_name(first)
+
+
+def test_short_names_are_readable() -> None:
+    assert names.gateway_name("web") == "web-ktpy-gateway"
+
+
+def test_what_annotations_tell_of_sessions() -> None:
+    annotations = {"note": "x", names.holder_annotation("a"): "al", names.authorized_key_annotation("b"): "ssh-ed25519"}
+    assert names.holders(annotations) == {"a": "al"}
+    assert names.authorized_sessions(annotations) == {"b"}

@@ -45,3 +45,16 @@ def test_binding_names_are_legal() -> None:
 def test_rule_yaml_is_one_rule_of_a_role() -> None:
     text = rbac.rule_yaml(rbac.Rule("batch", "jobs", ("create",)))
     assert yaml.safe_load(text) == [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}]
+
+
+def test_rights_for_intercepts_are_a_role_of_their_own() -> None:
+    text = rbac.manifest("shop", "alice", whole_cluster=False, intercept=True)
+    found = [(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(text)]
+    assert ("Role", "ktpy-intercept") in found
+    assert ("RoleBinding", "ktpy-intercept-alice") in found
+    assert ("Role", "ktpy-intercept") not in [(one["kind"], one["metadata"]["name"]) for one in documents().values()]
+
+
+def test_intercepts_need_neither_secrets_nor_exec() -> None:
+    resources = {rule.resource for rule in rbac.INTERCEPT + rbac.INTERCEPT_OPTIONAL}
+    assert resources.isdisjoint({"secrets", "pods/exec", "configmaps", "*"})
