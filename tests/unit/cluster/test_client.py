@@ -249,3 +249,17 @@ class TestLoad:
     async def test_unusable_certificates(self, tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any]) -> None:
         with pytest.raises(KubeconfigMissing):
             await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test", user, cluster))
+
+
+async def test_a_dated_answer_tells_the_servers_own_time(stub: ApiStub, api: Api) -> None:
+    date = {"Date": "Tue, 01 Jan 2030 12:00:00 GMT"}
+    stub.script("GET /api/v1/pods", Answer({"items": []}, headers=date))
+    answer, answered_at = await api.dated("/api/v1/pods")
+    assert answer == {"items": []}
+    assert answered_at.isoformat() == "2030-01-01T12:00:00+00:00"
+
+
+async def test_a_server_that_does_not_tell_its_time(stub: ApiStub, api: Api) -> None:
+    stub.script("GET /api/v1/pods", Answer({"items": []}, headers={"Date": "soon"}))
+    with pytest.raises(ApiUnreachable, match="does not tell its time"):
+        await api.dated("/api/v1/pods")
