@@ -15,9 +15,6 @@ from ktpy_agent.routes import Route
 # The gateway must never be what ends a quiet stream (server-sent events, WebSocket, gRPC, a database's session): hence
 # a day, and TCP keep-alives to find the peers that are gone. `http-keep-alive` bounds how long an idle client keeps
 # the previous process alive after a reload.
-# idle-close-on-response: a process that is being replaced answers one more request on a kept connection, and only
-# then closes it, so no client finds its connection closed while it sends.
-# accept-invalid-http-*: what the original pods took without a gateway, they get with one.
 _DEFAULTS = """
 defaults
   mode http
@@ -35,9 +32,6 @@ defaults
   srvtcpka-idle 60s
   srvtcpka-intvl 15s
   srvtcpka-cnt 4
-  option idle-close-on-response
-  option accept-invalid-http-request
-  option accept-invalid-http-response
   retries 3
   option redispatch 1
 """
@@ -47,7 +41,19 @@ defaults
 _LOCAL = (
     "check addr unix@{alive} inter 500ms downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down"
 )
-_IDEMPOTENT = "GET HEAD OPTIONS TRACE PUT DELETE"  # RFC 9110, 9.2.2
+# idle-close-on-response: a process that is being replaced answers one more request on a kept connection, and only
+# then closes it, so no client finds its connection closed while it sends.
+# accept-invalid-http-*: what the original pods took without a gateway, they get with one.
+# An upgrade to h2c (obsolete, RFC 9113 3.1) would hide all later requests of the connection from the matches.
+_HTTP_FRONTEND = """\
+  option idle-close-on-response
+  option accept-invalid-http-request
+  http-request del-header http2-settings
+  http-request del-header upgrade if { req.hdr(upgrade) -m str -i h2c }
+  http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }"""  # RFC 9110, 9.2.2
+_HTTP_BACKEND = """\
+  option accept-invalid-http-response
+  retry-on conn-failure empty-response"""
 
 
 class Machine(NamedTuple):
@@ -111,12 +117,7 @@ def _frontend(machine: Machine, port: Port, routes: list[Route]) -> list[str]:
             f"  default_backend {(routes[0].name if routes else f'origin{port.port}')}_tcp",
             "",
         ]
-    # An upgrade to h2c (obsolete, RFC 9113 3.1) would hide all later requests of the connection from the matches.
-    lines += [
-        "  http-request del-header http2-settings",
-        "  http-request del-header upgrade if { req.hdr(upgrade) -m str -i h2c }",
-    ]
-    lines += [f"  http-request disable-l7-retry unless {{ method {_IDEMPOTENT} }}"]
+    lines.append(_HTTP_FRONTEND)
     exchanged = f"origin{port.port}"
     for route in routes:
         if route.match is None:
@@ -169,7 +170,7 @@ def _origin(spec: GatewaySpec, port: Port, last_owner: str | None) -> list[str]:
     for suffix, proto in _variants(port):
         lines += [f"backend origin{port.port}_{suffix}"]
         if spec.origin is not None:
-            lines += [*_retries(port), f"  server origin {_address(spec.origin, port.port)}{proto}"]
+            lines += [_mode(port), f"  server origin {_address(spec.origin, port.port)}{proto}"]
         else:
             lines += ["  mode tcp"] if not port.http else [refusal]
         lines += [""]
@@ -185,7 +186,7 @@ def _route(machine: Machine, spec: GatewaySpec, route: Route) -> list[str]:
     )
     lines: list[str] = []
     for suffix, proto in _variants(route.port):
-        lines += [f"backend {route.name}_{suffix}", *_retries(route.port)]
+        lines += [f"backend {route.name}_{suffix}", _mode(route.port)]
         check = _LOCAL.format(alive=f"{stem}.alive") + (" check-proto none" if proto else "")
         lines += [f"  server local unix@{stem}.sock{proto} {check}"]
         if spec.origin is not None and not route.fails_when_down:
@@ -201,8 +202,8 @@ def _variants(port: Port) -> list[tuple[str, str]]:
     return [("h1", ""), ("h2", " proto h2")] if port.http else [("tcp", "")]
 
 
-def _retries(port: Port) -> list[str]:
-    return ["  retry-on conn-failure empty-response"] if port.http else ["  mode tcp"]
+def _mode(port: Port) -> str:
+    return _HTTP_BACKEND if port.http else "  mode tcp"
 
 
 def _refusal(text: str) -> str:
