@@ -227,3 +227,15 @@ class RestoreIncomplete(KtpyError):
     """The service could not be given back in time; what is left keeps serving, and `clean` finishes later."""
 
     exit_code = 59
+
+
+class InterceptAbsent(KtpyError):
+    """This user has no such intercept on this laptop."""
+
+    exit_code = 60
+
+
+class CommandAbsent(KtpyError):
+    """The command after `--` is not there, or cannot be executed."""
+
+    exit_code = 61

@@ -1,19 +1,44 @@
-"""`ktpy clean`: undo what a killed run left on this laptop."""
+"""`ktpy clean`: undo what killed runs left, on this laptop and in the cluster."""
+
+from typing import Any
 
 import click
 
-from ktpy.cli.options import verbose
-from ktpy.errors import HelperFailed
+from ktpy.cli import render
+from ktpy.cli.options import cluster, verbose
+from ktpy.errors import HelperFailed, KtpyError, KubeconfigMissing
+from ktpy.helper import journal
 from ktpy.helper.launch import launch
+from ktpy.session.caller import Caller
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, envvar="KTPY_DRY_RUN", help="Only say what would go.")
+@click.option("--all-namespaces", "-A", is_flag=True, help="Look in every namespace of the cluster.")
+@cluster(namespace="Namespace to clean in the cluster.")
 @verbose
-def clean() -> None:
-    """Undo what a killed ktpy left on this laptop: resolver, routes, links.
+def clean(dry_run: bool, all_namespaces: bool, **place: Any) -> None:
+    """Undo what killed runs left: resolver, routes and links of this laptop, and intercepts in the cluster.
 
-    In the cluster there is nothing to do: a shadow pod without a laptop removes itself within two minutes.
+    Of this laptop's intercepts, those whose process is gone; of others', those that have not been heard from for a
+    minute. Nothing that is alive is touched. Only the laptop's part needs root, and only when there is something.
     """
+    caller = Caller.current()
+    is_anything_there = _clean_laptop(dry_run=dry_run)
+    caller.drop_privileges()
+    is_anything_there |= _clean_cluster(caller, place, dry_run=dry_run, all_namespaces=all_namespaces)
+    if not is_anything_there:
+        click.echo("Nothing to clean.")
+
+
+def _clean_laptop(*, dry_run: bool) -> bool:
+    stale = journal.stale()
+    if dry_run:
+        for summary in (summary for left in stale for summary in left.pending):
+            click.echo(f"would undo on this laptop: {summary}")
+        return bool(stale)
+    if not stale:
+        return False
     from ktpy.session import recovery  # brings asyncio, which `ktpy --help` need not wait for
 
     reports = recovery.recover(launch())
@@ -21,5 +46,40 @@ def clean() -> None:
         click.echo(recovery.describe(report, "An earlier ktpy was killed"))
     if any(report.failures for report in reports):
         raise HelperFailed("Not everything could be undone.", hint="What failed stays in the journal for the next try.")
-    if not reports:
-        click.echo("Nothing to clean: no earlier run left anything on this laptop.")
+    return bool(reports)
+
+
+def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, all_namespaces: bool) -> bool:
+    from ktpy.session import cluster_work
+    from ktpy.session.leftovers import describe
+    from ktpy.session.records import Records
+
+    records, place = Records.of(caller), cluster_work.Place(**options)
+    with records.stale() as stale:
+        own = list(stale)
+    if dry_run:
+        for record in own:
+            click.echo(f"would be undone. {describe(record)}.")
+    else:
+        for server in {record.server: record for record in own}.values():
+            cluster_work.undo_record(server, records, render.event)
+    try:
+        return _clean_others(place, dry_run=dry_run, all_namespaces=all_namespaces) or bool(own)
+    except KubeconfigMissing as error:
+        click.echo(f"No cluster was looked at: {error.message}", err=True)
+        return bool(own)
+
+
+def _clean_others(place: Any, *, dry_run: bool, all_namespaces: bool) -> bool:
+    from ktpy.session import cluster_work
+
+    failures: list[KtpyError] = []
+    if dry_run:
+        found = cluster_work.find_leftovers(place, all_namespaces=all_namespaces)
+    else:
+        found, failures = cluster_work.remove_leftovers(place, all_namespaces=all_namespaces)
+    for one in found:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {one.kind} {one.namespace}/{one.name}: {one.reason}")
+    if failures:
+        raise failures[0]
+    return bool(found)

@@ -10,7 +10,13 @@ from ktpy.cli import render
 from ktpy.cli.clean import clean
 from ktpy.cli.completion import completion
 from ktpy.cli.connect import connect
+from ktpy.cli.exchange import exchange
+from ktpy.cli.leave import leave
+from ktpy.cli.list import list_
+from ktpy.cli.mesh import mesh
+from ktpy.cli.preview import preview
 from ktpy.cli.quit import quit_
+from ktpy.cli.recover import recover
 from ktpy.cli.status import status
 from ktpy.errors import KtpyError
 
@@ -43,5 +49,5 @@ def cli() -> None:
     """Make this laptop part of a Kubernetes cluster, with nothing installed in the cluster."""
 
 
-for command in (connect, status, quit_, clean, completion):
+for command in (connect, exchange, mesh, preview, list_, status, leave, quit_, clean, recover, completion):
     cli.add_command(command)

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from ktpy.session.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
+
 Decorated = Callable[..., Any]
 
 
@@ -36,3 +38,33 @@ output = click.option(
     envvar="KTPY_OUTPUT",
     help="How to print the result.",
 )
+
+image = click.option(
+    "--image", default=DEFAULT_IMAGE, show_default=True, envvar="KTPY_IMAGE", help="Agent image of ktpy's pod."
+)
+
+pod_timeout = click.option(
+    "--pod-timeout",
+    type=click.FloatRange(min=1),
+    default=DEFAULT_POD_TIMEOUT_S,
+    show_default=True,
+    envvar="KTPY_POD_TIMEOUT",
+    help="Seconds to wait for ktpy's pod.",
+)
+
+
+def cluster(namespace: str) -> Callable[[Decorated], Decorated]:
+    """Which cluster, as in kubectl; `namespace` is the help of that option."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for option in (
+            click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", help=namespace),
+            click.option("--context", envvar="KTPY_CONTEXT", help="Kubeconfig context; the current one by default."),
+            click.option(
+                "--kubeconfig", envvar=["KTPY_KUBECONFIG", "KUBECONFIG"], help="Kubeconfig file, or a list of them."
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate

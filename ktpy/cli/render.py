@@ -4,26 +4,36 @@ from typing import Any
 
 import click
 
-from ktpy.session.progress import Ended, Event, Notice, Ready, Step
+from ktpy.session.progress import Ended, Event, Notice, Ready, Routed, Step
 
 RANGES_SHOWN = 8
 
 
-def event(event: Event) -> None:
-    """One line of progress as it happens; everything the user needs to know once the session is ready."""
+def event(event: Event, *, err: bool = False) -> None:
+    """One line of progress as it happens; everything the user needs to know once the session is ready.
+
+    `err` says it on standard error.
+    """
     match event:
         case Step(name, detail, elapsed_s):
             mark = click.style(f"{name:<9}", fg="green")
-            click.echo(f"  {mark} {detail} {click.style(f'({elapsed_s:.2f} s)', dim=True)}")
+            click.echo(f"  {mark} {detail} {click.style(f'({elapsed_s:.2f} s)', dim=True)}", err=err)
         case Notice(text):
-            click.echo(f"  {click.style('note', fg='yellow'):<9}     {text}")
+            click.echo(f"  {click.style('note     ', fg='yellow')} {text}", err=err)
         case Ready(session):
-            click.echo(status(session))
+            click.echo(status(session), err=err)
+        case Routed():
+            pass  # ktpy.cli.live shows it
         case Ended(exit_code, message, hint):
             if exit_code:
                 failure(message, hint)
             else:
-                click.echo(message)
+                click.echo(message, err=err)
+
+
+def on_error_output(told: Event) -> None:
+    """For commands whose standard output is their answer."""
+    event(told, err=True)
 
 
 def failure(message: str, hint: str | None) -> None:
@@ -38,6 +48,25 @@ def failure(message: str, hint: str | None) -> None:
 
 def status(session: dict[str, Any]) -> str:
     """A session as text; `session` is an element of what `ktpy status --output json` prints."""
+    return _connected(session) if session["kind"] == "connect" else _intercepted(session)
+
+
+def port(state: dict[str, Any]) -> str:
+    """An exposed port of an intercept, in a line."""
+    local = click.style("up", fg="green") if state["is_local_up"] else click.style("down", fg="red")
+    counts = f"{state['requests']} requests here" + (f", {state['fallbacks']} elsewhere" if state["fallbacks"] else "")
+    return f"  port {state['port']:<5} to local port {state['local_port']:<5} ({local}): {counts}"
+
+
+def _intercepted(session: dict[str, Any]) -> str:
+    kind, target = session["kind"], session["target"]
+    match = f", only requests with {session['match']}" if session["match"] else ""
+    verb = click.style({"exchange": "exchanged", "mesh": "meshed", "preview": "previewed"}[kind], fg="green", bold=True)
+    head = f"{verb} {target} in namespace {session['namespace']} of {session['context']}{match}"
+    return "\n".join([head, *map(port, session["ports"])])
+
+
+def _connected(session: dict[str, Any]) -> str:
     dns = session["dns"]
     ranges = [f"{r['network']} ({r['kind']}, from {r['source']})" for r in session["ranges"][:RANGES_SHOWN]]
     if len(session["ranges"]) > RANGES_SHOWN:

@@ -116,9 +116,7 @@ class _Arrangement:
         for lease in leases.values():
             self._involve((lease.namespace, lease.target), {lease.session: lease.owner})
         for key, target in self._targets.items():
-            target.sessions = {
-                one: Session(one, owner or "somebody", leases.get(one)) for one, owner in self._involved[key].items()
-            }
+            target.sessions = {one: _session(one, owner, leases.get(one)) for one, owner in self._involved[key].items()}
         return [self._targets[key] for key in sorted(self._targets)]
 
     def _target(self, item: Json, name: str, sessions: Iterable[str]) -> Target:
@@ -133,6 +131,11 @@ class _Arrangement:
         for one in sessions:
             owner = sessions[one] if isinstance(sessions, dict) else ""
             involved[one] = involved.get(one) or owner
+
+
+def _session(session: str, owner: str, lease: Lease | None) -> Session:
+    """The Lease has the owner's name in full; labels cannot."""
+    return Session(session, (lease.owner if lease is not None else owner) or "somebody", lease)
 
 
 async def _list(api: Api, path: str, labels: str = "") -> list[Json]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ktpy.session.progress import Ended, Event, Ready, Report, decode, encode
+from ktpy.session.progress import Ended, Event, Ready, Report, Routed, decode, encode
 
 
 def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
@@ -42,6 +42,8 @@ def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> 
         def report(event: Event) -> None:
             if isinstance(event, Ready):
                 os.setsid()
+            if isinstance(event, Routed):
+                return  # a line a second: `ktpy status` tells when it is wanted
             print(encode(event), flush=True)  # noqa: T201 - standard output is the log
             with suppress(BrokenPipeError):  # the command returned; the log has it
                 pipe.write(encode(event) + "\n")

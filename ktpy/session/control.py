@@ -17,6 +17,8 @@ from ktpy.errors import KtpyError
 
 ANSWER_TIMEOUT_S = 5.0
 QUIT_TIMEOUT_S = 30.0
+LEAVE_TIMEOUT_S = 90.0
+"""Giving a service back waits for its endpoints, and for the requests that its gateway still has."""
 
 Verbs = dict[str, Callable[[], dict[str, Any]]]
 
@@ -65,16 +67,16 @@ def ask(path: Path, verb: str) -> dict[str, Any]:
         return _exchange(connection, path, verb)
 
 
-def quit_session(path: Path) -> None:
+def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:
     """Ask the session to end and wait until it has undone everything and is gone."""
-    with _connected(path, QUIT_TIMEOUT_S) as connection:
+    with _connected(path, timeout_s) as connection:
         _exchange(connection, path, "quit")
         try:
             while connection.recv(4096):
                 pass
         except TimeoutError:
             raise KtpyError(
-                f"The session behind {path} was asked to end, but has not after {QUIT_TIMEOUT_S:.0f} s.",
+                f"The session behind {path} was asked to end, but has not after {timeout_s:.0f} s.",
                 hint="End its process, then run `sudo ktpy clean`.",
             ) from None
         except ConnectionError:

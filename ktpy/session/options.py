@@ -1,9 +1,12 @@
-"""What the user asked of `ktpy connect`."""
+"""What the user asked for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from ktpy import __version__
+from ktpy.cluster.ports import Expose, Spoken
+from ktpy.tunnel.route_protocol import ORIGIN, Match
 
 DEFAULT_IMAGE = f"ghcr.io/ktpy/agent:{__version__}"
 DEFAULT_POD_TIMEOUT_S = 60.0
@@ -11,7 +14,7 @@ DEFAULT_POD_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
-    """Every field is one option of the command line; the defaults are the documented ones."""
+    """Of `ktpy connect`. Every field is one option of the command line; the defaults are the documented ones."""
 
     kubeconfig: str | None = None
     context: str | None = None
@@ -23,3 +26,28 @@ class ConnectOptions:
     dns: bool = True
     image: str = DEFAULT_IMAGE
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptOptions:
+    """Of `ktpy exchange`, `ktpy mesh` and `ktpy preview`."""
+
+    kind: str
+    """exchange, mesh or preview."""
+    target: str
+    """What the user named: `web`, `deployment/web`; the new Service's name for a preview."""
+    expose: tuple[Expose, ...]
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+    match: Match | None = None
+    """Which requests; None takes all."""
+    protocol: Spoken | None = None
+    when_local_down: str = ORIGIN
+    gateway_labels: Mapping[str, str] = field(default_factory=dict)
+    ingress_host: str | None = None
+    ingress_class: str | None = None
+    image: str = DEFAULT_IMAGE
+    pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
+    command: tuple[str, ...] = ()
+    """To be run while it stands; it leaves with the command's end."""

@@ -25,6 +25,14 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Routed:
+    """The state of an intercept's ports has changed; `ports` is as in its status."""
+
+    kind: ClassVar[str] = "routed"
+    ports: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The session stands. `status` is what `ktpy status --output json` shows for it."""
 
@@ -42,10 +50,10 @@ class Ended:
     hint: str | None = None
 
 
-Event = Step | Notice | Ready | Ended
+Event = Step | Notice | Routed | Ready | Ended
 Report = Callable[[Event], None]
 
-_EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Step, Notice, Ready, Ended)}
+_EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Step, Notice, Routed, Ready, Ended)}
 
 
 def encode(event: Event) -> str:

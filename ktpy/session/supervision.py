@@ -16,9 +16,11 @@ class Session(Protocol):
     """A use case that runs until it is told to end."""
 
     name: str
-    over: str
-    """What to say when it has ended as asked: everything is undone."""
     is_ready: bool
+
+    @property
+    def over(self) -> str:
+        """What to say when it has ended as asked: everything is undone."""
 
     async def run(self) -> int:
         """Return the exit code when it ends as asked; raise what else ends it. All is undone either way."""

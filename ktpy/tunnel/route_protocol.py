@@ -1,6 +1,7 @@
 """What laptop and gateway say to each other about a route: one JSON object a line. Pure."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +12,8 @@ VERSION: Final = 1
 BEAT: Final = b"{}\n"
 ORIGIN: Final = "origin"
 FAIL: Final = "fail"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of RFC 9110's tokens what is used in practice
+_PRINTABLE = re.compile(r"[\x20-\x7e]{1,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,18 @@ class Header:
 
     def __str__(self) -> str:
         return f"{self.name}{'~' if self.is_regex else ': '}{self.value}"
+
+
+def parse_header(text: str) -> Header:
+    """`name=value` or `name=~regex`. ValueError, with a sentence for the user, for what the gateway would not take."""
+    name, separator, value = text.partition("=")
+    if not separator or not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{text!r} is not NAME=VALUE or NAME=~REGEX, such as x-user=alice.")
+    is_regex = value.startswith("~")
+    value = value[1:] if is_regex else value
+    if not _PRINTABLE.fullmatch(value) or (value != value.strip() and not is_regex):
+        raise ValueError(f"The value of header {name} has to be 1 to 256 printable ASCII characters, no space around.")
+    return Header(name, value, is_regex)
 
 
 @dataclass(frozen=True, slots=True)

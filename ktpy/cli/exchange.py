@@ -1,0 +1,21 @@
+"""`ktpy exchange`: all requests of a service's port, on this laptop."""
+
+from typing import Any
+
+import click
+
+from ktpy.cli.intercepting import gateway_label, intercepting, perform, when_local_down
+
+
+@click.command()
+@click.argument("target")
+@intercepting
+@when_local_down
+@gateway_label
+def exchange(**options: Any) -> None:
+    """Serve all requests to ports of TARGET on this laptop, until Ctrl-C.
+
+    TARGET is a service, or KIND/NAME of what a service leads to: deployment/web, statefulset/db, pod/web-0. While the
+    local port does not answer, the original pods do. With a COMMAND, ktpy runs it and leaves when it ends.
+    """
+    perform("exchange", **options)

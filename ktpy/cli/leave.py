@@ -1,0 +1,46 @@
+"""`ktpy leave`: end what `exchange`, `mesh` or `preview` began."""
+
+from pathlib import Path
+
+import click
+
+from ktpy.cli.options import verbose
+from ktpy.errors import InterceptAbsent
+from ktpy.session import control
+from ktpy.session.caller import Caller
+from ktpy.session.runtime import INTERCEPT, RuntimeDirectory
+
+
+@click.command()
+@click.argument("target", required=False)
+@click.option("--all", "-a", "every", is_flag=True, help="Leave everything.")
+@click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", help="Only in this namespace.")
+@verbose
+def leave(target: str | None, every: bool, namespace: str | None) -> None:
+    """End your exchange, mesh or preview of TARGET, and wait until all of it is undone.
+
+    TARGET is the service's name, or a session's id. Of several that you have there, all are ended.
+    """
+    if (target is None) is not every:
+        raise click.UsageError("Name a TARGET, or say --all.")
+    runtime = RuntimeDirectory.of(Caller.current())
+    found = [(path, control.ask(path, "status")) for path in runtime.control_sockets(INTERCEPT)]
+    chosen = [
+        (path, status)
+        for path, status in found
+        if (every or target in (status["target"], status.get("session")))
+        and namespace in (None, status.get("namespace"))
+    ]
+    if not chosen:
+        present = ", ".join(sorted({str(status["target"]) for _, status in found}))
+        raise InterceptAbsent(
+            f"You have no intercept of {target} on this laptop." if target else "You have no intercept on this laptop.",
+            hint=f"You have: {present}." if present else None,
+        )
+    for path, status in chosen:
+        _leave(path, status["kind"], status["target"])
+
+
+def _leave(path: Path, kind: str, target: str) -> None:
+    control.quit_session(path, control.LEAVE_TIMEOUT_S)
+    click.echo(f"Left: {kind} of {target}.")

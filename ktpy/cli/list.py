@@ -1,0 +1,45 @@
+"""`ktpy list`: the services of a namespace, and who intercepts them."""
+
+import json
+from typing import Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.options import cluster, output, verbose
+from ktpy.session.caller import Caller
+
+
+@click.command(name="list")
+@cluster(namespace="Namespace to list.")
+@output
+@verbose
+def list_(output: str, **place: Any) -> None:
+    """List the services of a namespace, and who intercepts them and how."""
+    from ktpy.session import cluster_work  # brings asyncio, which `ktpy --help` need not wait for
+    from ktpy.session.records import Records
+
+    caller = Caller.current()
+    caller.drop_privileges()
+    found = cluster_work.services(cluster_work.Place(**place), Records.of(caller), render.on_error_output)
+    if output == "json":
+        click.echo(json.dumps(found, indent=2))
+    elif found["services"]:
+        click.echo(_table(found["services"]))
+    else:
+        click.echo(f"Namespace {found['namespace']} has no services.")
+
+
+def _table(services: list[dict[str, Any]]) -> str:
+    rows = [("SERVICE", "PORTS", "INTERCEPTS")]
+    for service in services:
+        name = service["name"] + (" (preview)" if service["is_preview"] else "")
+        intercepts = list(map(_intercept, service["intercepts"])) or [""]
+        rows += [(name, service["ports"], intercepts[0]), *(("", "", one) for one in intercepts[1:])]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(f"{name:<{widths[0]}}  {ports:<{widths[1]}}  {how}".rstrip() for name, ports, how in rows)
+
+
+def _intercept(intercept: dict[str, Any]) -> str:
+    what = f"{intercept['owner']}: {intercept['description'] or 'unknown'}"
+    return what if intercept["is_live"] else f"{what} (dead; ktpy clean removes it)"

@@ -1,0 +1,50 @@
+"""Lines at the bottom of a terminal that stay current: one for each exposed port, below what scrolls by."""
+
+from typing import Any, TextIO
+
+import click
+
+from ktpy.cli import render
+from ktpy.session.progress import Ended, Event, Ready, Routed
+
+_UP_AND_CLEAR = "\x1b[1A\x1b[2K"
+"""ECMA-48: cursor up a line (CUU), erase that line (EL)."""
+
+
+class LiveTerminal:
+    """Shows events. Where the output is no terminal, the live lines are left out: notices say what changes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+        self._lines: list[str] = []
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Routed(ports):
+                if self._is_terminal:
+                    self._erase()
+                    self._draw(ports)
+            case Ended():
+                render.event(event)  # below the last numbers
+            case _:
+                lines = self._lines
+                self._erase()
+                render.event(event)
+                if isinstance(event, Ready) and self._is_terminal:
+                    self._draw(event.status["ports"])
+                else:
+                    self._write(lines)
+
+    def _draw(self, ports: list[dict[str, Any]]) -> None:
+        self._write([render.port(port) for port in ports])
+
+    def _write(self, lines: list[str]) -> None:
+        self._lines = lines
+        for line in lines:
+            click.echo(line, file=self._stream)
+
+    def _erase(self) -> None:
+        if self._lines:
+            self._stream.write(_UP_AND_CLEAR * len(self._lines))
+        self._lines = []

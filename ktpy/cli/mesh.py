@@ -1,0 +1,82 @@
+"""`ktpy mesh`: the requests that carry a mark, on this laptop; everybody else's go on as before."""
+
+import re
+from typing import Any
+
+import click
+
+from ktpy.cli.intercepting import gateway_label, intercepting, perform, when_local_down
+from ktpy.session.caller import Caller
+from ktpy.tunnel.route_protocol import Header, Match, parse_header
+
+VERSION_HEADER = "VERSION"
+BAGGAGE_KEY = "ktpy-version"
+"""In the W3C header `baggage`, which tracing libraries pass on from service to service."""
+_VERSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+def _headers(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Header, ...]:
+    try:
+        return tuple(map(parse_header, values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _version(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not _VERSION.fullmatch(value):
+        raise click.BadParameter("A version consists of at most 63 letters, digits, dots, hyphens and underscores.")
+    return value
+
+
+def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"/[\x21\x22\x24-\x3e\x40-\x7e]{0,255}", value):
+        raise click.BadParameter("A path prefix begins with a slash and has no query, such as /api.")
+    return value
+
+
+@click.command()
+@click.argument("target")
+@intercepting
+@click.option(
+    "--version",
+    callback=_version,
+    envvar="KTPY_VERSION",
+    help="Take requests whose header VERSION has this value. Your user name, if nothing else is said.",
+)
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=_headers,
+    envvar="KTPY_HEADER",
+    metavar="NAME=VALUE|NAME=~REGEX",
+    help="Take requests with this header; of several, all have to match.",
+)
+@click.option(
+    "--path-prefix", callback=_path_prefix, envvar="KTPY_PATH_PREFIX", help="Take only requests below this path."
+)
+@when_local_down
+@gateway_label
+def mesh(version: str | None, headers: tuple[Header, ...], path_prefix: str | None, **options: Any) -> None:
+    """Serve the requests to TARGET that carry your mark on this laptop, until Ctrl-C; all others are left alone.
+
+    TARGET is a service, or KIND/NAME of what a service leads to: deployment/web, statefulset/db, pod/web-0.
+    """
+    notices = []
+    if version is None and not headers and path_prefix is None:
+        version = version_of(Caller.current().name)
+        notices.append(f"Your version is {version}: requests with the header {VERSION_HEADER}: {version} come here.")
+    perform("mesh", match=match_of(version, headers, path_prefix), notices=tuple(notices), **options)
+
+
+def match_of(version: str | None, headers: tuple[Header, ...], path_prefix: str | None) -> Match:
+    """A version alone may come as baggage as well: beside other headers, that would be a way round them."""
+    by_version = (Header(VERSION_HEADER, version),) if version is not None else ()
+    baggage = {BAGGAGE_KEY: version} if version is not None and not headers else {}
+    return Match(by_version + headers, path_prefix, baggage)
+
+
+def version_of(user: str) -> str:
+    """A version from a user name, `alice.smith@example.org` say."""
+    legal = re.sub(r"[^a-z0-9._-]+", "-", user.lower())[:63]
+    return legal.strip("._-") or "mine"

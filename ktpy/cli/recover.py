@@ -1,0 +1,26 @@
+"""`ktpy recover`: give a service back to its own pods."""
+
+from typing import Any
+
+import click
+
+from ktpy.cli.options import cluster, verbose
+from ktpy.session.caller import Caller
+
+
+@click.command()
+@click.argument("service")
+@click.option("--evict", is_flag=True, help="Also when live sessions use the service: they are taken out.")
+@cluster(namespace="Namespace of the service.")
+@verbose
+def recover(service: str, evict: bool, **place: Any) -> None:
+    """Give SERVICE back to its own pods, and remove all that ktpy has put around it, when everything else is lost."""
+    from ktpy.session import cluster_work  # brings asyncio, which `ktpy --help` need not wait for
+
+    Caller.current().drop_privileges()
+    recovered = cluster_work.recover(cluster_work.Place(**place), service, evict=evict)
+    if recovered is None:
+        click.echo(f"Service {service} needs nothing: ktpy has no part in it.")
+        return
+    selector = ",".join(f"{key}={value}" for key, value in recovered.selector.items())
+    click.echo(f"Service {service} selects {selector} again, as {recovered.source} told.")

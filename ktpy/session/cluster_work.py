@@ -1,0 +1,94 @@
+"""Commands that do one thing in the cluster and end: each call has an event loop and an API connection of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ktpy.cluster import leftovers, ports, recovery
+from ktpy.cluster.client import Api
+from ktpy.cluster.leftovers import Leftover
+from ktpy.cluster.recovery import Recovered
+from ktpy.cluster.survey import survey
+from ktpy.cluster.watch import list_all
+from ktpy.errors import KtpyError
+from ktpy.session.leftovers import undo_killed
+from ktpy.session.progress import Report
+from ktpy.session.records import Record, Records
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which cluster and namespace; None is the kubeconfig's own choice."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+
+    def run(self, work: Callable[[Api], Awaitable[T]]) -> T:
+        async def call() -> T:
+            api = await Api.load(self.kubeconfig, self.context, self.namespace)
+            try:
+                return await work(api)
+            finally:
+                await api.close()
+
+        return asyncio.run(call())
+
+
+def services(place: Place, records: Records, report: Report) -> dict[str, Any]:
+    """What `ktpy list --output json` prints. Undoes what this user's killed intercepts left, first."""
+
+    async def look(api: Api) -> dict[str, Any]:
+        await undo_killed(api, records, report)
+        found = {target.name: target for target in await survey(api, api.namespace)}
+        behind = {name for target in found.values() for kind, name in target.objects if kind == "service"}
+        listed = []
+        async for service in list_all(api, f"/api/v1/namespaces/{api.namespace}/services"):
+            name = service["metadata"]["name"]
+            target = found.get(name)
+            if target is None and name in behind:
+                continue  # the origin service of another
+            sessions = target.sessions.values() if target is not None else ()
+            listed.append(
+                {
+                    "name": name,
+                    "ports": ports.describe(service),
+                    "is_preview": target is not None and target.is_preview,
+                    "intercepts": [
+                        {
+                            "session": one.id,
+                            "owner": one.owner,
+                            "description": one.lease.description if one.lease else "",
+                            "is_live": one.is_live(),
+                        }
+                        for one in sessions
+                    ],
+                }
+            )
+        return {"namespace": api.namespace, "context": api.target.context, "services": listed}
+
+    return place.run(look)
+
+
+def find_leftovers(place: Place, *, all_namespaces: bool) -> list[Leftover]:
+    """What dead sessions, anybody's, have left."""
+    return place.run(lambda api: leftovers.find(api, None if all_namespaces else api.namespace))
+
+
+def remove_leftovers(place: Place, *, all_namespaces: bool) -> tuple[list[Leftover], list[KtpyError]]:
+    """Remove it; what is gone, and what went wrong."""
+    return place.run(lambda api: leftovers.remove(api, None if all_namespaces else api.namespace))
+
+
+def undo_record(record: Record, records: Records, report: Report) -> None:
+    """Undo what this user's killed intercepts have left in the cluster of one of them."""
+    place = Place(record.kubeconfig, record.context, record.namespace)
+    place.run(lambda api: undo_killed(api, records, report))
+
+
+def recover(place: Place, service: str, *, evict: bool) -> Recovered | None:
+    """Give one Service back what it selected; None when it needs nothing."""
+    return place.run(lambda api: recovery.recover(api, service, evict=evict))

@@ -1,0 +1,39 @@
+"""The user's own command, run while an intercept stands."""
+
+import asyncio
+import shutil
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+
+from ktpy.errors import CommandAbsent
+
+GRACE_S = 5.0
+"""How long the command may take to end when ktpy has to."""
+
+
+def refuse_absent(command: Sequence[str]) -> None:
+    """Raise CommandAbsent before anything is changed in the cluster for a command that cannot run."""
+    if command and shutil.which(command[0]) is None:
+        raise CommandAbsent(f"There is no command {command[0]}; nothing was changed.")
+
+
+async def run(command: Sequence[str]) -> int:
+    """Run it on our own terminal; its exit code, 128+N when signal N ended it. When cancelled, it is ended."""
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        code = await process.wait()
+    except asyncio.CancelledError:
+        await _end(process)
+        raise
+    return code if code >= 0 else 128 - code
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                await process.wait()
+                return

@@ -1,0 +1,125 @@
+"""What the user asked for, looked at in the light of the cluster. Nothing is changed yet."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ktpy.cluster import network_policies, ports, preview, targets
+from ktpy.cluster.client import Api
+from ktpy.cluster.gateway import Gateway, Plan
+from ktpy.cluster.gateway_pods import GatewayPods
+from ktpy.cluster.interception import selector_for
+from ktpy.cluster.ownership import Ownership
+from ktpy.cluster.ports import Exposed, Spoken
+from ktpy.cluster.preview import Preview, PreviewPlan
+from ktpy.cluster.shadow import PodProgress
+from ktpy.session.options import InterceptOptions
+
+OnProgress = Callable[[PodProgress], None]
+
+
+class Part(Protocol):
+    """A session's part in the cluster: `ktpy.cluster.gateway.Gateway`, or `ktpy.cluster.preview.Preview`."""
+
+    ownership: Ownership
+    pods: GatewayPods
+
+    async def enter(self, on_step: Callable[[str], None], join: Callable[[], Awaitable[None]]) -> None: ...
+
+    async def leave(self) -> None: ...
+
+    async def guard(self, on_notice: Callable[[str], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Undertaking:
+    """What will be done."""
+
+    target: str
+    exposed: tuple[Exposed, ...]
+    warnings: list[str]
+    make: Callable[[str, str, OnProgress], Part]
+    """By session id and public key."""
+
+
+async def look_at(api: Api, options: InterceptOptions, owner: str) -> Undertaking:
+    """Raises what is wrong with the target or the ports, in a sentence."""
+    if options.kind == "preview":
+        return _preview(api, options, owner)
+    return await _intercept(api, options, owner)
+
+
+async def _intercept(api: Api, options: InterceptOptions, owner: str) -> Undertaking:
+    service = await targets.find(api, targets.Reference.parse(options.target))
+    name: str = service["metadata"]["name"]
+    await targets.refuse_unsuitable(api, service)
+    is_mesh = options.match is not None
+    exposed = ports.exposed_ports(service, options.expose, is_mesh=is_mesh, protocol=options.protocol)
+    await network_policies.refuse_labels(api, name, options.gateway_labels)
+    selector = selector_for(service) or {}
+    warnings = [
+        *targets.warnings(service),
+        *ports.shared_ports(service, exposed),
+        *await network_policies.warnings_for(api, name, selector, options.gateway_labels),
+    ]
+
+    def make(session: str, public_key: str, on_progress: OnProgress) -> Part:
+        plan = Plan(
+            exposed,
+            public_key,
+            options.image,
+            owner,
+            session=session,
+            description=describe(options, exposed),
+            is_mesh=is_mesh,
+            protocol=options.protocol,
+            pod_labels=options.gateway_labels,
+            pod_timeout_s=options.pod_timeout_s,
+        )
+        return Gateway(api, name, plan, on_progress)
+
+    return Undertaking(name, exposed, warnings, make)
+
+
+def _preview(api: Api, options: InterceptOptions, owner: str) -> Undertaking:
+    preview.refuse_name(options.target)
+    exposed = preview.preview_ports(options.expose)
+
+    def make(session: str, public_key: str, on_progress: OnProgress) -> Part:
+        plan = PreviewPlan(
+            exposed,
+            public_key,
+            options.image,
+            owner,
+            session=session,
+            description=describe(options, exposed),
+            protocol=options.protocol or Spoken.HTTP,
+            ingress_host=options.ingress_host,
+            ingress_class=options.ingress_class,
+            pod_timeout_s=options.pod_timeout_s,
+        )
+        return _UnguardedPreview(api, options.target, plan, on_progress)
+
+    return Undertaking(options.target, exposed, [], make)
+
+
+class _UnguardedPreview(Preview):
+    async def guard(self, on_notice: Callable[[str], None]) -> None:
+        """All of it is the session's own: nobody else has a part in it."""
+
+
+def describe(options: InterceptOptions, exposed: tuple[Exposed, ...]) -> str:
+    """What others read about the session in `ktpy list`: `mesh of port 80, VERSION: foobar`."""
+    numbers = ", ".join(str(one.remote) for one in exposed)
+    match = f", {options.match}" if options.match is not None else ""
+    return f"{options.kind} of port{'s' if len(exposed) > 1 else ''} {numbers}{match}"
+
+
+def facts(options: InterceptOptions) -> dict[str, Any]:
+    """The part of the session's status that does not change."""
+    return {
+        "kind": options.kind,
+        "target": options.target,
+        "match": str(options.match) if options.match is not None else None,
+        "when_local_down": options.when_local_down,
+    }
