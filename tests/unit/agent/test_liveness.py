@@ -1,0 +1,75 @@
+import os
+import selectors
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ktpy_agent.gateway_spec import Port
+from ktpy_agent.liveness import AliveSockets, listening
+from ktpy_agent.routes import Route
+
+ROUTE = Route(1, "s1", "amy", Port(80, "", 8080, "TCP", http=True), None, fails_when_down=False)
+
+
+@pytest.fixture
+def selector() -> Iterator[selectors.BaseSelector]:
+    with selectors.DefaultSelector() as selector:
+        yield selector
+
+
+@pytest.fixture
+def alive(tmp_path: Path, selector: selectors.BaseSelector) -> Iterator[AliveSockets]:
+    alive = AliveSockets(tmp_path, selector)
+    yield alive
+    alive.remove([ROUTE])
+
+
+def can_connect(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+def test_only_sockets_that_listen_count() -> None:
+    assert listening(
+        "Num       RefCount Protocol Flags    Type St Inode Path\n"
+        "0000000000000000: 00000002 00000000 00010000 0001 01 20123 /run/a b.sock\n"
+        "0000000000000000: 00000003 00000000 00000000 0001 03 20124 /run/c.sock\n"
+        "0000000000000000: 00000002 00000000 00010000 0001 01 20125\n"
+    ) == {"/run/a b.sock"}
+
+
+def test_ours_stands_exactly_while_sshds_listens(
+    tmp_path: Path, selector: selectors.BaseSelector, alive: AliveSockets
+) -> None:
+    ours, sshds = tmp_path / f"{ROUTE.stem}.alive", tmp_path / f"{ROUTE.stem}.sock"
+    alive.refresh([ROUTE])
+    assert not can_connect(ours)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(sshds))
+        listener.listen()
+        alive.refresh([ROUTE])
+        assert can_connect(ours)
+        assert alive.has(ROUTE)
+        for key, _ in selector.select(0):
+            key.data()  # the check is taken off the queue
+        assert not selector.select(0)
+    assert sshds.exists()  # as sshd leaves it
+    alive.refresh([ROUTE])
+    assert not can_connect(ours)
+    assert not alive.has(ROUTE)
+
+
+def test_an_ended_route_leaves_no_file(tmp_path: Path, alive: AliveSockets) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / f"{ROUTE.stem}.sock"))
+        listener.listen()
+        alive.refresh([ROUTE])
+        alive.remove([ROUTE])
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+def test_what_an_earlier_container_left_is_removed(tmp_path: Path, selector: selectors.BaseSelector) -> None:
+    (tmp_path / "s0-80-1.sock").touch()
+    AliveSockets(tmp_path, selector)
+    assert not list(tmp_path.iterdir())
