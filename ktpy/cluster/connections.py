@@ -14,6 +14,7 @@ from ktpy.cluster.endpoint import Endpoint, connection_failure, reason
 from ktpy.cluster.environment_proxy import proxy_for
 from ktpy.cluster.kubeconfig import Selection
 from ktpy.cluster.library import Configuration, RESTClientObject
+from ktpy.cluster.refusals import NeverSent
 from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
 
 _KEEPALIVE = (
@@ -61,7 +62,14 @@ def connections_to(selection: Selection) -> Connections:
 
 
 def failure(server_url: str, exc: Exception) -> KtpyError:
-    """The error for a request that got no answer."""
+    """The error for a request that got no answer: NeverSent where there was not even a connection."""
+    error = _failure(server_url, exc)
+    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) and type(error) is ApiUnreachable:
+        return NeverSent(error.message, hint=error.hint)
+    return error
+
+
+def _failure(server_url: str, exc: Exception) -> KtpyError:
     server = urlsplit(server_url)
     endpoint = Endpoint(server.hostname or "", server.port or (443 if server.scheme == "https" else 80))
     cause = _cause(exc)

@@ -123,7 +123,7 @@ def _parse(file: Path) -> dict[str, Any]:
     except OSError as exc:
         raise KubeconfigMissing(f"The kubeconfig {file} cannot be read: {exc.strerror}.") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise KubeconfigMissing(f"The kubeconfig {file} is malformed: {exc}.") from exc
+        raise KubeconfigMissing(f"The kubeconfig {file} is malformed: {' '.join(str(exc).split())}.") from exc
     if document is None:
         return {}
     if not isinstance(document, dict):

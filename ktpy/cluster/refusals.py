@@ -34,6 +34,10 @@ class Unavailable(ApiUnreachable):
     """The API server answers that it cannot serve now (429 and 5xx): try again later."""
 
 
+class NeverSent(ApiUnreachable):
+    """There was no connection: the API server cannot have done what was asked."""
+
+
 _PATH = re.compile(
     r"/(?:api/[^/]+|apis/(?P<group>[^/]+)/[^/]+)"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"

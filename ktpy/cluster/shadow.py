@@ -18,7 +18,7 @@ from ktpy.cluster import pod_state
 from ktpy.cluster.client import Api, Json
 from ktpy.cluster.names import SESSION, new_session_id, shadow_name
 from ktpy.cluster.pod_state import Stage
-from ktpy.cluster.refusals import Conflict, NotFound
+from ktpy.cluster.refusals import Conflict, NeverSent, NotFound
 from ktpy.cluster.shadow_manifest import CONTAINER, SHADOW_PORT, shadow_job
 from ktpy.cluster.tasks import task_group
 from ktpy.cluster.watch import Delete, Upsert, watch
@@ -92,10 +92,8 @@ class Shadow:
         warnings: list[str] = []
         try:
             job = await self._api.request("POST", self._jobs, body=self._manifest, warnings=warnings)
-        except ApiUnreachable:
-            raise
-        except KtpyError:
-            self._may_exist = False  # a clear no
+        except KtpyError as error:
+            self._may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
             raise
         self._uid = job["metadata"]["uid"]
         for warning in warnings:

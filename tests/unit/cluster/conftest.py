@@ -1,3 +1,4 @@
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,6 +22,14 @@ async def api(stub: ApiStub, tmp_path: Path) -> AsyncIterator[Api]:
     api = await Api.load(kubeconfig(tmp_path, stub.url, {"token": "t"}))
     yield api
     await api.close()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A TCP port of the loopback on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

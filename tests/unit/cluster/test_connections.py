@@ -194,13 +194,6 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-@pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def test_nothing_listens(tmp_path: Path, closed_port: int) -> None:
     async with loaded(tmp_path, f"https://127.0.0.1:{closed_port}") as api:
         with pytest.raises(ApiUnreachable, match="Connection refused") as raised:

@@ -111,8 +111,9 @@ def test_a_server_without_a_scheme_speaks_tls(files: Path) -> None:
     ],
 )
 def test_malformed(files: Path, text: str) -> None:
-    with pytest.raises(KubeconfigMissing, match="malformed"):
+    with pytest.raises(KubeconfigMissing, match="malformed") as raised:
         kubeconfig.read([write(files / "config", text)])
+    assert "\n" not in raised.value.message
 
 
 def test_not_text(files: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from ktpy.cluster import shadow as shadow_module
 from ktpy.cluster.client import Api
 from ktpy.cluster.pod_state import Stage
+from ktpy.cluster.refusals import NeverSent
 from ktpy.cluster.shadow import PodProgress, Shadow
 from ktpy.errors import (
     ApiUnreachable,
@@ -20,7 +22,7 @@ from ktpy.errors import (
     PodUnschedulable,
     QuotaExceeded,
 )
-from tests.unit.cluster.api_stub import Answer, ApiStub, forbidding, listed, refusing, watched
+from tests.unit.cluster.api_stub import Answer, ApiStub, forbidding, kubeconfig, listed, refusing, watched
 from tests.unit.cluster.test_pod_state import NO_NODE, RUNNING, pod, waiting
 
 JOBS = "/apis/batch/v1/namespaces/shop/jobs"
@@ -254,6 +256,16 @@ class TestDelete:
         [asked] = stub.asked_for(f"DELETE {JOB}")
         assert asked.body["propagationPolicy"] == "Background"
         assert asked.body["preconditions"] == {"uid": "u-1"}
+
+    async def test_asks_for_nothing_when_there_was_no_connection(self, tmp_path: Path, closed_port: int) -> None:
+        api = await Api.load(kubeconfig(tmp_path, f"http://127.0.0.1:{closed_port}", {"token": "t"}))
+        try:
+            shadow = Watched(api, 5.0).shadow
+            with pytest.raises(NeverSent):
+                await shadow.create()
+            await shadow.delete()  # would raise
+        finally:
+            await api.close()
 
     async def test_after_a_lost_reply(self, stub: ApiStub, shadow: Shadow) -> None:
         stub.script(f"POST {JOBS}", refusing(504, "time-out"))
