@@ -40,7 +40,7 @@ def attempt(
     took_s = time.monotonic() - started_s
     output = done.stdout + done.stderr
     assert done.returncode != 0, output
-    assert "Traceback" not in output
+    assert "Traceback" not in output, output
     said = re.fullmatch(r"(?:.*\n)?error: (?P<message>[^\n]+)\n(?:hint: (?P<hint>.+)\n)?", done.stderr, re.DOTALL)
     assert said is not None, output
     assert re.fullmatch(r"\S.*\.", said["message"]), said["message"]
