@@ -61,7 +61,7 @@ def cluster(namespace: str) -> Callable[[Decorated], Decorated]:
             click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", help=namespace),
             click.option("--context", envvar="KTPY_CONTEXT", help="Kubeconfig context; the current one by default."),
             click.option(
-                "--kubeconfig", envvar=["KTPY_KUBECONFIG", "KUBECONFIG"], help="Kubeconfig file, or a list of them."
+                "--kubeconfig", envvar="KTPY_KUBECONFIG", help="Kubeconfig file, or a list of them; as KUBECONFIG."
             ),
         ):
             command = option(command)
