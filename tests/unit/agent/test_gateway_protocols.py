@@ -1,0 +1,344 @@
+"""What passes through a gateway: every protocol, to the original pods and to a laptop, unchanged."""
+
+import http.client
+import os
+import socket
+import socketserver
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
+from tests.unit.agent.pod import PATIENCE_S, eventually, free_port
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),
+    pytest.mark.skipif(not Path("/usr/sbin/sshd").exists(), reason="needs openssh-server"),
+    pytest.mark.skipif(not Path("/usr/sbin/haproxy").exists(), reason="needs haproxy"),
+]
+
+
+@pytest.fixture
+def pod() -> Iterator[GatewayPod]:
+    with open_directory() as directory:
+        yield GatewayPod(directory)
+
+
+@contextmanager
+def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    class Connection(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            serve(self.request)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            """The probes of the laptop's local port say nothing and go."""
+
+    with Server(("127.0.0.1", 0), Connection) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def read_head(connection: socket.socket) -> bytes:
+    received = b""
+    while not received.endswith(b"\r\n\r\n"):
+        data = connection.recv(1)
+        if not data:
+            break
+        received += data
+    return received
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+
+
+def exactly(connection: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size and (data := connection.recv(size - len(received))):
+        received += data
+    return received
+
+
+@contextmanager
+def both_ways(pod: GatewayPod, serve: Callable[[socket.socket], None], *, http: bool = True) -> Iterator[list[int]]:
+    """Two ports of a gateway: one leads to an original pod, the other to a laptop; the same program serves both."""
+    with ExitStack() as stack:
+        ports = [stack.enter_context(tcp_server(serve)) for _ in range(2)]
+        binds = [pod.add_port(port, http=http) for port in ports]
+        stack.enter_context(pod.serving())
+        local = stack.enter_context(tcp_server(serve))
+        laptop = stack.enter_context(pod.laptop("s1", local, {"port": ports[1], **ALL}))
+        laptop.counters(ports[1])
+        assert eventually(lambda: laptop.counters(ports[1])["is_up"])
+        yield binds
+
+
+def upgrading(connection: socket.socket) -> None:
+    if b"upgrade: websocket" in read_head(connection).lower():
+        connection.sendall(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        )
+        while data := connection.recv(4096):
+            connection.sendall(data)
+
+
+def test_websocket(pod: GatewayPod) -> None:
+    with both_ways(pod, upgrading) as binds:
+        for bind in binds:
+            with connect(bind) as client:
+                client.sendall(
+                    b"GET / HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"  # RFC 6455, 1.3
+                )
+                assert read_head(client).startswith(b"HTTP/1.1 101")
+                for message in (b"\x81\x02hi", bytes(range(256)) * 64):
+                    client.sendall(message)
+                    assert exactly(client, len(message)) == message
+
+
+def streaming(connection: socket.socket) -> None:
+    """Server-sent events: one, and the next only when the client closes or half a minute is over."""
+    if read_head(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        connection.settimeout(30)
+        connection.recv(1)
+
+
+def test_server_sent_events_arrive_one_by_one(pod: GatewayPod) -> None:
+    with both_ways(pod, streaming) as binds:
+        for bind in binds:
+            with connect(bind) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+                read_head(client)
+                assert b"data: 1\n\n" in client.recv(4096)
+
+
+def greeting(connection: socket.socket) -> None:
+    """Speaks first, as databases do; answers when the client has finished, which a proxy has to pass on."""
+    connection.sendall(b"hello\n")
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+    connection.sendall(b"%d\n" % len(received))
+
+
+def test_plain_tcp_with_half_close(pod: GatewayPod) -> None:
+    with both_ways(pod, greeting, http=False) as binds:
+        for bind in binds:
+            with connect(bind) as client:
+                assert exactly(client, 6) == b"hello\n"
+                client.sendall(b"\x00\xff" * 500_000)
+                client.shutdown(socket.SHUT_WR)
+                assert exactly(client, 8) == b"1000000\n"
+
+
+def swallowing(connection: socket.socket) -> None:
+    """Counts a chunked body, and answers in chunks."""
+    read_head(connection)
+    with connection.makefile("rb") as stream:
+        total = 0
+        while size := int(stream.readline() or b"0", 16):
+            total += size
+            stream.read(size + 2)
+        stream.readline()
+    number = b"%d" % total
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(number), number)
+    )
+
+
+def test_chunked_bodies(pod: GatewayPod) -> None:
+    piece = b"x" * 100_000
+    with both_ways(pod, swallowing) as binds:
+        for bind in binds:
+            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=60)
+            client.request("POST", "/", body=iter([piece] * 50), encode_chunked=True)
+            assert client.getresponse().read() == b"5000000"
+            client.close()
+
+
+def test_a_body_of_a_gigabyte(pod: GatewayPod) -> None:
+    size = 1 << 30
+    piece = b"x" * (1 << 20)
+    with web_server("origin") as origin:
+        bind = pod.add_port(origin)
+        with pod.serving():
+            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=60)
+            client.request("POST", "/", body=iter([piece] * 1024), headers={"Content-Length": str(size)})
+            assert client.getresponse().read() == b"%d" % size
+            client.close()
+
+
+def test_a_large_body_reaches_a_laptop(pod: GatewayPod) -> None:
+    size = 64 << 20
+    with web_server("origin") as origin, web_server("local") as local:
+        bind = pod.add_port(origin)
+        with pod.serving(), pod.laptop("s1", local, {"port": origin, **ALL}):
+            assert eventually(lambda: get(bind).body == "local")
+            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=60)
+            client.request("POST", "/", body=iter([b"x" * (1 << 20)] * 64), headers={"Content-Length": str(size)})
+            assert client.getresponse().read() == b"%d" % size
+            client.close()
+
+
+def test_no_header_is_added_or_lost(pod: GatewayPod) -> None:
+    with web_server("origin") as origin:
+        bind = pod.add_port(origin)
+        with pod.serving():
+            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=10)
+            client.putrequest("GET", "/", skip_accept_encoding=True, skip_host=True)
+            for name, value in [("Host", "web:81"), ("X-Long", "y" * 40_000), ("X-Twice", "1"), ("X-Twice", "2")]:
+                client.putheader(name, value)
+            client.endheaders()
+            seen = client.getresponse().getheader("X-Seen", "")
+            client.close()
+    # HAProxy writes names in lower case; their case has no meaning (RFC 9110, 5.1)
+    assert seen == f"host=web:81,x-long={'y' * 40_000},x-twice=1,x-twice=2"
+
+
+def test_an_upgrade_to_h2c_is_not_passed_on(pod: GatewayPod) -> None:
+    """The connection would become a tunnel, and its later requests would get past the matches."""
+    with web_server("origin") as origin:
+        bind = pod.add_port(origin)
+        with pod.serving():
+            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=10)
+            upgrade = {
+                "Connection": "Upgrade, HTTP2-Settings",
+                "Upgrade": "h2c",
+                "HTTP2-Settings": "AAMAAABkAAQCAAAAAA",
+            }
+            client.request("GET", "/", headers=upgrade)
+            seen = client.getresponse().getheader("X-Seen", "").lower()
+            client.close()
+    assert "h2c" not in seen
+    assert "http2-settings=" not in seen
+
+
+def test_grpc_with_streaming_and_trailers_goes_where_each_call_belongs(pod: GatewayPod) -> None:
+    h2c = pytest.importorskip("tests.unit.agent.h2c", reason="needs the h2 package")
+    with h2c.grpc_server("origin") as origin, h2c.grpc_server("local") as local:
+        bind = pod.add_port(origin)
+        mesh = {"port": origin, **header("version", exact="foobar")}
+        with pod.serving(), pod.laptop("s1", local, mesh) as laptop:
+            assert eventually(lambda: laptop.counters(origin)["is_up"])
+            client = h2c.Client(bind)
+            calls = {
+                name: client.open(headers) for name, headers in (("origin", []), ("local", [("version", "foobar")]))
+            }
+            for name, (stream, call) in calls.items():
+                while call.body != name.encode():
+                    client.read()
+                client.send(stream, b" ping")
+                while call.body != f"{name} ping".encode():  # before the client has ended its side
+                    client.read()
+                client.send(stream, b"", end=True)
+                while not call.ended:
+                    client.read()
+                assert call.headers[":status"] == "200"
+                assert call.trailers == {"grpc-status": "0"}
+            client.socket.close()
+
+
+def test_udp_reaches_the_original_pods(pod: GatewayPod) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as origin, web_server("tcp") as tcp:
+        origin.bind(("127.0.0.1", 0))
+        origin.settimeout(PATIENCE_S)
+        pod.add_port(tcp)
+        bind = pod.add_port(origin.getsockname()[1], http=False, protocol="UDP")
+        with pod.serving(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE_S)
+            client.connect(("127.0.0.1", bind))
+            assert eventually(lambda: is_bound(bind))
+            client.send(b"ping")
+            datagram, address = origin.recvfrom(100)
+            origin.sendto(datagram + b" pong", address)
+            assert client.recv(100) == b"ping pong"
+
+
+def is_bound(port: int) -> bool:
+    table = Path("/proc/net/udp").read_text() + Path("/proc/net/udp6").read_text()
+    return f":{port:04X} 0000" in table  # nobody is its peer: it listens
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-W", "127.0.0.1:{port}"],
+        ["-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1"],
+        ["-o", "ExitOnForwardFailure=yes", "-R", "0.0.0.0:{port}:127.0.0.1:1"],
+    ],
+    ids=["dial", "listen", "listen-for-all"],
+)
+def test_a_session_has_no_tcp(pod: GatewayPod, options: list[str]) -> None:
+    with web_server("origin") as origin:
+        pod.add_port(origin)
+        identity = pod.let_in("s1")
+        with pod.serving():
+            client = pod.ssh(identity, *(option.format(port=origin) for option in options))
+            _, errors = client.communicate(timeout=PATIENCE_S)
+    assert client.returncode != 0
+    assert b"forwarding failed" in errors
+
+
+def test_a_session_reaches_no_unix_socket_of_the_pod(pod: GatewayPod) -> None:
+    """HAProxy's own socket would let it do anything."""
+    port = free_port()
+    with web_server("origin") as origin:
+        pod.add_port(origin)
+        identity = pod.let_in("s1")
+        with pod.serving():
+            client = pod.ssh(identity, "-o", "ExitOnForwardFailure=yes", "-L", f"{port}:{pod.run_dir}/haproxy.sock")
+
+            def refused() -> bool:
+                try:
+                    with connect(port) as through:
+                        through.sendall(b"show info\n")
+                        return through.recv(100) == b""
+                except OSError:
+                    return False
+
+            assert eventually(refused)
+            assert b"Name: HAProxy" in ask_directly(pod.run_dir / "haproxy.sock")
+            client.kill()
+            client.communicate()
+
+
+def ask_directly(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(path))
+        connection.sendall(b"show info\n")
+        return connection.recv(4096)
+
+
+def test_curl_agrees_about_h2c(pod: GatewayPod) -> None:
+    """A second opinion on prior knowledge, where the original pods are away."""
+    bind = pod.add_port(free_port())
+    with pod.serving():
+        done = subprocess.run(
+            [
+                "curl",
+                "-so",
+                "/dev/null",
+                "-w",
+                "%{http_version} %{http_code}",
+                "--http2-prior-knowledge",
+                f"127.0.0.1:{bind}",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == "2 503"
