@@ -10,6 +10,7 @@ back under its id.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -65,6 +66,7 @@ class Ownership:
         self._uid: str | None = None
         self._is_released = False
         self._claimed = asyncio.Event()
+        self._renewed_at_s = 0.0
 
     async def claim(self) -> None:
         """Create the Lease: the first thing a session does in the cluster."""
@@ -86,7 +88,13 @@ class Ownership:
         }
         lease = await self._api.request("POST", self._collection, body=manifest)
         self._uid = lease["metadata"]["uid"]
+        self._renewed_at_s = _awake_or_asleep_s()
         self._claimed.set()
+
+    @property
+    def silence_s(self) -> float:
+        """How long ago the Lease was renewed, the time the laptop has slept included."""
+        return _awake_or_asleep_s() - self._renewed_at_s
 
     async def keep(self, on_trouble: Callable[[float, KtpyError], None] = lambda _silence_s, _error: None) -> None:
         """Renew the Lease until cancelled; may be started before `claim`.
@@ -95,15 +103,13 @@ class Ownership:
         Raises SessionLost when others have taken this session for dead.
         """
         await self._claimed.wait()
-        loop = asyncio.get_running_loop()
-        renewed_at = loop.time()
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
                 await self._renew()
-                renewed_at = loop.time()
+                self._renewed_at_s = _awake_or_asleep_s()
             except ApiUnreachable as exc:
-                silence_s = loop.time() - renewed_at
+                silence_s = self.silence_s
                 logger.info("the Lease could not be renewed for %.0f s: %s", silence_s, exc)
                 if silence_s >= TELL_AFTER_S:
                     on_trouble(silence_s, exc)
@@ -182,6 +188,11 @@ def _age_s(metadata: Json, now: datetime) -> float | None:
     if not times:
         return None
     return (now - max(map(datetime.fromisoformat, times))) / timedelta(seconds=1)
+
+
+def _awake_or_asleep_s() -> float:
+    """A clock that goes on while the laptop sleeps, as asyncio's does not (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ktpy.cluster.client import Api
 from ktpy.cluster.names import new_session_id
+from ktpy.cluster.ownership import EXPIRED_AFTER_S
 from ktpy.cluster.pod_state import Stage
 from ktpy.cluster.shadow import PodProgress
 from ktpy.errors import KtpyError, SessionLost
@@ -147,7 +148,8 @@ class _Intercept:
         except* _Over as over:
             exit_code = next(one.exit_code for one in _leaves(over) if isinstance(one, _Over))
         except* SessionLost:
-            pass
+            if part.ownership.silence_s < EXPIRED_AFTER_S:
+                raise  # we were heard all the time, so somebody has meant it
         return exit_code
 
     def _stand(self) -> None:
