@@ -101,6 +101,7 @@ CONNECT: Sequence[Spec] = (
     Spec("dns-rate", "1/s", Source(COREDNS, "dns-rate"), at_least(5000)),
     Spec("dns-p99", "ms", Source(COREDNS, "dns-p99"), at_most(2)),
     *_memory_rows(),
+    Spec("memory-peak", "MB", Source(PORT_FORWARD, "memory-peak")),
     *_round_trip_rows(),
 )
 

@@ -101,6 +101,11 @@ def _memory_flows(lab: Lab, contender: Contender, duration_s: float) -> Figures:
         return _memory_figures(f"{IDLE_FLOWS}-flows", contender.pid)
 
 
+def _memory_peak(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+    """What the process has needed at most for all that was measured before: last of its phase."""
+    return {"memory-peak": memory.peak_mb(contender.pid)}
+
+
 # In this order: memory while the session is fresh; what is sensitive to noise before what makes it.
 STRAIGHT = (
     Measurement(("memory-idle-rss", "memory-idle-pss"), _memory_idle, once=True),
@@ -110,6 +115,7 @@ STRAIGHT = (
     Measurement(("connections",), _connections),
     Measurement((f"memory-{IDLE_FLOWS}-flows-rss", f"memory-{IDLE_FLOWS}-flows-pss"), _memory_flows, once=True),
     *(throughput(flows, direction) for direction in ("down", "up") for flows in (1, 8)),
+    Measurement(("memory-peak",), _memory_peak, once=True),
 )
 
 

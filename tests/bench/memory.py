@@ -13,6 +13,11 @@ def field_mb(text: str, name: str) -> float:
     raise KeyError(name)
 
 
+def peak_mb(pid: int) -> float:
+    """The most that its `rss` has been since it began."""
+    return field_mb((Path("/proc") / str(pid) / "status").read_text(), "VmHWM")
+
+
 def of_process(pid: int) -> dict[str, float]:
     """`rss`: all its pages. `pss`: those it shares with others counted by their share."""
     process = Path(f"/proc/{pid}")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.bench.memory import field_mb, of_process
+from tests.bench.memory import field_mb, of_process, peak_mb
 
 
 def test_the_kernels_kb_are_1024_bytes() -> None:
@@ -18,4 +18,5 @@ def test_a_missing_field_is_an_error() -> None:
 
 def test_of_a_real_process() -> None:
     own = of_process(os.getpid())
+    assert own["rss"] <= peak_mb(os.getpid()) * 1.1
     assert 1 < own["pss"] <= own["rss"] * 1.1
