@@ -15,6 +15,7 @@ from ktpy.errors import KtpyError
 from ktpy.session.leftovers import undo_killed
 from ktpy.session.progress import Report
 from ktpy.session.records import Record, Records
+from ktpy.session.supervision import keep_complaints_for_debugging
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ class Place:
 
     def run(self, work: Callable[[Api], Awaitable[T]]) -> T:
         async def call() -> T:
+            keep_complaints_for_debugging()
             api = await Api.load(self.kubeconfig, self.context, self.namespace)
             try:
                 return await work(api)

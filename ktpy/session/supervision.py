@@ -48,8 +48,22 @@ def _event_loop() -> Any:
     return uvloop.new_event_loop
 
 
+def keep_complaints_for_debugging() -> None:
+    """What the running event loop complains about, to nobody in particular, goes to the log of -vv.
+
+    Connections that are given up while they open (certificate not trusted, another one failed first) leave futures that
+    nobody asks any more, and TLS that nobody closes. What matters comes out of a task that is awaited.
+    """
+
+    def note(_: asyncio.AbstractEventLoop, complaint: dict[str, Any]) -> None:
+        logger.debug("%s", complaint["message"], exc_info=complaint.get("exception"))
+
+    asyncio.get_running_loop().set_exception_handler(note)
+
+
 async def _supervise(session: Session) -> Ended:
     """Signals end the session as asking it to end does."""
+    keep_complaints_for_debugging()
     running = asyncio.create_task(session.run(), name=session.name)
     signals: list[int] = []
 
