@@ -150,6 +150,8 @@ class Gateway:
         if connection in self._connections.values():
             return
         try:
+            if self._stop_signals:
+                raise Refused(f"this gateway of {self._spec.target} is about to end; try again")  # noqa: TRY301
             hello = parse_hello(line, session)
             before = self._table.routes
             routes = self._table.join(hello)

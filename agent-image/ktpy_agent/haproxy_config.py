@@ -37,10 +37,11 @@ defaults
 """
 
 # A laptop's server is up while its socket is (checked at a socket of the agent's, so that the check never reaches the
-# laptop), and down with the first connection that fails: only then do retries go to the backup.
-_LOCAL = (
-    "check addr unix@{alive} inter 500ms downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down"
-)
+# laptop).
+_LOCAL = "check addr unix@{alive} inter 500ms downinter 50ms fall 1 rise 1"
+# With original pods behind it, it is down with the first connection that fails, too: only then do retries go to them.
+# Without, a retry a second later finds the laptop again where sshd's queue of 128 connections was full for an instant.
+_UNTIL_IT_FAILS = " observe layer4 error-limit 1 on-error mark-down"
 # idle-close-on-response: a process that is being replaced answers one more request on a kept connection, and only
 # then closes it, so no client finds its connection closed while it sends.
 # accept-invalid-http-*: what the original pods took without a gateway, they get with one.
@@ -184,13 +185,14 @@ def _route(machine: Machine, spec: GatewaySpec, route: Route) -> list[str]:
         f"port {route.port.port} of {spec.target} is served by {route.owner}'s laptop, which is away"
         " or does not listen now.\n"
     )
+    origin = None if route.fails_when_down else spec.origin
     lines: list[str] = []
     for suffix, proto in _variants(route.port):
         lines += [f"backend {route.name}_{suffix}", _mode(route.port)]
-        check = _LOCAL.format(alive=f"{stem}.alive") + (" check-proto none" if proto else "")
-        lines += [f"  server local unix@{stem}.sock{proto} {check}"]
-        if spec.origin is not None and not route.fails_when_down:
-            lines += [f"  server origin {_address(spec.origin, route.port.port)}{proto} backup"]
+        check = _LOCAL.format(alive=f"{stem}.alive") + (_UNTIL_IT_FAILS if origin else "")
+        lines += [f"  server local unix@{stem}.sock{proto} {check}" + (" check-proto none" if proto else "")]
+        if origin:
+            lines += [f"  server origin {_address(origin, route.port.port)}{proto} backup"]
         elif route.port.http:
             lines += [refusal]
         lines += [""]

@@ -82,9 +82,9 @@ def start(lab: Lab, pod: dict[str, Any]) -> None:
 
 
 @contextmanager
-def port_forward(lab: Lab, name: str) -> Iterator[int]:
-    """The laptop's port that leads to the pod's sshd."""
-    process = lab.popen(["kubectl", "-n", NAMESPACE, "port-forward", f"pod/{name}", f":{SHADOW_PORT}"])
+def port_forward(lab: Lab, name: str, port: int = SHADOW_PORT) -> Iterator[int]:
+    """The laptop's port that leads to a port of the pod, unless told otherwise its sshd's."""
+    process = lab.popen(["kubectl", "-n", NAMESPACE, "port-forward", f"pod/{name}", f":{port}"])
     try:
         assert process.stdout
         assert select.select([process.stdout], [], [], PATIENCE_S)[0]
@@ -134,6 +134,52 @@ def test_a_session_under_restricted(lab: Lab, identity: Path, user: dict[str, in
         client.wait(PATIENCE_S)
     assert (hello["version"], hello["agent"]) == (1, ktpy.__version__)
     assert hello["resolv_conf"]["search"][0] == f"{NAMESPACE}.svc.cluster.local"
+
+
+def gateway_manifest(name: str, identity: Path) -> dict[str, Any]:
+    """A preview's: a gateway that needs no original pods. It has the lowest port there is, and all IP versions."""
+    pod = pod_manifest(name, identity)
+    port = {"port": 80, "name": "http", "bind": 80, "protocol": "TCP", "http": True}
+    spec = {"version": 1, "target": "web", "origin": None, "ports": [port]}
+    pod["metadata"]["annotations"]["ktpy.dev/gateway"] = json.dumps(spec)
+    pod["spec"]["restartPolicy"] = "Always"
+    pod["spec"].pop("activeDeadlineSeconds", None)
+    sysctls = pod["spec"]["securityContext"].setdefault("sysctls", [])
+    sysctls.append({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"})
+    (container,) = pod["spec"]["containers"]
+    container |= {
+        "args": ["gateway"],
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": 2223}, "periodSeconds": 1},
+    }
+    container.pop("startupProbe", None)
+    container.pop("livenessProbe", None)
+    return pod
+
+
+@pytest.mark.parametrize("user", [{}, {"runAsUser": 1000690000, "runAsGroup": 0}], ids=["image-user", "any-user"])
+def test_a_gateway_under_restricted(lab: Lab, identity: Path, user: dict[str, int]) -> None:
+    pod = gateway_manifest(f"gateway-{user.get('runAsUser', 'image')}", identity)
+    pod["spec"]["securityContext"] |= user
+    start(lab, pod)
+    with port_forward(lab, pod["metadata"]["name"], 80) as port:
+        answer = lab.exec(["curl", "-s", f"http://127.0.0.1:{port}/"]).stdout
+    assert answer == "preview web: no laptop is connected, so nothing serves port 80 now.\n"
+
+
+def test_an_idle_gateway_needs_little_memory(lab: Lab, identity: Path) -> None:
+    """The limit is on what its processes need, shared pages divided among them."""
+    start(lab, gateway_manifest("gateway-memory", identity))
+    proportional_kb = [int(line.split()[1]) for line in _smaps(lab, "gateway-memory") if line.startswith("Pss:")]
+    assert len(proportional_kb) >= 4  # agent, HAProxy's master and worker, sshd
+    assert sum(proportional_kb) < 40_000
+
+
+def _smaps(lab: Lab, name: str) -> list[str]:
+    """smaps_rollup of every process of a pod, seen from the node."""
+    uid = lab.kubectl("-n", NAMESPACE, "get", "pod", name, "-o", "jsonpath={.metadata.uid}")
+    script = f"for p in $(grep -l {uid.replace('-', '_')} /proc/[0-9]*/cgroup; grep -l {uid} /proc/[0-9]*/cgroup); do"
+    script += " p=${p%/cgroup}; grep -q pause $p/comm || cat $p/smaps_rollup; done"
+    return lab.node("sh", "-c", script).splitlines()
 
 
 def test_the_log_names_the_host_key(lab: Lab, identity: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -278,6 +279,17 @@ def test_a_preview_names_its_owner_when_the_laptop_is_gone(pod: GatewayPod, loca
         pod.wait_for_log("gives back")
         text = "preview web: amy's laptop is away, so nothing serves port 80 now.\n"
         assert eventually(lambda: get(bind) == (503, text))
+
+
+def test_a_burst_of_connections_finds_a_laptop_without_anyone_behind_it(pod: GatewayPod, local: int) -> None:
+    """sshd queues 128; the rest is tried again, not refused as if the laptop were away."""
+    bind = pod.add_port(80, has_origin=False)
+    with pod.serving(), pod.laptop("s1", local, {"port": 80, **ALL}), ExitStack() as stack:
+        assert eventually(lambda: get(bind).body == "local")
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", bind), PATIENCE_S)) for _ in range(300)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+        assert {client.recv(12) for client in clients} == {b"HTTP/1.1 200"}
 
 
 def test_a_port_that_is_taken_ends_the_pod_with_an_error(pod: GatewayPod, origin: int) -> None:

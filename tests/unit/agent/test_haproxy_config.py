@@ -114,21 +114,21 @@ backend route1_h1
   option accept-invalid-http-response
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s1-80-1.sock check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
- downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
+ downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
   server origin 10.96.1.2:80 backup
 
 backend route1_h2
   option accept-invalid-http-response
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s1-80-1.sock proto h2 check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
- downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down check-proto none
+ downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down check-proto none
   server origin 10.96.1.2:80 proto h2 backup
 
 backend route2_h1
   option accept-invalid-http-response
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s2-80-2.sock check addr unix@/run/ktpy/routes/s2-80-2.alive inter 500ms\
- downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
+ downinter 50ms fall 1 rise 1
   http-error status 503 content-type 'text/plain; charset=utf-8' string\
  'port 80 of web is served by owner2'\\''s laptop, which is away or does not listen now.'\\n''
 
@@ -136,7 +136,7 @@ backend route2_h2
   option accept-invalid-http-response
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s2-80-2.sock proto h2 check addr unix@/run/ktpy/routes/s2-80-2.alive inter 500ms\
- downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down check-proto none
+ downinter 50ms fall 1 rise 1 check-proto none
   http-error status 503 content-type 'text/plain; charset=utf-8' string\
  'port 80 of web is served by owner2'\\''s laptop, which is away or does not listen now.'\\n''
 """
@@ -160,7 +160,7 @@ backend origin6379_tcp
 backend route1_tcp
   mode tcp
   server local unix@/run/ktpy/routes/s1-6379-1.sock check addr unix@/run/ktpy/routes/s1-6379-1.alive inter 500ms\
- downinter 100ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
+ downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
   server origin [fd00::1]:6379 backup
 """
     )

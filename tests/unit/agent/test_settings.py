@@ -24,7 +24,10 @@ def test_the_environment_overrides() -> None:
     assert (settings.socket, settings.idle_s, settings.sshd_port) == (Path("/tmp/x/agent.sock"), 0.5, 2022)
 
 
-@pytest.mark.parametrize("name", ["KTPY_SSHD_PORT", "KTPY_IDLE_S", "KTPY_SILENCE_S"])
+@pytest.mark.parametrize(
+    "name",
+    ["KTPY_SSHD_PORT", "KTPY_READY_PORT", "KTPY_IDLE_S", "KTPY_SILENCE_S", "KTPY_ROUTE_SILENCE_S", "KTPY_DRAIN_S"],
+)
 def test_what_is_not_a_number_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="soon"):
         Settings.from_environment({name: "soon"})
