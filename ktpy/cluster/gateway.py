@@ -19,7 +19,6 @@ from ktpy.cluster.leaving import Leaving, dead_sessions, shared_objects
 from ktpy.cluster.names import SESSION, holders, new_session_id
 from ktpy.cluster.ownership import Ownership
 from ktpy.cluster.ports import Exposed, GatewayPort, Spoken, gateway_ports
-from ktpy.cluster.refusals import NotFound
 from ktpy.cluster.shadow import PodProgress
 from ktpy.cluster.shared import patch_object
 from ktpy.cluster.steps import Step, comes_true, nothing, walk
@@ -110,6 +109,7 @@ class Gateway:
         async with task_group() as tasks:
             tasks.create_task(self._guard_service(on_notice), name="watch the service")
             tasks.create_task(self._guard_gateway(on_notice), name="watch the gateway")
+            tasks.create_task(self._guard_origin(on_notice), name="watch the origin service")
 
     # --- entry
 
@@ -117,13 +117,15 @@ class Gateway:
         self._may_exist = True
         await self.ownership.claim()
 
-    async def _hold_origin(self) -> None:
+    async def _hold_origin(self, address: str | None = None) -> None:
         self._service = await self._fresh_service()
         selector = self._original_selector(self._service)
         self._ports = self._ports_of(self._service)
         manifest = gateway_manifest.origin_service(
             self._service, selector, owner=self._plan.owner, session=self.session
         )
+        if address is not None:
+            manifest["spec"]["clusterIP"] = address
         self._origin_now = await self._origin.hold(manifest, self.session, self._plan.owner)
         await self._align_origin(selector)
 
@@ -279,6 +281,14 @@ class Gateway:
                     await self._hold_origin()
                     await self._hold_gateway()
 
+    async def _guard_origin(self, on_notice: Callable[[str], None]) -> None:
+        async with aclosing(self._states(self._origin.collection, self._origin.name)) as states:
+            async for origin in states:
+                if origin is None:
+                    on_notice(f"Somebody has deleted service {self._origin.name}; ktpy makes it anew.")
+                    # The gateway's pods know its address: it has to be the same.
+                    await self._hold_origin(address=self._origin_now["spec"]["clusterIP"])
+
     async def _states(self, collection: str, name: str) -> AsyncGenerator[Json | None, None]:
         """One object after each change; None when there is none."""
         is_present = False
@@ -293,12 +303,3 @@ class Gateway:
                         yield None
                     case _ if not is_present:  # Synced, and it was not in the list
                         yield None
-
-
-async def is_intercepted(api: Api, target: str) -> bool:
-    """Whether somebody intercepts the Service, alive or not."""
-    try:
-        service = await api.request("GET", f"/api/v1/namespaces/{api.namespace}/services/{target}")
-    except NotFound:
-        return False
-    return interception.read(service) is not None

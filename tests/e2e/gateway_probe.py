@@ -52,7 +52,14 @@ def step_teller(began: float, kill_after: str | None) -> Callable[[str], None]:
 
 
 async def until_told() -> None:
-    await asyncio.to_thread(sys.stdin.readline)
+    """A line of the input, or its end. No thread: one that reads cannot be told to stop."""
+    told = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(told), sys.stdin)
+    try:
+        await told.readline()
+    finally:
+        transport.close()
 
 
 @asynccontextmanager
@@ -69,6 +76,7 @@ async def run_enter(api: Api, arguments: argparse.Namespace) -> None:
     if arguments.clock_ahead_s:
         ahead = timedelta(seconds=arguments.clock_ahead_s)
         ownership._now = lambda: (datetime.now(UTC) + ahead).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    ownership.RENEW_EVERY_S = arguments.renew_every_s
     plan = await plan_for(api, arguments.service, arguments.owner)
     gateway = Gateway(api, arguments.service, plan)
     tell(
@@ -173,6 +181,7 @@ async def main() -> None:
 
     enter = verb("enter", run_enter, "service")
     enter.add_argument("--clock-ahead-s", type=float, default=0.0)
+    enter.add_argument("--renew-every-s", type=float, default=ownership.RENEW_EVERY_S)
     crowd = verb("crowd", run_crowd, "service")
     crowd.add_argument("--people", type=int)
     crowd.add_argument("--seed", type=int)

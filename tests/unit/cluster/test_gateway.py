@@ -313,3 +313,15 @@ class TestGuard:
         assert "makes it anew" in await asyncio.wait_for(told.get(), 5)
         await store.until(lambda: store.names(DEPLOYMENTS) == ["web-ktpy-gateway"])
         guarding.cancel()
+
+    async def test_an_origin_that_was_deleted_comes_back_where_it_was(self, store: ObjectStore, store_api: Api) -> None:
+        """Its address is what the gateway's pods know of it."""
+        guarding, told = await self.guarded(store, store_api)
+        origin = store.get(SERVICES, "web-ktpy-origin") or {}
+        store.remove(SERVICES, "web-ktpy-origin")
+        assert "web-ktpy-origin; ktpy makes it anew" in await asyncio.wait_for(told.get(), 5)
+        await store.until(lambda: store.get(SERVICES, "web-ktpy-origin") is not None)
+        again = store.get(SERVICES, "web-ktpy-origin") or {}
+        assert again["spec"] == origin["spec"]
+        assert again["metadata"]["uid"] != origin["metadata"]["uid"]
+        guarding.cancel()
