@@ -136,6 +136,7 @@ class Api:
             path_prefix=server.path.rstrip("/"),
             headers={name: value for name, value in headers.items() if name != "Accept"},
             proxy=configuration.proxy,
+            user=self.target.user,
         )
 
     async def renew_credentials(self) -> bool:

@@ -38,6 +38,8 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
     """URL of an HTTP or HTTPS proxy, user and password in it if it wants them."""
+    user: str = ""
+    """The kubeconfig's name for whom the headers stand for, to be named in errors."""
 
     @property
     def authority(self) -> str:

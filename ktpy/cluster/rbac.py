@@ -3,10 +3,13 @@
 `python -m ktpy.cluster.rbac NAMESPACE USER [--intercept]` prints the manifest an administrator applies.
 """
 
+import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+_GROUP = "rbac.authorization.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,16 @@ CONNECT = (
     Rule("batch", "jobs", ("create", "get", "patch", "delete"), "the pod ktpy talks through is a Job"),
     Rule("", "pods", ("get", "list", "watch"), "to see that pod start, and addresses of pods"),
     Rule("", "pods/portforward", ("get", "create"), "the tunnel; a WebSocket begins with a GET"),
-    Rule("", "events", ("list", "watch"), "to say why the pod does not start"),
     Rule("", "services", ("list", "watch"), "names for DNS"),
     Rule("discovery.k8s.io", "endpointslices", ("list", "watch"), "names of headless services for DNS"),
 )
 """Without these, in the user's own namespace, `connect` does not work."""
 
-HOST_KEY_CHECK = (Rule("", "pods/log", ("get",), "to compare the SSH host key with the one the pod printed"),)
-"""In the user's own namespace, optional."""
+CONNECT_OPTIONAL = (
+    Rule("", "events", ("list", "watch"), "to say why the pod does not start"),
+    Rule("", "pods/log", ("get",), "to compare the SSH host key with the one the pod printed"),
+)
+"""In the same namespace; each is for what it says only."""
 
 WHOLE_CLUSTER = (
     Rule("", "services", ("list", "watch"), "names of all namespaces, not only the user's own"),
@@ -83,28 +88,22 @@ def manifest(namespace: str, user: str, *, whole_cluster: bool = True, intercept
 
     `intercept` adds the Role for exchange, mesh and preview to the one for connect.
     """
-    subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}
     documents = [
-        _role("Role", "ktpy", CONNECT + HOST_KEY_CHECK, namespace),
-        _binding("RoleBinding", "Role", f"ktpy-{_object_name(user)}", "ktpy", subject, namespace),
+        _role("Role", "ktpy", CONNECT + CONNECT_OPTIONAL, namespace),
+        _binding("RoleBinding", "Role", "ktpy", user, namespace),
     ]
     if intercept:
-        name = "ktpy-intercept"
         documents += [
-            _role("Role", name, INTERCEPT + INTERCEPT_OPTIONAL, namespace),
-            _binding("RoleBinding", "Role", f"{name}-{_object_name(user)}", name, subject, namespace),
+            _role("Role", "ktpy-intercept", INTERCEPT + INTERCEPT_OPTIONAL, namespace),
+            _binding("RoleBinding", "Role", "ktpy-intercept", user, namespace),
         ]
     if whole_cluster:
         view = WHOLE_CLUSTER + (INGRESS_CLASSES if intercept else ())
         documents += [
             _role("ClusterRole", "ktpy-view", view, None),
-            _binding(
-                "ClusterRoleBinding", "ClusterRole", f"ktpy-view-{_object_name(user)}", "ktpy-view", subject, None
-            ),
+            _binding("ClusterRoleBinding", "ClusterRole", "ktpy-view", user, None),
         ]
-    import yaml  # only here: most commands never print a manifest
-
-    return str(yaml.safe_dump_all(documents, sort_keys=False))
+    return "---\n".join(documents)
 
 
 def rule_yaml(rule: Rule) -> str:
@@ -117,25 +116,31 @@ def _object_name(user: str) -> str:
     return "".join(char if char.isalnum() else "-" for char in user.lower()).strip("-")
 
 
-def _role(kind: str, name: str, rules: Iterable[Rule], namespace: str | None) -> dict[str, Any]:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": kind,
-        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
-        "rules": [rule.document() for rule in rules],
-    }
+def _role(kind: str, name: str, rules: Iterable[Rule], namespace: str | None) -> str:
+    lines = [*_head(kind, name, namespace), "rules:"]
+    for rule in rules:
+        lines += [f"# {rule.why}", _flow("- ", rule.document())]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _binding(
-    kind: str, role_kind: str, name: str, role: str, subject: dict[str, str], namespace: str | None
-) -> dict[str, Any]:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": kind,
-        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
-        "subjects": [subject],
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role},
-    }
+def _binding(kind: str, role_kind: str, role: str, user: str, namespace: str | None) -> str:
+    lines = [
+        *_head(kind, f"{role}-{_object_name(user)}", namespace),
+        _flow("roleRef: ", {"apiGroup": _GROUP, "kind": role_kind, "name": role}),
+        "subjects:",
+        _flow("- ", {"apiGroup": _GROUP, "kind": "User", "name": user}),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _head(kind: str, name: str, namespace: str | None) -> list[str]:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return [f"apiVersion: {_GROUP}/v1", f"kind: {kind}", _flow("metadata: ", metadata)]
+
+
+def _flow(start: str, value: dict[str, Any]) -> str:
+    """One line of YAML; whatever is in the values, JSON's quotes are YAML's too."""
+    return start + "{" + ", ".join(f"{key}: {json.dumps(item)}" for key, item in value.items()) + "}"
 
 
 if __name__ == "__main__":

@@ -102,4 +102,4 @@ class Upgrade:
         unscheduled = status == 400 and "does not have a host assigned" in message
         if unscheduled or status == 429 or status >= 500 or (status == 404 and not from_api_server):
             return PortForwardNotYet(f"The pod cannot be reached yet: {message.rstrip('.')}.")
-        return refusal(status, answer, Action.of("GET", self._path))
+        return refusal(status, answer, Action.of("GET", self._path), self._endpoint.user)

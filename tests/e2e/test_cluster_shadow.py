@@ -194,7 +194,7 @@ class TestRights:
                 apply(cluster, *self.grant(granted))
         assert "error" not in told
         documented = {
-            (rule.group, rule.resource, verb) for rule in (*rbac.CONNECT, *rbac.HOST_KEY_CHECK) for verb in rule.verbs
+            (rule.group, rule.resource, verb) for rule in (*rbac.CONNECT, *rbac.CONNECT_OPTIONAL) for verb in rule.verbs
         }
         asked = {(rule["apiGroups"][0], rule["resources"][0], rule["verbs"][0]) for rule in granted}
         assert asked <= documented

@@ -134,7 +134,11 @@ async def forwarding(script: Script, **options: float) -> AsyncIterator[PortForw
 
     async def endpoint() -> Endpoint:
         return Endpoint(
-            address[0], address[1], path_prefix="/k8s/clusters/c1", headers={"Authorization": "Bearer t0ken"}
+            address[0],
+            address[1],
+            path_prefix="/k8s/clusters/c1",
+            headers={"Authorization": "Bearer t0ken"},
+            user="al",
         )
 
     try:
@@ -351,7 +355,7 @@ REFUSALS: dict[str, tuple[tuple[int, bytes], type[KtpyError], str]] = {
     "RBAC": (
         status(403, 'pods "shadow-1" is forbidden: User "al" cannot get resource "pods/portforward"'),
         Forbidden,
-        "get pods/portforward in namespace shop",
+        "al may not get pods/portforward in namespace shop",
     ),
     "no such pod": (status(404, 'pods "shadow-1" not found', "NotFound"), NotFound, "not found"),
     "no node yet": (status(400, "pod shadow-1 does not have a host assigned"), PortForwardNotYet, "host assigned"),

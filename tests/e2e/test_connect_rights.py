@@ -1,0 +1,125 @@
+"""A user who is no administrator: connected with exactly the rights that README.md asks for.
+
+He types `sudo ktpy connect`, with a kubeconfig of his own.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ktpy.cluster import rbac
+from ktpy.cluster.rbac import Rule
+from tests.e2e.attempts import attempt
+from tests.e2e.laptop import Laptop
+from tests.e2e.sessions import ConnectSession, connecting
+from tests.e2e.shop import NAMESPACE, Shop
+from tests.lab import Lab
+from tests.lab.layout import CLUSTER_DNS_IPV4, POD_IPV4, SERVICE_IPV4
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+USER = "alice@example.org"
+OF_ANOTHER_NAMESPACE = "kube-dns.kube-system"
+
+
+@contextmanager
+def granted(lab: Lab, manifest: str) -> Iterator[None]:
+    lab.kubectl("apply", "-f", "-", stdin=manifest)
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", "-f", "-", stdin=manifest)
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(lab: Lab) -> Path:
+    """Of a user without any rights."""
+    return lab.kubeconfig(USER)
+
+
+class TestOneNamespace:
+    """Only the Role."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def session(cls, lab: Lab, kubeconfig: Path) -> Iterator[ConnectSession]:
+        options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig))
+        with granted(lab, rbac.manifest(NAMESPACE, USER, whole_cluster=False)), connecting(lab, *options) as session:
+            yield session
+            session.quit()
+
+    def test_services_and_pods_of_the_namespace(self, session: ConnectSession, laptop: Laptop) -> None:
+        assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
+        assert "store" in laptop.output("curl", "-sS", f"http://store-0.store.{NAMESPACE}:8080/")
+
+    def test_its_names_come_from_the_watch(self, session: ConnectSession, laptop: Laptop, shop: Shop) -> None:
+        reply = laptop.ask(f"web.{NAMESPACE}.svc.cluster.local", "A")
+        assert [str(record.rdata) for record in reply.rr] == [shop.service("web").ipv4]
+
+    def test_names_of_other_namespaces_come_from_the_clusters_dns(
+        self, session: ConnectSession, laptop: Laptop
+    ) -> None:
+        assert CLUSTER_DNS_IPV4 in laptop.output("getent", "ahostsv4", OF_ANOTHER_NAMESPACE)
+        assert laptop.run(["getent", "ahostsv4", "absent.kube-system"]).returncode == 2
+
+    def test_what_is_routed_is_what_he_may_see(self, session: ConnectSession) -> None:
+        sources = {entry["source"] for entry in session.status()["ranges"]}
+        assert f"the cluster IPs of the services in namespace {NAMESPACE}" in sources
+        assert f"the addresses of the pods in namespace {NAMESPACE}" in sources
+
+
+class TestWholeCluster:
+    """The ClusterRole too."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def session(cls, lab: Lab, kubeconfig: Path) -> Iterator[ConnectSession]:
+        options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig))
+        with granted(lab, rbac.manifest(NAMESPACE, USER)), connecting(lab, *options) as session:
+            yield session
+            session.quit()
+
+    def test_whole_ranges_are_routed(self, session: ConnectSession) -> None:
+        ranges = {entry["network"]: entry["source"] for entry in session.status()["ranges"]}
+        assert ranges[SERVICE_IPV4] == "the ServiceCIDR API"
+        assert ranges[POD_IPV4] == "the nodes' podCIDRs"
+
+    def test_services_of_every_namespace(self, session: ConnectSession, laptop: Laptop) -> None:
+        assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
+        reply = laptop.ask(f"{OF_ANOTHER_NAMESPACE}.svc.cluster.local", "A")
+        assert [str(record.rdata) for record in reply.rr] == [CLUSTER_DNS_IPV4]
+        with laptop.connection(CLUSTER_DNS_IPV4, 53):
+            pass
+
+
+def without(rule: Rule) -> str:
+    """The documented Role, but for this rule."""
+    role, binding = yaml.safe_load_all(rbac.manifest(NAMESPACE, USER, whole_cluster=False))
+    role["rules"] = [each.document() for each in (*rbac.CONNECT, *rbac.CONNECT_OPTIONAL) if each != rule]
+    return str(yaml.safe_dump_all([role, binding]))
+
+
+@pytest.mark.parametrize("rule", rbac.CONNECT, ids=lambda rule: rule.resource)
+def test_a_missing_rule_is_named(lab: Lab, laptop: Laptop, kubeconfig: Path, rule: Rule) -> None:
+    before = laptop.network_state()
+    with granted(lab, without(rule)):
+        failed = attempt(lab, "--namespace", NAMESPACE, kubeconfig=kubeconfig)
+        assert failed.exit_code == 14
+        assert USER in failed.message
+        [asked] = yaml.safe_load(failed.hint.partition("\n")[2])
+        assert (asked["apiGroups"], asked["resources"]) == ([rule.group], [rule.resource])
+        assert set(asked["verbs"]) <= set(rule.verbs)
+        assert laptop.network_state() == before
+        assert lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")["items"] == []
+
+
+@pytest.mark.parametrize("rule", rbac.CONNECT_OPTIONAL, ids=lambda rule: rule.resource)
+def test_an_optional_rule_may_be_missing(lab: Lab, laptop: Laptop, kubeconfig: Path, rule: Rule) -> None:
+    options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig))
+    with granted(lab, without(rule)), connecting(lab, *options) as session:
+        assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
+        session.quit()

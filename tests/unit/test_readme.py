@@ -1,0 +1,26 @@
+"""README.md says what is so: what it prints of the code is the code's."""
+
+import re
+from pathlib import Path
+
+from ktpy import errors
+from ktpy.cluster import rbac
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_rights_are_those_of_the_code() -> None:
+    section = README.partition("<!-- rbac:begin -->\n")[2].partition("<!-- rbac:end -->")[0]
+    [manifest] = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    assert manifest == rbac.manifest("shop", "alice")
+
+
+def test_every_exit_code_is_listed() -> None:
+    section = README.partition("### Exit codes\n")[2].partition("\n###")[0]
+    listed = {int(number) for number in re.findall(r"(?:: |, |\| )(\d+)(?= )", section)}
+    codes = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.KtpyError)
+    }
+    assert codes <= listed
