@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.unit.agent.pod import PATIENCE_S, Pod, eventually, free_port, make_identity
+from tests.ports import free_port
+from tests.unit.agent.pod import PATIENCE_S, Pod, eventually, make_identity
 
 ALL: dict[str, Any] = {"match": None}
 LAPTOP = Path(__file__).with_name("laptop.py")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.unit.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
-from tests.unit.agent.pod import PATIENCE_S, eventually, free_port
+from tests.unit.agent.pod import PATIENCE_S, eventually
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),

@@ -13,8 +13,9 @@ from ktpy_agent.haproxy_config import Machine, quote, render
 from ktpy_agent.hello import Header, Match
 from ktpy_agent.routes import Route
 
+from tests.ports import free_port
 from tests.unit.agent.gateway_pod import get
-from tests.unit.agent.pod import eventually, free_port
+from tests.unit.agent.pod import eventually
 
 HTTP = Port(80, "http", 8080, "TCP", http=True)
 REDIS = Port(6379, "", 6379, "TCP", http=False)

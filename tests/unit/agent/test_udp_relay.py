@@ -9,7 +9,7 @@ from ktpy_agent import udp_relay
 from ktpy_agent.gateway_spec import GatewaySpec, Port
 from ktpy_agent.udp_relay import Relay, open_relays
 
-from tests.unit.agent.pod import free_port
+from tests.ports import free_port
 
 
 class Origin:

@@ -6,12 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ktpy.session.local_port import LocalPort
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
+from tests.ports import free_port
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import asyncssh
 
 from ktpy.tunnel.key import ClientKey, make_key
+from tests.ports import free_port
 
 
 @dataclass
@@ -33,9 +33,7 @@ class Sshd:
         host_key.write_private_key(str(self.directory / "host_key"))
         (self.directory / "host_key").chmod(0o600)
         host_key.write_public_key(str(self.directory / "host_key.pub"))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         options = {
             "ListenAddress": f"127.0.0.1:{self.port}",
             "HostKey": self.directory / "host_key",

@@ -143,7 +143,7 @@ IMPOSTORS = {
     "not UTF-8": ("import os; os.write(1, b'\\xff\\n')", PodFailed, "not ktpy's agent"),
     "no line": ("print('x' * 200_000, end='')", PodFailed, "not ktpy's agent"),
     "complains and goes": ("raise SystemExit('no room')", PodFailed, "ended the session: no room"),
-    "silent": ("import time; time.sleep(60)", LinkLost, r"did not say hello within 0\.5 s"),
+    "silent": ("import sys; sys.stdin.read()", LinkLost, r"did not say hello within 0\.5 s"),
 }
 
 
