@@ -150,7 +150,7 @@ def reason(exc: Exception | None) -> str:
         return f"TLS: {exc.reason.replace('_', ' ').lower()}"
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
-    return str(exc) or type(exc).__name__
+    return " ".join(str(exc).split()).rstrip(".") or type(exc).__name__  # some say it in several lines
 
 
 def parse_response(received: bytes) -> http.client.HTTPResponse | None:

@@ -20,7 +20,8 @@ from ktpy.cluster.pod_state import Stage
 from ktpy.cluster.port_forward import PortForward
 from ktpy.cluster.ranges import RoutedRange, discover, leave_out, routed_too
 from ktpy.cluster.shadow import SHADOW_PORT, PodProgress, Shadow
-from ktpy.errors import HostKeyMismatch, KtpyError, RangeOverlap
+from ktpy.cluster.watch import Backoff
+from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.session import control, supervision
 from ktpy.session.caller import Caller
@@ -231,10 +232,18 @@ class _Connect:
 async def _confirm(shadow: Shadow, tunnel: "SshTunnel") -> None:
     """The session stands: free the Job of its deadline, then make sure that it is the pod that answers.
 
-    Raises HostKeyMismatch. Where the user may not read the pod's log, the API server's word has to do.
+    Raises HostKeyMismatch. Where the user may not read the pod's log, the API server's word has to do. While the API
+    server does not answer it is asked again: the tunnel stands meanwhile, and if it does not, that is the error.
     """
-    await shadow.release_deadline()
-    printed = await shadow.host_key()
+    backoff = Backoff()
+    while True:
+        try:
+            await shadow.release_deadline()
+            printed = await shadow.host_key()
+        except ApiUnreachable:
+            await backoff.pause()
+        else:
+            break
     if printed is not None and printed != tunnel.host_key:
         raise HostKeyMismatch(
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
