@@ -193,12 +193,17 @@ class TestCredentials:
 
 class TestNamespace:
     def test_no_rights(self, lab: Lab) -> None:
+        """Which refusal comes first is chance: the pods are watched while the Job is created."""
         failed = failing(lab, kubeconfig=lab.kubeconfig("nobody@example.org"))
         assert failed.exit_code == 14
-        assert failed.message == f"nobody@example.org may not create jobs.batch in namespace {NAMESPACE}."
-        assert yaml.safe_load(failed.hint.partition("\n")[2]) == [
-            {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}
-        ]
+        missing = {
+            f"nobody@example.org may not {action} in namespace {NAMESPACE}.": rule
+            for action, rule in (
+                ("create jobs.batch", {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}),
+                ("list pods", {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}),
+            )
+        }
+        assert yaml.safe_load(failed.hint.partition("\n")[2]) == [missing[failed.message]]
 
     def test_absent(self, lab: Lab) -> None:
         failed = attempt(lab, "--namespace", "absent")

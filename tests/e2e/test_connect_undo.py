@@ -1,8 +1,8 @@
 """Whatever ends `ktpy connect`, at whatever moment: laptop and cluster are as they were before.
 
 The laptop's links, addresses, routes and everything about its resolver are compared byte for byte. In the cluster
-nothing may be left two minutes later, with no one doing anything; the last tests of this module wait for all that the
-ones before have abandoned there, so that those minutes pass once.
+nothing may be left two minutes later, with no one doing anything. The first tests of this module abandon things there,
+the last ones look what became of them: in between, others use the time.
 """
 
 import json
@@ -38,6 +38,7 @@ MOMENTS = ["cluster ", "pod ", "started", "ssh ", "routes ", "dns "]
 ASIDE_S = 1.5
 """Names resolve while a killed session's file is still there: its address refuses at once, no time-out of 2 s."""
 CLUSTER_CLEAN_S = 120.0
+POD_END_S = 20.0
 RESOLV_CONF = "'/etc/resolv.conf'"
 """Where the laptop's network state comes to the resolver; links, addresses, routes and rules stand before it."""
 LINK_LOST_WITHIN_S = 20.0
@@ -132,6 +133,10 @@ def killed_while_pending(lab: Lab, abandoned: Abandoned) -> Iterator[list[str]]:
 def frozen(lab: Lab, abandoned: Abandoned, killed_while_pending: list[str]) -> Iterator[ConnectSession]:
     """A session of root that routes nothing, stopped by SIGSTOP: the other tests go on beside it."""
     with connecting(lab, *OPTIONS, *NO_ROUTES, user="root", sudo=False) as session:
+        path = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{job_of(session)}"
+        wait_until(
+            lambda: "activeDeadlineSeconds" not in lab.api.get(path)["spec"], 5, "the Job's deadline to be lifted"
+        )
         main = processes.only(lab, "main", of_root=True)
         main.send(signal.SIGSTOP)
         abandoned.all_now()
@@ -145,16 +150,22 @@ def _abandon_first(frozen: ConnectSession) -> None:
     """What takes minutes to vanish is abandoned before anything else."""
 
 
-@pytest.fixture(scope="module")
-def resolver(lab: Lab, request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture
+def resolver(lab: Lab, request: pytest.FixtureRequest) -> str:
     """How the laptop resolves names: by a plain file, where a test does not say otherwise."""
-    mode = getattr(request, "param", "file")
-    lab.set_resolver(mode)
-    yield mode
+    mode = str(getattr(request, "param", "file"))
+    if lab.resolver_mode != mode:
+        lab.set_resolver(mode)
+    return mode
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _resolver_as_it_was(lab: Lab) -> Iterator[None]:
+    yield
     lab.set_resolver("file")
 
 
-every_resolver = pytest.mark.parametrize("resolver", resolver_modes.MODES, indirect=True, scope="module")
+every_resolver = pytest.mark.parametrize("resolver", resolver_modes.MODES, indirect=True)
 
 
 @pytest.fixture
@@ -197,19 +208,7 @@ def exists(lab: Lab, job: str) -> bool:
     return lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{job}") is not None
 
 
-# --- it is told to end, or killed, while connected
-
-
-@every_resolver
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal(number: signal.Signals, before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
-    session = connect(*OPTIONS)
-    job = job_of(session)
-    processes.only(lab, "main").send(number)
-    assert session.wait_ended() == 0, session.output
-    assert "Disconnected; everything is undone." in session.output
-    assert laptop.network_state() == before
-    assert not exists(lab, job)
+# --- killed while connected
 
 
 @every_resolver
@@ -224,20 +223,9 @@ def test_main_process_killed(before: str, lab: Lab, laptop: Laptop, connect: Con
 
 
 @every_resolver
-def test_helper_killed(before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
-    """Another helper undoes what it did, for user dev's sudo wants no password."""
-    session = connect(*OPTIONS)
-    job = job_of(session)
-    processes.kill(lab, "helper")
-    assert session.wait_ended() == 35, session.output
-    assert "helper died" in session.output
-    assert "In place of the dead helper: undone: " in session.output
-    assert laptop.network_state() == before
-    assert not exists(lab, job)
-
-
-@every_resolver
-def test_both_killed(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:
+def test_both_killed(
+    resolver: str, before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned
+) -> None:
     connect(*OPTIONS)
     processes.kill(lab, "main", "helper")
     abandoned.all_now()
@@ -290,21 +278,46 @@ def test_what_somebody_else_has_changed_is_left_to_him(
         lab.set_resolver("file")
 
 
-# --- while it starts
+@pytest.fixture(scope="module")
+def eve(lab: Lab) -> Iterator[str]:
+    """A user who may do `sudo ktpy`, but has no sudo without a password for anything else."""
+    ktpy = lab.exec(["sh", "-c", "command -v ktpy"], check=True).stdout.strip()
+    with stranger(lab, sudo_commands=ktpy) as name:
+        yield name
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_interrupted_while_it_starts(
-    moment: str, before: str, lab: Lab, laptop: Laptop, starting: Callable[..., ConnectSession]
+@pytest.fixture(scope="module")
+def eves(lab: Lab) -> tuple[str, ...]:
+    """The options with which eve connects."""
+    return (*OPTIONS, "--kubeconfig", str(lab.kubeconfig("eve", ["system:masters"])))
+
+
+@pytest.mark.parametrize("roles", [["helper"], ["helper", "main"]], ids=["helper", "both"])
+def test_who_needs_a_password_is_told_what_to_do(
+    roles: list[str],
+    before: str,
+    lab: Lab,
+    laptop: Laptop,
+    eve: str,
+    eves: tuple[str, ...],
+    abandoned: Abandoned,
 ) -> None:
-    session = starting(*OPTIONS)
-    session.wait_for(f"  {moment}" if moment.endswith(" ") else moment)
-    processes.only(lab, "main").send(signal.SIGINT)
-    is_late = session.wait_ended() == 0
-    assert ("\nconnected to " in session.output) if is_late else session.process.returncode == 128 + signal.SIGINT
-    assert "everything is undone" in session.output
-    assert laptop.network_state() == before
-    processes.wait_none(lab)
+    """Nothing asks for a password unasked; until somebody cleans up, names resolve."""
+    with connecting(lab, *eves, user=eve) as session:
+        processes.kill(lab, *roles)
+        if roles == ["helper"]:
+            assert session.wait_ended() == 35
+            assert "note      Still there: /etc/resolv.conf" in session.output
+        abandoned.all_now()
+        said = lab.exec(["ktpy", "status"], user=eve).stderr
+        assert "An earlier ktpy was killed and left: /etc/resolv.conf" in said
+        assert "`sudo ktpy clean`" in said
+        assert outside_name_resolves_within_s(laptop) < ASIDE_S
+        assert RECOVERED in lab.exec(["sudo", "ktpy", "clean"], user=eve, check=True).stdout
+        assert laptop.network_state() == before
+
+
+# --- killed while it starts
 
 
 @pytest.mark.parametrize("roles", [["main"], ["helper", "main"]], ids=["main", "both"])
@@ -327,6 +340,74 @@ def test_killed_while_it_starts(
     assert laptop.network_state() == before
 
 
+# --- killed in the background
+
+
+@pytest.fixture
+def detached(lab: Lab, laptop: Laptop, before: str, namespace: None) -> Iterator[str]:
+    """A session in the background; yields the Job's name. `before` is from before it."""
+    said = laptop.output("sudo", "ktpy", "connect", "--detach", *OPTIONS)
+    assert "connected to " in said
+    [session] = json.loads(laptop.output("ktpy", "status", "--output", "json"))["sessions"]
+    yield str(session["pod"]).rpartition("-")[0]
+    laptop.run(["ktpy", "quit"])
+
+
+def test_detached_main_process_killed(
+    before: str, detached: str, lab: Lab, laptop: Laptop, abandoned: Abandoned
+) -> None:
+    processes.kill(lab, "main")
+    abandoned.all_now()
+    processes.wait_none(lab)
+    assert laptop.network_state() == before
+
+
+def test_detached_both_killed(before: str, detached: str, lab: Lab, laptop: Laptop, abandoned: Abandoned) -> None:
+    processes.kill(lab, "main", "helper")
+    abandoned.all_now()
+    assert RECOVERED in recover(laptop, "ktpy", "status")
+    assert laptop.network_state() == before
+
+
+# --- the link is lost
+
+
+def test_link_cut(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:
+    session = connect(*OPTIONS)
+    with unplugged(lab):
+        started_s = time.monotonic()
+        assert session.wait_ended() == 40, session.output
+        assert time.monotonic() - started_s < LINK_LOST_WITHIN_S
+    assert "removes itself within two minutes" in session.output
+    abandoned.all_now()
+    assert laptop.network_state() == before
+
+
+def test_api_server_restarts(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:
+    """All connections break at once, the tunnel's with them; ktpy itself deletes the Job, if it can."""
+    session = connect(*OPTIONS)
+    lab.restart_api()
+    assert session.wait_ended() == 40, session.output
+    abandoned.all_now()
+    assert laptop.network_state() == before
+
+
+# --- the helper is killed: ktpy itself still cleans up in the cluster, as in all that follows
+
+
+@every_resolver
+def test_helper_killed(before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
+    """Another helper undoes what it did, for user dev's sudo wants no password."""
+    session = connect(*OPTIONS)
+    job = job_of(session)
+    processes.kill(lab, "helper")
+    assert session.wait_ended() == 35, session.output
+    assert "helper died" in session.output
+    assert "In place of the dead helper: undone: " in session.output
+    assert laptop.network_state() == before
+    assert not exists(lab, job)
+
+
 def test_helper_killed_while_it_starts(
     before: str, lab: Lab, laptop: Laptop, starting: Callable[..., ConnectSession]
 ) -> None:
@@ -339,7 +420,49 @@ def test_helper_killed_while_it_starts(
     assert laptop.network_state() == before
 
 
-# --- a terminal
+# --- it is told to end
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@every_resolver
+def test_signal(number: signal.Signals, before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
+    session = connect(*OPTIONS)
+    job = job_of(session)
+    processes.only(lab, "main").send(number)
+    assert session.wait_ended() == 0, session.output
+    assert "Disconnected; everything is undone." in session.output
+    assert laptop.network_state() == before
+    assert not exists(lab, job)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_interrupted_while_it_starts(
+    moment: str, before: str, lab: Lab, laptop: Laptop, starting: Callable[..., ConnectSession]
+) -> None:
+    session = starting(*OPTIONS)
+    session.wait_for(f"  {moment}" if moment.endswith(" ") else moment)
+    processes.only(lab, "main").send(signal.SIGINT)
+    is_late = session.wait_ended() == 0
+    assert ("\nconnected to " in session.output) if is_late else session.process.returncode == 128 + signal.SIGINT
+    assert "everything is undone" in session.output
+    assert laptop.network_state() == before
+    processes.wait_none(lab)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_detached_signal(number: signal.Signals, before: str, detached: str, lab: Lab, laptop: Laptop) -> None:
+    processes.only(lab, "main").send(number)
+    processes.wait_none(lab)
+    assert laptop.network_state() == before
+    assert not exists(lab, detached)
+
+
+def test_detached_quit(before: str, detached: str, lab: Lab, laptop: Laptop) -> None:
+    """When the command is back, all is undone."""
+    assert "as before" in laptop.output("ktpy", "quit")
+    assert laptop.network_state() == before
+    assert not exists(lab, detached)
+    processes.wait_none(lab)
 
 
 @pytest.mark.parametrize("command", [["sudo", "ktpy"], ["ktpy"]], ids=["sudo", "no-sudo"])
@@ -371,72 +494,7 @@ def wait_for_on(controller: int, text: str, timeout_s: float = 30.0) -> None:
         shown += os.read(controller, 4096).decode(errors="replace")
 
 
-# --- in the background
-
-
-@pytest.fixture
-def detached(lab: Lab, laptop: Laptop, before: str, namespace: None) -> Iterator[str]:
-    """A session in the background; yields the Job's name. `before` is from before it."""
-    said = laptop.output("sudo", "ktpy", "connect", "--detach", *OPTIONS)
-    assert "connected to " in said
-    [session] = json.loads(laptop.output("ktpy", "status", "--output", "json"))["sessions"]
-    yield str(session["pod"]).rpartition("-")[0]
-    laptop.run(["ktpy", "quit"])
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_detached_signal(number: signal.Signals, before: str, detached: str, lab: Lab, laptop: Laptop) -> None:
-    processes.only(lab, "main").send(number)
-    processes.wait_none(lab)
-    assert laptop.network_state() == before
-    assert not exists(lab, detached)
-
-
-def test_detached_quit(before: str, detached: str, lab: Lab, laptop: Laptop) -> None:
-    """When the command is back, all is undone."""
-    assert "as before" in laptop.output("ktpy", "quit")
-    assert laptop.network_state() == before
-    assert not exists(lab, detached)
-    processes.wait_none(lab)
-
-
-def test_detached_main_process_killed(
-    before: str, detached: str, lab: Lab, laptop: Laptop, abandoned: Abandoned
-) -> None:
-    processes.kill(lab, "main")
-    abandoned.all_now()
-    processes.wait_none(lab)
-    assert laptop.network_state() == before
-
-
-def test_detached_both_killed(before: str, detached: str, lab: Lab, laptop: Laptop, abandoned: Abandoned) -> None:
-    processes.kill(lab, "main", "helper")
-    abandoned.all_now()
-    assert RECOVERED in recover(laptop, "ktpy", "status")
-    assert laptop.network_state() == before
-
-
-# --- the link, or the pod, is lost
-
-
-def test_link_cut(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:
-    session = connect(*OPTIONS)
-    with unplugged(lab):
-        started_s = time.monotonic()
-        assert session.wait_ended() == 40, session.output
-        assert time.monotonic() - started_s < LINK_LOST_WITHIN_S
-    assert "removes itself within two minutes" in session.output
-    abandoned.all_now()
-    assert laptop.network_state() == before
-
-
-def test_api_server_restarts(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:
-    """All connections break at once, the tunnel's with them; ktpy itself deletes the Job, if it can."""
-    session = connect(*OPTIONS)
-    lab.restart_api()
-    assert session.wait_ended() == 40, session.output
-    abandoned.all_now()
-    assert laptop.network_state() == before
+# --- the pod is lost
 
 
 def test_pod_deleted(before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
@@ -479,20 +537,6 @@ def pod_processes(lab: Lab, job: str, title: str) -> list[int]:
 # --- another user of the same laptop
 
 
-@pytest.fixture(scope="module")
-def eve(lab: Lab) -> Iterator[str]:
-    """A user who may do `sudo ktpy`, but has no sudo without a password for anything else."""
-    ktpy = lab.exec(["sh", "-c", "command -v ktpy"], check=True).stdout.strip()
-    with stranger(lab, sudo_commands=ktpy) as name:
-        yield name
-
-
-@pytest.fixture(scope="module")
-def eves(lab: Lab) -> tuple[str, ...]:
-    """The options with which eve connects."""
-    return (*OPTIONS, "--kubeconfig", str(lab.kubeconfig("eve", ["system:masters"])))
-
-
 def test_another_user_is_refused(
     before: str, lab: Lab, laptop: Laptop, connect: Connecting, eve: str, eves: tuple[str, ...]
 ) -> None:
@@ -504,31 +548,6 @@ def test_another_user_is_refused(
     assert "Another `ktpy connect`" in refused.hint
     assert laptop.network_state() == during
     assert session.status()["state"] == "connected"
-
-
-@pytest.mark.parametrize("roles", [["helper"], ["helper", "main"]], ids=["helper", "both"])
-def test_who_needs_a_password_is_told_what_to_do(
-    roles: list[str],
-    before: str,
-    lab: Lab,
-    laptop: Laptop,
-    eve: str,
-    eves: tuple[str, ...],
-    abandoned: Abandoned,
-) -> None:
-    """Nothing asks for a password unasked; until somebody cleans up, names resolve."""
-    with connecting(lab, *eves, user=eve) as session:
-        processes.kill(lab, *roles)
-        if roles == ["helper"]:
-            assert session.wait_ended() == 35
-            assert "note      Still there: /etc/resolv.conf" in session.output
-        abandoned.all_now()
-        said = lab.exec(["ktpy", "status"], user=eve).stderr
-        assert "An earlier ktpy was killed and left: /etc/resolv.conf" in said
-        assert "`sudo ktpy clean`" in said
-        assert outside_name_resolves_within_s(laptop) < ASIDE_S
-        assert RECOVERED in lab.exec(["sudo", "ktpy", "clean"], user=eve, check=True).stdout
-        assert laptop.network_state() == before
 
 
 # --- two minutes later
@@ -550,6 +569,9 @@ def test_nothing_is_left_in_the_cluster(killed_while_pending: list[str], lab: La
     lifetimes_s = abandoned.lifetimes_s()
     assert set(killed_while_pending) <= set(lifetimes_s)
     assert max(lifetimes_s.values()) < CLUSTER_CLEAN_S, lifetimes_s
-    for kind in ("jobs", "pods", "secrets", "configmaps", "services", "leases", "roles", "rolebindings"):
-        left = lab.kubectl("get", kind, "-A", "-o", "name", "-l", "app.kubernetes.io/managed-by=ktpy")
-        assert left == ""
+    kinds = "jobs,pods,secrets,configmaps,services,leases,roles,rolebindings"
+    wait_until(lambda: not all_of_ktpy(lab, kinds), POD_END_S, "pods of sessions that have just ended to go")
+
+
+def all_of_ktpy(lab: Lab, kinds: str) -> str:
+    return lab.kubectl("get", kinds, "-A", "-o", "name", "-l", "app.kubernetes.io/managed-by=ktpy")
