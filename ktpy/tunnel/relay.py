@@ -10,7 +10,11 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
+
+CONGESTION_CONTROL: Final = b"reno"
+"""Between acceptor and app is only the TUN: nothing is lost there, and nothing else has to be shared with. A sender that
+estimates the bandwidth (bbr) takes each turn of ours for congestion, and slows down. Every kernel has reno."""
 
 Dial = Callable[[Callable[[], asyncio.Protocol], str, int], Awaitable[tuple[asyncio.Transport, asyncio.Protocol]]]
 """Connects to an address and port in the cluster: the signature of `loop.create_connection`.
@@ -203,6 +207,8 @@ class Relay:
         loop = asyncio.get_running_loop()
         for address in self._addresses:
             server = await loop.create_server(lambda: NearEnd(self), address.own, 0, backlog=4096)
+            for listening in server.sockets:  # what is accepted inherits it
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
             self._servers.append(server)
         return [server.sockets[0].getsockname()[1] for server in self._servers]
 
