@@ -25,8 +25,8 @@ __all__ = ["Dial", "PacketCounters", "Pump", "TunAddress"]
 PACKET_BYTES: Final = VNET_HEADER_BYTES + 65536
 """virtio_net_hdr and the largest packet a TUN with segmentation offload hands over."""
 BATCH_PACKETS: Final = 256
-"""How many packets are moved before the event loop may see to something else. One turn's TLS and SSH input is megabytes;
-with 64 packets a turn, a download waited for the TUN to be emptied while the processor idled."""
+"""How many packets are moved before the event loop may see to something else. One turn's TLS and SSH input is
+megabytes; with 64 packets a turn, a download waited for the TUN to be emptied while the processor idled."""
 BACKLOG_PACKETS: Final = 1024
 """How many packets wait while the TUN takes none. Reading stops meanwhile, so only answers to dials can add up."""
 TICK_S: Final = 1.0

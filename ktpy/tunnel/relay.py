@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, cast
 
 CONGESTION_CONTROL: Final = b"reno"
-"""Between acceptor and app is only the TUN: nothing is lost there, and nothing else has to be shared with. A sender that
-estimates the bandwidth (bbr) takes each turn of ours for congestion, and slows down. Every kernel has reno."""
+"""Between acceptor and app is only the TUN: nothing is lost there, and nothing else has to be shared with. A sender
+that estimates the bandwidth (bbr) takes each turn of ours for congestion, and slows down. Every kernel has reno."""
 
 Dial = Callable[[Callable[[], asyncio.Protocol], str, int], Awaitable[tuple[asyncio.Transport, asyncio.Protocol]]]
 """Connects to an address and port in the cluster: the signature of `loop.create_connection`.

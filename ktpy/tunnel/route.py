@@ -12,6 +12,7 @@ from typing import Final
 import asyncssh
 
 from ktpy.errors import LinkLost
+from ktpy.tunnel.channel import Link
 from ktpy.tunnel.connection import (
     KEEPALIVE_INTERVAL_S,
     OPEN_TIMEOUT_S,
@@ -91,7 +92,7 @@ class Route(AgentConnection):
         """Lead the sockets to the local ports until the connection ends; returns why it did, None after `close`."""
         async with asyncio.TaskGroup() as forwards:
             tasks = [
-                forwards.create_task(self._forward(port, path), name=f"forward port {port}")
+                forwards.create_task(self._keep_forward(port, path), name=f"forward port {port}")
                 for port, path in self._sockets.items()
             ]
             reason = await self.wait_closed()
@@ -99,26 +100,54 @@ class Route(AgentConnection):
                 task.cancel()
         return reason
 
-    async def _forward(self, port: int, path: str) -> None:
+    async def _keep_forward(self, port: int, path: str) -> None:
         local_port = self._local_ports[port]
         while not self._closed.done():
             await local_port.wait_up()
+            forward = _Forward(self._link, local_port)
             try:
-                listener = await self._listen(local_port, path)
+                assert self._connection is not None  # noqa: S101  # since `open`
+                await forward.open(self._connection, path, self._window_bytes())
             except asyncssh.ChannelListenError:
                 self.lose(LinkLost(f"The agent's sshd does not make the socket {path}."))
                 return
             except (asyncssh.Error, OSError) as exc:
                 self.lose(LinkLost(f"The link to the pod was lost: {exc}."))
                 return
-            logger.info("the local port for port %d answers: the gateway may send requests", port)
+            logger.info("port %d: the gateway may send requests", port)
             await local_port.wait_down()
-            logger.info("the local port for port %d does not answer", port)
-            listener.close()
-            await listener.wait_closed()
+            logger.info("port %d: the local port does not answer", port)
+            await forward.withdraw()
 
-    async def _listen(self, local_port: LocalPort, path: str) -> asyncssh.SSHListener:
-        assert self._connection is not None  # noqa: S101  # since `open`
-        return await self._connection.create_unix_server(
-            lambda: answer(self._link, local_port), path, encoding=None, window=self._window_bytes()
-        )
+
+class _Forward:
+    """A socket in the pod that leads to a local port, until it is withdrawn."""
+
+    def __init__(self, link: Link, local_port: LocalPort) -> None:
+        self._link = link
+        self._local_port = local_port
+        self._listener: asyncssh.SSHListener | None = None
+        self._is_withdrawn = False
+
+    async def open(self, connection: asyncssh.SSHClientConnection, path: str, window_bytes: int) -> None:
+        self._listener = await connection.create_unix_server(self._answer, path, encoding=None, window=window_bytes)
+
+    async def withdraw(self) -> None:
+        """Take the socket away; returns when sshd has."""
+        if self._listener is None:
+            return
+        if not self._is_withdrawn:
+            self._is_withdrawn = True
+            self._listener.close()
+        await self._listener.wait_closed()
+
+    async def _answer(self) -> asyncssh.SSHUNIXSession[bytes]:
+        """The gateway tries again at once what we refuse, so the socket has to be gone before it hears of it.
+
+        The other way round it tried the same again, over and over, and gave up with an error for the client.
+        """
+        try:
+            return await answer(self._link, self._local_port)
+        except asyncssh.ChannelOpenError:
+            await self.withdraw()
+            raise
