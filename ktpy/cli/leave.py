@@ -19,7 +19,7 @@ from ktpy.session.runtime import INTERCEPT, RuntimeDirectory
 def leave(target: str | None, every: bool, namespace: str | None) -> None:
     """End your exchange, mesh or preview of TARGET, and wait until all of it is undone.
 
-    TARGET is the service's name, or a session's id. Of several that you have there, all are ended.
+    TARGET is the service's name, what you named to intercept it, or a session's id. Of several there, all are ended.
     """
     if (target is None) is not every:
         raise click.UsageError("Name a TARGET, or say --all.")
@@ -28,7 +28,7 @@ def leave(target: str | None, every: bool, namespace: str | None) -> None:
     chosen = [
         (path, status)
         for path, status in found
-        if (every or target in (status["target"], status.get("session")))
+        if (every or target in (status["target"], status["reference"], status.get("session")))
         and namespace in (None, status.get("namespace"))
     ]
     if not chosen:

@@ -260,6 +260,8 @@ class Gateway:
         state = interception.read(service)
         if state is not None and self.session not in state.sessions:
             raise SessionLost(f"Somebody has taken this session out of service {self._target}.")
+        if state is None and not interception.is_redirected(service):
+            raise SessionLost(f"Somebody has given service {self._target} back to its own pods.")
         selector = service["spec"].get("selector") or {}
         if not interception.is_redirected(service):
             if not is_told:

@@ -24,6 +24,9 @@ class Exposure:
         self._ended: dict[int, Counters] = {}
         """What routes that are gone had counted."""
         self._fallbacks_before: dict[int, int] = {}
+        """Of each port whose local port does not answer: the count since which."""
+        self._back: dict[int, int] = {}
+        """The same, of each port whose local port answers again; what it has missed is still to be told."""
         self.local_ports = {one.remote: LocalPort(one.local, self._on_change_of(one.remote)) for one in exposed}
 
     async def look(self) -> None:
@@ -66,6 +69,10 @@ class Exposure:
 
     def changed(self) -> None:
         """Report what has changed, if anything has."""
+        for port in list(self._back):
+            missed = self._counters(port).fallbacks - self._back.pop(port)
+            if missed:
+                self._report(Notice(f"{missed} requests for port {port} went to the original pods meanwhile."))
         ports = self.ports()
         if self._is_watched and ports != self._told:
             self._told = ports
@@ -105,15 +112,15 @@ class Exposure:
     def _local_port_changed(self, port: int) -> None:
         if not self._is_watched:
             return
-        local_port, fallbacks = self.local_ports[port], self._counters(port).fallbacks
+        local_port = self.local_ports[port]
         if local_port.is_up:
-            missed = fallbacks - self._fallbacks_before.pop(port, fallbacks)
-            went = f" {missed} requests went to the original pods meanwhile." if missed else ""
-            self._report(Notice(f"Local port {local_port.number} answers.{went}"))
+            self._report(Notice(f"Local port {local_port.number} answers."))
+            self.changed()
+            self._back[port] = self._fallbacks_before.pop(port, 0)  # told with the next count, which is complete
         else:
-            self._fallbacks_before[port] = fallbacks
+            self._fallbacks_before[port] = self._back.pop(port, self._counters(port).fallbacks)
             self._report(Notice(f"Local port {local_port.number} does not answer any more: {self._fate_of(port)}."))
-        self.changed()
+            self.changed()
 
     def _fate_of(self, port: int) -> str:
         return f"requests for port {port} {self._instead}"

@@ -119,6 +119,7 @@ def facts(options: InterceptOptions) -> dict[str, Any]:
     """The part of the session's status that does not change."""
     return {
         "kind": options.kind,
+        "reference": options.target,
         "target": options.target,
         "match": str(options.match) if options.match is not None else None,
         "when_local_down": options.when_local_down,

@@ -292,6 +292,16 @@ class TestGuard:
         assert selector(store) == {"app": "web"}
         guarding.cancel()
 
+    async def test_given_back_by_somebody(self, store: ObjectStore, store_api: Api) -> None:
+        """As `ktpy recover --evict` does: nothing is to be made anew then."""
+        guarding, _ = await self.guarded(store, store_api)
+        found = store.get(SERVICES, "web") or {}
+        found["spec"]["selector"] = {"app": "web"}
+        del found["metadata"]["annotations"][INTERCEPTED]
+        store.put(SERVICES, found)
+        with pytest.raises(SessionLost, match="given service web back"):
+            await asyncio.wait_for(guarding, 5)
+
     async def test_taken_out_by_somebody(self, store: ObjectStore, store_api: Api) -> None:
         guarding, _ = await self.guarded(store, store_api)
         found = store.get(SERVICES, "web") or {}
