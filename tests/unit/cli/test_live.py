@@ -1,0 +1,52 @@
+import io
+import sys
+from typing import Any
+
+import pytest
+
+from ktpy.cli.live import LiveTerminal
+from ktpy.session.progress import Ended, Notice, Ready, Routed
+
+STATUS = {"kind": "exchange", "target": "web", "namespace": "shop", "context": "lab", "match": None}
+
+
+class Terminal(io.StringIO):
+    """Understands as much of a terminal's language as is spoken: cursor up, erase line."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def screen(self) -> list[str]:
+        lines = [""]
+        for piece in self.getvalue().replace("\x1b[1A\x1b[2K", "\0").replace("\n", "\n\1").split("\1"):
+            for part in piece.split("\0"):
+                if part is not piece.split("\0")[0]:
+                    lines = [*lines[:-2], ""]
+                lines[-1] += part.rstrip("\n")
+            if piece.endswith("\n"):
+                lines.append("")
+        return lines[:-1] if lines[-1] == "" else lines
+
+
+def port(requests: int) -> dict[str, Any]:
+    return {"port": 80, "local_port": 3001, "is_local_up": True, "is_up": True, "requests": requests, "fallbacks": 0}
+
+
+def test_the_ports_stay_below_what_scrolls_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    live = LiveTerminal(terminal)
+    for event in (
+        Ready(STATUS | {"ports": [port(0)]}),
+        Routed([port(1)]),
+        Notice("Something."),
+        Routed([port(2)]),
+        Ended(0, "Left."),
+    ):
+        live.show(event)
+    [*_, note, counts, left] = terminal.screen()
+    assert "Something." in note
+    assert "2 requests here" in counts
+    assert left == "Left."
+    assert sum("requests here" in line for line in terminal.screen()) == 2  # the other is part of what it said at first
