@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from ktpy.cluster import pod_state
+from ktpy.cluster import pod_log, pod_state
 from ktpy.cluster.client import Api, Json
 from ktpy.cluster.names import SESSION, new_session_id, shadow_name
 from ktpy.cluster.pod_state import Stage
@@ -22,7 +22,7 @@ from ktpy.cluster.refusals import Conflict, NeverSent, NotFound
 from ktpy.cluster.shadow_manifest import CONTAINER, SHADOW_PORT, shadow_job
 from ktpy.cluster.tasks import task_group
 from ktpy.cluster.watch import Delete, Upsert, watch
-from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
 
 __all__ = ["SHADOW_PORT", "PodProgress", "Shadow"]
 
@@ -31,9 +31,6 @@ EVENTS_AFTER_S = 0.5
 UNSCHEDULABLE_GRACE_S = 3.0
 """So long the scheduler may find no node before ktpy believes it; far longer once an autoscaler says one is coming."""
 DELETE_TIMEOUT_S = 5.0
-HOST_KEY_ATTEMPTS = 20
-HOST_KEY_PERIOD_S = 0.25
-_HOST_KEY = "ktpy-agent host-key "
 _LAST_WORDS_LINES = 10
 
 logger = logging.getLogger(__name__)
@@ -153,19 +150,7 @@ class Shadow:
 
     async def host_key(self) -> str | None:
         """The public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
-        log = f"{self._pods}/{await self.pod_name()}/log"
-        for _ in range(HOST_KEY_ATTEMPTS):
-            try:
-                text = await self._api.text(log, query={"container": CONTAINER, "limitBytes": "65536"})
-            except Forbidden:
-                return None
-            except ApiRefused:  # the container is still being created
-                text = ""
-            for line in text.splitlines():
-                if line.startswith(_HOST_KEY):
-                    return line.removeprefix(_HOST_KEY).strip()
-            await asyncio.sleep(HOST_KEY_PERIOD_S)
-        return None
+        return await pod_log.host_key(self._api, await self.pod_name(), CONTAINER)
 
     async def _watch_pods(self, tasks: asyncio.TaskGroup) -> None:
         is_doubted = False

@@ -5,11 +5,13 @@ import logging
 from contextlib import aclosing
 
 from ktpy.cluster.client import Api
+from ktpy.cluster.gateway_manifest import CONTAINER
 from ktpy.cluster.gateway_pods import GatewayPod, GatewayPods
+from ktpy.cluster.pod_log import host_key
 from ktpy.cluster.port_forward import PortForward
 from ktpy.cluster.refusals import NotFound
 from ktpy.cluster.watch import Backoff
-from ktpy.errors import ApiUnreachable, LinkLost, PodNotReady
+from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, PodNotReady
 from ktpy.session.exposure import Exposure
 from ktpy.tunnel.connection import KeyNotTaken
 from ktpy.tunnel.key import ClientKey
@@ -20,6 +22,9 @@ FIRST_RETRY_S, FIRST_RETRY_LIMIT_S = 0.05, 0.2
 """While the pod starts, and its agent has not read our key yet."""
 RETRY_S, RETRY_LIMIT_S = 0.2, 5.0
 """After a link was lost; a laptop that wakes is back within seconds."""
+
+RESTART_GRACE_S = 15.0
+"""So long the route to a container that has ended may seem to stand (keepalive)."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +46,8 @@ class Routes:
     async def run(self) -> None:
         """Hold a route to each pod until cancelled.
 
-        Raises RouteTaken when somebody has the port or the match, and what keeps us out for good: Forbidden,
-        Unauthorized, PodFailed for a foreign image.
+        Raises RouteTaken when somebody has the port or the match, HostKeyMismatch, and what keeps us out for good:
+        Forbidden, Unauthorized, PodFailed for a foreign image.
         """
         async with asyncio.TaskGroup() as tasks, aclosing(self._pods.follow()) as states:
             async for pods in states:
@@ -79,7 +84,29 @@ class Routes:
             self._exposure.begin(pod.uid, counted)
             if not self._first.done():
                 self._first.set_result(None)
-            logger.info("the route to %s has ended: %s", pod.name, await route.serve())
+            async with asyncio.TaskGroup() as work:
+                confirming = work.create_task(self._confirm(pod, route), name="confirm host key")
+                reason = await route.serve()
+                confirming.cancel()
+            logger.info("the route to %s has ended: %s", pod.name, reason)
         finally:
             route.close()
             self._exposure.end(pod.uid)
+
+    async def _confirm(self, pod: GatewayPod, route: Route) -> None:
+        """Make sure that it is the pod that answers: raise HostKeyMismatch. Off the critical path."""
+        try:
+            printed = await host_key(self._api, pod.name, CONTAINER)
+        except KtpyError as error:
+            logger.info("the log of %s cannot be read: %s", pod.name, error)
+            return
+        if printed in (None, route.host_key):
+            return
+        try:
+            async with asyncio.timeout(RESTART_GRACE_S):
+                await route.wait_closed()  # the container has been started again since, with a key of its own
+        except TimeoutError:
+            raise HostKeyMismatch(
+                f"The SSH host key is not the one that pod {pod.name} printed, so somebody is between; ktpy leaves.",
+                hint="Tell whoever runs the cluster.",
+            ) from None

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 LOCAL, OTHER_LOCAL = 3001, 3002
 SLOWEST_S = 5.0
+EXPIRED_S = 90.0
 RETRIED_MAX = 4
 """Kept connections that end under a request: a laptop that is killed may take one request of each visitor along."""
 SOON_S = 10.0
@@ -314,7 +316,7 @@ def test_evicted(lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
 def test_interrupted(lab: Lab, visitors: Visitors) -> None:
     with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
         until_answered(visitors, "local")
-        exchange.process.send_signal(2)
+        exchange.process.send_signal(signal.SIGINT)
         assert exchange.wait_ended() == 0
         assert '"message": "Left; web is as before."' in exchange.output
 
@@ -325,6 +327,24 @@ def test_the_cable_is_out_for_a_while(lab: Lab, visitors: Visitors) -> None:
         lab.cut(8.0)
         until_answered(visitors, "local", 20.0)
     assert "web" in visitors.answers()
+
+
+def test_a_laptop_that_slept_comes_back(lab: Lab, visitors: Visitors) -> None:
+    """Longer than its Lease, so that others have taken it out of the cluster meanwhile."""
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        [session] = {event["status"]["session"] for event in exchange.events("ready")}
+        os.killpg(exchange.process.pid, signal.SIGSTOP)
+        until_answered(visitors, "web")
+        clean = ["ktpy", "clean", "-n", NAMESPACE]
+        wait_until(
+            lambda: session in lab.exec(clean, user="root", check=True).stdout, EXPIRED_S, "others to take it for dead"
+        )
+        wait_until(lambda: not ktpys_objects(lab), SOON_S, "the gateway to be gone")
+        os.killpg(exchange.process.pid, signal.SIGCONT)
+        until_answered(visitors, "local", 30.0)
+        assert "it takes part again" in exchange.notices()
+        exchange.leave()
 
 
 def test_the_gateways_pod_is_deleted(lab: Lab, web: str) -> None:
@@ -348,7 +368,7 @@ def test_the_command_serves_the_requests(lab: Lab, web: str) -> None:
         lab, ["ktpy", "exchange", "web", "-n", NAMESPACE, *EXPOSED, "--", "sh", "-c", f"cd /etc && exec {server}"]
     )
     wait_until(lambda: "Directory" in ask(lab.layout.node_netns_path, web)[1], 20.0, "the command's answer")
-    foreground.process.send_signal(15)
+    foreground.process.send_signal(signal.SIGTERM)
     assert foreground.wait_ended() == 0
     assert getter(lab, web)() == "web"
 

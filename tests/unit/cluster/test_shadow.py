@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ktpy.cluster import pod_log
 from ktpy.cluster import shadow as shadow_module
 from ktpy.cluster.client import Api
 from ktpy.cluster.pod_state import Stage
@@ -84,7 +85,7 @@ class Watched:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadow_module, "EVENTS_AFTER_S", 0.02)
     monkeypatch.setattr(shadow_module, "UNSCHEDULABLE_GRACE_S", 0.1)
-    monkeypatch.setattr(shadow_module, "HOST_KEY_PERIOD_S", 0.01)
+    monkeypatch.setattr(pod_log, "HOST_KEY_PERIOD_S", 0.01)
 
 
 @pytest.fixture
