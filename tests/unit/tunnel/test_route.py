@@ -28,9 +28,11 @@ with open("hello", "w") as seen:
 def say(message):
     print(json.dumps(message), flush=True)
 say({"accepted": [{"port": r["port"], "socket": f"{os.getcwd()}/{r['port']}.sock"} for r in hello["routes"]]})
-for number, line in enumerate(sys.stdin):
-    say({"counters": {"80": {"requests": number, "fallbacks": 0, "is_up": True}}})
-open("left", "w").close()
+try:
+    for number, line in enumerate(sys.stdin):
+        say({"counters": {"80": {"requests": number, "fallbacks": 0, "is_up": True}}})
+finally:  # the end of stdin, or of whoever reads stdout
+    open("left", "w").close()
 """
 HELLO = Hello("ab12", "alice", (80,))
 
