@@ -266,6 +266,7 @@ class TestPod:
         with applied(lab, policy | {"apiVersion": group}, binding | {"apiVersion": group}):
             wait_until(lambda: "only on weekdays" in lab.exec(trial).stderr, 20, "the policy to be in force")
             failed = failing(lab)
+        wait_until(lambda: lab.exec(trial).returncode == 0, 20, "the policy to be forgotten by the API server")
         assert failed.exit_code == 23
         assert "only on weekdays" in failed.message
 
