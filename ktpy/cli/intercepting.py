@@ -9,7 +9,7 @@ import click
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
 from ktpy.cli.options import Decorated, cluster, image, output, pod_timeout, verbose
-from ktpy.cluster.ports import Expose, Spoken, parse_expose
+from ktpy.cluster.intercept.ports import Expose, Spoken, parse_expose
 from ktpy.session.background import detach as in_background
 from ktpy.session.caller import Caller
 from ktpy.session.options import InterceptOptions

@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ktpy.cluster import leftovers, ports, recovery
-from ktpy.cluster.client import Api
-from ktpy.cluster.leftovers import Leftover
-from ktpy.cluster.recovery import Recovered
-from ktpy.cluster.survey import survey
-from ktpy.cluster.watch import list_all
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.api.watch import list_all
+from ktpy.cluster.intercept import leftovers, ports, recovery
+from ktpy.cluster.intercept.leftovers import Leftover
+from ktpy.cluster.intercept.recovery import Recovered
+from ktpy.cluster.intercept.survey import survey
 from ktpy.errors import KtpyError
 from ktpy.session.leftovers import undo_killed
 from ktpy.session.progress import Report

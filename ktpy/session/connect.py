@@ -15,13 +15,13 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from ktpy.cluster.client import Api
-from ktpy.cluster.newcomers import new_pods, new_services
-from ktpy.cluster.pod_state import Stage
-from ktpy.cluster.port_forward import PortForward
-from ktpy.cluster.ranges import RoutedRange, discover, leave_out, routed_too
-from ktpy.cluster.shadow import SHADOW_PORT, PodProgress, Shadow
-from ktpy.cluster.watch import Backoff
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.api.watch import Backoff
+from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.pods.shadow import SHADOW_PORT, Shadow
+from ktpy.cluster.routing.newcomers import new_pods, new_services
+from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
+from ktpy.cluster.streams.port_forward import PortForward
 from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.session import control, supervision

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from ktpy.cluster.ports import Exposed
+from ktpy.cluster.intercept.ports import Exposed
 from ktpy.session.local_port import PRIVILEGED_BELOW, LocalPort
 from ktpy.session.progress import Notice, Report, Routed
 from ktpy.tunnel.route_protocol import ORIGIN, Counters

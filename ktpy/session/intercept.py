@@ -13,11 +13,10 @@ import time
 from contextlib import AsyncExitStack
 from typing import Any
 
-from ktpy.cluster.client import Api
+from ktpy.cluster.api.client import Api
 from ktpy.cluster.names import new_session_id
-from ktpy.cluster.ownership import EXPIRED_AFTER_S
-from ktpy.cluster.pod_state import Stage
-from ktpy.cluster.shadow import PodProgress
+from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.sharing.ownership import EXPIRED_AFTER_S
 from ktpy.errors import KtpyError, SessionLost
 from ktpy.session import command, control, supervision
 from ktpy.session.alongside import alongside

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from ktpy.cluster.networks import Network, outranking
-from ktpy.cluster.ranges import RoutedRange, refuse_overlaps
+from ktpy.cluster.routing.networks import Network, outranking
+from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.resolver import Resolver
 from ktpy.dns.server import Server

@@ -3,9 +3,9 @@
 It need not wait until their Leases expire, as others have to: their records tell that they are dead.
 """
 
-from ktpy.cluster import preview
-from ktpy.cluster.client import Api
-from ktpy.cluster.leaving import Leaving
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.intercept import preview
+from ktpy.cluster.intercept.leaving import Leaving
 from ktpy.cluster.steps import walk
 from ktpy.errors import KtpyError
 from ktpy.session.progress import Notice, Report

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from ktpy import __version__
-from ktpy.cluster.ports import Expose, Spoken
+from ktpy.cluster.intercept.ports import Expose, Spoken
 from ktpy.tunnel.route_protocol import ORIGIN, Match
 
 DEFAULT_IMAGE = f"ghcr.io/ktpy/agent:{__version__}"

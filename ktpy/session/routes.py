@@ -4,13 +4,13 @@ import asyncio
 import logging
 from contextlib import aclosing
 
-from ktpy.cluster.client import Api
-from ktpy.cluster.gateway_manifest import CONTAINER
-from ktpy.cluster.gateway_pods import GatewayPod, GatewayPods
-from ktpy.cluster.pod_log import host_key
-from ktpy.cluster.port_forward import PortForward
-from ktpy.cluster.refusals import NotFound
-from ktpy.cluster.watch import Backoff
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.api.refusals import NotFound
+from ktpy.cluster.api.watch import Backoff
+from ktpy.cluster.intercept.gateway_manifest import CONTAINER
+from ktpy.cluster.intercept.gateway_pods import GatewayPod, GatewayPods
+from ktpy.cluster.pods.pod_log import host_key
+from ktpy.cluster.streams.port_forward import PortForward
 from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, PodNotReady
 from ktpy.session.exposure import Exposure
 from ktpy.tunnel.connection import KeyNotTaken

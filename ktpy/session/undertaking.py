@@ -4,22 +4,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ktpy.cluster import network_policies, ports, preview, targets
-from ktpy.cluster.client import Api
-from ktpy.cluster.gateway import Gateway, Plan
-from ktpy.cluster.gateway_pods import GatewayPods
-from ktpy.cluster.interception import selector_for
-from ktpy.cluster.ownership import Ownership
-from ktpy.cluster.ports import Exposed, Spoken
-from ktpy.cluster.preview import Preview, PreviewPlan
-from ktpy.cluster.shadow import PodProgress
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.intercept import network_policies, ports, preview, targets
+from ktpy.cluster.intercept.gateway import Gateway, Plan
+from ktpy.cluster.intercept.gateway_pods import GatewayPods
+from ktpy.cluster.intercept.interception import selector_for
+from ktpy.cluster.intercept.ports import Exposed, Spoken
+from ktpy.cluster.intercept.preview import Preview, PreviewPlan
+from ktpy.cluster.pods.pod_state import PodProgress
+from ktpy.cluster.sharing.ownership import Ownership
 from ktpy.session.options import InterceptOptions
 
 OnProgress = Callable[[PodProgress], None]
 
 
 class Part(Protocol):
-    """A session's part in the cluster: `ktpy.cluster.gateway.Gateway`, or `ktpy.cluster.preview.Preview`."""
+    """A session's part in the cluster: a Gateway or a Preview of `ktpy.cluster.intercept`."""
 
     ownership: Ownership
     pods: GatewayPods

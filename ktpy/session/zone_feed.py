@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ktpy.cluster.client import Api
-from ktpy.cluster.watch import Delete, Event, Synced, Upsert, watch
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.api.watch import Delete, Event, Synced, Upsert, watch
 from ktpy.errors import Forbidden
 
 if TYPE_CHECKING:

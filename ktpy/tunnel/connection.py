@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import asyncssh
 
-from ktpy.cluster.port_forward import PortForwardNotYet
+from ktpy.cluster.streams.port_forward import PortForwardNotYet
 from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, PodFailed, PodNotReady
 from ktpy.tunnel.channel import Link
 from ktpy.tunnel.key import ClientKey

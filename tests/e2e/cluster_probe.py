@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
-from ktpy.cluster import ranges
-from ktpy.cluster.client import Api
-from ktpy.cluster.shadow import PodProgress, Shadow
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.api.watch import Synced, watch
+from ktpy.cluster.pods.pod_state import PodProgress
+from ktpy.cluster.pods.shadow import Shadow
+from ktpy.cluster.routing import ranges
 from ktpy.cluster.tasks import task_group
-from ktpy.cluster.watch import Synced, watch
 from ktpy.errors import KtpyError
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -26,10 +26,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import ktpy
-from ktpy.cluster import leftovers, ownership, ports, preview, recovery, targets
-from ktpy.cluster.client import Api
-from ktpy.cluster.gateway import Gateway, Plan
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.intercept import leftovers, ports, preview, recovery, targets
+from ktpy.cluster.intercept.gateway import Gateway, Plan
 from ktpy.cluster.names import new_session_id
+from ktpy.cluster.sharing import ownership
 from ktpy.errors import KtpyError
 
 IMAGE = f"ghcr.io/ktpy/agent:{ktpy.__version__}"

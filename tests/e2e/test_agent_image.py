@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ktpy
-from ktpy.cluster.shadow_manifest import SHADOW_PORT, shadow_job
+from ktpy.cluster.pods.shadow_manifest import SHADOW_PORT, shadow_job
 from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")

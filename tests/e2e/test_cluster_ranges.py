@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ktpy.cluster import rbac
-from ktpy.cluster.networks import subtract
+from ktpy.cluster.routing.networks import subtract
 from tests.e2e.test_cluster_shadow import applied, probe
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY

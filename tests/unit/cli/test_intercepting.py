@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from ktpy.cli.main import cli
 from ktpy.cli.mesh import version_of
-from ktpy.cluster.ports import Expose, Spoken
+from ktpy.cluster.intercept.ports import Expose, Spoken
 from ktpy.session import intercept
 from ktpy.session.options import InterceptOptions
 from ktpy.session.progress import Ended, Notice, Ready, Report, Routed

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ktpy.cluster.client import Api
+from ktpy.cluster.api.client import Api
 from tests.unit.cluster.api_stub import ApiStub, kubeconfig, serving
 from tests.unit.cluster.certificates import KeyPair, make_key_pair
 from tests.unit.cluster.object_store import ObjectStore, storing

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ktpy.cluster import ports
-from ktpy.cluster.client import Api
-from ktpy.cluster.gateway import Gateway, Plan
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.intercept import ports
+from ktpy.cluster.intercept.gateway import Gateway, Plan
 from ktpy.cluster.names import GATEWAY
 from tests.unit.cluster.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 

@@ -1,7 +1,7 @@
 import asyncio
 import socket
 
-from ktpy.cluster.ports import Exposed
+from ktpy.cluster.intercept.ports import Exposed
 from ktpy.session.exposure import Exposure, instead_of
 from ktpy.session.progress import Event, Notice, Routed
 from ktpy.tunnel.route_protocol import Counters

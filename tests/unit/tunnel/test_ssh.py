@@ -14,7 +14,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from ktpy.cluster.port_forward import PortForwardNotYet
+from ktpy.cluster.streams.port_forward import PortForwardNotYet
 from ktpy.errors import ApiUnreachable, Forbidden, LinkLost, PodFailed, PodNotReady
 from ktpy.tunnel.channel import open_failure
 from ktpy.tunnel.connection import WINDOW_MAX_BYTES

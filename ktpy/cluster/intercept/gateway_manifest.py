@@ -1,0 +1,254 @@
+"""The objects in front of an intercepted Service, and behind a preview, as manifests. Pure.
+
+Everything passes Pod Security `restricted` and needs no rights in the cluster. The gateway's pods do not exit when
+nobody is left: as long as a Service may select them they must relay to the original pods.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ktpy.cluster import names
+from ktpy.cluster.intercept.ports import GatewayPort, agent_ports
+
+Json = dict[str, Any]
+CONTAINER = "agent"
+SSH_PORT_NAME = "ktpy-ssh"
+TERMINATION_GRACE_S = 30
+"""So long requests that are under way may take when the gateway goes; one without any ends at once."""
+PROGRESS_DEADLINE_S = 600
+_RUN_DIR = "/run/ktpy"
+_PODINFO_DIR = "/etc/ktpy/podinfo"
+_UNPRIVILEGED = 1024
+_ORIGIN_KEEPS = (
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "publishNotReadyAddresses",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "trafficDistribution",
+)
+_PORT_KEEPS = ("name", "protocol", "port", "targetPort", "appProtocol")
+
+
+def origin_service(service: Json, selector: Mapping[str, str], *, owner: str, session: str) -> Json:
+    """The Service `<svc>-ktpy-origin`: where the original pods stay reachable. Its address is its own."""
+    target, spec = service["metadata"]["name"], service["spec"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names.origin_name(target),
+            "namespace": service["metadata"]["namespace"],
+            "labels": names.labels("origin", owner=owner, session=session, target=target),
+            "annotations": {names.holder_annotation(session): owner},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "selector": dict(selector),
+            "ports": origin_ports(service),
+            **{key: spec[key] for key in _ORIGIN_KEEPS if key in spec},
+        },
+    }
+
+
+def origin_ports(service: Json) -> list[Json]:
+    """The Service's ports without what is its own, such as node ports."""
+    return [{key: port[key] for key in _PORT_KEEPS if key in port} for port in service["spec"]["ports"]]
+
+
+def gateway_document(target: str, ports: Sequence[GatewayPort], origin_host: str | None) -> Json:
+    """What the gateway's pods are told in their annotation; without an origin (a preview) there is no way back."""
+    return {
+        "version": 1,
+        "target": target,
+        "origin": {"host": origin_host} if origin_host is not None else None,
+        "ports": [port.document() for port in ports],
+    }
+
+
+def gateway_deployment(
+    *,
+    target: str,
+    namespace: str,
+    owner: str,
+    session: str,
+    image: str,
+    ports: Sequence[GatewayPort],
+    origin_host: str | None,
+    replicas: int = 1,
+    pod_labels: Mapping[str, str] | None = None,
+    role: str = "gateway",
+) -> Json:
+    """The Deployment `<svc>-ktpy-gateway`. The label ktpy.dev/session of its pods tells them from an earlier one's."""
+    labels = names.labels(role, owner=owner, session=session, target=target)
+    document = gateway_document(target, ports, origin_host)
+    selector = {names.GATEWAY: target, names.SESSION: session}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": names.gateway_name(target),
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": {names.holder_annotation(session): owner},
+        },
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 0,
+            "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
+            "selector": {"matchLabels": selector},
+            # A replacement must relay before its predecessor goes.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {
+                    "labels": {
+                        **(pod_labels or {}),
+                        **labels,
+                        names.GATEWAY: target,
+                        "sidecar.istio.io/inject": "false",
+                    },
+                    "annotations": {
+                        names.GATEWAY: json.dumps(document, separators=(",", ":")),
+                        "sidecar.istio.io/inject": "false",
+                        "linkerd.io/inject": "disabled",
+                    },
+                },
+                "spec": _pod_spec(image, ports, selector),
+            },
+        },
+    }
+
+
+def document_of(deployment: Json) -> Json | None:
+    """What a gateway's pods have been told; None when it is not ktpy's writing."""
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    try:
+        document = json.loads(annotations.get(names.GATEWAY, "null"))
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def preview_service(
+    *, name: str, namespace: str, owner: str, session: str, ports: Sequence[GatewayPort], is_http: bool = True
+) -> Json:
+    """The new Service of a preview."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": names.labels("preview", owner=owner, session=session, target=name),
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "ipFamilyPolicy": "PreferDualStack",
+            "selector": {names.GATEWAY: name},
+            "ports": [
+                {
+                    "name": port.name,
+                    "protocol": "TCP",
+                    "port": port.port,
+                    "targetPort": port.bind,
+                    **({"appProtocol": "http"} if is_http else {}),
+                }
+                for port in ports
+            ],
+        },
+    }
+
+
+def preview_ingress(
+    *, name: str, namespace: str, owner: str, session: str, host: str, port: int, ingress_class: str | None
+) -> Json:
+    """The Ingress that leads `host` to a preview; without a class the cluster's default one takes it."""
+    backend = {"service": {"name": name, "port": {"number": port}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": names.labels("preview", owner=owner, session=session, target=name),
+        },
+        "spec": {
+            **({"ingressClassName": ingress_class} if ingress_class else {}),
+            "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+        },
+    }
+
+
+def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, str]) -> Json:
+    ssh, ready = agent_ports(ports)
+    needs_low_ports = any(port.bind < _UNPRIVILEGED for port in ports)
+    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if needs_low_ports else []
+    return {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_S,
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        # No runAsUser: the image's own is used, and OpenShift may choose one.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **({"sysctls": sysctls} if sysctls else {}),
+        },
+        "affinity": {
+            "podAntiAffinity": {
+                "preferredDuringSchedulingIgnoredDuringExecution": [
+                    {
+                        "weight": 100,
+                        "podAffinityTerm": {
+                            "topologyKey": "kubernetes.io/hostname",
+                            "labelSelector": {"matchLabels": dict(selector)},
+                        },
+                    }
+                ]
+            }
+        },
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": ["gateway"],
+                "env": [
+                    {"name": "KTPY_SSHD_PORT", "value": str(ssh)},
+                    {"name": "KTPY_READY_PORT", "value": str(ready)},
+                ],
+                "ports": [*map(_container_port, ports), {"name": SSH_PORT_NAME, "containerPort": ssh}],
+                # Not at a port of the Service: where that is not HTTP, each probe would reach the original pods.
+                "readinessProbe": {
+                    "httpGet": {"path": "/ready", "port": ready},
+                    "periodSeconds": 1,
+                    "timeoutSeconds": 2,
+                    "failureThreshold": 3,
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                # No CPU limit: it would throttle everybody's requests while the node idles.
+                "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                "volumeMounts": [
+                    {"name": "run", "mountPath": _RUN_DIR},
+                    {"name": "podinfo", "mountPath": _PODINFO_DIR, "readOnly": True},
+                ],
+            }
+        ],
+        "volumes": [
+            # In memory: the host key, made at start, never touches the node's disk.
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "32Mi"}},
+            {
+                "name": "podinfo",
+                "downwardAPI": {"items": [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]},
+            },
+        ],
+    }
+
+
+def _container_port(port: GatewayPort) -> Json:
+    return {"containerPort": port.bind, "protocol": port.protocol} | ({"name": port.target} if port.target else {})

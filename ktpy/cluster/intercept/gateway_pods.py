@@ -1,0 +1,234 @@
+"""The gateway's pods: which there are, who may come in, and whether the Service's traffic goes to them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from ktpy.cluster.api.client import Api, Json
+from ktpy.cluster.api.refusals import Conflict, NotFound, admission_refusal
+from ktpy.cluster.api.watch import Delete, Synced, Upsert, watch
+from ktpy.cluster.intercept.gateway_manifest import SSH_PORT_NAME
+from ktpy.cluster.intercept.ports import SSH_PORT
+from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, authorized_sessions
+from ktpy.cluster.pods import pod_state
+from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.sharing.shared import MERGE_PATCH
+from ktpy.cluster.tasks import task_group
+from ktpy.errors import ApiRefused, KtpyError, PodNotReady
+
+UNSCHEDULABLE_GRACE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPod:
+    """A pod that is not on its way out, and lets this session in."""
+
+    name: str
+    uid: str
+    is_ready: bool
+    ssh_port: int
+    generation: str
+    """The session that created the Deployment: a gateway that is made anew has another."""
+
+
+class GatewayPods:
+    """The pods before one Service, as one session uses them."""
+
+    def __init__(self, api: Api, target: str, *, session: str, public_key: str) -> None:
+        self._api, self._target = api, target
+        self._session, self._public_key = session, public_key
+        self._pods = f"/api/v1/namespaces/{api.namespace}/pods"
+        self._deployments = f"/apis/apps/v1/namespaces/{api.namespace}/deployments"
+
+    async def follow(self) -> AsyncGenerator[tuple[GatewayPod, ...], None]:
+        """All pods of the gateway, again after each change, for ever; each has this session's key when it is told.
+
+        A pod can be dialled as soon as it is told: it need not be ready, and may not have started yet.
+        """
+        async with aclosing(self._follow_raw()) as states:
+            async for pods in states:
+                yield tuple(map(_gateway_pod, pods))
+
+    async def until_ready(
+        self,
+        generation: str,
+        deployment: str,
+        timeout_s: float,
+        on_progress: Callable[[PodProgress], None] = lambda _: None,
+    ) -> GatewayPod:
+        """Wait until a pod of this generation relays. Raises what keeps it from doing so, as soon as that is known.
+
+        ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded, PodSecurityRefused, and PodNotReady after the time.
+        """
+        waiting = _Waiting(generation, on_progress)
+        try:
+            async with asyncio.timeout(timeout_s), task_group() as tasks:
+                explaining = tasks.create_task(self._raise_refusal(deployment), name="watch the gateway's Deployment")
+                async with aclosing(self._follow_raw()) as states:
+                    async for pods in states:
+                        if (ready := waiting.judge(pods, tasks)) is not None:
+                            explaining.cancel()
+                            waiting.stop()
+                            return ready
+        except TimeoutError as exc:
+            raise PodNotReady(
+                f"The gateway of {self._target} was not ready within {timeout_s:g} s: {waiting.reason}.",
+                hint="Allow more time with --pod-timeout.",
+            ) from exc
+        raise AssertionError("a watch never ends")
+
+    async def _follow_raw(self) -> AsyncGenerator[list[Json], None]:
+        pods: dict[str, Json] = {}
+        is_synced = False
+        async with aclosing(watch(self._api, self._pods, labels=f"{GATEWAY}={self._target}")) as events:
+            async for event in events:
+                match event:
+                    case Upsert(pod):
+                        pods.pop(pod["metadata"]["name"], None)
+                        if _is_staying(pod) and await self._let_in(pod):
+                            pods[pod["metadata"]["name"]] = pod
+                    case Delete(pod):
+                        pods.pop(pod["metadata"]["name"], None)
+                    case Synced():
+                        is_synced = True
+                if is_synced:
+                    yield list(pods.values())
+
+    async def _let_in(self, pod: Json) -> bool:
+        """Add this session's public key to the pod, unless it is there; False when the pod is gone."""
+        key = authorized_key_annotation(self._session)
+        metadata = pod["metadata"]
+        if (metadata.get("annotations") or {}).get(key) == self._public_key:
+            return True
+        patch = {"metadata": {"uid": metadata["uid"], "annotations": {key: self._public_key}}}
+        with suppress(NotFound, Conflict):
+            await self._api.request("PATCH", f"{self._pods}/{metadata['name']}", body=patch, content_type=MERGE_PATCH)
+            return True
+        return False
+
+    async def _raise_refusal(self, deployment: str) -> None:
+        """Admission refuses pods of the Deployment: its condition ReplicaFailure says why."""
+        async with aclosing(watch(self._api, self._deployments, fields=f"metadata.name={deployment}")) as events:
+            async for event in events:
+                if not isinstance(event, Upsert):
+                    continue
+                for condition in (event.obj.get("status") or {}).get("conditions") or []:
+                    if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+                        message = str(condition.get("message") or "")
+                        raise admission_refusal(message) or ApiRefused(f"The gateway's pod is refused: {message}")
+
+
+class _Waiting:
+    """What a gateway that is not ready waits for."""
+
+    def __init__(self, generation: str, on_progress: Callable[[PodProgress], None]) -> None:
+        self.reason = "its pod has not been created"
+        self._generation = generation
+        self._on_progress = on_progress
+        self._stages: set[tuple[str, Stage]] = set()
+        self._doubting: asyncio.Task[None] | None = None
+        self._is_scheduled = False
+
+    def judge(self, pods: list[Json], tasks: asyncio.TaskGroup) -> GatewayPod | None:
+        """A pod that is ready, if there is one. Raises when one never will be."""
+        for raw in pods:
+            if (pod := _gateway_pod(raw)).generation != self._generation:
+                continue
+            if pod.is_ready:
+                return pod
+            # One that has crashed is started again; it is given up when the kubelet takes its time over that.
+            if not _is_restarting(raw) and (failure := pod_state.failure_of(raw)) is not None:
+                raise failure
+            self.reason = self._describe(raw)
+            self._is_scheduled = bool(raw["spec"].get("nodeName"))
+            if (doubt := pod_state.unschedulable(raw)) is not None and self._doubting is None:
+                self._doubting = tasks.create_task(self._give_up(doubt), name="wait for a node")
+            reached = (pod.name, pod_state.stage_of(raw))
+            if reached not in self._stages:
+                self._stages.add(reached)
+                self._on_progress(PodProgress(reached[1], pod.name, str(raw["spec"].get("nodeName") or "")))
+        return None
+
+    def stop(self) -> None:
+        if self._doubting is not None:
+            self._doubting.cancel()
+
+    async def _give_up(self, doubt: KtpyError) -> None:
+        await asyncio.sleep(UNSCHEDULABLE_GRACE_S)
+        if not self._is_scheduled:
+            raise doubt
+
+    def _describe(self, pod: Json) -> str:
+        if pod_state.stage_of(pod) is Stage.STARTED:
+            return "its container runs, but is not ready"
+        return pod_state.describe(pod)
+
+
+async def withdraw_keys(api: Api, namespace: str, target: str, gone: Collection[str]) -> list[str]:
+    """Take the keys of these sessions from the gateway's pods; the answer is the names of the pods that had some."""
+    collection = f"/api/v1/namespaces/{namespace}/pods"
+    changed = []
+    for pod in await _pods(api, namespace, target):
+        metadata = pod["metadata"]
+        if keys := authorized_sessions(metadata.get("annotations") or {}) & set(gone):
+            annotations = dict.fromkeys(map(authorized_key_annotation, sorted(keys)))
+            patch = {"metadata": {"uid": metadata["uid"], "annotations": annotations}}
+            with suppress(NotFound, Conflict):  # the pod is gone, and the keys with it
+                await api.request("PATCH", f"{collection}/{metadata['name']}", body=patch, content_type=MERGE_PATCH)
+                changed.append(str(metadata["name"]))
+    return changed
+
+
+async def has_pods(api: Api, namespace: str, target: str, generation: str) -> bool:
+    """Whether pods of this generation are at work, also ones that are ending."""
+    return any(_generation(pod) == generation and not _has_ended(pod) for pod in await _pods(api, namespace, target))
+
+
+async def is_served_by_gateway(api: Api, namespace: str, service: str) -> tuple[bool, bool]:
+    """Whether the Service's endpoints hold pods of its gateway, and whether they hold others that are ready."""
+    uids = {pod["metadata"]["uid"] for pod in await _pods(api, namespace, service)}
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    slices = await api.request("GET", path, query={"labelSelector": f"kubernetes.io/service-name={service}"})
+    endpoints = [endpoint for item in slices.get("items") or [] for endpoint in item.get("endpoints") or []]
+    ours = [(endpoint.get("targetRef") or {}).get("uid") in uids for endpoint in endpoints]
+    ready = [(endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints]
+    return any(ours), any(is_ready and not is_ours for is_ready, is_ours in zip(ready, ours, strict=True))
+
+
+async def _pods(api: Api, namespace: str, target: str) -> list[Json]:
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    answer = await api.request("GET", path, query={"labelSelector": f"{GATEWAY}={target}"})
+    found: list[Json] = answer.get("items") or []
+    return found
+
+
+def _gateway_pod(pod: Json) -> GatewayPod:
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    conditions = {one["type"]: one.get("status") for one in status.get("conditions") or []}
+    ports: list[Json] = pod["spec"]["containers"][0].get("ports") or []
+    return GatewayPod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        is_ready=conditions.get("Ready") == "True" and bool(status.get("podIP")),
+        ssh_port=next((port["containerPort"] for port in ports if port.get("name") == SSH_PORT_NAME), SSH_PORT),
+        generation=_generation(pod),
+    )
+
+
+def _generation(pod: Json) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(SESSION, ""))
+
+
+def _is_staying(pod: Json) -> bool:
+    """Not deleted, evicted or ended."""
+    return not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)
+
+
+def _has_ended(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
+def _is_restarting(pod: Json) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return any("terminated" in (one.get("state") or {}) for one in statuses)

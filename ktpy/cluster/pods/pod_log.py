@@ -1,0 +1,27 @@
+"""What the agent prints in its pod's log, for those who may read it."""
+
+import asyncio
+
+from ktpy.cluster.api.client import Api
+from ktpy.errors import ApiRefused, Forbidden
+
+HOST_KEY_ATTEMPTS = 20
+HOST_KEY_PERIOD_S = 0.25
+_HOST_KEY = "ktpy-agent host-key "
+
+
+async def host_key(api: Api, pod: str, container: str) -> str | None:
+    """The public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
+    log = f"/api/v1/namespaces/{api.namespace}/pods/{pod}/log"
+    for _ in range(HOST_KEY_ATTEMPTS):
+        try:
+            text = await api.text(log, query={"container": container, "limitBytes": "65536"})
+        except Forbidden:
+            return None
+        except ApiRefused:  # the container is still being created
+            text = ""
+        for line in text.splitlines():
+            if line.startswith(_HOST_KEY):
+                return line.removeprefix(_HOST_KEY).strip()
+        await asyncio.sleep(HOST_KEY_PERIOD_S)
+    return None

@@ -1,0 +1,135 @@
+"""How far a pod has come, and what is wrong with it: read from its status and from events. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ktpy.cluster.api.client import Json
+from ktpy.cluster.api.refusals import admission_refusal
+from ktpy.errors import ImagePullFailed, KtpyError, PodFailed, PodUnschedulable
+
+_IMAGE_REASONS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)  # k8s.io/kubernetes/pkg/kubelet/images/types.go, k8s.io/cri-api/pkg/errors
+_START_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
+)
+_NODE_IS_COMING = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autoscaler, Karpenter
+
+
+class Stage(StrEnum):
+    """In this order; a stage may be passed over unseen."""
+
+    CREATED = "created"
+    SCHEDULED = "scheduled"
+    PULLING = "pulling"
+    STARTED = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class PodProgress:
+    """The pod has reached a stage; `detail` is the node, or the image that is pulled."""
+
+    stage: Stage
+    pod: str
+    detail: str = ""
+
+
+def stage_of(pod: Json) -> Stage:
+    """As far as the pod itself shows; that it is pulling only events say."""
+    if any("running" in state or "terminated" in state for state in _container_states(pod)):
+        return Stage.STARTED
+    return Stage.SCHEDULED if (pod.get("spec") or {}).get("nodeName") else Stage.CREATED
+
+
+def failure_of(pod: Json) -> KtpyError | None:
+    """Why this pod will never serve, or no longer does; None while there is hope."""
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    for state in _container_states(pod):
+        waiting, terminated = state.get("waiting") or {}, state.get("terminated")
+        reason, message = waiting.get("reason"), _clause(waiting.get("message") or "no more is known")
+        if reason in _IMAGE_REASONS:
+            return ImagePullFailed(
+                f"The node cannot pull the image of pod {name} ({reason}): {message}.",
+                hint=f"The image is {_image(pod)}: load it into the cluster, or name another with --image.",
+            )
+        if reason in _START_REASONS:
+            return PodFailed(f"The pod {name} cannot start ({reason}): {message}.")
+        if terminated is not None and not status.get("reason"):
+            words = _clause(
+                ": ".join(filter(None, (terminated.get("reason"), terminated.get("message")))) or "no reason"
+            )
+            return PodFailed(f"The pod {name} ended with exit code {terminated.get('exitCode')} ({words}).")
+    if status.get("phase") in ("Failed", "Succeeded"):
+        why = _disruption(pod) or status.get("message") or status.get("reason") or f"its phase is {status['phase']}"
+        return PodFailed(f"The pod {name} ended: {_clause(why)}.")
+    if pod["metadata"].get("deletionTimestamp"):
+        why = _disruption(pod)
+        return PodFailed(f"The pod {name} was deleted{f': {why}' if why else ''}.")
+    return None
+
+
+def unschedulable(pod: Json) -> PodUnschedulable | None:
+    """The scheduler finds no node at present; a cluster that grows on demand may still bring one."""
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return PodUnschedulable(
+                f"No node takes the pod {pod['metadata']['name']}: {condition.get('message')}",
+                hint=f"See: kubectl describe pod {pod['metadata']['name']}; kubectl get nodes",
+            )
+    return None
+
+
+def is_node_coming(event: Json) -> bool:
+    """Somebody is bringing up a node for this pod."""
+    return event.get("reason") in _NODE_IS_COMING
+
+
+def refused_creation(event: Json) -> KtpyError | None:
+    """Why the Job controller cannot create the pod, from its FailedCreate event; None if it may succeed later."""
+    return admission_refusal(event.get("message") or "") if event.get("reason") == "FailedCreate" else None
+
+
+def describe(pod: Json) -> str:
+    """One clause on what the pod waits for, for a time-out's message."""
+    if (problem := unschedulable(pod)) is not None:
+        return problem.message.rstrip(".")
+    for state in _container_states(pod):
+        if reason := (state.get("waiting") or {}).get("reason"):
+            return f"its container waits ({reason})"
+    return {
+        Stage.STARTED: "its container runs, but no SSH session came about",
+        Stage.SCHEDULED: "its container has not started",
+    }.get(stage_of(pod), "it is not scheduled yet")
+
+
+def _container_states(pod: Json) -> Iterable[Json]:
+    status = pod.get("status") or {}
+    for key in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(key) or []:
+            yield container.get("state") or {}
+
+
+def _image(pod: Json) -> str:
+    return str(pod["spec"]["containers"][0]["image"])
+
+
+def _disruption(pod: Json) -> str:
+    """Who disturbed it: eviction, preemption, a drained node (KEP-3329)."""
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return _clause(str(condition.get("message") or condition.get("reason")))
+    return ""
+
+
+def _clause(words: str) -> str:
+    """For the middle of a sentence: without a full stop of its own."""
+    return words.rstrip(" .\n")

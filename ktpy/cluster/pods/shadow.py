@@ -1,0 +1,237 @@
+"""The shadow pod: the cluster's end of the tunnel.
+
+shadow = Shadow(api, image=..., public_key=..., pod_timeout_s=...)
+undo.push_async_callback(shadow.delete)          # before create: the Job's name is ours
+tasks.create_task(shadow.supervise())            # raises what goes wrong with the pod, for as long as it runs
+await shadow.create()
+pod = await shadow.pod_name()                    # dial its SHADOW_PORT at once, again and again
+await shadow.release_deadline()                  # the SSH session stands
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+
+from ktpy.cluster.api.client import Api, Json
+from ktpy.cluster.api.refusals import Conflict, NeverSent, NotFound
+from ktpy.cluster.api.watch import Delete, Upsert, watch
+from ktpy.cluster.names import SESSION, new_session_id, shadow_name
+from ktpy.cluster.pods import pod_log, pod_state
+from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.pods.shadow_manifest import CONTAINER, SHADOW_PORT, shadow_job
+from ktpy.cluster.tasks import task_group
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
+
+__all__ = ["SHADOW_PORT", "Shadow"]
+
+EVENTS_AFTER_S = 0.5
+"""Events tell why something takes long; a start that is quicker needs none and saves their requests."""
+UNSCHEDULABLE_GRACE_S = 3.0
+"""So long the scheduler may find no node before ktpy believes it; far longer once an autoscaler says one is coming."""
+DELETE_TIMEOUT_S = 5.0
+_LAST_WORDS_LINES = 10
+
+logger = logging.getLogger(__name__)
+
+
+class Shadow:
+    """One session's shadow pod, from its creation to its end."""
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        image: str,
+        public_key: str,
+        pod_timeout_s: float,
+        session: str | None = None,
+        owner: str | None = None,
+        on_progress: Callable[[PodProgress], None] = lambda _: None,
+    ) -> None:
+        self._api = api
+        self.session = session or new_session_id()
+        self.job = shadow_name(self.session)
+        self._pod_timeout_s = pod_timeout_s
+        self._on_progress = on_progress
+        self._manifest = shadow_job(
+            session=self.session,
+            owner=owner or api.target.user,
+            namespace=api.namespace,
+            image=image,
+            public_key=public_key,
+            pod_timeout_s=pod_timeout_s,
+        )
+        self._jobs = f"/apis/batch/v1/namespaces/{api.namespace}/jobs"
+        self._pods = f"/api/v1/namespaces/{api.namespace}/pods"
+        self._may_exist = self._is_deleting = False
+        self._uid: str | None = None
+        self._pod: Json | None = None
+        self._stage: Stage | None = None
+        self._has_pod, self._has_started, self._is_released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._is_node_coming = False
+        self._explaining: list[asyncio.Task[None]] = []
+        self._waiting_for = "the Job controller has not created it"
+
+    async def create(self) -> None:
+        """Create the Job. Raises Forbidden, NamespaceAbsent, QuotaExceeded and the like."""
+        self._may_exist = True
+        warnings: list[str] = []
+        try:
+            job = await self._api.request("POST", self._jobs, body=self._manifest, warnings=warnings)
+        except KtpyError as error:
+            self._may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
+            raise
+        self._uid = job["metadata"]["uid"]
+        for warning in warnings:
+            logger.info("the API server warns: %s", warning)
+
+    async def pod_name(self) -> str:
+        """Wait for the pod to exist. `supervise` must run, and ends with an error when there never will be one."""
+        await self._has_pod.wait()
+        assert self._pod is not None  # noqa: S101 - set with the event
+        return str(self._pod["metadata"]["name"])
+
+    async def supervise(self) -> None:
+        """Follow the pod until cancelled. Raises an error that says what went wrong, as soon as that is known.
+
+        Until `release_deadline`: PodUnschedulable, ImagePullFailed, QuotaExceeded, PodSecurityRefused, PodFailed, and
+        PodNotReady after the time allowed. From then on PodFailed when the pod ends, is evicted or deleted.
+        """
+        try:
+            async with task_group() as tasks:
+                tasks.create_task(self._limit_time(), name="pod time-out")
+                self._explaining = [
+                    tasks.create_task(self._watch_job_events(), name="watch events of the Job"),
+                    tasks.create_task(self._watch_pod_events(), name="watch events of the pod"),
+                ]
+                await self._watch_pods(tasks)
+        except PodFailed as failure:
+            failure.hint = failure.hint or await self._last_words()
+            raise
+
+    async def release_deadline(self) -> None:
+        """The session stands: neither the time-out here nor the one in the cluster counts any longer."""
+        self._is_released.set()
+        patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": None}}
+        await self._api.request(
+            "PATCH", f"{self._jobs}/{self.job}", body=patch, content_type="application/merge-patch+json"
+        )
+
+    async def delete(self) -> None:
+        """Remove Job and pod, also when the reply to `create` never came. Fine when they are gone already."""
+        self._is_deleting = True
+        if not self._may_exist:
+            return
+        path = f"{self._jobs}/{self.job}"
+        with suppress(NotFound, Conflict):  # Conflict: the name is somebody else's now
+            if self._uid is None:
+                job = await self._api.request("GET", path, timeout_s=DELETE_TIMEOUT_S)
+                if (job["metadata"].get("labels") or {}).get(SESSION) != self.session:
+                    return
+                self._uid = job["metadata"]["uid"]
+            options = {
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "propagationPolicy": "Background",
+                "preconditions": {"uid": self._uid},
+            }
+            await self._api.request("DELETE", path, body=options, timeout_s=DELETE_TIMEOUT_S)
+
+    async def host_key(self) -> str | None:
+        """The public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
+        return await pod_log.host_key(self._api, await self.pod_name(), CONTAINER)
+
+    async def _watch_pods(self, tasks: asyncio.TaskGroup) -> None:
+        is_doubted = False
+        async with aclosing(watch(self._api, self._pods, labels=f"{SESSION}={self.session}")) as events:
+            async for event in events:
+                match event:
+                    case Upsert(pod):
+                        self._learn(pod)
+                        if (doubt := pod_state.unschedulable(pod)) is not None and not is_doubted:
+                            is_doubted = True
+                            tasks.create_task(self._give_up_unless_scheduled(doubt), name="wait for a node")
+                    case Delete(pod) if self._pod is not None and not self._is_deleting:
+                        raise PodFailed(f"The pod {pod['metadata']['name']} was deleted.")
+
+    def _learn(self, pod: Json) -> None:
+        """Take in the pod's new state. Raises when it is a failure."""
+        self._pod = pod
+        self._waiting_for = pod_state.describe(pod)
+        self._has_pod.set()
+        if (failure := pod_state.failure_of(pod)) is not None and not self._is_deleting:
+            raise failure
+        self._reach(pod_state.stage_of(pod), str(pod["spec"].get("nodeName") or ""))
+
+    def _reach(self, stage: Stage, detail: str) -> None:
+        """Report each stage once, in order."""
+        stages = list(Stage)
+        if self._pod is None or (self._stage is not None and stages.index(stage) <= stages.index(self._stage)):
+            return
+        self._stage = stage
+        if stage is Stage.STARTED:
+            self._has_started.set()
+            for task in self._explaining:  # nothing is left to explain
+                task.cancel()
+        self._on_progress(PodProgress(stage, self._pod["metadata"]["name"], detail))
+
+    async def _limit_time(self) -> None:
+        if await _happens(self._is_released, self._pod_timeout_s):
+            return
+        raise PodNotReady(
+            f"The pod did not accept an SSH session within {self._pod_timeout_s:g} s: {self._waiting_for}.",
+            hint="Allow more time with --pod-timeout.",
+        )
+
+    async def _give_up_unless_scheduled(self, doubt: KtpyError) -> None:
+        await asyncio.sleep(UNSCHEDULABLE_GRACE_S)
+        if self._stage is Stage.CREATED and not self._is_node_coming:
+            raise doubt
+
+    async def _watch_job_events(self) -> None:
+        if await _happens(self._has_pod, EVENTS_AFTER_S):
+            return
+        async for event in self._events(self.job):
+            if (refusal := pod_state.refused_creation(event)) is not None:
+                raise refusal
+            if event.get("type") == "Warning" and not self._has_pod.is_set():
+                self._waiting_for = str(event.get("message")).rstrip(".")
+
+    async def _watch_pod_events(self) -> None:
+        await self._has_pod.wait()
+        if await _happens(self._has_started, EVENTS_AFTER_S):
+            return
+        async for event in self._events(await self.pod_name()):
+            if event.get("reason") == "Pulling":
+                self._reach(Stage.PULLING, str(event.get("message")))
+            elif pod_state.is_node_coming(event):
+                self._is_node_coming = True
+            elif event.get("type") == "Warning":
+                self._waiting_for = str(event.get("message")).rstrip(".")
+
+    async def _events(self, name: str) -> AsyncIterator[Json]:
+        """Events about one object; none where they may not be read."""
+        path = f"/api/v1/namespaces/{self._api.namespace}/events"
+        with suppress(Forbidden):
+            async with aclosing(watch(self._api, path, fields=f"involvedObject.name={name}")) as events:
+                async for event in events:
+                    if isinstance(event, Upsert):
+                        yield event.obj
+
+    async def _last_words(self) -> str | None:
+        """The end of the pod's log, where it may be read."""
+        if self._pod is None:
+            return None
+        query = {"container": CONTAINER, "tailLines": str(_LAST_WORDS_LINES)}
+        with suppress(KtpyError):
+            text = await self._api.text(f"{self._pods}/{self._pod['metadata']['name']}/log", query=query)
+            return f"Its log ends:\n{text.strip()}" if text.strip() else None
+        return None
+
+
+async def _happens(event: asyncio.Event, within_s: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    return event.is_set()

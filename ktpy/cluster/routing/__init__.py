@@ -1,0 +1,1 @@
+"""Which addresses belong to the cluster, at first and as it grows."""

@@ -1,0 +1,277 @@
+"""Which addresses belong to the cluster, and which of them ktpy routes into it.
+
+Each kind of range has several sources, from the best to the last resort; the next is asked when the one before does
+not exist (older clusters) or is forbidden (fewer rights). Nothing is guessed wider than a source says.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+
+from ktpy.cluster.api.client import Api, Json
+from ktpy.cluster.api.refusals import NotFound
+from ktpy.cluster.api.watch import PAGE_LIMIT, list_all
+from ktpy.cluster.routing.networks import (
+    NEVER_ROUTED,
+    Address,
+    Network,
+    aggregate,
+    covering,
+    is_covered,
+    overlaps,
+    single,
+    subtract,
+)
+from ktpy.cluster.tasks import task_group
+from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
+
+# In blocks set aside for documentation (RFC 5737, RFC 3849): in no cluster's service range.
+_OUTSIDE = ("192.0.2.1", "2001:db8::1")
+_VALID_IPS = re.compile(r"valid IPs is ([0-9a-fA-F.:]+/[0-9]+)")
+OF_NODES = "the nodes' podCIDRs"
+BY_SERVICE_CIDR = "the ServiceCIDR API"
+BY_API_SERVER = "the API server's answer to an invalid Service"
+FOR_GOOD = frozenset({OF_NODES, BY_SERVICE_CIDR, BY_API_SERVER})
+"""Sources whose ranges hold for what is yet to come, too."""
+_WIDEST_SERVICE_RANGE = {4: 12, 6: 108}
+"""The API server's own limit for --service-cluster-ip-range: 20 bits (k8s.io/kubernetes/cmd/kube-apiserver)."""
+KTPY_LINK = "ktpy"
+"""How the TUN devices of ktpy are called, followed by a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Ranges of one kind, and in a few words where that is known from."""
+
+    networks: tuple[Network, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRanges:
+    """What discovery found, before the user's options count."""
+
+    services: Found
+    pods: Found
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedRange:
+    """A range that goes through the tunnel."""
+
+    network: Network
+    kind: str
+    """`services`, `pods` or `included`."""
+    source: str
+
+
+async def discover(
+    api: Api, *, include: Sequence[Network] = (), exclude: Sequence[Network] = (), pods: bool = True
+) -> list[RoutedRange]:
+    """What `choose` routes of what the cluster tells; all is asked at once, some ten milliseconds on a near cluster."""
+    async with task_group() as tasks:
+        addresses = tasks.create_task(api.addresses(), name="resolve the API server")
+        of_services = tasks.create_task(service_ranges(api), name="discover service ranges")
+        of_pods = tasks.create_task(pod_ranges(api) if pods else _no_pods(), name="discover pod ranges")
+    found = ClusterRanges(of_services.result(), of_pods.result())
+    return choose(found, include=include, exclude=exclude, api_addresses=addresses.result())
+
+
+async def service_ranges(api: Api) -> Found:
+    """The ServiceCIDR API, else what the API server says about an impossible Service, else what the Services show."""
+    for version in ("v1", "v1beta1"):
+        try:
+            documents = [item async for item in list_all(api, f"/apis/networking.k8s.io/{version}/servicecidrs")]
+        except NotFound:
+            continue
+        except Forbidden:
+            break
+        if networks := aggregate(ip_network(text) for item in documents for text in item["spec"].get("cidrs") or []):
+            return Found(tuple(networks), BY_SERVICE_CIDR)
+    try:
+        if networks := await _ranges_of_an_impossible_service(api):
+            return Found(tuple(networks), BY_API_SERVER)
+    except Forbidden:
+        pass
+    return await _ranges_of_shown_services(api)
+
+
+async def pod_ranges(api: Api) -> Found:
+    """The nodes' podCIDRs and the pods that lie outside them; without podCIDRs just the pods' own addresses.
+
+    Some network plugins ignore podCIDRs and use a pool of their own, hence the look at the pods.
+    """
+    of_nodes: list[Network] = []
+    with contextlib.suppress(Forbidden):
+        async for node in list_all(api, "/api/v1/nodes"):
+            of_nodes += map(ip_network, pod_cidrs(node))
+    of_nodes = aggregate(of_nodes)
+    addresses, whose = await _visible(api, "pods", pod_addresses, fields="status.phase=Running", expected=of_nodes)
+    outside = [single(address) for address in addresses if not is_covered(address, of_nodes)]
+    networks = tuple(aggregate([*of_nodes, *outside]))
+    if not of_nodes:
+        return Found(networks, f"the addresses of {whose}")
+    return Found(networks, f"{OF_NODES} and {whose}" if outside else OF_NODES)
+
+
+def choose(
+    found: ClusterRanges,
+    *,
+    include: Sequence[Network] = (),
+    exclude: Sequence[Network] = (),
+    api_addresses: Sequence[Address] = (),
+) -> list[RoutedRange]:
+    """What is routed: the cluster's ranges and `include`, without `exclude` and what must never be routed.
+
+    Raises RangeOverlap when `include` asks for a default route.
+    """
+    for network in include:
+        if network.prefixlen == 0:
+            raise RangeOverlap(
+                f"{network} is every address there is, and ktpy never takes the default route.",
+                hint="Name the ranges you need with --include.",
+            )
+    holes = [*exclude, *NEVER_ROUTED, *(single(address) for address in api_addresses)]
+    chosen: list[RoutedRange] = []
+    for kind, networks, source in (
+        ("included", tuple(include), "--include"),
+        ("services", found.services.networks, found.services.source),
+        ("pods", found.pods.networks, found.pods.source),
+    ):
+        taken = [routed.network for routed in chosen]
+        chosen += [RoutedRange(network, kind, source) for network in subtract(networks, [*holes, *taken])]
+    return chosen
+
+
+def refuse_overlaps(
+    routed: Iterable[RoutedRange], local_networks: Iterable[tuple[Network, str]], include: Sequence[Network] = ()
+) -> None:
+    """Raise RangeOverlap when a routed range and a local network share addresses that no --include names."""
+    ranges = list(routed)
+    found = overlaps((entry.network for entry in ranges), local_networks, allowed=include)
+    if not found:
+        return
+    kinds = {entry.network: entry for entry in ranges}
+    lines = [
+        f"{overlap.network} ({kinds[overlap.network].kind}, from {kinds[overlap.network].source}) overlaps "
+        f"{overlap.local.network} on {overlap.local.interface}"
+        for overlap in found
+    ]
+    shared = dict.fromkeys(str(overlap.shared) for overlap in found)
+    exclude, include_too = (
+        " ".join(f"{option} {network}" for network in shared) for option in ("--exclude", "--include")
+    )
+    hint = f"Leave it local with {exclude}, or take it into the cluster with {include_too}."
+    if any(overlap.local.interface.startswith(KTPY_LINK) for overlap in found):
+        hint = (
+            f"Another `ktpy connect` on this machine routes it: end that one first, or leave it to that with {exclude}."
+        )
+    raise RangeOverlap(f"A range of the cluster is a local network too: {'; '.join(lines)}.", hint=hint)
+
+
+def pod_cidrs(node: Json) -> list[str]:
+    """Both families; `podCIDR` alone on old clusters."""
+    spec = node.get("spec") or {}
+    single_stack = [spec["podCIDR"]] if spec.get("podCIDR") else []
+    return spec.get("podCIDRs") or single_stack
+
+
+def pod_addresses(pod: Json) -> list[Address]:
+    """The pod's own addresses: none while it has none, or when it borrows the node's, or has ended."""
+    status = pod.get("status") or {}
+    if (pod.get("spec") or {}).get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+        return []
+    return [ip_address(entry["ip"]) for entry in status.get("podIPs") or [] if entry.get("ip")]
+
+
+def service_addresses(service: Json) -> list[Address]:
+    """The cluster IPs of a Service; none when it is headless."""
+    spec = service.get("spec") or {}
+    texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
+    return [ip_address(text) for text in texts if text and text != "None"]
+
+
+def leave_out(ranges: Iterable[RoutedRange], networks: Sequence[Network]) -> list[RoutedRange]:
+    """The ranges without these networks."""
+    return [replace(entry, network=part) for entry in ranges for part in subtract([entry.network], networks)]
+
+
+def routed_too(
+    addresses: Iterable[Address], routed: Sequence[RoutedRange], *, exclude: Sequence[Network], source: str
+) -> list[RoutedRange]:
+    """Service addresses known from elsewhere, as far as they are neither routed yet nor to be left alone."""
+    holes = [*exclude, *NEVER_ROUTED, *(entry.network for entry in routed)]
+    return [RoutedRange(network, "services", source) for network in subtract(map(single, addresses), holes)]
+
+
+async def _no_pods() -> Found:
+    return Found((), "--no-pods")
+
+
+async def _ranges_of_an_impossible_service(api: Api) -> list[Network]:
+    """Ask, as a dry run, for a cluster IP outside every range: the refusal names the valid one, per family."""
+
+    async def ask(address: str) -> list[Network]:
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"generateName": "ktpy-range-"},
+            "spec": {"clusterIP": address, "ports": [{"port": 1}]},
+        }
+        try:
+            await api.request(
+                "POST", f"/api/v1/namespaces/{api.namespace}/services", query={"dryRun": "All"}, body=service
+            )
+        except (Forbidden, NamespaceAbsent):
+            raise
+        except ApiRefused as refused:
+            return ranges_in(refused.message)
+        return []
+
+    return aggregate([network for networks in await asyncio.gather(*map(ask, _OUTSIDE)) for network in networks])
+
+
+def ranges_in(message: str) -> list[Network]:
+    """The ranges in "... The range of valid IPs is 10.96.0.0/16" (older: "valid IPs is ...")."""
+    return [ip_network(text, strict=False) for text in _VALID_IPS.findall(message)]
+
+
+async def _ranges_of_shown_services(api: Api) -> Found:
+    """The smallest range that holds all visible cluster IPs: the real one, being a prefix, holds it too."""
+    addresses, whose = await _visible(api, "services", service_addresses)
+    networks = covering(addresses)
+    if any(network.prefixlen < _WIDEST_SERVICE_RANGE[network.version] for network in networks):
+        networks = aggregate(single(address) for address in addresses)  # of several ranges: none can be told
+    return Found(tuple(networks), f"the cluster IPs of {whose}")
+
+
+async def _visible(
+    api: Api,
+    resource: str,
+    addresses_of: Callable[[Json], list[Address]],
+    *,
+    fields: str = "",
+    expected: Sequence[Network] = (),
+) -> tuple[list[Address], str]:
+    """The addresses of all objects of the cluster, else of the user's namespace, else none; and whose they are.
+
+    When a whole page of objects lies in the `expected` ranges, the others are taken to lie there too.
+    """
+    for path, whose in (
+        (f"/api/v1/{resource}", f"all {resource}"),
+        (f"/api/v1/namespaces/{api.namespace}/{resource}", f"the {resource} in namespace {api.namespace}"),
+    ):
+        seen, addresses = 0, list[Address]()
+        try:
+            async for item in list_all(api, path, fields=fields):
+                addresses += addresses_of(item)
+                seen += 1
+                if seen == PAGE_LIMIT and expected and all(is_covered(address, expected) for address in addresses):
+                    break
+        except Forbidden:
+            continue
+        return addresses, whose
+    return [], f"{resource}, which this user may not list"

@@ -1,0 +1,115 @@
+import json
+from typing import Any
+
+import pytest
+
+from ktpy.cluster.intercept import interception
+from ktpy.cluster.intercept.interception import Interception
+from ktpy.cluster.names import GATEWAY, INTERCEPTED
+from tests.unit.cluster.gateway_cases import service
+from tests.unit.cluster.object_store import _merge
+
+
+def applied(found: dict[str, Any], patch: dict[str, Any] | None) -> dict[str, Any]:
+    assert patch is not None
+    _merge(found, patch)
+    return found
+
+
+def intercepted(*sessions: str) -> dict[str, Any]:
+    found = service()
+    for session in sessions:
+        applied(found, interception.entering(found, session))
+    return found
+
+
+def test_the_first_one_redirects_the_service_and_notes_what_it_selected() -> None:
+    found = intercepted("a")
+    assert found["spec"]["selector"] == {GATEWAY: "web"}
+    assert json.loads(found["metadata"]["annotations"][INTERCEPTED]) == {
+        "version": 1,
+        "selector": {"app": "web"},
+        "sessions": ["a"],
+    }
+
+
+def test_others_join() -> None:
+    assert interception.read(intercepted("a", "b")) == Interception({"app": "web"}, ("a", "b"))
+
+
+def test_entering_twice_is_entering_once() -> None:
+    assert interception.read(intercepted("a", "b", "a")) == Interception({"app": "web"}, ("b", "a"))
+
+
+def test_the_last_one_out_gives_everything_back() -> None:
+    found = intercepted("a", "b")
+    applied(found, interception.leaving(found, {"a"}))
+    assert interception.is_redirected(found)
+    applied(found, interception.leaving(found, {"b"}))
+    assert found == service()
+
+
+def test_who_never_took_part_changes_nothing() -> None:
+    assert interception.leaving(service(), {"a"}) is None
+    assert interception.leaving(intercepted("b"), {"a"}) is None
+
+
+def test_every_patch_holds_for_one_version_of_one_object() -> None:
+    for patch in (interception.entering(service(), "a"), interception.leaving(intercepted("a"), {"a"})):
+        assert patch is not None
+        assert patch["metadata"]["uid"] == "uid-of-web"
+        assert patch["metadata"]["resourceVersion"] == "1"
+
+
+def test_a_selector_that_somebody_put_back_stays() -> None:
+    found = intercepted("a")
+    found["spec"]["selector"] = {"app": "web2"}
+    applied(found, interception.leaving(found, {"a"}))
+    assert found["spec"]["selector"] == {"app": "web2"}
+    assert INTERCEPTED not in found["metadata"]["annotations"]
+
+
+def test_of_a_selector_applied_over_ours_only_ours_goes() -> None:
+    """kubectl apply merges maps: what it leaves matches no pod at all."""
+    found = intercepted("a")
+    found["spec"]["selector"] |= {"app": "web2"}
+    assert interception.selector_for(found) == {"app": "web2"}
+    applied(found, interception.leaving(found, {"a"}))
+    assert found["spec"]["selector"] == {"app": "web2"}
+
+
+def test_entering_mends_a_selector_applied_over_ours() -> None:
+    found = intercepted("a")
+    found["spec"]["selector"] |= {"app": "web2"}
+    applied(found, interception.entering(found, "b"))
+    assert found["spec"]["selector"] == {GATEWAY: "web"}
+    assert interception.read(found) == Interception({"app": "web2"}, ("a", "b"))
+
+
+def test_sessions_that_have_expired_are_dropped_on_entering() -> None:
+    found = intercepted("a")
+    applied(found, interception.entering(found, "b", gone={"a"}))
+    assert interception.read(found) == Interception({"app": "web"}, ("b",))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"selector": 1, "sessions": []}', '{"selector": {}}'])
+def test_an_annotation_that_is_not_ours(text: str) -> None:
+    found = service()
+    found["metadata"]["annotations"][INTERCEPTED] = text
+    assert interception.read(found) is None
+
+
+def test_without_the_annotation_the_selector_comes_from_elsewhere() -> None:
+    found = intercepted("a")
+    del found["metadata"]["annotations"][INTERCEPTED]
+    assert interception.selector_for(found) is None
+    assert interception.leaving(found, {"a"}) is None
+    applied(found, interception.leaving(found, {"a"}, lost_selector={"app": "web"}))
+    assert found == service()
+
+
+def test_entering_needs_to_know_the_selector() -> None:
+    found = intercepted("a")
+    del found["metadata"]["annotations"][INTERCEPTED]
+    with pytest.raises(ValueError, match="unknown"):
+        interception.entering(found, "b")
