@@ -3,9 +3,7 @@
 import http.client
 import os
 import socket
-import socketserver
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
+from tests.tcp_server import tcp_server
 from tests.unit.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
 from tests.unit.agent.pod import PATIENCE_S, eventually
 
@@ -27,28 +26,6 @@ pytestmark = [
 def pod() -> Iterator[GatewayPod]:
     with open_directory() as directory:
         yield GatewayPod(directory)
-
-
-@contextmanager
-def tcp_server(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    class Connection(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            serve(self.request)
-
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            """The probes of the laptop's local port say nothing and go."""
-
-    with Server(("127.0.0.1", 0), Connection) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def read_head(connection: socket.socket) -> bytes:
@@ -229,13 +206,13 @@ def test_an_upgrade_to_h2c_is_not_passed_on(pod: GatewayPod) -> None:
 
 
 def test_grpc_with_streaming_and_trailers_goes_where_each_call_belongs(pod: GatewayPod) -> None:
-    h2c = pytest.importorskip("tests.unit.agent.h2c", reason="needs the h2 package")
-    with h2c.grpc_server("origin") as origin, h2c.grpc_server("local") as local:
+    h2c = pytest.importorskip("tests.h2c", reason="needs the h2 package")
+    with tcp_server(h2c.grpc("origin")) as origin, tcp_server(h2c.grpc("local")) as local:
         bind = pod.add_port(origin)
         mesh = {"port": origin, **header("version", exact="foobar")}
         with pod.serving(), pod.laptop("s1", local, mesh) as laptop:
             assert eventually(lambda: laptop.counters(origin)["is_up"])
-            client = h2c.Client(bind)
+            client = h2c.Client(connect(bind))
             calls = {
                 name: client.open(headers) for name, headers in (("origin", []), ("local", [("version", "foobar")]))
             }

@@ -1,15 +1,14 @@
 """HTTP/2 in clear text with prior knowledge, as gRPC speaks it: a server and a client with trailers and streaming."""
 
 import socket
-import socketserver
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import h2.config
 import h2.connection
 import h2.events
+
+from tests.tcp_server import Serve
 
 Headers = list[tuple[str, str]]
 
@@ -43,37 +42,22 @@ def _text(headers: Iterable[Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in headers}
 
 
-@contextmanager
-def grpc_server(name: str) -> Iterator[int]:
-    """Answers each request with its name, then each piece of data as it comes, then trailers."""
+def grpc(name: str) -> Serve:
+    """A server that answers each request with its name, then each piece of data as it comes, then trailers."""
 
-    class Connection(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            peer = Peer(self.request, is_client=False)
-            for event in peer.events():
-                match event:
-                    case h2.events.RequestReceived(stream_id=stream):
-                        peer.h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
-                        peer.h2.send_data(stream, name.encode())
-                    case h2.events.DataReceived(stream_id=stream, data=data) if data:
-                        peer.h2.send_data(stream, data)
-                    case h2.events.StreamEnded(stream_id=stream):
-                        peer.h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
+    def serve(connection: socket.socket) -> None:
+        peer = Peer(connection, is_client=False)
+        for event in peer.events():
+            match event:
+                case h2.events.RequestReceived(stream_id=stream):
+                    peer.h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+                    peer.h2.send_data(stream, name.encode())
+                case h2.events.DataReceived(stream_id=stream, data=data) if data:
+                    peer.h2.send_data(stream, data)
+                case h2.events.StreamEnded(stream_id=stream):
+                    peer.h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
 
-    class Server(socketserver.ThreadingTCPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            """Connections of these tests break off."""
-
-    with Server(("127.0.0.1", 0), Connection) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    return serve
 
 
 class Call:
@@ -87,8 +71,8 @@ class Call:
 
 
 class Client(Peer):
-    def __init__(self, port: int) -> None:
-        super().__init__(socket.create_connection(("127.0.0.1", port), 10.0), is_client=True)
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection, is_client=True)
         self._calls: dict[int, Call] = {}
         self._incoming = self.events()
 
