@@ -34,6 +34,8 @@ TICK_S = 0.1
 COUNTERS_S = 1.0
 RESTART_S = 1.0
 """Least time between two starts of the same child."""
+DRAIN_MOST_S = 20.0
+"""A gateway that was told to stop takes connections for so long at most: somebody may have its address itself."""
 LAST_CONNECTIONS_S = 15.0
 """How long connections have to end by themselves once a gateway that goes takes no new ones."""
 # sshd lets nobody listen on unix sockets who may not on TCP ports; the keys' options take the latter away again.
@@ -120,14 +122,18 @@ class Gateway:
     def _drain(self) -> None:
         """Take connections until nobody sends new ones, let those that are open end, and only then go.
 
-        The pod's end and the end of its endpoint are announced at the same time, and nodes learn of the latter later.
-        A second signal ends it at once.
+        The pod's end and the end of its endpoint are announced at the same time, and nodes learn of the latter later;
+        where no other endpoint is ready, they keep sending here (KEP-1669). A second signal ends it at once.
         """
         log("told to stop: draining")
-        drained_s = time.monotonic() + self._settings.drain_s
-        while time.monotonic() < drained_s and self._stop_signals < 2:
+        taken, quiet_since_s = 0, time.monotonic()
+        ended_s = quiet_since_s + DRAIN_MOST_S
+        while time.monotonic() < min(quiet_since_s + self._settings.drain_s, ended_s) and self._stop_signals < 2:
             self._turn()
             self._report()
+            with contextlib.suppress(HAProxyError):
+                if taken != (taken := self._haproxy.clients()):
+                    quiet_since_s = time.monotonic()
         self._haproxy.signal(signal.SIGUSR1)
         ended_s = time.monotonic() + LAST_CONNECTIONS_S
         while self._haproxy.pid is not None and time.monotonic() < ended_s and self._stop_signals < 2:

@@ -1,5 +1,6 @@
 """HAProxy as a child process in master-worker mode: one master that outlives reloads, one worker per generation."""
 
+import csv
 import os
 import signal
 import socket
@@ -71,6 +72,11 @@ class HAProxy:
         processes = self._ask(self._master, "show proc")
         command = "show stat -1 4 -1"
         return {pid: self._ask(self._master, f"@!{pid} {command}") for pid in worker_pids(processes)}
+
+    def clients(self) -> int:
+        """How many connections the present worker has taken on the Service's ports."""
+        rows = csv.DictReader(self._ask(self._runtime, "show stat -1 1 -1").removeprefix("# ").splitlines())
+        return sum(int(row["conn_tot"]) for row in rows if row["pxname"].startswith("port"))
 
     def signal(self, number: signal.Signals) -> None:
         """Tell the master: SIGUSR2 reloads, SIGUSR1 ends it once its connections have ended, SIGTERM at once."""

@@ -42,6 +42,9 @@ _LOCAL = "check addr unix@{alive} inter 500ms downinter 50ms fall 1 rise 1"
 # With original pods behind it, it is down with the first connection that fails, too: only then do retries go to them.
 # Without, a retry a second later finds the laptop again where sshd's queue of 128 connections was full for an instant.
 _UNTIL_IT_FAILS = " observe layer4 error-limit 1 on-error mark-down"
+# A laptop's end can fail one request several times before it is down: its connection ends, the next one waits in a
+# queue that sshd then drops, the third is refused. A request with no retry left would not get to the original pods.
+_RETRIES = "  retries 6"
 # idle-close-on-response: a process that is being replaced answers one more request on a kept connection, and only
 # then closes it, so no client finds its connection closed while it sends.
 # accept-invalid-http-*: what the original pods took without a gateway, they get with one.
@@ -192,7 +195,7 @@ def _route(machine: Machine, spec: GatewaySpec, route: Route) -> list[str]:
         check = _LOCAL.format(alive=f"{stem}.alive") + (_UNTIL_IT_FAILS if origin else "")
         lines += [f"  server local unix@{stem}.sock{proto} {check}" + (" check-proto none" if proto else "")]
         if origin:
-            lines += [f"  server origin {_address(origin, route.port.port)}{proto} backup"]
+            lines += [_RETRIES, f"  server origin {_address(origin, route.port.port)}{proto} backup"]
         elif route.port.http:
             lines += [refusal]
         lines += [""]

@@ -25,7 +25,7 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
     ready_port: int = 2223
     """Where a gateway answers `GET /ready`, once its HAProxy listens."""
     drain_s: float = 3.0
-    """How long a gateway that was told to stop takes new connections: until every node knows that it goes."""
+    """A gateway that was told to stop goes when no new connection has come for so long: every node knows it then."""
 
     @property
     def socket(self) -> Path:

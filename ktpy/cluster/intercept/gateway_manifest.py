@@ -14,8 +14,8 @@ from ktpy.cluster.intercept.ports import GatewayPort, agent_ports
 Json = dict[str, Any]
 CONTAINER = "agent"
 SSH_PORT_NAME = "ktpy-ssh"
-TERMINATION_GRACE_S = 30
-"""So long requests that are under way may take when the gateway goes; one without any ends at once."""
+TERMINATION_GRACE_S = 45
+"""The agent's drain of at most 20 s, and 15 s for requests that are under way then."""
 PROGRESS_DEADLINE_S = 600
 _RUN_DIR = "/run/ktpy"
 _PODINFO_DIR = "/etc/ktpy/podinfo"

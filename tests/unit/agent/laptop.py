@@ -48,17 +48,18 @@ async def keep_in_place(connection: asyncssh.SSHClientConnection, path: str, loc
     """The forward is there exactly while the local port answers; a refused dial takes it away at once."""
     listener: asyncssh.SSHListener | None = None
 
-    def withdraw() -> None:
+    async def withdraw() -> None:
         nonlocal listener
         if listener is not None:
-            listener.close()
-            listener = None
+            gone, listener = listener, None
+            gone.close()
+            await gone.wait_closed()
 
     async def serve(reader: asyncssh.SSHReader[bytes], writer: asyncssh.SSHWriter[bytes]) -> None:
         try:
             local_reader, local_writer = await asyncio.open_connection("127.0.0.1", local_port)
         except OSError:
-            withdraw()
+            await withdraw()  # before its end tells the gateway to try again
             writer.close()
             return
         await asyncio.gather(pump(reader, local_writer), pump(local_reader, writer))
@@ -67,7 +68,7 @@ async def keep_in_place(connection: asyncssh.SSHClientConnection, path: str, loc
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", local_port)
         except OSError:
-            withdraw()
+            await withdraw()
         else:
             writer.close()
             if listener is None:

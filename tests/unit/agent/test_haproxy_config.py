@@ -1,10 +1,12 @@
 """The rendered configuration: word for word, and judged by the real HAProxy, which says who would get a request."""
 
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from ktpy_agent.hello import Header, Match
 from ktpy_agent.routes import Route
 
 from tests.ports import free_port
-from tests.unit.agent.gateway_pod import get
+from tests.unit.agent.gateway_pod import get, web_server
 from tests.unit.agent.pod import eventually
 
 HTTP = Port(80, "http", 8080, "TCP", http=True)
@@ -116,6 +118,7 @@ backend route1_h1
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s1-80-1.sock check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
+  retries 6
   server origin 10.96.1.2:80 backup
 
 backend route1_h2
@@ -123,6 +126,7 @@ backend route1_h2
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s1-80-1.sock proto h2 check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down check-proto none
+  retries 6
   server origin 10.96.1.2:80 proto h2 backup
 
 backend route2_h1
@@ -162,6 +166,7 @@ backend route1_tcp
   mode tcp
   server local unix@/run/ktpy/routes/s1-6379-1.sock check addr unix@/run/ktpy/routes/s1-6379-1.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
+  retries 6
   server origin [fd00::1]:6379 backup
 """
     )
@@ -199,13 +204,11 @@ def test_haproxy_takes_every_kind_of_route(tmp_path: Path, origin: str | None) -
 
 
 @contextmanager
-def deciding(directory: Path, *routes: Route) -> Iterator[int]:
-    """HAProxy for a preview whose laptops are all away: each refusal names whose request it would have been."""
-    port = HTTP._replace(bind=free_port())
+def running(directory: Path, spec: GatewaySpec, *routes: Route) -> Iterator[None]:
+    """The real HAProxy with what is rendered, ready."""
     machine = MACHINE._replace(run_dir=str(directory), ready_port=free_port(), max_connections=500)
-    spec = GatewaySpec("web", None, (port,))
     config = directory / "haproxy.cfg"
-    config.write_text(render(machine, spec, [each._replace(port=port) for each in routes], {}, 1))
+    config.write_text(render(machine, spec, routes, {}, 1))
     process = subprocess.Popen(["haproxy", "-db", "-q", "-f", str(config)])
 
     def is_ready() -> bool:
@@ -216,10 +219,18 @@ def deciding(directory: Path, *routes: Route) -> Iterator[int]:
 
     try:
         assert eventually(is_ready)
-        yield port.bind
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
+
+
+@contextmanager
+def deciding(directory: Path, *routes: Route) -> Iterator[int]:
+    """HAProxy for a preview whose laptops are all away: each refusal names whose request it would have been."""
+    port = HTTP._replace(bind=free_port())
+    with running(directory, GatewaySpec("web", None, (port,)), *(each._replace(port=port) for each in routes)):
+        yield port.bind
 
 
 def owner_of(bind: int, path: str = "/", **headers: str) -> str | None:
@@ -322,3 +333,31 @@ def test_a_regex_that_explodes_costs_others_nothing_much(tmp_path: Path) -> None
         assert owner_of(bind) is None
         thread.join()
         assert done.is_set()
+
+
+@needs_haproxy
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_a_laptop_that_fails_a_request_several_times_leaves_it_to_the_original_pods(tmp_path: Path, times: int) -> None:
+    (tmp_path / "routes").mkdir()
+    with web_server("origin") as origin, ExitStack() as sockets:
+        port = HTTP._replace(port=origin, bind=free_port())
+        laptop = route(1, None, port=port, fails=False)
+        sshd, alive = (
+            sockets.enter_context(listener(tmp_path / f"routes/{laptop.stem}{end}")) for end in (".sock", ".alive")
+        )
+        with running(tmp_path, GatewaySpec("web", "127.0.0.1", (port,)), laptop), ThreadPoolExecutor() as client:
+            asked = client.submit(get, port.bind)
+            for _ in range(times):
+                connection, _ = sshd.accept()
+                connection.recv(65536)
+                connection.close()
+            sshd.close()
+            assert asked.result() == (200, "origin")
+        assert alive.fileno() != -1  # HAProxy itself found out
+
+
+def listener(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    sock.listen()
+    return sock
