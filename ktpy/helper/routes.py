@@ -1,9 +1,11 @@
 """Links, addresses and routes, over netlink. The only module that imports pyroute2."""
 
 import errno
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,10 @@ AF_INET = 2
 AF_INET6 = 10
 IFA_F_NODAD = 0x02
 RTN_UNICAST = 1
+RTN_LOCAL = 2
 RT_TABLE_LOCAL = 255
+
+LOCAL_ROUTE_TIMEOUT_S = 1.0
 
 ALIAS_PREFIX = "ktpy "
 """A link's alias (ip-link(8)) is this and the journal's id: that is how we know a link as ours."""
@@ -62,7 +67,23 @@ def set_up_link(planned: TunOpened, alias: str) -> TunOpened:
                 flags=IFA_F_NODAD,  # nobody else is on this link, and the address must serve at once
             )
         netlink.link("set", index=index, state="up")
+        if address6 is not None:
+            _await_local_route(netlink, address6.ip)
     return replace(planned, interface_index=index, address6=address6, peer6=planned.peer6 if address6 else None)
+
+
+def _await_local_route(netlink: IPRoute, address: IPv6Address) -> None:
+    """The kernel makes a new IPv6 address its own later, even without duplicate detection (addrconf_dad_work).
+
+    Up to 117 ms later were seen. Packets to the address are lost until then, and TCP repeats them after a second.
+    """
+    deadline_s = time.monotonic() + LOCAL_ROUTE_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        with suppress(NetlinkError):
+            [found] = netlink.route("get", family=AF_INET6, dst=str(address))
+            if found["type"] == RTN_LOCAL:
+                return
+        time.sleep(0.001)
 
 
 def is_ours(name: str, alias: str) -> bool:

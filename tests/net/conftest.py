@@ -7,26 +7,35 @@ has no default route and no link to anywhere: what misses the TUN fails.
 import asyncio
 import contextlib
 import ctypes
-import fcntl
 import os
-import struct
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_network
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import uvloop
 
+from ktpy.helper.protocol import TunOpened
+from ktpy.helper.routes import ALIAS_PREFIX, add_routes, set_up_link
+from ktpy.helper.tun import open_device
 from ktpy.tunnel.pump import Pump, TunAddress
 
 CLONE_NEWNET = 0x40000000
-TUNSETIFF, TUNSETOFFLOAD = 0x400454CA, 0x400454D0
-IFF_TUN, IFF_NO_PI, IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
-TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 1, 2, 4
 
 TUN_NAME = "ktpy0"
+TUN = TunOpened(
+    name=TUN_NAME,
+    number=0,
+    interface_index=0,
+    mtu_bytes=1500,
+    address4=IPv4Interface("198.18.0.1/30"),
+    peer4=IPv4Address("198.18.0.2"),
+    address6=IPv6Interface("fd6b:7470:79::1/126"),
+    peer6=IPv6Address("fd6b:7470:79::2"),
+)
 ADDRESSES = [TunAddress("198.18.0.1", "198.18.0.2"), TunAddress("fd6b:7470:79::1", "fd6b:7470:79::2")]
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -62,16 +71,10 @@ def network_namespace() -> Iterator[None]:
 @pytest.fixture
 def tun_fd(network_namespace: None) -> Iterator[int]:
     """A TUN as the helper makes it: offloads on, both families, routes to 10.96.0.0/16 and fd96::/108."""
-    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = open_device(TUN_NAME)
     try:
-        flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR
-        fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", TUN_NAME.encode(), flags))
-        fcntl.ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
-        ip("address", "add", "198.18.0.1/30", "dev", TUN_NAME)
-        ip("address", "add", "fd6b:7470:79::1/126", "dev", TUN_NAME, "nodad")
-        ip("link", "set", TUN_NAME, "up")
-        ip("route", "add", "10.96.0.0/16", "dev", TUN_NAME)
-        ip("-6", "route", "add", "fd96::/108", "dev", TUN_NAME)
+        opened = set_up_link(TUN, f"{ALIAS_PREFIX}test")
+        add_routes(opened.interface_index, [ip_network("10.96.0.0/16"), ip_network("fd96::/108")])
         yield fd
     finally:
         os.close(fd)
