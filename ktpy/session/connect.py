@@ -181,12 +181,13 @@ class _Connect:
     async def _open_tunnel(
         self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
     ) -> "SshTunnel":
+        from ktpy.tunnel.connection import AgentServer
         from ktpy.tunnel.ssh import dial_until
 
         pod = await shadow.pod_name()
         self._facts["pod"] = pod
         forward = PortForward(api.endpoint, api.namespace, pod, SHADOW_PORT)
-        tunnel = await dial_until(forward, key, timeout_s=self._options.pod_timeout_s)
+        tunnel = await dial_until(forward, key, AgentServer(), timeout_s=self._options.pod_timeout_s)
         undo.callback(tunnel.close)
         self._step("ssh", f"a session with {pod}")
         work.create_task(_confirm(shadow, tunnel), name="confirm session")

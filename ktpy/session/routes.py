@@ -13,7 +13,7 @@ from ktpy.cluster.pods.pod_log import host_key
 from ktpy.cluster.streams.port_forward import PortForward
 from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, PodNotReady
 from ktpy.session.exposure import Exposure
-from ktpy.tunnel.connection import KeyNotTaken
+from ktpy.tunnel.connection import AgentServer, KeyNotTaken
 from ktpy.tunnel.key import ClientKey
 from ktpy.tunnel.route import Route
 from ktpy.tunnel.route_protocol import Counters, Hello
@@ -79,7 +79,7 @@ class Routes:
             self._exposure.changed()
 
         local_ports = self._exposure.local_ports
-        route = await Route.open(forward, self._key, self._hello, local_ports, count, port=pod.ssh_port)
+        route = await Route.open(forward, self._key, self._hello, local_ports, count, AgentServer(port=pod.ssh_port))
         try:
             self._exposure.begin(pod.uid, counted)
             if not self._first.done():

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import network_policies, ports, preview, targets
-from ktpy.cluster.intercept.gateway import Gateway, Plan
+from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
 from ktpy.cluster.intercept.gateway_pods import GatewayPods
 from ktpy.cluster.intercept.interception import selector_for
 from ktpy.cluster.intercept.ports import Exposed, Spoken
@@ -64,7 +64,7 @@ async def _intercept(api: Api, options: InterceptOptions, owner: str) -> Underta
     ]
 
     def make(session: str, public_key: str, on_progress: OnProgress) -> Part:
-        plan = Plan(
+        plan = GatewayPlan(
             exposed,
             public_key,
             options.image,
@@ -96,16 +96,12 @@ def _preview(api: Api, options: InterceptOptions, owner: str) -> Undertaking:
             protocol=options.protocol or Spoken.HTTP,
             ingress_host=options.ingress_host,
             ingress_class=options.ingress_class,
+            pod_labels=options.gateway_labels,
             pod_timeout_s=options.pod_timeout_s,
         )
-        return _UnguardedPreview(api, options.target, plan, on_progress)
+        return Preview(api, options.target, plan, on_progress)
 
     return Undertaking(options.target, exposed, [], make)
-
-
-class _UnguardedPreview(Preview):
-    async def guard(self, on_notice: Callable[[str], None]) -> None:
-        """All of it is the session's own: nobody else has a part in it."""
 
 
 def describe(options: InterceptOptions, exposed: tuple[Exposed, ...]) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import asyncssh
@@ -35,6 +36,18 @@ class KeyNotTaken(PodFailed):
     """The agent does not know this session's key; where it was announced a moment ago: not yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class AgentServer:
+    """The agent's sshd as the connector reaches it, and how patient one is with it."""
+
+    host: str = "pod"
+    port: int = 2222
+    username: str = USERNAME
+    timeout_s: float = OPEN_TIMEOUT_S
+    """Until the agent has said its first line."""
+    keepalive_interval_s: float = KEEPALIVE_INTERVAL_S
+
+
 class Connector(Protocol):
     """Opens the byte stream that SSH runs on: a PortForward, or an event loop."""
 
@@ -65,12 +78,7 @@ class AgentConnection:
         connector: Connector,
         client_key: ClientKey,
         session: "AgentSession[T]",
-        *,
-        host: str,
-        port: int,
-        username: str,
-        timeout_s: float,
-        keepalive_interval_s: float,
+        server: AgentServer,
     ) -> T:
         """Connect, log in, start the session; what the agent said first.
 
@@ -78,15 +86,15 @@ class AgentConnection:
         connection breaks on the way, KeyNotTaken, and what `session` makes of the first line.
         """
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(server.timeout_s):
                 # The host key is not checked here: that this stream ends in the pod is the API server's word, given
                 # over TLS. Whoever may read the pod's log compares `host_key` with it, off the critical path.
                 connection = await asyncssh.connect(
-                    host,
-                    port,
+                    server.host,
+                    server.port,
                     tunnel=_Tap(connector, self._link),
                     client_factory=lambda: _Client(self),
-                    username=username,
+                    username=server.username,
                     client_keys=[asyncssh.import_private_key(client_key.private_pem)],
                     preferred_auth=["publickey"],
                     known_hosts=None,
@@ -95,9 +103,9 @@ class AgentConnection:
                     gss_host=None,
                     encryption_algs=_CIPHERS,
                     compression_algs=None,
-                    keepalive_interval=keepalive_interval_s,
+                    keepalive_interval=server.keepalive_interval_s,
                     keepalive_count_max=KEEPALIVE_COUNT,
-                    login_timeout=timeout_s,
+                    login_timeout=server.timeout_s,
                 )
                 self._connection = connection
                 key = connection.get_server_host_key()
@@ -106,7 +114,7 @@ class AgentConnection:
                 return await session.answer
         except TimeoutError as exc:
             self._abort()
-            raise LinkLost(f"The agent in the pod did not say hello within {timeout_s:g} s.") from exc
+            raise LinkLost(f"The agent in the pod did not say hello within {server.timeout_s:g} s.") from exc
         except asyncssh.PermissionDenied as exc:
             self._abort()
             raise KeyNotTaken(

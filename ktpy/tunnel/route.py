@@ -14,10 +14,8 @@ import asyncssh
 from ktpy.errors import LinkLost
 from ktpy.tunnel.channel import Link
 from ktpy.tunnel.connection import (
-    KEEPALIVE_INTERVAL_S,
-    OPEN_TIMEOUT_S,
-    USERNAME,
     AgentConnection,
+    AgentServer,
     AgentSession,
     Connector,
 )
@@ -52,13 +50,9 @@ class Route(AgentConnection):
         hello: Hello,
         local_ports: Mapping[int, LocalPort],
         on_counters: OnCounters,
+        server: AgentServer,
         *,
-        host: str = "pod",
-        port: int = 2222,
-        username: str = USERNAME,
-        timeout_s: float = OPEN_TIMEOUT_S,
         beat_interval_s: float = BEAT_INTERVAL_S,
-        keepalive_interval_s: float = KEEPALIVE_INTERVAL_S,
     ) -> "Route":
         """Connect and register. `local_ports` has one for each port of `hello`.
 
@@ -80,11 +74,7 @@ class Route(AgentConnection):
             connector,
             client_key,
             session,
-            host=host,
-            port=port,
-            username=username,
-            timeout_s=timeout_s,
-            keepalive_interval_s=keepalive_interval_s,
+            server,
         )
         return route
 

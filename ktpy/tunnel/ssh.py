@@ -5,17 +5,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import asyncssh
 
 from ktpy.tunnel.channel import Channel, open_failure
 from ktpy.tunnel.connection import (
     DIAL_INTERVAL_S,
-    KEEPALIVE_INTERVAL_S,
-    OPEN_TIMEOUT_S,
-    USERNAME,
     AgentConnection,
+    AgentServer,
     AgentSession,
     Connector,
     dial,
@@ -64,13 +62,9 @@ class SshTunnel(AgentConnection):
         cls,
         connector: Connector,
         client_key: ClientKey,
+        server: AgentServer,
         *,
-        host: str = "pod",
-        port: int = 2222,
-        username: str = USERNAME,
-        timeout_s: float = OPEN_TIMEOUT_S,
         beat_interval_s: float = BEAT_INTERVAL_S,
-        keepalive_interval_s: float = KEEPALIVE_INTERVAL_S,
     ) -> "SshTunnel":
         """Connect, log in, and read the agent's hello.
 
@@ -83,11 +77,7 @@ class SshTunnel(AgentConnection):
             connector,
             client_key,
             session,
-            host=host,
-            port=port,
-            username=username,
-            timeout_s=timeout_s,
-            keepalive_interval_s=keepalive_interval_s,
+            server,
         )
         return tunnel
 
@@ -130,15 +120,13 @@ class SshTunnel(AgentConnection):
 async def dial_until(
     connector: Connector,
     client_key: ClientKey,
+    server: AgentServer,
     *,
     timeout_s: float,
     interval_s: float = DIAL_INTERVAL_S,
-    **options: Any,
 ) -> SshTunnel:
-    """Open a tunnel to a pod that may only just be starting, see `dial`. `options` are those of `SshTunnel.open`."""
-    return await dial(
-        lambda: SshTunnel.open(connector, client_key, **options), timeout_s=timeout_s, interval_s=interval_s
-    )
+    """Open a tunnel to a pod that may only just be starting, see `dial`."""
+    return await dial(lambda: SshTunnel.open(connector, client_key, server), timeout_s=timeout_s, interval_s=interval_s)
 
 
 def _retrieve(opening: "asyncio.Task[None]") -> None:

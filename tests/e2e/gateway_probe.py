@@ -28,7 +28,7 @@ from typing import Any
 import ktpy
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import leftovers, ports, preview, recovery, targets
-from ktpy.cluster.intercept.gateway import Gateway, Plan
+from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
 from ktpy.cluster.names import new_session_id
 from ktpy.cluster.sharing import ownership
 from ktpy.errors import KtpyError
@@ -94,11 +94,11 @@ async def run_enter(api: Api, arguments: argparse.Namespace) -> None:
     tell(left_after_s=round(time.monotonic() - began, 3))
 
 
-async def plan_for(api: Api, service: str, owner: str) -> Plan:
+async def plan_for(api: Api, service: str, owner: str) -> GatewayPlan:
     found = await targets.find(api, targets.Reference.parse(service))
     await targets.refuse_unsuitable(api, found)
     exposed = ports.exposed_ports(found, ports.parse_expose(["3001:80"]))
-    return Plan(exposed=exposed, public_key=PUBLIC_KEY, image=IMAGE, owner=owner)
+    return GatewayPlan(exposed=exposed, public_key=PUBLIC_KEY, image=IMAGE, owner=owner)
 
 
 async def run_crowd(api: Api, arguments: argparse.Namespace) -> None:

@@ -10,15 +10,16 @@ tasks.create_task(gateway.guard(on_notice))          # tells, and mends, what ot
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ktpy.cluster.api.client import Api, Json
 from ktpy.cluster.api.watch import Delete, Upsert, watch
 from ktpy.cluster.intercept import gateway_manifest, interception, targets
 from ktpy.cluster.intercept.gateway_pods import GatewayPods, is_served_by_gateway
 from ktpy.cluster.intercept.leaving import Leaving, dead_sessions, shared_objects
-from ktpy.cluster.intercept.ports import Exposed, GatewayPort, Spoken, gateway_ports
-from ktpy.cluster.names import SESSION, holders, new_session_id
+from ktpy.cluster.intercept.plan import Plan
+from ktpy.cluster.intercept.ports import GatewayPort, Spoken, gateway_ports
+from ktpy.cluster.names import SESSION, holders
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.sharing.ownership import Ownership
 from ktpy.cluster.sharing.shared import patch_object
@@ -32,29 +33,17 @@ RACES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a session wants of a gateway."""
-
-    exposed: tuple[Exposed, ...]
-    public_key: str
-    image: str
-    owner: str
-    description: str = ""
-    """What the session does, in words for others."""
-    session: str = field(default_factory=new_session_id)
+class GatewayPlan(Plan):
     is_mesh: bool = False
     protocol: Spoken | None = None
     """The user's word on what is spoken on the exposed ports."""
-    replicas: int = 1
-    pod_labels: Mapping[str, str] = field(default_factory=dict)
-    pod_timeout_s: float = 60.0
 
 
 class Gateway:
     """A session that intercepts one Service."""
 
     def __init__(
-        self, api: Api, target: str, plan: Plan, on_progress: Callable[[PodProgress], None] = lambda _: None
+        self, api: Api, target: str, plan: GatewayPlan, on_progress: Callable[[PodProgress], None] = lambda _: None
     ) -> None:
         self._api, self._target, self._plan = api, target, plan
         self._on_progress = on_progress

@@ -2,15 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ktpy.cluster.api.client import Api, Json
 from ktpy.cluster.api.refusals import Conflict, NotFound
 from ktpy.cluster.intercept import gateway_manifest
 from ktpy.cluster.intercept.gateway_pods import GatewayPods
+from ktpy.cluster.intercept.plan import Plan
 from ktpy.cluster.intercept.ports import Expose, Exposed, GatewayPort, Spoken
 from ktpy.cluster.intercept.survey import PREVIEW
-from ktpy.cluster.names import MANAGED_BY, NAME_MAX, OWNER, ROLE, SESSION, gateway_name, new_session_id
+from ktpy.cluster.names import MANAGED_BY, NAME_MAX, OWNER, ROLE, SESSION, gateway_name
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.sharing import ownership
 from ktpy.cluster.sharing.ownership import Ownership
@@ -22,21 +23,10 @@ _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewPlan:
-    """What a session wants of a preview."""
-
-    exposed: tuple[Exposed, ...]
-    public_key: str
-    image: str
-    owner: str
-    description: str = ""
-    """What the session does, in words for others."""
-    session: str = field(default_factory=new_session_id)
+class PreviewPlan(Plan):
     protocol: Spoken = Spoken.HTTP
     ingress_host: str | None = None
     ingress_class: str | None = None
-    replicas: int = 1
-    pod_timeout_s: float = 60.0
 
 
 class Preview:
@@ -80,6 +70,9 @@ class Preview:
         if self._may_exist:
             await walk(self.exit, on_step)
 
+    async def guard(self, on_notice: Callable[[str], None]) -> None:
+        """All of it is the session's own: nobody else has a part in it."""
+
     async def _choose_ingress_class(self) -> None:
         if self._plan.ingress_host is not None and self._plan.ingress_class is None:
             self._ingress_class = await ingress_class(self._api)
@@ -113,6 +106,7 @@ class Preview:
             ports=self._ports,
             origin_host=None,
             replicas=self._plan.replicas,
+            pod_labels=self._plan.pod_labels,
             role=PREVIEW,
         )
         path = f"/apis/apps/v1/namespaces/{self._api.namespace}/deployments"

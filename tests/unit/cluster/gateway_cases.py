@@ -4,7 +4,7 @@ from typing import Any
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import ports
-from ktpy.cluster.intercept.gateway import Gateway, Plan
+from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
 from ktpy.cluster.names import GATEWAY
 from tests.unit.cluster.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
@@ -53,7 +53,7 @@ def essence(store: ObjectStore) -> Json:
 
 def gateway(api: Api, session: str, owner: str | None = None, **plan: Any) -> Gateway:
     plan.setdefault("exposed", (ports.Exposed(3001, 80),))
-    made = Plan(public_key=KEY, image="agent:1", owner=owner or session, session=session, **plan)
+    made = GatewayPlan(public_key=KEY, image="agent:1", owner=owner or session, session=session, **plan)
     return Gateway(api, "web", made)
 
 

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import asyncssh
 
+from ktpy.tunnel.connection import AgentServer
 from ktpy.tunnel.key import ClientKey, make_key
 from tests.ports import free_port
 
@@ -89,9 +89,9 @@ class Sshd:
         self.process.stderr.close()
 
     @property
-    def place(self) -> dict[str, Any]:
-        """Where and as whom to log in: options of SshTunnel.open and Route.open."""
-        return {"host": "127.0.0.1", "port": self.port, "username": getpass.getuser()}
+    def place(self) -> AgentServer:
+        """Where and as whom to log in."""
+        return AgentServer("127.0.0.1", self.port, getpass.getuser())
 
 
 async def until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:

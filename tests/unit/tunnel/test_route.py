@@ -76,7 +76,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 
 
 async def open_route(sshd: Sshd, local: FakeLocalPort, **options: Any) -> Route:
-    defaults: dict[str, Any] = {**sshd.place, "beat_interval_s": 0.05, "on_counters": lambda _: None}
+    defaults: dict[str, Any] = {"server": sshd.place, "beat_interval_s": 0.05, "on_counters": lambda _: None}
     return await Route.open(asyncio.get_running_loop(), sshd.key, HELLO, {80: local}, **(defaults | options))
 
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import pytest
 from ktpy.cluster.streams.port_forward import PortForwardNotYet
 from ktpy.errors import ApiUnreachable, Forbidden, LinkLost, PodFailed, PodNotReady
 from ktpy.tunnel.channel import open_failure
-from ktpy.tunnel.connection import WINDOW_MAX_BYTES
+from ktpy.tunnel.connection import WINDOW_MAX_BYTES, AgentServer
 from ktpy.tunnel.key import make_key
-from ktpy.tunnel.ssh import Hello, SshTunnel, dial_until
+from ktpy.tunnel.ssh import BEAT_INTERVAL_S, Hello, SshTunnel, dial_until
 from tests.unit.tunnel.sshd import Sshd, echo, target, until
 
 HELLO = {
@@ -50,8 +51,9 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
         server.stop()
 
 
-async def open_tunnel(sshd: Sshd, **options: Any) -> SshTunnel:
-    return await SshTunnel.open(asyncio.get_running_loop(), sshd.key, **sshd.place, **options)
+async def open_tunnel(sshd: Sshd, *, beat_interval_s: float = BEAT_INTERVAL_S, **patience: Any) -> SshTunnel:
+    server = replace(sshd.place, **patience)
+    return await SshTunnel.open(asyncio.get_running_loop(), sshd.key, server, beat_interval_s=beat_interval_s)
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ async def test_not_an_ssh_server() -> None:
 
     async with target(serve) as port:
         with pytest.raises(LinkLost):
-            await SshTunnel.open(asyncio.get_running_loop(), make_key(), host="127.0.0.1", port=port)
+            await SshTunnel.open(asyncio.get_running_loop(), make_key(), AgentServer("127.0.0.1", port))
 
 
 async def test_cancelled_while_opening(sshd: Sshd) -> None:
@@ -543,9 +545,9 @@ async def test_dial_until_it_answers(sshd: Sshd) -> None:
     tunnel = await dial_until(
         connector,
         sshd.key,
+        sshd.place,
         timeout_s=10,
         interval_s=0.001,
-        **sshd.place,
     )
     assert connector.calls == 5
     tunnel.close()
@@ -554,7 +556,7 @@ async def test_dial_until_it_answers(sshd: Sshd) -> None:
 async def test_dial_gives_up_at_once_on_what_will_not_go_away() -> None:
     connector = Starting(PortForwardNotYet("no node"), Forbidden("no"))
     with pytest.raises(Forbidden):
-        await dial_until(connector, make_key(), timeout_s=10, interval_s=0.001)
+        await dial_until(connector, make_key(), AgentServer(), timeout_s=10, interval_s=0.001)
     assert connector.calls == 2
 
 
@@ -562,7 +564,7 @@ async def test_dial_gives_up_at_once_on_what_will_not_go_away() -> None:
 async def test_dial_ends_at_the_deadline_with_the_last_reason(last: Exception) -> None:
     connector = Starting(*[last] * 1000)
     with pytest.raises(PodNotReady, match=r"within 0\.05 s\. no node yet"):
-        await dial_until(connector, make_key(), timeout_s=0.05, interval_s=0.001)
+        await dial_until(connector, make_key(), AgentServer(), timeout_s=0.05, interval_s=0.001)
 
 
 def test_keys_are_fresh_and_hidden() -> None:
