@@ -19,6 +19,7 @@ For pytest fixtures::
     lab.load_image(Path("agent.tar"))
     lab.set_latency(80); lab.cut(3.0); lab.restart_api()
     lab.set_resolver("systemd-resolved")                 # or file, symlink, bind
+    [one, two] = lab.laptops(2)                          # a second laptop: two.exec(...), two.popen(...), two.cut(3.0)
     lab.resolver_questions()                             # what the resolver from before ktpy was asked
     lab.state_dir                                        # logs are in state_dir/log
 

@@ -10,12 +10,12 @@ to children ("no internal processes", kernel Documentation/admin-guide/cgroup-v2
 
 import contextlib
 import os
-import signal
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.lab.errors import LabError
+from tests.lab.processes import kill_and_wait, wait_until
 
 MOUNT = Path("/sys/fs/cgroup")
 LEAVES = ("node", "laptop")
@@ -107,27 +107,26 @@ class ControlGroups:
 
     def kill(self) -> None:
         """SIGKILL every process of the lab, again until none is left (they may be forking)."""
-        deadline = time.monotonic() + KILL_TIMEOUT_S
-        while pids := self.processes():
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            if time.monotonic() > deadline:
-                raise LabError(f"these processes of the lab do not die: {sorted(pids)}")
-            time.sleep(0.02)
+
+        def are_killed() -> bool:
+            pids = self.processes()
+            kill_and_wait(pids, KILL_TIMEOUT_S)
+            return not pids
+
+        wait_until(are_killed, KILL_TIMEOUT_S, "the processes of the lab to die")
 
     def remove(self) -> None:
         """Remove the trees, leaves first; a group whose last process is still being reaped is busy for a moment."""
-        deadline = time.monotonic() + REMOVE_TIMEOUT_S
         for root in self.roots:
-            while root.exists():
-                for path, _, _ in os.walk(root, topdown=False):
-                    with contextlib.suppress(OSError):
-                        Path(path).rmdir()
-                if root.exists():
-                    if time.monotonic() > deadline:
-                        raise LabError(f"control group {root} cannot be removed")
-                    time.sleep(0.02)
+            wait_until(partial(_is_removed, root), REMOVE_TIMEOUT_S, f"control group {root} to be unused")
+
+
+def _is_removed(root: Path) -> bool:
+    """Remove what can be; true when nothing is left."""
+    for path, _, _ in os.walk(root, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
+    return not root.exists()
 
 
 def _members(root: Path) -> set[int]:

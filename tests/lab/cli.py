@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.lab.errors import LabError
-from tests.lab.layout import DEFAULT_NAME, Layout
+from tests.lab.layout import DEFAULT_NAME, FIRST_LAPTOP, Layout
 from tests.lab.report import say
 
 DESCRIPTION = """\
@@ -19,7 +19,7 @@ A real one-node, dual-stack Kubernetes in namespaces of this machine, and a lapt
 Neither has a route to anywhere else. Everything is gone after `down`; what is built stays in the user's cache.
 """
 RESOLVER_MODES = ("file", "symlink", "bind", "systemd-resolved")
-COMMAND_VERBS = {"exec": ("--user", "--name"), "node": ("--name",), "kubectl": ("--name",)}
+COMMAND_VERBS = {"exec": ("--user", "--laptop", "--name"), "node": ("--name",), "kubectl": ("--name",)}
 EXIT_FAILURE = 1
 
 
@@ -57,8 +57,12 @@ def parser() -> argparse.ArgumentParser:
     verb("up", "build what is missing, start, wait until pods can run")
     verb("down", "remove everything, whatever state it is in")
     verb("status", "what runs").add_argument("--output", choices=("text", "json"), default="text")
-    execute = verb("exec", "run a command on the laptop", "scripts/lab exec [--name NAME] [--user NAME] -- COMMAND ...")
+    usage = "scripts/lab exec [--name NAME] [--laptop K] [--user NAME] -- COMMAND ..."
+    execute = verb("exec", "run a command on the laptop", usage)
     execute.add_argument("--user", default="root", help="root (default) or dev, who may sudo without a password")
+    execute.add_argument("--laptop", type=int, default=FIRST_LAPTOP, metavar="K", help="which of several laptops")
+    laptops = verb("laptops", "have this many laptops; all but the first see the API server only")
+    laptops.add_argument("count", type=int, metavar="N")
     verb("kubectl", "kubectl as cluster-admin", "scripts/lab kubectl ARGUMENT ...")
     verb("node", "run a command on the node", "scripts/lab node COMMAND ...")
     verb("load", "import an image into the node").add_argument("archive", type=Path, metavar="IMAGE.tar")
@@ -71,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     resolver.add_argument("mode", nargs="?", choices=RESOLVER_MODES, metavar=f"[{'|'.join(RESOLVER_MODES)}]")
     verb("api-restart", "end the API server; it starts again")
     cut = verb("cut", "pull the cable between laptop and node for a while")
+    cut.add_argument("--laptop", type=int, default=FIRST_LAPTOP, metavar="K", help="whose cable")
     cut.add_argument("seconds", type=float)
     verb("base", "print the path of a Debian root file-system tar to build images on")
     return root
@@ -101,7 +106,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> None:
     if options.verb == "exec":
         from tests.lab import laptop
 
-        laptop.replace_process(layout, command, options.user)
+        laptop.replace_process(Layout(layout.name, options.laptop), command, options.user)
     from tests.lab import lifecycle
 
     match options.verb:
@@ -132,6 +137,10 @@ def _run_on_lab(layout: Layout, options: argparse.Namespace, command: list[str])
             lab.become_kubectl(command)
         case "node":
             lab.become_node_command(command)
+        case "laptops":
+            from tests.lab import laptops
+
+            laptops.ensure(layout, options.count)
         case "load":
             lab.load_image(options.archive)
         case "kubeconfig":
@@ -143,7 +152,7 @@ def _run_on_lab(layout: Layout, options: argparse.Namespace, command: list[str])
         case "api-restart":
             lab.restart_api()
         case "cut":
-            lab.cut(options.seconds)
+            Lab(layout.name, options.laptop).cut(options.seconds)
 
 
 def _print_status(facts: dict[str, object], output: str) -> None:

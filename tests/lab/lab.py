@@ -12,31 +12,46 @@ from typing import IO, Any, NoReturn
 from tests.lab import certs, delay_proxy, lifecycle, network, node, resolved, resolver_modes
 from tests.lab.api import Api
 from tests.lab.errors import LabError
-from tests.lab.layout import DEFAULT_NAME, REPOSITORY, Layout
+from tests.lab.layout import DEFAULT_NAME, FIRST_LAPTOP, REPOSITORY, Layout
+from tests.lab.locks import lab_lock
 from tests.lab.processes import ProcessRecord, module_command, start_daemon, wait_until
 
 UP_TIMEOUT_S = 1800.0  # the first build, on a slow machine
+LAPTOPS_TIMEOUT_S = 300.0
 EXEC_TIMEOUT_S = 60.0
 API_RESTART_TIMEOUT_S = 60.0
 LAUNCHER = Path(__file__).resolve().parent
 
 
 class Lab:
-    """A lab by name. Nothing is started by making the object."""
+    """A lab by name, and one of its laptops. Nothing is started by making the object."""
 
-    def __init__(self, name: str = DEFAULT_NAME) -> None:
+    def __init__(self, name: str = DEFAULT_NAME, laptop: int = FIRST_LAPTOP) -> None:
         self.name = name
-        self.layout = Layout(name)
+        self.layout = Layout(name, laptop)
 
     @classmethod
     def ensure_up(cls, name: str = DEFAULT_NAME) -> "Lab":
-        """The lab, up. In a process of its own, because `up` moves into the lab's control group."""
+        """The lab, up."""
         lab = cls(name)
-        command = [sys.executable, str(LAUNCHER), "--name", name, "up"]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=UP_TIMEOUT_S)
-        if done.returncode != 0:
-            raise LabError(f"lab {name!r} does not come up (its own words are above)")
+        lab._run_verb("up", timeout_s=UP_TIMEOUT_S)
         return lab
+
+    def laptops(self, count: int) -> "list[Lab]":
+        """So many laptops, this lab's own one first; each of the answer's labs has another one as its laptop.
+
+        Further ones see the API server only, and nobody resolves names for them. Faults and the ways to resolve names
+        are the own one's, but for `cut`.
+        """
+        self._run_verb("laptops", str(count), timeout_s=LAPTOPS_TIMEOUT_S)
+        return [Lab(self.name, number) for number in range(FIRST_LAPTOP, FIRST_LAPTOP + count)]
+
+    def _run_verb(self, *arguments: str, timeout_s: float) -> None:
+        """What makes processes of the lab runs in a process of its own, which moves into the lab's control group."""
+        command = [sys.executable, str(LAUNCHER), "--name", self.name, *arguments]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=timeout_s)
+        if done.returncode != 0:
+            raise LabError(f"`{' '.join(arguments)}` of lab {self.name!r} failed (its own words are above)")
 
     def down(self) -> None:
         lifecycle.down(self.layout)
@@ -59,7 +74,8 @@ class Lab:
         """The command line that runs `argv` on the laptop; its process becomes `argv` (same pid)."""
         variables = ["env", *(f"{key}={value}" for key, value in env.items())] if env else []
         launcher = [sys.executable, str(LAUNCHER), "--name", self.name]
-        return [*launcher, "exec", "--user", user, "--", *variables, *argv]
+        which = [] if self.layout.laptop == FIRST_LAPTOP else ["--laptop", str(self.layout.laptop)]
+        return [*launcher, "exec", *which, "--user", user, "--", *variables, *argv]
 
     def exec(
         self,
@@ -152,7 +168,7 @@ class Lab:
     def set_resolver(self, mode: str) -> None:
         """One of resolver_modes.MODES. Not while ktpy is connected: it would not find its own changes again."""
         if mode == "systemd-resolved":
-            with lifecycle.lab_lock(self.layout):
+            with lab_lock(self.layout):
                 resolved.fetch(self.layout)
         done = self.exec([*module_command("resolver_modes", self.name, mode)], env={"PYTHONPATH": str(REPOSITORY)})
         if done.returncode != 0:
@@ -173,9 +189,11 @@ class Lab:
 
         Connections that were opened under an earlier latency follow the change; straight ones stay straight.
         """
+        if self.layout.laptop != FIRST_LAPTOP:
+            raise LabError("further laptops have no latency")
         if not 0 <= round_trip_ms <= 10_000:
             raise LabError("a round trip takes 0 to 10,000 ms")
-        with lifecycle.lab_lock(self.layout):
+        with lab_lock(self.layout):
             self._set_latency(round_trip_ms)
 
     def _set_latency(self, round_trip_ms: int) -> None:

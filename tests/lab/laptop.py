@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tests.lab import cgroup, debian, namespaces
 from tests.lab.errors import LabError
-from tests.lab.layout import Layout
+from tests.lab.layout import FIRST_LAPTOP, Layout
 from tests.lab.processes import ProcessRecord, module_command, start_daemon
 from tests.lab.report import say
 
@@ -26,7 +26,7 @@ LAB_BIN = Path("/run/lab/bin")  # on the laptop: programs that exist in one reso
 
 
 def record_file(layout: Layout) -> Path:
-    return layout.run_dir / "laptop"
+    return layout.run_dir / layout.laptop_name
 
 
 def search_path(layout: Layout) -> str:
@@ -40,7 +40,8 @@ def is_running(layout: Layout) -> bool:
 
 
 def start(layout: Layout) -> None:
-    start_daemon(module_command("laptop_init", layout.name), log=layout.log_dir / "laptop.log", ready=READY)
+    command = module_command("laptop_init", layout.name, str(layout.laptop))
+    start_daemon(command, log=layout.log_dir / f"{layout.laptop_name}.log", ready=READY)
 
 
 def environment(
@@ -63,6 +64,8 @@ def enter(layout: Layout) -> None:
     """Move this process (one thread!) onto the laptop, as root."""
     holder = ProcessRecord.read(record_file(layout))
     if holder is None or not holder.alive():
+        if layout.laptop != FIRST_LAPTOP:
+            raise LabError(f"there is no such laptop: scripts/lab --name {layout.name} laptops {layout.laptop}")
         raise LabError(f"lab {layout.name!r} is not up: scripts/lab --name {layout.name} up")
     cgroup.ControlGroups.read(layout.cgroups_file).join("laptop")
     spaces = [Path(f"/proc/{holder.pid}/ns/{kind}") for kind in ("uts", "net", "mnt")]

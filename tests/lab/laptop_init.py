@@ -1,8 +1,8 @@
-"""Makes the laptop: its mount and host-name namespaces, its private directories, its users; then holds them open.
+"""Makes a laptop: its mount and host-name namespaces, its private directories, its users; then holds them open.
 
 What is private: /etc (an overlay), /run, /home, root's home, /var/lib, /sys. Everything else is the machine's.
 
-usage: python -m tests.lab.laptop_init NAME
+usage: python -m tests.lab.laptop_init NAME NUMBER
 """
 
 import os
@@ -15,32 +15,34 @@ from pathlib import Path
 
 from tests.lab import binaries, cgroup, namespaces, resolver_modes, veils
 from tests.lab.laptop import LAB_BIN, READY, record_file, search_path
-from tests.lab.layout import LAPTOP_USER, REPOSITORY, Layout
+from tests.lab.layout import FIRST_LAPTOP, LAPTOP_USER, REPOSITORY, Layout
 from tests.lab.namespaces import mount
 from tests.lab.processes import ProcessRecord
 
-HOSTNAME = "laptop"
 FIRST_USER_ID = 1000
 HOMES = Path("/home")
 
 
-def main(name: str) -> None:
-    layout = Layout(name)
+def main(name: str, number: str) -> None:
+    layout = Layout(name, int(number))
     cgroup.ControlGroups.read(layout.cgroups_file).join("laptop")
     pause = binaries.pause() / "pause"
     namespaces.setns(layout.laptop_netns_path)
     namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS)
     namespaces.make_mounts_private()
-    namespaces.set_hostname(HOSTNAME)
+    namespaces.set_hostname(layout.laptop_name)
     _mount_file_systems(layout, needed=[pause.parent, layout.bin_dir.resolve() / "kubectl"])
     _edit_etc(layout)
     _make_homes(layout)
-    resolver_modes.switch(layout, "file")
+    if layout.laptop == FIRST_LAPTOP:
+        resolver_modes.switch(layout, "file")
+    else:
+        resolver_modes.know_none()
     ProcessRecord.of(os.getpid()).write(record_file(layout))
     print(READY, flush=True)
     os.dup2(2, 1)
     os.chdir("/")
-    os.execv(pause, ["ktpy-lab-laptop"])
+    os.execv(pause, [f"ktpy-lab-{layout.laptop_name}"])
 
 
 def _mount_file_systems(layout: Layout, needed: list[Path]) -> None:
@@ -70,8 +72,9 @@ def _edit_etc(layout: Layout) -> None:
         f'Defaults secure_path="{search_path(layout)}"\nDefaults !lecture\n{LAPTOP_USER} ALL=(ALL:ALL) NOPASSWD: ALL\n'
     )
     sudoers.chmod(0o440)
-    (etc / "hostname").write_text(f"{HOSTNAME}\n")
-    (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {HOSTNAME}\n::1 localhost ip6-localhost\n")
+    hostname = layout.laptop_name
+    (etc / "hostname").write_text(f"{hostname}\n")
+    (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost\n")
     (etc / "machine-id").write_text(f"{secrets.token_hex(16)}\n")
     nsswitch = etc / "nsswitch.conf"
     text = nsswitch.read_text() if nsswitch.exists() else ""
@@ -94,7 +97,7 @@ def _make_homes(layout: Layout) -> None:
         entry = pwd.getpwnam(user)
         home = Path(entry.pw_dir)
         if user == LAPTOP_USER:
-            private = layout.home_dir(user)
+            private = layout.homes_dir / user
             private.mkdir(parents=True)
             home.mkdir()
             mount("--bind", private, home)
@@ -109,4 +112,4 @@ def _make_homes(layout: Layout) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -15,12 +15,14 @@ STATE_ROOT = Path("/var/lib/ktpy-lab")
 NETNS_DIR = Path("/run/netns")  # where `ip netns` keeps names
 
 DEFAULT_NAME = "ktpy"
+FIRST_LAPTOP, MAX_LAPTOPS = 1, 200
 NODE_NAME = "node1"
 CLUSTER_DOMAIN = "cluster.local"
 LAPTOP_USER = "dev"
 
 NODE_IPV4, NODE_IPV6 = "10.99.0.1", "fd99::1"
 LAPTOP_IPV4, LAPTOP_IPV6 = "10.99.0.2", "fd99::2"
+FURTHER_IPV4, FURTHER_IPV6 = "10.99.{number}.{end}", "fd99:0:0:{number:x}::{end}"  # end 1 is the node's, 2 the laptop's
 RESOLVER_IPV4, RESOLVER_IPV6 = "10.99.0.53", "fd99::53"
 LINK_IPV4_PREFIX_LENGTH, LINK_IPV6_PREFIX_LENGTH = 24, 64
 CLUSTER_IPV4, CLUSTER_IPV6 = "10.244.0.0/16", "fd44::/56"  # the node ranges are cut from these
@@ -41,11 +43,15 @@ def cache_root() -> Path:
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of one lab."""
+    """The places of one lab, as one of its laptops has them."""
 
     name: str = DEFAULT_NAME
+    laptop: int = FIRST_LAPTOP
+    """1 is the lab's own. Further ones are made by `laptops`, and see nothing but the API server."""
 
     def __post_init__(self) -> None:
+        if not FIRST_LAPTOP <= self.laptop <= MAX_LAPTOPS:
+            raise LabError(f"laptops have the numbers {FIRST_LAPTOP} to {MAX_LAPTOPS}")
         if not NAME_PATTERN.fullmatch(self.name):
             raise LabError(f"{self.name!r} is no name for a lab: lower-case letters, digits and dashes, 20 at most")
 
@@ -63,8 +69,13 @@ class Layout:
         return f"ktpy-lab-{self.name}-node"
 
     @property
+    def laptop_name(self) -> str:
+        """Its host name, and what of the lab's is only its own is named for it."""
+        return "laptop" if self.laptop == FIRST_LAPTOP else f"laptop-{self.laptop}"
+
+    @property
     def laptop_netns(self) -> str:
-        return f"ktpy-lab-{self.name}-laptop"
+        return f"ktpy-lab-{self.name}-{self.laptop_name}"
 
     @property
     def node_netns_path(self) -> Path:
@@ -73,6 +84,12 @@ class Layout:
     @property
     def laptop_netns_path(self) -> Path:
         return NETNS_DIR / self.laptop_netns
+
+    @property
+    def laptop_netns_paths(self) -> list[Path]:
+        """The network namespaces of all laptops that there are, whoever made them."""
+        pattern = re.compile(rf"ktpy-lab-{self.name}-laptop(-\d+)?")
+        return [path for path in sorted(NETNS_DIR.glob("ktpy-lab-*")) if pattern.fullmatch(path.name)]
 
     @property
     def cgroup_name(self) -> str:
@@ -115,9 +132,10 @@ class Layout:
         """The control groups of this lab, one directory a line, written before the first is made."""
         return self.run_dir / "cgroups"
 
-    def home_dir(self, user: str) -> Path:
-        """A user's private home on the laptop, as the machine sees it."""
-        return self.state_dir / "home" / user
+    @property
+    def homes_dir(self) -> Path:
+        """The ordinary users' private homes on the laptop, as the machine sees them."""
+        return self.state_dir / "home" / self.laptop_name
 
     @property
     def server_url(self) -> str:

@@ -19,6 +19,7 @@ from tests.lab import (
     delay_proxy,
     images,
     laptop,
+    laptops,
     namespaces,
     network,
     node,
@@ -28,17 +29,13 @@ from tests.lab import upstream_resolver as upstream
 from tests.lab.api import Api
 from tests.lab.errors import LabError
 from tests.lab.layout import NODE_NAME, STATE_ROOT, Layout
-from tests.lab.locks import locked
+from tests.lab.locks import lab_lock
 from tests.lab.processes import ProcessRecord, module_command, start_daemon, wait_until
 from tests.lab.report import Ticker, say
 
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 API_TIMEOUT_S = 60
 READY_TIMEOUT_S = 90
-
-
-def lab_lock(layout: Layout) -> contextlib.AbstractContextManager[None]:
-    return locked(layout.lock_file, waiting_for=f"another command on lab {layout.name!r}")
 
 
 def api(layout: Layout) -> Api:
@@ -144,7 +141,7 @@ def _apply(layout: Layout, manifest: Path) -> None:
 def down(layout: Layout) -> None:
     """Remove everything `up` made, whatever state it is in; what is cached stays."""
     with lab_lock(layout):
-        there = layout.state_dir.exists() or layout.node_netns_path.exists() or layout.laptop_netns_path.exists()
+        there = layout.state_dir.exists() or layout.node_netns_path.exists() or bool(layout.laptop_netns_paths)
         clear(layout)
         layout.lock_file.unlink()
         with contextlib.suppress(OSError):  # another lab lives there
@@ -182,6 +179,7 @@ def status(layout: Layout) -> dict[str, object]:
         "state": "up" if ready else "not ready" if made else "broken",
         "node": node.is_running(layout),
         "laptop": laptop.is_running(layout),
+        "laptops": laptops.count(layout),
         "upstream_resolver": _runs(layout.run_dir / "upstream-resolver"),
         "server": layout.server_url,
         "node_netns": layout.node_netns,

@@ -6,7 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lab.layout import Layout
 from tests.lab.report import say
+
+
+def lab_lock(layout: Layout) -> contextlib.AbstractContextManager[None]:
+    """One command at a time on a lab that makes, changes or removes something of it."""
+    return locked(layout.lock_file, waiting_for=f"another command on lab {layout.name!r}")
 
 
 @contextlib.contextmanager

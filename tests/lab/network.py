@@ -1,7 +1,7 @@
 """The lab's network: a node and a laptop joined by a veth pair, and to nothing else.
 
 Neither has a default route. The laptop reaches the node's own addresses and nothing behind them: a packet for a pod or
-a service that misses ktpy's TUN dies on the laptop.
+a service that misses ktpy's TUN dies on the laptop. Further laptops have a cable each, and reach the API server only.
 """
 
 import subprocess
@@ -10,6 +10,9 @@ from pathlib import Path
 from tests.lab.layout import (
     API_PORT,
     DELAY_PROXY_PORT,
+    FIRST_LAPTOP,
+    FURTHER_IPV4,
+    FURTHER_IPV6,
     LAPTOP_IPV4,
     LAPTOP_IPV6,
     LINK_IPV4_PREFIX_LENGTH,
@@ -22,8 +25,10 @@ from tests.lab.layout import (
     SERVICE_IPV6,
     Layout,
 )
+from tests.lab.namespaces import inside_netns
 
 LINK = "eth0"  # on both ends, as on any machine
+FURTHER_LINKS = "laptop"  # and a number: further laptops' cables, at the node's end
 HOME_BRIDGE = "home0"
 
 
@@ -36,11 +41,7 @@ def create(layout: Layout) -> None:
     """Make both namespaces and the link between them."""
     for netns in (layout.node_netns, layout.laptop_netns):
         subprocess.run(["ip", "netns", "add", netns], check=True)
-    subprocess.run(
-        ["ip", "link", "add", LINK, "netns", layout.node_netns, "type", "veth",
-         "peer", "name", LINK, "netns", layout.laptop_netns],
-        check=True,
-    )  # fmt: skip
+    _lay_cable(layout)
     # An empty bridge holds the node's own addresses, so that they stay when the link is cut, and the route to the
     # service range: without a route a packet to a service never reaches kube-proxy's rules in OUTPUT. (A dummy
     # interface would do the same; not every kernel has it.)
@@ -72,15 +73,75 @@ def create(layout: Layout) -> None:
         ],
     )
 
+    _admit_further_laptops_to_the_api(layout)
+
+
+def _lay_cable(layout: Layout) -> None:
+    subprocess.run(
+        ["ip", "link", "add", _node_link(layout), "netns", layout.node_netns, "type", "veth",
+         "peer", "name", LINK, "netns", layout.laptop_netns],
+        check=True,
+    )  # fmt: skip
+
+
+def _node_link(layout: Layout) -> str:
+    return LINK if layout.laptop == FIRST_LAPTOP else f"{FURTHER_LINKS}{layout.laptop}"
+
+
+def _admit_further_laptops_to_the_api(layout: Layout) -> None:
+    """And to nothing else of the node, nor behind it, whatever routes somebody may set on them.
+
+    Before kube-proxy's rules, which would accept what goes to a service.
+    """
+    for restore, node in (("iptables-restore", NODE_IPV4), ("ip6tables-restore", NODE_IPV6)):
+        others = (f"-p tcp ! --dport {API_PORT}", f"-p tcp ! --destination {node}", "-p udp")
+        rules = "\n".join(f"-A PREROUTING -i {FURTHER_LINKS}+ {other} -j DROP" for other in others)
+        command = ["nsenter", f"--net={layout.node_netns_path}", restore, "--noflush", "-w"]
+        subprocess.run(command, input=f"*mangle\n{rules}\nCOMMIT\n", text=True, check=True)
+
+
+def create_further(layout: Layout) -> None:
+    """Make the namespace of one more laptop, and its cable to the node."""
+    subprocess.run(["ip", "netns", "add", layout.laptop_netns], check=True)
+    _lay_cable(layout)
+    link, number = _node_link(layout), layout.laptop
+    with inside_netns(layout.node_netns_path):
+        _keep_addresses_while_down(link)
+    _ip(layout.node_netns, [f"link set {link} up", *_addresses(number, 1, link)])
+    _ip(
+        layout.laptop_netns,
+        [
+            "link set lo up",
+            f"link set {LINK} up",
+            *_addresses(number, 2, LINK),
+            f"route add {NODE_IPV4} via {FURTHER_IPV4.format(number=number, end=1)}",
+            f"route add {NODE_IPV6} via {FURTHER_IPV6.format(number=number, end=1)}",
+        ],
+    )
+
+
+def _addresses(number: int, end: int, link: str) -> list[str]:
+    ipv4, ipv6 = (form.format(number=number, end=end) for form in (FURTHER_IPV4, FURTHER_IPV6))
+    return [
+        f"addr add {ipv4}/{LINK_IPV4_PREFIX_LENGTH} dev {link}",
+        f"addr add {ipv6}/{LINK_IPV6_PREFIX_LENGTH} dev {link} nodad",
+    ]
+
+
+def delete_laptop(layout: Layout) -> None:
+    """Remove this laptop's namespace, if it is there, and its cable: both ends at once, unlike with the namespace."""
+    subprocess.run(
+        ["ip", "-n", layout.node_netns, "link", "delete", _node_link(layout)], capture_output=True, check=False
+    )
+    if layout.laptop_netns_path.exists():
+        subprocess.run(["ip", "netns", "delete", layout.laptop_netns], check=True)
+
 
 def delete(layout: Layout) -> None:
-    """Remove both namespaces, whichever of them are there; the link goes with them."""
-    for netns, path in (
-        (layout.node_netns, layout.node_netns_path),
-        (layout.laptop_netns, layout.laptop_netns_path),
-    ):
+    """Remove all namespaces, whichever of them are there; the links go with them."""
+    for path in (layout.node_netns_path, *layout.laptop_netns_paths):
         if path.exists():
-            subprocess.run(["ip", "netns", "delete", netns], check=True)
+            subprocess.run(["ip", "netns", "delete", path.name], check=True)
 
 
 NODE_SYSCTLS = {
@@ -90,7 +151,6 @@ NODE_SYSCTLS = {
     "net/bridge/bridge-nf-call-ip6tables": "1",
     "net/ipv4/conf/all/rp_filter": "0",
     "net/ipv4/conf/default/rp_filter": "0",
-    f"net/ipv6/conf/{LINK}/keep_addr_on_down": "1",  # a cut link keeps its IPv6 addresses, as it keeps IPv4's
 }
 
 
@@ -98,15 +158,21 @@ def apply_node_sysctls() -> None:
     """Run on the node (these settings belong to its network namespace)."""
     for name, value in NODE_SYSCTLS.items():
         (Path("/proc/sys") / name).write_text(value)
+    _keep_addresses_while_down(LINK)
+
+
+def _keep_addresses_while_down(link: str) -> None:
+    """A cut link keeps its IPv6 addresses, as it keeps IPv4's. Run in the node's network namespace."""
+    Path(f"/proc/sys/net/ipv6/conf/{link}/keep_addr_on_down").write_text("1")
 
 
 def set_link(layout: Layout, *, up: bool) -> None:
     """Plug the cable in or out, at the node's end: the laptop's interface loses its carrier."""
-    _ip(layout.node_netns, [f"link set {LINK} {'up' if up else 'down'}"])
+    _ip(layout.node_netns, [f"link set {_node_link(layout)} {'up' if up else 'down'}"])
 
 
 def redirect_api(layout: Layout, *, through_proxy: bool) -> None:
-    """Send the laptop's new connections to the API server through the delay proxy, or straight again."""
+    """Send new connections of the lab's own laptop to the API server through the delay proxy, or straight again."""
     rule = ["-i", LINK, "-p", "tcp", "--dport", str(API_PORT), "-j", "REDIRECT", "--to-ports", str(DELAY_PROXY_PORT)]
     for iptables in ("iptables", "ip6tables"):
         base = ["nsenter", f"--net={layout.node_netns_path}", iptables, "-w", "-t", "nat"]

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -78,6 +78,26 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> No
         if time.monotonic() > deadline:
             raise LabError(f"waited {timeout_s:g} s in vain for {what}")
         time.sleep(POLL_INTERVAL_S)
+
+
+def kill_and_wait(pids: Iterable[int], timeout_s: float) -> None:
+    """SIGKILL to these, whoever started them; returns when they have ended (pidfd_open(2)), or after the time."""
+    with contextlib.ExitStack() as descriptors:
+        ending: set[int] = set()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(pid)
+                descriptors.callback(os.close, descriptor)
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                ending.add(descriptor)
+        deadline = time.monotonic() + timeout_s
+        poll = select.poll()
+        for descriptor in ending:
+            poll.register(descriptor, select.POLLIN)
+        while ending and (ended := poll.poll(max(0.0, deadline - time.monotonic()) * 1000)):
+            for descriptor, _ in ended:
+                poll.unregister(descriptor)
+                ending.discard(descriptor)
 
 
 def die_with_parent() -> None:

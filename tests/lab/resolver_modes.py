@@ -53,6 +53,12 @@ def switch(layout: Layout, mode: str) -> None:
     mode_file(layout).write_text(mode)
 
 
+def know_none() -> None:
+    """For a laptop that nobody resolves names for."""
+    RESOLV_CONF.unlink(missing_ok=True)
+    RESOLV_CONF.write_text("# nobody resolves names for this laptop\n")
+
+
 def _write_elsewhere() -> None:
     ELSEWHERE.parent.mkdir(parents=True, exist_ok=True)
     ELSEWHERE.write_text(TEXT)

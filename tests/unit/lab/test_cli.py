@@ -15,6 +15,7 @@ from tests.lab.cli import split_command
         ("exec ls -l", "exec", "ls -l"),
         ("--name two exec --user dev -- sudo ktpy connect", "--name two exec --user dev", "sudo ktpy connect"),
         ("exec --user=dev --name two ktpy --user x", "exec --user=dev --name two", "ktpy --user x"),
+        ("exec --laptop 3 --user dev -- ls", "exec --laptop 3 --user dev", "ls"),
         ("exec -- -- x", "exec", "-- x"),
         ("exec --help", "exec --help", ""),
         ("kubectl -n shop get pods --name x", "kubectl", "-n shop get pods --name x"),

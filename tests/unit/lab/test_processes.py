@@ -1,6 +1,7 @@
 """Processes known by pid and start time."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.errors import LabError
-from tests.lab.processes import ProcessRecord, start_daemon, wait_until
+from tests.lab.processes import ProcessRecord, kill_and_wait, start_daemon, wait_until
 
 
 def test_a_record_survives_writing_and_reading(tmp_path: Path) -> None:
@@ -44,6 +45,14 @@ def test_kill_returns_when_it_is_gone() -> None:
     assert not record.alive()
     child.wait()
     record.kill()  # no-op
+
+
+def test_all_that_are_killed_have_ended_and_others_are_no_error() -> None:
+    children = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    kill_and_wait([gone.pid, *(child.pid for child in children)], 5)
+    assert [child.poll() for child in children] == [-signal.SIGKILL] * 3
 
 
 def test_a_daemon_that_fails_is_reported_with_its_last_words(tmp_path: Path) -> None:

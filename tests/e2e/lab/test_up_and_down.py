@@ -1,0 +1,101 @@
+"""A lab comes up and goes down, whatever happened meanwhile, and leaves nothing."""
+
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.lab.labs import NAME, OTHER_NAME, bring_down, leftovers, run_verb
+from tests.lab import Lab, node, resolver_modes
+from tests.lab.processes import wait_until
+
+
+def test_up_again_changes_nothing(lab: Lab) -> None:
+    before = node.record(lab.layout)
+    Lab.ensure_up(NAME)
+    assert node.record(lab.layout) == before
+
+
+def test_status_says_what_runs(lab: Lab) -> None:
+    status = lab.status()
+    assert (status["state"], status["resolver"], status["round_trip_ms"]) == ("up", "file", 0)
+
+
+def test_down_of_a_lab_that_never_was_is_no_error(other: Lab) -> None:
+    bring_down(OTHER_NAME)
+    assert other.status()["state"] == "down"
+
+
+def test_a_name_that_is_none_is_refused() -> None:
+    process = run_verb("../up", "status")
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "no name for a lab" in errors
+
+
+@pytest.mark.timeout(120)
+def test_a_second_lab_beside_the_first(lab: Lab, other: Lab) -> None:
+    """Started twice at once: one makes it, one waits for it. Then its node dies, and the first does not notice."""
+    starts = [run_verb(OTHER_NAME, "up") for _ in range(2)]
+    assert [process.communicate(timeout=100) and process.returncode for process in starts] == [0, 0]
+    lab.kubectl("create", "namespace", "only-here")
+    assert lab.api.get("/api/v1/namespaces/only-here") is not None
+    assert other.api.is_ready()
+    assert other.api.get("/api/v1/namespaces/only-here") is None
+
+    record = node.record(other.layout)
+    assert record is not None
+    record.kill()
+    assert other.status()["state"] == "broken"
+    assert lab.api.is_ready()
+
+
+def state_made(lab: Lab) -> bool:
+    return lab.layout.cgroups_file.exists()
+
+
+def network_made(lab: Lab) -> bool:
+    return lab.layout.laptop_netns_path.exists()
+
+
+def node_started(lab: Lab) -> bool:
+    return node.record(lab.layout) is not None
+
+
+def laptop_started(lab: Lab) -> bool:
+    return resolver_modes.mode_file(lab.layout).exists()
+
+
+def containers_run(lab: Lab) -> bool:
+    return any((lab.layout.node_dir / "pod-logs").glob("kube-system_coredns*"))
+
+
+@pytest.mark.parametrize("moment", [state_made, network_made, node_started, laptop_started, containers_run])
+def test_after_up_was_killed_down_leaves_nothing(other: Lab, moment: Callable[[Lab], bool]) -> None:
+    up = run_verb(OTHER_NAME, "up")
+    wait_until(lambda: moment(other), 60, moment.__name__)
+    up.kill()
+    up.communicate()
+    bring_down(OTHER_NAME)
+    assert leftovers(other) == []
+
+
+def test_up_after_up_was_killed_starts_afresh(other: Lab) -> None:
+    up = run_verb(OTHER_NAME, "up")
+    wait_until(lambda: node_started(other), 60, "the node to start")
+    up.kill()
+    up.communicate()
+    Lab.ensure_up(OTHER_NAME)
+    assert other.status()["state"] == "up"
+
+
+def test_down_takes_what_exec_left_running(other: Lab) -> None:
+    """A stand-in for a lab whose node failed: the laptop is there, and somebody works on it."""
+    up = run_verb(OTHER_NAME, "up")
+    wait_until(lambda: laptop_started(other), 60, "the laptop to start")
+    up.kill()
+    up.communicate()
+    sleeper = other.popen(["sleep", "600"])
+    bring_down(OTHER_NAME)
+    assert sleeper.wait(timeout=5) == -signal.SIGKILL
+    sleeper.communicate()
