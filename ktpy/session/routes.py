@@ -7,8 +7,8 @@ from contextlib import aclosing
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.api.refusals import NotFound
 from ktpy.cluster.api.watch import Backoff
-from ktpy.cluster.intercept.gateway_manifest import CONTAINER
 from ktpy.cluster.intercept.gateway_pods import GatewayPod, GatewayPods
+from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_log import host_key
 from ktpy.cluster.streams.port_forward import PortForward
 from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, PodNotReady

@@ -1,24 +1,21 @@
 """The objects in front of an intercepted Service, and behind a preview, as manifests. Pure.
 
-Everything passes Pod Security `restricted` and needs no rights in the cluster. The gateway's pods do not exit when
-nobody is left: as long as a Service may select them they must relay to the original pods.
+The gateway's pods do not exit when nobody is left: as long as a Service may select them they must relay to the original
+pods.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ktpy.cluster import names
 from ktpy.cluster.intercept.ports import GatewayPort, agent_ports
+from ktpy.cluster.pods import agent_pod
+from ktpy.cluster.pods.agent_pod import Json
 
-Json = dict[str, Any]
-CONTAINER = "agent"
 SSH_PORT_NAME = "ktpy-ssh"
 TERMINATION_GRACE_S = 45
 """The agent's drain of at most 20 s, and 15 s for requests that are under way then."""
 PROGRESS_DEADLINE_S = 600
-_RUN_DIR = "/run/ktpy"
-_PODINFO_DIR = "/etc/ktpy/podinfo"
 _UNPRIVILEGED = 1024
 _ORIGIN_KEEPS = (
     "ipFamilies",
@@ -106,13 +103,9 @@ def gateway_deployment(
                         **(pod_labels or {}),
                         **labels,
                         names.GATEWAY: target,
-                        "sidecar.istio.io/inject": "false",
+                        **agent_pod.NOT_IN_A_MESH,
                     },
-                    "annotations": {
-                        names.GATEWAY: json.dumps(document, separators=(",", ":")),
-                        "sidecar.istio.io/inject": "false",
-                        "linkerd.io/inject": "disabled",
-                    },
+                    "annotations": agent_pod.annotations({names.GATEWAY: json.dumps(document, separators=(",", ":"))}),
                 },
                 "spec": _pod_spec(image, ports, selector),
             },
@@ -183,42 +176,20 @@ def preview_ingress(
 def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, str]) -> Json:
     ssh, ready = agent_ports(ports)
     needs_low_ports = any(port.bind < _UNPRIVILEGED for port in ports)
-    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if needs_low_ports else []
     return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": TERMINATION_GRACE_S,
-        "nodeSelector": {"kubernetes.io/os": "linux"},
-        # No runAsUser: the image's own is used, and OpenShift may choose one.
-        "securityContext": {
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-            **({"sysctls": sysctls} if sysctls else {}),
-        },
-        "affinity": {
-            "podAntiAffinity": {
-                "preferredDuringSchedulingIgnoredDuringExecution": [
-                    {
-                        "weight": 100,
-                        "podAffinityTerm": {
-                            "topologyKey": "kubernetes.io/hostname",
-                            "labelSelector": {"matchLabels": dict(selector)},
-                        },
-                    }
-                ]
-            }
-        },
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": image,
-                "imagePullPolicy": "IfNotPresent",
-                "args": ["gateway"],
+        **agent_pod.pod_spec(
+            image=image,
+            role="gateway",
+            ports=[*map(_container_port, ports), {"name": SSH_PORT_NAME, "containerPort": ssh}],
+            requests={"cpu": "20m", "memory": "64Mi"},
+            run_dir_size="32Mi",
+            termination_grace_s=TERMINATION_GRACE_S,
+            sysctls=[{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if needs_low_ports else [],
+            container={
                 "env": [
                     {"name": "KTPY_SSHD_PORT", "value": str(ssh)},
                     {"name": "KTPY_READY_PORT", "value": str(ready)},
                 ],
-                "ports": [*map(_container_port, ports), {"name": SSH_PORT_NAME, "containerPort": ssh}],
                 # Not at a port of the Service: where that is not HTTP, each probe would reach the original pods.
                 "readinessProbe": {
                     "httpGet": {"path": "/ready", "port": ready},
@@ -226,28 +197,16 @@ def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, s
                     "timeoutSeconds": 2,
                     "failureThreshold": 3,
                 },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                # No CPU limit: it would throttle everybody's requests while the node idles.
-                "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-                "volumeMounts": [
-                    {"name": "run", "mountPath": _RUN_DIR},
-                    {"name": "podinfo", "mountPath": _PODINFO_DIR, "readOnly": True},
-                ],
-            }
-        ],
-        "volumes": [
-            # In memory: the host key, made at start, never touches the node's disk.
-            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "32Mi"}},
-            {
-                "name": "podinfo",
-                "downwardAPI": {"items": [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]},
             },
-        ],
+        ),
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_apart(selector)]}},
     }
+
+
+def _apart(selector: Mapping[str, str]) -> Json:
+    """Replicas on different nodes, where there are several."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": dict(selector)}}
+    return {"weight": 100, "podAffinityTerm": term}
 
 
 def _container_port(port: GatewayPort) -> Json:

@@ -18,8 +18,9 @@ from ktpy.cluster.api.refusals import Conflict, NeverSent, NotFound
 from ktpy.cluster.api.watch import Delete, Upsert, watch
 from ktpy.cluster.names import SESSION, new_session_id, shadow_name
 from ktpy.cluster.pods import pod_log, pod_state
+from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
-from ktpy.cluster.pods.shadow_manifest import CONTAINER, SHADOW_PORT, shadow_job
+from ktpy.cluster.pods.shadow_manifest import SHADOW_PORT, shadow_job
 from ktpy.cluster.tasks import task_group
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
 

@@ -1,21 +1,19 @@
 """The Job behind the shadow pod, as a manifest. Pure.
 
 A Job, because it cleans up after itself: the agent ends when no laptop has spoken for a minute, and the TTL takes the
-Job and its pod away. It needs no rights in the cluster, no Secret, and passes Pod Security `restricted`.
+Job and its pod away.
 """
 
 from typing import Any
 
 from ktpy.cluster.names import authorized_key_annotation, labels, shadow_name
+from ktpy.cluster.pods import agent_pod
 
 SHADOW_PORT = 2222
 """sshd's port; it listens on the pod's loopback, which only a port-forward reaches."""
-CONTAINER = "agent"
 START_MARGIN_S = 30
 """The cluster's own limit for a pod that nobody comes to reach: the laptop's time-out and this."""
 TTL_S = 10
-_RUN_DIR = "/run/ktpy"
-_PODINFO_DIR = "/etc/ktpy/podinfo"
 
 
 def shadow_job(
@@ -37,54 +35,20 @@ def shadow_job(
             },
             "template": {
                 "metadata": {
-                    "labels": object_labels | {"sidecar.istio.io/inject": "false"},
-                    "annotations": {
-                        authorized_key_annotation(session): public_key,
-                        "sidecar.istio.io/inject": "false",
-                        "linkerd.io/inject": "disabled",
-                    },
+                    "labels": object_labels | agent_pod.NOT_IN_A_MESH,
+                    "annotations": agent_pod.annotations({authorized_key_annotation(session): public_key}),
                 },
-                "spec": _pod_spec(image),
+                "spec": {
+                    "restartPolicy": "Never",
+                    **agent_pod.pod_spec(
+                        image=image,
+                        role="shadow",
+                        ports=[{"name": "ssh", "containerPort": SHADOW_PORT, "protocol": "TCP"}],
+                        requests={"cpu": "10m", "memory": "32Mi"},
+                        run_dir_size="8Mi",
+                        termination_grace_s=2,
+                    ),
+                },
             },
         },
-    }
-
-
-def _pod_spec(image: str) -> dict[str, Any]:
-    return {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 2,
-        "nodeSelector": {"kubernetes.io/os": "linux"},
-        # No runAsUser: the image's own is used, and OpenShift may choose one.
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [
-            {
-                "name": CONTAINER,
-                "image": image,
-                "imagePullPolicy": "IfNotPresent",
-                "args": ["shadow"],
-                "ports": [{"name": "ssh", "containerPort": SHADOW_PORT, "protocol": "TCP"}],
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                # No CPU limit: it would throttle the tunnel while the node idles.
-                "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}},
-                "volumeMounts": [
-                    {"name": "run", "mountPath": _RUN_DIR},
-                    {"name": "podinfo", "mountPath": _PODINFO_DIR, "readOnly": True},
-                ],
-            }
-        ],
-        "volumes": [
-            # In memory: the host key, made at start, never touches the node's disk.
-            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
-            {
-                "name": "podinfo",
-                "downwardAPI": {"items": [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]},
-            },
-        ],
     }
