@@ -93,4 +93,5 @@ def _ended_by(error: BaseException) -> Ended:
     logger.debug("the session failed", exc_info=error)
     if isinstance(error, KtpyError):
         return Ended(error.exit_code, error.message, error.hint)
-    return Ended(1, f"Unexpected failure: {error!r}. Everything is undone.", "Run again with -vv for the traceback.")
+    hint = "-vv shows the traceback. `ktpy clean --dry-run` tells whether anything was left."
+    return Ended(1, f"Unexpected failure: {error!r}; ktpy has ended.", hint)

@@ -26,7 +26,10 @@ class ZoneFeed:
         self._unsynced = {"services", "endpointslices"}
 
     async def run(self) -> None:
-        """Watch until cancelled. Names nobody may watch are simply left to the cluster's own DNS."""
+        """Watch until cancelled. Names that may not be watched are left to the cluster's own DNS.
+
+        Raises Forbidden when not even those of the session's namespace may be.
+        """
         try:
             await self._watch("")
         except* Forbidden:

@@ -37,8 +37,8 @@ class Ends:
 
     def close(self) -> None:
         self.hang_up()
-        self.supervisor.close()
         assert self.ended()
+        self.supervisor.close()
         self.control.close()
         for descriptor in (self.stdin, self.stdout, self.laptop_out):
             os.close(descriptor)
