@@ -1,6 +1,7 @@
 """The developer's program on the laptop, whose service is intercepted: opened and closed as a test likes."""
 
 import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.lab import Lab
-from tests.lab.namespaces import inside_netns
+from tests.lab.layout import REPOSITORY
+from tests.lab.namespaces import inside_netns, stream_socket
+from tests.lab.processes import wait_until
+
+PROGRAM_TIMEOUT_S = 15.0
 
 
 class LocalServer(ThreadingHTTPServer):
@@ -72,3 +77,32 @@ def serving(lab: Lab, port: int, text: str = "local") -> Iterator[LocalServer]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def listener(lab: Lab, port: int) -> socket.socket:
+    """Listens on 127.0.0.1 of the laptop, for a server of the test's own."""
+    with inside_netns(lab.layout.laptop_netns_path):
+        return socket.create_server(("127.0.0.1", port), backlog=256)
+
+
+@contextmanager
+def running_program(lab: Lab, module: str, *arguments: str, port: int) -> Iterator[None]:
+    """A module of the tests as a process of user dev on the laptop, from when its port answers."""
+    program = lab.popen(
+        [sys.executable, "-m", module, *arguments], user="dev", env={"PYTHONPATH": str(REPOSITORY)}, stdin=None
+    )
+    try:
+        wait_until(lambda: _answers(lab, port) or program.poll() is not None, PROGRAM_TIMEOUT_S, f"port {port}")
+        assert program.poll() is None, program.communicate()[0]
+        yield
+    finally:
+        program.kill()
+        program.communicate(timeout=PROGRAM_TIMEOUT_S)
+
+
+def _answers(lab: Lab, port: int) -> bool:
+    try:
+        stream_socket(lab.layout.laptop_netns_path, ("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
