@@ -23,9 +23,6 @@ SLOWEST_S = 5.0
 FOOBAR = {"VERSION": "foobar"}
 
 
-BUSY_MACHINE = "Known defect: where processors are short, one request of a few hundred fails while a route goes away"
-
-
 @pytest.fixture
 def pod() -> Iterator[GatewayPod]:
     with open_directory() as directory:
@@ -122,7 +119,6 @@ def test_a_frozen_laptop_costs_no_request_and_at_most_five_seconds(pod: GatewayP
     assert load.slowest_s > 3.0  # it was the silence that told
 
 
-@pytest.mark.xfail(strict=False, reason=BUSY_MACHINE)
 def test_a_local_port_that_closes_and_opens_again(pod: GatewayPod, origin: int) -> None:
     bind = pod.add_port(origin)
     with pod.serving(), Load(bind) as load:
@@ -235,7 +231,6 @@ def test_a_regex_that_haproxy_does_not_take_is_refused_alone(pod: GatewayPod, or
     unharmed(load)
 
 
-@pytest.mark.xfail(strict=False, reason=BUSY_MACHINE)
 def test_a_laptop_that_comes_back_replaces_itself(pod: GatewayPod, origin: int, local: int) -> None:
     bind = pod.add_port(origin)
     with ExitStack() as stack:
