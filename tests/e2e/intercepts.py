@@ -8,6 +8,8 @@ from typing import Any
 from tests.e2e.foreground import Foreground
 from tests.lab import Lab
 
+OBJECTS = "services,deployments,pods,leases"
+
 
 class Intercept(Foreground):
     """One command; several users, and several commands of one, run side by side."""
@@ -52,3 +54,9 @@ def intercepting(
         yield intercept
     finally:
         intercept.close()
+
+
+def ktpys_objects(lab: Lab, namespace: str) -> list[str]:
+    """All that ktpy has in a namespace."""
+    managed = ("-l", "app.kubernetes.io/managed-by=ktpy")
+    return lab.kubectl("-n", namespace, "get", OBJECTS, *managed, "-o", "name").split()

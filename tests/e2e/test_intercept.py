@@ -13,11 +13,12 @@ import pytest
 
 from tests.e2e.attempts import attempt
 from tests.e2e.foreground import Foreground
-from tests.e2e.intercepts import Intercept, intercepting
+from tests.e2e.intercepts import Intercept, intercepting, ktpys_objects
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import serving
 from tests.e2e.shop import NAMESPACE, Shop
 from tests.e2e.visitors import Visitors, ask, visiting
+from tests.e2e.visits import SOON_S, until_answered
 from tests.lab import Lab
 from tests.lab.namespaces import stream_socket
 from tests.lab.processes import wait_until
@@ -29,10 +30,8 @@ SLOWEST_S = 5.0
 EXPIRED_S = 90.0
 RETRIED_MAX = 4
 """Kept connections that end under a request: a laptop that is killed may take one request of each visitor along."""
-SOON_S = 10.0
 EXPOSED = ("--expose", f"{LOCAL}:80")
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
-OBJECTS = "services,deployments,pods,leases"
 
 
 def essence(service: dict[str, Any]) -> str:
@@ -43,19 +42,13 @@ def essence(service: dict[str, Any]) -> str:
     return json.dumps({"metadata": metadata, "spec": service["spec"]}, sort_keys=True)
 
 
-def ktpys_objects(lab: Lab) -> list[str]:
-    """All that ktpy has in the namespace."""
-    managed = ("-l", "app.kubernetes.io/managed-by=ktpy")
-    return lab.kubectl("-n", NAMESPACE, "get", OBJECTS, *managed, "-o", "name").split()
-
-
 @pytest.fixture
 def web(lab: Lab, shop: Shop) -> Iterator[str]:
     """The address of service web, which must be afterwards what it was before, with nothing of ktpy's left."""
     before = essence(lab.api.get(f"{SERVICES}/web"))
     yield shop.service("web").ipv4
     assert essence(lab.api.get(f"{SERVICES}/web")) == before
-    wait_until(lambda: not ktpys_objects(lab), SOON_S, "the last pod of ktpy's to end")
+    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the last pod of ktpy's to end")
 
 
 @pytest.fixture
@@ -66,18 +59,6 @@ def visitors(lab: Lab, web: str) -> Iterator[Visitors]:
     assert visitors.failures() == [], visitors.story()
     assert visitors.retried() <= RETRIED_MAX, visitors.story()
     assert visitors.slowest_s() < SLOWEST_S
-
-
-def until_answered(visitors: Visitors, by: str, timeout_s: float = SOON_S) -> float:
-    """Wait until requests are answered by `by` and nobody else; how long that took."""
-    started_s = time.monotonic()
-
-    def is_so() -> bool:
-        now_s = time.monotonic()
-        return now_s - started_s > 0.3 and visitors.answers(now_s - 0.3) == {by}
-
-    wait_until(is_so, timeout_s, f"{by} to answer; it is {visitors.answers(time.monotonic() - 0.5)}")
-    return time.monotonic() - started_s
 
 
 def getter(lab: Lab, host: str) -> Callable[..., str]:
@@ -340,7 +321,7 @@ def test_a_laptop_that_slept_comes_back(lab: Lab, visitors: Visitors) -> None:
         wait_until(
             lambda: session in lab.exec(clean, user="root", check=True).stdout, EXPIRED_S, "others to take it for dead"
         )
-        wait_until(lambda: not ktpys_objects(lab), SOON_S, "the gateway to be gone")
+        wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the gateway to be gone")
         os.killpg(exchange.process.pid, signal.SIGCONT)
         until_answered(visitors, "local", 30.0)
         assert "it takes part again" in exchange.notices()
@@ -409,7 +390,7 @@ def test_a_preview(lab: Lab, laptop: Laptop) -> None:
             assert taken.exit_code == 55
         preview.leave()
     assert lab.api.get(f"{SERVICES}/pay") is None
-    wait_until(lambda: not ktpys_objects(lab), SOON_S, "the preview to be gone")
+    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the preview to be gone")
 
 
 # --- refusals
@@ -435,4 +416,4 @@ def test_refused_with_nothing_changed(name: str, lab: Lab, web: str) -> None:
     arguments, exit_code, message, hint = REFUSALS[name]
     refused = attempt(lab, command=["ktpy", arguments[0], "-n", NAMESPACE, *arguments[1:]])
     assert (refused.exit_code, message in refused.message, hint in refused.hint) == (exit_code, True, True), refused
-    assert ktpys_objects(lab) == []
+    assert ktpys_objects(lab, NAMESPACE) == []

@@ -8,26 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.e2e.visits import Visit, Visits
 from tests.lab.namespaces import stream_socket
 
 TIMEOUT_S = 10.0
 KEPT_FOR = 20
 """Requests on a kept connection. One that was open before an exchange stays with the pod that it leads to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One request. `answer` is the first word of the body, or what went wrong."""
-
-    began_s: float
-    took_s: float
-    answer: str
-    is_retried: bool = False
-    """A kept connection was closed instead of an answer, so it was sent again on a new one (RFC 9112, 9.3.1)."""
-
-    @property
-    def is_answered(self) -> bool:
-        return self.answer.isidentifier()
 
 
 class _Connection(http.client.HTTPConnection):
@@ -103,13 +89,12 @@ class _Client:
 
 
 @dataclass
-class Visitors:
+class Visitors(Visits):
     """Threads that ask for `/` again and again, half of them on kept connections."""
 
     netns: Path
     host: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    visits: list[Visit] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def visit(self, interval_s: float, *, keep: bool) -> None:
@@ -121,34 +106,6 @@ class Visitors:
 
     def stop(self) -> None:
         self._stop.set()
-
-    def answers(self, since_s: float = 0.0, until_s: float = float("inf")) -> set[str]:
-        """What the requests of a span of time were answered with."""
-        return {visit.answer for visit in self.visits if since_s <= visit.began_s < until_s}
-
-    def failures(self) -> list[Visit]:
-        return [visit for visit in self.visits if not visit.is_answered]
-
-    def story(self) -> str:
-        """Who answered, from when to when, and how often: what an assertion should show."""
-        spans: list[tuple[str, float, float, int]] = []
-        begin_s = min((visit.began_s for visit in self.visits), default=0.0)
-        for visit in sorted(self.visits, key=lambda visit: visit.began_s):
-            at_s = visit.began_s - begin_s
-            answer, since_s, _, count = spans[-1] if spans else ("", 0.0, 0.0, 0)
-            if answer == visit.answer:
-                spans[-1] = (answer, since_s, at_s, count + 1)
-            else:
-                spans.append((visit.answer, at_s, at_s, 1))
-        return "\n".join(
-            f"{since_s:7.3f} to {until_s:7.3f} s, {n:4}: {answer}" for answer, since_s, until_s, n in spans
-        )
-
-    def retried(self) -> int:
-        return sum(visit.is_retried for visit in self.visits)
-
-    def slowest_s(self) -> float:
-        return max(visit.took_s for visit in self.visits)
 
 
 @contextmanager

@@ -1,0 +1,71 @@
+"""What happened to the requests of everybody else, whoever made them: who answered, what failed, how long it took."""
+
+import time
+from dataclasses import dataclass, field
+
+from tests.lab.processes import wait_until
+
+STEADY_S = 0.3
+SOON_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request. `answer` is the first word of the body, or what went wrong."""
+
+    began_s: float
+    took_s: float
+    answer: str
+    is_retried: bool = False
+    """A kept connection was closed instead of an answer, so it was sent again on a new one (RFC 9112, 9.3.1)."""
+
+    @property
+    def is_answered(self) -> bool:
+        return self.answer.isidentifier()
+
+
+@dataclass
+class Visits:
+    """All of them so far; others may be adding to them. Moments are of time.monotonic()."""
+
+    visits: list[Visit] = field(default_factory=list, kw_only=True)
+
+    def answers(self, since_s: float = 0.0, until_s: float = float("inf")) -> set[str]:
+        """What the requests of a span of time were answered with."""
+        return {visit.answer for visit in self.visits if since_s <= visit.began_s < until_s}
+
+    def failures(self) -> list[Visit]:
+        return [visit for visit in self.visits if not visit.is_answered]
+
+    def story(self) -> str:
+        """Who answered, from when to when, and how often: what an assertion should show."""
+        spans: list[tuple[str, float, float, int]] = []
+        begin_s = min((visit.began_s for visit in self.visits), default=0.0)
+        for visit in sorted(self.visits, key=lambda visit: visit.began_s):
+            at_s = visit.began_s - begin_s
+            answer, since_s, _, count = spans[-1] if spans else ("", 0.0, 0.0, 0)
+            if answer == visit.answer:
+                spans[-1] = (answer, since_s, at_s, count + 1)
+            else:
+                spans.append((visit.answer, at_s, at_s, 1))
+        return "\n".join(
+            f"{since_s:7.3f} to {until_s:7.3f} s, {n:4}: {answer}" for answer, since_s, until_s, n in spans
+        )
+
+    def retried(self) -> int:
+        return sum(visit.is_retried for visit in self.visits)
+
+    def slowest_s(self) -> float:
+        return max(visit.took_s for visit in self.visits)
+
+
+def until_answered(visits: Visits, by: str, timeout_s: float = SOON_S) -> float:
+    """Wait until requests are answered by `by` and nobody else; how long that took."""
+    started_s = time.monotonic()
+
+    def is_so() -> bool:
+        now_s = time.monotonic()
+        return now_s - started_s > STEADY_S and visits.answers(now_s - STEADY_S) == {by}
+
+    wait_until(is_so, timeout_s, f"{by} to answer; it is {visits.answers(time.monotonic() - 0.5)}")
+    return time.monotonic() - started_s
