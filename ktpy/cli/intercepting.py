@@ -60,6 +60,15 @@ gateway_label = click.option(
     help="A label for the gateway's pod, so that NetworkPolicies admit it.",
 )
 
+replicas = click.option(
+    "--replicas",
+    type=click.IntRange(1, 5),
+    default=1,
+    show_default=True,
+    envvar="KTPY_REPLICAS",
+    help="Pods of the gateway, where this command is the one that makes it.",
+)
+
 when_local_down = click.option(
     "--when-local-down",
     type=click.Choice(["origin", "fail"]),
@@ -80,6 +89,7 @@ def intercepting(command: Decorated) -> Decorated:
         ),
         pod_timeout,
         image,
+        replicas,
         protocol,
         expose,
         cluster(namespace="Namespace of the service."),

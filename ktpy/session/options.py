@@ -45,6 +45,7 @@ class InterceptOptions:
     protocol: Spoken | None = None
     when_local_down: str = ORIGIN
     gateway_labels: Mapping[str, str] = field(default_factory=dict)
+    replicas: int = 1
     ingress_host: str | None = None
     ingress_class: str | None = None
     image: str = DEFAULT_IMAGE

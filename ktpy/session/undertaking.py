@@ -74,6 +74,7 @@ async def _intercept(api: Api, options: InterceptOptions, owner: str) -> Underta
             is_mesh=is_mesh,
             protocol=options.protocol,
             pod_labels=options.gateway_labels,
+            replicas=options.replicas,
             pod_timeout_s=options.pod_timeout_s,
         )
         return Gateway(api, name, plan, on_progress)
@@ -97,6 +98,7 @@ def _preview(api: Api, options: InterceptOptions, owner: str) -> Undertaking:
             ingress_host=options.ingress_host,
             ingress_class=options.ingress_class,
             pod_labels=options.gateway_labels,
+            replicas=options.replicas,
             pod_timeout_s=options.pod_timeout_s,
         )
         return Preview(api, options.target, plan, on_progress)

@@ -82,11 +82,12 @@ def test_options_come_from_the_environment_too(asked: Asked) -> None:
         "KTPY_PROTOCOL": "tcp",
         "KTPY_IMAGE": "registry.example/agent:1",
         "KTPY_POD_TIMEOUT": "7",
+        "KTPY_REPLICAS": "2",
     }
     options = asked.by("exchange", "web", env=environment)
     assert options.expose == (Expose(3001, "80"),)
     assert (options.namespace, options.when_local_down, options.protocol) == ("shop", "fail", Spoken.TCP)
-    assert (options.image, options.pod_timeout_s) == ("registry.example/agent:1", 7)
+    assert (options.image, options.pod_timeout_s, options.replicas) == ("registry.example/agent:1", 7, 2)
 
 
 def test_labels_of_the_gateway(asked: Asked) -> None:
