@@ -42,6 +42,14 @@ def fetch(layout: Layout) -> None:
     debian.ensure_packages(debian.RESOLVED_REQUIREMENTS)
     if installed_directory(layout).exists():
         return
+    partial = installed_directory(layout).with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(unpacked(), partial, symlinks=True)
+    partial.rename(installed_directory(layout))
+
+
+def unpacked() -> Path:
+    """Debian's package in the cache, never installed: installing it replaces /etc/resolv.conf."""
     names = packages_to_unpack(_simulated_installation())
 
     def make(directory: Path) -> None:
@@ -51,11 +59,7 @@ def fetch(layout: Layout) -> None:
             subprocess.run(["dpkg", "-x", archive, directory], check=True)
             archive.unlink()
 
-    unpacked = cache.artifact("resolved", names, make)
-    partial = installed_directory(layout).with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(unpacked, partial, symlinks=True)
-    partial.rename(installed_directory(layout))
+    return cache.artifact("resolved", names, make)
 
 
 def _simulated_installation() -> str:

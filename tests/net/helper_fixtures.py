@@ -5,10 +5,8 @@ Nothing here touches the machine's own routes, resolver or journal.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,22 +176,6 @@ def machine() -> Iterator[Machine]:
     finally:
         process.kill()
         process.communicate()
-
-
-def resolved_package() -> Path:
-    """Debian's systemd-resolved, unpacked into a cache, never installed: installing it replaces /etc/resolv.conf."""
-    policy = subprocess.run(["apt-cache", "policy", "systemd-resolved"], capture_output=True, text=True, check=True)
-    version = policy.stdout.partition("Candidate: ")[2].split()[0].replace(":", "_")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ktpy"
-    package = cache / f"systemd-resolved-{version}"
-    if not package.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as work:
-            subprocess.run(["apt-get", "-qq", "download", "systemd-resolved"], cwd=work, check=True)
-            [archive] = Path(work).glob("*.deb")
-            subprocess.run(["dpkg", "-x", archive, f"{work}/root"], check=True)
-            shutil.move(f"{work}/root", package)
-    return package
 
 
 def is_running(pid: int) -> bool:

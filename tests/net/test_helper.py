@@ -23,7 +23,8 @@ from ktpy.helper.client import HelperClient, Tun
 from ktpy.helper.launch import launch
 from ktpy.helper.tun import VNET_HEADER_BYTES
 from ktpy.helper.wire import Address
-from tests.net.helper_fixtures import ORIGINAL, Machine, is_running, machine, resolved_package
+from tests.lab.resolved import unpacked
+from tests.net.helper_fixtures import ORIGINAL, Machine, is_running, machine
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
@@ -605,7 +606,7 @@ async def refused_resolver(box: Machine, helper: HelperClient, reason: str) -> N
 
 @pytest.fixture(scope="session")
 def resolved() -> Path:
-    return resolved_package()
+    return unpacked()
 
 
 async def test_systemd_resolved_resolves_short_names_and_forgets_them(box: Machine, resolved: Path) -> None:
