@@ -28,6 +28,8 @@ class LocalServer(ThreadingHTTPServer):
         self.text = text
         self.seen: Counter[str] = Counter()
         """Requests by their header VERSION; empty without one."""
+        self.baggage: list[list[str]] = []
+        """Of each request, its lines of the header baggage."""
         self._connections: set[socket.socket] = set()
         with inside_netns(lab.layout.laptop_netns_path):
             super().__init__(("127.0.0.1", port), _Handler)
@@ -58,6 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert isinstance(self.server, LocalServer)
         self.server.seen[self.headers.get("VERSION", "")] += 1
+        self.server.baggage.append(self.headers.get_all("baggage", []))
         body = f"{self.server.text}\n".encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         self.wfile.write(head + body)
