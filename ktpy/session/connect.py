@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.api.watch import Backoff
-from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import SHADOW_PORT, Shadow
 from ktpy.cluster.routing.newcomers import new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
@@ -194,13 +194,7 @@ class _Connect:
         return tunnel
 
     def _tell_pod(self, progress: PodProgress) -> None:
-        where = {
-            Stage.CREATED: "created",
-            Stage.SCHEDULED: f"scheduled on {progress.detail}",
-            Stage.PULLING: progress.detail,
-            Stage.STARTED: "started",
-        }
-        self._step("pod", f"{progress.pod}: {where[progress.stage]}")
+        self._step("pod", str(progress))
 
     async def _delete_shadow(self, shadow: Shadow) -> None:
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.names import new_session_id
-from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.sharing.ownership import EXPIRED_AFTER_S
 from ktpy.errors import KtpyError, SessionLost
 from ktpy.session import command, control, supervision
@@ -184,13 +184,7 @@ class _Intercept:
         self._report(Step(name, detail, time.monotonic() - self._began_s))
 
     def _tell_pod(self, progress: PodProgress) -> None:
-        where = {
-            Stage.CREATED: "created",
-            Stage.SCHEDULED: f"scheduled on {progress.detail}",
-            Stage.PULLING: progress.detail,
-            Stage.STARTED: "started",
-        }
-        self._step("pod", f"{progress.pod}: {where[progress.stage]}")
+        self._step("pod", str(progress))
 
     def _tell_silence(self, silence_s: float, error: KtpyError) -> None:
         self._report(Notice(f"The API server has not been reached for {silence_s:.0f} s: {error.message}"))

@@ -42,6 +42,15 @@ class PodProgress:
     pod: str
     detail: str = ""
 
+    def __str__(self) -> str:
+        where = {
+            Stage.CREATED: "created",
+            Stage.SCHEDULED: f"scheduled on {self.detail}",
+            Stage.PULLING: self.detail,
+            Stage.STARTED: "started",
+        }
+        return f"{self.pod}: {where[self.stage]}"
+
 
 def stage_of(pod: Json) -> Stage:
     """As far as the pod itself shows; that it is pulling only events say."""
