@@ -38,7 +38,7 @@ class Inner(asyncio.Protocol):
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.received = b""
+        self.received = bytearray()
         self.lost: asyncio.Future[Exception | None] = loop.create_future()
         self.paused = asyncio.Event()
         self.resumed = asyncio.Event()
@@ -65,7 +65,7 @@ class Inner(asyncio.Protocol):
         self.data_received(b"")
         async with asyncio.timeout(5):
             await reached
-        return self.received
+        return bytes(self.received)
 
     async def end(self) -> Exception | None:
         async with asyncio.timeout(5):
