@@ -2,14 +2,17 @@
 
 While it is intercepted, a Service selects the gateway's pods, and one annotation holds what it selected before and the
 sessions that use the gateway: so the last one out is whoever empties that list, and gives the selector back in the
-same update. Every patch bears the resource version it was made from; a change in between makes it a Conflict.
+same update. A second one removes the annotation and hands the field back to who managed it before: the API server
+notes the writer of every change, so this cannot be done along with the change. Every patch bears the resource version
+it was made from; a change in between makes it a Conflict.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ktpy.cluster.intercept import field_managers
 from ktpy.cluster.names import GATEWAY, INTERCEPTED
 
 Json = dict[str, Any]
@@ -23,9 +26,14 @@ class Interception:
     selector: dict[str, str]
     """What it selected before."""
     sessions: tuple[str, ...]
+    """None: the selector is given back already, but not whose field it is."""
+    managers: tuple[Json, ...] = ()
+    """Who managed the selector before."""
 
     def annotation(self) -> str:
-        document = {"version": _VERSION, "selector": self.selector, "sessions": list(self.sessions)}
+        document: Json = {"version": _VERSION, "selector": self.selector, "sessions": list(self.sessions)}
+        if self.managers:
+            document["managers"] = list(self.managers)
         return json.dumps(document, separators=(",", ":"))
 
 
@@ -37,7 +45,9 @@ def read(service: Json) -> Interception | None:
         selector, sessions = document["selector"], document["sessions"]
         if not (isinstance(selector, dict) and isinstance(sessions, list)):
             return None
-        return Interception({str(key): str(value) for key, value in selector.items()}, tuple(map(str, sessions)))
+        managers = tuple(dict(one) for one in document.get("managers") or ())
+        selector = {str(key): str(value) for key, value in selector.items()}
+        return Interception(selector, tuple(map(str, sessions)), managers)
     except (ValueError, TypeError, KeyError):
         return None
 
@@ -69,16 +79,18 @@ def entering(service: Json, session: str, gone: Iterable[str] = ()) -> Json:
     original = selector_for(service)
     if not original:
         raise ValueError("the original selector is unknown")
-    already = interception.sessions if (interception := read(service)) is not None else ()
-    sessions = (*(one for one in already if one not in {session, *gone}), session)
+    before = read(service) or Interception(original, ())
+    managers = tuple(field_managers.of_selector(service)) or before.managers
+    sessions = (*(one for one in before.sessions if one not in {session, *gone}), session)
     current = service["spec"].get("selector") or {}
     selector = {**dict.fromkeys(current.keys() - {GATEWAY}), GATEWAY: service["metadata"]["name"]}
-    return _patch(service, Interception(original, sessions).annotation(), selector)
+    return _patch(service, Interception(original, sessions, managers).annotation(), selector)
 
 
 def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, str] | None = None) -> Json | None:
     """The merge patch with which sessions leave; the last ones give the selector back. None when nothing changes.
 
+    Once the selector is back, another one may be needed, to give back whose field it is.
     `lost_selector` is what the Service selected, from elsewhere, for when the Service itself no longer knows.
     """
     interception = read(service)
@@ -87,13 +99,23 @@ def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, s
         if remaining:
             if remaining == interception.sessions:
                 return None
-            return _patch(service, Interception(interception.selector, remaining).annotation(), {})
+            return _patch(service, replace(interception, sessions=remaining).annotation(), {})
+    managers = interception.managers if interception is not None else ()
     if not is_redirected(service):
-        return _patch(service, None, {}) if _has_annotation(service) else None
+        return _closing(service, managers) if _has_annotation(service) else None
     original = selector_for(service) or lost_selector
     if not original:
         return None
-    return _patch(service, None, {GATEWAY: None, **original})
+    last = Interception(dict(original), (), managers).annotation() if managers else None
+    return _patch(service, last, {GATEWAY: None, **original})
+
+
+def _closing(service: Json, managers: Iterable[Json]) -> Json:
+    """The last patch of all."""
+    patch = _patch(service, None, {})
+    if (fields := field_managers.given_back(service, managers)) is not None:
+        patch["metadata"]["managedFields"] = fields
+    return patch
 
 
 def _has_annotation(service: Json) -> bool:

@@ -58,17 +58,19 @@ class Leaving:
         self.gone |= await dead_sessions(self._api, self._namespace, self._target, known_gone=self.gone)
 
     async def restore(self) -> None:
-        """Take the sessions out of the Service's annotation; with the last one the selector comes back."""
+        """Take the sessions out of the Service's annotation; with the last one it gets its selector back."""
         try:
             service = await self._api.request("GET", self._service_path)
             lost: Mapping[str, str] | None = None
             if interception.is_redirected(service) and interception.selector_for(service) is None:
                 lost = await self._origin_selector() or self._lost_selector
-            service, _ = await patch_object(
-                self._api,
-                self._service_path,
-                lambda found: interception.leaving(found, self.gone, lost_selector=lost),
-            )
+
+            def leave(found: Json) -> Json | None:
+                return interception.leaving(found, self.gone, lost_selector=lost)
+
+            service, _ = await patch_object(self._api, self._service_path, leave)
+            if not interception.is_redirected(service):
+                service, _ = await patch_object(self._api, self._service_path, leave)
         except NotFound:  # deleted meanwhile
             return
         if interception.is_redirected(service) and interception.read(service) is None:

@@ -49,6 +49,50 @@ def test_the_last_one_out_gives_everything_back() -> None:
     assert found == service()
 
 
+def managed(manager: str) -> dict[str, Any]:
+    return {
+        "manager": manager,
+        "operation": "Update",
+        "apiVersion": "v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:selector": {}}},
+    }
+
+
+def of_kubectl() -> dict[str, Any]:
+    found = service()
+    found["metadata"]["managedFields"] = [managed("kubectl")]
+    return found
+
+
+def intercepted_from_kubectl() -> dict[str, Any]:
+    """As the API server notes it."""
+    found = of_kubectl()
+    applied(found, interception.entering(found, "a"))
+    found["metadata"]["managedFields"] = [managed("ktpy")]
+    return found
+
+
+def test_the_selector_comes_first_and_then_whose_field_it_is() -> None:
+    found = intercepted_from_kubectl()
+    applied(found, interception.leaving(found, {"a"}))
+    assert found["spec"] == service()["spec"]
+    applied(found, interception.leaving(found, {"a"}))
+    assert found == of_kubectl()
+    assert interception.leaving(found, {"a"}) is None
+
+
+def test_who_comes_in_between_knows_whose_field_it_was() -> None:
+    found = intercepted_from_kubectl()
+    applied(found, interception.leaving(found, {"a"}))
+    applied(found, interception.entering(found, "b"))
+    found["metadata"]["managedFields"] = [managed("ktpy")]
+    assert interception.leaving(found, {"a"}) is None
+    for _ in range(2):
+        applied(found, interception.leaving(found, {"b"}))
+    assert found == of_kubectl()
+
+
 def test_who_never_took_part_changes_nothing() -> None:
     assert interception.leaving(service(), {"a"}) is None
     assert interception.leaving(intercepted("b"), {"a"}) is None
