@@ -110,6 +110,9 @@ class _Arrangement:
         target.objects.append((kind, metadata["name"]))
 
     def add_pod(self, pod: Json) -> None:
+        """Unless it is ending: whoever may come in there has nothing any more."""
+        if "deletionTimestamp" in pod["metadata"]:
+            return
         keys = authorized_sessions(pod["metadata"].get("annotations") or {})
         self._target(pod, pod["metadata"]["labels"][GATEWAY], keys)
 

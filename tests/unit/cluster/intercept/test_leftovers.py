@@ -211,6 +211,14 @@ async def test_a_dead_preview(store: ObjectStore, store_api: Api) -> None:
     assert store.names(SERVICES) == store.names(DEPLOYMENTS) == store.names(LEASES) == []
 
 
+async def test_a_pod_that_is_ending_leaves_nothing(store: ObjectStore, store_api: Api) -> None:
+    """It takes its time, with the keys of those who are gone."""
+    ending = pod("pay-ktpy-gateway-pod", **{GATEWAY: "pay"})
+    ending["metadata"] |= {"deletionTimestamp": "now", "annotations": {authorized_key_annotation("p"): KEY}}
+    store.put(PODS, ending)
+    assert await found(store_api) == []
+
+
 async def test_a_user_who_may_not_see_ingresses_cleans_all_the_same(store: ObjectStore, store_api: Api) -> None:
     before = furnish(store)
     await gateway(store_api, "a").enter()
