@@ -1,6 +1,9 @@
-"""`scripts/bench connect`: how fast `ktpy connect` is beside raw `kubectl port-forward` and sshuttle, on the lab.
+"""`scripts/bench`: figures of ktpy and their goals, measured on the lab.
 
-From the pure to the real: `samples` and `rates` reduce what was measured; `goals`, `catalogue`, `rows` and `table`
-make the report of it; `measurements` and `first_byte` measure; `contenders`, `sshuttle` and `target` are what is
-measured, and against what; `plan` says what runs when. `load/` runs on the laptop, `server.py` in a pod.
+`connect`: how fast `ktpy connect` is beside raw `kubectl port-forward` and sshuttle. From the pure to the real:
+`samples` and `rates` reduce what was measured; `goals`, `specs`, `rows` and `table` make the report of it; `catalogue`
+has the rows; `measurements` and `first_byte` measure; `contenders`, `sshuttle` and `target` are what is measured, and
+against what; `plan` says what runs when. `load/` runs on the laptop or in pods, `server.py` in a pod.
+
+`gateway`: what others notice of intercepts. A folder of its own, beside what both share.
 """

@@ -1,13 +1,11 @@
-"""Every row of the report: what it compares with what, and the goal."""
+"""Every row of `scripts/bench connect`."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 
 from tests.bench.goals import Goal, at_least, at_least_times, at_most, at_most_times
 from tests.bench.samples import Source
+from tests.bench.specs import KTPY, Spec
 
-KTPY = "ktpy"
 PORT_FORWARD = "port-forward"  # kubectl's
 SSHUTTLE = "sshuttle"
 COREDNS = "coredns"  # asked from the node, without a tunnel: for information
@@ -15,26 +13,6 @@ COREDNS = "coredns"  # asked from the node, without a tunnel: for information
 FIRST_BYTE = "first-byte"
 FIRST_BYTE_PART = "first-byte/"  # and the name of the part, as ktpy's progress lines have it
 ROUND_TRIPS_MS = (20, 80)
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """One row. Its name says what ktpy's figure is; a suffix tells rows of the same figure apart."""
-
-    figure: str
-    unit: str
-    baseline: Source | None = None
-    goal: Goal | None = None
-    suffix: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.figure + self.suffix
-
-    @property
-    def sources(self) -> list[Source]:
-        """What has to be measured for this row."""
-        return [Source(KTPY, self.figure), *([self.baseline] if self.baseline else [])]
 
 
 def _against_both(figure: str, unit: str, goal: Goal | None, sshuttle_goal: Goal | None = None) -> list[Spec]:
@@ -104,19 +82,3 @@ CONNECT: Sequence[Spec] = (
     Spec("memory-peak", "MB", Source(PORT_FORWARD, "memory-peak")),
     *_round_trip_rows(),
 )
-
-
-class UnknownRow(ValueError):
-    """No row is called so."""
-
-
-def select(catalogue: Sequence[Spec], patterns: Iterable[str]) -> list[Spec]:
-    """The rows whose names match one of the patterns (as file names do), in the catalogue's order; no pattern: all.
-
-    Raises UnknownRow for a pattern that matches nothing.
-    """
-    wanted = list(patterns) or ["*"]
-    for pattern in wanted:
-        if not any(fnmatchcase(spec.name, pattern) for spec in catalogue):
-            raise UnknownRow(f"no row is called {pattern!r}; there are: {', '.join(spec.name for spec in catalogue)}")
-    return [spec for spec in catalogue if any(fnmatchcase(spec.name, pattern) for pattern in wanted)]

@@ -1,4 +1,4 @@
-"""`scripts/bench connect`: options, the whole run, the report."""
+"""`scripts/bench connect|gateway`: options, the whole run, the report."""
 
 import argparse
 import json
@@ -8,22 +8,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import catalogue, rows, table, target
-from tests.bench.plan import Run
+from tests.bench import catalogue, plan, rows, specs, table, target
+from tests.bench.gateway import catalogue as gateway_catalogue
+from tests.bench.gateway import plan as gateway_plan
+from tests.bench.gateway import stage as gateway_stage
+from tests.bench.gateway import target as gateway_target
+from tests.bench.gateway.visitors import RATE
 from tests.bench.samples import Samples
+from tests.bench.specs import Spec
 from tests.e2e.sessions import USER
 from tests.lab import Lab, LabError
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
 from tests.lab.report import say
 
-DESCRIPTION = """\
-Measures `ktpy connect` beside raw `kubectl port-forward` and sshuttle on the lab, in one run, turn by turn, and prints
-medians with their spread and the goals. Brings the lab up when it is not, and leaves it up; everything else
-that it made is gone afterwards, also after Ctrl-C. About five minutes; let nothing else run meanwhile.
-"""
+ON_THE_LAB = """Brings the lab up when it is not, and leaves it up; everything
+else that it made is gone afterwards, also after Ctrl-C. Let nothing else run meanwhile."""
 EXIT_INCOMPLETE = 1  # some row could not be measured; a goal that is not met is no failure
 IMAGE_BUILD_TIMEOUT_S = 900.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,29 +40,103 @@ class Interrupted(BaseException):
         self.exit_code = exit_code
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a bench is run with. `archive` is the agent's image."""
+
+    lab: Lab
+    archive: Path
+    specs: Sequence[Spec]
+    rounds: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    samples: Samples
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One verb. `run` may leave behind whatever `_sweep` removes."""
+
+    summary: str
+    description: str
+    catalogue: Sequence[Spec]
+    run: Callable[[Conditions], Outcome]
+
+
+def _connect(conditions: Conditions) -> Outcome:
+    lab = conditions.lab
+    run = plan.Run(lab, target.deploy(lab), conditions.specs, conditions.rounds, conditions.duration_s)
+    run.all()
+    return Outcome(run.samples)
+
+
+def _gateway(conditions: Conditions) -> Outcome:
+    run = gateway_plan.Run(
+        conditions.lab,
+        gateway_target.deploy(conditions.lab),
+        conditions.archive,
+        conditions.specs,
+        conditions.rounds,
+        conditions.duration_s,
+    )
+    run.all()
+    if not run.requests:
+        return Outcome(run.samples)
+    remark = (
+        f"{run.requests} requests of everybody else, {RATE:g} a second, while something happened (the worst round is"
+        f" told); the busy machine began one of them {run.late_s:.2f} s late, which is counted"
+    )
+    return Outcome(run.samples, remark)
+
+
+BENCHES = {
+    "connect": Bench(
+        "figures of `ktpy connect`",
+        "Measures `ktpy connect` beside raw `kubectl port-forward` and sshuttle on the lab, in one run, turn by turn,"
+        f" and prints medians with their spread and the goals. {ON_THE_LAB} About five minutes.",
+        catalogue.CONNECT,
+        _connect,
+    ),
+    "gateway": Bench(
+        "what others notice of `ktpy exchange` and `mesh`",
+        f"Counts on the lab what becomes of {RATE:g} requests a second of everybody else while intercepts come, go and"
+        " are disturbed, and measures what a gateway costs those who are not intercepted. Prints the worst round and"
+        f" the goals; says in its log what failed, and when. {ON_THE_LAB} About twenty minutes.",
+        gateway_catalogue.GATEWAY,
+        _gateway,
+    ),
+}
+
+
 def parser() -> argparse.ArgumentParser:
-    root = argparse.ArgumentParser("scripts/bench", description=DESCRIPTION)
+    root = argparse.ArgumentParser("scripts/bench", description="Figures of ktpy, measured on the lab.")
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
-    connect = verbs.add_parser("connect", help="figures of `ktpy connect`", description=DESCRIPTION)
-    connect.add_argument("--output", choices=("text", "json"), default="text", help="json: a list of rows")
-    connect.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each is measured (default: 3)")
-    connect.add_argument(
-        "--seconds", type=float, default=3.0, metavar="S", help="length of one round of load (default: 3)"
-    )
-    connect.add_argument(
-        "--rows", default="", metavar="NAME,...", help="these rows only; patterns as of file names, such as 'http-*'"
-    )
-    connect.add_argument("--lab", default=DEFAULT_NAME, metavar="NAME", help=f"which lab (default: {DEFAULT_NAME})")
+    for name, bench in BENCHES.items():
+        verb = verbs.add_parser(name, help=bench.summary, description=bench.description)
+        verb.add_argument("--output", choices=("text", "json"), default="text", help="json: a list of rows")
+        verb.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each is measured (default: 3)")
+        verb.add_argument(
+            "--seconds", type=float, default=3.0, metavar="S", help="length of one round of load (default: 3)"
+        )
+        verb.add_argument(
+            "--rows", default="", metavar="NAME,...", help="these rows only; patterns as of file names, such as '*-p50'"
+        )
+        verb.add_argument("--lab", default=DEFAULT_NAME, metavar="NAME", help=f"which lab (default: {DEFAULT_NAME})")
     return root
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
+    bench = BENCHES[options.verb]
     if not (1 <= options.rounds <= 20 and 0.5 <= options.seconds <= 30):
         parser().error("--rounds is 1 to 20, --seconds 0.5 to 30")
     try:
-        specs = catalogue.select(catalogue.CONNECT, filter(None, options.rows.split(",")))
-    except catalogue.UnknownRow as error:
+        wanted = specs.select(bench.catalogue, filter(None, options.rows.split(",")))
+    except specs.UnknownRow as error:
         parser().error(str(error))
     if os.geteuid() != 0:
         print("the lab makes and enters namespaces: run the bench as root (sudo scripts/bench ...)", file=sys.stderr)
@@ -71,20 +148,22 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, _interrupt)
     began = time.monotonic()
     try:
-        lab = _prepare(options.lab)
-        samples = _run(lab, specs, options.rounds, options.seconds)
+        lab, archive = _prepare(options.lab)
+        outcome = _run(bench, Conditions(lab, archive, wanted, options.rounds, options.seconds))
     except LabError as error:
         say(str(error))
         return EXIT_INCOMPLETE
     except Interrupted as signalled:
         return signalled.exit_code
-    report = rows.build(specs, samples)
+    report = rows.build(wanted, outcome.samples)
     if options.output == "json":
         print(json.dumps([row.as_json() for row in report], indent=1))
     else:
         print(table.render(report))
         print(f"\n{_circumstances(options.rounds, options.seconds, time.monotonic() - began)}")
-        for reason in samples.failures:
+        if outcome.remark:
+            print(outcome.remark)
+        for reason in outcome.samples.failures:
             print(f"not measured: {reason}")
     return 0 if all(row.complete for row in report) else EXIT_INCOMPLETE
 
@@ -100,32 +179,32 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _prepare(name: str) -> Lab:
-    """The lab with the agent image, as `ktpy connect` finds it on a quiet day."""
+def _prepare(name: str) -> tuple[Lab, Path]:
+    """The lab with the agent's image, as ktpy finds it on a quiet day; and where that image is."""
     lab = Lab.ensure_up(name)
     build = [REPOSITORY / "scripts/build-agent-image"]
     done = subprocess.run(build, stdout=subprocess.PIPE, text=True, check=False, timeout=IMAGE_BUILD_TIMEOUT_S)
     if done.returncode != 0:
         raise LabError("the agent image cannot be built (why is above)")
-    lab.load_image(Path(done.stdout.strip()))
-    return lab
+    archive = Path(done.stdout.strip())
+    lab.load_image(archive)
+    return lab, archive
 
 
-def _run(lab: Lab, specs: Sequence[catalogue.Spec], rounds: int, duration_s: float) -> Samples:
-    _sweep(lab)  # what a killed run left
+def _run(bench: Bench, conditions: Conditions) -> Outcome:
+    _sweep(conditions.lab)  # what a killed run left
     try:
-        run = Run(lab, target.deploy(lab), specs, rounds, duration_s)
-        run.all()
-        return run.samples
+        return bench.run(conditions)
     finally:
         _ignore_signals()
-        _sweep(lab)  # the target, and what was interrupted while it began or ended
+        _sweep(conditions.lab)  # the target, and what was interrupted while it began or ended
 
 
 def _sweep(lab: Lab) -> None:
     """Nothing of the bench is left. Whoever began something has ended it already, unless a signal came in between."""
     lab.exec(["ktpy", "quit"], user=USER)
     lab.set_latency(0)
+    gateway_stage.leave_all(lab)
     target.remove(lab)
 
 

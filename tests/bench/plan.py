@@ -6,11 +6,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from tests.bench import contenders, first_byte, measurements
-from tests.bench.catalogue import COREDNS, FIRST_BYTE, KTPY, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE, Spec
+from tests.bench.catalogue import COREDNS, FIRST_BYTE, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
 from tests.bench.contenders import Contender
 from tests.bench.errors import BenchError
 from tests.bench.measurements import Measurement
 from tests.bench.samples import Samples, Source
+from tests.bench.specs import KTPY, Spec
 from tests.bench.sshuttle import sshuttle
 from tests.bench.target import Target
 from tests.lab import Lab, LabError

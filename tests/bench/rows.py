@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.bench.catalogue import FIRST_BYTE, FIRST_BYTE_PART, KTPY, Spec
+from tests.bench.catalogue import FIRST_BYTE, FIRST_BYTE_PART
 from tests.bench.samples import Samples, Source, Summary
+from tests.bench.specs import KTPY, Spec
 
 DIGITS = 4  # what a median of a few rounds can carry
 
@@ -16,18 +17,23 @@ class Row:
     baseline: Summary | None
 
     @property
+    def figure(self) -> float | None:
+        """ktpy's."""
+        return self.spec.figure_of(self.ktpy) if self.ktpy else None
+
+    @property
     def ratio(self) -> float | None:
-        """ktpy's median over the baseline's."""
-        if self.ktpy is None or self.baseline is None or not self.baseline.median:
+        """ktpy's figure over the baseline's median."""
+        if self.figure is None or self.baseline is None or not self.baseline.median:
             return None
-        return self.ktpy.median / self.baseline.median
+        return self.figure / self.baseline.median
 
     @property
     def met(self) -> bool | None:
         """None where there is no goal, or nothing to judge."""
         if self.spec.goal is None:
             return None
-        return self.spec.goal.met(self.ktpy.median if self.ktpy else None, self.ratio)
+        return self.spec.goal.met(self.figure, self.ratio)
 
     @property
     def complete(self) -> bool:
@@ -37,7 +43,7 @@ class Row:
         return {
             "row": self.spec.name,
             "unit": self.spec.unit,
-            "ktpy": _rounded(self.ktpy.median if self.ktpy else None),
+            "ktpy": _rounded(self.figure),
             "baseline": _rounded(self.baseline.median if self.baseline else None),
             "ratio": _rounded(self.ratio),
             "goal": self.spec.goal.text(self.spec.unit) if self.spec.goal else None,

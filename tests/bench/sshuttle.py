@@ -72,7 +72,7 @@ def sshuttle(lab: Lab, target: Target) -> Iterator[Contender]:
         key = Path(directory) / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         lab.load_image(_image())
-        apply(lab, manifests(key.with_suffix(".pub").read_text()), pod=NAME)
+        apply(lab, manifests(key.with_suffix(".pub").read_text()), NAME)
         with forwarding(lab, NAME, (PORT,)) as (addresses, _):
             host, port = addresses[PORT]
             trust = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"

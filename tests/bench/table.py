@@ -43,7 +43,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (
         spec.name,
         spec.unit,
-        number(row.ktpy.median if row.ktpy else None),
+        number(row.figure),
         spread(row.ktpy),
         number(row.baseline.median if row.baseline else None),
         spread(row.baseline),

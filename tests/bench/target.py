@@ -69,20 +69,20 @@ def remove(lab: Lab) -> None:
     lab.kubectl(*arguments, timeout_s=GONE_TIMEOUT_S + 5)
 
 
-def apply(lab: Lab, objects: list[dict[str, Any]], *, pod: str) -> None:
-    """Make the objects, and wait until the pod among them is ready."""
+def apply(lab: Lab, objects: list[dict[str, Any]], *pods: str) -> None:
+    """Make the objects, and wait until the pods among them are ready."""
     lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-    wait = ["wait", "pod", pod, "--for=condition=Ready", f"--timeout={READY_TIMEOUT_S}s"]
+    wait = ["wait", "pod", *pods, "--for=condition=Ready", f"--timeout={READY_TIMEOUT_S}s"]
     lab.kubectl("-n", NAMESPACE, *wait, timeout_s=READY_TIMEOUT_S + 5)
 
 
 def deploy(lab: Lab) -> Target:
     """The target, ready. `remove` undoes it."""
-    apply(lab, manifests(), pod=NAME)
-    return Target(_cluster_ip(lab, NAME), _cluster_ip(lab, f"{NAME}-sshuttle"))
+    apply(lab, manifests(), NAME)
+    return Target(cluster_ip(lab, NAME), cluster_ip(lab, f"{NAME}-sshuttle"))
 
 
-def _cluster_ip(lab: Lab, service: str) -> str:
+def cluster_ip(lab: Lab, service: str) -> str:
     found = lab.api.get(f"/api/v1/namespaces/{NAMESPACE}/services/{service}")
     assert found is not None
     return str(found["spec"]["clusterIP"])

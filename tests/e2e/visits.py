@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from tests.lab import LabError
 from tests.lab.processes import wait_until
 
 STEADY_S = 0.3
@@ -67,5 +68,8 @@ def until_answered(visits: Visits, by: str, timeout_s: float = SOON_S) -> float:
         now_s = time.monotonic()
         return now_s - started_s > STEADY_S and visits.answers(now_s - STEADY_S) == {by}
 
-    wait_until(is_so, timeout_s, f"{by} to answer; it is {visits.answers(time.monotonic() - 0.5)}")
+    try:
+        wait_until(is_so, timeout_s, f"{by} to answer")
+    except LabError as error:
+        raise LabError(f"{error}; it was:\n{visits.story()}") from None
     return time.monotonic() - started_s

@@ -101,3 +101,7 @@ def test_idle_flows_are_held_until_sigterm_and_end_in_order(ports: dict[int, int
         assert process.stdout.readline() == b"50\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT_S) == 0
+
+
+def test_width(ports: dict[int, int]) -> None:
+    assert load("width", "127.0.0.1", ports[HTTP_PORT], 0.5, 4) > 10

@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests.bench.catalogue import FIRST_BYTE, KTPY, Spec
+from tests.bench.catalogue import FIRST_BYTE
 from tests.bench.goals import at_least_times, at_most
 from tests.bench.rows import Row, build
 from tests.bench.samples import Samples, Source
+from tests.bench.specs import KTPY, Spec
 
 SPEED = Spec("speed", "Gbit/s", Source("other", "speed"), at_least_times(0.9))
 
@@ -44,6 +45,11 @@ def test_a_row_without_goal_is_not_judged(samples: Samples) -> None:
 def test_a_row_without_baseline_is_judged_by_itself(samples: Samples) -> None:
     row = one(Spec("speed", "s", goal=at_most(2)), samples)
     assert (row.baseline, row.ratio, row.met, row.complete) == (None, None, True, True)
+
+
+def test_the_worst_round_is_compared_and_judged_where_that_counts(samples: Samples) -> None:
+    row = one(Spec("speed", "s", Source("other", "speed"), at_most(2), is_worst=True), samples)
+    assert (row.figure, row.ratio, row.met) == (3.0, 1.5, False)
 
 
 def test_a_baseline_that_failed_leaves_the_row_open() -> None:

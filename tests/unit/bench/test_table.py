@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.bench.catalogue import Spec
 from tests.bench.goals import at_least_times, at_most
 from tests.bench.rows import Row
 from tests.bench.samples import Source, Summary
+from tests.bench.specs import Spec
 from tests.bench.table import number, render, spread
 
 

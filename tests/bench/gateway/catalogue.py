@@ -1,0 +1,70 @@
+"""Every row of `scripts/bench gateway`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tests.bench.gateway.disturbances import DISTURBANCES, Disturbance
+from tests.bench.goals import at_most
+from tests.bench.samples import Source
+from tests.bench.specs import Spec
+
+WITHOUT = "no-gateway"  # the same pod by a Service that nobody intercepts
+
+FIRST_REQUEST = "exchange-first-request"
+READY, MEMORY, IMAGE = "gateway-ready", "gateway-memory", "gateway-image"
+KINDS, PERCENTS = ("new", "kept"), (50, 99)
+RATE = "others-rate"
+ADDED = "-added"
+
+
+def others(kind: str, percent: int) -> str:
+    """Name of the figure: how long a request takes that is not intercepted."""
+    return f"others-{kind}-p{percent}"
+
+
+def failed(disturbance: Disturbance) -> str:
+    return f"{disturbance.name}-failed"
+
+
+def slowest(disturbance: Disturbance) -> str:
+    return f"{disturbance.name}-slowest"
+
+
+def outage(disturbance: Disturbance) -> str:
+    """Name of the figure: from the first request that failed to the last."""
+    return f"{disturbance.name}-outage"
+
+
+def figures(disturbance: Disturbance) -> tuple[str, str, str]:
+    """All three."""
+    return failed(disturbance), slowest(disturbance), outage(disturbance)
+
+
+def differences(through: Mapping[str, float], without: Mapping[str, float]) -> dict[str, float]:
+    """What the gateway adds to how long requests take."""
+    return {f"{name}{ADDED}": value - without[name] for name, value in through.items() if name != RATE}
+
+
+def _others_rows() -> Iterable[Spec]:
+    for kind in KINDS:
+        for percent in PERCENTS:
+            yield Spec(others(kind, percent), "ms", Source(WITHOUT, others(kind, percent)))
+            yield Spec(others(kind, percent) + ADDED, "ms")
+    yield Spec(RATE, "1/s", Source(WITHOUT, RATE))
+
+
+def _disturbance_rows(disturbance: Disturbance) -> Iterable[Spec]:
+    may_fail = disturbance.kills_gateway
+    yield Spec(failed(disturbance), "requests", goal=None if may_fail else at_most(0), is_worst=True)
+    yield Spec(slowest(disturbance), "s", goal=None if may_fail else at_most(5), is_worst=True)
+    if may_fail:
+        yield Spec(outage(disturbance), "s", is_worst=True)
+
+
+GATEWAY: Sequence[Spec] = (
+    Spec(FIRST_REQUEST, "s", goal=at_most(3)),
+    Spec(READY, "s", goal=at_most(1.5)),
+    Spec(MEMORY, "MB", goal=at_most(40)),
+    Spec(IMAGE, "MB", goal=at_most(120)),
+    *_others_rows(),
+    *(spec for disturbance in DISTURBANCES for spec in _disturbance_rows(disturbance)),
+)

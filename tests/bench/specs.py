@@ -1,0 +1,52 @@
+"""A row of the report: what it compares with what, and the goal."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tests.bench.goals import Goal
+from tests.bench.samples import Source, Summary
+
+KTPY = "ktpy"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One row. Its name says what ktpy's figure is; a suffix tells rows of the same figure apart."""
+
+    figure: str
+    unit: str
+    baseline: Source | None = None
+    goal: Goal | None = None
+    suffix: str = ""
+    is_worst: bool = False
+    """The worst round is ktpy's figure, not the median one: somebody waited, or got no answer, in that one."""
+
+    @property
+    def name(self) -> str:
+        return self.figure + self.suffix
+
+    def figure_of(self, summary: Summary) -> float:
+        """What of ktpy's rounds is compared and judged."""
+        return summary.most if self.is_worst else summary.median
+
+    @property
+    def sources(self) -> list[Source]:
+        """What has to be measured for this row."""
+        return [Source(KTPY, self.figure), *([self.baseline] if self.baseline else [])]
+
+
+class UnknownRow(ValueError):
+    """No row is called so."""
+
+
+def select(catalogue: Sequence[Spec], patterns: Iterable[str]) -> list[Spec]:
+    """The rows whose names match one of the patterns (as file names do), in the catalogue's order; no pattern: all.
+
+    Raises UnknownRow for a pattern that matches nothing.
+    """
+    wanted = list(patterns) or ["*"]
+    for pattern in wanted:
+        if not any(fnmatchcase(spec.name, pattern) for spec in catalogue):
+            raise UnknownRow(f"no row is called {pattern!r}; there are: {', '.join(spec.name for spec in catalogue)}")
+    return [spec for spec in catalogue if any(fnmatchcase(spec.name, pattern) for pattern in wanted)]

@@ -1,0 +1,40 @@
+"""Which rows `scripts/bench gateway` has."""
+
+from tests.bench.gateway import measurements
+from tests.bench.gateway.catalogue import (
+    FIRST_REQUEST,
+    GATEWAY,
+    IMAGE,
+    MEMORY,
+    READY,
+    differences,
+    figures,
+)
+from tests.bench.gateway.disturbances import DISTURBANCES
+
+
+def test_no_two_rows_have_one_name() -> None:
+    names = [spec.name for spec in GATEWAY]
+    assert len(set(names)) == len(names)
+
+
+def test_every_row_can_be_measured() -> None:
+    measured = {FIRST_REQUEST, READY, MEMORY, IMAGE}
+    measured |= {figure for kind in measurements.OF_OTHERS for figure in kind.figures}
+    measured |= {figure for disturbance in DISTURBANCES for figure in figures(disturbance)}
+    assert {source.figure for spec in GATEWAY for source in spec.sources} <= measured
+
+
+def test_nothing_may_fail_unless_the_gateway_itself_dies() -> None:
+    without_goal = {spec.name for spec in GATEWAY if spec.unit == "requests" and spec.goal is None}
+    assert without_goal == {"pod-deleted-failed", "container-killed-failed"}
+
+
+def test_how_long_an_outage_takes_is_a_row_where_there_may_be_one() -> None:
+    outages = {spec.name for spec in GATEWAY if spec.name.endswith("-outage")}
+    assert outages == {"pod-deleted-outage", "container-killed-outage"}
+
+
+def test_what_the_gateway_adds_is_a_difference_of_times_only() -> None:
+    added = differences({"others-new-p50": 3.0, "others-rate": 10.0}, {"others-new-p50": 1.0, "others-rate": 20.0})
+    assert added == {"others-new-p50-added": 2.0}

@@ -1,0 +1,26 @@
+"""What is made of the lines that the programs in the pods print."""
+
+import io
+
+from tests.bench.gateway.visitors import RATE, Crowd
+from tests.e2e.visits import Visit
+
+FAILED = "Ended: after 0 bytes of the answer, request 2 of its connection"
+
+
+def crowd(*lines: str) -> Crowd:
+    seen = Crowd()
+    seen.read(io.StringIO("".join(f"{line}\n" for line in lines)))
+    return seen
+
+
+def test_requests_count_from_when_they_were_due() -> None:
+    seen = crowd('[10.0, 0.25, 0.5, "web"]', '[10.5, 0.01, 0.02, "web"]')
+    assert seen.visits == [Visit(10.0, 0.5, "web"), Visit(10.5, 0.02, "web")]
+    assert seen.late_s == 0.25
+    assert seen.outage_s == 0.0
+
+
+def test_an_outage_is_from_the_first_that_failed_to_the_last() -> None:
+    seen = crowd(f'[12.0, 0, 1, "{FAILED}"]', '[11.0, 0, 1, "web"]', f'[10.0, 0, 1, "{FAILED}"]')
+    assert seen.outage_s == 2.0 + 1 / RATE
