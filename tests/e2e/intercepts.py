@@ -1,7 +1,7 @@
 """`ktpy exchange`, `mesh` and `preview` in the foreground of a terminal on the laptop, with JSON events."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,16 @@ OBJECTS = "services,deployments,pods,leases"
 class Intercept(Foreground):
     """One command; several users, and several commands of one, run side by side."""
 
-    def __init__(self, lab: Lab, kind: str, target: str, *options: str, user: str = "dev") -> None:
-        super().__init__(lab, ["ktpy", kind, target, "--output", "json", *options], user=user)
+    def __init__(
+        self,
+        lab: Lab,
+        kind: str,
+        target: str,
+        *options: str,
+        user: str = "dev",
+        program: Sequence[str] = ("ktpy",),
+    ) -> None:
+        super().__init__(lab, [*program, kind, target, "--output", "json", *options], user=user)
         self.kind, self.target = kind, target
 
     def wait_ready(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ For pytest fixtures::
     lab.api.get("/api/v1/namespaces/shop/pods")          # the same without kubectl's start-up: decoded JSON or None
     lab.kubeconfig("alice", ["developers"])              # path of a kubeconfig without rights; bind them by kubectl
     lab.node("ss", "-tn")                                # on the node: output
+    lab.pod_netns("10.244.0.7")                          # where that pod's sockets are, for namespaces.stream_socket
     lab.load_image(Path("agent.tar"))
     lab.set_latency(80); lab.cut(3.0); lab.restart_api()
     lab.set_resolver("systemd-resolved")                 # or file, symlink, bind

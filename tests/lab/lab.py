@@ -135,6 +135,10 @@ class Lab:
         """Run a command on the node and return its output; LabError when it fails."""
         return node.run(self.layout, argv)
 
+    def pod_netns(self, address: str) -> Path:
+        """The network namespace of the pod with this IPv4 address: clients in there are the pod to everyone else."""
+        return node.pod_netns(self.layout, address)
+
     def become_kubectl(self, arguments: Sequence[str]) -> NoReturn:
         """Replace this process by kubectl, with its exit code and the caller's terminal."""
         command = [*lifecycle.kubectl_command(self.layout), *arguments]

@@ -1,13 +1,15 @@
 """The node, as the machine handles it: start it, run commands on it, load images, disturb it."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
-from tests.lab import components, debian
+from tests.lab import components, debian, namespaces
 from tests.lab.errors import LabError
 from tests.lab.layout import Layout
 from tests.lab.node_init import READY, pids_file
@@ -61,8 +63,8 @@ def run(layout: Layout, command: Sequence[str], stdin: IO[bytes] | None = None) 
 
 
 def wait_for_containerd(layout: Layout) -> None:
-    socket = Path(f"/proc/{_pid(layout)}/root{components.CONTAINERD_SOCKET}")
-    wait_until(socket.exists, 20, "containerd on the node")
+    path = Path(f"/proc/{_pid(layout)}/root{components.CONTAINERD_SOCKET}")
+    wait_until(path.exists, 20, "containerd on the node")
 
 
 def load_image(layout: Layout, archive: Path) -> None:
@@ -73,6 +75,15 @@ def load_image(layout: Layout, archive: Path) -> None:
             ["ctr", f"--address={components.CONTAINERD_SOCKET}", "--namespace=k8s.io", "images", "import", "-"],
             stdin=stream,
         )
+
+
+def pod_netns(layout: Layout, address: str) -> Path:
+    """The network namespace of the pod with this IPv4 address."""
+    for path in Path(f"/proc/{_pid(layout)}/root/run/netns").iterdir():
+        with namespaces.inside_netns(path), socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((address, 0))  # to an address of one's own only
+            return path
+    raise LabError(f"no pod has the address {address}")
 
 
 def restart_component(layout: Layout, name: str) -> None:

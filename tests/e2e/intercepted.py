@@ -1,0 +1,60 @@
+"""A service of the shop that people intercept: what it is when nobody does, and who answers its requests."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.e2e.intercepts import ktpys_objects
+from tests.e2e.shop import NAMESPACE
+from tests.e2e.visitors import ask
+from tests.e2e.visits import SOON_S
+from tests.lab import Lab
+from tests.lab.processes import wait_until
+
+LOCAL, OTHER_LOCAL = 3001, 3002
+EXPOSED = ("--expose", f"{LOCAL}:80")
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
+
+
+def essence(service: dict[str, Any]) -> str:
+    """All of a Service but what the API server counts: `resourceVersion`, and the times in `managedFields`.
+
+    So: name, uid, labels, annotations, owners, finalizers, spec, status, and which manager owns which field.
+    """
+    metadata = {key: value for key, value in service["metadata"].items() if key != "resourceVersion"}
+    metadata["managedFields"] = [
+        {key: value for key, value in entry.items() if key != "time"} for entry in metadata.get("managedFields") or []
+    ]
+    return json.dumps(service | {"metadata": metadata}, sort_keys=True, indent=1)
+
+
+@contextmanager
+def as_before(lab: Lab, name: str) -> Iterator[None]:
+    """Service NAME is after the block what it was before, and nothing of ktpy's is left but pods that are ending."""
+    before = essence(lab.api.get(f"{SERVICES}/{name}"))
+    yield
+    assert essence(lab.api.get(f"{SERVICES}/{name}")) == before
+    assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []
+    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the last pod of ktpy's to end")
+
+
+def getter(lab: Lab, host: str) -> Callable[..., str]:
+    """Who answers one request, by the first word."""
+
+    def get(**headers: str) -> str:
+        return ask(lab.layout.node_netns_path, host, headers)[1].split()[0]
+
+    return get
+
+
+def until_reached(get: Callable[[], str], expected: str = "local") -> None:
+    """Wait until the nodes know where the service leads now: kube-proxy takes up to a second."""
+
+    def is_reached() -> bool:
+        try:
+            return get() == expected
+        except OSError:
+            return False
+
+    wait_until(is_reached, SOON_S, f"{expected} to answer")
