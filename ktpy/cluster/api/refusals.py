@@ -118,7 +118,7 @@ def admission_refusal(message: str) -> KtpyError | None:
         )
     if "exceeded quota" in message or "failed quota" in message or _LIMIT_RANGE.search(message):
         return QuotaExceeded(
-            f"The namespace has no room for ktpy's pod: {_sentence(message)}",
+            f"The namespace has no room for what ktpy needs: {_sentence(message)}",
             hint="See: kubectl describe resourcequota,limitrange",
         )
     if "violates PodSecurity" in message or "unable to validate against any security context constraint" in message:
