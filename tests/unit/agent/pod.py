@@ -120,8 +120,12 @@ class Pod:
     @property
     def agent_pid(self) -> int:
         """Pid 1 of the pod, as seen from outside."""
-        (pid,) = children(self.process.pid)
+        (pid,) = self.main_pids()
         return pid
+
+    def main_pids(self) -> list[int]:
+        """Pid 1 of the pod, as soon as there is one."""
+        return children(self.process.pid)
 
     def processes(self, command: str) -> list[int]:
         """The pod's processes whose command line contains `command`."""

@@ -190,6 +190,20 @@ def test_a_told_gateway_serves_until_it_is_forgotten_and_then_goes(pod: GatewayP
         assert pod.exit_status() == 0
 
 
+def test_one_that_is_told_to_stop_before_it_knows_its_service_stops(pod: GatewayPod) -> None:
+    os.mkfifo(pod.directory / "podinfo" / "annotations", 0o644)  # nobody writes: it gets no further
+    with pod.running():
+        assert eventually(lambda: catches_sigterm(pod))
+        os.kill(pod.agent_pid, signal.SIGTERM)
+        assert pod.exit_status() == 0
+
+
+def catches_sigterm(pod: GatewayPod) -> bool:
+    """SigCgt of proc(5)."""
+    masks = [Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0] for pid in pod.main_pids()]
+    return any(int(mask, 16) & 1 << signal.SIGTERM - 1 for mask in masks)
+
+
 def test_the_counters(pod: GatewayPod, origin: int) -> None:
     bind = pod.add_port(origin)
     with pod.serving(), ExitStack() as stack:
