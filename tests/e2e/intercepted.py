@@ -14,6 +14,8 @@ from tests.lab.processes import wait_until
 
 LOCAL, OTHER_LOCAL = 3001, 3002
 EXPOSED = ("--expose", f"{LOCAL}:80")
+POD_GRACE_S = 45.0
+"""For a pod that is told to go before its agent listens: pid 1 does not hear that, and the kubelet waits (35 s)."""
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 
 
@@ -36,7 +38,7 @@ def as_before(lab: Lab, name: str) -> Iterator[None]:
     yield
     assert essence(lab.api.get(f"{SERVICES}/{name}")) == before
     assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []
-    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the last pod of ktpy's to end")
+    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), POD_GRACE_S, "the last pod of ktpy's to end")
 
 
 def getter(lab: Lab, host: str) -> Callable[..., str]:

@@ -53,10 +53,16 @@ class Intercept(Foreground):
 
 @contextmanager
 def intercepting(
-    lab: Lab, kind: str, target: str, *options: str, user: str = "dev", namespace: str = "shop"
+    lab: Lab,
+    kind: str,
+    target: str,
+    *options: str,
+    user: str = "dev",
+    namespace: str = "shop",
+    program: Sequence[str] = ("ktpy",),
 ) -> Iterator[Intercept]:
     """One that stands; it is ended with the block if nobody ended it before."""
-    intercept = Intercept(lab, kind, target, "--namespace", namespace, *options, user=user)
+    intercept = Intercept(lab, kind, target, "--namespace", namespace, *options, user=user, program=program)
     try:
         intercept.wait_ready()
         yield intercept

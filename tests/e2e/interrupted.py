@@ -3,8 +3,8 @@
     python -m tests.e2e.interrupted SIGKILL after 1 "redirect the service" exchange web --expose 3001:80
 
 The signal comes as from outside, but at exactly that moment: the process is stopped, or gone, before anything else of
-its happens. The number tells which time, for steps that entry and exit have in common. The command line itself knows
-nothing of this.
+its happens. The number tells which time, for steps that entry and exit have in common. Instead of a step, a request may
+be named: "PATCH services/web". The command line itself knows nothing of this.
 """
 
 import os
@@ -12,15 +12,18 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ktpy.cluster import steps as work
+from ktpy.cluster.api.client import Api, Json
 from tests.lab.layout import REPOSITORY
 from tests.lab.processes import wait_until
 
 STOP_TIMEOUT_S = 60.0
+Result = TypeVar("Result")
 
 
 def interrupted(number: signal.Signals, moment: str, step: str, time: int = 1) -> list[str]:
@@ -41,22 +44,28 @@ def until_stopped(process: "subprocess.Popen[str]") -> None:
 
 
 def interrupt(number: signal.Signals, moment: str, time: int, name: str) -> None:
-    """From here on, whoever walks steps is interrupted at this one."""
-    walk, done = work.walk, Counter[str]()
+    """From here on, whoever walks steps, or asks the API server, is interrupted at this one."""
+    walk, request, begun = work.walk, Api.request, Counter[str]()
 
-    async def run(step: work.Step) -> None:
-        done[step.name] += 1
-        is_it = step.name == name and done[name] == time
+    async def at(what: str, run: Callable[[], Awaitable[Result]]) -> Result:
+        begun[what] += 1
+        is_it = what == name and begun[what] == time
         if is_it and moment == "before":
             os.kill(os.getpid(), number)
-        await step.run()
+        result = await run()
         if is_it and moment == "after":
             os.kill(os.getpid(), number)
+        return result
 
     async def walk_interrupted(steps: Iterable[work.Step], on_done: Callable[[str], None] = lambda _: None) -> None:
-        await walk([work.Step(step.name, partial(run, step)) for step in steps], on_done)
+        await walk([work.Step(step.name, partial(at, step.name, step.run)) for step in steps], on_done)
+
+    async def request_interrupted(api: Api, method: str, path: str, **options: Any) -> Json:
+        place = "/".join(path.split("/")[-2:])
+        return await at(f"{method} {place}", partial(request, api, method, path, **options))
 
     work.walk = walk_interrupted
+    Api.request = request_interrupted  # type: ignore[assignment, method-assign]  # the same, as far as callers go
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from tests.lab.layout import (
 )
 
 LIFETIME = datetime.timedelta(days=3650)
-BACKDATE = datetime.timedelta(hours=1)
+BACKDATE = datetime.timedelta(days=3)  # a laptop whose clock is days behind takes them for valid too
 
 API_SERVER_NAMES = (
     "kubernetes",

@@ -1,0 +1,119 @@
+"""SIGKILL to `ktpy` at every step of its way in and out: the service answers, and the next command clears up."""
+
+import os
+import signal
+from collections.abc import Iterator
+from itertools import cycle
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ktpy.cluster.api.client import Api
+from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
+from ktpy.cluster.intercept.preview import Preview, PreviewPlan
+from ktpy.cluster.steps import Step
+from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, as_before
+from tests.e2e.intercepts import Intercept, ktpys_objects
+from tests.e2e.interrupted import interrupted
+from tests.e2e.laptop import Laptop
+from tests.e2e.local_server import serving
+from tests.e2e.shop import NAMESPACE, Shop
+from tests.e2e.visitors import Visitors, visiting
+from tests.e2e.visits import until_answered
+from tests.lab import Lab
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+SLOWEST_S = 5.0
+MENDERS = {
+    "clean": ["clean"],
+    "another command": ["list"],
+    "the same again": ["exchange", "web", *EXPOSED, "--", "true"],
+}
+
+_NOWHERE = cast(Api, SimpleNamespace(namespace=NAMESPACE))
+_PLAN: dict[str, Any] = {"exposed": (), "public_key": "", "image": "", "owner": ""}
+GATEWAY = Gateway(_NOWHERE, "web", GatewayPlan(**_PLAN))
+PREVIEW = Preview(_NOWHERE, "pay", PreviewPlan(**_PLAN))
+
+
+def names(steps: tuple[Step, ...]) -> list[str]:
+    return [step.name for step in steps]
+
+
+def with_menders(steps: list[str]) -> list[tuple[str, str]]:
+    """Each step with one of the ways to clear up, in turn."""
+    return list(zip(steps, cycle(MENDERS), strict=False))
+
+
+@pytest.fixture
+def visitors(lab: Lab, shop: Shop) -> Iterator[Visitors]:
+    """Requests from a pod; all are answered in time, and in the end service and namespace are as before."""
+    [address] = shop.pods("echo").values()
+    pod = lab.pod_netns(address.ipv4)
+    with as_before(lab, "web"), serving(lab, LOCAL), visiting(pod, shop.service("web").ipv4) as visitors:
+        yield visitors
+        until_answered(visitors, "web")
+    assert visitors.failures() == [], visitors.story()
+    assert visitors.slowest_s() < SLOWEST_S
+
+
+def killed(lab: Lab, step: str, *, kind: str = "exchange", target: str = "web", leaving: bool, time: int = 1) -> None:
+    """Come, and leave, until the process is gone with this step."""
+    program = interrupted(signal.SIGKILL, "after", step, time)
+    intercept = Intercept(lab, kind, target, "-n", NAMESPACE, *EXPOSED, program=program)
+    try:
+        if leaving:
+            intercept.wait_ready()
+            intercept.process.send_signal(signal.SIGINT)
+        assert intercept.wait_ended() == -signal.SIGKILL, intercept.output
+    finally:
+        intercept.close()
+
+
+def mend(laptop: Laptop, how: str, kind: str = "exchange") -> None:
+    done = laptop.run(["ktpy", MENDERS[how][0], "-n", NAMESPACE, *MENDERS[how][1:]])
+    assert done.returncode == 0, done.stderr
+    assert f"its {kind} of " in done.stdout + done.stderr
+    assert "Nothing to clean." in laptop.output("ktpy", "clean", "-n", NAMESPACE)
+
+
+@pytest.mark.parametrize(("step", "mender"), with_menders(names(GATEWAY.entry)))
+def test_killed_on_its_way_in(step: str, mender: str, lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
+    killed(lab, step, leaving=False)
+    mend(laptop, mender)
+
+
+@pytest.mark.parametrize(("step", "mender"), with_menders(names(GATEWAY.exit)))
+def test_killed_on_its_way_out(step: str, mender: str, lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
+    killed(lab, step, leaving=True, time=1 + names(GATEWAY.entry).count(step))
+    mend(laptop, mender)
+
+
+def test_killed_between_the_selector_and_the_rest(lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
+    """Giving the service back takes two writes; after the first one it serves, and says that something is left."""
+    killed(lab, "PATCH services/web", leaving=True, time=2)  # the first is for the way in
+    service = lab.api.get(f"{SERVICES}/web")
+    assert service["spec"]["selector"] == {"app": "web"}
+    assert "ktpy.dev/intercepted" in service["metadata"]["annotations"]
+    mend(laptop, "clean")
+
+
+@pytest.mark.parametrize("step", names(PREVIEW.entry)[1:])  # before that, there is nothing
+def test_a_preview_killed_on_its_way_in(step: str, lab: Lab, laptop: Laptop) -> None:
+    killed(lab, step, kind="preview", target="pay", leaving=False)
+    mend(laptop, "clean", "preview")
+    assert not_pods(ktpys_objects(lab, NAMESPACE)) == []
+
+
+@pytest.mark.parametrize("step", names(PREVIEW.exit))
+def test_a_preview_killed_on_its_way_out(step: str, lab: Lab, laptop: Laptop) -> None:
+    killed(lab, step, kind="preview", target="pay", leaving=True)
+    mend(laptop, "another command", "preview")
+    assert not_pods(ktpys_objects(lab, NAMESPACE)) == []
+
+
+def not_pods(objects: list[str]) -> list[str]:
+    """Pods that have been told to go take their time."""
+    return [one for one in objects if not one.startswith("pod/")]

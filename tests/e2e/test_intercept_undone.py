@@ -1,0 +1,188 @@
+"""`ktpy recover` and `ktpy clean`: what they bring back, what they only tell, and whom they leave alone."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.attempts import attempt
+from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, as_before, essence
+from tests.e2e.intercepts import Intercept, intercepting
+from tests.e2e.laptop import Laptop
+from tests.e2e.local_server import serving
+from tests.e2e.shop import NAMESPACE, Shop
+from tests.e2e.visitors import Visitors, visiting
+from tests.e2e.visits import until_answered
+from tests.lab import Lab
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+RECOVER = ["ktpy", "recover", "web", "-n", NAMESPACE]
+CLEAN = ["ktpy", "clean", "-n", NAMESPACE]
+KTPYS = ("-l", "app.kubernetes.io/managed-by=ktpy")
+KINDS = "services,deployments,replicasets,pods,leases,endpointslices"
+DAY = {"ahead": "+1d", "behind": "-1d"}
+
+
+@pytest.fixture
+def web(lab: Lab, shop: Shop) -> Iterator[str]:
+    """The address of service web, which is afterwards what it was before."""
+    with as_before(lab, "web"):
+        yield shop.service("web").ipv4
+
+
+@pytest.fixture
+def visitors(lab: Lab, shop: Shop, web: str) -> Iterator[Visitors]:
+    """They use it throughout, and none of them notices anything."""
+    [address] = shop.pods("echo").values()
+    with visiting(lab.pod_netns(address.ipv4), web) as visitors:
+        yield visitors
+    assert visitors.failures() == [], visitors.story()
+
+
+@pytest.fixture
+def killed(lab: Lab, visitors: Visitors) -> Iterator[Intercept]:
+    """An exchange whose laptop and its records are lost; its Lease has not expired yet."""
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        exchange.kill()
+        until_answered(visitors, "web")
+        lab.exec(["sh", "-c", "rm /home/dev/.local/state/ktpy/intercepts/*"], check=True)
+        yield exchange
+
+
+def delete_all_of_ktpys(lab: Lab, *kinds: str) -> None:
+    for kind in kinds:
+        lab.kubectl("-n", NAMESPACE, "delete", kind, *KTPYS, "--wait=true")
+
+
+def everything(lab: Lab) -> dict[str, str]:
+    """Every object of the namespace and its version."""
+    items: list[dict[str, Any]] = json.loads(lab.kubectl("-n", NAMESPACE, "get", KINDS, "-o", "json"))["items"]
+    return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in items}
+
+
+class TestRecover:
+    def test_by_the_annotation_alone(self, lab: Lab, laptop: Laptop, web: str) -> None:
+        """No gateway, no origin service, no lease, no record: the service has no endpoints until it is recovered."""
+        with intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+            exchange.kill()
+            lab.exec(["sh", "-c", "rm /home/dev/.local/state/ktpy/intercepts/*"], check=True)
+        delete_all_of_ktpys(lab, "leases", "deployments", "services")
+        assert lab.api.get(f"{SERVICES}/web")["spec"]["selector"] == {"ktpy.dev/gateway": "web"}
+        assert laptop.output(*RECOVER) == "Service web selects app=web again, as the service itself told.\n"
+
+    def test_by_the_origin_service(self, lab: Lab, laptop: Laptop, killed: Intercept) -> None:
+        lab.kubectl("-n", NAMESPACE, "annotate", "service", "web", "ktpy.dev/intercepted-")
+        delete_all_of_ktpys(lab, "leases")
+        # Whose field the selector was stood in the annotation: nothing else knows.
+        told = laptop.output(*RECOVER)
+        assert told == "Service web selects app=web again, as service web-ktpy-origin told.\n"
+        managed_again(lab)
+
+    def test_by_what_was_last_applied(self, lab: Lab, laptop: Laptop, web: str) -> None:
+        with intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+            exchange.kill()
+            lab.exec(["sh", "-c", "rm /home/dev/.local/state/ktpy/intercepts/*"], check=True)
+        lab.kubectl("-n", NAMESPACE, "annotate", "service", "web", "ktpy.dev/intercepted-")
+        delete_all_of_ktpys(lab, "leases", "deployments", "services")
+        told = laptop.output(*RECOVER)
+        assert told == "Service web selects app=web again, as what was last applied with kubectl told.\n"
+        managed_again(lab)
+
+    def test_without_evict_the_living_are_in_the_way(self, lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
+        with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED):
+            until_answered(visitors, "local")
+            before = everything(lab)
+            refused = attempt(lab, command=RECOVER, user="root")
+            assert (refused.exit_code, "dev@laptop" in refused.message) == (58, True)
+            assert without_leases(everything(lab)) == without_leases(before)
+
+    def test_with_evict_they_are_taken_out(self, lab: Lab, visitors: Visitors) -> None:
+        with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+            until_answered(visitors, "local")
+            assert "selects app=web again" in lab.exec([*RECOVER, "--evict"], user="root", check=True).stdout
+            assert exchange.wait_ended() == 57
+            until_answered(visitors, "web")
+
+    def test_a_service_that_needs_nothing(self, laptop: Laptop, web: str) -> None:
+        assert laptop.output(*RECOVER) == "Service web needs nothing: ktpy has no part in it.\n"
+
+
+def without_leases(objects: dict[str, str]) -> dict[str, str]:
+    """They are renewed all the time."""
+    return {name: version for name, version in objects.items() if not name.startswith("Lease ")}
+
+
+def managed_again(lab: Lab) -> None:
+    """Make kubectl the manager of the selector again: with a change and back, as nothing else does it."""
+    for selector in ({"app": "web", "a": "b"}, {"app": "web"}):
+        patch = json.dumps([{"op": "replace", "path": "/spec/selector", "value": selector}])
+        field_manager = "--field-manager=kubectl-client-side-apply"
+        lab.kubectl("-n", NAMESPACE, "patch", "service", "web", "--type=json", field_manager, "-p", patch)
+
+
+class TestClean:
+    def test_a_dry_run_lists_what_would_go_and_changes_nothing(
+        self, lab: Lab, laptop: Laptop, killed: Intercept
+    ) -> None:
+        delete_all_of_ktpys(lab, "leases")  # as when it has expired, and somebody has noticed
+        before = everything(lab)
+        told = laptop.output(*CLEAN, "--dry-run").splitlines()
+        assert everything(lab) == before
+        [session] = {event["status"]["session"] for event in killed.events("ready")}
+        assert told == [
+            f"would remove session {NAMESPACE}/web/{session}: of dev@laptop, whose lease is gone",
+            f"would remove interception {NAMESPACE}/web: no live session uses it",
+            f"would remove service {NAMESPACE}/web-ktpy-origin: no live session uses it",
+            f"would remove deployment {NAMESPACE}/web-ktpy-gateway: no live session uses it",
+        ]
+        done = laptop.output(*CLEAN).splitlines()
+        assert done == [line.replace("would remove", "removed") for line in told]
+        assert laptop.output(*CLEAN) == "Nothing to clean.\n"
+
+    @pytest.mark.parametrize("clock", DAY)
+    def test_a_clock_a_day_apart_does_not_make_the_living_dead(self, clock: str, lab: Lab, visitors: Visitors) -> None:
+        """Another laptop's clock, or our own: only the API server's counts."""
+        other = lab.laptops(2)[1]
+        apart = ["faketime", "-f", DAY[clock]]
+        today, theirs = (other.exec([*which, "date", "+%s"]).stdout for which in ([], apart))
+        assert abs(int(theirs) - int(today)) > 86_000
+        with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED):
+            until_answered(visitors, "local")
+            assert other.exec([*apart, *CLEAN], user="dev", check=True).stdout == "Nothing to clean.\n"
+            refused = other.exec([*apart, *RECOVER], user="dev")
+            assert (refused.returncode, "dev@laptop" in refused.stderr) == (58, True)
+            with intercepting(other, "mesh", "web", *EXPOSED, "--version", "x", program=[*apart, "ktpy"]) as mesh:
+                for one in (lab, other):
+                    assert one.exec(CLEAN, user="root", check=True).stdout == "Nothing to clean.\n"
+                listed = lab.exec(["ktpy", "list", "-n", NAMESPACE], user="dev", check=True).stdout
+                assert "dev@laptop-2: mesh of port 80" in listed
+                mesh.leave()
+            until_answered(visitors, "local")
+
+
+# --- whose the service's fields are
+
+
+@pytest.mark.parametrize("how", [["apply"], ["apply", "--server-side"], ["create"]])
+def test_the_service_is_managed_by_whom_it_was(how: list[str], lab: Lab, laptop: Laptop) -> None:
+    """Whoever applies another selector later meets no conflict with ktpy."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "theirs", "namespace": NAMESPACE},
+        "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }
+    lab.kubectl(*how, "-f", "-", stdin=json.dumps(service))
+    try:
+        before = essence(lab.api.get(f"{SERVICES}/theirs"))
+        laptop.output("ktpy", "exchange", "theirs", "-n", NAMESPACE, *EXPOSED, "--", "true")
+        assert essence(lab.api.get(f"{SERVICES}/theirs")) == before
+        service["spec"]["selector"] = {"app": "echo"}  # type: ignore[index]
+        if how[0] == "apply":
+            lab.kubectl(*how, "-f", "-", stdin=json.dumps(service))
+    finally:
+        lab.kubectl("-n", NAMESPACE, "delete", "service", "theirs")
