@@ -15,17 +15,18 @@ DELETE_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """`stands`: what is there before (an exchange, a mesh). `kills_gateway`: requests may fail."""
+    """`stands`: what is there before: an exchange (with `options`), a mesh. `kills_gateway`: requests may fail."""
 
     name: str
     happen: Callable[[Stage], None]
     stands: tuple[str, ...] = ("exchange",)
     kills_gateway: bool = False
+    options: tuple[str, ...] = ()
 
     def prepare(self, stage: Stage) -> None:
         stage.open_port()
         if "exchange" in self.stands:
-            stage.begin_exchange()
+            stage.begin_exchange(*self.options)
         if "mesh" in self.stands:
             stage.begin_mesh()
 
@@ -111,10 +112,7 @@ def _container(stage: Stage) -> None:
 
 
 def _killed_in_the_gateway(stage: Stage, *words: str) -> None:
-    killed = stage.process(*words)
-    stage.note(f"{words[0]} killed")
-    killed.kill()
-    stage.wait_for_successor(killed, *words)
+    stage.kill(stage.gateway(), *words)
     stage.until_answered(LOCAL)
 
 
@@ -126,6 +124,8 @@ def _pod(stage: Stage) -> None:
     stage.note("pod gone")
     stage.until_answered(LOCAL)
 
+
+TWO = ("--replicas", "2")
 
 DISTURBANCES = (
     Disturbance("start", _start, stands=()),
@@ -141,4 +141,6 @@ DISTURBANCES = (
     Disturbance("sshd-killed", _sshd),
     Disturbance("pod-deleted", _pod, kills_gateway=True),
     Disturbance("container-killed", _container, kills_gateway=True),
+    Disturbance("pod-deleted-of-2", _pod, kills_gateway=True, options=TWO),
+    Disturbance("container-killed-of-2", _container, kills_gateway=True, options=TWO),
 )

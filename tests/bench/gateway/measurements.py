@@ -65,12 +65,20 @@ def _ready_port(lab: Lab, pod: Pod) -> int:
 
 
 def idle_memory(lab: Lab) -> Figures:
-    """Of the gateway's pod with one route and no request, in MB."""
+    """Of the gateway's pod while nobody uses it, in MB: with one route, and with none, its laptop being dead."""
     with serving(lab, EXCHANGED_PORT, LOCAL), exchanging(lab) as exchange:
         exchange.wait_ready()
         time.sleep(IDLE_AFTER_S)
         [pod] = gateway_pods(lab, WEB)
-        return {catalogue.MEMORY: pod.memory_mb()}
+        with_route_mb = pod.memory_mb()
+        exchange.kill()
+        wait_until(lambda: not _has_route(pod), BACK_TIMEOUT_S, "the dead laptop's route to end")
+        time.sleep(IDLE_AFTER_S)
+        return {catalogue.MEMORY: with_route_mb, catalogue.MEMORY_ALONE: pod.memory_mb()}
+
+
+def _has_route(pod: Pod) -> bool:
+    return any(process.is_called("ktpy-agent", "route") for process in pod.processes())
 
 
 def image(archive: Path) -> Figures:

@@ -53,8 +53,8 @@ class Stage:
     def close_port(self) -> None:
         self._port.close()
 
-    def begin_exchange(self) -> None:
-        self.exchange = self._intercept("exchange", "--expose", f"{EXCHANGED_PORT}:http", user=USER)
+    def begin_exchange(self, *options: str) -> None:
+        self.exchange = self._intercept("exchange", "--expose", f"{EXCHANGED_PORT}:http", *options, user=USER)
 
     def begin_mesh(self) -> None:
         """Another developer's, of requests that nobody of the crowd makes."""
@@ -87,24 +87,27 @@ class Stage:
     # --- the gateway
 
     def gateway(self) -> Pod:
-        [pod] = gateway_pods(self.lab, WEB)
-        return pod
+        """One pod of it."""
+        return gateway_pods(self.lab, WEB)[0]
 
-    def process(self, *words: str, but: Process | None = None) -> Process:
-        """The newest process of the gateway's pod whose command has these words; LabError when there is none soon."""
+    def kill(self, pod: Pod, *words: str) -> None:
+        """SIGKILL to the process of a pod whose command has these words; LabError when no other comes in its place."""
+        killed = self._process(pod, words, but=None)
+        self.note(f"{' '.join(words)} killed")
+        killed.kill()
+        self._process(pod, words, but=killed)
+        self.note("its successor runs")
+
+    def _process(self, pod: Pod, words: tuple[str, ...], but: Process | None) -> Process:
+        """The newest; soon."""
         found: list[Process] = []
 
         def is_found() -> bool:
-            running = [process for pod in gateway_pods(self.lab, WEB) for process in pod.processes()]
-            found.extend(process for process in running if process != but and process.is_called(*words))
+            found.extend(process for process in pod.processes() if process != but and process.is_called(*words))
             return bool(found)
 
         wait_until(is_found, BACK_TIMEOUT_S, f"a process of the gateway: {' '.join(words)}")
         return found[-1]
-
-    def wait_for_successor(self, killed: Process, *words: str) -> None:
-        self.process(*words, but=killed)
-        self.note("its successor runs")
 
 
 def answers(lab: Lab, host: str, headers: Mapping[str, str] = {}) -> str | None:

@@ -1,39 +1,44 @@
-"""What went wrong, and when: beside what happened to the gateway."""
+"""What failed or waited, and when: beside what happened to the gateway."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from tests.e2e.visits import Visit
 
-MOST_LINES = 20
+SLOW_S = 2.0  # what even a busy machine does not do by itself
+ANSWER_CHARACTERS = 10
 
 Note = tuple[float, str]
 
 
 def tell(visits: Sequence[Visit], notes: Sequence[Note]) -> Iterator[str]:
-    """Lines in order of time, which begins with the first note: the notes, each failure, who answers from then on.
+    """Lines in order of time, which begins with the first note; nothing when all was well.
 
-    Requests count by when they were due. Nothing when nothing failed; of many failures in a row, the first few.
+    Between two notes, requests that fared alike are one line. They count by when they were due.
     """
-    if not any(not visit.is_answered for visit in visits):
+    if not any(_is_bad(visit) for visit in visits):
         return
     begin_s = notes[0][0] if notes else min(visit.began_s for visit in visits)
-    told = [(moment_s, f"-- {what}") for moment_s, what in notes]
-    told += _changes(sorted(visits, key=lambda visit: visit.began_s))
-    for moment_s, line in sorted(told):
-        yield f"{moment_s - begin_s:+8.3f} s {line}"
+    bounds_s = [float("-inf"), *(moment_s for moment_s, _ in notes), float("inf")]
+    for number, (since_s, until_s) in enumerate(pairwise(bounds_s)):
+        if number > 0:
+            yield f"{since_s - begin_s:+8.3f} s -- {notes[number - 1][1]}"
+        alike = defaultdict(list)
+        for visit in sorted(visits, key=lambda visit: visit.began_s):
+            if since_s <= visit.began_s < until_s:
+                alike[_how(visit)].append(visit)
+        for how, those in alike.items():
+            first_s, last_s = those[0].began_s - begin_s, those[-1].began_s - begin_s
+            longest_s = max(visit.took_s for visit in those)
+            yield f"{first_s:+8.3f} s to {last_s:+8.3f} s, {len(those):4} in {longest_s:6.3f} s or less: {how}"
 
 
-def _changes(visits: Sequence[Visit]) -> list[Note]:
-    told: list[Note] = []
-    last_answer, failures = "", 0
-    for visit in visits:
-        if not visit.is_answered:
-            failures += 1
-            if failures <= MOST_LINES:
-                told.append((visit.began_s, f"failed after {visit.took_s:.3f} s: {visit.answer}"))
-        elif visit.answer != last_answer:
-            told.append((visit.began_s, f"answered by {visit.answer:.10}"))
-            last_answer = visit.answer
-    if failures > MOST_LINES:
-        told.append((max(visit.began_s for visit in visits), f"{failures - MOST_LINES} more failed"))
-    return told
+def _is_bad(visit: Visit) -> bool:
+    return not visit.is_answered or visit.took_s > SLOW_S
+
+
+def _how(visit: Visit) -> str:
+    if not visit.is_answered:
+        return f"FAILED: {visit.answer}"
+    return f"{'late ' if _is_bad(visit) else ''}answered by {visit.answer:.{ANSWER_CHARACTERS}}"

@@ -127,7 +127,7 @@ class Visitors:
             answer = digest(raw)
             self._put_back(connection, raw)
         except (OSError, Ended) as error:
-            where = f"request {connection.used} of its connection" if connection else "while connecting"
+            where = ("kept" if is_kept else "new") + " connection" if connection else "while connecting"
             answer = f"{type(error).__name__}: {error}, {where}"
             if connection:
                 self._forget(connection)

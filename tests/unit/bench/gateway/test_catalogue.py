@@ -6,6 +6,7 @@ from tests.bench.gateway.catalogue import (
     GATEWAY,
     IMAGE,
     MEMORY,
+    MEMORY_ALONE,
     READY,
     differences,
     figures,
@@ -19,20 +20,21 @@ def test_no_two_rows_have_one_name() -> None:
 
 
 def test_every_row_can_be_measured() -> None:
-    measured = {FIRST_REQUEST, READY, MEMORY, IMAGE}
+    measured = {FIRST_REQUEST, READY, MEMORY, MEMORY_ALONE, IMAGE}
     measured |= {figure for kind in measurements.OF_OTHERS for figure in kind.figures}
     measured |= {figure for disturbance in DISTURBANCES for figure in figures(disturbance)}
     assert {source.figure for spec in GATEWAY for source in spec.sources} <= measured
 
 
 def test_nothing_may_fail_unless_the_gateway_itself_dies() -> None:
-    without_goal = {spec.name for spec in GATEWAY if spec.unit == "requests" and spec.goal is None}
-    assert without_goal == {"pod-deleted-failed", "container-killed-failed"}
-
-
-def test_how_long_an_outage_takes_is_a_row_where_there_may_be_one() -> None:
-    outages = {spec.name for spec in GATEWAY if spec.name.endswith("-outage")}
-    assert outages == {"pod-deleted-outage", "container-killed-outage"}
+    for disturbance in DISTURBANCES:
+        goals = {spec.name: spec.goal for spec in GATEWAY if spec.figure in figures(disturbance)}
+        if "pod-" in disturbance.name or "container-" in disturbance.name:
+            assert set(goals) == set(figures(disturbance))  # how long the outage takes, too
+            assert set(goals.values()) == {None}
+        else:
+            assert len(goals) == 2
+            assert None not in goals.values()
 
 
 def test_what_the_gateway_adds_is_a_difference_of_times_only() -> None:

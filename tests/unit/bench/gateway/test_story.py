@@ -1,27 +1,35 @@
-"""What the log says of requests that failed."""
+"""What the log says of requests that failed or waited."""
 
-from tests.bench.gateway.story import MOST_LINES, tell
+from tests.bench.gateway.story import SLOW_S, tell
 from tests.e2e.visits import Visit
 
-RESET = "ConnectionResetError: reset, request 3 of its connection"
+RESET = "ConnectionResetError: reset"
 
 
-def test_nothing_when_nothing_failed() -> None:
-    assert list(tell([Visit(1.0, 0.1, "web")], [(0.5, "killed")])) == []
+def test_nothing_when_all_was_well() -> None:
+    assert list(tell([Visit(1.0, SLOW_S, "web")], [(0.5, "killed")])) == []
 
 
-def test_failures_stand_between_what_happened_and_who_answered() -> None:
-    visits = [Visit(12.0, 0.1, "local"), Visit(10.5, 0.1, "web"), Visit(11.5, 0.25, RESET), Visit(10.6, 0.1, "web")]
+def test_requests_that_fared_alike_are_one_line_between_what_happened() -> None:
+    visits = [
+        Visit(12.0, 0.1, "local"),
+        Visit(10.5, 0.1, "web"),
+        Visit(11.75, 0.125, RESET),
+        Visit(11.625, 0.1, "web"),
+        Visit(11.5, 0.25, RESET),
+        Visit(10.75, 0.2, "web"),
+    ]
     assert list(tell(visits, [(11.0, "killed"), (13.0, "back")])) == [
-        "  -0.500 s answered by web",
+        "  -0.500 s to   -0.250 s,    2 in  0.200 s or less: answered by web",
         "  +0.000 s -- killed",
-        f"  +0.500 s failed after 0.250 s: {RESET}",
-        "  +1.000 s answered by local",
+        "  +0.500 s to   +0.750 s,    2 in  0.250 s or less: FAILED: ConnectionResetError: reset",
+        "  +0.625 s to   +0.625 s,    1 in  0.100 s or less: answered by web",
+        "  +1.000 s to   +1.000 s,    1 in  0.100 s or less: answered by local",
         "  +2.000 s -- back",
     ]
 
 
-def test_of_many_the_first_are_told_and_the_rest_counted() -> None:
-    lines = list(tell([Visit(float(number), 0.1, RESET) for number in range(MOST_LINES + 7)], []))
-    assert len(lines) == MOST_LINES + 1
-    assert lines[-1].endswith("7 more failed")
+def test_an_answer_that_came_late_is_told_too() -> None:
+    assert list(tell([Visit(10.0, 4.5, "x" * 100)], [])) == [
+        "  +0.000 s to   +0.000 s,    1 in  4.500 s or less: late answered by xxxxxxxxxx"
+    ]

@@ -5,7 +5,7 @@ import io
 from tests.bench.gateway.visitors import RATE, Crowd
 from tests.e2e.visits import Visit
 
-FAILED = "Ended: after 0 bytes of the answer, request 2 of its connection"
+FAILED = "Ended: after 0 bytes of the answer, kept connection"
 
 
 def crowd(*lines: str) -> Crowd:
