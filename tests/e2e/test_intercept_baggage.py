@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import workloads
+from tests.e2e.intercepted import until_reached
 from tests.e2e.intercepts import intercepting
 from tests.e2e.local_server import LocalServer, serving
 from tests.e2e.shop import Shop
 from tests.e2e.visitors import ask
-from tests.e2e.workloads import Manifest, container, until_reached
+from tests.e2e.workloads import Manifest, container
 from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")

@@ -13,11 +13,12 @@ import pytest
 
 from tests.e2e import workloads
 from tests.e2e.attempts import Attempt, attempt
+from tests.e2e.intercepted import until_reached
 from tests.e2e.intercepts import Intercept
 from tests.e2e.local_server import serving
 from tests.e2e.shop import Shop
 from tests.e2e.visitors import ask
-from tests.e2e.workloads import Manifest, container, until_reached
+from tests.e2e.workloads import Manifest, container
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY
 

@@ -21,6 +21,7 @@ from tests import h2c
 from tests.demo.server import big_body
 from tests.e2e import every_port, local_program, redis, workloads
 from tests.e2e.every_port import ECHO, GRPC, H2C, HTTP, HTTPS, REDIS
+from tests.e2e.intercepted import until_reached
 from tests.e2e.intercepts import Intercept, intercepting
 from tests.e2e.shop import Shop
 from tests.lab import Lab
@@ -58,7 +59,7 @@ def exchange(lab: Lab, host: str, pod: Path) -> Iterator[Intercept]:
         intercepting(lab, "exchange", every_port.NAME, *every_port.EXPOSED, namespace=NAMESPACE) as exchange,
     ):
         wait_until(lambda: exposed(exchange) == {HTTP, GRPC, H2C, HTTPS}, SOON_S, "all but the database")
-        workloads.until_reached(lambda: get(pod, host).split()[0], "local")
+        until_reached(lambda: get(pod, host).split()[0])
         yield exchange
         exchange.leave()
     assert "original" in get(pod, host)

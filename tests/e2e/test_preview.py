@@ -15,11 +15,11 @@ import pytest
 
 from tests.e2e import workloads
 from tests.e2e.attempts import attempt
+from tests.e2e.intercepted import until_reached
 from tests.e2e.intercepts import Intercept, intercepting
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import listener, serving
 from tests.e2e.visitors import ask
-from tests.e2e.workloads import until_reached
 from tests.lab import Lab
 from tests.lab.namespaces import stream_socket
 from tests.lab.processes import wait_until

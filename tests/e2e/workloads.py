@@ -1,7 +1,7 @@
 """Applications of a test's own: a namespace with pods of the workload image, services before them, and a client."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from tests.lab.processes import wait_until
 Manifest = dict[str, Any]
 CLIENT = "client"
 GONE_TIMEOUT_S = 60.0
-REACHED_TIMEOUT_S = 10.0
 ROLLOUT_TIMEOUT_S = 120.0
 
 
@@ -97,15 +96,3 @@ def netns(lab: Lab, namespace: str, app: str = CLIENT) -> Path:
         if is_of_pod:
             return process / "ns/net"
     raise AssertionError(f"no process of pod {pod['metadata']['name']} on this machine")
-
-
-def until_reached(get: Callable[[], str], expected: str) -> None:
-    """Wait until the nodes know where a service leads now: kube-proxy takes up to a second."""
-
-    def is_reached() -> bool:
-        try:
-            return get() == expected
-        except OSError:
-            return False
-
-    wait_until(is_reached, REACHED_TIMEOUT_S, f"{expected!r} to answer")
