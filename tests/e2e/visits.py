@@ -8,6 +8,8 @@ from tests.lab.processes import wait_until
 
 STEADY_S = 0.3
 SOON_S = 10.0
+LINES_TOLD = 10
+ASKED_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,12 @@ class Visits:
         return max(visit.took_s for visit in self.visits)
 
 
+def until_asked(visits: Visits, count: int, timeout_s: float = ASKED_TIMEOUT_S) -> None:
+    """Wait until so many more requests have come to an end, whichever."""
+    wanted = len(visits.visits) + count
+    wait_until(lambda: len(visits.visits) >= wanted, timeout_s, f"{count} more requests")
+
+
 def until_answered(visits: Visits, by: str, timeout_s: float = SOON_S) -> float:
     """Wait until requests are answered by `by` and nobody else; how long that took."""
     started_s = time.monotonic()
@@ -71,5 +79,6 @@ def until_answered(visits: Visits, by: str, timeout_s: float = SOON_S) -> float:
     try:
         wait_until(is_so, timeout_s, f"{by} to answer")
     except LabError as error:
-        raise LabError(f"{error}; it was:\n{visits.story()}") from None
+        lately = "\n".join(visits.story().splitlines()[-LINES_TOLD:])
+        raise LabError(f"{error}; lately it was:\n{lately}") from None
     return time.monotonic() - started_s
