@@ -267,7 +267,8 @@ async def test_a_dead_host_is_unreachable_at_once(pump: Pump, cluster: Cluster, 
     cluster.fail(service, 82, OSError(code, "no route"))
     start_s = time.monotonic()
     with pytest.raises(OSError, match="No route to host") as caught:
-        await asyncio.to_thread(connect, service, 82)
+        app = await asyncio.to_thread(connect, service, 82)
+        pytest.fail(f"it is connected: {app}, {cluster.dialled}, {pump.flows}, {pump.packets}")
     assert caught.value.errno == errno.EHOSTUNREACH
     assert time.monotonic() - start_s < 0.3
     assert pump.flows.unreachable == 1
