@@ -12,6 +12,8 @@ Fixtures:
 - `connect` (function): a factory for tests that need sessions of their own:
   `session = connect("--no-pods", env={...})` is ready, and ends after the test if the test did not end it.
   Not beside `connected`: a user is connected to a cluster once.
+- `web` (function): address of service web, for tests that intercept it: it is compared, whole, with what it was before.
+- `visitors` (function): clients that use service web throughout; none of their requests may fail or take long.
 
 A test that changes the laptop or the cluster puts it back. Without a lab, `KUBECONFIG=... scripts/quickstart` shows
 ktpy on any cluster; these tests change resolver, links and routes of the laptop they run on, so it has to be the lab's.
@@ -27,15 +29,19 @@ from pathlib import Path
 import pytest
 
 from tests.demo import manifest
+from tests.e2e.intercepted import SLOWEST_S, as_before
 from tests.e2e.laptop import Laptop
 from tests.e2e.sessions import Connecting, ConnectSession, connecting
 from tests.e2e.shop import Shop
+from tests.e2e.visitors import Visitors, visiting
 from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
 
 IMAGE_BUILD_TIMEOUT_S = 900.0
 ROLLOUT_TIMEOUT_S = 180.0
+RETRIED_MAX = 4
+"""Kept connections that end under a request: a laptop that is killed may take one request of each visitor along."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -93,3 +99,18 @@ def connect(lab: Lab) -> Iterator[Connecting]:
             return sessions.enter_context(connecting(lab, *options, sudo=sudo, env=env))
 
         yield start
+
+
+@pytest.fixture
+def web(lab: Lab, shop: Shop) -> Iterator[str]:
+    with as_before(lab, "web"):
+        yield shop.service("web").ipv4
+
+
+@pytest.fixture
+def visitors(lab: Lab, web: str) -> Iterator[Visitors]:
+    with visiting(lab.layout.node_netns_path, web) as visitors:
+        yield visitors
+    assert visitors.failures() == [], visitors.story()
+    assert visitors.retried() <= RETRIED_MAX, visitors.story()
+    assert visitors.slowest_s() < SLOWEST_S

@@ -13,6 +13,8 @@ from tests.lab import Lab
 from tests.lab.processes import wait_until
 
 LOCAL, OTHER_LOCAL = 3001, 3002
+SLOWEST_S = 5.0
+"""Of a request, whatever happens to laptops and gateways."""
 EXPOSED = ("--expose", f"{LOCAL}:80")
 POD_GRACE_S = 45.0
 """For a pod that is told to go before its agent listens: pid 1 does not hear that, and the kubelet waits (35 s)."""

@@ -13,7 +13,7 @@ from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
 from ktpy.cluster.intercept.preview import Preview, PreviewPlan
 from ktpy.cluster.steps import Step
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, as_before
+from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
 from tests.e2e.intercepts import Intercept, ktpys_objects
 from tests.e2e.interrupted import interrupted
 from tests.e2e.laptop import Laptop
@@ -25,7 +25,6 @@ from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
-SLOWEST_S = 5.0
 MENDERS = {
     "clean": ["clean"],
     "another command": ["list"],

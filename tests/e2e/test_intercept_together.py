@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, as_before
+from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
 from tests.e2e.intercepts import Intercept
 from tests.e2e.interrupted import interrupted, until_stopped
 from tests.e2e.local_server import LocalServer, serving
@@ -31,7 +31,6 @@ RESTLESS = 4
 HANDS = 4
 """How many come or go at once."""
 SEED = 7
-SLOWEST_S = 5.0
 EXCHANGER = "everything"
 
 

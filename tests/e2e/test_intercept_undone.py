@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, as_before, essence
+from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, essence
 from tests.e2e.intercepts import Intercept, intercepting
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import serving
-from tests.e2e.shop import NAMESPACE, Shop
-from tests.e2e.visitors import Visitors, visiting
+from tests.e2e.shop import NAMESPACE
+from tests.e2e.visitors import Visitors
 from tests.e2e.visits import until_answered
 from tests.lab import Lab
 
@@ -24,22 +24,6 @@ CLEAN = ["ktpy", "clean", "-n", NAMESPACE]
 KTPYS = ("-l", "app.kubernetes.io/managed-by=ktpy")
 KINDS = "services,deployments,replicasets,pods,leases,endpointslices"
 DAY = {"ahead": "+1d", "behind": "-1d"}
-
-
-@pytest.fixture
-def web(lab: Lab, shop: Shop) -> Iterator[str]:
-    """The address of service web, which is afterwards what it was before."""
-    with as_before(lab, "web"):
-        yield shop.service("web").ipv4
-
-
-@pytest.fixture
-def visitors(lab: Lab, shop: Shop, web: str) -> Iterator[Visitors]:
-    """They use it throughout, and none of them notices anything."""
-    [address] = shop.pods("echo").values()
-    with visiting(lab.pod_netns(address.ipv4), web) as visitors:
-        yield visitors
-    assert visitors.failures() == [], visitors.story()
 
 
 @pytest.fixture
@@ -99,13 +83,6 @@ class TestRecover:
             refused = attempt(lab, command=RECOVER, user="root")
             assert (refused.exit_code, "dev@laptop" in refused.message) == (58, True)
             assert without_leases(everything(lab)) == without_leases(before)
-
-    def test_with_evict_they_are_taken_out(self, lab: Lab, visitors: Visitors) -> None:
-        with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
-            until_answered(visitors, "local")
-            assert "selects app=web again" in lab.exec([*RECOVER, "--evict"], user="root", check=True).stdout
-            assert exchange.wait_ended() == 57
-            until_answered(visitors, "web")
 
     def test_a_service_that_needs_nothing(self, laptop: Laptop, web: str) -> None:
         assert laptop.output(*RECOVER) == "Service web needs nothing: ktpy has no part in it.\n"

@@ -1,0 +1,132 @@
+"""How an intercept ends, foreseen and not, while everybody else uses the service."""
+
+import os
+import signal
+
+import pytest
+
+from tests.e2e.attempts import attempt
+from tests.e2e.foreground import Foreground
+from tests.e2e.intercepted import EXPOSED, LOCAL, SLOWEST_S, getter, until_reached
+from tests.e2e.intercepts import intercepting, ktpys_objects
+from tests.e2e.laptop import Laptop
+from tests.e2e.local_server import serving
+from tests.e2e.shop import NAMESPACE
+from tests.e2e.visitors import Visitors, ask
+from tests.e2e.visits import SOON_S, until_answered, until_asked
+from tests.lab import Lab
+from tests.lab.processes import wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+EXPIRED_S = 90.0
+
+
+@pytest.mark.parametrize("kind", ["exchange", "mesh"])
+def test_killed(kind: str, lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
+    with serving(lab, LOCAL), intercepting(lab, kind, "web", *EXPOSED) as killed:
+        until_answered(visitors, "local" if kind == "exchange" else "web")
+        killed.kill()
+        assert until_answered(visitors, "web") < SLOWEST_S
+        until_asked(visitors, 200)
+        assert "would be undone" in laptop.output("ktpy", "clean", "--dry-run", "-n", NAMESPACE)
+        assert f"its {kind} of web in namespace {NAMESPACE} is undone" in laptop.output(
+            "ktpy", "clean", "-n", NAMESPACE
+        )
+        assert "Nothing to clean." in laptop.output("ktpy", "clean", "-n", NAMESPACE)
+
+
+def test_the_next_command_undoes_what_a_killed_one_left(lab: Lab, laptop: Laptop, web: str) -> None:
+    with intercepting(lab, "exchange", "web", *EXPOSED) as killed:
+        killed.kill()
+    assert "is undone" in laptop.run(["ktpy", "list", "-n", NAMESPACE]).stderr
+
+
+def test_nobody_else_cleans_up_after_the_living(lab: Lab, laptop: Laptop, web: str) -> None:
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED):
+        for user in ("root", "dev"):
+            assert "Nothing to clean." in lab.exec(["ktpy", "clean", "-n", NAMESPACE], user=user, check=True).stdout
+        until_reached(getter(lab, web))
+        refused = attempt(lab, command=["ktpy", "recover", "web", "-n", NAMESPACE])
+        assert (refused.exit_code, "dev@laptop" in refused.message) == (58, True)
+
+
+def test_evicted(lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
+    """Somebody takes the service back in earnest: then it is his, and the session says what happened."""
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        recover = ["ktpy", "recover", "web", "-n", NAMESPACE, "--evict"]
+        assert "selects app=web again" in lab.exec(recover, user="root", check=True).stdout
+        assert exchange.wait_ended() == 57
+        until_answered(visitors, "web")
+
+
+def test_interrupted(lab: Lab, visitors: Visitors) -> None:
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        exchange.process.send_signal(signal.SIGINT)
+        assert exchange.wait_ended() == 0
+        assert '"message": "Left; web is as before."' in exchange.output
+
+
+def test_the_cable_is_out_for_a_while(lab: Lab, visitors: Visitors) -> None:
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED):
+        until_answered(visitors, "local")
+        lab.cut(8.0)
+        until_answered(visitors, "local", 20.0)
+    assert "web" in visitors.answers()
+
+
+def test_a_laptop_that_slept_comes_back(lab: Lab, visitors: Visitors) -> None:
+    """Longer than its Lease, so that others have taken it out of the cluster meanwhile."""
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        [session] = {event["status"]["session"] for event in exchange.events("ready")}
+        os.killpg(exchange.process.pid, signal.SIGSTOP)
+        until_answered(visitors, "web")
+        clean = ["ktpy", "clean", "-n", NAMESPACE]
+        wait_until(
+            lambda: session in lab.exec(clean, user="root", check=True).stdout, EXPIRED_S, "others to take it for dead"
+        )
+        wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the gateway to be gone")
+        os.killpg(exchange.process.pid, signal.SIGCONT)
+        until_answered(visitors, "local", 30.0)
+        assert "it takes part again" in exchange.notices()
+        exchange.leave()
+
+
+def test_the_gateways_pod_is_deleted(lab: Lab, web: str) -> None:
+    get = getter(lab, web)
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED):
+        lab.kubectl("-n", NAMESPACE, "delete", "pod", "-l", "ktpy.dev/gateway=web", "--wait=true", timeout_s=60)
+        wait_until(lambda: get() == "local", 20.0, "the new pod to lead to the laptop")
+
+
+def test_a_command_of_ones_own(lab: Lab, web: str) -> None:
+    command = ["ktpy", "exchange", "web", "-n", NAMESPACE, *EXPOSED, "--", "sh", "-c"]
+    done = lab.exec([*command, "echo to standard output; exit 7"], user="dev")
+    assert done.returncode == 7, done.stderr
+    assert done.stdout == "to standard output\n"
+    assert "exchanged web" in done.stderr
+
+
+def test_the_command_serves_the_requests(lab: Lab, web: str) -> None:
+    server = f"python3 -m http.server --bind 127.0.0.1 {LOCAL}"
+    foreground = Foreground(
+        lab, ["ktpy", "exchange", "web", "-n", NAMESPACE, *EXPOSED, "--", "sh", "-c", f"cd /etc && exec {server}"]
+    )
+    wait_until(lambda: "Directory" in ask(lab.layout.node_netns_path, web)[1], 20.0, "the command's answer")
+    foreground.process.send_signal(signal.SIGTERM)
+    assert foreground.wait_ended() == 0
+    assert getter(lab, web)() == "web"
+
+
+def test_in_the_background(lab: Lab, laptop: Laptop, web: str) -> None:
+    with serving(lab, LOCAL):
+        said = laptop.output("ktpy", "exchange", "web", "-n", NAMESPACE, *EXPOSED, "--detach")
+        assert "`ktpy leave web` ends it" in said
+        until_reached(getter(lab, web))
+        assert laptop.run(["ktpy", "quit"]).returncode == 36  # that is for connect
+        assert laptop.output("ktpy", "leave", "--all") == "Left: exchange of web.\n"
+    gone = laptop.run(["ktpy", "leave", "web"])
+    assert (gone.returncode, "no intercept of web" in gone.stderr) == (60, True)

@@ -1,0 +1,120 @@
+"""An exchange as developers use it, while everybody else uses the service."""
+
+import json
+import os
+import re
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.intercepted import EXPOSED, LOCAL, getter, until_reached
+from tests.e2e.intercepts import Intercept, intercepting
+from tests.e2e.laptop import Laptop
+from tests.e2e.local_server import serving
+from tests.e2e.shop import NAMESPACE, Shop
+from tests.e2e.visitors import Visitors, ask
+from tests.e2e.visits import SOON_S, until_answered, until_asked
+from tests.lab import Lab
+from tests.lab.processes import wait_until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+
+def test_an_exchange_takes_all_requests_and_gives_them_back(lab: Lab, visitors: Visitors) -> None:
+    with serving(lab, LOCAL) as server:
+        with intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+            until_answered(visitors, "local")
+            began_s = time.monotonic()
+            until_asked(visitors, 200)
+            assert visitors.answers(began_s) == {"local"}
+            exchange.leave()
+        until_answered(visitors, "web")
+        assert server.seen[""] > 100
+
+
+def test_first_local_request_within_three_seconds(lab: Lab, web: str) -> None:
+    get, took_s = getter(lab, web), []
+    with serving(lab, LOCAL):
+        for _ in range(3):
+            started_s = time.monotonic()
+            exchange = Intercept(lab, "exchange", "web", "--namespace", NAMESPACE, *EXPOSED)
+            wait_until(lambda: get() == "local", SOON_S, "the first local request")
+            took_s.append(time.monotonic() - started_s)
+            exchange.wait_ready()
+            exchange.leave()
+    print("exchange to first local request:", ", ".join(f"{one:.2f} s" for one in took_s))
+    assert sorted(took_s)[1] <= 3.0
+
+
+def test_the_local_port_may_come_and_go(lab: Lab, visitors: Visitors) -> None:
+    with intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        assert f"Nothing answers on local port {LOCAL} yet" in exchange.notices()
+        until_answered(visitors, "web")
+        for _ in range(3):
+            with serving(lab, LOCAL):
+                until_answered(visitors, "local")
+            until_answered(visitors, "web")
+        exchange.wait_for(f"Local port {LOCAL} does not answer any more: requests for port 80 go to the original pods.")
+        exchange.wait_for("went to the original pods meanwhile")
+        exchange.leave()
+
+
+def test_requests_fail_while_the_local_port_is_down_if_that_is_wanted(lab: Lab, web: str) -> None:
+    with intercepting(lab, "exchange", "web", *EXPOSED, "--when-local-down", "fail"):
+        netns = lab.layout.node_netns_path
+        wait_until(lambda: ask(netns, web)[0] == 503, SOON_S, "the gateway to answer")
+        assert "dev@laptop" in ask(netns, web)[1]
+
+
+def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
+    get = getter(lab, web)
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "deployment/web", *EXPOSED) as exchange:
+        until_reached(get)
+        assert [get() for _ in range(6)] == ["local"] * 6
+
+        def ports() -> dict[str, Any]:
+            [session] = json.loads(laptop.output("ktpy", "status", "--output", "json"))["sessions"]
+            assert (session["kind"], session["target"], session["namespace"]) == ("exchange", "web", NAMESPACE)
+            [port] = session["ports"]
+            return dict(port)
+
+        wait_until(lambda: ports()["requests"] == 7, SOON_S, "seven requests counted")
+        assert ports() == {
+            "port": 80,
+            "local_port": LOCAL,
+            "is_local_up": True,
+            "is_up": True,
+            "requests": 7,
+            "fallbacks": 0,
+        }
+        exchange.wait_for('"requests": 7')
+        assert re.search(r"port 80 +to local port 3001 +\(up\): 7 requests", laptop.output("ktpy", "status"))
+        listed = laptop.output("ktpy", "list", "-n", NAMESPACE)
+        assert re.search(r"^web .* dev@laptop: exchange of port 80$", listed, re.MULTILINE)
+        assert "ktpy-origin" not in listed
+        services = json.loads(laptop.output("ktpy", "list", "-n", NAMESPACE, "-o", "json"))["services"]
+        [intercept] = next(one for one in services if one["name"] == "web")["intercepts"]
+        assert intercept["is_live"]
+        assert intercept["owner"] == "dev@laptop"
+
+
+def test_plain_tcp_and_the_udp_port_beside_it(lab: Lab, shop: Shop) -> None:
+    """Port 8 of echo is exchanged; ports 7, TCP and UDP, keep reaching the original pod."""
+    host, netns = shop.service("echo").ipv4, lab.layout.node_netns_path
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "echo", "--expose", f"{LOCAL}:digest"):
+        until_reached(lambda: ask(netns, host, port=8, timeout_s=1.0)[1].strip())
+        for family in ("tcp", "udp"):
+            probe = ["python3", "-c", ECHO, family, host]
+            assert lab.node(*probe).strip() == "hello"
+
+
+ECHO = """
+import socket, sys
+kind = socket.SOCK_STREAM if sys.argv[1] == "tcp" else socket.SOCK_DGRAM
+with socket.socket(socket.AF_INET, kind) as echo:
+    echo.settimeout(5)
+    echo.connect((sys.argv[2], 7))
+    echo.send(b"hello")
+    print(echo.recv(100).decode())
+"""

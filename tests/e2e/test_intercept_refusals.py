@@ -1,0 +1,35 @@
+"""What is refused, with a sentence, and nothing changed."""
+
+import os
+
+import pytest
+
+from tests.e2e.attempts import attempt
+from tests.e2e.intercepted import EXPOSED
+from tests.e2e.intercepts import ktpys_objects
+from tests.e2e.shop import NAMESPACE
+from tests.lab import Lab
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+REFUSALS = {
+    "absent service": (["exchange", "wbe", *EXPOSED], 50, "There is no service wbe", "web"),
+    "absent port": (["exchange", "web", "--expose", "3001:81"], 53, "no port 81", "80 (http)"),
+    "ambiguous port": (["exchange", "echo", "--expose", "3001"], 53, "does not say which port", "7 (echo-tcp)"),
+    "ExternalName": (["exchange", "supplier", *EXPOSED], 52, "supplier.example.org", ""),
+    "StatefulSet": (["exchange", "store", "--expose", "3001:8080"], 52, "headless", ""),
+    "UDP": (["exchange", "echo", "--expose", "3001:echo-udp"], 52, "UDP port is not supported yet", ""),
+    "mesh of TCP": (["mesh", "echo", "--expose", "3001:7"], 52, "is HTTP", "--protocol http"),
+    "preview of a service": (["preview", "web", *EXPOSED], 55, "exists", "ktpy exchange web"),
+    "preview name": (["preview", "Web", *EXPOSED], 52, "cannot be the name", ""),
+    "absent command": (["exchange", "web", *EXPOSED, "--", "no-such-command"], 61, "no-such-command", ""),
+    "absent namespace": (["exchange", "web", *EXPOSED, "-n", "nowhere"], 50, "nowhere", ""),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refused_with_nothing_changed(name: str, lab: Lab, web: str) -> None:
+    arguments, exit_code, message, hint = REFUSALS[name]
+    refused = attempt(lab, command=["ktpy", arguments[0], "-n", NAMESPACE, *arguments[1:]])
+    assert (refused.exit_code, message in refused.message, hint in refused.hint) == (exit_code, True, True), refused
+    assert ktpys_objects(lab, NAMESPACE) == []
