@@ -1,4 +1,4 @@
-"""Runs the intercept side of ktpy.cluster on the lab's laptop, and tells in lines of JSON, for test_cluster_gateway.py.
+"""Runs the intercept side of ktpy.cluster on the lab's laptop, and tells in lines of JSON, for cluster_gateway/.
 
     python -m tests.e2e.gateway_probe --namespace NS VERB
         enter SERVICE --owner NAME [--kill-after STEP] [--kill-in-exit STEP]

@@ -1,4 +1,4 @@
-"""Entering and leaving, against an API that has the real one's preconditions; the real one: test_cluster_gateway.py."""
+"""Entering and leaving, against an API that has the real one's preconditions; the real one: e2e/cluster_gateway."""
 
 import asyncio
 import json

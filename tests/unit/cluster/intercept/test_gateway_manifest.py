@@ -1,4 +1,4 @@
-"""The manifests' promises. That Pod Security `restricted` takes them shows in tests/e2e/test_cluster_gateway.py."""
+"""The manifests' promises. That Pod Security `restricted` takes them shows in tests/e2e/cluster_gateway."""
 
 import json
 from typing import Any
