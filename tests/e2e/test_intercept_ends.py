@@ -95,13 +95,6 @@ def test_a_laptop_that_slept_comes_back(lab: Lab, visitors: Visitors) -> None:
         exchange.leave()
 
 
-def test_the_gateways_pod_is_deleted(lab: Lab, web: str) -> None:
-    get = getter(lab, web)
-    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED):
-        lab.kubectl("-n", NAMESPACE, "delete", "pod", "-l", "ktpy.dev/gateway=web", "--wait=true", timeout_s=60)
-        wait_until(lambda: get() == "local", 20.0, "the new pod to lead to the laptop")
-
-
 def test_a_command_of_ones_own(lab: Lab, web: str) -> None:
     command = ["ktpy", "exchange", "web", "-n", NAMESPACE, *EXPOSED, "--", "sh", "-c"]
     done = lab.exec([*command, "echo to standard output; exit 7"], user="dev")
