@@ -1,14 +1,17 @@
-"""Several processes share the tests out (pytest-xdist): a module is run by one of them, in its order."""
+"""Several processes share the tests out (pytest-xdist): what uses the same fixtures is run by one, in its order."""
 
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).parent / "e2e" / "lab"
-"""Its modules use labs of one name."""
+E2E = Path(__file__).parent / "e2e"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        together = SHARED if SHARED in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together)))
+        item.add_marker(pytest.mark.xdist_group(_group(item.path)))
+
+
+def _group(module: Path) -> str:
+    """A module by itself, but the modules of a folder of end-to-end tests together: they share fixtures."""
+    return str(module.parent if E2E in module.parent.parents else module)

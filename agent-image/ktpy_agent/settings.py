@@ -20,8 +20,8 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
     """Without an SSH session for this long, the agent exits 0 and the pod's Job is done."""
     silence_s: float = 20.0
     """A laptop beats every 5 s; one that is silent for this long is taken for dead."""
-    route_silence_s: float = 4.0
-    """The same for a gateway's route, where others wait for the answers: its laptop beats every second."""
+    route_silence_s: float = 3.0
+    """The same for a gateway's route: its laptop beats every second, and others wait that long for a frozen one."""
     ready_port: int = 2223
     """Where a gateway answers `GET /ready`, once its HAProxy listens."""
     drain_s: float = 3.0

@@ -25,7 +25,7 @@ from ktpy.tunnel.route_protocol import BEAT, Counters, Hello, parse_answer, pars
 
 ROUTE_COMMAND: Final = "ktpy-agent route"
 BEAT_INTERVAL_S: Final = 1.0
-"""The agent ends the route after 4 s of silence."""
+"""The agent ends the route after 3 s of silence."""
 
 OnCounters = Callable[[dict[int, Counters]], None]
 

@@ -31,6 +31,15 @@ def connect(address: str, port: int = 80, timeout_s: float = 10.0) -> socket.soc
     return socket.create_connection((address, port), timeout=timeout_s)
 
 
+def connect_error(address: str, port: int) -> int | str | None:
+    """The errno of connect(2), or what it is connected to."""
+    try:
+        with connect(address, port) as app:
+            return str(app)
+    except OSError as refused:
+        return refused.errno
+
+
 def read_all(app: socket.socket) -> bytes:
     data = bytearray()
     while chunk := app.recv(65536):
@@ -266,10 +275,7 @@ async def test_a_closed_port_is_refused_at_once(pump: Pump, cluster: Cluster, se
 async def test_a_dead_host_is_unreachable_at_once(pump: Pump, cluster: Cluster, service: str, code: int) -> None:
     cluster.fail(service, 82, OSError(code, "no route"))
     start_s = time.monotonic()
-    with pytest.raises(OSError, match="No route to host") as caught:
-        app = await asyncio.to_thread(connect, service, 82)
-        pytest.fail(f"it is connected: {app}, {cluster.dialled}, {pump.flows}, {pump.packets}")
-    assert caught.value.errno == errno.EHOSTUNREACH
+    assert await asyncio.to_thread(connect_error, service, 82) == errno.EHOSTUNREACH, (cluster.dialled, pump.flows)
     assert time.monotonic() - start_s < 0.3
     assert pump.flows.unreachable == 1
 

@@ -11,7 +11,7 @@ WITHOUT = "no-gateway"  # the same pod by a Service that nobody intercepts
 
 FIRST_REQUEST = "exchange-first-request"
 READY, IMAGE = "gateway-ready", "gateway-image"
-MEMORY, MEMORY_ALONE = "gateway-memory", "gateway-memory-no-route"  # idle: with one route, with none
+MEMORY, MEMORY_OF_ONE = "gateway-memory", "gateway-memory-1-route"
 KINDS, PERCENTS = ("new", "kept"), (50, 99)
 RATE = "others-rate"
 ADDED = "-added"
@@ -65,7 +65,7 @@ GATEWAY: Sequence[Spec] = (
     Spec(FIRST_REQUEST, "s", goal=at_most(3)),
     Spec(READY, "s", goal=at_most(1.5)),
     Spec(MEMORY, "MB", goal=at_most(40)),
-    Spec(MEMORY_ALONE, "MB"),
+    Spec(MEMORY_OF_ONE, "MB"),
     Spec(IMAGE, "MB", goal=at_most(120)),
     *_others_rows(),
     *(spec for disturbance in DISTURBANCES for spec in _disturbance_rows(disturbance)),

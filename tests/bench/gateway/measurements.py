@@ -74,7 +74,7 @@ def idle_memory(lab: Lab) -> Figures:
         exchange.kill()
         wait_until(lambda: not _has_route(pod), BACK_TIMEOUT_S, "the dead laptop's route to end")
         time.sleep(IDLE_AFTER_S)
-        return {catalogue.MEMORY: with_route_mb, catalogue.MEMORY_ALONE: pod.memory_mb()}
+        return {catalogue.MEMORY: pod.memory_mb(), catalogue.MEMORY_OF_ONE: with_route_mb}
 
 
 def _has_route(pod: Pod) -> bool:

@@ -52,7 +52,7 @@ class Run:
             (catalogue.FIRST_REQUEST,), FIRST_REQUEST_ROUNDS, lambda: measurements.first_request(self.lab, self.target)
         )
         self._rounds((catalogue.READY,), self.rounds, lambda: measurements.start_to_ready(self.lab))
-        self._rounds((catalogue.MEMORY, catalogue.MEMORY_ALONE), 1, lambda: measurements.idle_memory(self.lab))
+        self._rounds((catalogue.MEMORY, catalogue.MEMORY_OF_ONE), 1, lambda: measurements.idle_memory(self.lab))
         self._rounds((catalogue.IMAGE,), 1, lambda: measurements.image(self.archive))
         self._of_others()
         for disturbance in DISTURBANCES:

@@ -13,7 +13,7 @@ def test_a_pod_needs_no_environment() -> None:
         sshd_port=2222,
         idle_s=60.0,
         silence_s=20.0,
-        route_silence_s=4.0,
+        route_silence_s=3.0,
         ready_port=2223,
         drain_s=3.0,
     )

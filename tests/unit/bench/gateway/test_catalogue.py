@@ -6,7 +6,7 @@ from tests.bench.gateway.catalogue import (
     GATEWAY,
     IMAGE,
     MEMORY,
-    MEMORY_ALONE,
+    MEMORY_OF_ONE,
     READY,
     differences,
     figures,
@@ -20,7 +20,7 @@ def test_no_two_rows_have_one_name() -> None:
 
 
 def test_every_row_can_be_measured() -> None:
-    measured = {FIRST_REQUEST, READY, MEMORY, MEMORY_ALONE, IMAGE}
+    measured = {FIRST_REQUEST, READY, MEMORY, MEMORY_OF_ONE, IMAGE}
     measured |= {figure for kind in measurements.OF_OTHERS for figure in kind.figures}
     measured |= {figure for disturbance in DISTURBANCES for figure in figures(disturbance)}
     assert {source.figure for spec in GATEWAY for source in spec.sources} <= measured
