@@ -2,16 +2,7 @@
 
 import json
 
-from tests.e2e.cluster_gateway.people import (
-    ENTRY,
-    PEOPLE,
-    SEED,
-    SERVICES,
-    Staying,
-    answer,
-    selector,
-    staying,
-)
+from tests.e2e.cluster_gateway.people import ENTRY, PEOPLE, SEED, SERVICES, Staying, answer, selector, staying
 from tests.lab import Lab
 
 

@@ -4,15 +4,7 @@ import signal
 
 import pytest
 
-from tests.e2e.cluster_gateway.people import (
-    ENTRY,
-    EXIT,
-    clean,
-    leftovers,
-    probe,
-    selector,
-    staying,
-)
+from tests.e2e.cluster_gateway.people import ENTRY, EXIT, clean, leftovers, probe, selector, staying
 from tests.lab import Lab
 
 

@@ -2,12 +2,7 @@
 
 import pytest
 
-from tests.e2e.cluster_gateway.people import (
-    answer,
-    clean,
-    leftovers,
-    probe,
-)
+from tests.e2e.cluster_gateway.people import answer, clean, leftovers, probe
 from tests.lab import Lab
 
 

@@ -5,13 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster_gateway.people import (
-    NAMESPACE,
-    SERVICES,
-    answer,
-    essence,
-    leftovers,
-)
+from tests.e2e.cluster_gateway.people import NAMESPACE, SERVICES, answer, essence, leftovers
 from tests.e2e.test_cluster_shadow import applied
 from tests.lab import Lab
 

@@ -7,13 +7,7 @@ import pytest
 import yaml
 
 from ktpy.cluster import rbac
-from tests.e2e.cluster_gateway.people import (
-    NAMESPACE,
-    answer,
-    clean,
-    essence,
-    leftovers,
-)
+from tests.e2e.cluster_gateway.people import NAMESPACE, answer, clean, essence, leftovers
 from tests.e2e.test_cluster_shadow import applied
 from tests.lab import Lab
 

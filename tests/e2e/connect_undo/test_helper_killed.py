@@ -1,0 +1,34 @@
+"""SIGKILL to the privileged helper: ktpy itself still cleans up in the cluster."""
+
+from collections.abc import Callable
+
+from tests.e2e import processes
+from tests.e2e.connect_undo.undoing import OPTIONS, every_resolver, exists, job_of, recover
+from tests.e2e.laptop import Laptop
+from tests.e2e.sessions import Connecting, ConnectSession
+from tests.lab import Lab
+
+
+@every_resolver
+def test_helper_killed(before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
+    """Another helper undoes what it did, for user dev's sudo wants no password."""
+    session = connect(*OPTIONS)
+    job = job_of(session)
+    processes.kill(lab, "helper")
+    assert session.wait_ended() == 35, session.output
+    assert "helper died" in session.output
+    assert "In place of the dead helper: undone: " in session.output
+    assert laptop.network_state() == before
+    assert not exists(lab, job)
+
+
+def test_helper_killed_while_it_starts(
+    before: str, lab: Lab, laptop: Laptop, starting: Callable[..., ConnectSession]
+) -> None:
+    session = starting(*OPTIONS)
+    session.wait_for("  pod ")
+    processes.kill(lab, "helper")
+    assert session.wait_ended() == 35
+    assert "helper" in session.output
+    recover(laptop, "ktpy", "status")
+    assert laptop.network_state() == before
