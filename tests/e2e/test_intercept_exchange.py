@@ -56,7 +56,8 @@ def test_the_local_port_may_come_and_go(lab: Lab, visitors: Visitors) -> None:
                 until_answered(visitors, "local")
             until_answered(visitors, "web")
         exchange.wait_for(f"Local port {LOCAL} does not answer any more: requests for port 80 go to the original pods.")
-        exchange.wait_for("went to the original pods meanwhile")
+        with serving(lab, LOCAL):
+            exchange.wait_for("went to the original pods meanwhile")
         exchange.leave()
 
 
