@@ -3,8 +3,7 @@
 Fixtures:
 
 - `lab` (session): a lab that is up, with the agent image loaded, the demo shop (tests/demo) rolled out in namespace
-  `shop`, no latency, and a plain /etc/resolv.conf. Its name is `ktpy`, or what the environment variable KTPY_LAB says;
-  where several processes share the tests out, each but the first has one of its own, down when it ends.
+  `shop`, no latency, and a plain /etc/resolv.conf. Its name is `ktpy`, or what the environment variable KTPY_LAB says.
 - `laptop` (session): the laptop of that lab as a user sees it: `laptop.run(["curl", "http://web/"])` as user dev,
   sockets in its network namespace, raw DNS questions, and `laptop.network_state()` to compare before and after.
 - `shop` (session): addresses of the demo shop's services and pods.
@@ -39,8 +38,6 @@ from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
 
-FIRST_PROCESS = "gw0"
-"""As pytest-xdist calls it."""
 IMAGE_BUILD_TIMEOUT_S = 900.0
 ROLLOUT_TIMEOUT_S = 180.0
 
@@ -53,21 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab() -> Lab:
     if os.geteuid() != 0:
         pytest.skip("namespaces, mounts and control groups need root")
-    name, process = os.environ.get("KTPY_LAB", DEFAULT_NAME), os.environ.get("PYTEST_XDIST_WORKER", FIRST_PROCESS)
-    if process == FIRST_PROCESS:
-        yield _prepared(Lab.ensure_up(name))
-        return
-    lab = Lab.ensure_up(f"{name}-{process}")
-    try:
-        yield _prepared(lab)
-    finally:
-        lab.down()
-
-
-def _prepared(lab: Lab) -> Lab:
+    lab = Lab.ensure_up(os.environ.get("KTPY_LAB", DEFAULT_NAME))
     lab.exec(["ktpy", "quit"], user="dev")  # of an earlier run that was killed
     lab.set_latency(0)
     if lab.resolver_mode != "file":
