@@ -48,7 +48,7 @@ class Traffic:
 class End(asyncio.Protocol):
     """One end of a relayed connection. What arrives here goes out at `other`."""
 
-    __slots__ = ("_early", "_write", "eof", "error", "lost", "other", "transport")
+    __slots__ = ("_early", "_is_full", "_write", "eof", "error", "lost", "other", "transport")
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -57,6 +57,7 @@ class End(asyncio.Protocol):
         self.lost = False
         self.error: Exception | None = None
         self._early: list[bytes] = []
+        self._is_full = False
         self._write: Callable[[bytes], None] = self._keep
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,8 +68,15 @@ class End(asyncio.Protocol):
         self._early.append(data)
         self.pause_reading()
 
+    def join(self, waiting: "End") -> None:
+        """From now on each hands on to the other; `waiting` was not read until now."""
+        self.flow_into(waiting)
+        waiting.flow_into(self)
+        if not self._is_full:  # of what came early
+            waiting.resume_reading()
+
     def flow_into(self, other: "End") -> None:
-        """Join: hand on what came before, then everything to come."""
+        """Hand on what came before, then everything to come."""
         self.other = other
         out = other.transport
         assert out is not None  # noqa: S101  # both ends stand before they are joined
@@ -82,10 +90,12 @@ class End(asyncio.Protocol):
             other.end(self.error)
 
     def pause_writing(self) -> None:
+        self._is_full = True
         if self.other is not None:
             self.other.pause_reading()
 
     def resume_writing(self) -> None:
+        self._is_full = False
         if self.other is not None:
             self.other.resume_reading()
 
@@ -172,9 +182,7 @@ class NearEnd(End):
         if far is None:
             self.end(ConnectionAbortedError("not one of our flows"))
             return
-        self.flow_into(far)
-        far.resume_reading()  # first, because handing on what came early may pause it again
-        far.flow_into(self)
+        self.join(far)
 
     def data_received(self, data: bytes) -> None:
         self.relay.traffic.sent_bytes += len(data)

@@ -46,9 +46,7 @@ class _PodEnd(End):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.flow_into(self._local)
-        self._local.resume_reading()  # first, because handing on what came early may pause it again
-        self._local.flow_into(self)
+        self.join(self._local)
 
     def data_received(self, data: bytes) -> None:
         self._write(data)

@@ -111,6 +111,20 @@ def test_a_pause_that_early_data_causes_outlives_the_join(waiting: Pair) -> None
     assert waiting.far_transport.told[-1] == "pause"
 
 
+def test_what_waited_in_an_ssh_channel_does_not_stop_what_follows(waiting: Pair) -> None:
+    """A channel hands over what it has held while it resumes, not afterwards."""
+
+    class Holding(Recorder):
+        def resume_reading(self) -> None:
+            super().resume_reading()
+            waiting.far.data_received(b"220 ready")
+
+    waiting.far.transport = transport = Holding()
+    waiting.join()
+    assert waiting.near_transport.written == b"220 ready"
+    assert transport.told[-1] == "resume"
+
+
 def test_an_early_end_of_stream_is_passed_on_after_the_early_data(waiting: Pair) -> None:
     waiting.far.data_received(b"bye")
     assert waiting.far.eof_received() is True
