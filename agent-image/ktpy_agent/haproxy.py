@@ -12,8 +12,6 @@ from ktpy_agent.children import spawn
 HAPROXY = "/usr/sbin/haproxy"
 RELOAD_S = 10.0
 """How long a new worker may take to serve; with load on every core it is some 0.1 s."""
-RELOAD_AGAIN_S = 2.0
-"""Then it is asked for again: on a node with eight processes to a core, one was not made in 5 s."""
 _POLL_S = 0.01
 
 
@@ -54,16 +52,24 @@ class HAProxy:
 
         True as soon as the new worker serves; False if it does not in time, which leaves the old one serving.
         """
-        ask_s = time.monotonic()
-        deadline_s = ask_s + RELOAD_S
-        while not self.is_serving(generation):
-            now_s = time.monotonic()
-            if now_s > deadline_s:
+        deadline_s = time.monotonic() + RELOAD_S
+        while not self._master_listens():
+            if time.monotonic() > deadline_s:
                 return False
-            if now_s >= ask_s:
-                self.signal(signal.SIGUSR2)
-                ask_s = now_s + RELOAD_AGAIN_S
             time.sleep(_POLL_S)
+        self.signal(signal.SIGUSR2)
+        while not self.is_serving(generation):
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def _master_listens(self) -> bool:
+        """A new worker serves before the master has started itself anew, which loses a signal that comes meanwhile."""
+        try:
+            self._ask(self._master, "show version")
+        except HAProxyError:
+            return False
         return True
 
     def is_serving(self, generation: int) -> bool:
