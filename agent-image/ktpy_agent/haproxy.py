@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ktpy_agent.children import spawn
@@ -53,16 +54,10 @@ class HAProxy:
         True as soon as the new worker serves; False if it does not in time, which leaves the old one serving.
         """
         deadline_s = time.monotonic() + RELOAD_S
-        while not self._master_listens():
-            if time.monotonic() > deadline_s:
-                return False
-            time.sleep(_POLL_S)
+        if not _comes_true(self._master_listens, deadline_s):
+            return False
         self.signal(signal.SIGUSR2)
-        while not self.is_serving(generation):
-            if time.monotonic() > deadline_s:
-                return False
-            time.sleep(_POLL_S)
-        return True
+        return _comes_true(lambda: self.is_serving(generation), deadline_s)
 
     def _master_listens(self) -> bool:
         """A new worker serves before the master has started itself anew, which loses a signal that comes meanwhile."""
@@ -109,6 +104,14 @@ class HAProxy:
             except OSError as exc:
                 raise HAProxyError(f"HAProxy does not answer `{command}`: {exc}") from exc
         return answer.decode("utf-8", errors="replace")
+
+
+def _comes_true(condition: Callable[[], bool], deadline_s: float) -> bool:
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def first_complaint(output: str) -> str:
