@@ -20,11 +20,14 @@ def test_pods_run_talk_and_resolve(lab: Lab) -> None:
         "for name in kubernetes.default a.custom.cluster.local b.custom.corp v4only.outside.example;"
         "do getent ahostsv4 $name | head -1 | cut -d' ' -f1; done"
     )
-    output = lab.kubectl(
-        "run", "probe", f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never", "--rm",
-        "--attach", "--quiet", "--command", "--", "sh", "-c", script,
+    lab.kubectl(
+        "run", "probe", f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never",
+        "--command", "--", "sh", "-c", script,
     )  # fmt: skip
-    assert output.split() == ["10.96.0.1", "192.0.2.7", "192.0.2.7", "192.0.2.11"]
+    # Not `run --attach`: it shows only what the pod says from then on.
+    lab.kubectl("wait", "pod/probe", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+    assert lab.kubectl("logs", "probe").split() == ["10.96.0.1", "192.0.2.7", "192.0.2.7", "192.0.2.11"]
+    lab.kubectl("delete", "pod", "probe", "--now")
 
 
 def test_the_cluster_is_dual_stack(lab: Lab) -> None:

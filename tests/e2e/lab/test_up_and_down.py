@@ -95,7 +95,9 @@ def test_down_takes_what_exec_left_running(other: Lab) -> None:
     wait_until(lambda: laptop_started(other), 60, "the laptop to start")
     up.kill()
     up.communicate()
-    sleeper = other.popen(["sleep", "600"])
+    sleeper = other.popen(["sh", "-c", "echo started; exec sleep 600"])
+    assert sleeper.stdout is not None
+    assert sleeper.stdout.readline() == "started\n"
     bring_down(OTHER_NAME)
     assert sleeper.wait(timeout=5) == -signal.SIGKILL
     sleeper.communicate()
