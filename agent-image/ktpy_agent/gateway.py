@@ -157,7 +157,7 @@ class Gateway:
             return
         try:
             if self._stop_signals:
-                raise Refused(f"this gateway of {self._spec.target} is about to end; try again")  # noqa: TRY301
+                raise Refused(f"this gateway of {self._spec.target} is about to end", for_now=True)  # noqa: TRY301
             hello = parse_hello(line, session)
             before = self._table.routes
             routes = self._table.join(hello)
@@ -187,7 +187,7 @@ class Gateway:
 
     def _refuse(self, connection: RouteConnection, refused: Refused) -> None:
         log(f"refused session {connection.session}: {refused.sentence}")
-        connection.send({"refused": refused.sentence, "holder": refused.holder})
+        connection.send({"refused": refused.sentence, "holder": refused.holder, "for_now": refused.for_now})
         self._leave(connection)
         self._control.drop(connection)
 
@@ -209,7 +209,7 @@ class Gateway:
             log(f"HAProxy did not load generation {generation}; it keeps serving generation {self._loaded}")
             self._reload_due_s = time.monotonic() + RESTART_S
             for connection in newcomers:
-                self._refuse(connection, Refused("the gateway's HAProxy did not load the new routes; try again"))
+                self._refuse(connection, Refused("the gateway's HAProxy did not load the new routes", for_now=True))
             return
         self._loaded = generation
         for connection, routes in newcomers.items():

@@ -9,12 +9,16 @@ MAX_ROUTES = 256
 
 
 class Refused(Exception):
-    """A route that cannot be had: the sentence for the user, and who holds it already, if that is why."""
+    """A route that cannot be had: the sentence for the user, and who holds it already, if that is why.
 
-    def __init__(self, sentence: str, holder: str | None = None) -> None:
+    Or it cannot be had yet: then the laptop tries again by itself.
+    """
+
+    def __init__(self, sentence: str, holder: str | None = None, *, for_now: bool = False) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.holder = holder
+        self.for_now = for_now
 
 
 class Route(NamedTuple):

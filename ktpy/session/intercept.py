@@ -134,7 +134,7 @@ class _Intercept:
         try:
             async with AsyncExitStack() as undo:
                 undo.enter_context(self._records.hold(record))
-                routes = Routes(api, part.pods, key, hello, exposure)
+                routes = Routes(api, part.pods, key, hello, exposure, self._options.pod_timeout_s)
                 routing = await undo.enter_async_context(alongside(routes.run(), "routes"))
                 undo.push_async_callback(self._leave, part, record)
                 async with asyncio.TaskGroup() as work:

@@ -32,16 +32,38 @@ logger = logging.getLogger(__name__)
 class Routes:
     """`run` it; `first` tells when the first one stands. What ends `run` is what no waiting would mend."""
 
-    def __init__(self, api: Api, pods: GatewayPods, key: ClientKey, hello: Hello, exposure: Exposure) -> None:
+    def __init__(
+        self,
+        api: Api,
+        pods: GatewayPods,
+        key: ClientKey,
+        hello: Hello,
+        exposure: Exposure,
+        timeout_s: float,
+    ) -> None:
         self._api, self._pods, self._key = api, pods, key
         self._hello, self._exposure = hello, exposure
+        self._timeout_s = timeout_s
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hindrance: KtpyError | None = None
+        """Why there is no route yet."""
         self._staying: set[str] = set()
         """The uids of the pods that are not on their way out."""
 
     async def first(self) -> None:
-        """Wait for the first route. `run` must run, and ends with an error when there never will be one."""
-        await asyncio.shield(self._first)
+        """Wait for the first route. `run` must run, and ends with an error when there never will be one.
+
+        Raises PodNotReady after the time that was given, with what was in the way.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.shield(self._first)
+        except TimeoutError as exc:
+            reason = self._hindrance.message if self._hindrance else "None of its pods could be reached."
+            raise PodNotReady(
+                f"No route into the gateway stood within {self._timeout_s:g} s. {reason}",
+                hint="Allow more time with --pod-timeout.",
+            ) from exc
 
     async def run(self) -> None:
         """Hold a route to each pod until cancelled.
@@ -65,6 +87,7 @@ class Routes:
                 await self._serve_once(pod, forward)
                 backoff = Backoff(RETRY_S, RETRY_LIMIT_S)
             except (KeyNotTaken, PodNotReady, LinkLost, ApiUnreachable) as error:
+                self._hindrance = error
                 logger.info("no route to %s yet: %s", pod.name, error)
             except NotFound:
                 return

@@ -57,7 +57,8 @@ class Route(AgentConnection):
         """Connect and register. `local_ports` has one for each port of `hello`.
 
         Raises what the connector raises, LinkLost, KeyNotTaken as long as the pod has not heard of our key,
-        RouteTaken when somebody else has the port or the match, PodFailed for a foreign image.
+        RouteTaken when somebody else has the port or the match, RouteNotYet when the pod takes none just now, PodFailed
+        for a foreign image.
         """
         route = cls(hello, local_ports)
         session = AgentSession(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ktpy.errors import RouteTaken
+from ktpy.errors import PodNotReady, RouteTaken
 
 VERSION: Final = 1
 BEAT: Final = b"{}\n"
@@ -14,6 +14,10 @@ ORIGIN: Final = "origin"
 FAIL: Final = "fail"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of RFC 9110's tokens what is used in practice
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,256}")
+
+
+class RouteNotYet(PodNotReady):
+    """This pod of the gateway takes no route just now; in a moment it will, or another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,16 @@ class Hello:
 def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str]:
     """The path in the pod of the unix socket for each port.
 
-    Raises RouteTaken when somebody else has the port or the match, ValueError for what is no answer to our hello.
+    Raises RouteTaken when somebody else has the port or the match, RouteNotYet for what passes, ValueError for what is
+    no answer to our hello.
     """
     message = _object(line)
     if "refused" in message:
+        sentence = f"{str(message['refused']).rstrip('.')}."
+        if message.get("for_now"):
+            raise RouteNotYet(sentence)
         raise RouteTaken(
-            f"{str(message['refused']).rstrip('.')}.",
+            sentence,
             hint="Nothing was changed. Ask the holder, or take another port or match."
             if message.get("holder")
             else None,

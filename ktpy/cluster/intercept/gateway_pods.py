@@ -57,19 +57,21 @@ class GatewayPods:
         timeout_s: float,
         on_progress: Callable[[PodProgress], None] = lambda _: None,
     ) -> GatewayPod:
-        """Wait until a pod of this generation relays. Raises what keeps it from doing so, as soon as that is known.
+        """Wait until a pod of this generation relays, and the cluster's controllers know.
 
+        A Service that selected the pod before they do would have no endpoint for an instant. Raises what keeps the pod
+        from relaying, as soon as that is known:
         ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded, PodSecurityRefused, and PodNotReady after the time.
         """
         waiting = _Waiting(generation, on_progress)
         try:
             async with asyncio.timeout(timeout_s), task_group() as tasks:
-                explaining = tasks.create_task(self._raise_refusal(deployment), name="watch the gateway's Deployment")
+                counting = tasks.create_task(self._counted(deployment, generation), name="watch the Deployment")
                 async with aclosing(self._follow_raw()) as states:
                     async for pods in states:
                         if (ready := waiting.judge(pods, tasks)) is not None:
-                            explaining.cancel()
                             waiting.stop()
+                            await counting
                             return ready
         except TimeoutError as exc:
             raise PodNotReady(
@@ -107,13 +109,20 @@ class GatewayPods:
             return True
         return False
 
-    async def _raise_refusal(self, deployment: str) -> None:
-        """Admission refuses pods of the Deployment: its condition ReplicaFailure says why."""
+    async def _counted(self, deployment: str, generation: str) -> None:
+        """Wait until the Deployment counts a ready pod, or raise why there is none: its condition ReplicaFailure.
+
+        Who counts, and who makes EndpointSlices of pods, are one process (kube-controller-manager) and look at the same
+        copy of the pods.
+        """
         async with aclosing(watch(self._api, self._deployments, fields=f"metadata.name={deployment}")) as events:
             async for event in events:
                 if not isinstance(event, Upsert):
                     continue
-                for condition in (event.obj.get("status") or {}).get("conditions") or []:
+                status = event.obj.get("status") or {}
+                if status.get("readyReplicas") and _generation(event.obj) == generation:
+                    return
+                for condition in status.get("conditions") or []:
                     if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
                         message = str(condition.get("message") or "")
                         raise admission_refusal(message) or ApiRefused(f"The gateway's pod is refused: {message}")
@@ -136,6 +145,7 @@ class _Waiting:
             if (pod := _gateway_pod(raw)).generation != self._generation:
                 continue
             if pod.is_ready:
+                self.reason = "its pod is ready, but the cluster's controllers have not noticed"
                 return pod
             # One that has crashed is started again; it is given up when the kubelet takes its time over that.
             if not _is_restarting(raw) and (failure := pod_state.failure_of(raw)) is not None:

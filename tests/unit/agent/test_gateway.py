@@ -190,6 +190,16 @@ def test_a_told_gateway_serves_until_it_is_forgotten_and_then_goes(pod: GatewayP
         assert pod.exit_status() == 0
 
 
+def test_one_that_is_told_to_stop_takes_no_more_laptops(pod: GatewayPod, origin: int, local: int) -> None:
+    pod.add_port(origin)
+    with pod.serving():
+        pod.let_in("s1")
+        os.kill(pod.agent_pid, signal.SIGTERM)
+        pod.wait_for_log("told to stop: draining")
+        with pod.laptop("s1", local, {"port": origin, **ALL}) as late:
+            assert late.answer == {"refused": "this gateway of web is about to end", "holder": None, "for_now": True}
+
+
 def test_one_that_is_told_to_stop_before_it_knows_its_service_stops(pod: GatewayPod) -> None:
     os.mkfifo(pod.directory / "podinfo" / "annotations", 0o644)  # nobody writes: it gets no further
     with pod.running():
@@ -231,6 +241,7 @@ def test_a_held_match_is_refused_with_its_holder(pod: GatewayPod, origin: int, l
         assert second.answer == {
             "refused": f"port {origin} of service web has a mesh with that match by amy already",
             "holder": "amy",
+            "for_now": False,
         }
 
 

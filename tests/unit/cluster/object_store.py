@@ -129,6 +129,8 @@ class ObjectStore:
     def _create(self, collection: str, body: Json) -> Json:
         if collection == SERVICES:
             body["spec"].setdefault("clusterIP", f"10.96.0.{next(self._versions)}")
+        if collection == DEPLOYMENTS:
+            body["status"] = {"readyReplicas": 1}
         item = self.put(collection, body)
         if collection == DEPLOYMENTS:
             template = body["spec"]["template"]

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from ktpy.errors import RouteTaken
-from ktpy.tunnel.route_protocol import Counters, Header, Hello, Match, parse_answer, parse_counters
+from ktpy.tunnel.route_protocol import Counters, Header, Hello, Match, RouteNotYet, parse_answer, parse_counters
 
 
 def test_an_exchange_asks_for_all_requests_of_each_port() -> None:
@@ -38,6 +38,11 @@ def test_accepted() -> None:
 def test_refused_names_the_holder() -> None:
     with pytest.raises(RouteTaken, match=r"^port 80 is exchanged by bob already\.$"):
         parse_answer(b'{"refused": "port 80 is exchanged by bob already", "holder": "bob"}', [80])
+
+
+def test_refused_for_now() -> None:
+    with pytest.raises(RouteNotYet, match=r"^this gateway of web is about to end\.$"):
+        parse_answer(b'{"refused": "this gateway of web is about to end", "holder": null, "for_now": true}', [80])
 
 
 @pytest.mark.parametrize(

@@ -73,12 +73,27 @@ class TestFollow:
         await store.until(lambda: ((store.get(PODS, "g1") or {})["metadata"].get("annotations") or {}).get(key) == KEY)
 
 
+def deployment(generation: str = "a", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": NAME, "labels": {SESSION: generation}}, "status": status}
+
+
 async def test_a_pod_that_is_ready(store: ObjectStore, store_api: Api) -> None:
     made = gateway_pod()
     made["spec"]["containers"][0]["ports"] = [{"name": "ktpy-ssh", "containerPort": 2223}]
     store.put(PODS, made)
+    store.put(DEPLOYMENTS, deployment(readyReplicas=1))
     found = await until_ready(store_api)
     assert (found.name, found.is_ready, found.ssh_port) == ("g1", True, 2223)
+
+
+@pytest.mark.parametrize("counted", [{}, {"readyReplicas": 1, "generation": "old"}])
+async def test_a_pod_that_no_controller_has_noticed_does_not_count(
+    counted: dict[str, Any], store: ObjectStore, store_api: Api
+) -> None:
+    store.put(PODS, gateway_pod())
+    store.put(DEPLOYMENTS, deployment(**counted))
+    with pytest.raises(PodNotReady, match="the cluster's controllers have not noticed"):
+        await until_ready(store_api, timeout_s=0.2)
 
 
 async def test_the_pod_of_an_earlier_gateway_does_not_count(store: ObjectStore, store_api: Api) -> None:
@@ -93,6 +108,7 @@ async def test_progress(store: ObjectStore, store_api: Api) -> None:
     waiting_for = asyncio.create_task(pods_of(store_api).until_ready("a", NAME, 5.0, told.append))
     await store.until(lambda: bool(told))
     store.put(PODS, gateway_pod())
+    store.put(DEPLOYMENTS, deployment(readyReplicas=1))
     await waiting_for
     assert told == [PodProgress(Stage.SCHEDULED, "g1", "n1")]
 
@@ -118,10 +134,7 @@ async def test_one_crash_is_waited_for(store: ObjectStore, store_api: Api) -> No
 
 async def test_a_quota(store: ObjectStore, store_api: Api) -> None:
     condition = {"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota: small"}
-    store._objects[DEPLOYMENTS, NAME] = {
-        "metadata": {"name": NAME, "namespace": "shop", "uid": "u", "resourceVersion": "1"},
-        "status": {"conditions": [condition]},
-    }
+    store.put(DEPLOYMENTS, deployment(conditions=[condition]))
     with pytest.raises(QuotaExceeded, match="exceeded quota: small"):
         await until_ready(store_api)
 
