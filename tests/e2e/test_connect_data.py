@@ -16,8 +16,8 @@ from tests.demo.server import big_body
 from tests.e2e.laptop import Laptop
 from tests.e2e.sessions import ConnectSession
 from tests.e2e.shop import NAMESPACE, Shop
+from tests.e2e.workloads import shell_server
 from tests.lab import Lab
-from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.namespaces import inside_netns
 from tests.lab.processes import wait_until
 
@@ -36,14 +36,8 @@ FAMILIES = ["ipv4", "ipv6"]
 @pytest.fixture(scope="module")
 def greeter(lab: Lab, shop: Shop) -> Iterator[None]:
     """A pod that speaks first, and then listens."""
-    serve = f"TCP6-LISTEN:{GREETER_PORT},fork,reuseaddr,ipv6only=0"
-    lab.kubectl(
-        "-n", NAMESPACE, "run", "greeter", f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never", "--restart=Never",
-        "--command", "--", "socat", serve, "SYSTEM:echo 220 greetings; cat",
-    )  # fmt: skip
-    lab.kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=30s", "pod/greeter")
-    yield
-    lab.kubectl("-n", NAMESPACE, "delete", "pod", "greeter", "--grace-period=0", "--wait=false")
+    with shell_server(lab, NAMESPACE, "greeter", GREETER_PORT, "echo 220 greetings; cat"):
+        yield
 
 
 def digest_of_body(size: int) -> str:

@@ -12,8 +12,8 @@ import pytest
 from tests.e2e.laptop import Laptop
 from tests.e2e.sessions import Connecting, ConnectSession
 from tests.e2e.shop import NAMESPACE, Shop
+from tests.e2e.workloads import shell_server
 from tests.lab import Lab
-from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import API_PORT, NODE_IPV4, POD_IPV4, POD_IPV6, SERVICE_IPV4, SERVICE_IPV6
 
 RANGE_OVERLAP, ALREADY_CONNECTED, NOT_CONNECTED, USAGE = 30, 31, 36, 2
@@ -158,18 +158,11 @@ def test_the_machines_name_servers_are_never_routed(connect: Connecting, laptop:
 
 def test_a_pod_that_comes_later_is_reachable(connect: Connecting, lab: Lab, laptop: Laptop, shop: Shop) -> None:
     connect("--namespace", "shop")
-    lab.kubectl(
-        "-n", NAMESPACE, "run", "latecomer", f"--image={WORKLOAD_IMAGE}", "--image-pull-policy=Never",
-        "--restart=Never", "--command", "--", "socat", "TCP6-LISTEN:9000,fork,reuseaddr,ipv6only=0", "SYSTEM:echo late",
-    )  # fmt: skip
-    try:
-        lab.kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=30s", "pod/latecomer")
+    with shell_server(lab, NAMESPACE, "latecomer", 9000, "echo late"):
         pod = shop.pod("latecomer")
         for address in (pod.ipv4, pod.ipv6):
             with laptop.connection(address, 9000) as connection:
                 assert connection.recv(64) == b"late\n"
-    finally:
-        lab.kubectl("-n", NAMESPACE, "delete", "pod", "latecomer", "--grace-period=0", "--wait=false")
 
 
 def test_a_second_connect_to_the_same_cluster_is_refused(connect: Connecting, laptop: Laptop) -> None:

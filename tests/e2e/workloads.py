@@ -85,6 +85,22 @@ def namespace(lab: Lab, name: str, *objects: Manifest, labels: Mapping[str, str]
         lab.kubectl("delete", "namespace", name, "--wait=false")
 
 
+@contextmanager
+def shell_server(lab: Lab, namespace: str, name: str, port: int, script: str) -> Iterator[None]:
+    """A pod that runs `script` for each connection to the port of either family, from when it listens."""
+    serve = f"TCP6-LISTEN:{port},fork,reuseaddr,ipv6only=0"
+    made = container(name, "socat", serve, f"SYSTEM:{script}", ports={"tcp": port})
+    made["startupProbe"] = made.pop("readinessProbe")  # once it listens, nobody else connects
+    spec = {"securityContext": POD_SECURITY, "containers": [made]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    lab.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(pod))
+    try:
+        lab.kubectl("-n", namespace, "wait", "--for=condition=Ready", "--timeout=30s", f"pod/{name}")
+        yield
+    finally:
+        lab.kubectl("-n", namespace, "delete", "pod", name, "--grace-period=0", "--wait=false")
+
+
 def netns(lab: Lab, namespace: str, app: str = CLIENT) -> Path:
     """The network namespace of the one pod of an app: what is done in there, the pod does."""
     [pod] = lab.api.get(f"/api/v1/namespaces/{namespace}/pods?labelSelector=app%3D{app}")["items"]
