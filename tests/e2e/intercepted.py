@@ -16,8 +16,8 @@ LOCAL, OTHER_LOCAL = 3001, 3002
 SLOWEST_S = 5.0
 """Of a request, whatever happens to laptops and gateways."""
 EXPOSED = ("--expose", f"{LOCAL}:80")
-POD_GRACE_S = 45.0
-"""For a pod that is told to go before its agent listens: pid 1 does not hear that, and the kubelet waits (35 s)."""
+POD_GRACE_S = 60.0
+"""For a pod that is told to go while its Python starts: pid 1 does not hear that, and the kubelet waits (45 s)."""
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 
 

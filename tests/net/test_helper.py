@@ -556,7 +556,7 @@ async def test_names_still_resolve_after_all_were_killed(box: Machine) -> None:
     with lan_resolver(box) as own, answering(own, "192.168.77.80"):
         began_s = time.monotonic()
         assert "192.168.77.80" in box.run("getent", "ahostsv4", "intranet.corp.example")
-        assert time.monotonic() - began_s < 0.5
+        assert time.monotonic() - began_s < 1.5  # no time-out of glibc's, which are of 2 s and more
     await helper.close()
 
 

@@ -23,6 +23,8 @@ from tests.net.conftest import ADDRESSES, TUN_NAME, Cluster, ip
 
 SERVICE4, SERVICE6 = "10.96.0.10", "fd96::10"
 BOTH = pytest.mark.parametrize("service", [SERVICE4, SERVICE6], ids=["ipv4", "ipv6"])
+AT_ONCE_S = 0.9
+"""Before the kernel repeats its SYN, which it does after 1 s."""
 BULK_BYTES = 256 * 2**20
 CHUNK = random.Random(4).randbytes(2**20)
 
@@ -266,7 +268,7 @@ async def test_a_closed_port_is_refused_at_once(pump: Pump, cluster: Cluster, se
     start_s = time.monotonic()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.to_thread(connect, service, 81)
-    assert time.monotonic() - start_s < 0.3
+    assert time.monotonic() - start_s < AT_ONCE_S
     assert pump.flows.refused == 1
 
 
@@ -276,7 +278,7 @@ async def test_a_dead_host_is_unreachable_at_once(pump: Pump, cluster: Cluster, 
     cluster.fail(service, 82, OSError(code, "no route"))
     start_s = time.monotonic()
     assert await asyncio.to_thread(connect_error, service, 82) == errno.EHOSTUNREACH, (cluster.dialled, pump.flows)
-    assert time.monotonic() - start_s < 0.3
+    assert time.monotonic() - start_s < AT_ONCE_S
     assert pump.flows.unreachable == 1
 
 

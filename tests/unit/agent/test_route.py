@@ -86,8 +86,8 @@ def test_silence_ends_it(ends: Ends) -> None:
 
 
 def test_beats_keep_it(ends: Ends) -> None:
-    ends.carry(silence_s=0.5)
-    for _ in range(4):
+    ends.carry(silence_s=1.0)
+    for _ in range(6):
         assert not ends.ended(0.25)
         os.write(ends.laptop_in, b"{}\n")
 
