@@ -6,11 +6,12 @@ from typing import Any, Protocol
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import network_policies, ports, preview, targets
-from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
+from ktpy.cluster.intercept.gateway import Gateway
 from ktpy.cluster.intercept.gateway_pods import GatewayPods
 from ktpy.cluster.intercept.interception import selector_for
-from ktpy.cluster.intercept.ports import Exposed, Spoken
-from ktpy.cluster.intercept.preview import Preview, PreviewPlan
+from ktpy.cluster.intercept.plan import Plan
+from ktpy.cluster.intercept.ports import Exposed
+from ktpy.cluster.intercept.preview import Preview
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.sharing.ownership import Ownership
 from ktpy.session.options import InterceptOptions
@@ -64,20 +65,8 @@ async def _intercept(api: Api, options: InterceptOptions, owner: str) -> Underta
     ]
 
     def make(session: str, public_key: str, on_progress: OnProgress) -> Part:
-        plan = GatewayPlan(
-            exposed,
-            public_key,
-            options.image,
-            owner,
-            session=session,
-            description=describe(options, exposed),
-            is_mesh=is_mesh,
-            protocol=options.protocol,
-            pod_labels=options.gateway_labels,
-            replicas=options.replicas,
-            pod_timeout_s=options.pod_timeout_s,
-        )
-        return Gateway(api, name, plan, on_progress)
+        plan = _plan(options, exposed, owner, session, public_key)
+        return Gateway(api, name, plan, on_progress, is_mesh=is_mesh)
 
     return Undertaking(name, exposed, warnings, make)
 
@@ -87,23 +76,26 @@ def _preview(api: Api, options: InterceptOptions, owner: str) -> Undertaking:
     exposed = preview.preview_ports(options.expose)
 
     def make(session: str, public_key: str, on_progress: OnProgress) -> Part:
-        plan = PreviewPlan(
-            exposed,
-            public_key,
-            options.image,
-            owner,
-            session=session,
-            description=describe(options, exposed),
-            protocol=options.protocol or Spoken.HTTP,
-            ingress_host=options.ingress_host,
-            ingress_class=options.ingress_class,
-            pod_labels=options.gateway_labels,
-            replicas=options.replicas,
-            pod_timeout_s=options.pod_timeout_s,
-        )
-        return Preview(api, options.target, plan, on_progress)
+        plan = _plan(options, exposed, owner, session, public_key)
+        host, ingress_class = options.ingress_host, options.ingress_class
+        return Preview(api, options.target, plan, on_progress, ingress_host=host, ingress_class=ingress_class)
 
     return Undertaking(options.target, exposed, [], make)
+
+
+def _plan(options: InterceptOptions, exposed: tuple[Exposed, ...], owner: str, session: str, public_key: str) -> Plan:
+    return Plan(
+        exposed,
+        public_key,
+        options.image,
+        owner,
+        description=describe(options, exposed),
+        session=session,
+        protocol=options.protocol,
+        replicas=options.replicas,
+        pod_labels=options.gateway_labels,
+        pod_timeout_s=options.pod_timeout_s,
+    )
 
 
 def describe(options: InterceptOptions, exposed: tuple[Exposed, ...]) -> str:

@@ -28,7 +28,8 @@ from typing import Any
 import ktpy
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import leftovers, ports, preview, recovery, targets
-from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
+from ktpy.cluster.intercept.gateway import Gateway
+from ktpy.cluster.intercept.plan import Plan
 from ktpy.cluster.names import new_session_id
 from ktpy.cluster.sharing import ownership
 from ktpy.errors import KtpyError
@@ -94,11 +95,11 @@ async def run_enter(api: Api, arguments: argparse.Namespace) -> None:
     tell(left_after_s=round(time.monotonic() - began, 3))
 
 
-async def plan_for(api: Api, service: str, owner: str) -> GatewayPlan:
+async def plan_for(api: Api, service: str, owner: str) -> Plan:
     found = await targets.find(api, targets.Reference.parse(service))
     await targets.refuse_unsuitable(api, found)
     exposed = ports.exposed_ports(found, ports.parse_expose(["3001:80"]))
-    return GatewayPlan(exposed=exposed, public_key=PUBLIC_KEY, image=IMAGE, owner=owner)
+    return Plan(exposed=exposed, public_key=PUBLIC_KEY, image=IMAGE, owner=owner)
 
 
 async def run_crowd(api: Api, arguments: argparse.Namespace) -> None:
@@ -149,15 +150,14 @@ async def run_refuse(api: Api, arguments: argparse.Namespace) -> None:
 
 async def run_preview(api: Api, arguments: argparse.Namespace) -> None:
     preview.refuse_name(arguments.name)
-    plan = preview.PreviewPlan(
+    plan = Plan(
         exposed=preview.preview_ports(ports.parse_expose(["3001:8080"])),
         public_key=PUBLIC_KEY,
         image=IMAGE,
         owner=arguments.owner,
         session=new_session_id(),
-        ingress_host=arguments.ingress,
     )
-    part = preview.Preview(api, arguments.name, plan)
+    part = preview.Preview(api, arguments.name, plan, ingress_host=arguments.ingress)
     tell(session=part.session, entry=[step.name for step in part.entry], exit=[step.name for step in part.exit])
     async with AsyncExitStack() as undo:
         undo.push_async_callback(part.leave, step_teller(time.monotonic(), arguments.kill_in_exit))

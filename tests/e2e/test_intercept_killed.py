@@ -5,13 +5,14 @@ import signal
 from collections.abc import Iterator
 from itertools import cycle
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from ktpy.cluster.api.client import Api
-from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
-from ktpy.cluster.intercept.preview import Preview, PreviewPlan
+from ktpy.cluster.intercept.gateway import Gateway
+from ktpy.cluster.intercept.plan import Plan
+from ktpy.cluster.intercept.preview import Preview
 from ktpy.cluster.steps import Step
 from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
 from tests.e2e.intercepts import Intercept, ktpys_objects
@@ -32,9 +33,9 @@ MENDERS = {
 }
 
 _NOWHERE = cast(Api, SimpleNamespace(namespace=NAMESPACE))
-_PLAN: dict[str, Any] = {"exposed": (), "public_key": "", "image": "", "owner": ""}
-GATEWAY = Gateway(_NOWHERE, "web", GatewayPlan(**_PLAN))
-PREVIEW = Preview(_NOWHERE, "pay", PreviewPlan(**_PLAN))
+_PLAN = Plan(exposed=(), public_key="", image="", owner="")
+GATEWAY = Gateway(_NOWHERE, "web", _PLAN)
+PREVIEW = Preview(_NOWHERE, "pay", _PLAN)
 
 
 def names(steps: tuple[Step, ...]) -> list[str]:

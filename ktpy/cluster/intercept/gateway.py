@@ -10,7 +10,6 @@ tasks.create_task(gateway.guard(on_notice))          # tells, and mends, what ot
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from ktpy.cluster.api.client import Api, Json
 from ktpy.cluster.api.watch import Delete, Upsert, watch
@@ -32,21 +31,20 @@ FOLLOW_TIMEOUT_S = 5.0
 RACES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayPlan(Plan):
-    is_mesh: bool = False
-    protocol: Spoken | None = None
-    """The user's word on what is spoken on the exposed ports."""
-
-
 class Gateway:
     """A session that intercepts one Service."""
 
     def __init__(
-        self, api: Api, target: str, plan: GatewayPlan, on_progress: Callable[[PodProgress], None] = lambda _: None
+        self,
+        api: Api,
+        target: str,
+        plan: Plan,
+        on_progress: Callable[[PodProgress], None] = lambda _: None,
+        *,
+        is_mesh: bool = False,
     ) -> None:
         self._api, self._target, self._plan = api, target, plan
-        self._on_progress = on_progress
+        self._on_progress, self._is_mesh = on_progress, is_mesh
         self._services = f"/api/v1/namespaces/{api.namespace}/services"
         self._service_path = f"{self._services}/{target}"
         self._gateway, self._origin = shared_objects(api, api.namespace, target)
@@ -215,7 +213,7 @@ class Gateway:
                 return f"it does not relay port {port.port} as the service has it now"
         for exposed in self._plan.exposed:
             is_http = theirs[exposed.remote]["http"]
-            wants_http = True if self._plan.is_mesh else self._plan.protocol and self._plan.protocol is Spoken.HTTP
+            wants_http = True if self._is_mesh else self._plan.protocol and self._plan.protocol is Spoken.HTTP
             if wants_http is not None and is_http is not wants_http:
                 return f"it relays port {exposed.remote} as {'HTTP' if is_http else 'plain TCP'}"
         return None

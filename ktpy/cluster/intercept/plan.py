@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ktpy.cluster.intercept.ports import Exposed
+from ktpy.cluster.intercept.ports import Exposed, Spoken
 from ktpy.cluster.names import new_session_id
 
 
@@ -16,6 +16,8 @@ class Plan:
     description: str = ""
     """What the session does, in words for others."""
     session: str = field(default_factory=new_session_id)
+    protocol: Spoken | None = None
+    """The user's word on what is spoken on the exposed ports."""
     replicas: int = 1
     """Pods of the gateway, where this session is the one that makes it; a route leads through each of them."""
     pod_labels: Mapping[str, str] = field(default_factory=dict)

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from ktpy.cluster.api.client import Api, Json
 from ktpy.cluster.api.refusals import Conflict, NotFound
@@ -22,23 +21,24 @@ from ktpy.errors import Forbidden, NameTaken, PortUnknown, RouteTaken, TargetUns
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
-@dataclass(frozen=True, slots=True)
-class PreviewPlan(Plan):
-    protocol: Spoken = Spoken.HTTP
-    ingress_host: str | None = None
-    ingress_class: str | None = None
-
-
 class Preview:
     """A session that serves a Service of its own."""
 
     def __init__(
-        self, api: Api, name: str, plan: PreviewPlan, on_progress: Callable[[PodProgress], None] = lambda _: None
+        self,
+        api: Api,
+        name: str,
+        plan: Plan,
+        on_progress: Callable[[PodProgress], None] = lambda _: None,
+        *,
+        ingress_host: str | None = None,
+        ingress_class: str | None = None,
     ) -> None:
         self._api, self._name, self._plan = api, name, plan
         self._on_progress = on_progress
+        self._ingress_host, self._ingress_class = ingress_host, ingress_class
+        self._protocol = plan.protocol or Spoken.HTTP
         self._may_exist = False
-        self._ingress_class = plan.ingress_class
         self._services = f"/api/v1/namespaces/{api.namespace}/services"
         self.session = plan.session
         self.ownership = Ownership(
@@ -74,7 +74,7 @@ class Preview:
         """All of it is the session's own: nobody else has a part in it."""
 
     async def _choose_ingress_class(self) -> None:
-        if self._plan.ingress_host is not None and self._plan.ingress_class is None:
+        if self._ingress_host is not None and self._ingress_class is None:
             self._ingress_class = await ingress_class(self._api)
 
     async def _claim(self) -> None:
@@ -89,7 +89,7 @@ class Preview:
             owner=self._plan.owner,
             session=self.session,
             ports=self._ports,
-            is_http=self._plan.protocol is Spoken.HTTP,
+            is_http=self._protocol is Spoken.HTTP,
         )
         try:
             await self._api.request("POST", self._services, body=manifest)
@@ -113,14 +113,14 @@ class Preview:
         await self._api.request("POST", path, body=manifest)
 
     async def _create_ingress(self) -> None:
-        if self._plan.ingress_host is None:
+        if self._ingress_host is None:
             return
         manifest = gateway_manifest.preview_ingress(
             name=self._name,
             namespace=self._api.namespace,
             owner=self._plan.owner,
             session=self.session,
-            host=self._plan.ingress_host,
+            host=self._ingress_host,
             port=self._ports[0].port,
             ingress_class=self._ingress_class,
         )
@@ -136,9 +136,9 @@ class Preview:
 
     @property
     def _ports(self) -> tuple[GatewayPort, ...]:
-        is_http = self._plan.protocol is Spoken.HTTP
+        is_http = self._protocol is Spoken.HTTP
         return tuple(
-            GatewayPort(one.remote, f"{self._plan.protocol.value}-{one.remote}", one.remote, "TCP", is_http)
+            GatewayPort(one.remote, f"{self._protocol.value}-{one.remote}", one.remote, "TCP", is_http)
             for one in self._plan.exposed
         )
 

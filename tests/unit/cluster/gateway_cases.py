@@ -4,7 +4,8 @@ from typing import Any
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import ports
-from ktpy.cluster.intercept.gateway import Gateway, GatewayPlan
+from ktpy.cluster.intercept.gateway import Gateway
+from ktpy.cluster.intercept.plan import Plan
 from ktpy.cluster.names import GATEWAY
 from tests.unit.cluster.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
@@ -51,10 +52,10 @@ def essence(store: ObjectStore) -> Json:
     return {"metadata": metadata, "spec": found["spec"]}
 
 
-def gateway(api: Api, session: str, owner: str | None = None, **plan: Any) -> Gateway:
+def gateway(api: Api, session: str, owner: str | None = None, *, is_mesh: bool = False, **plan: Any) -> Gateway:
     plan.setdefault("exposed", (ports.Exposed(3001, 80),))
-    made = GatewayPlan(public_key=KEY, image="agent:1", owner=owner or session, session=session, **plan)
-    return Gateway(api, "web", made)
+    made = Plan(public_key=KEY, image="agent:1", owner=owner or session, session=session, **plan)
+    return Gateway(api, "web", made, is_mesh=is_mesh)
 
 
 def is_clean(store: ObjectStore) -> bool:

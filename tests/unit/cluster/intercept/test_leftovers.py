@@ -5,7 +5,8 @@ import pytest
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.api.refusals import Unavailable
 from ktpy.cluster.intercept import leftovers
-from ktpy.cluster.intercept.preview import Preview, PreviewPlan
+from ktpy.cluster.intercept.plan import Plan
+from ktpy.cluster.intercept.preview import Preview
 from ktpy.cluster.intercept.survey import survey
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, authorized_key_annotation
 from tests.unit.cluster.gateway_cases import (
@@ -198,7 +199,7 @@ async def test_one_failure_does_not_stop_the_rest(
 
 
 def preview_of(api: Api, session: str) -> Preview:
-    return Preview(api, "pay", PreviewPlan((), KEY, "agent:1", "al", session=session))
+    return Preview(api, "pay", Plan((), KEY, "agent:1", "al", session=session))
 
 
 async def test_a_dead_preview(store: ObjectStore, store_api: Api) -> None:

@@ -5,8 +5,9 @@ import pytest
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import preview
+from ktpy.cluster.intercept.plan import Plan
 from ktpy.cluster.intercept.ports import Exposed, Spoken, parse_expose
-from ktpy.cluster.intercept.preview import Preview, PreviewPlan
+from ktpy.cluster.intercept.preview import Preview
 from ktpy.cluster.names import GATEWAY
 from ktpy.errors import KtpyError, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from tests.unit.cluster.gateway_cases import KEY, furnish
@@ -16,9 +17,9 @@ INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
 CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
 
 
-def of(api: Api, session: str = "a", **plan: Any) -> Preview:
-    made = PreviewPlan((Exposed(3001, 8080),), KEY, "agent:1", f"{session}@x", session=session, **plan)
-    return Preview(api, "pay", made)
+def of(api: Api, session: str = "a", *, ingress_host: str | None = None, **plan: Any) -> Preview:
+    made = Plan((Exposed(3001, 8080),), KEY, "agent:1", f"{session}@x", session=session, **plan)
+    return Preview(api, "pay", made, ingress_host=ingress_host)
 
 
 def put_class(store: ObjectStore, name: str, **annotations: str) -> None:
@@ -46,7 +47,7 @@ async def test_another_protocol_than_http(store: ObjectStore, store_api: Api) ->
 
 async def test_the_name_of_a_service(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
-    own = Preview(store_api, "web", PreviewPlan((Exposed(1, 1),), KEY, "agent:1", "al"))
+    own = Preview(store_api, "web", Plan((Exposed(1, 1),), KEY, "agent:1", "al"))
     with pytest.raises(NameTaken, match="A service web exists in namespace shop already"):
         await own.enter()
     await own.leave()
