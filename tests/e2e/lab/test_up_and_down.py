@@ -2,12 +2,13 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.lab.labs import NAME, OTHER_NAME, bring_down, leftovers, run_verb
-from tests.lab import Lab, node, resolver_modes
-from tests.lab.processes import wait_until
+from tests.lab import Lab, laptop, node
+from tests.lab.processes import ProcessRecord, wait_until
 
 
 def test_up_again_changes_nothing(lab: Lab) -> None:
@@ -63,7 +64,9 @@ def node_started(lab: Lab) -> bool:
 
 
 def laptop_started(lab: Lab) -> bool:
-    return resolver_modes.mode_file(lab.layout).exists()
+    """It needs nobody any more: who made it has become what only holds its namespaces."""
+    holder = ProcessRecord.read(laptop.record_file(lab.layout))
+    return holder is not None and Path(f"/proc/{holder.pid}/comm").read_text() == "pause\n"
 
 
 def containers_run(lab: Lab) -> bool:
