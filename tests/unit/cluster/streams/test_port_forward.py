@@ -357,6 +357,16 @@ REFUSALS: dict[str, tuple[tuple[int, bytes], type[KtpyError], str]] = {
         Forbidden,
         "al may not get pods/portforward in namespace shop",
     ),
+    "RBAC's second look": (
+        status(403, 'pods "shadow-1" is forbidden: '),
+        Forbidden,
+        "al may not create pods/portforward in namespace shop",
+    ),
+    "a webhook on CONNECT": (
+        status(403, 'pods "shadow-1" is forbidden: not on Fridays'),
+        ApiRefused,
+        "not on Fridays",
+    ),
     "no such pod": (status(404, 'pods "shadow-1" not found', "NotFound"), NotFound, "not found"),
     "no node yet": (status(400, "pod shadow-1 does not have a host assigned"), PortForwardNotYet, "host assigned"),
     "bad request": (status(400, "unable to parse port"), ApiRefused, "unable to parse"),

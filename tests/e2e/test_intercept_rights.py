@@ -1,0 +1,76 @@
+"""A user who is no administrator intercepts, with exactly the rights that README.md asks for."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ktpy.cluster import rbac
+from tests.e2e.intercepted import EXPOSED
+from tests.e2e.intercepts import ktpys_objects
+from tests.e2e.shop import NAMESPACE
+from tests.e2e.test_connect_rights import granted
+from tests.lab import Lab
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+USER = "carol@example.org"
+EXCHANGE = ("exchange", "web", *EXPOSED, "--", "true")
+FORBIDDEN = 14
+VERBS_MOST = 40
+
+
+@pytest.fixture
+def kubeconfig(lab: Lab) -> Path:
+    return lab.kubeconfig(USER)
+
+
+def role(rules: list[dict[str, Any]]) -> str:
+    """The documented Role and its binding, with these rules."""
+    document, binding = yaml.safe_load_all(rbac.manifest(NAMESPACE, USER, whole_cluster=False))
+    return str(yaml.safe_dump_all([document | {"rules": rules}, binding]))
+
+
+def ktpy(lab: Lab, kubeconfig: Path, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return lab.exec(["ktpy", command, "--kubeconfig", str(kubeconfig), "-n", NAMESPACE, *arguments], user="dev")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        EXCHANGE,
+        ("mesh", "web", *EXPOSED, "--", "true"),
+        ("preview", "pay", *EXPOSED, "--", "true"),
+        ("list",),
+        ("clean",),
+        ("recover", "web"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_documented_role_is_enough(lab: Lab, web: str, kubeconfig: Path, command: tuple[str, ...]) -> None:
+    with granted(lab, role([rule.document() for rule in rbac.INTERCEPT])):
+        done = ktpy(lab, kubeconfig, *command)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_forbidden_is_named_until_all_is_granted(lab: Lab, web: str, kubeconfig: Path) -> None:
+    """Each refusal's hint, granted as it stands, takes one step further; none asks for more than is documented.
+
+    What one was not allowed to undo, a later one undoes first.
+    """
+    rules: list[dict[str, Any]] = []
+    with granted(lab, role(rules)):
+        for _ in range(VERBS_MOST):
+            done = ktpy(lab, kubeconfig, *EXCHANGE)
+            if done.returncode != FORBIDDEN:
+                break
+            rules += yaml.safe_load(done.stderr.rpartition("\nhint: ")[2].partition("\n")[2])
+            lab.kubectl("apply", "-f", "-", stdin=role(rules))
+    assert done.returncode == 0, done.stderr
+    documented = {(rule.group, rule.resource, verb) for rule in rbac.INTERCEPT for verb in rule.verbs}
+    asked = {(rule["apiGroups"][0], rule["resources"][0], rule["verbs"][0]) for rule in rules}
+    assert asked <= documented
+    assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []
