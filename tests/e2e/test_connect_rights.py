@@ -72,6 +72,18 @@ class TestOneNamespace:
         assert f"the addresses of the pods in namespace {NAMESPACE}" in sources
 
 
+def test_who_may_create_services_is_told_the_service_range_by_a_dry_run(lab: Lab, kubeconfig: Path) -> None:
+    before = lab.kubectl("-n", NAMESPACE, "get", "services", "-o", "name")
+    role, binding = yaml.safe_load_all(rbac.manifest(NAMESPACE, USER, whole_cluster=False))
+    role["rules"].append(Rule("", "services", ("create",)).document())
+    options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig))
+    with granted(lab, str(yaml.safe_dump_all([role, binding]))), connecting(lab, *options) as session:
+        ranges = {entry["network"]: entry["source"] for entry in session.status()["ranges"]}
+        session.quit()
+    assert "invalid Service" in ranges[SERVICE_IPV4]
+    assert lab.kubectl("-n", NAMESPACE, "get", "services", "-o", "name") == before
+
+
 class TestWholeCluster:
     """The ClusterRole too."""
 

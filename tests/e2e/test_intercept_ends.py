@@ -77,6 +77,17 @@ def test_the_cable_is_out_for_a_while(lab: Lab, visitors: Visitors) -> None:
     assert "web" in visitors.answers()
 
 
+def test_the_api_server_is_restarted(lab: Lab, visitors: Visitors) -> None:
+    """Routes come back, and so do the watches: what others do is noticed afterwards, too."""
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        lab.restart_api()
+        until_answered(visitors, "local", 20.0)
+        lab.kubectl("-n", NAMESPACE, "delete", "service", "web-ktpy-origin")
+        exchange.wait_for("Somebody has deleted service web-ktpy-origin; ktpy makes it anew.")
+        exchange.leave()
+
+
 def test_a_laptop_that_slept_comes_back(lab: Lab, visitors: Visitors) -> None:
     """Longer than its Lease, so that others have taken it out of the cluster meanwhile."""
     with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:

@@ -15,7 +15,7 @@ from ktpy.cluster.intercept.plan import Plan
 from ktpy.cluster.intercept.preview import Preview
 from ktpy.cluster.steps import Step
 from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
-from tests.e2e.intercepts import Intercept, ktpys_objects
+from tests.e2e.intercepts import Intercept, intercepting, ktpys_objects
 from tests.e2e.interrupted import interrupted
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import serving
@@ -98,6 +98,15 @@ def test_killed_between_the_selector_and_the_rest(lab: Lab, laptop: Laptop, visi
     assert service["spec"]["selector"] == {"app": "web"}
     assert "ktpy.dev/intercepted" in service["metadata"]["annotations"]
     mend(laptop, "clean")
+
+
+def test_killed_beside_somebody_who_stays(lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
+    """Root of the laptop has a mesh; what is cleared up is the dead one's part only."""
+    with intercepting(lab, "mesh", "web", *EXPOSED, "--version", "x", user="root") as staying:
+        killed(lab, names(GATEWAY.entry)[-1], leaving=False)
+        mend(laptop, "clean")
+        assert lab.api.get(f"{SERVICES}/web")["spec"]["selector"] == {"ktpy.dev/gateway": "web"}
+        staying.leave()
 
 
 @pytest.mark.parametrize("step", names(PREVIEW.entry)[1:])  # before that, there is nothing

@@ -1,6 +1,7 @@
 """What is refused, with a sentence, and nothing changed."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,12 +9,17 @@ from tests.e2e.attempts import attempt
 from tests.e2e.intercepted import EXPOSED
 from tests.e2e.intercepts import ktpys_objects
 from tests.e2e.shop import NAMESPACE
+from tests.e2e.workloads import applied, service
 from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 REFUSALS = {
     "absent service": (["exchange", "wbe", *EXPOSED], 50, "There is no service wbe", "web"),
+    "absent pod": (["exchange", "pod/none", *EXPOSED], 50, "There is no pod/none", ""),
+    "no selector": (["exchange", "bare", *EXPOSED], 52, "has no selector", ""),
+    "SCTP": (["exchange", "sctp", *EXPOSED], 52, "SCTP", ""),
+    "mesh of TLS": (["mesh", "secure", "--expose", "3001:443"], 52, "TLS", ""),
     "absent port": (["exchange", "web", "--expose", "3001:81"], 53, "no port 81", "80 (http)"),
     "ambiguous port": (["exchange", "echo", "--expose", "3001"], 53, "does not say which port", "7 (echo-tcp)"),
     "ExternalName": (["exchange", "supplier", *EXPOSED], 52, "supplier.example.org", ""),
@@ -25,6 +31,19 @@ REFUSALS = {
     "absent command": (["exchange", "web", *EXPOSED, "--", "no-such-command"], 61, "no-such-command", ""),
     "absent namespace": (["exchange", "web", *EXPOSED, "-n", "nowhere"], 50, "nowhere", ""),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unsuitable(lab: Lab) -> Iterator[None]:
+    """Services before no pods, each of them unsuitable in its own way."""
+    services = [
+        service("bare", {"name": "http", "port": 80}),
+        service("sctp", {"name": "s", "port": 80, "protocol": "SCTP"}, app="nobody"),
+        service("secure", {"name": "tls", "port": 443}, app="nobody"),
+    ]
+    del services[0]["spec"]["selector"]
+    with applied(lab, NAMESPACE, *services):
+        yield
 
 
 @pytest.mark.parametrize("name", REFUSALS)

@@ -71,6 +71,17 @@ def client() -> Manifest:
 
 
 @contextmanager
+def applied(lab: Lab, namespace: str, *objects: Manifest) -> Iterator[None]:
+    """These are there while the block runs."""
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    lab.kubectl("-n", namespace, "apply", "-f", "-", stdin=manifest)
+    try:
+        yield
+    finally:
+        lab.kubectl("-n", namespace, "delete", "-f", "-", stdin=manifest)
+
+
+@contextmanager
 def namespace(lab: Lab, name: str, *objects: Manifest, labels: Mapping[str, str] = {}) -> Iterator[str]:
     """A namespace with these objects, their pods ready; it is told to go when the block ends."""
     wait_until(lambda: lab.api.get(f"/api/v1/namespaces/{name}") is None, GONE_TIMEOUT_S, f"an earlier {name} to go")

@@ -1,8 +1,5 @@
 """`ktpy connect` that fails soon, in a namespace for that."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from tests.e2e.attempts import Attempt, attempt
@@ -15,16 +12,6 @@ ABSENT_HOST = "10.99.0.77"
 
 def api_object(kind: str, name: str, **parts: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **parts}
-
-
-@contextmanager
-def applied(lab: Lab, *objects: dict[str, Any]) -> Iterator[None]:
-    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    lab.kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=manifest)
-    try:
-        yield
-    finally:
-        lab.kubectl("-n", NAMESPACE, "delete", "-f", "-", stdin=manifest)
 
 
 def failing(lab: Lab, *options: str, within_s: float = SOON_S, **how: Any) -> Attempt:

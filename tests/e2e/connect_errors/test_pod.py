@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from tests.e2e.attempts import attempt
-from tests.e2e.connect_errors.failing import NAMESPACE, api_object, applied, failing
+from tests.e2e.connect_errors.failing import NAMESPACE, api_object, failing
 from tests.e2e.faults import silent_server
+from tests.e2e.workloads import applied
 from tests.lab import Lab
 from tests.lab.images import COREDNS_IMAGE
 from tests.lab.layout import NODE_IPV4
@@ -53,14 +54,14 @@ class TestPod:
         assert "--image" in failed.hint
 
     def test_quota(self, lab: Lab) -> None:
-        with applied(lab, api_object("ResourceQuota", "small", spec={"hard": {"requests.memory": "1Mi"}})):
+        with applied(lab, NAMESPACE, api_object("ResourceQuota", "small", spec={"hard": {"requests.memory": "1Mi"}})):
             failed = failing(lab)
         assert failed.exit_code == 22
         assert "exceeded quota: small" in failed.message
 
     def test_limit_range(self, lab: Lab) -> None:
         limits = [{"type": "Container", "max": {"memory": "1Mi"}}]
-        with applied(lab, api_object("LimitRange", "tight", spec={"limits": limits})):
+        with applied(lab, NAMESPACE, api_object("LimitRange", "tight", spec={"limits": limits})):
             failed = failing(lab)
         assert failed.exit_code == 22
         assert "memory" in failed.message
@@ -84,7 +85,7 @@ class TestPod:
             spec={"policyName": "ktpy-errors", "validationActions": ["Deny"]},
         )
         trial = ["kubectl", "-n", NAMESPACE, "create", "configmap", "trial", "--dry-run=server"]
-        with applied(lab, policy | {"apiVersion": group}, binding | {"apiVersion": group}):
+        with applied(lab, NAMESPACE, policy | {"apiVersion": group}, binding | {"apiVersion": group}):
             wait_until(lambda: "only on weekdays" in lab.exec(trial).stderr, 20, "the policy to be in force")
             failed = failing(lab)
         wait_until(lambda: lab.exec(trial).returncode == 0, 20, "the policy to be forgotten by the API server")

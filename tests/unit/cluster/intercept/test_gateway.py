@@ -1,4 +1,4 @@
-"""Entering and leaving, against an API that has the real one's preconditions; the real one: e2e/cluster_gateway."""
+"""Entering and leaving, against an API that has the real one's preconditions; the real one: e2e/test_intercept_*.py."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The manifests' promises. That Pod Security `restricted` takes them shows in tests/e2e/cluster_gateway."""
+"""The manifests' promises. That Pod Security `restricted` takes them shows in e2e/test_intercept_namespaces.py."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The life of a shadow pod against a scripted API server; a real cluster's turn is tests/e2e/test_cluster_shadow.py."""
+"""The life of a shadow pod against a scripted API server; a real cluster's: e2e/connect_errors/test_pod.py."""
 
 import asyncio
 from collections.abc import AsyncIterator

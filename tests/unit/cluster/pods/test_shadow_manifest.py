@@ -1,4 +1,4 @@
-"""The manifest's promises. That Pod Security `restricted` takes it shows in tests/e2e/test_cluster_shadow.py."""
+"""The manifest's promises. That Pod Security `restricted` takes it shows in e2e/connect_errors/test_pod.py."""
 
 from typing import Any
 
