@@ -56,8 +56,8 @@ async def _intercept(api: Api, options: InterceptOptions, owner: str) -> Underta
     await targets.refuse_unsuitable(api, service)
     is_mesh = options.match is not None
     exposed = ports.exposed_ports(service, options.expose, is_mesh=is_mesh, protocol=options.protocol)
-    await network_policies.refuse_labels(api, name, options.gateway_labels)
     selector = selector_for(service) or {}
+    await network_policies.refuse_labels(api, name, selector, options.gateway_labels)
     warnings = [
         *targets.warnings(service),
         *ports.shared_ports(service, exposed),

@@ -18,6 +18,8 @@ SLOWEST_S = 5.0
 EXPOSED = ("--expose", f"{LOCAL}:80")
 POD_GRACE_S = 60.0
 """For a pod that is told to go while its Python starts: pid 1 does not hear that, and the kubelet waits (45 s)."""
+REDIRECTED = {"app": "web-ktpy-gateway"}
+"""What service web selects while anybody intercepts it."""
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 
 
@@ -38,7 +40,7 @@ def as_before(lab: Lab, name: str) -> Iterator[None]:
     """Service NAME is after the block what it was before, and nothing of ktpy's is left but pods that are ending."""
     before = essence(lab.api.get(f"{SERVICES}/{name}"))
     yield
-    assert essence(lab.api.get(f"{SERVICES}/{name}")) == before
+    assert essence(lab.api.get(f"{SERVICES}/{name}")).splitlines() == before.splitlines()
     assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []
     wait_until(lambda: not ktpys_objects(lab, NAMESPACE), POD_GRACE_S, "the last pod of ktpy's to end")
 

@@ -14,7 +14,7 @@ from ktpy.cluster.intercept.gateway import Gateway
 from ktpy.cluster.intercept.plan import Plan
 from ktpy.cluster.intercept.preview import Preview
 from ktpy.cluster.steps import Step
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
+from tests.e2e.intercepted import EXPOSED, LOCAL, REDIRECTED, SERVICES, SLOWEST_S, as_before
 from tests.e2e.intercepts import Intercept, intercepting, ktpys_objects
 from tests.e2e.interrupted import interrupted
 from tests.e2e.laptop import Laptop
@@ -105,7 +105,7 @@ def test_killed_beside_somebody_who_stays(lab: Lab, laptop: Laptop, visitors: Vi
     with intercepting(lab, "mesh", "web", *EXPOSED, "--version", "x", user="root") as staying:
         killed(lab, names(GATEWAY.entry)[-1], leaving=False)
         mend(laptop, "clean")
-        assert lab.api.get(f"{SERVICES}/web")["spec"]["selector"] == {"ktpy.dev/gateway": "web"}
+        assert lab.api.get(f"{SERVICES}/web")["spec"]["selector"] == REDIRECTED
         staying.leave()
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.demo import manifest
 from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, essence
+from tests.e2e.intercepted import EXPOSED, LOCAL, REDIRECTED, SERVICES, essence
 from tests.e2e.intercepts import Intercept, intercepting
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import serving
@@ -16,6 +17,7 @@ from tests.e2e.shop import NAMESPACE
 from tests.e2e.visitors import Visitors
 from tests.e2e.visits import until_answered
 from tests.lab import Lab
+from tests.lab.images import WORKLOAD_IMAGE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -55,7 +57,7 @@ class TestRecover:
             exchange.kill()
             lab.exec(["sh", "-c", "rm /home/dev/.local/state/ktpy/intercepts/*"], check=True)
         delete_all_of_ktpys(lab, "leases", "deployments", "services")
-        assert lab.api.get(f"{SERVICES}/web")["spec"]["selector"] == {"ktpy.dev/gateway": "web"}
+        assert lab.api.get(f"{SERVICES}/web")["spec"]["selector"] == REDIRECTED
         assert laptop.output(*RECOVER) == "Service web selects app=web again, as the service itself told.\n"
 
     def test_by_the_origin_service(self, lab: Lab, laptop: Laptop, killed: Intercept) -> None:
@@ -139,6 +141,29 @@ class TestClean:
                 assert "dev@laptop-2: mesh of port 80" in listed
                 mesh.leave()
             until_answered(visitors, "local")
+
+
+# --- what others write meanwhile
+
+
+def test_the_manifest_is_applied_again(lab: Lab, visitors: Visitors) -> None:
+    """As every deployment does. Nobody notices; who does it twice in a row is not contradicted."""
+    [service] = [
+        one for one in manifest.shop(WORKLOAD_IMAGE) if (one["kind"], one["metadata"]["name"]) == ("Service", "web")
+    ]
+
+    def apply() -> None:
+        lab.kubectl("apply", "-f", "-", stdin=json.dumps(service))
+
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        apply()
+        exchange.wait_for("ktpy redirects it once more")
+        until_answered(visitors, "local")
+        apply()
+        exchange.wait_for("put the selector of web back again")
+        until_answered(visitors, "web")
+        exchange.leave()
 
 
 # --- whose the service's fields are

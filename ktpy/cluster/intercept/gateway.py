@@ -8,6 +8,7 @@ await gateway.enter(on_step)                         # the Service's traffic goe
 tasks.create_task(gateway.guard(on_notice))          # tells, and mends, what others do to the objects meanwhile
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
@@ -29,6 +30,8 @@ from ktpy.errors import GatewayMismatch, SessionLost, TargetAbsent, TargetUnsuit
 FOLLOW_TIMEOUT_S = 5.0
 """How long the endpoints may take to follow the selector before `enter` returns all the same."""
 RACES = 20
+INSISTENCE_S = 60.0
+"""Who puts the selector back twice within this time means it, or is a controller that would do it for ever."""
 
 
 class Gateway:
@@ -52,7 +55,9 @@ class Gateway:
         self._origin_now: Json = {}
         self._ports: tuple[GatewayPort, ...] = ()
         self._generation = ""
+        self._pod_labels: dict[str, str] = {}
         self._may_exist = False
+        self._put_back_s, self._has_given_in = float("-inf"), False
         self.session = plan.session
         self.ownership = Ownership(
             api, session=plan.session, owner=plan.owner, target=target, description=plan.description
@@ -117,10 +122,12 @@ class Gateway:
         await self._align_origin(selector)
 
     async def _hold_gateway(self) -> None:
+        manifest = self._manifest(self._original_selector(self._service))
         for _ in range(RACES):
-            deployment = await self._gateway.hold(self._manifest(), self.session, self._plan.owner)
+            deployment = await self._gateway.hold(manifest, self.session, self._plan.owner)
             if (problem := self._mismatch(deployment)) is None:
                 self._generation = deployment["metadata"]["labels"][SESSION]
+                self._pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
                 return
             await self._clear_stale(deployment, problem)
         raise GatewayMismatch(f"The gateway of {self._target} is replaced again and again by others; ktpy gave up.")
@@ -139,7 +146,7 @@ class Gateway:
 
             def entering(found: Json, selector: Mapping[str, str] = selector) -> Json | None:
                 is_changed = interception.selector_for(found) != selector
-                return None if is_changed else interception.entering(found, self.session)
+                return None if is_changed else interception.entering(found, self.session, self._pod_labels)
 
             _, is_done = await patch_object(self._api, self._service_path, entering)
             if is_done:
@@ -153,7 +160,7 @@ class Gateway:
 
         await comes_true(have_followed, FOLLOW_TIMEOUT_S)
 
-    def _manifest(self) -> Json:
+    def _manifest(self, selector: Mapping[str, str]) -> Json:
         return gateway_manifest.gateway_deployment(
             target=self._target,
             namespace=self._api.namespace,
@@ -163,7 +170,7 @@ class Gateway:
             ports=self._ports,
             origin_host=self._origin_now["spec"]["clusterIP"],
             replicas=self._plan.replicas,
-            pod_labels=self._plan.pod_labels,
+            pod_labels={**interception.stand_ins(self._target, selector), **self._plan.pod_labels},
         )
 
     async def _fresh_service(self) -> Json:
@@ -236,31 +243,34 @@ class Gateway:
     # --- guard
 
     async def _guard_service(self, on_notice: Callable[[str], None]) -> None:
-        is_told = False
         async with aclosing(self._states(self._services, self._target)) as states:
             async for service in states:
                 if service is None:
                     raise TargetAbsent(f"Service {self._target} was deleted.")
-                is_told = await self._judge_service(service, is_told, on_notice)
+                await self._judge_service(service, on_notice)
 
-    async def _judge_service(self, service: Json, is_told: bool, on_notice: Callable[[str], None]) -> bool:
+    async def _judge_service(self, service: Json, on_notice: Callable[[str], None]) -> None:
         state = interception.read(service)
         if state is not None and self.session not in state.sessions:
             raise SessionLost(f"Somebody has taken this session out of service {self._target}.")
         if state is None and not interception.is_redirected(service):
             raise SessionLost(f"Somebody has given service {self._target} back to its own pods.")
-        selector = service["spec"].get("selector") or {}
-        if not interception.is_redirected(service):
-            if not is_told:
+        if interception.is_redirected(service):
+            self._has_given_in = False
+            if len(service["spec"]["selector"]) > 1 or state is None:
+                on_notice(f"Somebody has changed {self._target} while it is intercepted; ktpy has mended its selector.")
+                await self._redirect()
+        elif not self._has_given_in:
+            before_s, self._put_back_s = self._put_back_s, asyncio.get_running_loop().time()
+            self._has_given_in = self._put_back_s - before_s < INSISTENCE_S
+            if self._has_given_in:
                 on_notice(
-                    f"Somebody has put the selector of {self._target} back: its traffic goes to the original pods "
-                    "only, until ktpy is started again."
+                    f"Somebody has put the selector of {self._target} back again: its traffic goes to the original "
+                    "pods only, until ktpy is started again."
                 )
-            return True
-        if len(selector) > 1 or state is None:
-            on_notice(f"Somebody has changed {self._target} while it is intercepted; ktpy has mended its selector.")
+                return
+            on_notice(f"Somebody has applied {self._target} as it was; ktpy redirects it once more.")
             await self._redirect()
-        return False
 
     async def _guard_gateway(self, on_notice: Callable[[str], None]) -> None:
         async with aclosing(self._states(self._gateway.collection, self._gateway.name)) as states:

@@ -77,8 +77,14 @@ def gateway_deployment(
     pod_labels: Mapping[str, str] | None = None,
     role: str = "gateway",
 ) -> Json:
-    """The Deployment `<svc>-ktpy-gateway`. The label ktpy.dev/session of its pods tells them from an earlier one's."""
+    """The Deployment `<svc>-ktpy-gateway`. The label ktpy.dev/session of its pods tells them from an earlier one's.
+
+    `pod_labels` are given to its pods besides.
+    """
     labels = names.labels(role, owner=owner, session=session, target=target)
+    own = {**labels, names.GATEWAY: target, **agent_pod.NOT_IN_A_MESH}
+    # What their name says is for people only, and the Service may select by it.
+    chosen = {key: value for key, value in (pod_labels or {}).items() if key == names.APP_NAME or key not in own}
     document = gateway_document(target, ports, origin_host)
     selector = {names.GATEWAY: target, names.SESSION: session}
     return {
@@ -99,12 +105,7 @@ def gateway_deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
                 "metadata": {
-                    "labels": {
-                        **(pod_labels or {}),
-                        **labels,
-                        names.GATEWAY: target,
-                        **agent_pod.NOT_IN_A_MESH,
-                    },
+                    "labels": own | chosen,
                     "annotations": agent_pod.annotations({names.GATEWAY: json.dumps(document, separators=(",", ":"))}),
                 },
                 "spec": _pod_spec(image, ports, selector),

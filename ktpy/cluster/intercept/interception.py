@@ -1,10 +1,13 @@
 """What an intercepted Service says about itself, and the patches that put sessions in and take them out. Pure.
 
-While it is intercepted, a Service selects the gateway's pods, and one annotation holds what it selected before and the
-sessions that use the gateway: so the last one out is whoever empties that list, and gives the selector back in the
-same update. A second one removes the annotation and hands the field back to who managed it before: the API server
-notes the writer of every change, so this cannot be done along with the change. Every patch bears the resource version
-it was made from; a change in between makes it a Conflict.
+While it is intercepted, a Service selects the gateway's pods: by one of its own keys, with the gateway's name for the
+value. So whoever applies the Service's manifest meanwhile (kubectl, Helm and Argo CD merge maps) writes over exactly
+that, and the Service leads to its own pods; with a key of ktpy's it would select both, which no pod is.
+
+One annotation holds what it selected before and the sessions that use the gateway: so the last one out is whoever
+empties that list, and gives the selector back in the same update. A second one removes the annotation and hands the
+field back to who managed it before: the API server notes the writer of every change, so this cannot be done along with
+the change. Every patch bears the resource version it was made from; a change in between makes it a Conflict.
 """
 
 import json
@@ -13,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ktpy.cluster.intercept import field_managers
-from ktpy.cluster.names import GATEWAY, INTERCEPTED
+from ktpy.cluster.names import GATEWAY, INTERCEPTED, gateway_name
 
 Json = dict[str, Any]
 _VERSION = 1
@@ -52,29 +55,36 @@ def read(service: Json) -> Interception | None:
         return None
 
 
+def stand_ins(target: str, selector: Iterable[str]) -> dict[str, str]:
+    """Labels for the gateway's pods, by the keys that the Service selects by."""
+    return dict.fromkeys(selector, gateway_name(target))
+
+
 def is_redirected(service: Json) -> bool:
     """Whether the Service selects its gateway."""
-    return GATEWAY in (service["spec"].get("selector") or {})
+    return bool(_ours(service))
 
 
 def selector_for(service: Json) -> dict[str, str] | None:
     """What the Service selects without its gateway; None when it does not say.
 
-    What others have written since counts: they may have put a selector back, or applied their manifest over ours,
-    which leaves their keys beside ours (kubectl apply merges maps).
+    What others have written since counts: they may have put a selector back, or have added to ours.
     """
     selector: dict[str, str] = service["spec"].get("selector") or {}
-    if GATEWAY not in selector:
+    if not (ours := _ours(service)):
         return selector
-    if theirs := {key: value for key, value in selector.items() if key != GATEWAY}:
-        return theirs
-    return interception.selector if (interception := read(service)) is not None else None
+    interception = read(service)
+    if theirs := {key: value for key, value in selector.items() if key not in ours}:
+        before = interception.selector if interception is not None else {}
+        return {key: value for key, value in before.items() if key in ours} | theirs
+    return interception.selector if interception is not None else None
 
 
-def entering(service: Json, session: str, gone: Iterable[str] = ()) -> Json:
+def entering(service: Json, session: str, gateway: Mapping[str, str], gone: Iterable[str] = ()) -> Json:
     """The merge patch (RFC 7396) with which a session takes part: the first one redirects the Service.
 
-    `gone` are sessions that have expired. ValueError when it is unknown what the Service selected.
+    `gateway`: the labels of the gateway's pods; `gone`: sessions that have expired. ValueError when it is unknown what
+    the Service selected.
     """
     original = selector_for(service)
     if not original:
@@ -82,9 +92,12 @@ def entering(service: Json, session: str, gone: Iterable[str] = ()) -> Json:
     before = read(service) or Interception(original, ())
     managers = tuple(field_managers.of_selector(service)) or before.managers
     sessions = (*(one for one in before.sessions if one not in {session, *gone}), session)
-    current = service["spec"].get("selector") or {}
-    selector = {**dict.fromkeys(current.keys() - {GATEWAY}), GATEWAY: service["metadata"]["name"]}
-    return _patch(service, Interception(original, sessions, managers).annotation(), selector)
+    name = service["metadata"]["name"]
+    own_keys = [key for key in sorted(original) if gateway.get(key) == gateway_name(name)]
+    # Pods of a gateway that was made when the Service selected by other keys do not have it.
+    redirected = {own_keys[0]: gateway_name(name)} if own_keys else {GATEWAY: name}
+    replaced = dict.fromkeys(service["spec"].get("selector") or {})
+    return _patch(service, Interception(original, sessions, managers).annotation(), {**replaced, **redirected})
 
 
 def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, str] | None = None) -> Json | None:
@@ -107,7 +120,7 @@ def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, s
     if not original:
         return None
     last = Interception(dict(original), (), managers).annotation() if managers else None
-    return _patch(service, last, {GATEWAY: None, **original})
+    return _patch(service, last, {**dict.fromkeys(_ours(service)), **original})
 
 
 def _closing(service: Json, managers: Iterable[Json]) -> Json:
@@ -116,6 +129,13 @@ def _closing(service: Json, managers: Iterable[Json]) -> Json:
     if (fields := field_managers.given_back(service, managers)) is not None:
         patch["metadata"]["managedFields"] = fields
     return patch
+
+
+def _ours(service: Json) -> list[str]:
+    """The keys of the selector by which the Service selects its gateway."""
+    selector: dict[str, str] = service["spec"].get("selector") or {}
+    name = gateway_name(service["metadata"]["name"])
+    return [key for key, value in selector.items() if key == GATEWAY or value == name]
 
 
 def _has_annotation(service: Json) -> bool:

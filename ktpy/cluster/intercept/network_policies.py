@@ -10,6 +10,7 @@ from typing import Any
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.api.refusals import NotFound
+from ktpy.cluster.intercept.interception import stand_ins
 from ktpy.cluster.intercept.targets import selects
 from ktpy.cluster.names import GATEWAY
 from ktpy.errors import Forbidden, TargetUnsuitable
@@ -29,12 +30,13 @@ async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labe
     # Pods know labels the Service does not select by, and policies may use those: one pod of the Service tells them.
     query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items()), "limit": "1"}
     original = [(pod["metadata"].get("labels") or {}) for pod in await _list(api, _pods(api), query)]
-    return judge(target, policies, gateway_labels(target, pod_labels), original[0] if original else selector)
+    gateway = gateway_labels(target, selector, pod_labels)
+    return judge(target, policies, gateway, original[0] if original else selector)
 
 
-def gateway_labels(target: str, pod_labels: Labels) -> dict[str, str]:
+def gateway_labels(target: str, selector: Labels, pod_labels: Labels) -> dict[str, str]:
     """The labels of the gateway's pods that a policy may go by."""
-    return {**pod_labels, GATEWAY: target}
+    return {**stand_ins(target, selector), **pod_labels, GATEWAY: target}
 
 
 def judge(target: str, policies: Iterable[Json], gateway: Labels, original: Labels) -> list[str]:
@@ -51,11 +53,11 @@ def judge(target: str, policies: Iterable[Json], gateway: Labels, original: Labe
     return found
 
 
-async def refuse_labels(api: Api, target: str, pod_labels: Labels) -> None:
+async def refuse_labels(api: Api, target: str, selector: Labels, pod_labels: Labels) -> None:
     """Raise TargetUnsuitable when `--gateway-label` would make the gateway a pod of some other Service, or its own."""
-    labels = gateway_labels(target, pod_labels)
     if not pod_labels:
         return
+    labels = gateway_labels(target, selector, pod_labels)
     for service in await _list(api, f"/api/v1/namespaces/{api.namespace}/services"):
         if selects(service, labels):
             name = service["metadata"]["name"]

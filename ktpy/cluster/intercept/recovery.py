@@ -8,7 +8,6 @@ from ktpy.cluster.api.refusals import NotFound
 from ktpy.cluster.intercept import interception
 from ktpy.cluster.intercept.leaving import Leaving, shared_objects
 from ktpy.cluster.intercept.survey import survey
-from ktpy.cluster.names import GATEWAY
 from ktpy.cluster.sharing.shared import is_ours
 from ktpy.cluster.steps import walk
 from ktpy.errors import RestoreIncomplete, SessionsLive, TargetAbsent
@@ -71,7 +70,7 @@ async def _find_selector(api: Api, service: Json) -> Recovered | None:
     try:
         applied = json.loads((service["metadata"].get("annotations") or {}).get(_LAST_APPLIED) or "null")
         selector = applied["spec"]["selector"]
-        if isinstance(selector, dict) and selector and GATEWAY not in selector:
+        if isinstance(selector, dict) and selector and not interception.is_redirected(applied):
             return Recovered(selector, "what was last applied with kubectl")
     except (ValueError, TypeError, KeyError):
         pass

@@ -6,7 +6,6 @@ from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import ports
 from ktpy.cluster.intercept.gateway import Gateway
 from ktpy.cluster.intercept.plan import Plan
-from ktpy.cluster.names import GATEWAY
 from tests.unit.cluster.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
 Json = dict[str, Any]
@@ -73,4 +72,4 @@ def selector(store: ObjectStore) -> Json:
     return found
 
 
-REDIRECTED = {GATEWAY: "web"}
+REDIRECTED = {"app": "web-ktpy-gateway"}

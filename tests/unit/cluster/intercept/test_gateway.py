@@ -274,21 +274,30 @@ class TestGuard:
         guarding = asyncio.create_task(own.guard(told.put_nowait))
         return guarding, told
 
-    async def test_a_manifest_applied_over_it_is_mended(self, store: ObjectStore, store_api: Api) -> None:
+    async def test_a_selector_that_somebody_adds_to_is_mended(self, store: ObjectStore, store_api: Api) -> None:
         guarding, told = await self.guarded(store, store_api)
         found = store.get(SERVICES, "web") or {}
-        found["spec"]["selector"] |= {"app": "web"}
+        found["spec"]["selector"] |= {"tier": "front"}
         store.put(SERVICES, found)
         assert "mended" in await asyncio.wait_for(told.get(), 5)
         await store.until(lambda: selector(store) == REDIRECTED)
         guarding.cancel()
 
-    async def test_a_selector_put_back_is_told_and_left(self, store: ObjectStore, store_api: Api) -> None:
+    async def test_a_manifest_applied_over_it_once_is_redirected_and_twice_is_left(
+        self, store: ObjectStore, store_api: Api
+    ) -> None:
         guarding, told = await self.guarded(store, store_api)
-        found = store.get(SERVICES, "web") or {}
-        found["spec"]["selector"] = {"app": "web"}
-        store.put(SERVICES, found)
-        assert "put the selector of web back" in await asyncio.wait_for(told.get(), 5)
+
+        def apply() -> None:
+            found = store.get(SERVICES, "web") or {}
+            found["spec"]["selector"] = {"app": "web"}
+            store.put(SERVICES, found)
+
+        apply()
+        assert "ktpy redirects it once more" in await asyncio.wait_for(told.get(), 5)
+        await store.until(lambda: selector(store) == REDIRECTED)
+        apply()
+        assert "put the selector of web back again" in await asyncio.wait_for(told.get(), 5)
         assert selector(store) == {"app": "web"}
         guarding.cancel()
 

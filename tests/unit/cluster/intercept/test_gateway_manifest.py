@@ -90,11 +90,10 @@ def test_pods_of_a_gateway_made_anew_are_not_those_of_the_old_one(made: dict[str
     assert made["spec"]["selector"]["matchLabels"]["ktpy.dev/session"] == "5e55"
 
 
-def test_labels_of_the_users_choice_do_not_replace_ours() -> None:
-    labels = deployment(service(), pod_labels={"team": "a", "ktpy.dev/gateway": "x"})["spec"]["template"]["metadata"][
-        "labels"
-    ]
-    assert (labels["team"], labels["ktpy.dev/gateway"]) == ("a", "web")
+def test_of_our_labels_only_the_name_gives_way() -> None:
+    chosen = {"team": "a", "ktpy.dev/gateway": "x", "app.kubernetes.io/name": "y"}
+    labels = deployment(service(), pod_labels=chosen)["spec"]["template"]["metadata"]["labels"]
+    assert labels.items() >= (chosen | {"ktpy.dev/gateway": "web"}).items()
 
 
 def test_who_made_it_holds_it(made: dict[str, Any]) -> None:

@@ -6,8 +6,11 @@ import pytest
 from ktpy.cluster.intercept import interception
 from ktpy.cluster.intercept.interception import Interception
 from ktpy.cluster.names import GATEWAY, INTERCEPTED
-from tests.unit.cluster.gateway_cases import service
+from tests.unit.cluster.gateway_cases import REDIRECTED, service
 from tests.unit.cluster.object_store import _merge
+
+POD = {GATEWAY: "web", **REDIRECTED}
+"""The labels of the gateway's pods."""
 
 
 def applied(found: dict[str, Any], patch: dict[str, Any] | None) -> dict[str, Any]:
@@ -19,13 +22,13 @@ def applied(found: dict[str, Any], patch: dict[str, Any] | None) -> dict[str, An
 def intercepted(*sessions: str) -> dict[str, Any]:
     found = service()
     for session in sessions:
-        applied(found, interception.entering(found, session))
+        applied(found, interception.entering(found, session, POD))
     return found
 
 
 def test_the_first_one_redirects_the_service_and_notes_what_it_selected() -> None:
     found = intercepted("a")
-    assert found["spec"]["selector"] == {GATEWAY: "web"}
+    assert found["spec"]["selector"] == REDIRECTED
     assert json.loads(found["metadata"]["annotations"][INTERCEPTED]) == {
         "version": 1,
         "selector": {"app": "web"},
@@ -68,7 +71,7 @@ def of_kubectl() -> dict[str, Any]:
 def intercepted_from_kubectl() -> dict[str, Any]:
     """As the API server notes it."""
     found = of_kubectl()
-    applied(found, interception.entering(found, "a"))
+    applied(found, interception.entering(found, "a", POD))
     found["metadata"]["managedFields"] = [managed("ktpy")]
     return found
 
@@ -85,7 +88,7 @@ def test_the_selector_comes_first_and_then_whose_field_it_is() -> None:
 def test_who_comes_in_between_knows_whose_field_it_was() -> None:
     found = intercepted_from_kubectl()
     applied(found, interception.leaving(found, {"a"}))
-    applied(found, interception.entering(found, "b"))
+    applied(found, interception.entering(found, "b", POD))
     found["metadata"]["managedFields"] = [managed("ktpy")]
     assert interception.leaving(found, {"a"}) is None
     for _ in range(2):
@@ -99,7 +102,7 @@ def test_who_never_took_part_changes_nothing() -> None:
 
 
 def test_every_patch_holds_for_one_version_of_one_object() -> None:
-    for patch in (interception.entering(service(), "a"), interception.leaving(intercepted("a"), {"a"})):
+    for patch in (interception.entering(service(), "a", POD), interception.leaving(intercepted("a"), {"a"})):
         assert patch is not None
         assert patch["metadata"]["uid"] == "uid-of-web"
         assert patch["metadata"]["resourceVersion"] == "1"
@@ -113,26 +116,46 @@ def test_a_selector_that_somebody_put_back_stays() -> None:
     assert INTERCEPTED not in found["metadata"]["annotations"]
 
 
-def test_of_a_selector_applied_over_ours_only_ours_goes() -> None:
-    """kubectl apply merges maps: what it leaves matches no pod at all."""
+def test_a_manifest_applied_over_ours_leads_to_the_services_own_pods() -> None:
+    """kubectl apply merges maps, and so do Helm and Argo CD: a manifest's keys are written, no others taken away."""
+    own = {"app": "web", "tier": "front"}
+    found = service(selector=dict(own))
+    applied(found, interception.entering(found, "a", {GATEWAY: "web", **interception.stand_ins("web", own)}))
+    assert found["spec"]["selector"] == REDIRECTED
+    found["spec"]["selector"] |= own
+    assert found["spec"]["selector"] == own
+    assert not interception.is_redirected(found)
+
+
+def test_what_somebody_adds_to_ours_is_kept() -> None:
     found = intercepted("a")
-    found["spec"]["selector"] |= {"app": "web2"}
-    assert interception.selector_for(found) == {"app": "web2"}
+    found["spec"]["selector"] |= {"tier": "front"}
+    assert interception.selector_for(found) == {"app": "web", "tier": "front"}
     applied(found, interception.leaving(found, {"a"}))
-    assert found["spec"]["selector"] == {"app": "web2"}
+    assert found["spec"]["selector"] == {"app": "web", "tier": "front"}
 
 
-def test_entering_mends_a_selector_applied_over_ours() -> None:
+def test_entering_mends_a_selector_that_somebody_added_to() -> None:
     found = intercepted("a")
-    found["spec"]["selector"] |= {"app": "web2"}
-    applied(found, interception.entering(found, "b"))
+    found["spec"]["selector"] |= {"tier": "front"}
+    applied(found, interception.entering(found, "b", POD))
+    assert found["spec"]["selector"] == REDIRECTED
+    assert interception.read(found) == Interception({"app": "web", "tier": "front"}, ("a", "b"))
+
+
+def test_a_gateway_without_the_services_keys_is_selected_by_ktpys_own() -> None:
+    """It was made when the Service selected by others."""
+    found = service(selector={"tier": "front"})
+    applied(found, interception.entering(found, "a", POD))
     assert found["spec"]["selector"] == {GATEWAY: "web"}
-    assert interception.read(found) == Interception({"app": "web2"}, ("a", "b"))
+    assert interception.selector_for(found) == {"tier": "front"}
+    applied(found, interception.leaving(found, {"a"}))
+    assert found == service(selector={"tier": "front"})
 
 
 def test_sessions_that_have_expired_are_dropped_on_entering() -> None:
     found = intercepted("a")
-    applied(found, interception.entering(found, "b", gone={"a"}))
+    applied(found, interception.entering(found, "b", POD, gone={"a"}))
     assert interception.read(found) == Interception({"app": "web"}, ("b",))
 
 
@@ -156,4 +179,4 @@ def test_entering_needs_to_know_the_selector() -> None:
     found = intercepted("a")
     del found["metadata"]["annotations"][INTERCEPTED]
     with pytest.raises(ValueError, match="unknown"):
-        interception.entering(found, "b")
+        interception.entering(found, "b", POD)

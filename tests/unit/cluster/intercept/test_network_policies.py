@@ -10,6 +10,7 @@ from tests.unit.cluster.gateway_cases import furnish, gateway, service
 from tests.unit.cluster.object_store import SERVICES, ObjectStore
 
 GATEWAY = {"ktpy.dev/gateway": "web", "team": "a"}
+SELECTOR = {"app": "web"}
 ORIGINAL = {"app": "web"}
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
 
@@ -115,15 +116,15 @@ async def test_a_label_that_a_service_selects_is_refused(store: ObjectStore, sto
     furnish(store)
     store.put(SERVICES, service("front"))
     with pytest.raises(TargetUnsuitable, match="service front would send its own traffic to the gateway"):
-        await network_policies.refuse_labels(store_api, "web", {"app": "front"})
+        await network_policies.refuse_labels(store_api, "web", SELECTOR, {"app": "front"})
     with pytest.raises(TargetUnsuitable, match="service web would"):
-        await network_policies.refuse_labels(store_api, "web", {"app": "web"})
-    await network_policies.refuse_labels(store_api, "web", {"team": "a"})
+        await network_policies.refuse_labels(store_api, "web", SELECTOR, {"app": "web"})
+    await network_policies.refuse_labels(store_api, "web", SELECTOR, {"team": "a"})
 
 
 async def test_also_while_the_service_is_intercepted(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
     await gateway(store_api, "a").enter()
     with pytest.raises(TargetUnsuitable):
-        await network_policies.refuse_labels(store_api, "web", {"app": "web"})
-    await network_policies.refuse_labels(store_api, "web", {"team": "a"})
+        await network_policies.refuse_labels(store_api, "web", SELECTOR, {"app": "web"})
+    await network_policies.refuse_labels(store_api, "web", SELECTOR, {"team": "a"})

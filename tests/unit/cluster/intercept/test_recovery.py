@@ -4,7 +4,7 @@ import pytest
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept.recovery import recover
-from ktpy.cluster.names import GATEWAY, INTERCEPTED
+from ktpy.cluster.names import INTERCEPTED
 from ktpy.errors import RestoreIncomplete, SessionsLive, TargetAbsent
 from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector, service
 from tests.unit.cluster.object_store import DEPLOYMENTS, LEASES, SERVICES, ObjectStore
@@ -45,7 +45,7 @@ async def test_by_the_origin_when_the_annotation_is_lost(store: ObjectStore, sto
 
 async def test_by_what_kubectl_applied_when_both_are_lost(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
-    found = service(selector={GATEWAY: "web"})
+    found = service(selector=dict(REDIRECTED))
     found["metadata"]["annotations"][LAST_APPLIED] = json.dumps(service())
     store.put(SERVICES, found)
     recovered = await recover(store_api, "web")
@@ -57,7 +57,7 @@ async def test_by_what_kubectl_applied_when_both_are_lost(store: ObjectStore, st
 @pytest.mark.parametrize("applied", ["", "{", "{}", '{"spec": {"selector": {}}}', '{"spec": {"selector": "x"}}'])
 async def test_nothing_tells(store: ObjectStore, store_api: Api, applied: str) -> None:
     furnish(store)
-    found = service(selector={GATEWAY: "web"})
+    found = service(selector=dict(REDIRECTED))
     found["metadata"]["annotations"][LAST_APPLIED] = applied
     store.put(SERVICES, found)
     with pytest.raises(RestoreIncomplete, match="Nothing tells what service web selected"):
