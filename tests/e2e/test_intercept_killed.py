@@ -93,7 +93,7 @@ def test_killed_on_its_way_out(step: str, mender: str, lab: Lab, laptop: Laptop,
 
 def test_killed_between_the_selector_and_the_rest(lab: Lab, laptop: Laptop, visitors: Visitors) -> None:
     """Giving the service back takes two writes; after the first one it serves, and says that something is left."""
-    killed(lab, "PATCH services/web", leaving=True, time=2)  # the first is for the way in
+    killed(lab, "PATCH services/web", leaving=True, time=3)  # the first two are for the way in
     service = lab.api.get(f"{SERVICES}/web")
     assert service["spec"]["selector"] == {"app": "web"}
     assert "ktpy.dev/intercepted" in service["metadata"]["annotations"]

@@ -170,21 +170,29 @@ def test_the_manifest_is_applied_again(lab: Lab, visitors: Visitors) -> None:
 
 
 @pytest.mark.parametrize("how", [["apply"], ["apply", "--server-side"], ["create"]])
-def test_the_service_is_managed_by_whom_it_was(how: list[str], lab: Lab, laptop: Laptop) -> None:
-    """Whoever applies another selector later meets no conflict with ktpy."""
+def test_the_service_is_managed_by_whom_it_was(how: list[str], lab: Lab) -> None:
+    """Whoever applies a manifest, meanwhile or later, meets no conflict with ktpy."""
     service = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "theirs", "namespace": NAMESPACE},
         "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
     }
-    lab.kubectl(*how, "-f", "-", stdin=json.dumps(service))
+
+    def write() -> None:
+        lab.kubectl(*how, "-f", "-", stdin=json.dumps(service))
+
+    write()
     try:
         before = essence(lab.api.get(f"{SERVICES}/theirs"))
-        laptop.output("ktpy", "exchange", "theirs", "-n", NAMESPACE, *EXPOSED, "--", "true")
+        with intercepting(lab, "exchange", "theirs", *EXPOSED) as exchange:
+            if how[0] == "apply":
+                write()
+                exchange.wait_for("ktpy redirects it once more")
+            exchange.leave()
         assert essence(lab.api.get(f"{SERVICES}/theirs")) == before
         service["spec"]["selector"] = {"app": "echo"}  # type: ignore[index]
         if how[0] == "apply":
-            lab.kubectl(*how, "-f", "-", stdin=json.dumps(service))
+            write()
     finally:
         lab.kubectl("-n", NAMESPACE, "delete", "service", "theirs")

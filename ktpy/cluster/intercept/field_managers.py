@@ -1,8 +1,8 @@
 """Whose field a Service's selector is, and giving it back. Pure.
 
 Who changes a field becomes its manager, and the only one (`metadata.managedFields`, KEP-555). Writing the old value
-back does not undo that: kubectl, Helm or a GitOps controller that applies its manifest later would be told of a
-conflict with ktpy. So an interception notes who managed the selector, and its end hands the field back to them.
+back does not undo that: kubectl, Helm or a GitOps controller that applies its manifest would be told of a conflict with
+ktpy. So an interception notes who managed the selector, and hands the field back to them each time it has written it.
 """
 
 from collections.abc import Iterable, Mapping

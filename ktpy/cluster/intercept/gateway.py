@@ -150,6 +150,7 @@ class Gateway:
 
             _, is_done = await patch_object(self._api, self._service_path, entering)
             if is_done:
+                await patch_object(self._api, self._service_path, interception.handing_over)
                 return
 
     async def _wait_for_endpoints(self) -> None:

@@ -5,9 +5,11 @@ value. So whoever applies the Service's manifest meanwhile (kubectl, Helm and Ar
 that, and the Service leads to its own pods; with a key of ktpy's it would select both, which no pod is.
 
 One annotation holds what it selected before and the sessions that use the gateway: so the last one out is whoever
-empties that list, and gives the selector back in the same update. A second one removes the annotation and hands the
-field back to who managed it before: the API server notes the writer of every change, so this cannot be done along with
-the change. Every patch bears the resource version it was made from; a change in between makes it a Conflict.
+empties that list, and gives the selector back in the same update.
+
+Whenever ktpy has written the selector, another update hands the field back to who managed it before, so that nobody's
+manifest meets a conflict: the API server notes the writer of every change, so this cannot be done along with it. Every
+patch bears the resource version it was made from; a change in between makes it a Conflict.
 """
 
 import json
@@ -100,6 +102,14 @@ def entering(service: Json, session: str, gateway: Mapping[str, str], gone: Iter
     return _patch(service, Interception(original, sessions, managers).annotation(), {**replaced, **redirected})
 
 
+def handing_over(service: Json) -> Json | None:
+    """The merge patch after that: whose field the selector was, his it stays. None when it is not ours."""
+    interception = read(service)
+    if interception is None or (fields := field_managers.given_back(service, interception.managers)) is None:
+        return None
+    return {"metadata": _version(service) | {"managedFields": fields}}
+
+
 def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, str] | None = None) -> Json | None:
     """The merge patch with which sessions leave; the last ones give the selector back. None when nothing changes.
 
@@ -143,15 +153,13 @@ def _has_annotation(service: Json) -> bool:
 
 
 def _patch(service: Json, annotation: str | None, selector: Mapping[str, str | None]) -> Json:
-    metadata = service["metadata"]
-    patch: Json = {
-        "metadata": {
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
-        }
-    }
+    patch: Json = {"metadata": _version(service)}
     if annotation is not None or _has_annotation(service):
         patch["metadata"]["annotations"] = {INTERCEPTED: annotation}
     if selector:
         patch["spec"] = {"selector": dict(selector)}
     return patch
+
+
+def _version(service: Json) -> Json:
+    return {key: service["metadata"][key] for key in ("uid", "resourceVersion")}

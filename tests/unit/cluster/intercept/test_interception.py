@@ -76,6 +76,16 @@ def intercepted_from_kubectl() -> dict[str, Any]:
     return found
 
 
+def test_the_field_stays_whose_it_was() -> None:
+    found = intercepted_from_kubectl()
+    applied(found, interception.handing_over(found))
+    assert found["metadata"]["managedFields"] == of_kubectl()["metadata"]["managedFields"]
+    assert found["spec"]["selector"] == REDIRECTED
+    assert interception.handing_over(found) is None
+    applied(found, interception.entering(found, "b", POD))
+    assert interception.read(found).managers == ({"manager": "kubectl", "operation": "Update", "apiVersion": "v1"},)  # type: ignore[union-attr]
+
+
 def test_the_selector_comes_first_and_then_whose_field_it_is() -> None:
     found = intercepted_from_kubectl()
     applied(found, interception.leaving(found, {"a"}))
