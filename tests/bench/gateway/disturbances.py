@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.bench.gateway import target
 from tests.bench.gateway.stage import LOCAL, ORIGINAL, Stage, signal_all
 from tests.bench.target import NAMESPACE
 
@@ -96,6 +97,14 @@ def _api(stage: Stage) -> None:
     stage.until_answered(LOCAL)
 
 
+def _applied(stage: Stage) -> None:
+    """By somebody's deployment, with the selector that the service had."""
+    stage.note("manifest applied")
+    target.deploy(stage.lab)
+    stage.exchange.wait_for("redirects it once more")
+    stage.until_answered(LOCAL)
+
+
 def _agent(stage: Stage) -> None:
     """The agent's process of the route."""
     _killed_in_the_gateway(stage, "ktpy-agent", "route")
@@ -137,6 +146,7 @@ DISTURBANCES = (
     Disturbance("cable-cut", _cut),
     Disturbance("local-port", _port),
     Disturbance("api-restarted", _api),
+    Disturbance("manifest-applied", _applied),
     Disturbance("agent-killed", _agent),
     Disturbance("sshd-killed", _sshd),
     Disturbance("pod-deleted", _pod, kills_gateway=True),
