@@ -3,7 +3,8 @@
 Fixtures:
 
 - `lab` (session): a lab that is up, with the agent image loaded, the demo shop (tests/demo) rolled out in namespace
-  `shop`, no latency, and a plain /etc/resolv.conf. Its name is `ktpy`, or what the environment variable KTPY_LAB says.
+  `shop`, no latency, and a plain /etc/resolv.conf. Its name is `ktpy`, or what the environment variable KTPY_LAB says;
+  of pytest-xdist's processes each has one.
 - `laptop` (session): the laptop of that lab as a user sees it: `laptop.run(["curl", "http://web/"])` as user dev,
   sockets in its network namespace, raw DNS questions, and `laptop.network_state()` to compare before and after.
 - `shop` (session): addresses of the demo shop's services and pods.
@@ -25,8 +26,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.demo import manifest
 from tests.e2e.intercepted import SLOWEST_S, as_before
@@ -42,6 +45,17 @@ IMAGE_BUILD_TIMEOUT_S = 900.0
 ROLLOUT_TIMEOUT_S = 180.0
 
 
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Tests of one file, or of one folder in here, share fixtures: they go to the same process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "/".join(nodeid.partition("::")[0].split("/")[:3])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
+    return _Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test's time limit is its own; what fixtures start is bounded by itself (the lab's first build: minutes)."""
     for item in items:
@@ -50,10 +64,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
+def lab(worker_id: str) -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("namespaces, mounts and control groups need root")
-    lab = Lab.ensure_up(os.environ.get("KTPY_LAB", DEFAULT_NAME))
+    name = os.environ.get("KTPY_LAB", DEFAULT_NAME)
+    if worker_id in ("master", "gw0"):
+        yield furnished(Lab.ensure_up(name))
+        return
+    lab = Lab.ensure_up(f"{name}-{worker_id}")
+    yield furnished(lab)
+    lab.down()
+
+
+def furnished(lab: Lab) -> Lab:
     lab.exec(["ktpy", "quit"], user="dev")  # of an earlier run that was killed
     lab.set_latency(0)
     if lab.resolver_mode != "file":
