@@ -32,6 +32,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.demo import manifest
+from tests.e2e.history import History
 from tests.e2e.intercepted import SLOWEST_S, as_before
 from tests.e2e.laptop import Laptop
 from tests.e2e.sessions import Connecting, ConnectSession, connecting
@@ -130,8 +131,9 @@ def web(lab: Lab, shop: Shop) -> Iterator[str]:
 
 @pytest.fixture
 def visitors(lab: Lab, web: str) -> Iterator[Visitors]:
+    history = History(lab)
     with visiting(lab.layout.node_netns_path, web) as visitors:
         yield visitors
-    assert visitors.failures() == [], visitors.story()
+    assert visitors.failures() == [], f"{visitors.story()}\n{history}"
     assert visitors.retried() == 0, visitors.story()
     assert visitors.slowest_s() < SLOWEST_S

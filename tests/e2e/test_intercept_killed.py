@@ -14,6 +14,7 @@ from ktpy.cluster.intercept.gateway import Gateway
 from ktpy.cluster.intercept.plan import Plan
 from ktpy.cluster.intercept.preview import Preview
 from ktpy.cluster.steps import Step
+from tests.e2e.history import History
 from tests.e2e.intercepted import EXPOSED, LOCAL, REDIRECTED, SERVICES, SLOWEST_S, as_before
 from tests.e2e.intercepts import Intercept, intercepting, ktpys_objects
 from tests.e2e.interrupted import interrupted
@@ -51,11 +52,11 @@ def with_menders(steps: list[str]) -> list[tuple[str, str]]:
 def visitors(lab: Lab, shop: Shop) -> Iterator[Visitors]:
     """Requests from a pod; all are answered in time, and in the end service and namespace are as before."""
     [address] = shop.pods("echo").values()
-    pod = lab.pod_netns(address.ipv4)
+    pod, history = lab.pod_netns(address.ipv4), History(lab)
     with as_before(lab, "web"), serving(lab, LOCAL), visiting(pod, shop.service("web").ipv4) as visitors:
         yield visitors
         until_answered(visitors, "web")
-    assert visitors.failures() == [], visitors.story()
+    assert visitors.failures() == [], f"{visitors.story()}\n{history}"
     assert visitors.slowest_s() < SLOWEST_S
 
 
