@@ -51,7 +51,7 @@ class ZoneFeed:
                 watches.create_task(self._feed(path, upsert, delete), name=f"watch {path}")
 
     async def _feed(self, path: str, upsert: Callable[[Json], None], delete: Callable[[str, str], None]) -> None:
-        async for event in watch(self._api, path):
+        async for event in watch(self._api, path, is_patient=True):  # a lost link is the tunnel's to tell
             self._apply(event, path, upsert, delete)
 
     def _apply(

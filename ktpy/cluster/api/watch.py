@@ -65,13 +65,20 @@ class Backoff:
 
 
 async def watch(
-    api: Api, path: str, *, labels: str = "", fields: str = "", backoff: Backoff | None = None
+    api: Api,
+    path: str,
+    *,
+    labels: str = "",
+    fields: str = "",
+    backoff: Backoff | None = None,
+    is_patient: bool = False,
 ) -> AsyncGenerator[Event, None]:
     """All objects under `path` (/api/v1/services) that match the selectors, and their changes, for ever.
 
     A link that breaks, and a server that is busy or restarts, are waited for; a resource version that has expired is
     answered by a new list, of which only the differences are told. Raises what the caller must decide on: Forbidden,
-    Unauthorized, NotFound; and ApiUnreachable as long as there has been no first list.
+    Unauthorized, NotFound; and ApiUnreachable as long as there has been no first list, unless that is waited for, too
+    (`is_patient`).
     """
     collection = _Collection(api, path, labels, fields)
     backoff = backoff or Backoff()
@@ -95,7 +102,7 @@ async def watch(
         except Gone:
             collection.version = ""
         except ApiUnreachable:
-            if not is_synced:
+            if not (is_synced or is_patient):
                 raise
         await backoff.pause()
 

@@ -57,7 +57,7 @@ async def _fresh(
 
 async def _node_ranges(api: Api) -> AsyncGenerator[list[Network], None]:
     try:
-        async for event in watch(api, "/api/v1/nodes"):
+        async for event in watch(api, "/api/v1/nodes", is_patient=True):
             if isinstance(event, Upsert):
                 yield [ip_network(cidr) for cidr in pod_cidrs(event.obj)]
     except Forbidden:
@@ -69,7 +69,7 @@ async def _addresses(
 ) -> AsyncGenerator[list[Network], None]:
     for path in (f"/api/v1/{resource}", f"/api/v1/namespaces/{api.namespace}/{resource}"):
         try:
-            async for event in watch(api, path, fields=fields):
+            async for event in watch(api, path, fields=fields, is_patient=True):
                 if isinstance(event, Upsert):
                     yield [single(address) for address in addresses_of(event.obj)]
         except Forbidden:

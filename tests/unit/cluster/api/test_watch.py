@@ -38,7 +38,7 @@ def pauses() -> Pauses:
     return Pauses()
 
 
-async def told(api: Api, count: int, pauses: Pauses | None = None, **selectors: str) -> list[Event]:
+async def told(api: Api, count: int, pauses: Pauses | None = None, **selectors: Any) -> list[Event]:
     """The first `count` events."""
     events: list[Event] = []
     backoff = Backoff(sleep=pauses) if pauses else None
@@ -150,6 +150,13 @@ async def test_the_pause_is_short_again_after_an_event(stub: ApiStub, api: Api, 
     stub.script(f"WATCH {PATH}", *[trouble] * 6, one, watched(("ADDED", service("b", "3"))))
     await told(api, 3, pauses)
     assert pauses.taken[-1] <= 0.2
+
+
+async def test_the_patient_wait_for_the_first_list_too(stub: ApiStub, api: Api, pauses: Pauses) -> None:
+    stub.script(f"GET {PATH}", refusing(500, "etcd is down"), listed(service("a", "1")))
+    async with aclosing(watch(api, PATH, backoff=Backoff(sleep=pauses), is_patient=True)) as events:
+        assert isinstance(await anext(events), Upsert)
+    assert len(pauses.taken) == 1
 
 
 async def test_the_first_list_must_succeed(stub: ApiStub, api: Api) -> None:
