@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.history import History
 from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
 from tests.e2e.intercepts import Intercept
 from tests.e2e.interrupted import interrupted, until_stopped
@@ -173,9 +174,10 @@ def both(laptops: list[Lab], pod: Path, shop: Shop) -> Iterator[list[Person]]:
 @pytest.fixture
 def undisturbed(lab: Lab, pod: Path, shop: Shop) -> Iterator[Visitors]:
     """Nobody of the others notices anything, and afterwards everything is as before."""
+    history = History(lab)
     with as_before(lab, "web"), visiting(pod, shop.service("web").ipv4, rate=40.0) as visitors:
         yield visitors
-    assert visitors.answers() == {"web"}, visitors.story()
+    assert visitors.answers() == {"web"}, f"{visitors.story()}\n{history}"
     assert visitors.slowest_s() < SLOWEST_S
 
 

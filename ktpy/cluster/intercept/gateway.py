@@ -133,7 +133,11 @@ class Gateway:
         raise GatewayMismatch(f"The gateway of {self._target} is replaced again and again by others; ktpy gave up.")
 
     async def _wait_for_pod(self) -> None:
-        await self.pods.until_ready(self._generation, self._gateway.name, self._plan.pod_timeout_s, self._on_progress)
+        is_in_use = interception.is_redirected(await self._fresh_service())
+        timeout_s = self._plan.pod_timeout_s
+        await self.pods.until_ready(
+            self._generation, self._gateway.name, timeout_s, self._on_progress, is_in_use=is_in_use
+        )
 
     async def _redirect(self) -> None:
         """Let the Service select the gateway, as it is at that moment: others may have changed it since."""

@@ -18,6 +18,13 @@ from ktpy.cluster.tasks import task_group
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
 
 UNSCHEDULABLE_GRACE_S = 3.0
+SETTLED_S = 0.5
+"""How long a pod has to be ready before others may depend on it.
+
+The kubelet may take a pod's first readiness back: where a sync of the pod is under way when its probe succeeds, the
+status that the sync has computed before is written over the new one, until the next sync up to a second later
+(kubernetes/kubernetes#103717; seen once in some 250 starts on a busy node, the one write 0.1 s after the other).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +33,7 @@ class GatewayPod:
 
     name: str
     uid: str
-    is_ready: bool
     ssh_port: int
-    generation: str
-    """The session that created the Deployment: a gateway that is made anew has another."""
 
 
 class GatewayPods:
@@ -56,29 +60,33 @@ class GatewayPods:
         deployment: str,
         timeout_s: float,
         on_progress: Callable[[PodProgress], None] = lambda _: None,
-    ) -> GatewayPod:
-        """Wait until a pod of this generation relays, and the cluster's controllers know.
+        *,
+        is_in_use: bool = False,
+    ) -> None:
+        """Wait until a pod of this generation relays, for SETTLED_S if none `is_in_use`, and the controllers know it.
 
-        A Service that selected the pod before they do would have no endpoint for an instant. Raises what keeps the pod
-        from relaying, as soon as that is known:
+        A Service that selected the pod before would have no endpoint for an instant. Raises what keeps the pod from
+        relaying, as soon as that is known:
         ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded, PodSecurityRefused, and PodNotReady after the time.
         """
-        waiting = _Waiting(generation, on_progress)
+        waiting = _Waiting(generation, 0.0 if is_in_use else SETTLED_S, on_progress)
         try:
             async with asyncio.timeout(timeout_s), task_group() as tasks:
-                counting = tasks.create_task(self._counted(deployment, generation), name="watch the Deployment")
-                async with aclosing(self._follow_raw()) as states:
-                    async for pods in states:
-                        if (ready := waiting.judge(pods, tasks)) is not None:
-                            waiting.stop()
-                            await counting
-                            return ready
+                judging = tasks.create_task(self._judge(waiting, tasks), name="watch the pods")
+                await self._counted(deployment, generation)
+                await waiting.settled.wait()
+                judging.cancel()
+                waiting.stop()
         except TimeoutError as exc:
             raise PodNotReady(
                 f"The gateway of {self._target} was not ready within {timeout_s:g} s: {waiting.reason}.",
                 hint="Allow more time with --pod-timeout.",
             ) from exc
-        raise AssertionError("a watch never ends")
+
+    async def _judge(self, waiting: "_Waiting", tasks: asyncio.TaskGroup) -> None:
+        async with aclosing(self._follow_raw()) as states:
+            async for pods in states:
+                waiting.judge(pods, tasks)
 
     async def _follow_raw(self) -> AsyncGenerator[list[Json], None]:
         pods: dict[str, Json] = {}
@@ -131,22 +139,30 @@ class GatewayPods:
 class _Waiting:
     """What a gateway that is not ready waits for."""
 
-    def __init__(self, generation: str, on_progress: Callable[[PodProgress], None]) -> None:
+    def __init__(self, generation: str, settled_s: float, on_progress: Callable[[PodProgress], None]) -> None:
         self.reason = "its pod has not been created"
+        self.settled = asyncio.Event()
         self._generation = generation
+        self._settled_s = settled_s
         self._on_progress = on_progress
         self._stages: set[tuple[str, Stage]] = set()
+        self._settling: asyncio.TimerHandle | None = None
         self._doubting: asyncio.Task[None] | None = None
         self._is_scheduled = False
 
-    def judge(self, pods: list[Json], tasks: asyncio.TaskGroup) -> GatewayPod | None:
-        """A pod that is ready, if there is one. Raises when one never will be."""
-        for raw in pods:
-            if (pod := _gateway_pod(raw)).generation != self._generation:
-                continue
-            if pod.is_ready:
-                self.reason = "its pod is ready, but the cluster's controllers have not noticed"
-                return pod
+    def judge(self, pods: list[Json], tasks: asyncio.TaskGroup) -> None:
+        """Take note of the pods as they are now. Raises when none will ever be ready."""
+        ours = [raw for raw in pods if _generation(raw) == self._generation]
+        if any(map(_is_ready, ours)):
+            self.reason = "its pod is ready, but the cluster's controllers have not noticed"
+            if self._settling is None:
+                self._settling = asyncio.get_running_loop().call_later(self._settled_s, self.settled.set)
+            return
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+            self.settled.clear()
+        for raw in ours:
             # One that has crashed is started again; it is given up when the kubelet takes its time over that.
             if not _is_restarting(raw) and (failure := pod_state.failure_of(raw)) is not None:
                 raise failure
@@ -154,11 +170,10 @@ class _Waiting:
             self._is_scheduled = bool(raw["spec"].get("nodeName"))
             if (doubt := pod_state.unschedulable(raw)) is not None and self._doubting is None:
                 self._doubting = tasks.create_task(self._give_up(doubt), name="wait for a node")
-            reached = (pod.name, pod_state.stage_of(raw))
+            reached = (raw["metadata"]["name"], pod_state.stage_of(raw))
             if reached not in self._stages:
                 self._stages.add(reached)
-                self._on_progress(PodProgress(reached[1], pod.name, str(raw["spec"].get("nodeName") or "")))
-        return None
+                self._on_progress(PodProgress(reached[1], reached[0], str(raw["spec"].get("nodeName") or "")))
 
     def stop(self) -> None:
         if self._doubting is not None:
@@ -214,19 +229,20 @@ async def _pods(api: Api, namespace: str, target: str) -> list[Json]:
 
 
 def _gateway_pod(pod: Json) -> GatewayPod:
-    metadata, status = pod["metadata"], pod.get("status") or {}
-    conditions = {one["type"]: one.get("status") for one in status.get("conditions") or []}
+    metadata = pod["metadata"]
     ports: list[Json] = pod["spec"]["containers"][0].get("ports") or []
-    return GatewayPod(
-        name=metadata["name"],
-        uid=metadata["uid"],
-        is_ready=conditions.get("Ready") == "True" and bool(status.get("podIP")),
-        ssh_port=next((port["containerPort"] for port in ports if port.get("name") == SSH_PORT_NAME), SSH_PORT),
-        generation=_generation(pod),
-    )
+    ssh_port = next((port["containerPort"] for port in ports if port.get("name") == SSH_PORT_NAME), SSH_PORT)
+    return GatewayPod(metadata["name"], metadata["uid"], ssh_port)
+
+
+def _is_ready(pod: Json) -> bool:
+    status = pod.get("status") or {}
+    conditions = {one["type"]: one.get("status") for one in status.get("conditions") or []}
+    return conditions.get("Ready") == "True" and bool(status.get("podIP"))
 
 
 def _generation(pod: Json) -> str:
+    """The session that created the Deployment: a gateway that is made anew has another."""
     return str((pod["metadata"].get("labels") or {}).get(SESSION, ""))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.cluster.api.client import Api
+from ktpy.cluster.intercept import gateway_pods
 from tests.unit.cluster.api_stub import ApiStub, kubeconfig, serving
 from tests.unit.cluster.certificates import KeyPair, make_key_pair
 from tests.unit.cluster.object_store import ObjectStore, storing
@@ -40,6 +41,12 @@ def key_pair() -> KeyPair:
 @pytest.fixture(scope="session")
 def other_key_pair() -> KeyPair:
     return make_key_pair("other")
+
+
+@pytest.fixture(autouse=True)
+def settled_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kubelet takes a readiness back here, unless a test does."""
+    monkeypatch.setattr(gateway_pods, "SETTLED_S", 0.02)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ktpy.tunnel.key import make_key
 from ktpy.tunnel.route import Route
 from ktpy.tunnel.route_protocol import Hello, RouteNotYet
 
-POD = GatewayPod("web-ktpy-gateway-1", "uid-1", is_ready=True, ssh_port=2222, generation="a")
+POD = GatewayPod("web-ktpy-gateway-1", "uid-1", ssh_port=2222)
 
 
 class Pods:

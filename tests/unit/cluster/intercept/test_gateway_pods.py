@@ -1,11 +1,12 @@
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from ktpy.cluster.api.client import Api
 from ktpy.cluster.intercept import gateway_pods
-from ktpy.cluster.intercept.gateway_pods import GatewayPod, GatewayPods
+from ktpy.cluster.intercept.gateway_pods import GatewayPods
 from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.errors import ImagePullFailed, PodFailed, PodNotReady, PodUnschedulable, QuotaExceeded
@@ -32,8 +33,8 @@ def waiting(reason: str) -> dict[str, Any]:
     return {"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": "no"}}}]}
 
 
-async def until_ready(api: Api, timeout_s: float = 5.0, generation: str = "a") -> GatewayPod:
-    return await pods_of(api).until_ready(generation, NAME, timeout_s)
+async def until_ready(api: Api, timeout_s: float = 5.0) -> None:
+    await pods_of(api).until_ready("a", NAME, timeout_s)
 
 
 class TestFollow:
@@ -72,18 +73,55 @@ class TestFollow:
         key = authorized_key_annotation("a")
         await store.until(lambda: ((store.get(PODS, "g1") or {})["metadata"].get("annotations") or {}).get(key) == KEY)
 
+    async def test_where_its_sshd_listens(self, store: ObjectStore, store_api: Api) -> None:
+        made = gateway_pod()
+        made["spec"]["containers"][0]["ports"] = [{"name": "ktpy-ssh", "containerPort": 2223}]
+        store.put(PODS, made)
+        async with aclosing(pods_of(store_api).follow()) as states:
+            [found] = await anext(states)
+        assert found.ssh_port == 2223
+
 
 def deployment(generation: str = "a", **status: Any) -> dict[str, Any]:
     return {"metadata": {"name": NAME, "labels": {SESSION: generation}}, "status": status}
 
 
 async def test_a_pod_that_is_ready(store: ObjectStore, store_api: Api) -> None:
-    made = gateway_pod()
-    made["spec"]["containers"][0]["ports"] = [{"name": "ktpy-ssh", "containerPort": 2223}]
-    store.put(PODS, made)
+    store.put(PODS, gateway_pod())
     store.put(DEPLOYMENTS, deployment(readyReplicas=1))
-    found = await until_ready(store_api)
-    assert (found.name, found.is_ready, found.ssh_port) == ("g1", True, 2223)
+    await until_ready(store_api)
+
+
+@pytest.mark.parametrize("is_in_use", [False, True])
+async def test_a_pod_that_nobody_depends_on_yet_has_to_stay_ready(
+    is_in_use: bool, store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first readiness may be taken back (kubernetes/kubernetes#103717)."""
+    monkeypatch.setattr(gateway_pods, "SETTLED_S", 3600.0)
+    store.put(PODS, gateway_pod())
+    store.put(DEPLOYMENTS, deployment(readyReplicas=1))
+    ready = asyncio.create_task(pods_of(store_api).until_ready("a", NAME, 0.5, is_in_use=is_in_use))
+    if is_in_use:
+        await ready
+        return
+    with pytest.raises(PodNotReady):
+        await ready
+
+
+async def test_a_readiness_that_is_taken_back_does_not_count(
+    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_pods, "SETTLED_S", 0.2)
+    store.put(PODS, gateway_pod())
+    store.put(DEPLOYMENTS, deployment(readyReplicas=1))
+    waiting_for = asyncio.create_task(until_ready(store_api))
+    key = authorized_key_annotation("a")
+    await store.until(lambda: key in ((store.get(PODS, "g1") or {})["metadata"].get("annotations") or {}))
+    store.put(PODS, gateway_pod(ready=False))
+    await asyncio.wait({waiting_for}, timeout=0.6)
+    assert not waiting_for.done()
+    store.put(PODS, gateway_pod())
+    await waiting_for
 
 
 @pytest.mark.parametrize("counted", [{}, {"readyReplicas": 1, "generation": "old"}])
