@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ktpy.cluster.rbac import Rule, rule_yaml
@@ -88,7 +88,9 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
             hint="Check the context's user: kubectl config view --minify",
         )
     if http_status == 403 and " cannot " in message:  # k8s.io/apiserver: User "x" cannot create resource "jobs" ...
-        return forbidden(action, user)
+        return _forbidden(action, user)
+    if http_status == 403 and action.resource == "pods/portforward" and _SECOND_LOOK.search(message):
+        return _forbidden(replace(action, verb="create"), user)
     if http_status == 404 and (answer.get("details") or {}).get("kind") == "namespaces":
         return NamespaceAbsent(
             f"Namespace {(answer.get('details') or {}).get('name')} does not exist.",
@@ -100,7 +102,7 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
     return kind(f"The API server refuses to {action}: {_sentence(message)}")
 
 
-def forbidden(action: Action, user: str = "") -> Forbidden:
+def _forbidden(action: Action, user: str = "") -> Forbidden:
     """RBAC says no: name the right that is missing, as an administrator needs it."""
     role = f"a Role in namespace {action.namespace}" if action.namespace else "a ClusterRole"
     rule = rule_yaml(Rule(action.group, action.resource, (action.verb,)))
@@ -138,6 +140,8 @@ def _sentence(message: str) -> str:
     return message if message.endswith(".") else f"{message}."
 
 
+# Since 1.35 Kubernetes asks a second time, for `create` (KEP-4006); that answer names neither user nor verb.
+_SECOND_LOOK = re.compile(r"is forbidden: *(?:RBAC: .*)?$")
 # k8s.io/kubernetes/plugin/pkg/admission/limitranger
 _LIMIT_RANGE = re.compile(r"(?:maximum|minimum) \S+ usage per (?:Container|Pod) is|limit to request ratio per")
 # k8s.io/apiserver: webhooks, ValidatingAdmissionPolicy

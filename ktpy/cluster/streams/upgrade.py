@@ -4,21 +4,17 @@ import base64
 import http.client
 import json
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, cast
 
 from ktpy import __version__
 from ktpy.cluster.api.endpoint import Endpoint, head_length, parse_response, reason
-from ktpy.cluster.api.refusals import Action, forbidden, refusal
+from ktpy.cluster.api.refusals import Action, refusal
 from ktpy.cluster.streams.websocket import accept_key
 from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, PodNotReady
 
 _ANSWER_LIMIT_BYTES: Final = 256 << 10
 _MESSAGE_LIMIT_BYTES: Final = 16 << 10
-_SECOND_LOOK: Final = re.compile(r"is forbidden: *(?:RBAC: .*)?$")
-"""Since 1.35 Kubernetes asks a second time, for `create` (KEP-4006); that answer names neither user nor verb."""
 
 
 class PortForwardNotYet(PodNotReady):
@@ -106,7 +102,4 @@ class Upgrade:
         unscheduled = status == 400 and "does not have a host assigned" in message
         if unscheduled or status == 429 or status >= 500 or (status == 404 and not from_api_server):
             return PortForwardNotYet(f"The pod cannot be reached yet: {message.rstrip('.')}.")
-        action = Action.of("GET", self._path)
-        if status == 403 and _SECOND_LOOK.search(message):
-            return forbidden(replace(action, verb="create"), self._endpoint.user)
-        return refusal(status, answer, action, self._endpoint.user)
+        return refusal(status, answer, Action.of("GET", self._path), self._endpoint.user)
