@@ -32,12 +32,9 @@ class History:
         _, body = self._lab.api.request(f"{path}?{query}")
         for line in body.splitlines():
             change = json.loads(line)
-            metadata = change["object"]["metadata"]
-            version = int(metadata["resourceVersion"])
-            told = (
-                f"{version} {change['type']} {change['object']['kind']} {metadata['name']}: {_told(change['object'])}"
-            )
-            yield version, told
+            item = change["object"]
+            version, name = int(item["metadata"]["resourceVersion"]), item["metadata"]["name"]
+            yield version, f"{version} {change['type']} {item['kind']} {name}: {_told(item)}"
 
 
 def _told(item: dict[str, Any]) -> Any:

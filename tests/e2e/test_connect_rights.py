@@ -5,7 +5,6 @@ He types `sudo ktpy connect`, with a kubeconfig of his own.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from ktpy.cluster import rbac
 from ktpy.cluster.rbac import Rule
 from tests.e2e.attempts import attempt
 from tests.e2e.laptop import Laptop
+from tests.e2e.rights import granted, role
 from tests.e2e.sessions import ConnectSession, connecting
 from tests.e2e.shop import NAMESPACE, Shop
 from tests.lab import Lab
@@ -24,15 +24,6 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 USER = "alice@example.org"
 OF_ANOTHER_NAMESPACE = "kube-dns.kube-system"
-
-
-@contextmanager
-def granted(lab: Lab, manifest: str) -> Iterator[None]:
-    lab.kubectl("apply", "-f", "-", stdin=manifest)
-    try:
-        yield
-    finally:
-        lab.kubectl("delete", "-f", "-", stdin=manifest)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +65,9 @@ class TestOneNamespace:
 
 def test_who_may_create_services_is_told_the_service_range_by_a_dry_run(lab: Lab, kubeconfig: Path) -> None:
     before = lab.kubectl("-n", NAMESPACE, "get", "services", "-o", "name")
-    role, binding = yaml.safe_load_all(rbac.manifest(NAMESPACE, USER, whole_cluster=False))
-    role["rules"].append(Rule("", "services", ("create",)).document())
+    rules = (*rbac.CONNECT, *rbac.CONNECT_OPTIONAL, Rule("", "services", ("create",)))
     options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig))
-    with granted(lab, str(yaml.safe_dump_all([role, binding]))), connecting(lab, *options) as session:
+    with granted(lab, role(rules, USER)), connecting(lab, *options) as session:
         ranges = {entry["network"]: entry["source"] for entry in session.status()["ranges"]}
         session.quit()
     assert "invalid Service" in ranges[SERVICE_IPV4]
@@ -110,9 +100,7 @@ class TestWholeCluster:
 
 def without(rule: Rule) -> str:
     """The documented Role, but for this rule."""
-    role, binding = yaml.safe_load_all(rbac.manifest(NAMESPACE, USER, whole_cluster=False))
-    role["rules"] = [each.document() for each in (*rbac.CONNECT, *rbac.CONNECT_OPTIONAL) if each != rule]
-    return str(yaml.safe_dump_all([role, binding]))
+    return role((each for each in (*rbac.CONNECT, *rbac.CONNECT_OPTIONAL) if each != rule), USER)
 
 
 @pytest.mark.parametrize("rule", rbac.CONNECT, ids=lambda rule: rule.resource)

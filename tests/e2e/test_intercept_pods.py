@@ -1,21 +1,46 @@
 """The pods of a gateway come and go, as pods do."""
 
 import os
+from contextlib import closing
+from http import HTTPStatus
 
 import pytest
 
 from tests.e2e.intercepted import EXPOSED, LOCAL
-from tests.e2e.intercepts import intercepting
+from tests.e2e.intercepts import Intercept, intercepting
 from tests.e2e.local_server import serving
 from tests.e2e.shop import NAMESPACE
 from tests.e2e.visitors import Visitors
 from tests.e2e.visits import until_answered
 from tests.lab import Lab
+from tests.lab.processes import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
+POD_PATH = f"/api/v1/namespaces/{NAMESPACE}/pods"
 PODS = ("pod", "-l", "ktpy.dev/gateway=web")
 TIMEOUT_S = 60
+
+
+def ready_pods(lab: Lab) -> list[str]:
+    pods = lab.api.get(f"{POD_PATH}?labelSelector=ktpy.dev/gateway%3Dweb")["items"]
+    conditions = {pod["metadata"]["name"]: pod["status"].get("conditions") or [] for pod in pods}
+    return [
+        name for name, found in conditions.items() if ("Ready", "True") in {(c["type"], c["status"]) for c in found}
+    ]
+
+
+def test_one_whose_readiness_is_taken_back_has_to_be_ready_again(lab: Lab, visitors: Visitors) -> None:
+    """As a kubelet may do (kubernetes/kubernetes#103717); this one puts right what others write within 10 s."""
+    with serving(lab, LOCAL), closing(Intercept(lab, "exchange", "web", "-n", NAMESPACE, *EXPOSED)) as intercept:
+        wait_until(lambda: bool(ready_pods(lab)), TIMEOUT_S, "a gateway pod to be ready")
+        [pod] = ready_pods(lab)
+        unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        assert lab.api.request(f"{POD_PATH}/{pod}/status", patch=unready)[0] == HTTPStatus.OK
+        intercept.wait_ready()
+        assert ready_pods(lab) == [pod]
+        until_answered(visitors, "local")
+    until_answered(visitors, "web")
 
 
 def test_one_that_is_deleted_serves_until_another_does(lab: Lab, visitors: Visitors) -> None:

@@ -3,16 +3,16 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from ktpy.cluster import rbac
+from ktpy.cluster.rbac import Rule
 from tests.e2e.intercepted import EXPOSED
 from tests.e2e.intercepts import ktpys_objects
+from tests.e2e.rights import granted, role
 from tests.e2e.shop import NAMESPACE
-from tests.e2e.test_connect_rights import granted
 from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
@@ -26,12 +26,6 @@ VERBS_MOST = 40
 @pytest.fixture
 def kubeconfig(lab: Lab) -> Path:
     return lab.kubeconfig(USER)
-
-
-def role(rules: list[dict[str, Any]]) -> str:
-    """The documented Role and its binding, with these rules."""
-    document, binding = yaml.safe_load_all(rbac.manifest(NAMESPACE, USER, whole_cluster=False))
-    return str(yaml.safe_dump_all([document | {"rules": rules}, binding]))
 
 
 def ktpy(lab: Lab, kubeconfig: Path, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -51,7 +45,7 @@ def ktpy(lab: Lab, kubeconfig: Path, command: str, *arguments: str) -> "subproce
     ids=lambda command: command[0],
 )
 def test_the_documented_role_is_enough(lab: Lab, web: str, kubeconfig: Path, command: tuple[str, ...]) -> None:
-    with granted(lab, role([rule.document() for rule in rbac.INTERCEPT])):
+    with granted(lab, role(rbac.INTERCEPT, USER)):
         done = ktpy(lab, kubeconfig, *command)
     assert done.returncode == 0, done.stderr
 
@@ -61,16 +55,17 @@ def test_what_is_forbidden_is_named_until_all_is_granted(lab: Lab, web: str, kub
 
     What one was not allowed to undo, a later one undoes first.
     """
-    rules: list[dict[str, Any]] = []
-    with granted(lab, role(rules)):
+    rules: list[Rule] = []
+    with granted(lab, role(rules, USER)):
         for _ in range(VERBS_MOST):
             done = ktpy(lab, kubeconfig, *EXCHANGE)
             if done.returncode != FORBIDDEN:
                 break
-            rules += yaml.safe_load(done.stderr.rpartition("\nhint: ")[2].partition("\n")[2])
-            lab.kubectl("apply", "-f", "-", stdin=role(rules))
+            [asked] = yaml.safe_load(done.stderr.rpartition("\nhint: ")[2].partition("\n")[2])
+            [group], [resource], [verb] = asked["apiGroups"], asked["resources"], asked["verbs"]
+            rules.append(Rule(group, resource, (verb,)))
+            lab.kubectl("apply", "-f", "-", stdin=role(rules, USER))
     assert done.returncode == 0, done.stderr
     documented = {(rule.group, rule.resource, verb) for rule in rbac.INTERCEPT for verb in rule.verbs}
-    asked = {(rule["apiGroups"][0], rule["resources"][0], rule["verbs"][0]) for rule in rules}
-    assert asked <= documented
+    assert {(rule.group, rule.resource, *rule.verbs) for rule in rules} <= documented
     assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []

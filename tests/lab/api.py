@@ -1,4 +1,4 @@
-"""Questions to the lab's API server from the machine's side, through a socket made in the laptop's namespace.
+"""Requests to the lab's API server from the machine's side, through a socket made in the laptop's namespace.
 
 kubectl costs a third of a second of CPU a call; polling with it would slow the start it waits for.
 """
@@ -39,11 +39,15 @@ class Api:
         self._tls = ssl.create_default_context(cafile=str(pki_dir / "ca.crt"))
         self._tls.load_cert_chain(pki_dir / "admin.crt", pki_dir / "admin.key")
 
-    def request(self, path: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
-        """GET `path`; OSError or http.client.HTTPException when there is no answer."""
+    def request(self, path: str, timeout_s: float = TIMEOUT_S, *, patch: Any = None) -> tuple[int, bytes]:
+        """GET `path`, or PATCH it (a strategic merge); OSError or http.client.HTTPException when there is no answer."""
         connection = _NetnsConnection(self._netns, self._tls, timeout_s)
         try:
-            connection.request("GET", path)
+            if patch is None:
+                connection.request("GET", path)
+            else:
+                headers = {"Content-Type": "application/strategic-merge-patch+json"}
+                connection.request("PATCH", path, json.dumps(patch), headers)
             response = connection.getresponse()
             return response.status, response.read()
         finally:

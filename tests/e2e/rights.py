@@ -1,0 +1,27 @@
+"""What a user may do in the shop's namespace, for as long as a test lasts."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import yaml
+
+from ktpy.cluster import rbac
+from ktpy.cluster.rbac import Rule
+from tests.e2e.shop import NAMESPACE
+from tests.lab import Lab
+
+
+def role(rules: Iterable[Rule], user: str) -> str:
+    """The documented Role and its binding, with these rules instead."""
+    document, binding = yaml.safe_load_all(rbac.manifest(NAMESPACE, user, whole_cluster=False))
+    document["rules"] = [rule.document() for rule in rules]
+    return str(yaml.safe_dump_all([document, binding]))
+
+
+@contextmanager
+def granted(lab: Lab, manifest: str) -> Iterator[None]:
+    lab.kubectl("apply", "-f", "-", stdin=manifest)
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", "-f", "-", stdin=manifest)
