@@ -69,7 +69,8 @@ class Bench:
 
 def _connect(conditions: Conditions) -> Outcome:
     lab = conditions.lab
-    run = plan.Run(lab, target.deploy(lab), conditions.specs, conditions.rounds, conditions.duration_s)
+    deployed = target.deploy(lab)
+    run = plan.Run(lab, deployed, conditions.archive, conditions.specs, conditions.rounds, conditions.duration_s)
     run.all()
     return Outcome(run.samples)
 
@@ -97,7 +98,7 @@ BENCHES = {
     "connect": Bench(
         "figures of `ktpy connect`",
         "Measures `ktpy connect` beside raw `kubectl port-forward` and sshuttle on the lab, in one run, turn by turn,"
-        f" and prints medians with their spread and the goals. {ON_THE_LAB} About five minutes.",
+        f" and prints medians with their spread and the goals. {ON_THE_LAB} About seven minutes.",
         catalogue.CONNECT,
         _connect,
     ),

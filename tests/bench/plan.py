@@ -4,8 +4,9 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from tests.bench import contenders, first_byte, measurements
+from tests.bench import contenders, crowd, first_byte, measurements
 from tests.bench.catalogue import COREDNS, FIRST_BYTE, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
 from tests.bench.contenders import Contender
 from tests.bench.errors import BenchError
@@ -29,10 +30,11 @@ _BASELINES: dict[str, Callable[[Lab, Target], AbstractContextManager[Contender]]
 
 @dataclass
 class Run:
-    """One run of the bench against a target that stands."""
+    """One run of the bench against a target that stands. `archive` is the agent's image."""
 
     lab: Lab
     target: Target
+    archive: Path
     specs: Sequence[Spec]
     rounds: int
     duration_s: float
@@ -47,6 +49,7 @@ class Run:
             if self._wanted(wanted):
                 with _latency(self.lab, round_trip_ms):
                     self._phase(wanted)
+        self._crowd()
 
     def _first_byte(self) -> None:
         if not any(spec.figure == FIRST_BYTE for spec in self.specs):
@@ -55,6 +58,13 @@ class Run:
             logger.info("first byte, round %d of %d", number + 1, FIRST_BYTE_ROUNDS)
             with self._reporting(KTPY):
                 self.samples.add(KTPY, first_byte.measure(self.lab))
+
+    def _crowd(self) -> None:
+        if not any(spec.figure == crowd.FIGURE for spec in self.specs):
+            return
+        with self._reporting(KTPY), crowd.crowded(f"{self.lab.name}-crowd", self.archive) as lab:
+            logger.info(crowd.FIGURE)
+            self.samples.add(KTPY, crowd.measure(lab))
 
     def _phase(self, phase: Iterable[Measurement]) -> None:
         """Everyone who takes part is up; then measurement by measurement, round by round, one after the other."""

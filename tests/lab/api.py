@@ -6,10 +6,12 @@ kubectl costs a third of a second of CPU a call; polling with it would slow the 
 import http.client
 import json
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tests.lab import namespaces
+from tests.lab.errors import LabError
 from tests.lab.layout import API_PORT, NODE_IPV4
 
 TIMEOUT_S = 5.0
@@ -50,6 +52,19 @@ class Api:
                 connection.request("PATCH", path, json.dumps(patch), headers)
             response = connection.getresponse()
             return response.status, response.read()
+        finally:
+            connection.close()
+
+    def create(self, objects: Iterable[tuple[str, Any]]) -> None:
+        """POST each object to its collection's path, one after the other; LabError for the first that is refused."""
+        connection = _NetnsConnection(self._netns, self._tls, TIMEOUT_S)
+        try:
+            for path, item in objects:
+                connection.request("POST", path, json.dumps(item), {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                body = response.read()
+                if response.status != http.HTTPStatus.CREATED:
+                    raise LabError(f"POST {path}: {body.decode(errors='replace')}")
         finally:
             connection.close()
 
