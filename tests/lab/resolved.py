@@ -73,16 +73,18 @@ def packages_to_unpack(simulation: str) -> list[str]:
     return sorted({PACKAGE, *(name for name in names if name.startswith("lib"))})
 
 
+def daemon(root: Path) -> Path:
+    """The program of a package that is unpacked there: below lib/, since Debian 13 below usr/lib/."""
+    if (found := next(root.rglob("systemd/systemd-resolved"), None)) is None:
+        raise LabError(f"{PACKAGE} is not unpacked at {root}")
+    return found
+
+
 # --- on the laptop
 
 
 def start(layout: Layout) -> None:
     root = installed_directory(layout)
-    daemon = next((path for path in root.glob("*/systemd/systemd-resolved")), None) or next(
-        (path for path in root.glob("usr/lib/systemd/systemd-resolved")), None
-    )
-    if daemon is None:
-        raise LabError(f"{PACKAGE} is not unpacked at {root}")
     libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
     variables = {"PATH": debian.SYSTEM_PATH, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
     _make_account()
@@ -94,7 +96,7 @@ def start(layout: Layout) -> None:
     setpriv = ["setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups"]
     with (layout.log_dir / "resolved.log").open("ab") as log:
         process = subprocess.Popen(
-            [*setpriv, f"--ambient-caps={CAPABILITIES}", f"--inh-caps={CAPABILITIES}", str(daemon)],
+            [*setpriv, f"--ambient-caps={CAPABILITIES}", f"--inh-caps={CAPABILITIES}", str(daemon(root))],
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,

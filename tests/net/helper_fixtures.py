@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ktpy.helper.launch import LaunchedHelper, launch
+from tests.lab import resolved
 
 SET_UP = """
 set -e
@@ -51,7 +52,7 @@ mount --bind $RESOLVED/usr/bin /usr/local/bin
 dbus-daemon --system --fork --nopidfile
 capabilities=+net_bind_service,+net_raw,+setpcap
 setpriv --reuid 4712 --regid 4712 --clear-groups --ambient-caps $capabilities --inh-caps $capabilities \
-    $RESOLVED/lib/systemd/systemd-resolved > /run/resolved.log 2>&1 &
+    $DAEMON > /run/resolved.log 2>&1 &
 for _ in $(seq 100); do
     [ -e /run/systemd/resolve/stub-resolv.conf ] && resolvectl dns > /run/probe 2>&1 && exit 0
     sleep 0.05
@@ -147,7 +148,8 @@ class Machine:
     def start_resolved(self, package: Path) -> None:
         """Its daemons live in the machine's own process namespace, and so end with it."""
         daemons = (*self._namespaces, self._process_namespace, "--", "sh", "-ec", RESOLVED_SET_UP)
-        subprocess.run(daemons, env={**os.environ, "RESOLVED": str(package)}, stdin=subprocess.DEVNULL, check=True)
+        variables = {**os.environ, "RESOLVED": str(package), "DAEMON": str(resolved.daemon(package))}
+        subprocess.run(daemons, env=variables, stdin=subprocess.DEVNULL, check=True)
         self.shell("ln -s ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf")
 
     def state(self) -> dict[str, str]:

@@ -470,12 +470,12 @@ async def test_a_resolv_conf_that_somebody_else_has_rewritten_stays(box: Machine
 
 async def test_a_failed_undo_stops_nothing_and_can_be_repeated(box: Machine, helper: HelperClient) -> None:
     tun, sockets = await connect(helper)
-    box.run("mount", "-o", "remount,ro", "/etc")
+    box.run("mount", "-o", "remount,bind,ro", "/etc")
     report = await helper.close()
     assert report is not None
     assert [failure.partition(":")[0] for failure in report.failures] == ["/etc/resolv.conf"]
     assert set(report.undone) == {"3 routes into ktpy0", "TUN device ktpy0"}
-    box.run("mount", "-o", "remount,rw", "/etc")
+    box.run("mount", "-o", "remount,bind,rw", "/etc")
     let_go(tun, sockets)
     async with await HelperClient.start(box.launch()) as next_one:
         [report] = await next_one.recover()
@@ -578,7 +578,7 @@ def lan_resolver(box: Machine) -> Iterator[socket.socket]:
 
 
 async def test_read_only_resolv_conf(box: Machine, helper: HelperClient) -> None:
-    box.run("mount", "-o", "remount,ro", "/etc")
+    box.run("mount", "-o", "remount,bind,ro", "/etc")
     await refused_resolver(box, helper, "read-only file system")
 
 
@@ -734,8 +734,9 @@ async def test_sudo_that_logs_input_is_told_from_one_that_refuses(box: Machine) 
 
 
 async def test_helper_is_nothing_without_root(box: Machine) -> None:
+    may_read = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")  # this checkout, wherever it is
     with pytest.raises(PrivilegeMissing, match="not started as root"):
-        await HelperClient.start(box.launch("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"))
+        await HelperClient.start(box.launch("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", *may_read))
 
 
 async def test_helper_works_for_nobody_but_its_caller(box: Machine) -> None:

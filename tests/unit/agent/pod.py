@@ -78,6 +78,7 @@ class Pod:
                 "KTPY_SILENCE_S": str(silence_s),
                 **(environment or {}),
             },
+            cwd="/",  # as in a container; HAProxy wants one that its user may enter
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
