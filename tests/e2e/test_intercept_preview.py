@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES
+from tests.e2e.intercepted import EXPOSED, LOCAL, POD_GRACE_S, SERVICES
 from tests.e2e.intercepts import intercepting, ktpys_objects
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import serving
@@ -42,4 +42,4 @@ def test_a_preview(lab: Lab, laptop: Laptop) -> None:
             assert taken.exit_code == 55
         preview.leave()
     assert lab.api.get(f"{SERVICES}/pay") is None
-    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the preview to be gone")
+    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), POD_GRACE_S, "the preview to be gone")
