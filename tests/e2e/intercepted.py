@@ -37,11 +37,16 @@ def essence(service: dict[str, Any]) -> str:
 
 @contextmanager
 def as_before(lab: Lab, name: str) -> Iterator[None]:
-    """Service NAME is after the block what it was before, and nothing of ktpy's is left but pods that are ending."""
+    """Service NAME is after the block what it was before, and nothing of ktpy's is left; nor is there before."""
+    until_nothing_of_ktpys(lab)  # another file's tests may have left pods that are ending
     before = essence(lab.api.get(f"{SERVICES}/{name}"))
     yield
     assert essence(lab.api.get(f"{SERVICES}/{name}")).splitlines() == before.splitlines()
     assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []
+    until_nothing_of_ktpys(lab)
+
+
+def until_nothing_of_ktpys(lab: Lab) -> None:
     wait_until(lambda: not ktpys_objects(lab, NAMESPACE), POD_GRACE_S, "the last pod of ktpy's to end")
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from tests.e2e.attempts import attempt
 from tests.e2e.foreground import Foreground
-from tests.e2e.intercepted import EXPOSED, LOCAL, POD_GRACE_S, SLOWEST_S, getter, until_reached
+from tests.e2e.intercepted import EXPOSED, LOCAL, SLOWEST_S, getter, until_reached
 from tests.e2e.intercepts import intercepting, ktpys_objects
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import serving
 from tests.e2e.shop import NAMESPACE
 from tests.e2e.visitors import Visitors, ask
-from tests.e2e.visits import until_answered, until_asked
+from tests.e2e.visits import SOON_S, until_answered, until_asked
 from tests.lab import Lab
 from tests.lab.processes import wait_until
 
@@ -99,7 +99,7 @@ def test_a_laptop_that_slept_comes_back(lab: Lab, visitors: Visitors) -> None:
         wait_until(
             lambda: session in lab.exec(clean, user="root", check=True).stdout, EXPIRED_S, "others to take it for dead"
         )
-        wait_until(lambda: not ktpys_objects(lab, NAMESPACE), POD_GRACE_S, "the gateway to be gone")
+        wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the gateway to be gone")
         os.killpg(exchange.process.pid, signal.SIGCONT)
         until_answered(visitors, "local", 30.0)
         assert "it takes part again" in exchange.notices()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import EXPOSED, LOCAL, POD_GRACE_S, SERVICES
+from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, until_nothing_of_ktpys
 from tests.e2e.intercepts import intercepting, ktpys_objects
 from tests.e2e.laptop import Laptop
 from tests.e2e.local_server import serving
@@ -29,6 +29,7 @@ def accepts(netns: Path, host: str, port: int) -> bool:
 
 
 def test_a_preview(lab: Lab, laptop: Laptop) -> None:
+    until_nothing_of_ktpys(lab)  # another file's tests may have left pods that are ending
     netns = lab.layout.node_netns_path
     with intercepting(lab, "preview", "pay", "--expose", f"{LOCAL}:8080") as preview:
         address = lab.api.get(f"{SERVICES}/pay")["spec"]["clusterIP"]
@@ -42,4 +43,4 @@ def test_a_preview(lab: Lab, laptop: Laptop) -> None:
             assert taken.exit_code == 55
         preview.leave()
     assert lab.api.get(f"{SERVICES}/pay") is None
-    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), POD_GRACE_S, "the preview to be gone")
+    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the preview to be gone")

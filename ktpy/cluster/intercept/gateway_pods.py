@@ -23,7 +23,7 @@ SETTLED_S = 0.5
 
 The kubelet may take a pod's first readiness back: where a sync of the pod is under way when its probe succeeds, the
 status that the sync has computed before is written over the new one, until the next sync up to a second later
-(kubernetes/kubernetes#103717; seen once in some 250 starts on a busy node, the one write 0.1 s after the other).
+(kubernetes/kubernetes#103717; seen once in 335 starts on a busy node, the one write 0.1 s after the other).
 """
 
 
