@@ -2,7 +2,7 @@
 
 import sys
 
-from ktpy.session.caller import adopt_environment
+from ktpy.daemon.caller import adopt_environment
 
 
 def main() -> None:

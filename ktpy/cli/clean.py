@@ -6,10 +6,10 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import cluster, verbose
+from ktpy.daemon.caller import Caller
 from ktpy.errors import HelperFailed, KtpyError, KubeconfigMissing
 from ktpy.helper import journal
 from ktpy.helper.launch import launch
-from ktpy.session.caller import Caller
 
 
 @click.command()
@@ -39,22 +39,22 @@ def _clean_laptop(*, dry_run: bool) -> bool:
         return bool(stale)
     if not stale:
         return False
-    from ktpy.session import recovery  # brings asyncio, which `ktpy --help` need not wait for
+    from ktpy.helper import replay  # brings asyncio, which `ktpy --help` need not wait for
 
-    reports = recovery.recover(launch())
+    reports = replay.recover(launch())
     for report in reports:
-        click.echo(recovery.describe(report, "An earlier ktpy was killed"))
+        click.echo(replay.describe(report, "An earlier ktpy was killed"))
     if any(report.failures for report in reports):
         raise HelperFailed("Not everything could be undone.", hint="What failed stays in the journal for the next try.")
     return bool(reports)
 
 
 def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, all_namespaces: bool) -> bool:
-    from ktpy.session import cluster_work
-    from ktpy.session.leftovers import describe
-    from ktpy.session.records import Records
+    from ktpy.daemon.records import Records
+    from ktpy.sessions import once
+    from ktpy.sessions.undo_killed import describe
 
-    records, place = Records.of(caller), cluster_work.Place(**options)
+    records, place = Records.of(caller), once.ClusterRef(**options)
     with records.stale() as stale:
         own = list(stale)
     if dry_run:
@@ -62,7 +62,7 @@ def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, al
             click.echo(f"would be undone. {describe(record)}.")
     else:
         for server in {record.server: record for record in own}.values():
-            cluster_work.undo_record(server, records, render.event)
+            once.undo_record(server, records, render.event)
     try:
         return _clean_others(place, dry_run=dry_run, all_namespaces=all_namespaces) or bool(own)
     except KubeconfigMissing as error:
@@ -71,13 +71,13 @@ def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, al
 
 
 def _clean_others(place: Any, *, dry_run: bool, all_namespaces: bool) -> bool:
-    from ktpy.session import cluster_work
+    from ktpy.sessions import once
 
     failures: list[KtpyError] = []
     if dry_run:
-        found = cluster_work.find_leftovers(place, all_namespaces=all_namespaces)
+        found = once.find_leftovers(place, all_namespaces=all_namespaces)
     else:
-        found, failures = cluster_work.remove_leftovers(place, all_namespaces=all_namespaces)
+        found, failures = once.remove_leftovers(place, all_namespaces=all_namespaces)
     for one in found:
         click.echo(f"{'would remove' if dry_run else 'removed'} {one.kind} {one.namespace}/{one.name}: {one.reason}")
     if failures:

@@ -10,12 +10,12 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import cluster, image, pod_timeout, verbose
+from ktpy.daemon.background import detach as in_background
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.helper.launch import launch
-from ktpy.session.background import detach as in_background
-from ktpy.session.caller import Caller
-from ktpy.session.options import ConnectOptions
-from ktpy.session.progress import Ended, Event, Ready, Report
-from ktpy.session.runtime import CONNECT, RuntimeDirectory
+from ktpy.observe.events import Ended, Event, Ready, Report
+from ktpy.sessions.options import ConnectOptions
 
 Command = Callable[..., Any]
 
@@ -65,7 +65,7 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **opt
     caller.drop_privileges()
 
     def work(report: Report) -> int:
-        from ktpy.session.connect import run  # the heavy half of ktpy: not before it is needed
+        from ktpy.sessions.connect import run  # the heavy half of ktpy: not before it is needed
 
         return run(wanted, helper, caller, report)
 

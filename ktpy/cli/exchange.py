@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ktpy.cli.intercepting import gateway_label, intercepting, perform, when_local_down
+from ktpy.cli.intercept_options import gateway_label, intercepting, perform, when_local_down
 
 
 @click.command()

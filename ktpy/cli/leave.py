@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from ktpy.cli.options import verbose
+from ktpy.daemon import control
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import INTERCEPT, RuntimeDirectory
 from ktpy.errors import InterceptAbsent
-from ktpy.session import control
-from ktpy.session.caller import Caller
-from ktpy.session.runtime import INTERCEPT, RuntimeDirectory
 
 
 @click.command()

@@ -7,7 +7,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import cluster, output, verbose
-from ktpy.session.caller import Caller
+from ktpy.daemon.caller import Caller
 
 
 @click.command(name="list")
@@ -16,12 +16,12 @@ from ktpy.session.caller import Caller
 @verbose
 def list_(output: str, **place: Any) -> None:
     """List the services of a namespace, and who intercepts them and how."""
-    from ktpy.session import cluster_work  # brings asyncio, which `ktpy --help` need not wait for
-    from ktpy.session.records import Records
+    from ktpy.daemon.records import Records
+    from ktpy.sessions import once  # brings asyncio, which `ktpy --help` need not wait for
 
     caller = Caller.current()
     caller.drop_privileges()
-    found = cluster_work.services(cluster_work.Place(**place), Records.of(caller), render.on_error_output)
+    found = once.services(once.ClusterRef(**place), Records.of(caller), render.on_error_output)
     if output == "json":
         click.echo(json.dumps(found, indent=2))
     elif found["services"]:

@@ -5,7 +5,7 @@ from typing import Any, TextIO
 import click
 
 from ktpy.cli import render
-from ktpy.session.progress import Ended, Event, Ready, Routed
+from ktpy.observe.events import Ended, Event, PortsChanged, Ready
 
 _UP_AND_CLEAR = "\x1b[1A\x1b[2K"
 """ECMA-48: cursor up a line (CUU), erase that line (EL)."""
@@ -21,7 +21,7 @@ class LiveTerminal:
 
     def show(self, event: Event) -> None:
         match event:
-            case Routed(ports):
+            case PortsChanged(ports):
                 if self._is_terminal:
                     self._erase()
                     self._draw(ports)

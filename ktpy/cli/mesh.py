@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from ktpy.cli.intercepting import gateway_label, intercepting, perform, when_local_down
-from ktpy.session.caller import Caller
-from ktpy.tunnel.route_protocol import Header, Match, parse_header
+from ktpy.cli.intercept_options import gateway_label, intercepting, perform, when_local_down
+from ktpy.daemon.caller import Caller
+from ktpy.wire.route import Header, Match, parse_header
 
 VERSION_HEADER = "VERSION"
 BAGGAGE_KEY = "ktpy-version"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ktpy.session.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
+from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
 
 Decorated = Callable[..., Any]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ktpy.cli.intercepting import intercepting, perform
+from ktpy.cli.intercept_options import intercepting, perform
 
 
 @click.command()

@@ -3,11 +3,11 @@
 import click
 
 from ktpy.cli.options import verbose
-from ktpy.cli.recovery import restore_what_killed_runs_left
+from ktpy.cli.replay import restore_what_killed_runs_left
+from ktpy.daemon import control
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.errors import NotConnected
-from ktpy.session import control
-from ktpy.session.caller import Caller
-from ktpy.session.runtime import CONNECT, RuntimeDirectory
 
 
 @click.command(name="quit")

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ktpy.cli.options import cluster, verbose
-from ktpy.session.caller import Caller
+from ktpy.daemon.caller import Caller
 
 
 @click.command()
@@ -15,10 +15,10 @@ from ktpy.session.caller import Caller
 @verbose
 def recover(service: str, evict: bool, **place: Any) -> None:
     """Give SERVICE back to its own pods, and remove all that ktpy has put around it, when everything else is lost."""
-    from ktpy.session import cluster_work  # brings asyncio, which `ktpy --help` need not wait for
+    from ktpy.sessions import once  # brings asyncio, which `ktpy --help` need not wait for
 
     Caller.current().drop_privileges()
-    recovered = cluster_work.recover(cluster_work.Place(**place), service, evict=evict)
+    recovered = once.recover(once.ClusterRef(**place), service, evict=evict)
     if recovered is None:
         click.echo(f"Service {service} needs nothing: ktpy has no part in it.")
         return

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ktpy.session.progress import Ended, Event, Notice, Ready, Routed, Step
+from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step
 
 RANGES_SHOWN = 8
 
@@ -22,7 +22,7 @@ def event(event: Event, *, err: bool = False) -> None:
             click.echo(f"  {click.style('note     ', fg='yellow')} {text}", err=err)
         case Ready(session):
             click.echo(status(session), err=err)
-        case Routed():
+        case PortsChanged():
             pass  # ktpy.cli.live shows it
         case Ended(exit_code, message, hint):
             if exit_code:

@@ -6,10 +6,10 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import output, verbose
-from ktpy.cli.recovery import restore_what_killed_runs_left
-from ktpy.session import control
-from ktpy.session.caller import Caller
-from ktpy.session.runtime import RuntimeDirectory
+from ktpy.cli.replay import restore_what_killed_runs_left
+from ktpy.daemon import control
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import RuntimeDirectory
 
 
 @click.command()

@@ -1,1 +1,1 @@
-"""Everything ktpy says to the Kubernetes API. Nothing above this package imports the kubernetes library."""
+"""What ktpy does in Kubernetes: the pods, Services and Leases it makes, shares and gives back."""

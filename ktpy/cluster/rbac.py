@@ -6,23 +6,11 @@
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from ktpy.kube.rights import Rule
+
 _GROUP = "rbac.authorization.k8s.io"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule of a Role. `why` becomes its comment in the documentation."""
-
-    group: str
-    resource: str
-    verbs: tuple[str, ...]
-    why: str = ""
-
-    def document(self) -> dict[str, list[str]]:
-        return {"apiGroups": [self.group], "resources": [self.resource], "verbs": list(self.verbs)}
 
 
 CONNECT = (
@@ -104,12 +92,6 @@ def manifest(namespace: str, user: str, *, whole_cluster: bool = True, intercept
             _binding("ClusterRoleBinding", "ClusterRole", "ktpy-view", user, None),
         ]
     return "---\n".join(documents)
-
-
-def rule_yaml(rule: Rule) -> str:
-    """One rule as it stands in the `rules` of a Role."""
-    quoted = ", ".join(f'"{verb}"' for verb in rule.verbs)
-    return f'- apiGroups: ["{rule.group}"]\n  resources: ["{rule.resource}"]\n  verbs: [{quoted}]'
 
 
 def _object_name(user: str) -> str:

@@ -15,7 +15,7 @@ class Step:
     run: Callable[[], Awaitable[None]]
 
 
-async def walk(steps: Iterable[Step], on_done: Callable[[str], None] = lambda _: None) -> None:
+async def run_steps(steps: Iterable[Step], on_done: Callable[[str], None] = lambda _: None) -> None:
     """Run the steps in order; `on_done` gets the name of each that is done. What one raises ends the walk."""
     for step in steps:
         await step.run()
@@ -26,7 +26,7 @@ async def nothing() -> None:
     """A step that does nothing."""
 
 
-async def comes_true(condition: Callable[[], Awaitable[bool]], within_s: float) -> bool:
+async def poll_until(condition: Callable[[], Awaitable[bool]], within_s: float) -> bool:
     """Ask again and again, for conditions that several objects of the cluster make up; False after the time."""
     try:
         async with asyncio.timeout(within_s):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ktpy.cluster import steps as work
-from ktpy.cluster.api.client import Api, Json
+from ktpy.kube.client import Api, Json
 from tests.lab.layout import REPOSITORY
 from tests.lab.processes import wait_until
 
@@ -45,7 +45,7 @@ def until_stopped(process: "subprocess.Popen[str]") -> None:
 
 def interrupt(number: signal.Signals, moment: str, time: int, name: str) -> None:
     """From here on, whoever walks steps, or asks the API server, is interrupted at this one."""
-    walk, request, begun = work.walk, Api.request, Counter[str]()
+    run_steps, request, begun = work.run_steps, Api.request, Counter[str]()
 
     async def at(what: str, run: Callable[[], Awaitable[Result]]) -> Result:
         begun[what] += 1
@@ -58,20 +58,20 @@ def interrupt(number: signal.Signals, moment: str, time: int, name: str) -> None
         return result
 
     async def walk_interrupted(steps: Iterable[work.Step], on_done: Callable[[str], None] = lambda _: None) -> None:
-        await walk([work.Step(step.name, partial(at, step.name, step.run)) for step in steps], on_done)
+        await run_steps([work.Step(step.name, partial(at, step.name, step.run)) for step in steps], on_done)
 
     async def request_interrupted(api: Api, method: str, path: str, **options: Any) -> Json:
         place = "/".join(path.split("/")[-2:])
         return await at(f"{method} {place}", partial(request, api, method, path, **options))
 
-    work.walk = walk_interrupted
+    work.run_steps = walk_interrupted
     Api.request = request_interrupted  # type: ignore[assignment, method-assign]  # the same, as far as callers go
 
 
 if __name__ == "__main__":
     number, moment, time, name, *arguments = sys.argv[1:]
     interrupt(signal.Signals[number], moment, int(time), name)
-    from ktpy.__main__ import main  # now, so that all that walks steps finds the interrupted walk
+    from ktpy.__main__ import main  # now, so that all that walks steps finds the interrupted run_steps
 
     sys.argv = ["ktpy", *arguments]
     main()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import yaml
 
 from ktpy.cluster import rbac
-from ktpy.cluster.rbac import Rule
+from ktpy.kube.rights import Rule
 from tests.e2e.shop import NAMESPACE
 from tests.lab import Lab
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ktpy.cluster import rbac
-from ktpy.cluster.rbac import Rule
+from ktpy.kube.rights import Rule
 from tests.e2e.attempts import attempt
 from tests.e2e.laptop import Laptop
 from tests.e2e.rights import granted, role

@@ -9,11 +9,11 @@ from typing import cast
 
 import pytest
 
-from ktpy.cluster.api.client import Api
-from ktpy.cluster.intercept.gateway import Gateway
-from ktpy.cluster.intercept.plan import Plan
-from ktpy.cluster.intercept.preview import Preview
+from ktpy.cluster.changes.gateway import Gateway
+from ktpy.cluster.changes.plan import Plan
+from ktpy.cluster.changes.preview import Preview
 from ktpy.cluster.steps import Step
+from ktpy.kube.client import Api
 from tests.e2e.history import History
 from tests.e2e.intercepted import EXPOSED, LOCAL, REDIRECTED, SERVICES, SLOWEST_S, as_before
 from tests.e2e.intercepts import Intercept, intercepting, ktpys_objects

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ktpy.cluster import rbac
-from ktpy.cluster.rbac import Rule
+from ktpy.kube.rights import Rule
 from tests.e2e.intercepted import EXPOSED
 from tests.e2e.intercepts import ktpys_objects
 from tests.e2e.rights import granted, role

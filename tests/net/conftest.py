@@ -18,10 +18,10 @@ import pytest
 import pytest_asyncio
 import uvloop
 
+from ktpy.capture.tun.pump import Pump, TunAddress
 from ktpy.helper.protocol import TunOpened
 from ktpy.helper.routes import ALIAS_PREFIX, add_routes, set_up_link
 from ktpy.helper.tun import open_device
-from ktpy.tunnel.pump import Pump, TunAddress
 
 CLONE_NEWNET = 0x40000000
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from ktpy.capture.tun.pump import Pump
 from ktpy.errors import TunUnavailable
 from ktpy.packet.headers import Drop
-from ktpy.tunnel.pump import Pump
 from tests.net.conftest import ADDRESSES, TUN_NAME, Cluster, ip
 
 SERVICE4, SERVICE6 = "10.96.0.10", "fd96::10"

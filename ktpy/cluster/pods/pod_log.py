@@ -2,8 +2,8 @@
 
 import asyncio
 
-from ktpy.cluster.api.client import Api
 from ktpy.errors import ApiRefused, Forbidden
+from ktpy.kube.client import Api
 
 HOST_KEY_ATTEMPTS = 20
 HOST_KEY_PERIOD_S = 0.25

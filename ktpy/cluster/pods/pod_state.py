@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ktpy.cluster.api.client import Json
-from ktpy.cluster.api.refusals import admission_refusal
 from ktpy.errors import ImagePullFailed, KtpyError, PodFailed, PodUnschedulable
+from ktpy.kube.client import Json
+from ktpy.kube.refusals import admission_refusal
 
 _IMAGE_REASONS = frozenset(
     {

@@ -13,16 +13,16 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
-from ktpy.cluster.api.client import Api, Json
-from ktpy.cluster.api.refusals import Conflict, NeverSent, NotFound
-from ktpy.cluster.api.watch import Delete, Upsert, watch
+from ktpy.aio.task_group import task_group
 from ktpy.cluster.names import SESSION, new_session_id, shadow_name
 from ktpy.cluster.pods import pod_log, pod_state
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.pods.shadow_manifest import SHADOW_PORT, shadow_job
-from ktpy.cluster.tasks import task_group
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import Conflict, NeverSent, NotFound
+from ktpy.kube.watch import Delete, Upsert, watch
 
 __all__ = ["SHADOW_PORT", "Shadow"]
 

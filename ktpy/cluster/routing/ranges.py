@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
-from ktpy.cluster.api.client import Api, Json
-from ktpy.cluster.api.refusals import NotFound
-from ktpy.cluster.api.watch import PAGE_LIMIT, list_all
+from ktpy.aio.task_group import task_group
 from ktpy.cluster.routing.networks import (
     NEVER_ROUTED,
     Address,
@@ -25,8 +23,10 @@ from ktpy.cluster.routing.networks import (
     single,
     subtract,
 )
-from ktpy.cluster.tasks import task_group
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import NotFound
+from ktpy.kube.watch import PAGE_LIMIT, list_all
 
 # In blocks set aside for documentation (RFC 5737, RFC 3849): in no cluster's service range.
 _OUTSIDE = ("192.0.2.1", "2001:db8::1")

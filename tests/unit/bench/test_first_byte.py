@@ -3,7 +3,7 @@
 import pytest
 
 from ktpy.cli import render
-from ktpy.session.progress import Step
+from ktpy.observe.events import Step
 from tests.bench.first_byte import part, parts
 
 

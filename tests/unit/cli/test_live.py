@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ktpy.cli.live import LiveTerminal
-from ktpy.session.progress import Ended, Notice, Ready, Routed
+from ktpy.observe.events import Ended, Notice, PortsChanged, Ready
 
 STATUS = {"kind": "exchange", "target": "web", "namespace": "shop", "context": "lab", "match": None}
 
@@ -39,9 +39,9 @@ def test_the_ports_stay_below_what_scrolls_by(monkeypatch: pytest.MonkeyPatch) -
     live = LiveTerminal(terminal)
     for event in (
         Ready(STATUS | {"ports": [port(0)]}),
-        Routed([port(1)]),
+        PortsChanged([port(1)]),
         Notice("Something."),
-        Routed([port(2)]),
+        PortsChanged([port(2)]),
         Ended(0, "Left."),
     ):
         live.show(event)

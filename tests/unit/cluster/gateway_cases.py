@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ktpy.cluster.api.client import Api
-from ktpy.cluster.intercept import ports
-from ktpy.cluster.intercept.gateway import Gateway
-from ktpy.cluster.intercept.plan import Plan
-from tests.unit.cluster.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
+from ktpy.cluster.changes.gateway import Gateway
+from ktpy.cluster.changes.plan import Plan
+from ktpy.cluster.service import ports
+from ktpy.kube.client import Api
+from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
 Json = dict[str, Any]
 KEY = "ssh-ed25519 AAAA"

@@ -42,11 +42,6 @@ def test_binding_names_are_legal() -> None:
     assert documents()["RoleBinding"]["metadata"]["name"] == "ktpy-alice-example-org"
 
 
-def test_rule_yaml_is_one_rule_of_a_role() -> None:
-    text = rbac.rule_yaml(rbac.Rule("batch", "jobs", ("create",)))
-    assert yaml.safe_load(text) == [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create"]}]
-
-
 def test_rights_for_intercepts_are_a_role_of_their_own() -> None:
     text = rbac.manifest("shop", "alice", whole_cluster=False, intercept=True)
     found = [(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(text)]

@@ -1,7 +1,7 @@
 import pytest
 
 from ktpy.cluster import steps
-from ktpy.cluster.steps import Step, walk
+from ktpy.cluster.steps import Step, run_steps
 
 
 async def test_steps_are_walked_in_order_until_one_fails() -> None:
@@ -14,7 +14,7 @@ async def test_steps_are_walked_in_order_until_one_fails() -> None:
         raise OSError("no")
 
     with pytest.raises(OSError, match="no"):
-        await walk([Step("a", fine), Step("b", broken), Step("c", fine)], done.append)
+        await run_steps([Step("a", fine), Step("b", broken), Step("c", fine)], done.append)
     assert done == ["a"]
 
 
@@ -25,7 +25,7 @@ async def test_a_condition_that_comes_true(monkeypatch: pytest.MonkeyPatch) -> N
     async def condition() -> bool:
         return answers.pop(0)
 
-    assert await steps.comes_true(condition, 5.0)
+    assert await steps.poll_until(condition, 5.0)
     assert answers == []
 
 
@@ -35,4 +35,4 @@ async def test_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never() -> bool:
         return False
 
-    assert not await steps.comes_true(never, 0.05)
+    assert not await steps.poll_until(never, 0.05)

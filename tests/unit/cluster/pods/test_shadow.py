@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from ktpy.cluster.api.client import Api
-from ktpy.cluster.api.refusals import NeverSent
 from ktpy.cluster.pods import pod_log
 from ktpy.cluster.pods import shadow as shadow_module
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
@@ -23,8 +21,10 @@ from ktpy.errors import (
     PodUnschedulable,
     QuotaExceeded,
 )
-from tests.unit.cluster.api_stub import Answer, ApiStub, forbidding, kubeconfig, listed, refusing, watched
+from ktpy.kube.client import Api
+from ktpy.kube.refusals import NeverSent
 from tests.unit.cluster.pods.test_pod_state import NO_NODE, RUNNING, pod, waiting
+from tests.unit.kube.api_stub import Answer, ApiStub, forbidding, kubeconfig, listed, refusing, watched
 
 JOBS = "/apis/batch/v1/namespaces/shop/jobs"
 JOB = f"{JOBS}/ktpy-shadow-abc"

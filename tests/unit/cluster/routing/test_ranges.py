@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from ktpy.cluster.api.client import Api
-from ktpy.cluster.api.watch import PAGE_LIMIT
 from ktpy.cluster.routing import ranges
 from ktpy.cluster.routing.networks import LocalNetwork, Network
 from ktpy.cluster.routing.ranges import ClusterRanges, Found, RoutedRange, choose, leave_out, refuse_overlaps
 from ktpy.errors import NamespaceAbsent, RangeOverlap
-from tests.unit.cluster.api_stub import Answer, ApiStub, forbidding, listed, refusing
+from ktpy.kube.client import Api
+from ktpy.kube.watch import PAGE_LIMIT
+from tests.unit.kube.api_stub import Answer, ApiStub, forbidding, listed, refusing
 
 CIDRS_V1 = "GET /apis/networking.k8s.io/v1/servicecidrs"
 CIDRS_BETA = "GET /apis/networking.k8s.io/v1beta1/servicecidrs"

@@ -1,0 +1,23 @@
+"""Work that goes on beside a block, and that outlives tasks which end the block."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+@asynccontextmanager
+async def background_task(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator["asyncio.Task[None]"]:
+    """Run `work` while the block runs.
+
+    Unlike a TaskGroup it does not end the block when the work fails: undoing that is under way would be cut short.
+    Await the task where its failure should count.
+    """
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # who wanted to know has awaited it

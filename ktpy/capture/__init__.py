@@ -1,0 +1,1 @@
+"""The ways in which the traffic of programs gets into ktpy."""

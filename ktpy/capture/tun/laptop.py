@@ -1,0 +1,140 @@
+"""The laptop's half of `connect`: TUN, routes and resolver, by way of the helper."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from ktpy.capture.tun.pump import Pump, TunAddress
+from ktpy.cluster.routing.networks import Network, outranking
+from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
+from ktpy.dns.forward import Forwarder
+from ktpy.dns.resolver import Resolver
+from ktpy.dns.server import Server
+from ktpy.dns.stream import StreamClient
+from ktpy.dns.system import ClusterDns, resolver_request, server_address
+from ktpy.dns.upstream import Upstream
+from ktpy.dns.zone import Zone
+from ktpy.errors import HelperFailed, KtpyError
+from ktpy.helper import journal as journals
+from ktpy.helper.client import HelperClient, Tun
+from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
+from ktpy.helper.protocol import LocalNetwork, SetResolver
+from ktpy.helper.protocol import Resolver as MachineResolver
+from ktpy.helper.replay import describe
+from ktpy.link.tunnel import SshTunnel
+from ktpy.observe.events import Notice, Report
+
+DNS_PORT = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Laptop:
+    """What was made ready before anything was known of the cluster; and what can be done with it."""
+
+    helper: HelperClient
+    tun: Tun
+    networks: tuple[LocalNetwork, ...]
+    resolver: MachineResolver
+
+    @classmethod
+    async def prepare(cls, launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "Laptop":
+        """Put right what an earlier run left, look around, make the TUN. Nothing is routed into it yet."""
+
+        async def undo_all() -> None:
+            undone = await helper.close()
+            if undone is None:
+                await _undo_for_dead_helper(report)
+            elif undone.left or undone.failures:
+                report(Notice(describe(undone, "Undoing")))
+
+        helper = await HelperClient.start(launched)
+        undo.push_async_callback(undo_all)
+        for journal in await helper.recover():
+            report(Notice(describe(journal, "An earlier ktpy was killed")))
+        networks = await helper.local_networks()
+        resolver = await helper.detect_resolver()
+        tun = await helper.open_tun()
+        undo.callback(os.close, tun.descriptor)
+        return cls(helper, tun, networks, resolver)
+
+    @property
+    def name_servers(self) -> list[Network]:
+        """The machine's own, each a range of one: never routed, for the machine's other names depend on them."""
+        found: list[Network] = []
+        for text in self.resolver.nameservers:
+            with suppress(ValueError):  # glibc skips what is no address
+                found.append(ip_network(text.partition("%")[0]))
+        return found
+
+    def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
+        """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""
+        refuse_overlaps(ranges, [(local.network, local.interface) for local in self.networks], allowed)
+
+    async def route(self, networks: Sequence[Network]) -> None:
+        """Route these into the TUN, before any route to the same network that the machine has already."""
+        if networks:  # else there is nothing to route: all is excluded, or the user may see nothing
+            await self.helper.add_routes(outranking(networks, (local.network for local in self.networks)))
+
+    async def start_pump(self, tunnel: SshTunnel, undo: AsyncExitStack) -> Pump:
+        """From now on a packet that is routed into the TUN arrives."""
+        opened = self.tun.opened
+        pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
+        addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
+        pump = Pump(self.tun.descriptor, addresses, tunnel.create_connection)
+        await pump.start()
+        undo.push_async_callback(pump.aclose)
+        return pump
+
+    async def serve_names(
+        self,
+        zone: Zone,
+        tunnel: SshTunnel,
+        namespace: str,
+        *,
+        extra_zones: Sequence[str],
+        routed: Sequence[Network],
+        work: asyncio.TaskGroup,
+    ) -> SetResolver:
+        """Answer names in `work` and make the machine ask us; returns what the machine was told."""
+        machine = self.resolver
+        address = server_address(machine.kind, self.tun.opened.number, self.tun.opened.address4.ip)
+        cluster_dns = ClusterDns.of({"search": tunnel.hello.search, "nameservers": tunnel.hello.nameservers})
+        zone.cluster_domain = cluster_dns.domain
+        zone.set_routed(routed)
+        to_cluster = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in cluster_dns.nameservers])
+        upstream = Upstream(machine.nameservers, own_addresses=[str(address)])
+        resolver = Resolver(zone, upstream=Forwarder(upstream), cluster=Forwarder(to_cluster))
+        [sockets] = await self.helper.bind_dns([address])
+        work.create_task(Server(resolver, [sockets.udp], [sockets.tcp]).serve(), name="name server")
+        request = resolver_request(address, cluster_dns.domain, namespace, extra_zones=extra_zones, routed=routed)
+        await self.helper.set_resolver(
+            request.nameservers,
+            search=request.search,
+            routing_domains=request.routing_domains,
+            cluster_domain=request.cluster_domain,
+        )
+        return request
+
+    async def until_helper_gone(self) -> None:
+        """Raise HelperFailed when the helper dies."""
+        await self.helper.wait_closed()
+        raise HelperFailed(
+            "The privileged helper died, so ktpy ended the session.",
+            hint="`sudo ktpy clean` (or the next `ktpy connect`) undoes what the helper could not.",
+        )
+
+
+async def _undo_for_dead_helper(report: Report) -> None:
+    """Have another helper replay the journal, as far as that needs no password; else say what is left."""
+    left = [summary for stale in journals.stale() for summary in stale.pending]
+    if not left:
+        return
+    try:
+        async with await HelperClient.start(launch(() if os.geteuid() == 0 else WITHOUT_A_PASSWORD)) as another:
+            for undone in await another.recover():
+                report(Notice(describe(undone, "In place of the dead helper")))
+    except KtpyError:
+        report(Notice(f"Still there: {', '.join(left)}. `sudo ktpy clean` undoes it."))

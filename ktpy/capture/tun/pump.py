@@ -1,0 +1,270 @@
+"""The driver of the TUN descriptor: moves packets through the flow table and dials for new flows.
+
+`ktpy.packet` decides about packets, `ktpy.capture.tun.relay` carries the payload; the I/O between them is here.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+from ktpy.capture.tun.relay import Dial, FarEnd, Relay, Traffic, TunAddress
+from ktpy.errors import TunUnavailable
+from ktpy.packet.flow import Flow, Hairpin, State
+from ktpy.packet.flow_table import DROPPED, REWRITTEN, Answer, Counters, FlowTable
+from ktpy.packet.headers import VNET_HEADER_BYTES
+
+__all__ = ["Dial", "PacketCounters", "Pump", "TunAddress"]
+
+PACKET_BYTES: Final = VNET_HEADER_BYTES + 65536
+"""virtio_net_hdr and the largest packet a TUN with segmentation offload hands over."""
+BATCH_PACKETS: Final = 256
+"""How many packets are moved before the event loop may see to something else. One turn's TLS and SSH input is
+megabytes; with 64 packets a turn, a download waited for the TUN to be emptied while the processor idled."""
+BACKLOG_PACKETS: Final = 1024
+"""How many packets wait while the TUN takes none. Reading stops meanwhile, so only answers to dials can add up."""
+TICK_S: Final = 1.0
+FAREWELL_S: Final = 1.0
+"""How long closing waits for the last resets to pass."""
+REJECTED: Final = frozenset({errno.EINVAL, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of a write that are about the one packet, not about the device."""
+UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
+
+
+@dataclass(slots=True)
+class PacketCounters:
+    """What went through the TUN's descriptor; bytes without the virtio_net_hdr."""
+
+    read_packets: int = 0
+    read_bytes: int = 0
+    written_packets: int = 0
+    written_bytes: int = 0
+    lost_packets: int = 0
+    """Rejected by the kernel, or the TUN took none and the backlog was full. TCP repeats them."""
+
+
+class Pump:
+    """Connects the apps behind a TUN to what `dial` reaches, until the TUN goes or `aclose` is called."""
+
+    def __init__(
+        self,
+        tun_fd: int,
+        addresses: Sequence[TunAddress],
+        dial: Dial,
+        *,
+        dial_timeout_s: float = 10.0,
+        max_dials: int = 256,
+        max_flows: int = 16384,
+        linger_s: float = 2.0,
+    ) -> None:
+        """`tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close."""
+        self._tun_fd = tun_fd
+        self._addresses = list(addresses)
+        self._dial = dial
+        self._dial_timeout_s = dial_timeout_s
+        self._dial_slots = asyncio.Semaphore(max_dials)
+        self._dials: set[asyncio.Task[None]] = set()
+        self._max_flows = max_flows
+        self._linger_s = linger_s
+        self._relay = Relay(self._addresses, self._release)
+        self._table = FlowTable([])
+        self._flows: dict[int, Flow] = {}
+        self._buffer = bytearray(PACKET_BYTES)
+        self._backlog: deque[bytes] = deque()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing = False
+        self._tick: asyncio.TimerHandle | None = None
+        self.packets = PacketCounters()
+
+    @property
+    def traffic(self) -> Traffic:
+        """Payload bytes each way."""
+        return self._relay.traffic
+
+    @property
+    def flows(self) -> Counters:
+        """What became of the flows and of the packets that were not passed on."""
+        return self._table.counters
+
+    @property
+    def open_flows(self) -> int:
+        """Connections that apps have at this moment."""
+        return len(self._flows)
+
+    @property
+    def table_size(self) -> int:
+        """Entries in the flow table: open flows, those being dialled, and those that linger."""
+        return len(self._table)
+
+    async def start(self) -> None:
+        """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then."""
+        ports = await self._relay.listen()
+        self._table = FlowTable(
+            [
+                Hairpin(ip_address(address.own).packed, ip_address(address.peer).packed, port)
+                for address, port in zip(self._addresses, ports, strict=True)
+            ],
+            max_flows=self._max_flows,
+            linger_s=self._linger_s,
+        )
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._tun_fd, self._drain)
+        self._tick = loop.call_later(TICK_S, self._on_tick)
+
+    async def wait_closed(self) -> None:
+        """Return after `aclose`; raise TunUnavailable as soon as the TUN is gone."""
+        await asyncio.shield(self._ended)
+
+    async def aclose(self) -> None:
+        """Reset every connection and stop, once the apps have been told: afterwards the TUN may go."""
+        self._closing = True
+        dials = list(self._dials)
+        for task in dials:
+            task.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
+        flows = list(self._flows.values())
+        self._relay.abort_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                # A reset counts once it has passed the TUN; the kernel sends it, so no event tells.
+                while self._flows or not (  # noqa: ASYNC110
+                    self._ended.done() or all(flow.finished for flow in flows)
+                ):
+                    await asyncio.sleep(0.005)
+        self._relay.close()
+        if not self._ended.done():
+            self._stop()
+            self._ended.set_result(None)
+
+    def _stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._tun_fd)
+        loop.remove_writer(self._tun_fd)
+        if self._tick is not None:
+            self._tick.cancel()
+
+    def _fail(self, error: OSError) -> None:
+        if self._ended.done():
+            return
+        self._stop()
+        gone = TunUnavailable(
+            f"The TUN device is gone ({error.strerror}), so ktpy stops.",
+            hint="Something removed the network interface. Run `ktpy connect` again.",
+        )
+        gone.__cause__ = error
+        self._ended.set_exception(gone)
+        self._ended.exception()  # the caller may prefer not to wait for it
+
+    def _drain(self) -> None:
+        """Move a bounded batch of packets: read, rewrite in place, write back."""
+        fd, buffer, receive, write = self._tun_fd, self._buffer, self._table.receive, os.write
+        view, vector, packets = memoryview(buffer), [buffer], self.packets
+        for _ in range(BATCH_PACKETS):
+            try:
+                length = os.readv(fd, vector)
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                self._fail(exc)
+                return
+            packets.read_packets += 1
+            packets.read_bytes += length - VNET_HEADER_BYTES
+            event = receive(buffer, length)
+            if event is REWRITTEN:
+                try:
+                    write(fd, view[:length])
+                except OSError:
+                    self._write(bytes(view[:length]))  # which knows what to do about it
+                    if self._backlog or self._ended.done():
+                        return
+                    continue
+                packets.written_packets += 1
+                packets.written_bytes += length - VNET_HEADER_BYTES
+            elif isinstance(event, Answer):
+                self._write(event.packet)
+            elif event is not DROPPED:
+                self._begin(event.flow)
+
+    def _write(self, packet: bytes) -> None:
+        """Write a packet, behind what already waits. While any waits, nothing is read."""
+        if self._ended.done() or (not self._backlog and self._try_write(packet)):
+            return
+        if len(self._backlog) >= BACKLOG_PACKETS:
+            self.packets.lost_packets += 1
+            return
+        if not self._backlog:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._tun_fd)
+            loop.add_writer(self._tun_fd, self._flush)
+        self._backlog.append(packet)
+
+    def _flush(self) -> None:
+        while self._backlog:
+            if not self._try_write(self._backlog[0]):
+                return
+            self._backlog.popleft()
+        if not self._ended.done():
+            loop = asyncio.get_running_loop()
+            loop.remove_writer(self._tun_fd)
+            loop.add_reader(self._tun_fd, self._drain)
+
+    def _try_write(self, packet: bytes) -> bool:
+        """False when the TUN takes no packets now; True when there is nothing left to do about this one."""
+        try:
+            os.write(self._tun_fd, packet)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            if exc.errno in REJECTED:
+                self.packets.lost_packets += 1
+            else:
+                self._fail(exc)
+        else:
+            self.packets.written_packets += 1
+            self.packets.written_bytes += len(packet) - VNET_HEADER_BYTES
+        return True
+
+    def _begin(self, flow: Flow) -> None:
+        if self._closing:
+            self._write(self._table.refuse(flow))
+            return
+        task = asyncio.get_running_loop().create_task(self._connect(flow), name=f"dial {flow.port}")
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+
+    async def _connect(self, flow: Flow) -> None:
+        """Dial the far side, then let the held SYN through or answer it as the far side would have."""
+        far = FarEnd(self._relay, flow.port)
+        try:
+            async with self._dial_slots, asyncio.timeout(self._dial_timeout_s):
+                await self._dial(lambda: far, *flow.destination)
+        except TimeoutError:
+            self._write(self._table.unreachable(flow))
+        except OSError as exc:
+            deny = self._table.unreachable if exc.errno in UNREACHABLE else self._table.refuse
+            self._write(deny(flow))
+        else:
+            self._flows[flow.port] = flow
+            self._relay.expect(far, time.monotonic())
+            self._write(self._table.admit(flow))
+        finally:
+            if flow.state is State.DIALLING:  # cancelled, or a mistake in `dial`: the app must not be left waiting
+                self._write(self._table.refuse(flow))
+
+    def _release(self, port: int) -> None:
+        self._table.release(self._flows.pop(port), time.monotonic())
+
+    def _on_tick(self) -> None:
+        """Once a second: what no packet and no socket tells by itself."""
+        now_s = time.monotonic()
+        for flow in self._table.take_resets():
+            self._relay.abort(flow.port)
+        self._relay.expire(now_s)
+        self._table.expire(now_s)
+        self._tick = asyncio.get_running_loop().call_later(TICK_S, self._on_tick)

@@ -1,0 +1,154 @@
+"""What `exchange`, `mesh` and `preview` have in common: options, and how they run."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.live import LiveTerminal
+from ktpy.cli.options import Decorated, cluster, image, output, pod_timeout, verbose
+from ktpy.cluster.service.ports import AppProtocol, Expose, parse_expose
+from ktpy.daemon.background import detach as in_background
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.observe.events import Ended, Event, Notice, Ready, Report, encode
+from ktpy.sessions.options import InterceptOptions
+
+
+def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Expose, ...]:
+    try:
+        return parse_expose(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _labels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for value in values for text in value.split(",")]
+    for key, separator, _ in pairs:
+        if not key or not separator:
+            raise click.BadParameter("A label is KEY=VALUE, such as team=shop.")
+    return {key: value for key, _, value in pairs}
+
+
+expose = click.option(
+    "--expose",
+    "-e",
+    multiple=True,
+    required=True,
+    callback=_exposed,
+    envvar="KTPY_EXPOSE",
+    metavar="LOCAL[:REMOTE]",
+    help="Local port, and port of the service by number or name. Repeat it, or separate with commas.",
+)
+
+protocol = click.option(
+    "--protocol",
+    type=click.Choice([AppProtocol.HTTP.value, AppProtocol.TCP.value]),
+    envvar="KTPY_PROTOCOL",
+    help="What is spoken on the exposed ports, where the service does not say.",
+)
+
+gateway_label = click.option(
+    "--gateway-label",
+    "gateway_labels",
+    multiple=True,
+    callback=_labels,
+    envvar="KTPY_GATEWAY_LABEL",
+    metavar="KEY=VALUE",
+    help="A label for the gateway's pod, so that NetworkPolicies admit it.",
+)
+
+replicas = click.option(
+    "--replicas",
+    type=click.IntRange(1, 5),
+    default=1,
+    show_default=True,
+    envvar="KTPY_REPLICAS",
+    help="Pods of the gateway, where this command is the one that makes it.",
+)
+
+when_local_down = click.option(
+    "--when-local-down",
+    type=click.Choice(["origin", "fail"]),
+    default="origin",
+    show_default=True,
+    envvar="KTPY_WHEN_LOCAL_DOWN",
+    help="Where requests go while the local port does not answer: to the original pods, or nowhere.",
+)
+
+
+def intercepting(command: Decorated) -> Decorated:
+    """Options and arguments of all three, and the target is the first argument."""
+    decorators: list[Callable[[Decorated], Decorated]] = [
+        verbose,
+        output,
+        click.option(
+            "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy leave` ends it."
+        ),
+        pod_timeout,
+        image,
+        replicas,
+        protocol,
+        expose,
+        cluster(namespace="Namespace of the service."),
+        click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]"),
+    ]
+    for decorate in decorators:
+        command = decorate(command)
+    return command
+
+
+def perform(
+    kind: str,
+    *,
+    detach: bool,
+    output: str,
+    protocol: str | None,
+    pod_timeout: float,
+    notices: tuple[str, ...] = (),
+    **options: Any,
+) -> None:
+    """Run it in the foreground or in the background, and exit with its exit code."""
+    spoken = AppProtocol(protocol) if protocol else None
+    wanted = InterceptOptions(kind=kind, protocol=spoken, pod_timeout_s=pod_timeout, **options)
+    if detach and wanted.command:
+        raise click.UsageError("--detach and a command do not go together: ktpy leaves when the command ends.")
+    caller = Caller.current()
+    caller.drop_privileges()
+
+    def work(report: Report) -> int:
+        from ktpy.sessions.intercept import run  # the heavy half of ktpy: not before it is needed
+
+        for notice in notices:
+            report(Notice(notice))
+        return run(wanted, caller, report)
+
+    show = _shower(output, has_command=bool(wanted.command))
+    if not detach:
+        sys.exit(work(show))
+    runtime = RuntimeDirectory.of(caller)
+    runtime.make()
+    name = wanted.target.replace("/", "-")
+    for event in in_background(work, runtime.log(f"{kind}-{name}")):
+        show(event)
+        if isinstance(event, Ended):
+            sys.exit(event.exit_code)
+        if isinstance(event, Ready) and output == "text":
+            click.echo(f"`ktpy leave {event.status['target']}` ends it and undoes everything.")
+
+
+def _shower(output: str, *, has_command: bool) -> Report:
+    """How events are shown. Standard output belongs to the user's command, where there is one."""
+    terminal = LiveTerminal(sys.stdout)
+
+    def show(event: Event) -> None:
+        if output == "json":
+            click.echo(encode(event), err=has_command)
+        elif has_command:
+            render.event(event, err=True)
+        else:
+            terminal.show(event)
+
+    return show

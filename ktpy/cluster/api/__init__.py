@@ -1,1 +1,0 @@
-"""The API server: kubeconfig, credentials, connections, requests and watches, and what its refusals mean."""

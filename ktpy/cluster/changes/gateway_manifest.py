@@ -1,0 +1,214 @@
+"""The objects in front of an intercepted Service, and behind a preview, as manifests. Pure.
+
+The gateway's pods do not exit when nobody is left: as long as a Service may select them they must relay to the original
+pods.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from ktpy.cluster import names
+from ktpy.cluster.pods import agent_pod
+from ktpy.cluster.pods.agent_pod import Json
+from ktpy.cluster.service.ports import GatewayPort, agent_ports
+
+SSH_PORT_NAME = "ktpy-ssh"
+TERMINATION_GRACE_S = 45
+"""The agent's drain of at most 20 s, and 15 s for requests that are under way then."""
+PROGRESS_DEADLINE_S = 600
+_UNPRIVILEGED = 1024
+_ORIGIN_KEEPS = (
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "publishNotReadyAddresses",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "trafficDistribution",
+)
+_PORT_KEEPS = ("name", "protocol", "port", "targetPort", "appProtocol")
+
+
+def origin_service(service: Json, selector: Mapping[str, str], *, owner: str, session: str) -> Json:
+    """The Service `<svc>-ktpy-origin`: where the original pods stay reachable. Its address is its own."""
+    target, spec = service["metadata"]["name"], service["spec"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names.origin_name(target),
+            "namespace": service["metadata"]["namespace"],
+            "labels": names.labels("origin", owner=owner, session=session, target=target),
+            "annotations": {names.holder_annotation(session): owner},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "selector": dict(selector),
+            "ports": origin_ports(service),
+            **{key: spec[key] for key in _ORIGIN_KEEPS if key in spec},
+        },
+    }
+
+
+def origin_ports(service: Json) -> list[Json]:
+    """The Service's ports without what is its own, such as node ports."""
+    return [{key: port[key] for key in _PORT_KEEPS if key in port} for port in service["spec"]["ports"]]
+
+
+def gateway_document(target: str, ports: Sequence[GatewayPort], origin_host: str | None) -> Json:
+    """What the gateway's pods are told in their annotation; without an origin (a preview) there is no way back."""
+    return {
+        "version": 1,
+        "target": target,
+        "origin": {"host": origin_host} if origin_host is not None else None,
+        "ports": [port.document() for port in ports],
+    }
+
+
+def gateway_deployment(
+    *,
+    target: str,
+    namespace: str,
+    owner: str,
+    session: str,
+    image: str,
+    ports: Sequence[GatewayPort],
+    origin_host: str | None,
+    replicas: int = 1,
+    pod_labels: Mapping[str, str] | None = None,
+    role: str = "gateway",
+) -> Json:
+    """The Deployment `<svc>-ktpy-gateway`. The label ktpy.dev/session of its pods tells them from an earlier one's.
+
+    `pod_labels` are given to its pods besides.
+    """
+    labels = names.labels(role, owner=owner, session=session, target=target)
+    own = {**labels, names.GATEWAY: target, **agent_pod.NOT_IN_A_MESH}
+    # What their name says is for people only, and the Service may select by it.
+    chosen = {key: value for key, value in (pod_labels or {}).items() if key == names.APP_NAME or key not in own}
+    document = gateway_document(target, ports, origin_host)
+    selector = {names.GATEWAY: target, names.SESSION: session}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": names.gateway_name(target),
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": {names.holder_annotation(session): owner},
+        },
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 0,
+            "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
+            "selector": {"matchLabels": selector},
+            # A replacement must relay before its predecessor goes.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {
+                    "labels": own | chosen,
+                    "annotations": agent_pod.annotations({names.GATEWAY: json.dumps(document, separators=(",", ":"))}),
+                },
+                "spec": _pod_spec(image, ports, selector),
+            },
+        },
+    }
+
+
+def document_of(deployment: Json) -> Json | None:
+    """What a gateway's pods have been told; None when it is not ktpy's writing."""
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    try:
+        document = json.loads(annotations.get(names.GATEWAY, "null"))
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def preview_service(
+    *, name: str, namespace: str, owner: str, session: str, ports: Sequence[GatewayPort], is_http: bool = True
+) -> Json:
+    """The new Service of a preview."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": names.labels("preview", owner=owner, session=session, target=name),
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "ipFamilyPolicy": "PreferDualStack",
+            "selector": {names.GATEWAY: name},
+            "ports": [
+                {
+                    "name": port.name,
+                    "protocol": "TCP",
+                    "port": port.port,
+                    "targetPort": port.bind,
+                    **({"appProtocol": "http"} if is_http else {}),
+                }
+                for port in ports
+            ],
+        },
+    }
+
+
+def preview_ingress(
+    *, name: str, namespace: str, owner: str, session: str, host: str, port: int, ingress_class: str | None
+) -> Json:
+    """The Ingress that leads `host` to a preview; without a class the cluster's default one takes it."""
+    backend = {"service": {"name": name, "port": {"number": port}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": names.labels("preview", owner=owner, session=session, target=name),
+        },
+        "spec": {
+            **({"ingressClassName": ingress_class} if ingress_class else {}),
+            "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+        },
+    }
+
+
+def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, str]) -> Json:
+    ssh, ready = agent_ports(ports)
+    needs_low_ports = any(port.bind < _UNPRIVILEGED for port in ports)
+    return {
+        **agent_pod.pod_spec(
+            image=image,
+            role="gateway",
+            ports=[*map(_container_port, ports), {"name": SSH_PORT_NAME, "containerPort": ssh}],
+            requests={"cpu": "20m", "memory": "64Mi"},
+            run_dir_size="32Mi",
+            termination_grace_s=TERMINATION_GRACE_S,
+            sysctls=[{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if needs_low_ports else [],
+            container={
+                "env": [
+                    {"name": "KTPY_SSHD_PORT", "value": str(ssh)},
+                    {"name": "KTPY_READY_PORT", "value": str(ready)},
+                ],
+                # Not at a port of the Service: where that is not HTTP, each probe would reach the original pods.
+                "readinessProbe": {
+                    "httpGet": {"path": "/ready", "port": ready},
+                    "periodSeconds": 1,
+                    "timeoutSeconds": 2,
+                    "failureThreshold": 3,
+                },
+            },
+        ),
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_apart(selector)]}},
+    }
+
+
+def _apart(selector: Mapping[str, str]) -> Json:
+    """Replicas on different nodes, where there are several."""
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": dict(selector)}}
+    return {"weight": 100, "podAffinityTerm": term}
+
+
+def _container_port(port: GatewayPort) -> Json:
+    return {"containerPort": port.bind, "protocol": port.protocol} | ({"name": port.target} if port.target else {})

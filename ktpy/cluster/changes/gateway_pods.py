@@ -1,0 +1,260 @@
+"""The gateway's pods: which there are, who may come in, and whether the Service's traffic goes to them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from ktpy.aio.task_group import task_group
+from ktpy.cluster.changes.gateway_manifest import SSH_PORT_NAME
+from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, authorized_sessions
+from ktpy.cluster.pods import pod_state
+from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.service.ports import SSH_PORT
+from ktpy.cluster.sharing.shared_object import MERGE_PATCH
+from ktpy.errors import ApiRefused, KtpyError, PodNotReady
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import Conflict, NotFound, admission_refusal
+from ktpy.kube.watch import Delete, Synced, Upsert, watch
+
+UNSCHEDULABLE_GRACE_S = 3.0
+SETTLED_S = 0.5
+"""How long a pod has to be ready before others may depend on it.
+
+The kubelet may take a pod's first readiness back: where a sync of the pod is under way when its probe succeeds, the
+status that the sync has computed before is written over the new one, until the next sync up to a second later
+(kubernetes/kubernetes#103717; seen once in 335 starts on a busy node, the one write 0.1 s after the other).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPod:
+    """A pod that is not on its way out, and lets this session in."""
+
+    name: str
+    uid: str
+    ssh_port: int
+
+
+class GatewayPods:
+    """The pods before one Service, as one session uses them."""
+
+    def __init__(self, api: Api, target: str, *, session: str, public_key: str) -> None:
+        self._api, self._target = api, target
+        self._session, self._public_key = session, public_key
+        self._pods = f"/api/v1/namespaces/{api.namespace}/pods"
+        self._deployments = f"/apis/apps/v1/namespaces/{api.namespace}/deployments"
+
+    async def follow(self) -> AsyncGenerator[tuple[GatewayPod, ...], None]:
+        """All pods of the gateway, again after each change, for ever; each has this session's key when it is told.
+
+        A pod can be dialled as soon as it is told: it need not be ready, and may not have started yet.
+        """
+        async with aclosing(self._follow_raw()) as states:
+            async for pods in states:
+                yield tuple(map(_gateway_pod, pods))
+
+    async def until_ready(
+        self,
+        generation: str,
+        deployment: str,
+        timeout_s: float,
+        on_progress: Callable[[PodProgress], None] = lambda _: None,
+        *,
+        is_in_use: bool = False,
+    ) -> None:
+        """Wait until a pod of this generation relays, for SETTLED_S if none `is_in_use`, and the controllers know it.
+
+        A Service that selected the pod before would have no endpoint for an instant. Raises what keeps the pod from
+        relaying, as soon as that is known:
+        ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded, PodSecurityRefused, and PodNotReady after the time.
+        """
+        waiting = _Waiting(generation, 0.0 if is_in_use else SETTLED_S, on_progress)
+        try:
+            async with asyncio.timeout(timeout_s), task_group() as tasks:
+                judging = tasks.create_task(self._judge(waiting, tasks), name="watch the pods")
+                await self._counted(deployment, generation)
+                await waiting.settled.wait()
+                judging.cancel()
+                waiting.stop()
+        except TimeoutError as exc:
+            raise PodNotReady(
+                f"The gateway of {self._target} was not ready within {timeout_s:g} s: {waiting.reason}.",
+                hint="Allow more time with --pod-timeout.",
+            ) from exc
+
+    async def _judge(self, waiting: "_Waiting", tasks: asyncio.TaskGroup) -> None:
+        async with aclosing(self._follow_raw()) as states:
+            async for pods in states:
+                waiting.judge(pods, tasks)
+
+    async def _follow_raw(self) -> AsyncGenerator[list[Json], None]:
+        pods: dict[str, Json] = {}
+        is_synced = False
+        async with aclosing(watch(self._api, self._pods, labels=f"{GATEWAY}={self._target}")) as events:
+            async for event in events:
+                match event:
+                    case Upsert(pod):
+                        pods.pop(pod["metadata"]["name"], None)
+                        if _is_staying(pod) and await self._let_in(pod):
+                            pods[pod["metadata"]["name"]] = pod
+                    case Delete(pod):
+                        pods.pop(pod["metadata"]["name"], None)
+                    case Synced():
+                        is_synced = True
+                if is_synced:
+                    yield list(pods.values())
+
+    async def _let_in(self, pod: Json) -> bool:
+        """Add this session's public key to the pod, unless it is there; False when the pod is gone."""
+        key = authorized_key_annotation(self._session)
+        metadata = pod["metadata"]
+        if (metadata.get("annotations") or {}).get(key) == self._public_key:
+            return True
+        patch = {"metadata": {"uid": metadata["uid"], "annotations": {key: self._public_key}}}
+        with suppress(NotFound, Conflict):
+            await self._api.request("PATCH", f"{self._pods}/{metadata['name']}", body=patch, content_type=MERGE_PATCH)
+            return True
+        return False
+
+    async def _counted(self, deployment: str, generation: str) -> None:
+        """Wait until the Deployment counts a ready pod, or raise why there is none: its condition ReplicaFailure.
+
+        Who counts, and who makes EndpointSlices of pods, are one process (kube-controller-manager) and look at the same
+        copy of the pods.
+        """
+        async with aclosing(watch(self._api, self._deployments, fields=f"metadata.name={deployment}")) as events:
+            async for event in events:
+                if not isinstance(event, Upsert):
+                    continue
+                status = event.obj.get("status") or {}
+                if status.get("readyReplicas") and _generation(event.obj) == generation:
+                    return
+                for condition in status.get("conditions") or []:
+                    if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+                        message = str(condition.get("message") or "")
+                        raise admission_refusal(message) or ApiRefused(f"The gateway's pod is refused: {message}")
+
+
+class _Waiting:
+    """What a gateway that is not ready waits for."""
+
+    def __init__(self, generation: str, settled_s: float, on_progress: Callable[[PodProgress], None]) -> None:
+        self.reason = "its pod has not been created"
+        self.settled = asyncio.Event()
+        self._generation = generation
+        self._settled_s = settled_s
+        self._on_progress = on_progress
+        self._stages: set[tuple[str, Stage]] = set()
+        self._settling: asyncio.TimerHandle | None = None
+        self._doubting: asyncio.Task[None] | None = None
+        self._is_scheduled = False
+
+    def judge(self, pods: list[Json], tasks: asyncio.TaskGroup) -> None:
+        """Take note of the pods as they are now. Raises when none will ever be ready."""
+        ours = [raw for raw in pods if _generation(raw) == self._generation]
+        if any(map(_is_ready, ours)):
+            self.reason = "its pod is ready, but the cluster's controllers have not noticed"
+            if self._settling is None:
+                self._settling = asyncio.get_running_loop().call_later(self._settled_s, self.settled.set)
+            return
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
+            self.settled.clear()
+        for raw in ours:
+            # One that has crashed is started again; it is given up when the kubelet takes its time over that.
+            if not _is_restarting(raw) and (failure := pod_state.failure_of(raw)) is not None:
+                raise failure
+            self.reason = self._describe(raw)
+            self._is_scheduled = bool(raw["spec"].get("nodeName"))
+            if (doubt := pod_state.unschedulable(raw)) is not None and self._doubting is None:
+                self._doubting = tasks.create_task(self._give_up(doubt), name="wait for a node")
+            reached = (raw["metadata"]["name"], pod_state.stage_of(raw))
+            if reached not in self._stages:
+                self._stages.add(reached)
+                self._on_progress(PodProgress(reached[1], reached[0], str(raw["spec"].get("nodeName") or "")))
+
+    def stop(self) -> None:
+        if self._doubting is not None:
+            self._doubting.cancel()
+
+    async def _give_up(self, doubt: KtpyError) -> None:
+        await asyncio.sleep(UNSCHEDULABLE_GRACE_S)
+        if not self._is_scheduled:
+            raise doubt
+
+    def _describe(self, pod: Json) -> str:
+        if pod_state.stage_of(pod) is Stage.STARTED:
+            return "its container runs, but is not ready"
+        return pod_state.describe(pod)
+
+
+async def withdraw_keys(api: Api, namespace: str, target: str, gone: Collection[str]) -> list[str]:
+    """Take the keys of these sessions from the gateway's pods; the answer is the names of the pods that had some."""
+    collection = f"/api/v1/namespaces/{namespace}/pods"
+    changed = []
+    for pod in await _pods(api, namespace, target):
+        metadata = pod["metadata"]
+        if keys := authorized_sessions(metadata.get("annotations") or {}) & set(gone):
+            annotations = dict.fromkeys(map(authorized_key_annotation, sorted(keys)))
+            patch = {"metadata": {"uid": metadata["uid"], "annotations": annotations}}
+            with suppress(NotFound, Conflict):  # the pod is gone, and the keys with it
+                await api.request("PATCH", f"{collection}/{metadata['name']}", body=patch, content_type=MERGE_PATCH)
+                changed.append(str(metadata["name"]))
+    return changed
+
+
+async def has_pods(api: Api, namespace: str, target: str, generation: str) -> bool:
+    """Whether pods of this generation are at work, also ones that are ending."""
+    return any(_generation(pod) == generation and not _has_ended(pod) for pod in await _pods(api, namespace, target))
+
+
+async def is_served_by_gateway(api: Api, namespace: str, service: str) -> tuple[bool, bool]:
+    """Whether the Service's endpoints hold pods of its gateway, and whether they hold others that are ready."""
+    uids = {pod["metadata"]["uid"] for pod in await _pods(api, namespace, service)}
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    slices = await api.request("GET", path, query={"labelSelector": f"kubernetes.io/service-name={service}"})
+    endpoints = [endpoint for item in slices.get("items") or [] for endpoint in item.get("endpoints") or []]
+    ours = [(endpoint.get("targetRef") or {}).get("uid") in uids for endpoint in endpoints]
+    ready = [(endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints]
+    return any(ours), any(is_ready and not is_ours for is_ready, is_ours in zip(ready, ours, strict=True))
+
+
+async def _pods(api: Api, namespace: str, target: str) -> list[Json]:
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    answer = await api.request("GET", path, query={"labelSelector": f"{GATEWAY}={target}"})
+    found: list[Json] = answer.get("items") or []
+    return found
+
+
+def _gateway_pod(pod: Json) -> GatewayPod:
+    metadata = pod["metadata"]
+    ports: list[Json] = pod["spec"]["containers"][0].get("ports") or []
+    ssh_port = next((port["containerPort"] for port in ports if port.get("name") == SSH_PORT_NAME), SSH_PORT)
+    return GatewayPod(metadata["name"], metadata["uid"], ssh_port)
+
+
+def _is_ready(pod: Json) -> bool:
+    status = pod.get("status") or {}
+    conditions = {one["type"]: one.get("status") for one in status.get("conditions") or []}
+    return conditions.get("Ready") == "True" and bool(status.get("podIP"))
+
+
+def _generation(pod: Json) -> str:
+    """The session that created the Deployment: a gateway that is made anew has another."""
+    return str((pod["metadata"].get("labels") or {}).get(SESSION, ""))
+
+
+def _is_staying(pod: Json) -> bool:
+    """Not deleted, evicted or ended."""
+    return not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)
+
+
+def _has_ended(pod: Json) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
+def _is_restarting(pod: Json) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return any("terminated" in (one.get("state") or {}) for one in statuses)

@@ -1,0 +1,166 @@
+"""Taking sessions out of an intercepted Service: one's own on exit, those that are dead in `ktpy clean`.
+
+The Service is given back first, in one update. Only when its endpoints have moved does the gateway go (which serves on
+for a few seconds, until every node knows), and last what it relayed to. Each step reads what there is instead of
+trusting memory, so it may be repeated, and may follow an entry that stopped anywhere. One that fails ends the row: what
+is left keeps serving, its Lease expires, and `ktpy clean` finishes.
+"""
+
+from collections.abc import Collection, Mapping
+
+from ktpy.cluster.changes.gateway_pods import has_pods, is_served_by_gateway, withdraw_keys
+from ktpy.cluster.names import SESSION, gateway_name, holders, origin_name
+from ktpy.cluster.service import service_state
+from ktpy.cluster.sharing import lease
+from ktpy.cluster.sharing.shared_object import SharedObject, is_ours, patch_object
+from ktpy.cluster.steps import Step, poll_until
+from ktpy.errors import RestoreIncomplete
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import NotFound
+
+ENDPOINTS_TIMEOUT_S = 15.0
+PODS_TIMEOUT_S = 10.0
+"""How long the gateway's pods may need the origin Service for new connections, once they have been told to stop."""
+
+
+class Leaving:
+    """The steps by which the sessions `gone`, and any that prove to be dead, leave one Service."""
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        target: str,
+        gone: Collection[str],
+        *,
+        lost_selector: Mapping[str, str] | None = None,
+    ) -> None:
+        """`lost_selector` is what the Service selected before, for when neither it nor the origin Service tells."""
+        self._api, self._namespace, self._target = api, namespace, target
+        self.gone = frozenset(gone)
+        self._service_path = f"/api/v1/namespaces/{namespace}/services/{target}"
+        self._gateway, self._origin = shared_objects(api, namespace, target)
+        self._lost_selector = lost_selector
+        self._deleted: Json | None = None
+        self.steps_for_known = (
+            Step("restore the service", self.restore),
+            Step("wait for the endpoints", self.wait_for_endpoints),
+            Step("withdraw the key", self.withdraw_keys),
+            Step("delete the gateway", self.delete_gateway),
+            Step("wait for its pods", self.wait_for_pods),
+            Step("delete the origin service", self.delete_origin),
+            Step("delete the lease", self.delete_leases),
+        )
+        self.steps = (Step("find dead sessions", self.find_dead), *self.steps_for_known)
+
+    async def find_dead(self) -> None:
+        """Others who use this gateway and are dead leave along with us."""
+        self.gone |= await dead_sessions(self._api, self._namespace, self._target, known_gone=self.gone)
+
+    async def restore(self) -> None:
+        """Take the sessions out of the Service's annotation; with the last one it gets its selector back."""
+        try:
+            service = await self._api.request("GET", self._service_path)
+            lost: Mapping[str, str] | None = None
+            if service_state.is_redirected(service) and service_state.selector_for(service) is None:
+                lost = await self._origin_selector() or self._lost_selector
+
+            def leave(found: Json) -> Json | None:
+                return service_state.leaving(found, self.gone, lost_selector=lost)
+
+            service, _ = await patch_object(self._api, self._service_path, leave)
+            if not service_state.is_redirected(service):
+                service, _ = await patch_object(self._api, self._service_path, leave)
+        except NotFound:  # deleted meanwhile
+            return
+        if service_state.is_redirected(service) and service_state.read(service) is None:
+            raise RestoreIncomplete(
+                f"Service {self._target} selects its gateway and nothing tells what it selected before; "
+                "the gateway stays.",
+                hint=f"Give it its selector: kubectl -n {self._namespace} edit service {self._target}",
+            )
+
+    async def wait_for_endpoints(self) -> None:
+        """Return once the original pods are the Service's endpoints, or others intercept it again."""
+        if not await poll_until(self._has_moved, ENDPOINTS_TIMEOUT_S):
+            raise RestoreIncomplete(
+                f"Service {self._target} selects its own pods again, but its endpoints have not followed within "
+                f"{ENDPOINTS_TIMEOUT_S:g} s; its gateway keeps serving.",
+                hint="Run `ktpy clean` later.",
+            )
+
+    async def withdraw_keys(self) -> None:
+        await withdraw_keys(self._api, self._namespace, self._target, self.gone)
+
+    async def delete_gateway(self) -> None:
+        """Stop using the Deployment; it goes with its last user."""
+        self._deleted = await self._gateway.release(self.gone)
+
+    async def wait_for_pods(self) -> None:
+        """The gateway drains. Requests that take longer have their connections, which outlive the origin Service."""
+        if self._deleted is None:
+            return
+        generation = str((self._deleted["metadata"].get("labels") or {}).get(SESSION, ""))
+
+        async def have_gone() -> bool:
+            return not await has_pods(self._api, self._namespace, self._target, generation)
+
+        await poll_until(have_gone, PODS_TIMEOUT_S)
+
+    async def delete_origin(self) -> None:
+        """Stop using the origin Service; it goes with its last user."""
+        await self._origin.release(self.gone)
+
+    async def delete_leases(self) -> None:
+        for session in sorted(self.gone):
+            await lease.release(self._api, self._namespace, session)
+
+    async def _has_moved(self) -> bool:
+        try:
+            if service_state.is_redirected(await self._api.request("GET", self._service_path)):
+                return True
+        except NotFound:
+            return True
+        has_gateway, has_others = await is_served_by_gateway(self._api, self._namespace, self._target)
+        if has_gateway:
+            return False
+        _, has_origin = await is_served_by_gateway(self._api, self._namespace, origin_name(self._target))
+        return has_others or not has_origin
+
+    async def _origin_selector(self) -> dict[str, str] | None:
+        try:
+            origin = await self._api.request("GET", self._origin.path)
+        except NotFound:
+            return None
+        selector: dict[str, str] | None = origin["spec"].get("selector") if is_ours(origin, self._target) else None
+        return selector
+
+
+def shared_objects(api: Api, namespace: str, target: str) -> tuple[SharedObject, SharedObject]:
+    """The gateway's Deployment and the origin Service."""
+    deployments, services = (
+        f"/apis/apps/v1/namespaces/{namespace}/deployments",
+        f"/api/v1/namespaces/{namespace}/services",
+    )
+    return (
+        SharedObject(api, deployments, gateway_name(target), target),
+        SharedObject(api, services, origin_name(target), target),
+    )
+
+
+async def dead_sessions(api: Api, namespace: str, target: str, known_gone: Collection[str] = ()) -> frozenset[str]:
+    """The sessions that use this Service's gateway and are not alive; their Leases are gone by then."""
+    named: set[str] = set()
+    gateway, origin = shared_objects(api, namespace, target)
+    for path in (f"/api/v1/namespaces/{namespace}/services/{target}", gateway.path, origin.path):
+        try:
+            found = await api.request("GET", path)
+        except NotFound:
+            continue
+        named |= holders(found["metadata"].get("annotations") or {}).keys()
+        if (state := service_state.read(found)) is not None:
+            named |= set(state.sessions)
+    # Only now: a session has its Lease before it appears anywhere else, and keeps it until it has left everywhere.
+    leases = await lease.leases(api, namespace, target)
+    expired = [lease for lease in leases.values() if lease.is_expired() and lease.session not in known_gone]
+    return frozenset(named - leases.keys()) | await lease.expire(api, expired)

@@ -1,0 +1,77 @@
+"""`ktpy recover`: give one Service back what it selected, by whatever still tells it."""
+
+import json
+from dataclasses import dataclass
+
+from ktpy.cluster.changes.inventory import survey
+from ktpy.cluster.changes.leaving import Leaving, shared_objects
+from ktpy.cluster.service import service_state
+from ktpy.cluster.sharing.shared_object import is_ours
+from ktpy.cluster.steps import run_steps
+from ktpy.errors import RestoreIncomplete, SessionsLive, TargetAbsent
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import NotFound
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the Service selects again, and where that was written."""
+
+    selector: dict[str, str]
+    source: str
+
+
+async def recover(api: Api, name: str, *, evict: bool = False) -> Recovered | None:
+    """Take every session out of a Service and remove what ktpy has put around it; None when it needs nothing.
+
+    Raises TargetAbsent, RestoreIncomplete when nothing tells the selector, and SessionsLive when live sessions use the
+    Service, unless they are to be evicted.
+    """
+    path = f"/api/v1/namespaces/{api.namespace}/services/{name}"
+    try:
+        service = await api.request("GET", path)
+    except NotFound as exc:
+        raise TargetAbsent(f"There is no service {name} in namespace {api.namespace}.") from exc
+    around = [one for one in await survey(api, api.namespace) if one.name == name and not one.is_preview]
+    sessions = {session.id: session for target in around for session in target.sessions.values()}
+    live = sorted({one.owner for one in sessions.values() if one.is_live()})
+    if live and not evict:
+        raise SessionsLive(
+            f"Service {name} is in use by live sessions of {', '.join(live)}; nothing was changed.",
+            hint=f"They leave by themselves with ktpy leave {name}.",
+        )
+    state = service_state.read(service)
+    if not (around or state is not None or service_state.is_redirected(service)):
+        return None
+    recovered = await _find_selector(api, service)
+    if recovered is None:
+        raise RestoreIncomplete(
+            f"Nothing tells what service {name} selected: its annotation and the origin service are gone.",
+            hint=f"Give it the labels of its pods: kubectl -n {api.namespace} edit service {name}",
+        )
+    everybody = {*sessions, *(state.sessions if state is not None else ())}
+    leaving = Leaving(api, api.namespace, name, everybody, lost_selector=recovered.selector)
+    await run_steps(leaving.steps_for_known)
+    return recovered
+
+
+async def _find_selector(api: Api, service: Json) -> Recovered | None:
+    if selector := service_state.selector_for(service):
+        return Recovered(selector, "the service itself")
+    _, origin = shared_objects(api, api.namespace, service["metadata"]["name"])
+    try:
+        found = await api.request("GET", origin.path)
+        if is_ours(found, origin.target) and (selector := found["spec"].get("selector")):
+            return Recovered(selector, f"service {origin.name}")
+    except NotFound:
+        pass
+    try:
+        applied = json.loads((service["metadata"].get("annotations") or {}).get(_LAST_APPLIED) or "null")
+        selector = applied["spec"]["selector"]
+        if isinstance(selector, dict) and selector and not service_state.is_redirected(applied):
+            return Recovered(selector, "what was last applied with kubectl")
+    except (ValueError, TypeError, KeyError):
+        pass
+    return None

@@ -1,1 +1,0 @@
-"""Exchange, mesh and preview in the cluster: from a Service to its gateway, and back to exactly that Service."""

@@ -1,0 +1,139 @@
+"""Whether NetworkPolicies stand between a gateway and the traffic it relays. Judged before anything changes.
+
+https://kubernetes.io/docs/concepts/services-networking/network-policies/: a pod that any policy selects, for a
+direction, has only the traffic that some such policy admits. Ports are not looked at, and no policy of a network
+plugin's own kind: what is told here are warnings.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ktpy.cluster.names import GATEWAY
+from ktpy.cluster.service.service_state import redirecting_labels
+from ktpy.cluster.service.targets import selects
+from ktpy.errors import Forbidden, TargetUnsuitable
+from ktpy.kube.client import Api
+from ktpy.kube.refusals import NotFound
+
+Json = dict[str, Any]
+Labels = Mapping[str, str]
+
+
+async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labels) -> list[str]:
+    """What policies may keep from the gateway of `target`, whose original pods `selector` selects.
+
+    Empty where policies may not be read.
+    """
+    policies = await _list(api, f"/apis/networking.k8s.io/v1/namespaces/{api.namespace}/networkpolicies")
+    if not policies:
+        return []
+    # Pods know labels the Service does not select by, and policies may use those: one pod of the Service tells them.
+    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items()), "limit": "1"}
+    original = [(pod["metadata"].get("labels") or {}) for pod in await _list(api, _pods(api), query)]
+    gateway = gateway_labels(target, selector, pod_labels)
+    return judge(target, policies, gateway, original[0] if original else selector)
+
+
+def gateway_labels(target: str, selector: Labels, pod_labels: Labels) -> dict[str, str]:
+    """The labels of the gateway's pods that a policy may go by."""
+    return {**redirecting_labels(target, selector), **pod_labels, GATEWAY: target}
+
+
+def judge(target: str, policies: Iterable[Json], gateway: Labels, original: Labels) -> list[str]:
+    """One warning for each stretch of the way that policies may block."""
+    policies = list(policies)
+    hint = "--gateway-label k=v gives the gateway's pods a label that the policy admits."
+    found = []
+    if blocking := _blocking(policies, "Ingress", gateway, None):
+        found.append(f"{_named(blocking)} may keep clients from the gateway of {target}; {hint}")
+    if blocking := _blocking(policies, "Egress", gateway, original):
+        found.append(f"{_named(blocking)} may keep the gateway of {target} from the original pods; {hint}")
+    if blocking := _blocking(policies, "Ingress", original, gateway):
+        found.append(f"{_named(blocking)} may not let the gateway in to the original pods of {target}; {hint}")
+    return found
+
+
+async def refuse_labels(api: Api, target: str, selector: Labels, pod_labels: Labels) -> None:
+    """Raise TargetUnsuitable when `--gateway-label` would make the gateway a pod of some other Service, or its own."""
+    if not pod_labels:
+        return
+    labels = gateway_labels(target, selector, pod_labels)
+    for service in await _list(api, f"/api/v1/namespaces/{api.namespace}/services"):
+        if selects(service, labels):
+            name = service["metadata"]["name"]
+            given = ",".join(f"{key}={value}" for key, value in pod_labels.items())
+            raise TargetUnsuitable(
+                f"With --gateway-label {given}, service {name} would send its own traffic to the gateway.",
+                hint=f"Choose a label that no service selects; {name} selects {service['spec'].get('selector')}.",
+            )
+
+
+def matches(selector: Json, labels: Labels) -> bool:
+    """A label selector of the API: matchLabels and matchExpressions, all of them; an empty one matches everything."""
+    wanted: dict[str, str] = selector.get("matchLabels") or {}
+    return wanted.items() <= labels.items() and all(
+        _holds(expression, labels) for expression in selector.get("matchExpressions") or []
+    )
+
+
+def _holds(expression: Json, labels: Labels) -> bool:
+    key, values = expression["key"], expression.get("values") or []
+    match expression["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels
+
+
+def _blocking(policies: list[Json], direction: str, pod: Labels, peer: Labels | None) -> list[Json]:
+    """The policies that isolate `pod` in one direction, if none of them admits `peer` (None: whoever it may be)."""
+    isolating = [
+        policy
+        for policy in policies
+        if direction in _directions(policy["spec"]) and matches(policy["spec"].get("podSelector") or {}, pod)
+    ]
+    rules = [rule for policy in isolating for rule in policy["spec"].get(direction.lower()) or []]
+    return [] if any(_admits(rule, direction, peer) for rule in rules) else isolating
+
+
+def _directions(spec: Json) -> list[str]:
+    return spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+
+
+def _admits(rule: Json, direction: str, peer: Labels | None) -> bool:
+    peers = rule.get("from" if direction == "Ingress" else "to")
+    if not peers:
+        return True
+    for one in peers:
+        if (one.get("ipBlock") or {}).get("cidr") in ("0.0.0.0/0", "::/0"):
+            return True
+        if peer is None:  # some clients are admitted; which ones the original pods admitted is not known either
+            continue
+        # A namespaceSelector alone is a whole namespace; the gateway is in the same one as the pods.
+        if "namespaceSelector" in one and one["namespaceSelector"] and "podSelector" not in one:
+            continue
+        if "ipBlock" not in one and matches(one.get("podSelector") or {}, peer):
+            return True
+    return False
+
+
+def _named(policies: list[Json]) -> str:
+    names = ", ".join(sorted(policy["metadata"]["name"] for policy in policies))
+    return f"NetworkPolicy {names}" if len(policies) == 1 else f"NetworkPolicies {names}"
+
+
+def _pods(api: Api) -> str:
+    return f"/api/v1/namespaces/{api.namespace}/pods"
+
+
+async def _list(api: Api, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
+    try:
+        answer = await api.request("GET", path, query=query)
+    except (Forbidden, NotFound):
+        return []
+    items: list[Json] = answer.get("items") or []
+    return items

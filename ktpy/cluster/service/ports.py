@@ -1,0 +1,246 @@
+"""Ports of a Service: which one an `--expose` means, what is spoken on it, and where the gateway listens for it. Pure.
+
+What is spoken follows the conventions of Istio's explicit protocol selection
+(https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/) and KEP-3726:
+
+1. `appProtocol`: http, http2, h2c, grpc, grpc-web, ws, kubernetes.io/h2c and kubernetes.io/ws are HTTP; https, tls, wss
+   and kubernetes.io/wss are TLS; anything else is TCP.
+2. else the name up to its first hyphen: http, http2, h2c, grpc, ws are HTTP; https, tls, wss are TLS; tcp, mongo,
+   mysql, postgres, redis are TCP.
+3. else the number, as IANA assigns it: 80 is HTTP, 443 is TLS; anything else is TCP.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
+
+Json = dict[str, Any]
+SSH_PORT = 2222
+READY_PORT = 2223
+PORT_MAX = 65535
+_HTTP = frozenset({"http", "http2", "h2c", "grpc", "ws"})
+_TLS = frozenset({"https", "tls", "wss"})
+_TCP = frozenset({"tcp", "mongo", "mysql", "postgres", "redis"})
+_HTTP_APP = _HTTP | {"grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws"}
+_TLS_APP = _TLS | {"kubernetes.io/wss"}
+_UNPRIVILEGED = 1024
+_NAMED_PORTS_FROM = 8000
+"""Where the gateway listens for a privileged port whose target is a name: 80 becomes 8080."""
+
+
+class AppProtocol(StrEnum):
+    """What clients speak on a port, as far as the gateway has to know."""
+
+    HTTP = "http"
+    TLS = "tls"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Expose:
+    """`--expose LOCAL[:REMOTE]`: `remote` is a port's number or name, as text."""
+
+    local: int
+    remote: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.local}:{self.remote}" if self.remote else str(self.local)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """Port `remote` of the Service goes to port `local` of the laptop."""
+
+    local: int
+    remote: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayPort:
+    """One port of the Service and where the gateway's pods listen for it."""
+
+    port: int
+    name: str
+    bind: int
+    protocol: str
+    http: bool
+    target: str | None = None
+    """The name that the Service's targetPort asks for; the gateway's container port bears it."""
+
+    def document(self) -> Json:
+        return {
+            "port": self.port,
+            "name": self.name,
+            "bind": self.bind,
+            "protocol": self.protocol,
+            "http": self.http,
+        }
+
+
+def parse_expose(options: Iterable[str]) -> tuple[Expose, ...]:
+    """`--expose` repeated or comma-separated. ValueError, with a sentence for the user, for what is none."""
+    found = []
+    for text in (part.strip() for option in options for part in option.split(",")):
+        local, separator, remote = text.partition(":")
+        if not _is_port(local) or (separator and not remote):
+            raise ValueError(f"{text!r} is not LOCAL[:REMOTE], such as 3001:80 or 3001:http.")
+        if remote.isdecimal() and not _is_port(remote):
+            raise ValueError(f"{remote} is no port: ports are 1 to {PORT_MAX}.")
+        found.append(Expose(int(local), remote or None))
+    return tuple(found)
+
+
+def spoken_on(port: Json) -> AppProtocol:
+    """By appProtocol, name and number of a Service's port."""
+    if app := str(port.get("appProtocol") or "").lower():
+        return AppProtocol.HTTP if app in _HTTP_APP else AppProtocol.TLS if app in _TLS_APP else AppProtocol.TCP
+    prefix = str(port.get("name") or "").partition("-")[0]
+    for names, spoken in ((_HTTP, AppProtocol.HTTP), (_TLS, AppProtocol.TLS), (_TCP, AppProtocol.TCP)):
+        if prefix in names:
+            return spoken
+    return {80: AppProtocol.HTTP, 443: AppProtocol.TLS}.get(port["port"], AppProtocol.TCP)
+
+
+def exposed_ports(
+    service: Json, wanted: Sequence[Expose], *, is_mesh: bool = False, protocol: AppProtocol | None = None
+) -> tuple[Exposed, ...]:
+    """What each `--expose` means for this Service; `protocol` is the user's word on what is spoken there.
+
+    Raises PortUnknown, TargetUnsuitable and RouteTaken.
+    """
+    found: dict[int, Exposed] = {}
+    for expose in wanted:
+        port = _port_meant(service, expose)
+        _refuse_unsuitable(service, port, is_mesh=is_mesh, protocol=protocol)
+        first = _sharing_target(service, port)[0]["port"]
+        if first in found:
+            raise RouteTaken(f"Port {_words(port)} of {_name(service)} is exposed twice in this command.")
+        found[first] = Exposed(expose.local, first)
+    return tuple(found.values())
+
+
+def shared_ports(service: Json, exposed: Iterable[Exposed]) -> list[str]:
+    """A warning for each exposed port that the pods cannot tell from another: both lead to the same target port."""
+    warnings = []
+    for one in exposed:
+        alike = [str(port["port"]) for port in _sharing_target(service, _by_number(service, one.remote))]
+        if len(alike) > 1:
+            numbers = " and ".join(alike)
+            warnings.append(
+                f"Ports {numbers} of {_name(service)} lead to the same port of the pods: all of them are exposed."
+            )
+    return warnings
+
+
+def gateway_ports(service: Json, spoken: Mapping[int, AppProtocol] | None = None) -> tuple[GatewayPort, ...]:
+    """Where the gateway listens for each port of the Service; `spoken` overrides what is spoken on some.
+
+    A target port that is a number is kept. One that is a name may be any number, for the gateway's container port
+    bears the name. Ports of the Service that share a target port are one port for the gateway.
+    """
+    distinct = [port for port in _ports(service) if _sharing_target(service, port)[0] is port]
+    taken = {(_protocol(port), _target(port)) for port in distinct if isinstance(_target(port), int)}
+    taken |= {("TCP", SSH_PORT), ("TCP", READY_PORT)}
+    found = []
+    for port in distinct:
+        target, protocol = _target(port), _protocol(port)
+        if isinstance(target, int):
+            bind, name = target, None
+        else:
+            bind, name = port["port"], target
+            bind += _NAMED_PORTS_FROM if bind < _UNPRIVILEGED else 0
+            while (protocol, bind) in taken:
+                bind = bind + 1 if bind < PORT_MAX else _UNPRIVILEGED
+            taken.add((protocol, bind))
+        is_http = protocol == "TCP" and (spoken or {}).get(port["port"], spoken_on(port)) is AppProtocol.HTTP
+        found.append(GatewayPort(port["port"], str(port.get("name") or ""), bind, protocol, is_http, name))
+    return tuple(found)
+
+
+def agent_ports(ports: Iterable[GatewayPort]) -> tuple[int, int]:
+    """Where the gateway's sshd listens and where its readiness is asked for: not where the Service's pods do."""
+    taken = {port.bind for port in ports if port.protocol == "TCP"}
+    ssh, ready, *_ = [number for number in range(SSH_PORT, SSH_PORT + len(taken) + 2) if number not in taken]
+    return ssh, ready
+
+
+def describe(service: Json) -> str:
+    """The Service's ports in a line: `80 (http), 7 (echo-udp, UDP)`."""
+    return ", ".join(_words(port) for port in _ports(service))
+
+
+def _port_meant(service: Json, expose: Expose) -> Json:
+    ports = _ports(service)
+    if expose.remote is None:
+        tcp = [port for port in ports if _protocol(port) == "TCP"]
+        candidates = [port for port in tcp if port["port"] == expose.local] or (tcp if len(tcp) == 1 else [])
+        if not candidates and len(ports) == 1:
+            candidates = ports
+        problem = f"--expose {expose} does not say which port of {_name(service)} is meant."
+    else:
+        candidates = [port for port in ports if expose.remote in (str(port["port"]), port.get("name"))]
+        problem = f"Service {_name(service)} has no port {expose.remote}."
+    if not candidates:
+        raise PortUnknown(problem, hint=f"Its ports are: {describe(service)}.")
+    return min(candidates, key=lambda port: _protocol(port) != "TCP")  # 53 may be both: TCP is what can be exposed
+
+
+def _refuse_unsuitable(service: Json, port: Json, *, is_mesh: bool, protocol: AppProtocol | None) -> None:
+    where = f"port {_words(port)} of {_name(service)}"
+    if (transport := _protocol(port)) != "TCP":
+        raise TargetUnsuitable(
+            f"Exposing a {transport} port is not supported yet: {where} keeps reaching the original pods."
+        )
+    if not is_mesh:
+        return
+    match protocol or spoken_on(port):
+        case AppProtocol.TLS:
+            raise TargetUnsuitable(
+                f"Clients speak TLS on {where}, so no header can be seen there to tell requests apart.",
+                hint="ktpy exchange takes all of the port; if it is plain HTTP after all, say --protocol http.",
+            )
+        case AppProtocol.TCP:
+            raise TargetUnsuitable(
+                f"Nothing says that {where} is HTTP, and only HTTP requests have headers to tell them apart.",
+                hint="If it is HTTP, say --protocol http, or set the port's appProtocol to http.",
+            )
+
+
+def _sharing_target(service: Json, port: Json) -> list[Json]:
+    """The ports of the Service that lead where this one leads, itself among them, in order."""
+    key = (_protocol(port), _target(port))
+    return [other for other in _ports(service) if (_protocol(other), _target(other)) == key]
+
+
+def _by_number(service: Json, number: int) -> Json:
+    return next(port for port in _ports(service) if port["port"] == number and _protocol(port) == "TCP")
+
+
+def _ports(service: Json) -> list[Json]:
+    return service["spec"].get("ports") or []
+
+
+def _protocol(port: Json) -> str:
+    return str(port.get("protocol") or "TCP")
+
+
+def _target(port: Json) -> int | str:
+    found: int | str = port.get("targetPort") or port["port"]
+    return found
+
+
+def _name(service: Json) -> str:
+    return str(service["metadata"]["name"])
+
+
+def _words(port: Json) -> str:
+    notes = [str(port["name"])] if port.get("name") else []
+    notes += [_protocol(port)] if _protocol(port) != "TCP" else []
+    return f"{port['port']} ({', '.join(notes)})" if notes else str(port["port"])
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= PORT_MAX

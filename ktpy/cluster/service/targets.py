@@ -1,0 +1,182 @@
+"""From what the user names (`web`, `deployment/web`, `pod/web-0`) to the Service, and whether it can be intercepted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ktpy.cluster.names import MANAGED_BY, OWNER, ROLE
+from ktpy.cluster.service.service_state import selector_for
+from ktpy.errors import TargetAbsent, TargetAmbiguous, TargetUnsuitable
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import NotFound
+from ktpy.kube.watch import list_all
+
+_KINDS = {
+    "service": ("service", "services", "svc"),
+    "deployment": ("deployment", "deployments", "deploy"),
+    "statefulset": ("statefulset", "statefulsets", "sts"),
+    "daemonset": ("daemonset", "daemonsets", "ds"),
+    "pod": ("pod", "pods", "po"),
+}
+_BY_ALIAS = {alias: kind for kind, aliases in _KINDS.items() for alias in aliases}
+_LISTED = 20
+"""As many names a hint lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the user named: a kind of _KINDS, and a name."""
+
+    kind: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """`web` or `kind/web`, with kubectl's short forms. ValueError, with a sentence, for what is neither."""
+        alias, separator, name = text.rpartition("/")
+        kind = _BY_ALIAS.get(alias.lower() if separator else "service")
+        if kind is None or not name:
+            raise ValueError(f"{text!r} is not NAME, or one of {', '.join(f'{kind}/NAME' for kind in _KINDS)}.")
+        return cls(kind, name)
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+async def find(api: Api, reference: Reference) -> Json:
+    """The Service that is meant. Raises TargetAbsent and TargetAmbiguous."""
+    services = f"/api/v1/namespaces/{api.namespace}/services"
+    if reference.kind == "service":
+        try:
+            return await api.request("GET", f"{services}/{reference.name}")
+        except NotFound as exc:
+            present = sorted([item["metadata"]["name"] async for item in list_all(api, services)])
+            raise TargetAbsent(
+                f"There is no service {reference.name} in namespace {api.namespace}.",
+                hint=f"Its services are: {_listing(present)}." if present else "It has no services.",
+            ) from exc
+    labels = await _pod_labels(api, reference)
+    found = [item async for item in list_all(api, services) if selects(item, labels)]
+    if not found:
+        raise TargetAbsent(
+            f"No service of namespace {api.namespace} leads to {reference}.",
+            hint="An intercept needs a service in front of the pods: see kubectl get services -o wide.",
+        )
+    if len(found) > 1:
+        names = sorted(item["metadata"]["name"] for item in found)
+        raise TargetAmbiguous(
+            f"{len(names)} services lead to {reference}: {_listing(names)}.", hint="Name one of them instead."
+        )
+    return found[0]
+
+
+async def refuse_unsuitable(api: Api, service: Json) -> None:
+    """Raise TargetUnsuitable when no gateway can stand before this Service, whatever its ports."""
+    if (problem := unsuitable(service)) is None and await _names_its_pods(api, service):
+        problem = TargetUnsuitable(
+            f"Service {service['metadata']['name']} is headless and gives each pod a name of its own, as for a "
+            "StatefulSet: clients reach the pods past any gateway."
+        )
+    if problem is not None:
+        raise problem
+
+
+def unsuitable(service: Json) -> TargetUnsuitable | None:
+    """What the Service itself shows."""
+    name, spec = service["metadata"]["name"], service["spec"]
+    labels = service["metadata"].get("labels") or {}
+    if labels.get(MANAGED_BY) == "ktpy":
+        whose = f"a {labels.get(ROLE)} of ktpy, of {labels.get(OWNER)}"
+        return TargetUnsuitable(f"Service {name} is {whose}; it cannot be intercepted itself.")
+    if spec.get("type") == "ExternalName":
+        return TargetUnsuitable(
+            f"Service {name} only points to another name ({spec.get('externalName')}): no traffic passes through it."
+        )
+    if not spec.get("selector"):
+        return TargetUnsuitable(
+            f"Service {name} has no selector: its endpoints are set by hand, so there are no pods to stand before."
+        )
+    if not spec.get("ports"):
+        return TargetUnsuitable(f"Service {name} has no ports.")
+    if sctp := [port for port in spec["ports"] if port.get("protocol") == "SCTP"]:
+        return TargetUnsuitable(f"Port {sctp[0]['port']} of service {name} is SCTP, which the gateway cannot relay.")
+    if spec.get("internalTrafficPolicy") == "Local":
+        return TargetUnsuitable(
+            f"Service {name} keeps traffic on each node (internalTrafficPolicy: Local): a gateway on one node would "
+            "cut off the clients of all others."
+        )
+    return None
+
+
+def selects(service: Json, labels: Mapping[str, str]) -> bool:
+    """Whether the Service leads to pods with these labels, or would without its gateway; ktpy's own do not count."""
+    if (service["metadata"].get("labels") or {}).get(MANAGED_BY) == "ktpy":
+        return False
+    selector = selector_for(service)
+    return selector is not None and bool(selector) and selector.items() <= labels.items()
+
+
+def warnings(service: Json) -> list[str]:
+    """What the user should know before this Service's selector changes."""
+    name, spec = service["metadata"]["name"], service["spec"]
+    found = []
+    if (manager := managed_by(service)) is not None:
+        found.append(
+            f"Service {name} is managed by {manager}, which may put its selector back at any time: the traffic then "
+            "goes to the original pods only, until ktpy takes part again."
+        )
+    if spec.get("clusterIP") == "None":
+        found.append(f"Service {name} is headless: clients keep using the pod addresses they have already resolved.")
+    if spec.get("sessionAffinity") == "ClientIP":
+        found.append(
+            f"Service {name} has sessionAffinity ClientIP: behind the gateway all clients have one address, "
+            "so that all go to one original pod."
+        )
+    if spec.get("externalTrafficPolicy") == "Local":
+        found.append(
+            f"Service {name} has externalTrafficPolicy Local: traffic from outside arrives only through the node of "
+            "the gateway's pod, and the pods see the gateway's address instead of the client's."
+        )
+    return found
+
+
+def managed_by(service: Json) -> str | None:
+    """The GitOps tool or package manager that owns the Service, as its marks show."""
+    marks = (service["metadata"].get("labels") or {}) | (service["metadata"].get("annotations") or {})
+    if "argocd.argoproj.io/tracking-id" in marks or "argocd.argoproj.io/instance" in marks:
+        return "Argo CD"
+    if "kustomize.toolkit.fluxcd.io/name" in marks or "helm.toolkit.fluxcd.io/name" in marks:
+        return "Flux"
+    if "meta.helm.sh/release-name" in marks or marks.get(MANAGED_BY) == "Helm":
+        return "Helm"
+    return None
+
+
+async def _pod_labels(api: Api, reference: Reference) -> dict[str, str]:
+    if reference.kind == "pod":
+        path = f"/api/v1/namespaces/{api.namespace}/pods/{reference.name}"
+    else:
+        path = f"/apis/apps/v1/namespaces/{api.namespace}/{reference.kind}s/{reference.name}"
+    try:
+        found = await api.request("GET", path)
+    except NotFound as exc:
+        raise TargetAbsent(f"There is no {reference} in namespace {api.namespace}.") from exc
+    pod = found if reference.kind == "pod" else found["spec"]["template"]
+    labels: dict[str, str] = (pod.get("metadata") or {}).get("labels") or {}
+    return labels
+
+
+async def _names_its_pods(api: Api, service: Json) -> bool:
+    """Endpoints have a hostname when pods have names under the Service (spec.hostname and spec.subdomain)."""
+    if service["spec"].get("clusterIP") != "None":
+        return False
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{api.namespace}/endpointslices"
+    labels = f"kubernetes.io/service-name={service['metadata']['name']}"
+    slices = await api.request("GET", path, query={"labelSelector": labels})
+    return any(
+        endpoint.get("hostname") for item in slices.get("items") or [] for endpoint in item.get("endpoints") or []
+    )
+
+
+def _listing(names: list[str]) -> str:
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,200 @@
+"""Which sessions are alive: each renews a Lease, and its age is judged by the API server's clock alone.
+
+The time of a renewal is what the API server wrote down for it (`managedFields`), "now" is the Date header of the
+answer that shows it: both by one clock. What laptops write into `renewTime` is only read by people.
+
+The verdict on a dead session is the deletion of its Lease in the version that was judged: if the session has renewed it
+in between, the deletion is refused and the session lives. A session that finds its Lease gone is dead, and never comes
+back under its id.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ktpy.cluster.names import APP_NAME, DESCRIPTION, MANAGED_BY, SESSION, TARGET, labels, lease_name
+from ktpy.cluster.sharing.shared_object import MERGE_PATCH, delete
+from ktpy.errors import ApiUnreachable, KtpyError, SessionLost
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import Conflict, NotFound
+
+RENEW_EVERY_S = 10.0
+LEASE_DURATION_S = 40
+EXPIRED_AFTER_S = 60.0
+"""Of silence. A laptop that sleeps for less keeps its session."""
+TELL_AFTER_S = 25.0
+"""A session that has not been able to renew its Lease for so long says so."""
+ROLE = "session"
+SELECTOR = f"{MANAGED_BY}=ktpy,{APP_NAME}=ktpy-{ROLE}"
+_GROUP = "/apis/coordination.k8s.io/v1"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A session's Lease, as it was at one moment."""
+
+    session: str
+    owner: str
+    namespace: str
+    target: str
+    name: str
+    uid: str
+    version: str
+    age_s: float | None
+    """Since the last renewal; None when the API server does not tell: such a session is left alone."""
+    description: str = ""
+    """What the session does, in its own words."""
+
+    def is_expired(self, after_s: float = EXPIRED_AFTER_S) -> bool:
+        return self.age_s is not None and self.age_s > after_s
+
+
+class OwnLease:
+    """This session's own Lease."""
+
+    def __init__(self, api: Api, *, session: str, owner: str, target: str, description: str = "") -> None:
+        self._api = api
+        self._description = description
+        self._session, self._owner, self._target = session, owner, target
+        self._collection = f"{_GROUP}/namespaces/{api.namespace}/leases"
+        self._path = f"{self._collection}/{lease_name(session)}"
+        self._uid: str | None = None
+        self._is_released = False
+        self._claimed = asyncio.Event()
+        self._renewed_at_s = 0.0
+
+    async def claim(self) -> None:
+        """Create the Lease: the first thing a session does in the cluster."""
+        manifest: Json = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": lease_name(self._session),
+                "namespace": self._api.namespace,
+                "labels": labels(ROLE, owner=self._owner, session=self._session, target=self._target),
+                "annotations": {DESCRIPTION: self._description},
+            },
+            "spec": {
+                "holderIdentity": self._owner,
+                "leaseDurationSeconds": LEASE_DURATION_S,
+                "acquireTime": _now(),
+                "renewTime": _now(),
+            },
+        }
+        lease = await self._api.request("POST", self._collection, body=manifest)
+        self._uid = lease["metadata"]["uid"]
+        self._renewed_at_s = _awake_or_asleep_s()
+        self._claimed.set()
+
+    @property
+    def silence_s(self) -> float:
+        """How long ago the Lease was renewed, the time the laptop has slept included."""
+        return _awake_or_asleep_s() - self._renewed_at_s
+
+    async def keep(self, on_trouble: Callable[[float, KtpyError], None] = lambda _silence_s, _error: None) -> None:
+        """Renew the Lease until cancelled; may be started before `claim`.
+
+        `on_trouble` is told how long the Lease could not be renewed, and why, each time that fails after TELL_AFTER_S.
+        Raises SessionLost when others have taken this session for dead.
+        """
+        await self._claimed.wait()
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            try:
+                await self._renew()
+                self._renewed_at_s = _awake_or_asleep_s()
+            except ApiUnreachable as exc:
+                silence_s = self.silence_s
+                logger.info("the Lease could not be renewed for %.0f s: %s", silence_s, exc)
+                if silence_s >= TELL_AFTER_S:
+                    on_trouble(silence_s, exc)
+
+    async def _renew(self) -> None:
+        patch = {"metadata": {"uid": self._uid}, "spec": {"renewTime": _now()}}
+        try:
+            await self._api.request("PATCH", self._path, body=patch, content_type=MERGE_PATCH)
+        except (NotFound, Conflict) as exc:
+            if self._is_released:
+                return
+            raise SessionLost(
+                f"This session was not heard from for more than {EXPIRED_AFTER_S:g} s, so its part in "
+                f"{self._target} has been taken out of the cluster.",
+                hint="Start it again.",
+            ) from exc
+
+    async def release(self) -> None:
+        """Delete the Lease: the last thing a session does. Fine when it is gone, or was never made."""
+        self._is_released = True
+        await release(self._api, self._api.namespace, self._session)
+
+
+async def release(api: Api, namespace: str, session: str) -> None:
+    """Delete the Lease of a session that has nothing left in the cluster."""
+    path = f"{_GROUP}/namespaces/{namespace}/leases/{lease_name(session)}"
+    try:
+        lease = await api.request("GET", path)
+        if (lease["metadata"].get("labels") or {}).get(SESSION) == session:
+            await delete(api, path, lease["metadata"]["uid"])
+    except (NotFound, Conflict):
+        return
+
+
+async def leases(api: Api, namespace: str | None, target: str | None = None) -> dict[str, Lease]:
+    """The Leases of ktpy's sessions in one namespace, or in all (None), by session, with their age."""
+    where = f"/namespaces/{namespace}" if namespace is not None else ""
+    query = {"labelSelector": SELECTOR + (f",{TARGET}={target}" if target is not None else "")}
+    answer, now = await api.dated(f"{_GROUP}{where}/leases", query=query)
+    found = (_lease(item, now) for item in answer.get("items") or [])
+    return {lease.session: lease for lease in found}
+
+
+async def expire(api: Api, expired: Iterable[Lease]) -> frozenset[str]:
+    """Declare sessions dead, each by deleting its Lease as it was judged; the answer leaves out those that live."""
+    dead = set()
+    for lease in expired:
+        path = f"{_GROUP}/namespaces/{lease.namespace}/leases/{lease.name}"
+        try:
+            await delete(api, path, lease.uid, lease.version, missing_ok=True)
+        except Conflict:
+            continue
+        dead.add(lease.session)
+    return frozenset(dead)
+
+
+def _lease(item: Json, now: datetime) -> Lease:
+    metadata, spec = item["metadata"], item.get("spec") or {}
+    marks = metadata.get("labels") or {}
+    return Lease(
+        session=marks.get(SESSION, ""),
+        owner=str(spec.get("holderIdentity") or ""),
+        namespace=metadata["namespace"],
+        target=marks.get(TARGET, ""),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        age_s=_age_s(metadata, now),
+        description=str((metadata.get("annotations") or {}).get(DESCRIPTION, "")),
+    )
+
+
+def _age_s(metadata: Json, now: datetime) -> float | None:
+    """Whole seconds, for both times are."""
+    times = [entry["time"] for entry in metadata.get("managedFields") or [] if entry.get("time")]
+    if not times:
+        return None
+    return (now - max(map(datetime.fromisoformat, times))) / timedelta(seconds=1)
+
+
+def _awake_or_asleep_s() -> float:
+    """A clock that goes on while the laptop sleeps, as asyncio's does not (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _now() -> str:
+    """By the laptop's clock, for people (MicroTime)."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

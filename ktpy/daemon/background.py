@@ -1,0 +1,55 @@
+"""`--detach`: the session goes on in a process of its own; the command returns when it is ready."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ktpy.observe.events import Ended, Event, PortsChanged, Ready, Report, decode, encode
+
+
+def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
+    """Run `work` in a background process; yields its events until it is ready or has ended.
+
+    Until then it keeps the terminal, where sudo may ask for a password; then it leaves the terminal's session, so that
+    closing the terminal does not end it. Its standard output and error go to `log`. Call this before threads or event
+    loops exist.
+    """
+    events, report_to = os.pipe()
+    if os.fork() == 0:
+        os.close(events)
+        os._exit(_become_daemon(work, report_to, log))
+    os.close(report_to)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the work too, which undoes, and says so
+    with os.fdopen(events) as lines:
+        for line in lines:
+            event = decode(line)
+            yield event
+            if isinstance(event, Ready | Ended):
+                return
+    yield Ended(1, "The background process ended without a word.", hint=f"Its log: {log}")
+
+
+def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> int:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    with os.fdopen(report_to, "w", buffering=1) as pipe:
+
+        def report(event: Event) -> None:
+            if isinstance(event, Ready):
+                os.setsid()
+            if isinstance(event, PortsChanged):
+                return  # a line a second: `ktpy status` tells when it is wanted
+            print(encode(event), flush=True)  # noqa: T201 - standard output is the log
+            with suppress(BrokenPipeError):  # the command returned; the log has it
+                pipe.write(encode(event) + "\n")
+
+        try:
+            return work(report)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()

@@ -1,0 +1,90 @@
+"""What this laptop has in clusters: a file for each intercept, written before anything is changed there.
+
+The session holds an flock on its file for as long as it lives, so a file without a lock was left by one that was
+killed, and its part in the cluster can be undone at once. Others have to wait until its Lease has expired.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ktpy.daemon.caller import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Enough to find an intercept in its cluster again, and to undo it."""
+
+    session: str
+    kind: str
+    """exchange, mesh or preview."""
+    target: str
+    namespace: str
+    server: str
+    context: str | None
+    kubeconfig: str | None
+
+
+class Records:
+    """One user's directory of records. It is persistent: a session may end with the machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @classmethod
+    def of(cls, caller: Caller) -> "Records":
+        return cls(caller.home / ".local/state/ktpy/intercepts")
+
+    @contextmanager
+    def hold(self, record: Record) -> Iterator[None]:
+        """Write the record, and hold its lock while the block runs. It stays until somebody calls `forget`."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._directory / f"{record.session}.json"
+        with path.open("x") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            json.dump(asdict(record), file)
+            file.flush()
+            os.fsync(file.fileno())
+            yield
+
+    @contextmanager
+    def stale(self) -> Iterator[list[Record]]:
+        """The records of sessions that were killed, locked against others who may want to undo them too."""
+        with _Locks() as locks:
+            found = [locks.lock(path) for path in sorted(self._directory.glob("*.json"))]
+            yield [record for record in found if record is not None]
+
+    def forget(self, record: Record) -> None:
+        """Its part in the cluster is undone."""
+        (self._directory / f"{record.session}.json").unlink(missing_ok=True)
+
+
+class _Locks:
+    """Locks on files, until the end of the block."""
+
+    def __init__(self) -> None:
+        self._descriptors: list[int] = []
+
+    def __enter__(self) -> "_Locks":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+    def lock(self, path: Path) -> Record | None:
+        """The record, if nobody holds it. A file that is none yet is being written, or was never finished."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        self._descriptors.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return Record(**json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None

@@ -1,0 +1,90 @@
+"""Where a user's running sessions are found: by their control sockets, `KIND.ID.sock`.
+
+A user is connected to a cluster once, so `connect` also holds a lock. It is an flock: it dies with its holder, so a
+session that was killed leaves nothing that has to be cleaned up.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktpy.daemon.caller import Caller
+from ktpy.errors import AlreadyConnected
+
+CONNECT = "connect"
+INTERCEPT = "intercept"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeDirectory:
+    """A user's private directory for what lives as long as a session does."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, caller: Caller) -> "RuntimeDirectory":
+        """/run/user/UID/ktpy where logind made that, else a directory under the user's home."""
+        systemd = Path(f"/run/user/{caller.uid}")
+        owned = systemd.is_dir() and systemd.stat().st_uid == caller.uid
+        return cls(systemd / "ktpy" if owned else caller.home / ".local/state/ktpy/run")
+
+    def log(self, name: str) -> Path:
+        """What a session in the background writes."""
+        return self.path / f"{name}.log"
+
+    def make(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def claim(self, server: str) -> Iterator[Path]:
+        """Hold the only session to `server` (the API server's URL); yields the control socket's path.
+
+        Raises AlreadyConnected where another session of this user holds it.
+        """
+        self.make()
+        key = hashlib.sha256(server.encode()).hexdigest()[:12]
+        with (self.path / f"{CONNECT}.{key}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyConnected(
+                    f"This user is connected to {server} already; nothing was changed.",
+                    hint="`ktpy status` shows the session, `ktpy quit` ends it.",
+                ) from None
+            with self._control_socket(CONNECT, key) as control:
+                yield control
+
+    @contextlib.contextmanager
+    def intercept(self, session: str) -> Iterator[Path]:
+        """The control socket's path of one intercept; a user has any number of them."""
+        self.make()
+        with self._control_socket(INTERCEPT, session) as control:
+            yield control
+
+    def control_sockets(self, kind: str = "*") -> list[Path]:
+        """The control sockets somebody answers on; the others are removed."""
+        return [path for path in sorted(self.path.glob(f"{kind}.*.sock")) if _is_answered(path)]
+
+    @contextlib.contextmanager
+    def _control_socket(self, kind: str, key: str) -> Iterator[Path]:
+        control = self.path / f"{kind}.{key}.sock"
+        control.unlink(missing_ok=True)
+        try:
+            yield control
+        finally:
+            control.unlink(missing_ok=True)
+
+
+def _is_answered(control: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(os.fspath(control))
+        except OSError:
+            control.unlink(missing_ok=True)
+            return False
+        return True

@@ -1,0 +1,97 @@
+"""What every session has around it: an event loop, signals that end it, and one word at its end."""
+
+import asyncio
+import logging
+import resource
+import signal
+from typing import Any, Protocol
+
+from ktpy.errors import KtpyError
+from ktpy.observe.events import Ended, Report
+
+logger = logging.getLogger(__name__)
+
+
+class Session(Protocol):
+    """A use case that runs until it is told to end."""
+
+    name: str
+    is_ready: bool
+
+    @property
+    def farewell(self) -> str:
+        """What to say when it has ended as asked: everything is undone."""
+
+    async def run(self) -> int:
+        """Return the exit code when it ends as asked; raise what else ends it. All is undone either way."""
+
+    def handles_signal(self, signal_number: int) -> bool:
+        """Whether this signal is for ktpy."""
+
+
+def run(session: Session, report: Report) -> int:
+    """Run the session to its end; returns the exit code. The last event reported is an Ended."""
+    # Each connection is a descriptor; the soft limit of 1,024 is for programs that use select(2).
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with asyncio.Runner(loop_factory=_event_loop()) as runner:
+        ended = runner.run(_supervise(session))
+    report(ended)
+    return ended.exit_code
+
+
+def _event_loop() -> Any:
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform: asyncio's own loop does
+        return None
+    return uvloop.new_event_loop
+
+
+def log_loop_errors() -> None:
+    """What the running event loop complains about, to nobody in particular, goes to the log of -vv.
+
+    Connections that are given up while they open (certificate not trusted, another one failed first) leave futures that
+    nobody asks any more, and TLS that nobody closes. What matters comes out of a task that is awaited.
+    """
+
+    def note(_: asyncio.AbstractEventLoop, complaint: dict[str, Any]) -> None:
+        logger.debug("%s", complaint["message"], exc_info=complaint.get("exception"))
+
+    asyncio.get_running_loop().set_exception_handler(note)
+
+
+async def _supervise(session: Session) -> Ended:
+    """Signals end the session as asking it to end does."""
+    log_loop_errors()
+    running = asyncio.create_task(session.run(), name=session.name)
+    signals: list[int] = []
+
+    def interrupt(number: int) -> None:
+        if not session.handles_signal(number):
+            return
+        signals.append(number)
+        if len(signals) == 1:  # a second one must not break the undoing, whose every step is bounded in time
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+    try:
+        exit_code = await running
+    except asyncio.CancelledError:
+        if not signals:
+            raise
+        return Ended(0 if session.is_ready else 128 + signals[0], session.farewell)
+    except Exception as error:
+        return _ended_by(error)
+    return Ended(exit_code, session.farewell)
+
+
+def _ended_by(error: BaseException) -> Ended:
+    while isinstance(error, BaseExceptionGroup):  # of tasks that failed together, the first is the cause
+        error = error.exceptions[0]
+    logger.debug("the session failed", exc_info=error)
+    if isinstance(error, KtpyError):
+        return Ended(error.exit_code, error.message, error.hint)
+    hint = "-vv shows the traceback. `ktpy clean --dry-run` tells whether anything was left."
+    return Ended(1, f"Unexpected failure: {error!r}; ktpy has ended.", hint)

@@ -1,0 +1,1 @@
+"""The API server as any program reaches it: kubeconfig, credentials, requests, watches, port-forwards, refusals."""

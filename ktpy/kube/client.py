@@ -1,0 +1,238 @@
+"""The API server, as this user reaches it: plain JSON in, plain JSON out, every failure an error of `ktpy.errors`.
+
+No models: `kubernetes`' classes would cost the memory and the time that the watch cache needs for itself.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
+from ktpy.kube import kubeconfig
+from ktpy.kube.endpoint import Endpoint
+from ktpy.kube.kubeconfig import Target
+from ktpy.kube.refusals import Action, refusal
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from ktpy.kube.credentials import Credentials
+
+REQUEST_TIMEOUT_S = 15.0
+CONNECT_TIMEOUT_S = 10.0
+BUSY_RETRIES = 3
+"""How often a request is repeated when the API server says "too many requests, come back in N seconds"."""
+BUSY_WAIT_MAX_S = 5.0
+Json = dict[str, Any]
+Address = IPv4Address | IPv6Address
+
+
+class Api:
+    """One user's connection to one cluster. Make it with `await Api.load(...)`, end it with `await close()`."""
+
+    def __init__(
+        self, target: Target, connections: Any, credentials: "Credentials", headers: Mapping[str, str]
+    ) -> None:
+        self.target = target
+        self._connections = connections
+        self._credentials = credentials
+        self._headers = {"Accept": "application/json", "User-Agent": "ktpy", **headers}
+        self._key_pair: tuple[bytes, bytes] | None = None
+
+    @classmethod
+    async def load(
+        cls,
+        kubeconfig_paths: str | Sequence[str] | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
+    ) -> "Api":
+        """Read the kubeconfig as kubectl does, or take the pod's own service account where there is none.
+
+        Speaks to nobody yet. Raises KubeconfigMissing and ContextUnknown.
+        """
+        files = kubeconfig.paths(kubeconfig_paths)
+        merged = kubeconfig.read(files)
+        if context is None and not merged["clusters"] and kubeconfig.is_in_cluster():
+            selection = kubeconfig.in_cluster(namespace)
+        elif not files:
+            raise KubeconfigMissing(
+                "There is no kubeconfig.", hint="Name one with --kubeconfig or KUBECONFIG, or create ~/.kube/config."
+            )
+        else:
+            selection = kubeconfig.select(merged, context, namespace)
+        from ktpy.kube.connections import connections_to
+        from ktpy.kube.credentials import from_user
+
+        credentials = from_user(selection.user, selection.cluster)
+        return cls(selection.target, connections_to(selection), credentials, kubeconfig.impersonation(selection.user))
+
+    @property
+    def namespace(self) -> str:
+        """The namespace ktpy works in."""
+        return self.target.namespace
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | list[Json] | None = None,
+        content_type: str = "application/json",
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        warnings: list[str] | None = None,
+    ) -> Json:
+        """One request; the answer is JSON. `warnings` collects the server's Warning headers (RFC 7234, section 5.5).
+
+        Raises an error of `ktpy.errors` for everything that is not a success.
+        """
+        async with self._send(method, path, query, body, content_type, timeout_s) as response:
+            if warnings is not None:
+                warnings += [value.partition(" - ")[2].strip('"') for value in response.headers.getall("Warning", [])]
+            return await self._json(response)
+
+    async def dated(self, path: str, *, query: Mapping[str, str] | None = None) -> tuple[Json, datetime]:
+        """A GET, and the time of the answer by the API server's own clock (RFC 9110, section 6.6.1: Date)."""
+        async with self._send("GET", path, query, None, "", REQUEST_TIMEOUT_S) as response:
+            try:
+                answered_at = parsedate_to_datetime(response.headers.get("Date", ""))
+            except ValueError as exc:
+                raise ApiUnreachable(f"What answers at {self.target.server} does not tell its time.") from exc
+            return await self._json(response), answered_at
+
+    async def text(
+        self, path: str, *, query: Mapping[str, str] | None = None, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> str:
+        """A GET whose answer is text, such as a pod's log."""
+        async with self._send("GET", path, query, None, "", timeout_s) as response:
+            return (await response.read()).decode(errors="replace")
+
+    async def lines(self, path: str, *, query: Mapping[str, str], silence_s: float) -> AsyncGenerator[bytes, None]:
+        """A GET whose answer is an endless row of lines, such as a watch. Ends when the server ends it.
+
+        After `silence_s` without a byte the link counts as broken: ApiUnreachable.
+        """
+        async with self._send("GET", path, query, None, "", None, silence_s=silence_s) as response:
+            async for line in response.content:
+                yield line
+
+    async def endpoint(self) -> Endpoint:
+        """Where and how to open a raw connection, with credentials that are fresh now."""
+        headers = await self._fresh_headers()
+        server, configuration = urlsplit(self.target.server), self._connections.configuration
+        secure = server.scheme == "https"
+        return Endpoint(
+            host=server.hostname or "",
+            port=server.port or (443 if secure else 80),
+            tls=self._connections.ssl_context if secure else None,
+            server_hostname=configuration.tls_server_name,
+            path_prefix=server.path.rstrip("/"),
+            headers={name: value for name, value in headers.items() if name != "Accept"},
+            proxy=configuration.proxy,
+            user=self.target.user,
+        )
+
+    async def renew_credentials(self) -> bool:
+        """After a 401 on a raw connection: get new credentials; False when there is no way to get others."""
+        return await self._credentials.renew()
+
+    async def addresses(self) -> list[Address]:
+        """Where packets to the API server go: its own addresses, or the proxy's. These must never be routed."""
+        url = urlsplit(self._connections.configuration.proxy or self.target.server)
+        host = url.hostname or ""
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError as exc:
+            raise self._unreachable(exc) from exc
+        return sorted(
+            {ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}, key=lambda a: (a.version, int(a))
+        )
+
+    async def close(self) -> None:
+        """End all connections. Watches end with ApiUnreachable."""
+        await self._connections.close()
+
+    async def _json(self, response: "aiohttp.ClientResponse") -> Json:
+        answer = json.loads(await response.read())
+        if not isinstance(answer, dict):
+            raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.")
+        return answer
+
+    @asynccontextmanager
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Json | list[Json] | None,
+        content_type: str,
+        timeout_s: float | None,
+        *,
+        silence_s: float | None = None,
+    ) -> AsyncIterator["aiohttp.ClientResponse"]:
+        """The answer to one request, once it is a success: renews credentials once, waits when asked to come back."""
+        import aiohttp
+
+        url = f"{self.target.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
+        action = Action.of(method, path, query)
+        is_renewed, busy = False, 0
+        while True:
+            headers = await self._fresh_headers() | ({"Content-Type": content_type} if content_type else {})
+            try:
+                answer = await self._connections.request(
+                    method, url, headers=headers, body=body, _request_timeout=timeout
+                )
+                async with answer.response as response:
+                    if response.status < 400:
+                        yield response
+                        return
+                    status = _status(await response.read())
+                    retry_after = response.headers.get("Retry-After", "")
+            except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+                raise self._unreachable(exc) from exc
+            except ValueError as exc:
+                raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.") from exc
+            if response.status == 401 and not is_renewed and await self._credentials.renew():
+                is_renewed = True
+            elif response.status in (429, 503) and retry_after.isdecimal() and busy < BUSY_RETRIES:
+                busy += 1
+                await asyncio.sleep(min(float(retry_after), BUSY_WAIT_MAX_S))
+            else:
+                raise refusal(response.status, status, action, self.target.user)
+
+    async def _fresh_headers(self) -> dict[str, str]:
+        authorization = await self._credentials.header()
+        if (key_pair := self._credentials.key_pair) is not None and key_pair != self._key_pair:
+            await self._adopt(key_pair)
+        return self._headers | ({"Authorization": authorization} if authorization else {})
+
+    async def _adopt(self, key_pair: tuple[bytes, bytes]) -> None:
+        """A plugin gave another certificate: it counts for new connections, so the old ones go."""
+        from ktpy.kube.credentials import load_key_pair
+
+        load_key_pair(self._connections.ssl_context, key_pair)
+        if self._key_pair is not None:
+            await self._connections.reset()
+        self._key_pair = key_pair
+
+    def _unreachable(self, exc: Exception) -> KtpyError:
+        from ktpy.kube.connections import failure
+
+        return failure(self.target.server, exc)
+
+
+def _status(body: bytes) -> Json:
+    """The Status object of a refusal; of anything else its first words."""
+    try:
+        status = json.loads(body)
+    except ValueError:
+        status = None
+    return status if isinstance(status, dict) else {"message": body[:200].decode(errors="replace").strip()}

@@ -1,0 +1,125 @@
+"""The pool of connections to one API server, and what its failures mean."""
+
+import errno
+import os
+import socket
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
+from ktpy.kube.credentials import file_or_data, load_key_pair
+from ktpy.kube.endpoint import Endpoint, connection_failure, reason
+from ktpy.kube.environment_proxy import proxy_for
+from ktpy.kube.kubeconfig import Selection
+from ktpy.kube.kubernetes_compat import Configuration, RESTClientObject
+from ktpy.kube.refusals import NeverSent
+
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+"""Seconds, seconds, probes: a watch over a link that died without a word ends after half a minute."""
+
+
+class Connections(RESTClientObject):  # type: ignore[misc]  # the library is untyped
+    """The library's pool with keep-alive probes, and a way to start afresh."""
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed_socket)
+
+    async def reset(self) -> None:
+        """Close every connection: those to come use what `ssl_context` holds now."""
+        await self.close()
+        self.pool_manager = None
+
+
+def connections_to(selection: Selection) -> Connections:
+    """The pool for one context of a kubeconfig. Opens nothing yet."""
+    cluster, user = selection.cluster, selection.user
+    configuration = Configuration(host=selection.target.server)
+    configuration.verify_ssl = not cluster.get("insecure-skip-tls-verify")
+    configuration.tls_server_name = cluster.get("tls-server-name")
+    configuration.proxy = cluster.get("proxy-url") or proxy_for(selection.target.server)
+    if (authority := file_or_data(cluster, "certificate-authority")) is not None:
+        configuration.ca_cert_data = authority.decode(errors="replace")
+    # Go does not ask for the extensions that OpenSSL's strict mode (the default from Python 3.13 on) wants in a CA.
+    configuration.disable_strict_ssl_verification = True
+    # With trust_env aiohttp would send passwords from ~/.netrc; of the environment only the proxy counts, see above.
+    configuration.client_session_kwargs = {"trust_env": False}
+    try:
+        connections = Connections(configuration)
+    except ssl.SSLError as exc:
+        raise KubeconfigMissing(f"The certificate authority of this context cannot be used: {exc.reason}.") from exc
+    certificate, key = file_or_data(user, "client-certificate"), file_or_data(user, "client-key")
+    if certificate and key:
+        load_key_pair(connections.ssl_context, (certificate, key))
+    return connections
+
+
+def failure(server_url: str, exc: Exception) -> KtpyError:
+    """The error for a request that got no answer: NeverSent where there was not even a connection."""
+    error = _failure(server_url, exc)
+    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) and type(error) is ApiUnreachable:
+        return NeverSent(error.message, hint=error.hint)
+    return error
+
+
+def _failure(server_url: str, exc: Exception) -> KtpyError:
+    server = urlsplit(server_url)
+    endpoint = Endpoint(server.hostname or "", server.port or (443 if server.scheme == "https" else 80))
+    cause = _cause(exc)
+    if isinstance(exc, aiohttp.ClientHttpProxyError):
+        return ApiUnreachable(
+            f"The proxy on the way to the API server at {endpoint.authority} says no: {exc.status} {exc.message}.",
+            hint="See proxy-url of the cluster in the kubeconfig, or HTTPS_PROXY; user and password go into its URL.",
+        )
+    if isinstance(cause, TimeoutError):
+        return ApiUnreachable(
+            f"The API server at {endpoint.authority} did not answer in time.",
+            hint="Does it need a VPN or a proxy that is not there now?",
+        )
+    error = connection_failure(endpoint, cause)
+    if isinstance(exc, aiohttp.ClientProxyConnectionError):
+        error = ApiUnreachable(f"The proxy on the way to {endpoint.authority} cannot be reached: {reason(cause)}.")
+    error.hint = error.hint or _hint(cause)
+    return error
+
+
+def _hint(cause: Exception) -> str | None:
+    match cause:
+        case ConnectionRefusedError():
+            return "Nothing listens there: is the cluster running, and is this the right context?"
+        case socket.gaierror():
+            return "The server's name does not resolve: does it need a VPN, or is the kubeconfig out of date?"
+        case OSError():
+            return "Is the network up, and does the cluster need a VPN?"
+        case _:
+            return None
+
+
+def _cause(exc: Exception) -> Exception:
+    """The operating system's or TLS' own exception below aiohttp's."""
+    match exc:
+        case aiohttp.ClientConnectorCertificateError():
+            return exc.certificate_error
+        case aiohttp.ClientConnectorError():
+            return _cause(exc.os_error)
+        case aiohttp.ClientError() if isinstance(exc.__cause__, Exception):
+            return _cause(exc.__cause__)
+        case OSError(errno=int(number)) if number in errno.errorcode and not isinstance(exc, ssl.SSLError):
+            return type(exc)(number, os.strerror(number))  # asyncio says "Connect call failed" for everything
+        case _:
+            return exc
+
+
+def _probed_socket(address_info: Any) -> socket.socket:
+    family, kind, protocol, _, _ = address_info
+    probed = socket.socket(family, kind, protocol)
+    for level, option, value in _KEEPALIVE:
+        probed.setsockopt(level, option, value)
+    return probed

@@ -1,0 +1,179 @@
+"""How the user proves who he is: the `user` section of a kubeconfig as live credentials.
+
+Token files are re-read, plugins are asked again before their answer expires (`exec_plugin.py`), certificates go from
+memory into TLS: no temporary file that a SIGKILL would leave behind.
+"""
+
+import asyncio
+import base64
+import binascii
+import os
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from ktpy.errors import KubeconfigMissing, Unauthorized
+from ktpy.kube import exec_plugin
+
+TOKEN_FILE_PERIOD_S = 60.0
+"""client-go's: a rotated service account token is valid for long enough to be found this late."""
+PLUGIN_EARLY_S = 30.0
+"""A plugin is asked again this long before its answer expires."""
+PLUGIN_PERIOD_S = 10.0
+"""But never more often than this, whatever expiry it states."""
+
+KeyPair = tuple[bytes, bytes]
+
+
+class Credentials(Protocol):
+    """What goes with each request."""
+
+    async def header(self) -> str | None:
+        """The Authorization header, fresh."""
+
+    async def renew(self) -> bool:
+        """The API server said 401: get new credentials. False when there is no way to get others."""
+
+    @property
+    def key_pair(self) -> KeyPair | None:
+        """Client certificate and key, PEM, where these credentials bring one."""
+
+
+class Fixed:
+    """An Authorization header that stays as it is; or none, for those who come with a certificate or as anonymous."""
+
+    key_pair = None
+
+    def __init__(self, header: str | None = None) -> None:
+        self._header = header
+
+    async def header(self) -> str | None:
+        return self._header
+
+    async def renew(self) -> bool:
+        return False
+
+
+class TokenFile:
+    """A bearer token in a file that somebody else keeps fresh, as the kubelet does in a pod."""
+
+    key_pair = None
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
+        self._token, self._read_at = "", float("-inf")
+
+    async def header(self) -> str | None:
+        if self._clock() - self._read_at >= TOKEN_FILE_PERIOD_S:
+            self._read()
+        return f"Bearer {self._token}"
+
+    async def renew(self) -> bool:
+        before = self._token
+        self._read()
+        return self._token != before
+
+    def _read(self) -> None:
+        try:
+            token = self._path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise Unauthorized(f"The token file {self._path} cannot be read: {exc}.") from exc
+        if not token:
+            raise Unauthorized(f"The token file {self._path} is empty.")
+        self._token, self._read_at = token, self._clock()
+
+
+class ExecPlugin:
+    """What a credential plugin answered, for as long as it is valid."""
+
+    def __init__(self, plugin: dict[str, Any], cluster: dict[str, Any], clock: Callable[[], float] = time.time) -> None:
+        self._plugin, self._cluster, self._clock = plugin, cluster, clock
+        self._credential: exec_plugin.ExecCredential | None = None
+        self._ask_again_at = float("-inf")
+        self._asking = asyncio.Lock()
+
+    @property
+    def key_pair(self) -> KeyPair | None:
+        credential = self._credential
+        if credential is None or not credential.certificate or not credential.key:
+            return None
+        return credential.certificate.encode(), credential.key.encode()
+
+    async def header(self) -> str | None:
+        async with self._asking:
+            if self._clock() >= self._ask_again_at:
+                await self._ask()
+        assert self._credential is not None  # noqa: S101 - _ask raises or sets it
+        return f"Bearer {self._credential.token}" if self._credential.token else None
+
+    async def renew(self) -> bool:
+        before = self._credential
+        async with self._asking:
+            if self._credential is before:  # else another request has just asked
+                await self._ask()
+        return True
+
+    async def _ask(self) -> None:
+        self._credential = await exec_plugin.run(self._plugin, self._cluster)
+        expires_at = self._credential.expires_at
+        self._ask_again_at = (
+            float("inf") if expires_at is None else max(expires_at - PLUGIN_EARLY_S, self._clock() + PLUGIN_PERIOD_S)
+        )
+
+
+def from_user(user: dict[str, Any], cluster: dict[str, Any]) -> Credentials:
+    """The credentials of a kubeconfig user, in client-go's order. Nothing is read or run before the first request."""
+    if user.get("tokenFile"):
+        return TokenFile(Path(user["tokenFile"]))
+    if user.get("token"):
+        return Fixed(f"Bearer {user['token']}")
+    if user.get("username"):
+        login = f"{user['username']}:{user.get('password', '')}"
+        return Fixed(f"Basic {base64.b64encode(login.encode()).decode()}")
+    if user.get("auth-provider"):
+        return Fixed(f"Bearer {_id_token(user['auth-provider'])}")
+    if user.get("exec"):
+        return ExecPlugin(user["exec"], cluster)
+    return Fixed()
+
+
+def _id_token(provider: dict[str, Any]) -> str:
+    """The token kubectl has left for OpenID Connect. kubectl renews it in the kubeconfig; ktpy only reads it."""
+    token = (provider.get("config") or {}).get("id-token")
+    if provider.get("name") != "oidc" or not token:
+        raise Unauthorized(
+            f"The authentication provider {provider.get('name')} of this context gives no token.",
+            hint="Use the credential plugin of your provider (`exec` in the kubeconfig); kubectl does so since 1.26.",
+        )
+    return str(token)
+
+
+def file_or_data(section: dict[str, Any], key: str) -> bytes | None:
+    """What `key` names: `key`-data in base64, else the content of the file `key`, else nothing."""
+    try:
+        if section.get(f"{key}-data"):
+            return base64.b64decode("".join(section[f"{key}-data"].split()), validate=True)
+        return Path(section[key]).read_bytes() if section.get(key) else None
+    except (OSError, binascii.Error) as exc:
+        raise KubeconfigMissing(f"The kubeconfig's {key} cannot be read: {exc}.") from exc
+
+
+def load_key_pair(context: ssl.SSLContext, key_pair: KeyPair) -> None:
+    """Give TLS the client certificate. ssl reads only files; this one is in memory and has no name."""
+    descriptor = os.memfd_create("ktpy-client-certificate", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as memory:
+        memory.write(b"\n".join(key_pair))
+        memory.flush()
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_no_password)
+        except ssl.SSLError as exc:
+            raise KubeconfigMissing(
+                f"The client certificate of this context cannot be used: {exc.reason or exc}."
+            ) from exc
+
+
+def _no_password() -> str:
+    """OpenSSL would ask on the terminal."""
+    raise KubeconfigMissing("The client key of this context has a passphrase, which Kubernetes clients do not ask for.")

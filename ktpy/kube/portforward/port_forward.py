@@ -1,0 +1,310 @@
+"""A byte stream to a port of a pod, over the WebSocket port-forward of the API server.
+
+One TLS connection, one asyncio protocol: no thread, no WebSocket library, no listener on loopback in between.
+
+A forward has no half-close and one reset inside the pod ends it (kubernetes#111825): carry SSH over it, which has both.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeVar, cast
+
+from ktpy.errors import ApiUnreachable, KtpyError, LinkLost
+from ktpy.kube.endpoint import Endpoint, connection_failure, reason
+from ktpy.kube.portforward.framing import ChannelFraming, Data, Ended, Framing, FramingError, Ready
+from ktpy.kube.portforward.spdy import SpdyFraming
+from ktpy.kube.portforward.upgrade import PortForwardNotYet, Upgrade
+from ktpy.kube.portforward.websocket import (
+    BINARY,
+    CLOSE,
+    PONG,
+    Close,
+    FrameError,
+    FrameReader,
+    Payload,
+    Ping,
+    client_header,
+)
+
+__all__ = ["PortForward", "PortForwardNotYet"]
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+OPEN_TIMEOUT_S: Final = 10.0
+BATCH_BYTES: Final = 256 << 10
+"""Writes of one turn of the event loop go out together, unless there are more bytes than this."""
+FRAME_BYTES: Final = 64 << 10
+"""A frame takes writes until it is at least this long. The node passes nothing of a frame on before it has all of it,
+so over a slow line long frames would delay what shares them."""
+WRITE_HIGH_WATER_BYTES: Final = 256 << 10
+SUBPROTOCOLS: Final = (SpdyFraming.subprotocol, ChannelFraming.subprotocol)
+
+
+class PortForward:
+    """Opens connections to one port of one pod. asyncssh takes it as its `tunnel=`."""
+
+    def __init__(
+        self,
+        endpoint_source: Callable[[], Awaitable[Endpoint]],
+        namespace: str,
+        pod: str,
+        port: int,
+        *,
+        timeout_s: float = OPEN_TIMEOUT_S,
+    ) -> None:
+        """`endpoint_source` is asked for each connection, since credentials expire."""
+        self.namespace = namespace
+        self.pod = pod
+        self.port = port
+        self._endpoint_source = endpoint_source
+        self._timeout_s = timeout_s
+        self._connections: set[PortForwardConnection] = set()
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], P], _host: str = "", _port: int = 0
+    ) -> tuple[asyncio.Transport, P]:
+        """Connect as `loop.create_connection` does. Host and port are the caller's names for what is in the pod.
+
+        Returns when the cluster has opened the forward. Whether somebody listens in the pod shows later: then
+        `connection_lost` gets a PortForwardNotYet. Raises that, or what the API server's refusal means.
+        """
+        endpoint = await self._endpoint_source()
+        upgrade = Upgrade(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
+        transport, connection = await endpoint.connect(
+            lambda: PortForwardConnection(endpoint, upgrade, self.port), timeout_s=self._timeout_s
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await connection.ready
+        except TimeoutError as exc:
+            transport.abort()
+            raise PortForwardNotYet(
+                f"The port-forward to pod {self.pod} did not open within {self._timeout_s:g} s."
+            ) from exc
+        except BaseException:
+            transport.abort()
+            raise
+        self._connections.add(connection)
+        connection.on_lost = self._connections.discard
+        protocol = protocol_factory()
+        connection.begin(protocol)
+        return connection, protocol
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self._connections):
+            connection.close()
+
+
+class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
+    """The protocol of the connection to the API server, and the transport of the one inside."""
+
+    def __init__(self, endpoint: Endpoint, upgrade: Upgrade, port: int) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.on_lost: Callable[[PortForwardConnection], None] | None = None
+        self._endpoint = endpoint
+        self._upgrade = upgrade
+        self._port = port
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # until connection_made
+        self._inner: asyncio.Protocol | None = None
+        self._reader = FrameReader()
+        self._framing: Framing | None = None  # until the API server has chosen
+        self._early: list[bytes] = []  # what came before the inside was there
+        self._data_seen = False
+        self._error: Exception | None = None
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self._closing = False
+
+    # --- the outside: asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(WRITE_HIGH_WATER_BYTES)
+        self._transport.write(self._upgrade.request())
+
+    def begin(self, inner: asyncio.Protocol) -> None:
+        """Join the protocol inside, once `ready` is done."""
+        self._inner = inner
+        inner.connection_made(self)
+        early, self._early = self._early, []
+        for data in early:
+            inner.data_received(data)
+        if self._error or self._transport.is_closing():
+            self._loop.call_soon(self._lose, self._error)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._framing is None:
+                upgraded = self._upgrade.feed(data)
+                if upgraded is None:
+                    return
+                subprotocol, data = upgraded
+                self._framing = SpdyFraming(self._port) if subprotocol == SpdyFraming.subprotocol else ChannelFraming()
+                self._send(self._framing.opening())
+            for event in self._reader.feed(data):
+                if self._closing:
+                    return
+                if isinstance(event, Payload):
+                    self._take(self._framing, event)
+                elif isinstance(event, Ping):
+                    self._flush()
+                    self._transport.write(client_header(PONG, len(event.data)) + event.data)
+                else:
+                    self._end(event)
+        except (FrameError, FramingError) as exc:
+            self._fail(LinkLost(f"The port-forward broke: the cluster does not keep to the protocol ({exc})."))
+        except KtpyError as exc:
+            self._fail(exc)
+
+    def pause_writing(self) -> None:
+        if self._inner:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner:
+            self._inner.resume_writing()
+
+    def eof_received(self) -> None:
+        """The TCP connection ends; the transport closes by itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._outgoing.clear()
+        error = self._error
+        if error is None and self._framing is None:
+            error = (
+                connection_failure(self._endpoint, exc)
+                if exc
+                else ApiUnreachable(f"The API server at {self._endpoint.authority} closed the connection.")
+            )
+        elif error is None and not self._closing:
+            error = self._broken(reason(exc))
+            error.__cause__ = exc
+        self._lose(error)
+
+    # --- the inside: asyncio.Transport
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue until the end of this turn of the event loop: an SSH packet is two writes, a burst is many packets.
+
+        Together they cost one pass through TLS, one system call, and one wake-up of each of the three hops to the
+        pod: measured against writing each at once, twice the throughput at half the CPU.
+        """
+        if self._closing:
+            return
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(bytes(data))
+        self._outgoing_bytes += len(data)
+        if self._outgoing_bytes >= BATCH_BYTES:
+            self._flush()
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(list_of_data))
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Send what is queued and close; `connection_lost(None)` follows."""
+        if self._closing:
+            return
+        self._flush()
+        self._closing = True
+        self._transport.write(client_header(CLOSE, 2) + b"\x03\xe8")  # 1000, normal closure
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        return self._closing or self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def is_reading(self) -> bool:
+        return self._transport.is_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._transport.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return self._transport.get_write_buffer_limits()
+
+    def get_write_buffer_size(self) -> int:
+        return self._outgoing_bytes + self._transport.get_write_buffer_size()
+
+    # --- between the two
+
+    def _take(self, framing: Framing, piece: Payload) -> None:
+        for event in framing.feed(piece):
+            if isinstance(event, Data):
+                self._data_seen = True
+                if self._inner:
+                    self._inner.data_received(event.data)
+                else:
+                    self._early.append(event.data)
+            elif isinstance(event, Ready):
+                if not self.ready.done():
+                    self.ready.set_result(None)
+            elif isinstance(event, Ended):
+                self._fail(self._broken(event.why or "the pod closed the connection"))
+                return
+            else:
+                self._flush()
+                self._send(event.message)
+
+    def _end(self, close: Close) -> None:
+        self._fail(self._broken(close.reason or f"closed by the cluster, WebSocket code {close.code}"))
+
+    def _broken(self, why: str) -> KtpyError:
+        """Before the first byte from the pod nobody listened there; afterwards a working link broke."""
+        if self._data_seen:
+            return LinkLost(f"The port-forward to the pod broke: {why.rstrip('.')}.")
+        return PortForwardNotYet(f"The pod does not answer yet: {why.rstrip('.')}.")
+
+    def _send(self, message: bytes) -> None:
+        if message:
+            self._transport.write(client_header(BINARY, len(message)) + message)
+
+    def _flush(self) -> None:
+        if not self._outgoing or self._framing is None:
+            return
+        outgoing, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
+        batch: list[bytes] = []
+        start = length = 0
+        for index, data in enumerate(outgoing, 1):
+            length += len(data)
+            if length >= FRAME_BYTES or index == len(outgoing):
+                header = self._framing.data_header(length)
+                batch += (client_header(BINARY, len(header) + length), header, *outgoing[start:index])
+                start, length = index, 0
+        self._transport.write(b"".join(batch))
+
+    def _fail(self, error: Exception) -> None:
+        if not self._error:
+            self._error = error
+        self.abort()
+
+    def _lose(self, error: Exception | None) -> None:
+        """Tell the inside that it is over, once; or who waits for the forward to open."""
+        self._closing = True
+        if not self.ready.done():
+            self.ready.set_exception(error or ConnectionAbortedError("closed while opening"))
+        inner, self._inner = self._inner, None
+        if inner:
+            inner.connection_lost(error)
+        if self.on_lost:
+            self.on_lost(self)

@@ -1,0 +1,105 @@
+"""The HTTP request that becomes a port-forward, and what the answers to it mean. Pure, no I/O."""
+
+import base64
+import http.client
+import json
+import os
+from collections.abc import Sequence
+from typing import Final, cast
+
+from ktpy import __version__
+from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, PodNotReady
+from ktpy.kube.endpoint import Endpoint, head_length, parse_response, reason
+from ktpy.kube.portforward.websocket import accept_key
+from ktpy.kube.refusals import Action, refusal
+
+_ANSWER_LIMIT_BYTES: Final = 256 << 10
+_MESSAGE_LIMIT_BYTES: Final = 16 << 10
+
+
+class PortForwardNotYet(PodNotReady):
+    """The pod cannot be reached now but may be in a moment: it has no node, no network, or nobody listens in it yet."""
+
+
+class Upgrade:
+    """One attempt to turn an HTTP connection into a WebSocket (RFC 6455, section 4)."""
+
+    def __init__(self, endpoint: Endpoint, namespace: str, pod: str, port: int, subprotocols: Sequence[str]) -> None:
+        """`subprotocols`: those we speak, the preferred one first."""
+        self._endpoint = endpoint
+        self._path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        self._port = port
+        self._subprotocols = subprotocols
+        self._key = base64.b64encode(os.urandom(16)).decode()
+        self._answer = b""
+
+    def request(self) -> bytes:
+        headers = {
+            "Host": self._endpoint.authority,
+            "User-Agent": f"ktpy/{__version__}",
+            **self._endpoint.headers,
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": self._key,
+            "Sec-WebSocket-Protocol": ", ".join(self._subprotocols),
+        }
+        lines = [f"GET {self._endpoint.path_prefix}{self._path}?ports={self._port} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def feed(self, data: bytes) -> tuple[str, bytes] | None:
+        """Once the upgrade is done: the subprotocol the API server chose, and the bytes behind its answer.
+
+        Raises what a refusal means: PortForwardNotYet, Unauthorized, Forbidden, NotFound, ApiRefused, ApiUnreachable.
+        """
+        self._answer += data
+        try:
+            response = parse_response(self._answer)
+            if response is None:
+                return None
+            if response.status == 101:
+                return self._chosen(response), self._answer[cast(int, head_length(self._answer)) :]
+            body = self._body(response)
+        except (http.client.HTTPException, ValueError) as exc:
+            raise ApiUnreachable(
+                f"What answers at {self._endpoint.authority} is no API server: {reason(exc)}."
+            ) from exc
+        if body is None:
+            return None
+        raise self._refusal(response.status, body)
+
+    def _chosen(self, response: http.client.HTTPResponse) -> str:
+        chosen = response.getheader("Sec-WebSocket-Protocol") or ""
+        if response.getheader("Sec-WebSocket-Accept") != accept_key(self._key) or chosen not in self._subprotocols:
+            raise ApiRefused(
+                f"The API server at {self._endpoint.authority} did not open a WebSocket for a port-forward.",
+                hint="Something between ktpy and the API server may not let WebSocket connections through.",
+            )
+        return chosen
+
+    def _body(self, response: http.client.HTTPResponse) -> bytes | None:
+        """None while more is to come: the API server keeps the connection open behind it."""
+        try:
+            return response.read()
+        except http.client.IncompleteRead as exc:
+            return exc.partial if len(self._answer) >= _ANSWER_LIMIT_BYTES else None
+
+    def _refusal(self, status: int, body: bytes) -> KtpyError:
+        """The error for an answer that is no upgrade.
+
+        The kubelet's answers pass through the API server as they are, in plain text. What it does not know yet
+        is 404 or 500 there, while a 404 of the API server itself, a Status object, is final.
+        """
+        try:
+            answer = json.loads(body)
+            from_api_server = isinstance(answer, dict) and answer.get("kind") == "Status"
+        except ValueError:
+            from_api_server = False
+        if not from_api_server:
+            answer = {"message": body[:_MESSAGE_LIMIT_BYTES].decode(errors="replace").strip() or f"HTTP {status}"}
+        message = str(answer.get("message"))
+        unscheduled = status == 400 and "does not have a host assigned" in message
+        if unscheduled or status == 429 or status >= 500 or (status == 404 and not from_api_server):
+            return PortForwardNotYet(f"The pod cannot be reached yet: {message.rstrip('.')}.")
+        return refusal(status, answer, Action.of("GET", self._path), self._endpoint.user)

@@ -1,0 +1,194 @@
+"""Keep up with a collection of objects: list it, then watch it, through every interruption.
+
+The library's own Watch is not used: it reconnects without a pause, repeats an expired resource version once and then
+gives up, and asks for no bookmarks. The rules followed here are those of client-go's reflector and of
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from ktpy.errors import ApiUnreachable
+from ktpy.kube.client import Api, Json
+from ktpy.kube.refusals import Action, Gone, refusal
+
+PAGE_LIMIT = 500
+"""Objects in one answer of a list, as kubectl asks for."""
+WATCH_S = 240
+"""How long the server may keep one watch open, at least; up to twice that, so that not all come back at once."""
+SILENCE_MARGIN_S = 15.0
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """The object is new or has changed. Without managedFields and kubectl's copy of it: they are half its size."""
+
+    obj: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The object is gone. After a relist only metadata.namespace and metadata.name are known of it."""
+
+    obj: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Everything that existed when the list was made has been told. Comes after each list, so again after a relist."""
+
+
+Event = Upsert | Delete | Synced
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Pauses that double, each shortened by chance (https://sre.google: exponential back-off with full jitter)."""
+
+    first_s: float = 0.2
+    limit_s: float = 15.0
+    sleep: Callable[[float], Any] = asyncio.sleep
+    _next_s: float = field(default=0.0, init=False)
+
+    async def pause(self) -> None:
+        self._next_s = min(self._next_s * 2 or self.first_s, self.limit_s)
+        await self.sleep(self._next_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        self._next_s = 0.0
+
+
+async def watch(
+    api: Api,
+    path: str,
+    *,
+    labels: str = "",
+    fields: str = "",
+    backoff: Backoff | None = None,
+    is_patient: bool = False,
+) -> AsyncGenerator[Event, None]:
+    """All objects under `path` (/api/v1/services) that match the selectors, and their changes, for ever.
+
+    A link that breaks, and a server that is busy or restarts, are waited for; a resource version that has expired is
+    answered by a new list, of which only the differences are told. Raises what the caller must decide on: Forbidden,
+    Unauthorized, NotFound; and ApiUnreachable as long as there has been no first list, unless that is waited for, too
+    (`is_patient`).
+    """
+    collection = _Collection(api, path, labels, fields)
+    backoff = backoff or Backoff()
+    loop = asyncio.get_running_loop()
+    is_synced = False
+    while True:
+        try:
+            if not collection.version:
+                async with aclosing(collection.relist()) as events:
+                    async for event in events:
+                        yield event
+                yield Synced()
+                is_synced = True
+            started_at = loop.time()
+            async with aclosing(collection.follow()) as events:
+                async for event in events:
+                    backoff.reset()
+                    yield event
+            if loop.time() - started_at > backoff.limit_s:
+                backoff.reset()  # a quiet watch that the server ended in its time
+        except Gone:
+            collection.version = ""
+        except ApiUnreachable:
+            if not (is_synced or is_patient):
+                raise
+        await backoff.pause()
+
+
+async def list_all(api: Api, path: str, *, fields: str = "") -> AsyncGenerator[Json, None]:
+    """Every object under `path`, page by page. An object may come twice when the list expires half way."""
+    async for item in _Collection(api, path, "", fields).pages():
+        yield item
+
+
+class _Collection:
+    """What is known of a collection: the resource version of each object, so that a relist tells differences only."""
+
+    def __init__(self, api: Api, path: str, labels: str, fields: str) -> None:
+        self.version = ""
+        self._api, self._path = api, path
+        self._selectors = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+        self._known: dict[tuple[str, str], str] = {}
+
+    async def pages(self) -> AsyncGenerator[Json, None]:
+        """The objects of a list; `version` is its resource version at the end."""
+        query = self._selectors | {"limit": str(PAGE_LIMIT)}
+        while True:
+            try:
+                page = await self._api.request("GET", self._path, query=query)
+            except Gone:  # the list behind the continue token has expired: from the beginning
+                if query.pop("continue", None) is None:
+                    raise
+                continue
+            for item in page.get("items") or []:
+                yield item
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                self.version = metadata.get("resourceVersion", "")
+                return
+            query["continue"] = metadata["continue"]
+
+    async def relist(self) -> AsyncGenerator[Event, None]:
+        listed: set[tuple[str, str]] = set()
+        async for item in self.pages():
+            listed.add(_key(item))
+            if self._learn(item):
+                yield Upsert(item)
+        for namespace, name in self._known.keys() - listed:
+            del self._known[namespace, name]
+            yield Delete({"metadata": {"namespace": namespace, "name": name}})
+
+    async def follow(self) -> AsyncGenerator[Event, None]:
+        """Changes since `version`, until the server ends the watch."""
+        timeout_s = round(WATCH_S * random.uniform(1, 2))  # noqa: S311 - no secret
+        query = self._selectors | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self.version,
+            "timeoutSeconds": str(timeout_s),
+        }
+        lines = self._api.lines(self._path, query=query, silence_s=timeout_s + SILENCE_MARGIN_S)
+        async with aclosing(lines):
+            async for line in lines:
+                change = json.loads(line)
+                kind, item = change["type"], change["object"]
+                if kind == "ERROR":
+                    raise refusal(item.get("code", 500), item, Action.of("GET", self._path, query))
+                self.version = item["metadata"]["resourceVersion"]
+                if kind == "DELETED":
+                    self._known.pop(_key(item), None)
+                    yield Delete(_slim(item))
+                elif kind != "BOOKMARK" and self._learn(item):
+                    yield Upsert(item)
+
+    def _learn(self, item: Json) -> bool:
+        """Note the object's version; False when that is the one known already."""
+        key, version = _key(item), item["metadata"].get("resourceVersion", "")
+        if self._known.get(key) == version:
+            return False
+        self._known[key] = version
+        _slim(item)
+        return True
+
+
+def _key(item: Json) -> tuple[str, str]:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def _slim(item: Json) -> Json:
+    metadata = item["metadata"]
+    metadata.pop("managedFields", None)
+    (metadata.get("annotations") or {}).pop(_LAST_APPLIED, None)
+    return item

@@ -1,0 +1,1 @@
+"""The SSH connection to the agent in a pod, and the channels that ride on it."""

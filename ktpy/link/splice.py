@@ -1,0 +1,107 @@
+"""Two transports joined to one connection: bytes, ends of stream, pauses and resets are carried over both ways."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+"""struct linger: on, 0 s. The kernel sends a reset instead of a FIN."""
+
+
+class End(asyncio.Protocol):
+    """One end of a relayed connection. What arrives here goes out at `other`."""
+
+    __slots__ = ("_early", "_is_full", "_write", "eof", "error", "lost", "other", "transport")
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: End | None = None
+        self.eof = False
+        self.lost = False
+        self.error: Exception | None = None
+        self._early: list[bytes] = []
+        self._is_full = False
+        self._write: Callable[[bytes], None] = self._keep
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def _keep(self, data: bytes) -> None:
+        """Hold what arrives before the other end is there: one piece, for uvloop starts to read whatever we said."""
+        self._early.append(data)
+        self.pause_reading()
+
+    def join(self, waiting: "End") -> None:
+        """From now on each hands on to the other; `waiting` was not read until now."""
+        self.flow_into(waiting)
+        waiting.flow_into(self)
+        if not self._is_full:  # of what came early
+            waiting.resume_reading()
+
+    def flow_into(self, other: "End") -> None:
+        """Hand on what came before, then everything to come."""
+        self.other = other
+        out = other.transport
+        assert out is not None  # noqa: S101  # both ends stand before they are joined
+        self._write = out.write
+        if self._early:
+            out.writelines(self._early)
+            self._early = []
+        if self.eof:
+            self._pass_eof(other)
+        if self.lost:
+            other.end(self.error)
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+        if self.other is not None:
+            self.other.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        if self.other is not None:
+            self.other.resume_reading()
+
+    def pause_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """Carry the half-close over, and stay open for the other direction."""
+        self.eof = True
+        if self.other is not None:
+            self._pass_eof(self.other)
+        return True
+
+    def _pass_eof(self, other: "End") -> None:
+        if other.eof:
+            other.end(None)
+            self.end(None)
+        elif other.transport is not None and not other.transport.is_closing() and other.transport.can_write_eof():
+            other.transport.write_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.error = exc
+        if self.other is not None:
+            self.other.end(exc)
+
+    def end(self, error: Exception | None) -> None:
+        """Close after what is still to be written; with an error, reset at once."""
+        if self.transport is None or self.lost:
+            return
+        if error is None:
+            self.transport.close()
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):  # it may be gone already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.transport.abort()

@@ -1,0 +1,67 @@
+"""What a session tells its user while it works: plain values, so that they cross a pipe from a background process."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Part of the start-up is done, or has reached `detail`; `elapsed_s` counts from the start of the command."""
+
+    kind: ClassVar[str] = "step"
+    name: str
+    detail: str
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user should know that is not an error."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortsChanged:
+    """The state of an intercept's ports has changed; `ports` is as in its status."""
+
+    kind: ClassVar[str] = "routed"
+    ports: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The session stands. `status` is what `ktpy status --output json` shows for it."""
+
+    kind: ClassVar[str] = "ready"
+    status: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over, for good or bad, and everything is undone."""
+
+    kind: ClassVar[str] = "ended"
+    exit_code: int
+    message: str
+    hint: str | None = None
+
+
+Event = Step | Notice | PortsChanged | Ready | Ended
+Report = Callable[[Event], None]
+
+_EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Step, Notice, PortsChanged, Ready, Ended)}
+
+
+def encode(event: Event) -> str:
+    """One line of JSON, without the newline."""
+    return json.dumps({"kind": event.kind, **asdict(event)})
+
+
+def decode(line: str) -> Event:
+    """The inverse of `encode`."""
+    fields = json.loads(line)
+    return _EVENTS[fields.pop("kind")](**fields)

@@ -1,0 +1,254 @@
+"""`ktpy connect`, from nothing to ready to undone.
+
+What can run side by side does: the helper starts while the kubeconfig is read; the pod starts while ranges are
+discovered, names are watched and the TUN is made. Every undo is registered before its change, in the order in which
+`_Connect.run` reads; whatever ends the session unwinds the same way.
+"""
+
+import asyncio
+import gc
+import importlib
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from ktpy.cluster.pods.pod_state import PodProgress
+from ktpy.cluster.pods.shadow import SHADOW_PORT, Shadow
+from ktpy.cluster.routing.range_watch import new_pods, new_services
+from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
+from ktpy.daemon import control, supervision
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, RangeOverlap
+from ktpy.helper.launch import LaunchedHelper, launch
+from ktpy.kube.client import Api
+from ktpy.kube.portforward.port_forward import PortForward
+from ktpy.kube.watch import Backoff
+from ktpy.link.key import ClientKey, make_key
+from ktpy.observe.events import Notice, Ready, Report, Step
+from ktpy.sessions.options import ConnectOptions
+from ktpy.sessions.zone_feed import ZoneFeed
+
+if TYPE_CHECKING:
+    from ktpy.capture.tun.laptop import Laptop
+    from ktpy.capture.tun.pump import Pump
+    from ktpy.link.tunnel import SshTunnel
+
+
+def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> int:
+    """Connect, stay until told to stop, undo; returns the exit code. The last event reported is an Ended.
+
+    `helper` is the privileged helper where it could be launched already; else sudo is asked for it.
+    """
+    return supervision.run(_Connect(options, helper, caller, report), report)
+
+
+class _Quit(Exception):
+    """`ktpy quit`."""
+
+
+class _Connect:
+    """One session. Its two undo stacks unwind the laptop first, then the cluster."""
+
+    name = "connect"
+    farewell = "Disconnected; everything is undone."
+
+    def __init__(self, options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> None:
+        self._options = options
+        self._launched = helper
+        self._caller = caller
+        self._report = report
+        self._began_s = time.monotonic()
+        self._quit = asyncio.Event()
+        self._pump: Pump | None = None
+        self._facts: dict[str, Any] = {"kind": "connect", "pid": os.getpid(), "dns": None, "ranges": [], "pod": None}
+        self.is_ready = False
+
+    async def run(self) -> int:
+        """Return when `ktpy quit` asked for it; raise what else ended the session. All is undone either way."""
+        try:
+            async with AsyncExitStack() as cluster, AsyncExitStack() as laptop, asyncio.TaskGroup() as work:
+                work.create_task(self._until_quit(), name="wait for quit")
+                await self._start(cluster, laptop, work)
+                self.is_ready = True
+                gc.freeze()  # what the imports left is not looked through again: it takes 70 ms with every flow waiting
+                self._report(Ready(self._status()))
+        except* _Quit:
+            pass
+        return 0
+
+    def handles_signal(self, signal_number: int) -> bool:  # noqa: ARG002 - by any
+        return True
+
+    async def _until_quit(self) -> None:
+        await self._quit.wait()
+        raise _Quit
+
+    async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
+        options = self._options
+        api = await Api.load(options.kubeconfig, options.context, options.namespace)
+        cluster.push_async_callback(api.close)
+        server = api.target.server
+        control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
+        verbs: control.Verbs = {"status": self._status, "quit": self._request_quit}
+        await cluster.enter_async_context(control.serve(control_path, verbs))
+        self._facts |= {"server": server, "context": api.target.context, "namespace": api.namespace}
+        self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
+
+        launched = self._launched or launch()
+        key = make_key()
+        shadow = await self._create_shadow(api, key, cluster, work)
+        # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
+        await asyncio.to_thread(importlib.import_module, "ktpy.capture.tun.laptop")
+        from ktpy.capture.tun.laptop import Laptop
+        from ktpy.dns.zone import Zone
+
+        zone = Zone(extra_zones=options.dns_zones)
+        work.create_task(ZoneFeed(api, zone).run(), name="zone feed")
+        async with asyncio.TaskGroup() as start:
+            opening = start.create_task(self._open_tunnel(api, shadow, key, cluster, work), name="open tunnel")
+            preparing = start.create_task(Laptop.prepare(launched, laptop, self._report), name="prepare laptop")
+            routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
+        machine, routed, tunnel = preparing.result(), routing.result(), opening.result()
+        work.create_task(_until_link_lost(tunnel), name="watch link")
+        work.create_task(machine.until_helper_gone(), name="watch helper")
+
+        self._pump = await machine.start_pump(tunnel, laptop)
+        work.create_task(self._pump.wait_closed(), name="watch TUN")
+        exclude = [*options.exclude, *machine.name_servers]
+        name_servers = map(ip_address, tunnel.hello.nameservers)
+        routed += routed_too(name_servers, routed, exclude=exclude, source="a pod's resolver")
+        await self._route(machine, routed)
+        networks = [entry.network for entry in routed]
+        self._step("routes", f"{', '.join(map(str, networks)) or 'none'} by {machine.tun.opened.name}")
+        if options.pods:
+            new = new_pods(api, routed, exclude=exclude)
+            work.create_task(self._route_newcomers(machine, new), name="route new pods")
+        new = new_services(api, routed, exclude=exclude)
+        work.create_task(self._route_newcomers(machine, new), name="route new services")
+        if options.dns:
+            told = await machine.serve_names(
+                zone, tunnel, api.namespace, extra_zones=options.dns_zones, routed=networks, work=work
+            )
+            self._facts["dns"] = {
+                "cluster_domain": told.cluster_domain,
+                "address": str(told.nameservers[0]),
+                "resolver": machine.resolver.kind,
+                "search": list(told.search),
+            }
+            self._step("dns", f"names of {told.cluster_domain} by {machine.resolver.kind}")
+
+    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
+        options = self._options
+        found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
+        machine = await preparing
+        found = leave_out(found, machine.name_servers)
+        machine.refuse_overlaps(found, options.include)
+        return found
+
+    async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:
+        await machine.route([entry.network for entry in ranges])
+        self._facts["ranges"] += [
+            {"network": str(entry.network), "kind": entry.kind, "source": entry.source} for entry in ranges
+        ]
+
+    async def _route_newcomers(self, machine: "Laptop", newcomers: AsyncIterator[list[RoutedRange]]) -> None:
+        async for ranges in newcomers:
+            try:
+                machine.refuse_overlaps(ranges, self._options.include)
+            except RangeOverlap as overlap:
+                self._report(Notice(f"{overlap.message} It is not routed."))
+            else:
+                await self._route(machine, ranges)
+
+    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadow:
+        options = self._options
+        shadow = Shadow(
+            api,
+            image=options.image,
+            public_key=key.public_line,
+            pod_timeout_s=options.pod_timeout_s,
+            on_progress=self._tell_pod,
+        )
+        undo.push_async_callback(self._delete_shadow, shadow)
+        work.create_task(shadow.supervise(), name="supervise pod")
+        await shadow.create()
+        return shadow
+
+    async def _open_tunnel(
+        self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
+    ) -> "SshTunnel":
+        from ktpy.link.connection import AgentServer
+        from ktpy.link.tunnel import dial_until
+
+        pod = await shadow.pod_name()
+        self._facts["pod"] = pod
+        forward = PortForward(api.endpoint, api.namespace, pod, SHADOW_PORT)
+        tunnel = await dial_until(forward, key, AgentServer(), timeout_s=self._options.pod_timeout_s)
+        undo.callback(tunnel.close)
+        self._step("ssh", f"a session with {pod}")
+        work.create_task(_confirm(shadow, tunnel), name="confirm session")
+        return tunnel
+
+    def _tell_pod(self, progress: PodProgress) -> None:
+        self._step("pod", str(progress))
+
+    async def _delete_shadow(self, shadow: Shadow) -> None:
+        try:
+            await shadow.delete()
+        except KtpyError as error:
+            why = f"Job {shadow.job} could not be deleted: {error.message}"
+            self._report(Notice(f"{why} It removes itself within two minutes."))
+
+    # --- what the user sees
+
+    def _step(self, name: str, detail: str) -> None:
+        self._report(Step(name, detail, time.monotonic() - self._began_s))
+
+    def _status(self) -> dict[str, Any]:
+        pump = self._pump
+        return {
+            **self._facts,
+            "state": "connected" if self.is_ready else "starting",
+            "uptime_s": round(time.monotonic() - self._began_s, 1),
+            "bytes": {
+                "in": pump.traffic.received_bytes if pump else 0,
+                "out": pump.traffic.sent_bytes if pump else 0,
+            },
+            "open_flows": pump.open_flows if pump else 0,
+        }
+
+    def _request_quit(self) -> dict[str, Any]:
+        self._quit.set()
+        return {"ending": True}
+
+
+async def _confirm(shadow: Shadow, tunnel: "SshTunnel") -> None:
+    """The session stands: free the Job of its deadline, then make sure that it is the pod that answers.
+
+    Raises HostKeyMismatch. Where the user may not read the pod's log, the API server's word has to do. While the API
+    server does not answer it is asked again: the tunnel stands meanwhile, and if it does not, that is the error.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            await shadow.release_deadline()
+            printed = await shadow.host_key()
+        except ApiUnreachable:
+            await backoff.pause()
+        else:
+            break
+    if printed is not None and printed != tunnel.host_key:
+        raise HostKeyMismatch(
+            "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
+            hint="Tell whoever runs the cluster.",
+        )
+
+
+async def _until_link_lost(tunnel: "SshTunnel") -> None:
+    lost = await tunnel.wait_closed()
+    if lost is not None:
+        raise lost

@@ -1,0 +1,98 @@
+"""Commands that do one thing in the cluster and end: each call has an event loop and an API connection of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ktpy.cluster.changes import recover as recovery
+from ktpy.cluster.changes import sweep
+from ktpy.cluster.changes.inventory import survey
+from ktpy.cluster.changes.recover import Recovered
+from ktpy.cluster.changes.sweep import Leftover
+from ktpy.cluster.service import ports
+from ktpy.daemon.records import Record, Records
+from ktpy.daemon.supervision import log_loop_errors
+from ktpy.errors import KtpyError
+from ktpy.kube.client import Api
+from ktpy.kube.watch import list_all
+from ktpy.observe.events import Report
+from ktpy.sessions.undo_killed import undo_killed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRef:
+    """Which cluster and namespace; None is the kubeconfig's own choice."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+
+    def run(self, work: Callable[[Api], Awaitable[T]]) -> T:
+        async def call() -> T:
+            log_loop_errors()
+            api = await Api.load(self.kubeconfig, self.context, self.namespace)
+            try:
+                return await work(api)
+            finally:
+                await api.close()
+
+        return asyncio.run(call())
+
+
+def services(place: ClusterRef, records: Records, report: Report) -> dict[str, Any]:
+    """What `ktpy list --output json` prints. Undoes what this user's killed intercepts left, first."""
+
+    async def look(api: Api) -> dict[str, Any]:
+        await undo_killed(api, records, report)
+        found = {target.name: target for target in await survey(api, api.namespace)}
+        behind = {name for target in found.values() for kind, name in target.objects if kind == "service"}
+        listed = []
+        async for service in list_all(api, f"/api/v1/namespaces/{api.namespace}/services"):
+            name = service["metadata"]["name"]
+            target = found.get(name)
+            if target is None and name in behind:
+                continue  # the origin service of another
+            sessions = target.sessions.values() if target is not None else ()
+            listed.append(
+                {
+                    "name": name,
+                    "ports": ports.describe(service),
+                    "is_preview": target is not None and target.is_preview,
+                    "intercepts": [
+                        {
+                            "session": one.id,
+                            "owner": one.owner,
+                            "description": one.lease.description if one.lease else "",
+                            "is_live": one.is_live(),
+                        }
+                        for one in sessions
+                    ],
+                }
+            )
+        return {"namespace": api.namespace, "context": api.target.context, "services": listed}
+
+    return place.run(look)
+
+
+def find_leftovers(place: ClusterRef, *, all_namespaces: bool) -> list[Leftover]:
+    """What dead sessions, anybody's, have left."""
+    return place.run(lambda api: sweep.find(api, None if all_namespaces else api.namespace))
+
+
+def remove_leftovers(place: ClusterRef, *, all_namespaces: bool) -> tuple[list[Leftover], list[KtpyError]]:
+    """Remove it; what is gone, and what went wrong."""
+    return place.run(lambda api: sweep.remove(api, None if all_namespaces else api.namespace))
+
+
+def undo_record(record: Record, records: Records, report: Report) -> None:
+    """Undo what this user's killed intercepts have left in the cluster of one of them."""
+    place = ClusterRef(record.kubeconfig, record.context, record.namespace)
+    place.run(lambda api: undo_killed(api, records, report))
+
+
+def recover(place: ClusterRef, service: str, *, evict: bool) -> Recovered | None:
+    """Give one Service back what it selected; None when it needs nothing."""
+    return place.run(lambda api: recovery.recover(api, service, evict=evict))

@@ -1,0 +1,39 @@
+"""Undoing in clusters what this user's killed intercepts have left there.
+
+It need not wait until their Leases expire, as others have to: their records tell that they are dead.
+"""
+
+from ktpy.cluster.changes import preview
+from ktpy.cluster.changes.leaving import Leaving
+from ktpy.cluster.steps import run_steps
+from ktpy.daemon.records import Record, Records
+from ktpy.errors import KtpyError
+from ktpy.kube.client import Api
+from ktpy.observe.events import Notice, Report
+
+
+async def undo_killed(api: Api, records: Records, report: Report) -> None:
+    """Take this user's killed sessions out of the cluster of `api`, and say so. What fails is told, and kept."""
+    with records.stale() as stale:
+        for record in stale:
+            if record.server != api.target.server:
+                continue
+            try:
+                await _undo(api, record)
+            except KtpyError as error:
+                report(Notice(f"{describe(record)} could not be undone yet: {error.message}"))
+            else:
+                records.forget(record)
+                report(Notice(f"{describe(record)} is undone."))
+
+
+def describe(record: Record) -> str:
+    """The beginning of a sentence."""
+    return f"An earlier ktpy was killed: its {record.kind} of {record.target} in namespace {record.namespace}"
+
+
+async def _undo(api: Api, record: Record) -> None:
+    if record.kind == "preview":
+        await run_steps(preview.removal(api, record.namespace, record.target, record.session))
+    else:
+        await run_steps(Leaving(api, record.namespace, record.target, {record.session}).steps_for_known)

@@ -1,1 +1,0 @@
-"""From the laptop into the cluster: the SSH connection, and the flows that ride on it."""

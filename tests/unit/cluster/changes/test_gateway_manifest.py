@@ -1,0 +1,133 @@
+"""The manifests' promises. That Pod Security `restricted` takes them shows in e2e/test_intercept_namespaces.py."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ktpy.cluster import names
+from ktpy.cluster.changes import gateway_manifest
+from ktpy.cluster.service.ports import gateway_ports
+from tests.unit.cluster.gateway_cases import service
+
+PORTS = [
+    {"port": 80, "name": "http", "protocol": "TCP", "targetPort": "web", "nodePort": 30080},
+    {"port": 7, "name": "echo-udp", "protocol": "UDP", "targetPort": 7},
+]
+
+
+def deployment(target: dict[str, Any], **options: Any) -> dict[str, Any]:
+    return gateway_manifest.gateway_deployment(
+        target="web",
+        namespace="shop",
+        owner="alice@example.org",
+        session="5e55",
+        image="agent:1",
+        ports=gateway_ports(target),
+        origin_host="10.96.0.77",
+        **options,
+    )
+
+
+@pytest.fixture
+def made() -> dict[str, Any]:
+    return deployment(service(ports=PORTS))
+
+
+@pytest.fixture
+def container(made: dict[str, Any]) -> dict[str, Any]:
+    [found] = made["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def test_the_agent_is_told_what_to_relay(made: dict[str, Any]) -> None:
+    annotation = made["spec"]["template"]["metadata"]["annotations"]["ktpy.dev/gateway"]
+    assert json.loads(annotation) == gateway_manifest.document_of(made)
+    assert json.loads(annotation) == {
+        "version": 1,
+        "target": "web",
+        "origin": {"host": "10.96.0.77"},
+        "ports": [
+            {"port": 80, "name": "http", "bind": 8080, "protocol": "TCP", "http": True},
+            {"port": 7, "name": "echo-udp", "bind": 7, "protocol": "UDP", "http": False},
+        ],
+    }
+
+
+def test_container_ports_bear_the_names_the_service_asks_for(container: dict[str, Any]) -> None:
+    assert container["ports"] == [
+        {"name": "web", "containerPort": 8080, "protocol": "TCP"},
+        {"containerPort": 7, "protocol": "UDP"},
+        {"name": "ktpy-ssh", "containerPort": 2222},
+    ]
+
+
+def test_the_agents_own_ports_give_way_to_the_services() -> None:
+    taken = service(ports=[{"port": 22, "protocol": "TCP", "targetPort": 2222}])
+    [container] = deployment(taken)["spec"]["template"]["spec"]["containers"]
+    assert {one["name"]: one["value"] for one in container["env"]} == {
+        "KTPY_SSHD_PORT": "2223",
+        "KTPY_READY_PORT": "2224",
+    }
+    assert container["readinessProbe"]["httpGet"]["port"] == 2224
+
+
+@pytest.mark.parametrize(("target_port", "sysctls"), [(80, ["net.ipv4.ip_unprivileged_port_start"]), (8080, [])])
+def test_low_ports_need_a_sysctl(target_port: int, sysctls: list[str]) -> None:
+    made = deployment(service(ports=[{"port": 80, "protocol": "TCP", "targetPort": target_port}]))
+    context = made["spec"]["template"]["spec"]["securityContext"]
+    assert [one["name"] for one in context.get("sysctls", [])] == sysctls
+
+
+def test_the_service_selects_the_pods_and_nothing_else_does(made: dict[str, Any]) -> None:
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert labels["ktpy.dev/gateway"] == "web"
+    assert "app" not in labels
+    assert made["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_pods_of_a_gateway_made_anew_are_not_those_of_the_old_one(made: dict[str, Any]) -> None:
+    assert made["spec"]["selector"]["matchLabels"]["ktpy.dev/session"] == "5e55"
+
+
+def test_of_our_labels_only_the_name_gives_way() -> None:
+    chosen = {"team": "a", "ktpy.dev/gateway": "x", "app.kubernetes.io/name": "y"}
+    labels = deployment(service(), pod_labels=chosen)["spec"]["template"]["metadata"]["labels"]
+    assert labels.items() >= (chosen | {"ktpy.dev/gateway": "web"}).items()
+
+
+def test_who_made_it_holds_it(made: dict[str, Any]) -> None:
+    assert names.holders(made["metadata"]["annotations"]) == {"5e55": "alice@example.org"}
+
+
+def test_no_rights_and_no_privileges(made: dict[str, Any], container: dict[str, Any]) -> None:
+    spec = made["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_origin_leads_where_the_service_led() -> None:
+    found = service(
+        ports=PORTS, sessionAffinity="ClientIP", publishNotReadyAddresses=True, type="LoadBalancer", ipFamilies=["IPv4"]
+    )
+    origin = gateway_manifest.origin_service(found, {"app": "web"}, owner="al", session="5e55")
+    assert origin["metadata"]["name"] == "web-ktpy-origin"
+    assert origin["spec"] == {
+        "type": "ClusterIP",
+        "selector": {"app": "web"},
+        "ports": [{key: value for key, value in port.items() if key != "nodePort"} for port in PORTS],
+        "ipFamilies": ["IPv4"],
+        "publishNotReadyAddresses": True,
+        "sessionAffinity": "ClientIP",
+    }
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_document_that_is_not_ours(made: dict[str, Any], text: str) -> None:
+    made["spec"]["template"]["metadata"]["annotations"]["ktpy.dev/gateway"] = text
+    assert gateway_manifest.document_of(made) is None

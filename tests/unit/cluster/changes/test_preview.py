@@ -1,0 +1,139 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from ktpy.cluster.changes import preview
+from ktpy.cluster.changes.plan import Plan
+from ktpy.cluster.changes.preview import Preview
+from ktpy.cluster.names import GATEWAY
+from ktpy.cluster.service.ports import AppProtocol, Exposed, parse_expose
+from ktpy.errors import KtpyError, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
+from ktpy.kube.client import Api
+from tests.unit.cluster.gateway_cases import KEY, furnish
+from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
+
+INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
+CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
+
+
+def of(api: Api, session: str = "a", *, ingress_host: str | None = None, **plan: Any) -> Preview:
+    made = Plan((Exposed(3001, 8080),), KEY, "agent:1", f"{session}@x", session=session, **plan)
+    return Preview(api, "pay", made, ingress_host=ingress_host)
+
+
+def put_class(store: ObjectStore, name: str, **annotations: str) -> None:
+    store.put(CLASSES, {"metadata": {"name": name, "annotations": annotations}})
+
+
+async def test_it_comes_and_goes(store: ObjectStore, store_api: Api) -> None:
+    own = of(store_api)
+    await own.enter()
+    service = store.get(SERVICES, "pay") or {}
+    assert service["spec"]["selector"] == {GATEWAY: "pay"}
+    [port] = service["spec"]["ports"]
+    assert (port["port"], port["targetPort"], port["appProtocol"]) == (8080, 8080, "http")
+    annotations = (store.get(PODS, "pay-ktpy-gateway-pod") or {})["metadata"]["annotations"]
+    assert '"origin":null' in annotations[GATEWAY]
+    await own.leave()
+    assert store.names(SERVICES) == store.names(DEPLOYMENTS) == store.names(LEASES) == []
+
+
+async def test_another_protocol_than_http(store: ObjectStore, store_api: Api) -> None:
+    await of(store_api, protocol=AppProtocol.TCP).enter()
+    [port] = (store.get(SERVICES, "pay") or {})["spec"]["ports"]
+    assert "appProtocol" not in port
+
+
+async def test_the_name_of_a_service(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    own = Preview(store_api, "web", Plan((Exposed(1, 1),), KEY, "agent:1", "al"))
+    with pytest.raises(NameTaken, match="A service web exists in namespace shop already"):
+        await own.enter()
+    await own.leave()
+    assert store.names(SERVICES) == ["web"]
+    assert store.names(LEASES) == []
+
+
+async def test_two_want_one_name_at_the_same_instant(store: ObjectStore, store_api: Api) -> None:
+    first, second = of(store_api, "a"), of(store_api, "b")
+    outcomes = await asyncio.gather(first.enter(), second.enter(), return_exceptions=True)
+    [refused] = [one for one in outcomes if isinstance(one, BaseException)]
+    assert isinstance(refused, NameTaken)
+    assert "has a preview pay in namespace shop already" in refused.message
+    loser = (first, second)[outcomes.index(refused)]
+    await loser.leave()
+    assert store.names(SERVICES) == ["pay"]
+    assert store.names(DEPLOYMENTS) == ["pay-ktpy-gateway"]
+
+
+@pytest.mark.parametrize("done", range(7))
+async def test_leaving_undoes_an_entry_that_stopped_anywhere(store: ObjectStore, store_api: Api, done: int) -> None:
+    put_class(store, "nginx")
+    own = of(store_api, ingress_host="pay.example.org")
+    for step in own.entry[:done]:
+        await step.run()
+    await own.leave()
+    for collection in (SERVICES, DEPLOYMENTS, LEASES, INGRESSES):
+        assert store.names(collection) == []
+
+
+class TestIngress:
+    async def test_the_only_class_is_named(self, store: ObjectStore, store_api: Api) -> None:
+        put_class(store, "nginx")
+        await of(store_api, ingress_host="pay.example.org").enter()
+        spec = (store.get(INGRESSES, "pay") or {})["spec"]
+        assert spec["ingressClassName"] == "nginx"
+        assert spec["rules"][0]["host"] == "pay.example.org"
+
+    async def test_the_default_class_need_not_be(self, store: ObjectStore, store_api: Api) -> None:
+        put_class(store, "nginx")
+        put_class(store, "other", **{"ingressclass.kubernetes.io/is-default-class": "true"})
+        await of(store_api, ingress_host="pay.example.org").enter()
+        assert "ingressClassName" not in (store.get(INGRESSES, "pay") or {})["spec"]
+
+    @pytest.mark.parametrize(
+        ("classes", "words"),
+        [([], "has no ingress class"), (["nginx", "other"], "several ingress classes and no default: nginx, other")],
+    )
+    async def test_no_class_to_choose(self, store: ObjectStore, store_api: Api, classes: list[str], words: str) -> None:
+        for name in classes:
+            put_class(store, name)
+        own = of(store_api, ingress_host="pay.example.org")
+        with pytest.raises(TargetUnsuitable, match=words):
+            await own.enter()
+        assert store.writes == []
+
+    async def test_who_may_not_see_classes_leaves_it_to_the_cluster(self, store: ObjectStore, store_api: Api) -> None:
+        store.forbidden.add("list ingressclasses")
+        assert await preview.ingress_class(store_api) is None
+
+    async def test_the_name_of_another_ingress(self, store: ObjectStore, store_api: Api) -> None:
+        put_class(store, "nginx")
+        store.put(INGRESSES, {"metadata": {"name": "pay"}})
+        own = of(store_api, ingress_host="pay.example.org")
+        with pytest.raises(NameTaken, match="An ingress pay exists"):
+            await own.enter()
+        await own.leave()
+        assert store.names(INGRESSES) == ["pay"]
+
+
+@pytest.mark.parametrize("name", ["pay", "p", "pay-2", "a" * 63])
+def test_a_name(name: str) -> None:
+    preview.refuse_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "Pay", "2pay", "pay-", "-pay", "pay_1", "päy", "pay.x", "a" * 64])
+def test_no_name(name: str) -> None:
+    with pytest.raises(TargetUnsuitable):
+        preview.refuse_name(name)
+
+
+def test_ports() -> None:
+    assert preview.preview_ports(parse_expose(["3001:8080,9090"])) == (Exposed(3001, 8080), Exposed(9090, 9090))
+
+
+@pytest.mark.parametrize(("text", "error"), [("3001:http", PortUnknown), ("1:80,2:80", RouteTaken)])
+def test_ports_that_cannot_be(text: str, error: type[KtpyError]) -> None:
+    with pytest.raises(error):
+        preview.preview_ports(parse_expose([text]))

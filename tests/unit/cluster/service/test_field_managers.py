@@ -1,0 +1,79 @@
+from typing import Any
+
+import pytest
+
+from ktpy.cluster.service import field_managers
+
+Json = dict[str, Any]
+SELECTOR: Json = {"f:spec": {"f:selector": {}}}
+
+
+def entry(manager: str, operation: str = "Update", fields: Json | None = None, **more: str) -> Json:
+    return {
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": "v1",
+        "time": "2030-01-01T12:00:00Z",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields if fields is not None else {"f:spec": {"f:ports": {}, "f:selector": {}}},
+        **more,
+    }
+
+
+def service(*entries: Json) -> Json:
+    return {"metadata": {"name": "web", "managedFields": list(entries)}}
+
+
+def managed(entries: list[Json] | None) -> dict[str, Json]:
+    return {f"{one['manager']} {one['operation']}": one["fieldsV1"] for one in entries or []}
+
+
+def test_everybody_who_manages_the_selector_is_noted() -> None:
+    others = entry("helm", fields={"f:metadata": {}})
+    found = field_managers.of_selector(service(entry("flux", "Apply"), entry("kubectl"), others, entry("ktpy")))
+    assert [(one["manager"], one["operation"]) for one in found] == [("flux", "Apply"), ("kubectl", "Update")]
+    assert all("fieldsV1" not in one for one in found)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"managedFields": None}, {"managedFields": [{"manager": "x"}]}])
+def test_a_service_that_does_not_tell(metadata: Json) -> None:
+    assert field_managers.of_selector({"metadata": metadata}) == []
+    assert field_managers.given_back({"metadata": metadata}, []) is None
+
+
+def test_the_selector_is_theirs_again_and_our_entry_goes() -> None:
+    before = service(entry("flux", "Apply"), entry("kubectl"))
+    during = service(
+        entry("flux", "Apply", {"f:spec": {"f:ports": {}}}),
+        entry("kubectl", fields={"f:spec": {"f:ports": {}}}),
+        entry("ktpy", fields=SELECTOR),
+    )
+    back = field_managers.given_back(during, field_managers.of_selector(before))
+    assert back == before["metadata"]["managedFields"]
+
+
+def test_whoever_managed_nothing_else_has_his_entry_again() -> None:
+    before = service(entry("kubectl-patch", fields=SELECTOR))
+    during = service(entry("ktpy", fields=SELECTOR))
+    back = field_managers.given_back(during, field_managers.of_selector(before))
+    assert back == before["metadata"]["managedFields"]
+
+
+def test_what_else_is_ours_stays_ours() -> None:
+    annotations: Json = {"f:annotations": {"f:ktpy.dev/intercepted": {}}}
+    during = service(entry("ktpy", fields={"f:metadata": annotations, **SELECTOR}))
+    back = field_managers.given_back(during, [{"manager": "helm", "operation": "Update", "apiVersion": "v1"}])
+    assert managed(back) == {"ktpy Update": {"f:metadata": annotations}, "helm Update": SELECTOR}
+
+
+def test_a_selector_that_somebody_has_written_since_is_his() -> None:
+    during = service(entry("kubectl-edit", fields=SELECTOR), entry("ktpy", fields={"f:metadata": {}}))
+    assert field_managers.given_back(during, [{"manager": "helm"}]) is None
+
+
+def test_an_entry_for_the_status_is_not_taken_for_that_of_the_object() -> None:
+    status = entry("helm", fields={"f:status": {}}, subresource="status")
+    during = service(status, entry("ktpy", fields=SELECTOR))
+    back = field_managers.given_back(during, [{"manager": "helm", "operation": "Update", "apiVersion": "v1"}])
+    assert [(one["manager"], one.get("subresource")) for one in back or []] == [("helm", "status"), ("helm", None)]
+    assert status["fieldsV1"] == {"f:status": {}}

@@ -1,0 +1,137 @@
+from typing import Any
+
+import pytest
+
+from ktpy.cluster.service import ports
+from ktpy.cluster.service.ports import AppProtocol, Expose, Exposed
+from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
+from tests.unit.cluster.gateway_cases import service
+
+
+def port(number: int, name: str = "", target: int | str | None = None, protocol: str = "TCP", **more: Any) -> Any:
+    return {"port": number, "name": name, "protocol": protocol, "targetPort": target or number, **more}
+
+
+def with_ports(*found: Any) -> Any:
+    return service(ports=list(found))
+
+
+def test_parse_expose() -> None:
+    found = ports.parse_expose(["3001:80,3002:grpc", " 8080 "])
+    assert found == (Expose(3001, "80"), Expose(3002, "grpc"), Expose(8080))
+
+
+@pytest.mark.parametrize("text", ["", "x", "0:80", "80:", "70000", "80:70000", ":80", "-1:80"])
+def test_what_is_no_expose(text: str) -> None:
+    with pytest.raises(ValueError):
+        ports.parse_expose([text])
+
+
+@pytest.mark.parametrize(
+    ("found", "spoken"),
+    [
+        (port(5000, appProtocol="http"), AppProtocol.HTTP),
+        (port(5000, appProtocol="kubernetes.io/h2c"), AppProtocol.HTTP),
+        (port(80, "http", appProtocol="kubernetes.io/wss"), AppProtocol.TLS),
+        (port(80, "http", appProtocol="example.com/own"), AppProtocol.TCP),
+        (port(5000, "http-admin"), AppProtocol.HTTP),
+        (port(5000, "grpc-web"), AppProtocol.HTTP),
+        (port(5000, "httpish"), AppProtocol.TCP),
+        (port(5000, "https"), AppProtocol.TLS),
+        (port(80, "tcp-raw"), AppProtocol.TCP),
+        (port(80), AppProtocol.HTTP),
+        (port(80, "web"), AppProtocol.HTTP),
+        (port(443), AppProtocol.TLS),
+        (port(8080), AppProtocol.TCP),
+    ],
+)
+def test_what_is_spoken(found: Any, spoken: AppProtocol) -> None:
+    assert ports.spoken_on(found) is spoken
+
+
+SEVERAL = with_ports(port(80, "http"), port(9090, "metrics"), port(7, "echo-udp", protocol="UDP"))
+
+
+@pytest.mark.parametrize(
+    ("expose", "remote"), [("3001:80", 80), ("3001:metrics", 9090), ("9090", 9090), ("3001:http", 80)]
+)
+def test_the_port_that_is_meant(expose: str, remote: int) -> None:
+    [found] = ports.exposed_ports(SEVERAL, ports.parse_expose([expose]))
+    assert found.remote == remote
+
+
+def test_the_only_tcp_port_need_not_be_named() -> None:
+    only = with_ports(port(80, "http"), port(7, "echo-udp", protocol="UDP"))
+    assert ports.exposed_ports(only, [Expose(3001)]) == (Exposed(3001, 80),)
+
+
+@pytest.mark.parametrize("expose", ["3001:81", "3001:web", "3001"])
+def test_an_unknown_port_lists_the_real_ones(expose: str) -> None:
+    with pytest.raises(PortUnknown) as failure:
+        ports.exposed_ports(SEVERAL, ports.parse_expose([expose]))
+    assert failure.value.hint == "Its ports are: 80 (http), 9090 (metrics), 7 (echo-udp, UDP)."
+
+
+@pytest.mark.parametrize("expose", ["3001:7", "3001:echo-udp"])
+def test_udp_is_not_supported_yet(expose: str) -> None:
+    with pytest.raises(TargetUnsuitable, match="Exposing a UDP port is not supported yet"):
+        ports.exposed_ports(SEVERAL, ports.parse_expose([expose]))
+
+
+def test_of_a_number_that_is_tcp_and_udp_tcp_is_meant() -> None:
+    both = with_ports(port(53, "dns-udp", protocol="UDP"), port(53, "dns"))
+    assert ports.exposed_ports(both, [Expose(5353, "53")]) == (Exposed(5353, 53),)
+
+
+def test_one_port_twice() -> None:
+    with pytest.raises(RouteTaken, match=r"Port 80 \(http\) of web is exposed twice"):
+        ports.exposed_ports(SEVERAL, ports.parse_expose(["3001:80,3002:http"]))
+
+
+def test_mesh_needs_http() -> None:
+    with pytest.raises(TargetUnsuitable, match=r"Nothing says that port 9090 \(metrics\) of web is HTTP"):
+        ports.exposed_ports(SEVERAL, [Expose(3001, "9090")], is_mesh=True)
+    ports.exposed_ports(SEVERAL, [Expose(3001, "9090")], is_mesh=True, protocol=AppProtocol.HTTP)
+
+
+def test_mesh_cannot_see_into_tls() -> None:
+    with pytest.raises(TargetUnsuitable, match="Clients speak TLS on port 443 of web"):
+        ports.exposed_ports(with_ports(port(443)), [Expose(3001)], is_mesh=True)
+    ports.exposed_ports(with_ports(port(443)), [Expose(3001)])
+
+
+def test_where_the_gateway_listens() -> None:
+    found = ports.gateway_ports(
+        with_ports(
+            port(80, "http", "web"), port(81, "admin", 8080), port(5000, "x", "named"), port(7, "u", 7007, "UDP")
+        )
+    )
+    assert [(one.port, one.bind, one.target, one.http) for one in found] == [
+        (80, 8081, "web", True),  # 8080 is taken by a target that is a number
+        (81, 8080, None, False),
+        (5000, 5000, "named", False),
+        (7, 7007, None, False),
+    ]
+
+
+def test_what_the_user_says_counts() -> None:
+    [found] = ports.gateway_ports(with_ports(port(5000)), {5000: AppProtocol.HTTP})
+    assert found.http
+
+
+def test_ports_that_the_pods_cannot_tell_apart_are_one() -> None:
+    shared = with_ports(port(80, "http", 8080), port(8000, "alt", 8080))
+    assert [one.port for one in ports.gateway_ports(shared)] == [80]
+    exposed = ports.exposed_ports(shared, [Expose(3001, "8000")])
+    assert exposed == (Exposed(3001, 80),)
+    assert ports.shared_ports(shared, exposed) == [
+        "Ports 80 and 8000 of web lead to the same port of the pods: all of them are exposed."
+    ]
+    assert ports.shared_ports(SEVERAL, (Exposed(3001, 80),)) == []
+
+
+def test_the_agents_own_ports_give_way() -> None:
+    assert ports.agent_ports(ports.gateway_ports(SEVERAL)) == (2222, 2223)
+    assert ports.agent_ports(ports.gateway_ports(with_ports(port(22, "ssh", 2222)))) == (2223, 2224)
+    [named] = ports.gateway_ports(with_ports(port(2222, "ssh", "ssh")))
+    assert named.bind not in (2222, 2223)

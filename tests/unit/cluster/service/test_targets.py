@@ -1,0 +1,156 @@
+from typing import Any
+
+import pytest
+
+from ktpy.cluster.names import GATEWAY
+from ktpy.cluster.service import service_state, targets
+from ktpy.cluster.service.targets import Reference
+from ktpy.errors import TargetAbsent, TargetAmbiguous, TargetUnsuitable
+from ktpy.kube.client import Api
+from tests.unit.cluster.gateway_cases import essence, furnish, gateway, pod, service
+from tests.unit.kube.object_store import DEPLOYMENTS, PODS, SERVICES, ObjectStore
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("web", "service", "web"),
+        ("service/web", "service", "web"),
+        ("svc/web", "service", "web"),
+        ("deploy/web", "deployment", "web"),
+        ("StatefulSet/web", "statefulset", "web"),
+        ("po/web-0", "pod", "web-0"),
+    ],
+)
+def test_a_reference(text: str, kind: str, name: str) -> None:
+    assert Reference.parse(text) == Reference(kind, name)
+
+
+@pytest.mark.parametrize("text", ["", "svc/", "/web", "job/web", "a/b/c"])
+def test_no_reference(text: str) -> None:
+    with pytest.raises(ValueError):
+        Reference.parse(text)
+
+
+async def find(api: Api, text: str) -> str:
+    return str((await targets.find(api, Reference.parse(text)))["metadata"]["name"])
+
+
+def deploy(store: ObjectStore, name: str = "web") -> None:
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{}]}}
+    store.put(DEPLOYMENTS, {"metadata": {"name": name}, "spec": {"template": template}})
+
+
+async def test_a_workload_is_found_by_the_service_before_it(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    deploy(store)
+    store.put(SERVICES, service("other"))
+    assert await find(store_api, "deployment/web") == "web"
+    assert await find(store_api, "pod/web-1") == "web"
+
+
+async def test_also_while_the_service_is_intercepted(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    deploy(store)
+    await gateway(store_api, "a").enter()
+    assert await find(store_api, "deployment/web") == "web"
+
+
+async def test_several_services(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    deploy(store)
+    store.put(SERVICES, service("web-admin", selector={"app": "web"}))
+    with pytest.raises(TargetAmbiguous, match="2 services lead to deployment/web: web, web-admin"):
+        await find(store_api, "deployment/web")
+
+
+async def test_no_service(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    store.put(PODS, pod("lonely", app="lonely"))
+    with pytest.raises(TargetAbsent, match="No service of namespace shop leads to pod/lonely"):
+        await find(store_api, "pod/lonely")
+    with pytest.raises(TargetAbsent) as absent:
+        await find(store_api, "wep")
+    assert absent.value.hint == "Its services are: web."
+    with pytest.raises(TargetAbsent, match="There is no deployment/wep"):
+        await find(store_api, "deployment/wep")
+
+
+def test_an_ordinary_service_is_suitable() -> None:
+    assert targets.unsuitable(service()) is None
+
+
+def ours() -> dict[str, Any]:
+    found = service()
+    found["metadata"]["labels"] = {
+        "app.kubernetes.io/managed-by": "ktpy",
+        "ktpy.dev/role": "preview",
+        "ktpy.dev/owner": "al",
+    }
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (service(type="ExternalName", externalName="x.example.org"), r"points to another name \(x.example.org\)"),
+        (service(selector={}), "has no selector"),
+        (service(ports=[]), "has no ports"),
+        (service(ports=[{"port": 1, "protocol": "SCTP"}]), "Port 1 of service web is SCTP"),
+        (service(internalTrafficPolicy="Local"), "keeps traffic on each node"),
+        (ours(), "is a preview of ktpy, of al"),
+    ],
+)
+def test_unsuitable(found: dict[str, Any], words: str) -> None:
+    problem = targets.unsuitable(found)
+    assert problem is not None
+    with pytest.raises(TargetUnsuitable, match=words):
+        raise problem
+
+
+async def test_headless_with_names_for_its_pods(
+    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_endpoints", lambda _: [{"hostname": "store-0"}])
+    with pytest.raises(TargetUnsuitable, match="gives each pod a name of its own"):
+        await targets.refuse_unsuitable(store_api, service(clusterIP="None"))
+    await targets.refuse_unsuitable(store_api, service())
+
+
+async def test_headless_without(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    headless = service(clusterIP="None")
+    await targets.refuse_unsuitable(store_api, headless)
+    assert "is headless" in targets.warnings(headless)[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "annotations", "manager"),
+    [
+        ({}, {"argocd.argoproj.io/tracking-id": "shop:/Service:shop/web"}, "Argo CD"),
+        ({"kustomize.toolkit.fluxcd.io/name": "shop"}, {}, "Flux"),
+        ({"app.kubernetes.io/managed-by": "Helm"}, {}, "Helm"),
+        ({}, {"meta.helm.sh/release-name": "shop"}, "Helm"),
+        ({"app.kubernetes.io/managed-by": "kubectl"}, {}, None),
+    ],
+)
+def test_who_manages_it(labels: dict[str, str], annotations: dict[str, str], manager: str | None) -> None:
+    found = service()
+    found["metadata"] |= {"labels": labels, "annotations": annotations}
+    assert targets.managed_by(found) == manager
+    assert len(targets.warnings(found)) == (manager is not None)
+
+
+def test_what_depends_on_client_addresses_is_told() -> None:
+    found = targets.warnings(service(sessionAffinity="ClientIP", externalTrafficPolicy="Local"))
+    assert ["sessionAffinity ClientIP" in found[0], "externalTrafficPolicy Local" in found[1]] == [True, True]
+
+
+async def test_looking_changes_nothing(store: ObjectStore, store_api: Api) -> None:
+    before = furnish(store)
+    found = await targets.find(store_api, Reference("service", "web"))
+    await targets.refuse_unsuitable(store_api, found)
+    assert store.writes == []
+    assert essence(store) == before
+    assert not targets.selects(found, {GATEWAY: "web"})
+    assert service_state.read(found) is None

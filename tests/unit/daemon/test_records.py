@@ -1,0 +1,64 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ktpy.daemon.records import Record, Records
+
+RECORD = Record("ab12", "exchange", "web", "shop", "https://a", "lab", None)
+HOLD = """
+import sys
+from pathlib import Path
+from ktpy.daemon.records import Record, Records
+with Records(Path(sys.argv[1])).hold(Record("ab12", "exchange", "web", "shop", "https://a", "lab", None)):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_session_that_lives_is_not_stale_and_one_that_has_left_is_forgotten(tmp_path: Path) -> None:
+    records = Records(tmp_path / "made" / "on demand")
+    with records.hold(RECORD):
+        with records.stale() as stale:
+            assert stale == []
+        records.forget(RECORD)
+    assert list((tmp_path / "made/on demand").iterdir()) == []
+
+
+def test_without_a_directory_nothing_is_stale(tmp_path: Path) -> None:
+    with Records(tmp_path / "absent").stale() as stale:
+        assert stale == []
+
+
+def test_what_could_not_be_undone_stays_for_the_next_time(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    with records.hold(RECORD):
+        pass
+    with records.stale() as stale:
+        assert stale == [RECORD]
+        records.forget(RECORD)
+    with records.stale() as stale:
+        assert stale == []
+
+
+def test_a_killed_session_is_stale_and_is_undone_by_one_at_a_time(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, os.fspath(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        holder.send_signal(signal.SIGKILL)
+    records = Records(tmp_path)
+    with records.stale() as stale, Records(tmp_path).stale() as others:
+        assert stale == [RECORD]
+        assert others == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"session": "ab12"}'])
+def test_a_file_that_is_no_record_is_left_alone(tmp_path: Path, content: str) -> None:
+    (tmp_path / "ab12.json").write_text(content)
+    with Records(tmp_path).stale() as stale:
+        assert stale == []
+    assert (tmp_path / "ab12.json").exists()

@@ -1,0 +1,89 @@
+"""What a session's surroundings do for it, with sessions that are none."""
+
+import asyncio
+import logging
+import os
+import signal
+
+import pytest
+
+from ktpy.daemon import supervision
+from ktpy.errors import LinkLost
+from ktpy.observe.events import Ended, Event
+
+
+class Trial:
+    """A session that does what it is given to do."""
+
+    name = "trial"
+    farewell = "Over."
+
+    def __init__(self, *, is_ready: bool = True) -> None:
+        self.is_ready = is_ready
+
+    async def run(self) -> int:
+        return 0
+
+    def handles_signal(self, signal_number: int) -> bool:
+        return signal_number != signal.SIGHUP
+
+
+def outcome(session: Trial) -> Ended:
+    """The one event that it reports."""
+    events: list[Event] = []
+    code = supervision.run(session, events.append)
+    [ended] = events
+    assert isinstance(ended, Ended)
+    assert ended.exit_code == code
+    return ended
+
+
+def test_a_session_that_ends_as_asked() -> None:
+    assert outcome(Trial()) == Ended(0, "Over.")
+
+
+@pytest.mark.parametrize(("is_ready", "exit_code"), [(True, 0), (False, 128 + signal.SIGTERM)])
+def test_a_signal(is_ready: bool, exit_code: int) -> None:
+    class Waiting(Trial):
+        async def run(self) -> int:
+            os.kill(os.getpid(), signal.SIGHUP)  # not for it
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.get_running_loop().create_future()
+            return 0
+
+    assert outcome(Waiting(is_ready=is_ready)).exit_code == exit_code
+
+
+def test_the_first_of_what_failed_together_is_the_cause() -> None:
+    class Failing(Trial):
+        async def run(self) -> int:
+            raise ExceptionGroup("", [ExceptionGroup("", [LinkLost("Gone.", hint="Again.")]), ValueError("later")])
+
+    assert outcome(Failing()) == Ended(40, "Gone.", "Again.")
+
+
+def test_a_failure_that_ktpy_cannot_explain() -> None:
+    class Failing(Trial):
+        async def run(self) -> int:
+            raise ValueError("7")
+
+    ended = outcome(Failing())
+    assert ended.exit_code == 1
+    assert "ValueError('7')" in ended.message
+    assert "-vv" in (ended.hint or "")
+
+
+def test_complaints_of_the_loop_are_for_debugging(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Careless(Trial):
+        async def run(self) -> int:
+            asyncio.get_running_loop().create_future().set_exception(ValueError("nobody asks"))
+            return 0
+
+    with caplog.at_level(logging.DEBUG, "ktpy"):
+        outcome(Careless())
+    [complaint] = [record for record in caplog.records if "never retrieved" in record.message]
+    assert (complaint.levelno, complaint.name) == (logging.DEBUG, "ktpy.daemon.supervision")
+    assert complaint.exc_info
+    assert "nobody asks" not in capfd.readouterr().err

@@ -1,0 +1,265 @@
+"""A small Kubernetes API on loopback: objects with the uids, versions and preconditions that intercepts rely on.
+
+Deployments get a ready pod at once, and EndpointSlices follow selectors at once. The clock is the test's: it is what
+`managedFields` and the Date header tell. `before` runs ahead of a request, to let somebody else be faster.
+"""
+
+import asyncio
+import copy
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import count
+from typing import Any
+
+from aiohttp import web
+
+from tests.unit.kube.api_stub import refused
+
+Json = dict[str, Any]
+NAMESPACE = "shop"
+_PATH = re.compile(r"(?P<collection>/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/[a-z]+)(?:/(?P<name>[^/]+))?")
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+
+
+class ObjectStore:
+    def __init__(self) -> None:
+        self.url = ""
+        self.now = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
+        self.writes: list[str] = []
+        """Each write that was taken, as `PATCH services/web`."""
+        self.before: dict[str, list[Callable[[], object]]] = {}
+        """By `METHOD resource/name`: what happens ahead of the first, the second... such request."""
+        self.forbidden: set[str] = set()
+        """As `list networkpolicies`."""
+        self._objects: dict[tuple[str, str], Json] = {}
+        self._versions: Iterator[int] = count(1)
+        self._history: list[tuple[int, Json]] = []
+        """Each change and its version: a watch begins with those since its resource version."""
+        self._changed = asyncio.Event()
+        self._is_over = False
+
+    # --- what tests say and see
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def put(self, collection: str, item: Json) -> Json:
+        """Create or replace an object, as somebody else."""
+        item = copy.deepcopy(item)
+        metadata = item["metadata"]
+        metadata.setdefault("namespace", NAMESPACE)
+        kind = "MODIFIED" if (collection, metadata["name"]) in self._objects else "ADDED"
+        metadata.setdefault("uid", f"uid-{next(self._versions)}")
+        self._store(collection, item, kind)
+        return item
+
+    def get(self, collection: str, name: str) -> Json | None:
+        return copy.deepcopy(self._objects.get((collection, name)))
+
+    def names(self, collection: str) -> list[str]:
+        return sorted(name for where, name in self._objects if where == collection)
+
+    def remove(self, collection: str, name: str) -> None:
+        item = copy.deepcopy(self._objects.pop((collection, name)))
+        item["metadata"]["resourceVersion"] = str(next(self._versions))
+        self._tell("DELETED", collection, item)
+        if collection == DEPLOYMENTS and f"{name}-pod" in self.names(PODS):
+            self.remove(PODS, f"{name}-pod")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what requests in flight bring about."""
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - it may be anything
+                await asyncio.sleep(0.005)
+
+    # --- the server
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        parts = _PATH.fullmatch(request.path)
+        assert parts is not None, request.path
+        collection, name = parts["collection"], parts["name"]
+        resource = collection.rpartition("/")[2]
+        if waiting := self.before.get(
+            f"{request.method} {resource}/{name}" if name else f"{request.method} {resource}"
+        ):
+            waiting.pop(0)()
+        verb = {"GET": "get" if name else "list"}.get(request.method, request.method.lower())
+        if f"{verb} {resource}" in self.forbidden:
+            return self._json(refused(403, f'User "al" cannot {verb} resource "{resource}"'), 403)
+        if request.query.get("watch"):
+            return await self._watch(request, collection)
+        body = json.loads(await request.text() or "null")
+        status, answered = self._act(request, collection, name, body)
+        if status < 400 and request.method != "GET":
+            self.writes.append(f"{request.method} {resource}/{name or body['metadata']['name']}")
+        return self._json(answered, status)
+
+    def _act(self, request: web.Request, collection: str, name: str | None, body: Any) -> tuple[int, Json]:
+        if name is None:
+            if request.method == "GET":
+                return 200, self._list(collection, request.query)
+            if (collection, body["metadata"]["name"]) in self._objects:
+                return 409, refused(409, "already exists")
+            return 201, self._create(collection, body)
+        found = self._objects.get((collection, name))
+        if found is None:
+            return 404, refused(404, f"{name} not found")
+        if request.method == "GET":
+            return 200, found
+        wanted = body["metadata"] if request.method == "PATCH" else body.get("preconditions") or {}
+        for key in ("uid", "resourceVersion"):
+            if key in wanted and wanted[key] != found["metadata"][key]:
+                return 409, refused(409, f"the {key} does not match")
+        if request.method == "DELETE":
+            self.remove(collection, name)
+            return 200, {"kind": "Status"}
+        patched = copy.deepcopy(found)
+        _merge(patched, body)
+        self._store(collection, patched, "MODIFIED")
+        return 200, patched
+
+    def _create(self, collection: str, body: Json) -> Json:
+        if collection == SERVICES:
+            body["spec"].setdefault("clusterIP", f"10.96.0.{next(self._versions)}")
+        if collection == DEPLOYMENTS:
+            body["status"] = {"readyReplicas": 1}
+        item = self.put(collection, body)
+        if collection == DEPLOYMENTS:
+            template = body["spec"]["template"]
+            pod = {
+                "metadata": copy.deepcopy(template["metadata"]) | {"name": f"{item['metadata']['name']}-pod"},
+                "spec": template["spec"] | {"nodeName": "n1"},
+                "status": {
+                    "phase": "Running",
+                    "podIP": "10.1.0.9",
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                },
+            }
+            self.put(PODS, pod)
+        return item
+
+    def _list(self, collection: str, query: Any) -> Json:
+        if collection == SLICES:
+            service = query["labelSelector"].partition("=")[2]
+            return {"metadata": {}, "items": [{"endpoints": self._endpoints(service)}]}
+        items = [
+            item
+            for (where, _), item in self._objects.items()
+            if where in (collection, _namespaced(collection)) and _is_asked_for(query, item)
+        ]
+        return {"metadata": {"resourceVersion": str(next(self._versions))}, "items": items}
+
+    def _endpoints(self, service: str) -> list[Json]:
+        found = self._objects.get((SERVICES, service))
+        if found is None:
+            return []
+        selector = found["spec"].get("selector") or {}
+        return [
+            {"targetRef": {"uid": pod["metadata"]["uid"]}, "conditions": {"ready": True}}
+            for (where, _), pod in self._objects.items()
+            if where == PODS and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+        ]
+
+    def _store(self, collection: str, item: Json, change: str) -> None:
+        metadata = item["metadata"]
+        metadata["resourceVersion"] = str(next(self._versions))
+        metadata["managedFields"] = [{"manager": "ktpy", "time": self.now.strftime("%Y-%m-%dT%H:%M:%SZ")}]
+        self._objects[collection, metadata["name"]] = item
+        self._tell(change, collection, item)
+
+    def _tell(self, change: str, collection: str, item: Json) -> None:
+        told = {"collection": collection, "type": change, "object": copy.deepcopy(item)}
+        self._history.append((int(item["metadata"]["resourceVersion"]), told))
+        self._changed.set()
+
+    async def _watch(self, request: web.Request, collection: str) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        seen = int(request.query["resourceVersion"])
+        while not self._is_over:
+            self._changed.clear()
+            for version, change in self._history:
+                if (
+                    version > seen
+                    and change["collection"] == collection
+                    and _is_asked_for(request.query, change["object"])
+                ):
+                    await response.write(json.dumps(change).encode() + b"\n")
+                    seen = version
+            await self._changed.wait()
+        return response
+
+    def _json(self, body: Json, status: int) -> web.Response:
+        headers = {"Date": format_datetime(self.now, usegmt=True)}
+        return web.json_response(body, status=status, headers=headers)
+
+    def release(self) -> None:
+        """End the watches."""
+        self._is_over = True
+        self._changed.set()
+
+
+def _is_asked_for(query: Mapping[str, str], item: Json) -> bool:
+    """By label selector, and by metadata.name as the field selector."""
+    name = query.get("fieldSelector", "").partition("=")[2]
+    return name in ("", item["metadata"]["name"]) and _matches(query.get("labelSelector", ""), item)
+
+
+def _namespaced(collection: str) -> str:
+    """Where the objects of a list over all namespaces are."""
+    version, _, resource = collection.rpartition("/")
+    return f"{version}/namespaces/{NAMESPACE}/{resource}"
+
+
+def _merge(target: Json, patch: Json) -> None:
+    """RFC 7396."""
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict):
+            child = target.setdefault(key, {})
+            _merge(child, value)
+            if not child:
+                del target[key]
+        else:
+            target[key] = value
+
+
+def _matches(selector: str, item: Json) -> bool:
+    labels = item["metadata"].get("labels") or {}
+    for term in re.findall(r"[^,(]+(?:\([^)]*\))?", selector):
+        key, equals, value = term.partition("=")
+        if equals and labels.get(key) != value:
+            return False
+        if " in (" in term:
+            key, _, values = term.rstrip(")").partition(" in (")
+            if labels.get(key) not in values.split(","):
+                return False
+        elif not equals and key not in labels:
+            return False
+    return True
+
+
+@asynccontextmanager
+async def storing() -> AsyncIterator[ObjectStore]:
+    store = ObjectStore()
+    app = web.Application()
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]] = store.answer
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    store.url = "http://{}:{}".format(*runner.addresses[0][:2])
+    try:
+        yield store
+    finally:
+        store.release()
+        await runner.cleanup()

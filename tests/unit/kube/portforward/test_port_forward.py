@@ -1,0 +1,569 @@
+"""The port-forward against a small server that speaks its part of the API server's side, byte by byte."""
+
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, LinkLost, Unauthorized
+from ktpy.kube.endpoint import Endpoint
+from ktpy.kube.portforward.framing import ChannelFraming
+from ktpy.kube.portforward.port_forward import (
+    BATCH_BYTES,
+    FRAME_BYTES,
+    SUBPROTOCOLS,
+    PortForward,
+    PortForwardConnection,
+    PortForwardNotYet,
+)
+from ktpy.kube.portforward.spdy import SpdyFraming
+from ktpy.kube.portforward.upgrade import Upgrade
+from ktpy.kube.portforward.websocket import accept_key
+from ktpy.kube.refusals import NotFound
+from tests.unit.kube.portforward.test_websocket import frame
+
+PORT = 2222
+PORT_BYTES = struct.pack("<H", PORT)
+DATA, ERROR = b"\x00", b"\x01"
+SUBPROTOCOL = ChannelFraming.subprotocol
+PREAMBLE = frame(2, DATA + PORT_BYTES) + frame(2, ERROR + PORT_BYTES)
+
+
+class Inner(asyncio.Protocol):
+    """The protocol on top of the forward."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.received = bytearray()
+        self.lost: asyncio.Future[Exception | None] = loop.create_future()
+        self.paused = asyncio.Event()
+        self.resumed = asyncio.Event()
+        self._wanted: list[tuple[int, asyncio.Future[None]]] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        for size, reached in self._wanted:
+            if len(self.received) >= size and not reached.done():
+                reached.set_result(None)
+
+    def pause_writing(self) -> None:
+        self.paused.set()
+
+    def resume_writing(self) -> None:
+        self.resumed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(exc)
+
+    async def read(self, size: int) -> bytes:
+        reached = asyncio.get_running_loop().create_future()
+        self._wanted.append((size, reached))
+        self.data_received(b"")
+        async with asyncio.timeout(5):
+            await reached
+        return bytes(self.received)
+
+    async def end(self) -> Exception | None:
+        async with asyncio.timeout(5):
+            return await self.lost
+
+
+class ApiServer:
+    """The far side of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.head = ""
+
+    async def request(self) -> str:
+        self.head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        return self.head
+
+    async def upgrade(self, behind: bytes = PREAMBLE, *, subprotocol: str = SUBPROTOCOL) -> None:
+        await self.request()
+        self.send(self.switching(subprotocol=subprotocol) + behind)
+
+    def switching(self, *, subprotocol: str = SUBPROTOCOL) -> bytes:
+        key = self.head.split("Sec-WebSocket-Key: ")[1].split("\r\n")[0]
+        return (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept_key(key)}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+        ).encode()
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def frame(self) -> tuple[int, bytes]:
+        """Opcode and payload of the client's next frame; its mask must be zero."""
+        first, second = await self.reader.readexactly(2)
+        assert second & 0x80, "a client masks"
+        length = second & 0x7F
+        if length == 126:
+            (length,) = struct.unpack(">H", await self.reader.readexactly(2))
+        elif length == 127:
+            (length,) = struct.unpack(">Q", await self.reader.readexactly(8))
+        assert await self.reader.readexactly(4) == bytes(4)
+        return first, await self.reader.readexactly(length)
+
+
+Script = Callable[[ApiServer], Awaitable[None]]
+
+
+@asynccontextmanager
+async def forwarding(script: Script, **options: float) -> AsyncIterator[PortForward]:
+    """A port-forward to a server that follows the script; what goes wrong in the script fails the test."""
+    failures: list[BaseException] = []
+    serving: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
+        try:
+            await script(ApiServer(reader, writer))
+        except (AssertionError, asyncio.IncompleteReadError) as exc:
+            failures.append(exc)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+
+    async def endpoint() -> Endpoint:
+        return Endpoint(
+            address[0],
+            address[1],
+            path_prefix="/k8s/clusters/c1",
+            headers={"Authorization": "Bearer t0ken"},
+            user="al",
+        )
+
+    try:
+        yield PortForward(endpoint, "shop", "shadow-1", PORT, **options)
+    finally:
+        server.close()
+        if serving:
+            _, pending = await asyncio.wait({task for task in serving if task}, timeout=5)
+            assert not pending, "the client left its connection open"
+    assert not failures, failures
+
+
+async def test_request_and_data_both_ways() -> None:
+    async def script(api: ApiServer) -> None:
+        await api.upgrade(PREAMBLE + frame(2, DATA + b"hello"))
+        assert api.head.startswith(
+            "GET /k8s/clusters/c1/api/v1/namespaces/shop/pods/shadow-1/portforward?ports=2222 HTTP/1.1\r\n"
+        )
+        assert "Authorization: Bearer t0ken\r\n" in api.head
+        assert await api.frame() == (0x82, DATA + b"hi")
+        api.send(frame(2, DATA + b" again"))
+
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner, "ignored", 0)
+        assert await inner.read(5) == b"hello"
+        transport.write(b"hi")
+        assert await inner.read(11) == b"hello again"
+        transport.abort()
+
+
+async def test_upgrade_split_at_every_boundary() -> None:
+    for boundary in range(0, 320, 7):
+        sent = asyncio.Event()
+
+        async def script(api: ApiServer, boundary: int = boundary, sent: asyncio.Event = sent) -> None:
+            await api.request()
+            answer = api.switching() + PREAMBLE + frame(2, DATA + b"SSH-2.0")
+            api.send(answer[:boundary])
+            await api.writer.drain()
+            await asyncio.sleep(0)
+            api.send(answer[boundary:])
+            await sent.wait()
+
+        async with forwarding(script) as forward:
+            transport, inner = await forward.create_connection(Inner)
+            assert await inner.read(7) == b"SSH-2.0"
+            sent.set()
+            transport.abort()
+
+
+class Outgoing(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+
+def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
+    """A connection on which data may be sent, and what it writes to."""
+    endpoint = Endpoint("api.test", 443)
+    upgrade = Upgrade(endpoint, "shop", "shadow-1", PORT, SUBPROTOCOLS)
+    connection, out = PortForwardConnection(endpoint, upgrade, PORT), Outgoing()
+    connection.connection_made(out)
+    api = ApiServer(cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, None))
+    api.head = out.written[0].decode()
+    connection.data_received(api.switching(subprotocol=subprotocol))
+    connection.begin(Inner())
+    out.written.clear()
+    return connection, out
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "header"),
+    [
+        (ChannelFraming.subprotocol, b"\x82\x87\x00\x00\x00\x00" + DATA),
+        (SpdyFraming.subprotocol, b"\x82\x8e\x00\x00\x00\x00" + struct.pack(">II", 3, 6)),
+    ],
+)
+async def test_writes_of_one_turn_are_one_frame(subprotocol: str, header: bytes) -> None:
+    connection, out = opened(subprotocol)
+    connection.write(b"ab")
+    connection.write(bytearray(b"cd"))
+    connection.writelines([b"e", memoryview(b"f")])
+    assert out.written == []
+    await asyncio.sleep(0)
+    assert out.written == [header + b"abcdef"]
+
+
+async def test_a_batch_is_cut_into_frames() -> None:
+    connection, out = opened(SUBPROTOCOL)
+    for _ in range(3):
+        connection.write(bytes(FRAME_BYTES // 2))
+    await asyncio.sleep(0)
+    (written,) = out.written
+    assert written == (
+        struct.pack(">BBQI", 0x82, 0xFF, FRAME_BYTES + 1, 0)
+        + DATA
+        + bytes(FRAME_BYTES)
+        + struct.pack(">BBHI", 0x82, 0xFE, FRAME_BYTES // 2 + 1, 0)
+        + DATA
+        + bytes(FRAME_BYTES // 2)
+    )
+
+
+async def test_a_burst_does_not_pile_up() -> None:
+    connection, out = opened(SUBPROTOCOL)
+    for _ in range(4):
+        connection.write(bytes(BATCH_BYTES // 2))
+    assert len(out.written) == 2
+    await asyncio.sleep(0)
+    assert len(out.written) == 2
+
+
+async def test_what_is_written_is_taken_at_once() -> None:
+    """As asyncio's transports promise: the caller may reuse its buffer."""
+    connection, out = opened(SUBPROTOCOL)
+    buffer = bytearray(b"before")
+    connection.write(buffer)
+    buffer[:] = b"after!"
+    await asyncio.sleep(0)
+    assert out.written[-1].endswith(b"before")
+
+
+async def test_tunnelled_spdy() -> None:
+    """Both framings are offered; with this one data waits for the node's word that the stream is open."""
+    reply = struct.pack(">HHII", 0x8003, 2, 4, 3)
+    data = struct.pack(">II", 3, 7) + b"SSH-2.0"
+    ping = struct.pack(">HHII", 0x8003, 6, 4, 2)
+
+    async def script(api: ApiServer) -> None:
+        await api.request()
+        assert "Sec-WebSocket-Protocol: SPDY/3.1+portforward.k8s.io, v4.channel.k8s.io\r\n" in api.head
+        api.send(api.switching(subprotocol=SpdyFraming.subprotocol))
+        assert await api.frame() == (0x82, SpdyFraming(PORT).opening())
+        api.send(frame(2, reply + data[:10]))
+        api.send(frame(2, data[10:] + ping))
+        assert await api.frame() == (0x82, ping)
+        assert await api.frame() == (0x82, struct.pack(">II", 3, 5) + b"hello")
+
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        assert await inner.read(7) == b"SSH-2.0"
+        transport.write(b"hello")
+        assert isinstance(await inner.end(), LinkLost)
+
+
+async def test_ping_is_answered_in_order() -> None:
+    async def script(api: ApiServer) -> None:
+        await api.upgrade(PREAMBLE + frame(2, DATA + b"x"))
+        assert await api.frame() == (0x82, DATA + b"first")
+        api.send(frame(9, b"are you there"))
+        assert await api.frame() == (0x8A, b"are you there")
+
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        transport.write(b"first")
+        await inner.read(1)
+        await inner.end()
+
+
+async def test_close_sends_what_is_queued_and_says_goodbye() -> None:
+    frames: list[tuple[int, bytes]] = []
+
+    async def script(api: ApiServer) -> None:
+        await api.upgrade()
+        frames.extend([await api.frame(), await api.frame()])
+
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        transport.write(b"last words")
+        transport.close()
+        assert transport.is_closing()
+        transport.write(b"too late")
+        assert await inner.end() is None
+    assert frames == [(0x82, DATA + b"last words"), (0x88, struct.pack(">H", 1000))]
+
+
+async def test_closing_the_forward_closes_its_connections() -> None:
+    async def script(api: ApiServer) -> None:
+        await api.upgrade()
+        await api.reader.read()
+
+    async with forwarding(script) as forward:
+        inners = [(await forward.create_connection(Inner))[1] for _ in range(3)]
+        forward.close()
+        assert [await inner.end() for inner in inners] == [None, None, None]
+
+
+# --- refusals
+
+
+def status(code: int, message: str, reason: str = "") -> tuple[int, bytes]:
+    return code, json.dumps({"kind": "Status", "message": message, "reason": reason, "code": code}).encode()
+
+
+REFUSALS: dict[str, tuple[tuple[int, bytes], type[KtpyError], str]] = {
+    "credentials": (status(401, "Unauthorized"), Unauthorized, "Unauthorized"),
+    "RBAC": (
+        status(403, 'pods "shadow-1" is forbidden: User "al" cannot get resource "pods/portforward"'),
+        Forbidden,
+        "al may not get pods/portforward in namespace shop",
+    ),
+    "RBAC's second look": (
+        status(403, 'pods "shadow-1" is forbidden: '),
+        Forbidden,
+        "al may not create pods/portforward in namespace shop",
+    ),
+    "a webhook on CONNECT": (
+        status(403, 'pods "shadow-1" is forbidden: not on Fridays'),
+        ApiRefused,
+        "not on Fridays",
+    ),
+    "no such pod": (status(404, 'pods "shadow-1" not found', "NotFound"), NotFound, "not found"),
+    "no node yet": (status(400, "pod shadow-1 does not have a host assigned"), PortForwardNotYet, "host assigned"),
+    "bad request": (status(400, "unable to parse port"), ApiRefused, "unable to parse"),
+    "kubelet does not know the pod": ((404, b"pod does not exist"), PortForwardNotYet, "pod does not exist"),
+    "kubelet sees no sandbox": ((500, b'pod not found ("x")'), PortForwardNotYet, "pod not found"),
+    "overloaded": (status(429, "slow down"), PortForwardNotYet, "slow down"),
+    "gateway's page": ((502, b"<html>bad gateway</html>"), PortForwardNotYet, "bad gateway"),
+    "no body": ((503, b""), PortForwardNotYet, "HTTP 503"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+async def test_refusal(name: str, chunked: bool) -> None:
+    (code, body), error, message = REFUSALS[name]
+
+    async def script(api: ApiServer) -> None:
+        await api.request()
+        head, content = f"HTTP/1.1 {code} No\r\n", body
+        if chunked:
+            head += "Transfer-Encoding: chunked\r\n"
+            chunk = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+            content = chunk + b"0\r\n\r\n"
+        else:
+            head += f"Content-Length: {len(body)}\r\n"
+        api.send((head + "\r\n").encode())
+        await asyncio.sleep(0)
+        api.send(content[:9])
+        await api.writer.drain()
+        api.send(content[9:])
+        await api.reader.read()  # an API server keeps the connection open
+
+    async with forwarding(script) as forward:
+        with pytest.raises(error, match=message) as raised:
+            await forward.create_connection(Inner)
+        assert type(raised.value) is error
+
+
+GREETINGS: dict[str, tuple[bytes, type[KtpyError], str]] = {
+    "no HTTP": (b"SSH-2.0-OpenSSH_10.0\r\n\r\n", ApiUnreachable, "is no API server"),
+    "a head without end": (b"HTTP/1.1 101 x\r\n" + b"X: y\r\n" * 20000, ApiUnreachable, "is no API server"),
+    "nothing": (b"", ApiUnreachable, "closed the connection"),
+    "an upgrade without proof": (
+        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n",
+        ApiRefused,
+        "did not open",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GREETINGS)
+async def test_not_an_api_server(name: str) -> None:
+    greeting, error, message = GREETINGS[name]
+
+    async def script(api: ApiServer) -> None:
+        await api.request()
+        api.send(greeting)
+
+    async with forwarding(script) as forward:
+        with pytest.raises(error, match=message):
+            await forward.create_connection(Inner)
+
+
+async def test_another_subprotocol_is_refused() -> None:
+    async with forwarding(lambda api: api.upgrade(subprotocol="v5.channel.k8s.io")) as forward:
+        with pytest.raises(ApiRefused, match="did not open"):
+            await forward.create_connection(Inner)
+
+
+async def test_silence_is_given_up() -> None:
+    async def script(api: ApiServer) -> None:
+        await api.request()
+        await api.reader.read()
+
+    async with forwarding(script, timeout_s=0.05) as forward:
+        with pytest.raises(PortForwardNotYet, match=r"within 0\.05 s"):
+            await forward.create_connection(Inner)
+
+
+# --- ends
+
+
+REFUSED_IN_POD = b"error forwarding port 2222 to pod ab, uid : dial tcp4 127.0.0.1:2222: connect: connection refused"
+ENDINGS: dict[str, tuple[bytes, type[KtpyError], str]] = {
+    "nobody listens": (frame(2, ERROR + REFUSED_IN_POD), PortForwardNotYet, "connection refused"),
+    "error in fragments": (
+        frame(2, ERROR + b"connection", final=False) + frame(0, b" refused"),
+        PortForwardNotYet,
+        "connection refused",
+    ),
+    "error text without end": (frame(2, ERROR + b"x" * 100_000), PortForwardNotYet, "xxx"),
+    "closed before any data": (b"", PortForwardNotYet, "does not answer yet"),
+    "a reset in the pod": (
+        frame(2, DATA + b"x") + frame(2, ERROR + b"lost connection to pod"),
+        LinkLost,
+        "lost connection to pod",
+    ),
+    "close frame": (frame(2, DATA + b"x") + frame(8, b"\x03\xe9bye"), LinkLost, "bye"),
+    "close frame without reason": (frame(2, DATA + b"x") + frame(8, b"\x03\xe9"), LinkLost, "1001"),
+    "connection closed": (frame(2, DATA + b"x"), LinkLost, "connection was closed"),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_ending(name: str) -> None:
+    behind, error, message = ENDINGS[name]
+    async with forwarding(lambda api: api.upgrade(PREAMBLE + behind)) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        lost = await inner.end()
+        assert type(lost) is error
+        assert message in str(lost)
+        assert len(str(lost)) < 20_000
+        assert transport.is_closing()
+        transport.write(b"ignored")
+
+
+async def test_garbage_ends_it() -> None:
+    async def script(api: ApiServer) -> None:
+        await api.upgrade()
+        await api.frame()
+        api.send(b"\xff" * 20)
+        await api.reader.read()
+
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        transport.write(b"x")
+        lost = await inner.end()
+        assert type(lost) is LinkLost
+        assert "does not keep to the protocol" in str(lost)
+
+
+async def test_endless_refusal_is_cut_off() -> None:
+    async def script(api: ApiServer) -> None:
+        await api.request()
+        api.send(b"HTTP/1.1 500 No\r\nContent-Length: 100000000\r\n\r\n" + b"x" * (1 << 20))
+        await api.reader.read()
+
+    async with forwarding(script) as forward:
+        with pytest.raises(PortForwardNotYet) as raised:
+            await forward.create_connection(Inner)
+        assert len(raised.value.message) < 20_000
+
+
+# --- flow control
+
+
+async def test_writer_is_paused_by_a_server_that_does_not_read() -> None:
+    read_on = asyncio.Event()
+    total = 0
+
+    async def script(api: ApiServer) -> None:
+        nonlocal total
+        await api.upgrade(PREAMBLE + frame(2, DATA + b"x"))
+        await read_on.wait()
+        while total < sent:
+            total += len((await api.frame())[1]) - 1
+
+    sent = 0
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        while not inner.paused.is_set():
+            transport.write(bytes(FRAME_BYTES))
+            sent += FRAME_BYTES
+            assert sent < 64 << 20, "never paused"
+            await asyncio.sleep(0)
+        assert transport.get_write_buffer_size() < 1 << 20
+        read_on.set()
+        async with asyncio.timeout(5):
+            await inner.resumed.wait()
+        await inner.end()
+    assert total == sent
+
+
+async def test_reader_that_pauses_stops_the_server() -> None:
+    chunk = frame(2, DATA + bytes(60_000))
+    unsent_bytes = 0
+
+    async def script(api: ApiServer) -> None:
+        nonlocal unsent_bytes
+        await api.upgrade()
+        transport = cast(asyncio.Transport, api.writer.transport)
+        for _ in range(400):  # 24 MB, more than the kernel's buffers hold
+            api.send(chunk)
+        unsent_bytes = transport.get_write_buffer_size()
+        paused.set()
+        await api.writer.drain()
+
+    paused = asyncio.Event()
+    async with forwarding(script) as forward:
+        transport, inner = await forward.create_connection(Inner)
+        transport.pause_reading()
+        assert not transport.is_reading()
+        await paused.wait()
+        assert unsent_bytes > 0
+        held = len(inner.received)
+        await asyncio.sleep(0.05)
+        assert len(inner.received) - held <= 1 << 20
+        transport.resume_reading()
+        await inner.read(400 * 60_000)
+        assert isinstance(await inner.end(), LinkLost)

@@ -1,0 +1,265 @@
+"""The client against a scripted API server: what it sends, and what becomes of each kind of answer."""
+
+import json
+import socket
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ktpy.errors import (
+    ApiUnreachable,
+    ContextUnknown,
+    Forbidden,
+    KubeconfigMissing,
+    NamespaceAbsent,
+    QuotaExceeded,
+    Unauthorized,
+)
+from ktpy.kube import client, kubeconfig
+from ktpy.kube.client import Api
+from ktpy.kube.refusals import NotFound, Unavailable
+from tests.unit.kube import api_stub
+from tests.unit.kube.api_stub import Answer, ApiStub, refusing
+
+PODS = "/api/v1/namespaces/shop/pods"
+
+
+async def test_a_request_carries_query_body_and_credentials(stub: ApiStub, api: Api) -> None:
+    stub.script("POST /apis/batch/v1/namespaces/shop/jobs", Answer({"metadata": {"uid": "1"}}, status=201))
+    answer = await api.request(
+        "POST", "/apis/batch/v1/namespaces/shop/jobs", query={"dryRun": "All"}, body={"kind": "Job"}
+    )
+    [asked] = stub.asked
+    assert answer == {"metadata": {"uid": "1"}}
+    assert (asked.query, asked.body) == ({"dryRun": "All"}, {"kind": "Job"})
+    assert (asked.headers["Authorization"], asked.headers["Content-Type"]) == ("Bearer t", "application/json")
+
+
+async def test_a_merge_patch_keeps_its_content_type_and_its_null(stub: ApiStub, api: Api) -> None:
+    stub.script("PATCH /j", Answer())
+    await api.request("PATCH", "/j", body={"a": None}, content_type="application/merge-patch+json")
+    assert stub.asked[0].headers["Content-Type"] == "application/merge-patch+json"
+    assert stub.asked[0].body == {"a": None}
+
+
+async def test_warnings_of_the_server_are_collected(stub: ApiStub, api: Api) -> None:
+    stub.script("POST /j", Answer(headers={"Warning": '299 - "would violate PodSecurity"'}))
+    warnings: list[str] = []
+    await api.request("POST", "/j", body={}, warnings=warnings)
+    assert warnings == ["would violate PodSecurity"]
+
+
+async def test_text_is_not_parsed(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PODS}/x/log", Answer("one\ntwo\n"))
+    assert await api.text(f"{PODS}/x/log") == "one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refusing(401, "Unauthorized"), Unauthorized),
+        (api_stub.forbidding(), Forbidden),
+        (refusing(404, 'namespaces "shop" not found', kind="namespaces", name="shop"), NamespaceAbsent),
+        (refusing(404, 'pods "x" not found'), NotFound),
+        (refusing(403, "exceeded quota: q"), QuotaExceeded),
+        (refusing(500, "etcdserver: leader changed"), Unavailable),
+        (Answer("<html>502 Bad Gateway</html>", status=502), Unavailable),
+        (Answer("<html>welcome to the router</html>"), ApiUnreachable),
+        (Answer('"a string"'), ApiUnreachable),
+    ],
+)
+async def test_refusals(stub: ApiStub, api: Api, answer: Answer, error: type[Exception]) -> None:
+    stub.script(f"GET {PODS}", answer)
+    with pytest.raises(error) as raised:
+        await api.request("GET", PODS)
+    assert type(raised.value) is error
+
+
+async def test_a_server_that_asks_to_come_back_is_asked_again(stub: ApiStub, api: Api) -> None:
+    busy = Answer(api_stub.refused(429, "too many requests"), status=429, headers={"Retry-After": "0"})
+    stub.script(f"GET {PODS}", busy, busy, Answer({"items": []}))
+    assert await api.request("GET", PODS) == {"items": []}
+
+
+async def test_a_server_that_is_busy_for_long_is_given_up(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PODS}", Answer(api_stub.refused(503, "busy"), status=503, headers={"Retry-After": "0"}))
+    with pytest.raises(Unavailable):
+        await api.request("GET", PODS)
+    assert len(stub.asked) == client.BUSY_RETRIES + 1
+
+
+async def test_lines_end_when_the_server_ends_them(stub: ApiStub, api: Api) -> None:
+    stub.script(f"WATCH {PODS}", Answer(lines=[{"n": 1}, {"n": 2}], is_endless=False))
+    lines = [json.loads(line) async for line in api.lines(PODS, query={"watch": "true"}, silence_s=5)]
+    assert lines == [{"n": 1}, {"n": 2}]
+
+
+async def test_lines_that_fall_silent_are_a_broken_link(stub: ApiStub, api: Api) -> None:
+    stub.script(f"WATCH {PODS}", Answer(lines=[{"n": 1}]))
+    lines = api.lines(PODS, query={"watch": "true"}, silence_s=0.05)
+    assert json.loads(await anext(lines)) == {"n": 1}
+    with pytest.raises(ApiUnreachable, match="did not answer in time"):
+        await anext(lines)
+
+
+async def test_a_request_that_takes_too_long(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PODS}", Answer(lines=[]))
+    with pytest.raises(ApiUnreachable, match="did not answer in time"):
+        await api.request("GET", PODS, timeout_s=0.05)
+
+
+class TestRenewal:
+    """A 401 is answered once with new credentials."""
+
+    @staticmethod
+    def reject(stub: ApiStub, *, until: str) -> None:
+        """Answer 401 to every token but `until`."""
+        answer_all = stub.answer
+
+        async def answer(request: Any) -> Any:
+            if request.headers.get("Authorization") != f"Bearer {until}":
+                return web.json_response(api_stub.refused(401, "Unauthorized"), status=401)
+            return await answer_all(request)
+
+        stub.answer = answer  # type: ignore[method-assign]
+
+    async def test_a_token_file_that_has_rotated(self, tmp_path: Path) -> None:
+        (tmp_path / "token").write_text("old")
+        async with api_stub.serving(prepare=lambda stub: self.reject(stub, until="new")) as stub:
+            stub.script("GET /version", Answer({"major": "1"}))
+            api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, {"tokenFile": "token"}))
+            with pytest.raises(Unauthorized):
+                await api.request("GET", "/version")
+            (tmp_path / "token").write_text("new")
+            assert await api.request("GET", "/version") == {"major": "1"}
+            await api.close()
+
+    async def test_a_plugin_is_asked_again(self, tmp_path: Path) -> None:
+        """The plugin's second answer is another token."""
+        plugin = tmp_path / "plugin"
+        plugin.write_text(
+            "#!/bin/sh\n"
+            f"[ -e {tmp_path}/asked ] && token=new || token=old; touch {tmp_path}/asked\n"
+            """printf '{"apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "%s"}}' $token\n"""
+        )
+        plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+        user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
+        async with api_stub.serving(prepare=lambda stub: self.reject(stub, until="new")) as stub:
+            stub.script("GET /version", Answer({"major": "1"}))
+            api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
+            assert await api.request("GET", "/version") == {"major": "1"}
+            await api.close()
+
+    async def test_a_failing_plugin_is_unauthorized_with_its_words(self, stub: ApiStub, tmp_path: Path) -> None:
+        user = {"exec": {"apiVersion": "v1", "command": "sh", "args": ["-c", "echo log in first >&2; exit 1"]}}
+        api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
+        with pytest.raises(Unauthorized) as raised:
+            await api.request("GET", "/version")
+        assert raised.value.hint == "log in first"
+        assert stub.asked == []
+        await api.close()
+
+
+class TestEndpoint:
+    async def test_carries_what_a_raw_connection_needs(self, tmp_path: Path) -> None:
+        cluster = {"tls-server-name": "api.test", "proxy-url": "http://proxy.test:3128"}
+        file = api_stub.kubeconfig(tmp_path, "https://rancher.test/k8s/c-1/", {"token": "t"}, cluster)
+        api = await Api.load(file)
+        endpoint = await api.endpoint()
+        assert (endpoint.host, endpoint.port, endpoint.path_prefix) == ("rancher.test", 443, "/k8s/c-1")
+        assert (endpoint.server_hostname, endpoint.proxy) == ("api.test", "http://proxy.test:3128")
+        assert endpoint.tls is not None
+        assert endpoint.headers["Authorization"] == "Bearer t"
+        await api.close()
+
+    async def test_plain_http(self, stub: ApiStub, api: Api) -> None:
+        endpoint = await api.endpoint()
+        assert (endpoint.tls, f"http://{endpoint.authority}") == (None, stub.url)
+
+    async def test_impersonation(self, tmp_path: Path) -> None:
+        api = await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test", {"as": "bob"}))
+        assert (await api.endpoint()).headers["Impersonate-User"] == "bob"
+        await api.close()
+
+
+class TestAddresses:
+    async def test_of_the_server(self, api: Api) -> None:
+        assert await api.addresses() == [ip_address("127.0.0.1")]
+
+    async def test_of_the_proxy_where_there_is_one(self, tmp_path: Path) -> None:
+        cluster = {"proxy-url": "http://[::1]:3128"}
+        api = await Api.load(api_stub.kubeconfig(tmp_path, "https://10.0.0.1:6443", cluster=cluster))
+        assert await api.addresses() == [ip_address("::1")]
+        await api.close()
+
+    async def test_a_name_that_does_not_resolve(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown(*_: Any, **__: Any) -> Any:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        api = await Api.load(api_stub.kubeconfig(tmp_path, "https://gone.test:6443"))
+        with pytest.raises(ApiUnreachable, match="Name or service not known") as raised:
+            await api.addresses()
+        assert "does not resolve" in (raised.value.hint or "")
+        await api.close()
+
+
+class TestLoad:
+    @pytest.fixture(autouse=True)
+    def empty_home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.delenv("KUBECONFIG", raising=False)
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+    async def test_no_kubeconfig_at_all(self) -> None:
+        with pytest.raises(KubeconfigMissing, match="There is no kubeconfig"):
+            await Api.load()
+
+    async def test_an_unknown_context(self, tmp_path: Path) -> None:
+        with pytest.raises(ContextUnknown):
+            await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test"), context="prod")
+
+    async def test_the_target(self, tmp_path: Path) -> None:
+        api = await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test"), namespace="bar")
+        assert api.target == kubeconfig.Target("stub", "stub", "al", "bar", "https://api.test")
+        assert api.namespace == "bar"
+        await api.close()
+
+    async def test_in_a_pod(self, stub: ApiStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "token").write_text("sa")
+        monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT_DIR", tmp_path)
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        with pytest.raises(
+            KubeconfigMissing, match="certificate-authority"
+        ):  # taken for a pod, whose ca.crt is missing
+            await Api.load()
+
+    @pytest.mark.parametrize(
+        ("cluster", "user"),
+        [
+            ({"certificate-authority-data": "bm8gUEVN"}, {}),
+            ({"certificate-authority": "absent.pem"}, {}),
+            ({}, {"client-certificate-data": "bm8gUEVN", "client-key-data": "bm8gUEVN"}),
+        ],
+    )
+    async def test_unusable_certificates(self, tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any]) -> None:
+        with pytest.raises(KubeconfigMissing):
+            await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test", user, cluster))
+
+
+async def test_a_dated_answer_tells_the_servers_own_time(stub: ApiStub, api: Api) -> None:
+    date = {"Date": "Tue, 01 Jan 2030 12:00:00 GMT"}
+    stub.script("GET /api/v1/pods", Answer({"items": []}, headers=date))
+    answer, answered_at = await api.dated("/api/v1/pods")
+    assert answer == {"items": []}
+    assert answered_at.isoformat() == "2030-01-01T12:00:00+00:00"
+
+
+async def test_a_server_that_does_not_tell_its_time(stub: ApiStub, api: Api) -> None:
+    stub.script("GET /api/v1/pods", Answer({"items": []}, headers={"Date": "soon"}))
+    with pytest.raises(ApiUnreachable, match="does not tell its time"):
+        await api.dated("/api/v1/pods")

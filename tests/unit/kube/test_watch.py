@@ -1,0 +1,190 @@
+"""Watches against a scripted API server: what is told, and what is waited for."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from ktpy.errors import ApiUnreachable, Forbidden
+from ktpy.kube.client import Api
+from ktpy.kube.watch import Backoff, Delete, Event, Synced, Upsert, list_all, watch
+from tests.unit.kube.api_stub import Answer, ApiStub, forbidding, listed, refused, refusing, watched
+
+PATH = "/api/v1/services"
+
+
+def service(name: str, version: str, **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": "shop", "name": name, "resourceVersion": version, **metadata}}
+
+
+def bookmark(version: str) -> dict[str, Any]:
+    return {"kind": "Service", "metadata": {"resourceVersion": version}}
+
+
+class Pauses:
+    """Stands in for sleep: notes how long, and goes on at once."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, pause_s: float) -> None:
+        self.taken.append(pause_s)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
+
+
+async def told(api: Api, count: int, pauses: Pauses | None = None, **selectors: Any) -> list[Event]:
+    """The first `count` events."""
+    events: list[Event] = []
+    backoff = Backoff(sleep=pauses) if pauses else None
+    async with asyncio.timeout(5), aclosing(watch(api, PATH, backoff=backoff, **selectors)) as watching:
+        async for event in watching:
+            events.append(event)
+            if len(events) == count:
+                break
+    return events
+
+
+async def test_what_is_there_then_synced_then_changes(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed(service("a", "1"), service("b", "2"), version="5"))
+    stub.script(
+        f"WATCH {PATH}",
+        watched(("ADDED", service("c", "6")), ("MODIFIED", service("a", "7")), ("DELETED", service("b", "8"))),
+    )
+    assert await told(api, 6) == [
+        Upsert(service("a", "1")),
+        Upsert(service("b", "2")),
+        Synced(),
+        Upsert(service("c", "6")),
+        Upsert(service("a", "7")),
+        Delete(service("b", "8")),
+    ]
+    [asked] = stub.asked_for(f"WATCH {PATH}")
+    assert asked.query["resourceVersion"] == "5"
+    assert asked.query["allowWatchBookmarks"] == "true"
+
+
+async def test_selectors_reach_list_and_watch(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed())
+    stub.script(f"WATCH {PATH}", watched(("ADDED", service("a", "2"))))
+    await told(api, 2, labels="app=web", fields="metadata.name=a")
+    assert [asked.query["labelSelector"] for asked in stub.asked] == ["app=web"] * 2
+    assert [asked.query["fieldSelector"] for asked in stub.asked] == ["metadata.name=a"] * 2
+
+
+async def test_a_list_of_several_pages(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed(service("a", "1"), more="next"), listed(service("b", "2"), version="9"))
+    stub.script(f"WATCH {PATH}", watched())
+    assert await told(api, 3) == [Upsert(service("a", "1")), Upsert(service("b", "2")), Synced()]
+    assert [asked.query.get("continue") for asked in stub.asked_for(f"GET {PATH}")] == [None, "next"]
+
+
+async def test_a_list_that_expires_between_pages_begins_again(stub: ApiStub, api: Api) -> None:
+    stub.script(
+        f"GET {PATH}", listed(service("a", "1"), more="next"), refusing(410, "expired"), listed(service("a", "1"))
+    )
+    assert await told(api, 2) == [Upsert(service("a", "1")), Synced()]
+
+
+async def test_managed_fields_and_kubectls_copy_are_dropped(stub: ApiStub, api: Api) -> None:
+    last_applied = "kubectl.kubernetes.io/last-applied-configuration"
+    heavy = service("a", "1", managedFields=[{}], annotations={last_applied: "{}", "kept": "yes"})
+    stub.script(f"GET {PATH}", listed(heavy))
+    stub.script(f"WATCH {PATH}", watched(("DELETED", heavy)))
+    slim = service("a", "1", annotations={"kept": "yes"})
+    assert await told(api, 3) == [Upsert(slim), Synced(), Delete(slim)]
+
+
+async def test_a_watch_that_the_server_ends_goes_on_from_its_bookmark(stub: ApiStub, api: Api, pauses: Pauses) -> None:
+    stub.script(f"GET {PATH}", listed(version="1"))
+    stub.script(
+        f"WATCH {PATH}", watched(("BOOKMARK", bookmark("40")), is_endless=False), watched(("ADDED", service("a", "41")))
+    )
+    assert await told(api, 2, pauses) == [Synced(), Upsert(service("a", "41"))]
+    assert [asked.query["resourceVersion"] for asked in stub.asked_for(f"WATCH {PATH}")] == ["1", "40"]
+
+
+async def test_an_expired_version_is_answered_by_a_list_of_which_only_differences_are_told(
+    stub: ApiStub, api: Api, pauses: Pauses
+) -> None:
+    stub.script(
+        f"GET {PATH}",
+        listed(service("same", "1"), service("changed", "1"), service("gone", "1")),
+        listed(service("same", "1"), service("changed", "7"), service("new", "8"), version="9"),
+    )
+    stub.script(f"WATCH {PATH}", watched(("ERROR", refused(410, "too old resource version"))), watched())
+    events = await told(api, 8, pauses)
+    assert events[4:] == [
+        Upsert(service("changed", "7")),
+        Upsert(service("new", "8")),
+        Delete({"metadata": {"namespace": "shop", "name": "gone"}}),
+        Synced(),
+    ]
+
+
+async def test_410_as_the_answer_to_the_watch_relists_too(stub: ApiStub, api: Api, pauses: Pauses) -> None:
+    stub.script(f"GET {PATH}", listed(), listed(service("a", "3")))
+    stub.script(f"WATCH {PATH}", refusing(410, "too old"), watched())
+    assert await told(api, 3, pauses) == [Synced(), Upsert(service("a", "3")), Synced()]
+
+
+async def test_a_server_in_trouble_is_waited_for_ever_longer(stub: ApiStub, api: Api, pauses: Pauses) -> None:
+    stub.script(f"GET {PATH}", listed())
+    troubles = [refusing(500, "etcd is down")] * 9
+    stub.script(f"WATCH {PATH}", *troubles, watched(("ADDED", service("a", "2"))))
+    assert await told(api, 2, pauses) == [Synced(), Upsert(service("a", "2"))]
+    assert len(pauses.taken) == 9
+    assert all(0.1 <= pause <= 15 for pause in pauses.taken)
+    assert pauses.taken[-1] >= 7.5
+
+
+async def test_the_pause_is_short_again_after_an_event(stub: ApiStub, api: Api, pauses: Pauses) -> None:
+    stub.script(f"GET {PATH}", listed())
+    trouble = refusing(500, "etcd is down")
+    one = watched(("ADDED", service("a", "2")), is_endless=False)
+    stub.script(f"WATCH {PATH}", *[trouble] * 6, one, watched(("ADDED", service("b", "3"))))
+    await told(api, 3, pauses)
+    assert pauses.taken[-1] <= 0.2
+
+
+async def test_the_patient_wait_for_the_first_list_too(stub: ApiStub, api: Api, pauses: Pauses) -> None:
+    stub.script(f"GET {PATH}", refusing(500, "etcd is down"), listed(service("a", "1")))
+    async with aclosing(watch(api, PATH, backoff=Backoff(sleep=pauses), is_patient=True)) as events:
+        assert isinstance(await anext(events), Upsert)
+    assert len(pauses.taken) == 1
+
+
+async def test_the_first_list_must_succeed(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", refusing(500, "etcd is down"))
+    with pytest.raises(ApiUnreachable):
+        await told(api, 1)
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_forbidden_is_the_callers(stub: ApiStub, api: Api, is_listed: bool) -> None:
+    stub.script(f"GET {PATH}", listed() if is_listed else forbidding())
+    stub.script(f"WATCH {PATH}", forbidding())
+    with pytest.raises(Forbidden):
+        await told(api, 2)
+
+
+async def test_leaving_closes_the_connection(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed())
+    stub.script(f"WATCH {PATH}", watched(("ADDED", service("a", "2"))))
+    await told(api, 2)
+    assert not api._connections.pool_manager.connector._acquired
+
+
+async def test_list_all(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed(service("a", "1"), more="next"), listed(service("b", "2")))
+    assert [item["metadata"]["name"] async for item in list_all(api, PATH)] == ["a", "b"]
+
+
+async def test_an_empty_list_may_be_null(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", Answer({"metadata": {}, "items": None}))
+    assert [item async for item in list_all(api, PATH)] == []

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from ktpy.errors import RouteTaken
+from ktpy.wire.route import Counters, Header, Hello, Match, RouteNotYet, parse_answer, parse_counters
+
+
+def test_an_exchange_asks_for_all_requests_of_each_port() -> None:
+    line = Hello("ab12", "alice", (80, 443), when_local_down="fail").line()
+    assert line.endswith(b"\n")
+    assert json.loads(line) == {
+        "version": 1,
+        "session": "ab12",
+        "owner": "alice",
+        "routes": [
+            {"port": 80, "match": None, "when_local_down": "fail"},
+            {"port": 443, "match": None, "when_local_down": "fail"},
+        ],
+    }
+
+
+def test_a_mesh_names_what_it_wants() -> None:
+    match = Match((Header("VERSION", "foobar"), Header("x-user", "^al", is_regex=True)), "/api", {"ktpy-version": "v"})
+    [route] = json.loads(Hello("ab12", "alice", (80,), match).line())["routes"]
+    assert route["match"] == {
+        "headers": [{"name": "VERSION", "exact": "foobar"}, {"name": "x-user", "regex": "^al"}],
+        "path_prefix": "/api",
+        "baggage": {"ktpy-version": "v"},
+    }
+
+
+def test_accepted() -> None:
+    line = b'{"accepted": [{"port": 80, "socket": "/run/a.sock"}, {"port": 81, "socket": "/run/b.sock"}]}'
+    assert parse_answer(line, [80, 81]) == {80: "/run/a.sock", 81: "/run/b.sock"}
+
+
+def test_refused_names_the_holder() -> None:
+    with pytest.raises(RouteTaken, match=r"^port 80 is exchanged by bob already\.$"):
+        parse_answer(b'{"refused": "port 80 is exchanged by bob already", "holder": "bob"}', [80])
+
+
+def test_refused_for_now() -> None:
+    with pytest.raises(RouteNotYet, match=r"^this gateway of web is about to end\.$"):
+        parse_answer(b'{"refused": "this gateway of web is about to end", "holder": null, "for_now": true}', [80])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"Welcome", b"[]", b"7", b"{}", b'{"accepted": 1}', b'{"accepted": []}', b'{"accepted": [{}]}', b"\xff"],
+)
+def test_what_is_no_answer(line: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_answer(line, [80])
+
+
+def test_counters() -> None:
+    line = b'{"counters": {"80": {"requests": 12, "fallbacks": 1, "is_up": true}}}'
+    assert parse_counters(line) == {80: Counters(12, 1, is_up=True)}
+    assert parse_counters(b'{"news": "of a later version"}') == {}
+
+
+@pytest.mark.parametrize(
+    "line", [b"x", b"[]", b'{"counters": 1}', b'{"counters": {"80": {}}}', b'{"counters": {"80": 1}}']
+)
+def test_what_are_no_counters(line: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_counters(line)
+
+
+def test_counters_of_several_pods_add_up() -> None:
+    total = sum([Counters(2, 1, is_up=False), Counters(3, 0, is_up=True)], start=Counters())
+    assert total == Counters(5, 1, is_up=True)
+
+
+def test_a_match_reads_as_a_person_would_say_it() -> None:
+    match = Match((Header("VERSION", "foobar"), Header("x-user", "^al", is_regex=True)), "/api")
+    assert str(match) == "VERSION: foobar and x-user~^al and path /api"
