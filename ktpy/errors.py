@@ -12,9 +12,11 @@ class KtpyError(Exception):
 
     `message` is one clear sentence: what is wrong and what ktpy did about it.
     `hint` says what to do next, and may span lines (a YAML rule, a command).
+    `is_transient` says that the same attempt may succeed later, with nothing changed by the user.
     """
 
     exit_code: ClassVar[int] = 1
+    is_transient: ClassVar[bool] = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -41,6 +43,7 @@ class ApiUnreachable(KtpyError):
     """The API server does not answer: connection, TLS or time-out."""
 
     exit_code = 12
+    is_transient = True
 
 
 class Unauthorized(KtpyError):
@@ -98,6 +101,7 @@ class PodNotReady(KtpyError):
     """The pod did not accept an SSH session within the time allowed."""
 
     exit_code = 24
+    is_transient = True
 
 
 class PodFailed(KtpyError):
@@ -158,6 +162,7 @@ class LinkLost(KtpyError):
     """The tunnel to the cluster broke."""
 
     exit_code = 40
+    is_transient = True
 
 
 class HostKeyMismatch(KtpyError):

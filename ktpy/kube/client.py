@@ -18,6 +18,7 @@ from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
 from ktpy.kube import kubeconfig
 from ktpy.kube.endpoint import Endpoint
 from ktpy.kube.kubeconfig import Target
+from ktpy.kube.objects import Json
 from ktpy.kube.refusals import Action, refusal
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ CONNECT_TIMEOUT_S = 10.0
 BUSY_RETRIES = 3
 """How often a request is repeated when the API server says "too many requests, come back in N seconds"."""
 BUSY_WAIT_MAX_S = 5.0
-Json = dict[str, Any]
 Address = IPv4Address | IPv6Address
 
 

@@ -8,13 +8,14 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from ktpy.aio.retry import Backoff
 from ktpy.errors import ApiUnreachable
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from ktpy.kube.refusals import Action, Gone, refusal
 
 PAGE_LIMIT = 500
@@ -44,24 +45,7 @@ class Synced:
     """Everything that existed when the list was made has been told. Comes after each list, so again after a relist."""
 
 
-Event = Upsert | Delete | Synced
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Pauses that double, each shortened by chance (https://sre.google: exponential back-off with full jitter)."""
-
-    first_s: float = 0.2
-    limit_s: float = 15.0
-    sleep: Callable[[float], Any] = asyncio.sleep
-    _next_s: float = field(default=0.0, init=False)
-
-    async def pause(self) -> None:
-        self._next_s = min(self._next_s * 2 or self.first_s, self.limit_s)
-        await self.sleep(self._next_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-
-    def reset(self) -> None:
-        self._next_s = 0.0
+WatchEvent = Upsert | Delete | Synced
 
 
 async def watch(
@@ -72,7 +56,7 @@ async def watch(
     fields: str = "",
     backoff: Backoff | None = None,
     is_patient: bool = False,
-) -> AsyncGenerator[Event, None]:
+) -> AsyncGenerator[WatchEvent, None]:
     """All objects under `path` (/api/v1/services) that match the selectors, and their changes, for ever.
 
     A link that breaks, and a server that is busy or restarts, are waited for; a resource version that has expired is
@@ -107,9 +91,28 @@ async def watch(
         await backoff.pause()
 
 
-async def list_all(api: Api, path: str, *, fields: str = "") -> AsyncGenerator[Json, None]:
+async def watch_object(api: Api, collection: str, name: str) -> AsyncGenerator[Json | None, None]:
+    """One object of the collection after each of its changes, for ever; None when it is absent.
+
+    Raises what `watch` raises.
+    """
+    is_present = False
+    async with aclosing(watch(api, collection, fields=f"metadata.name={name}")) as events:
+        async for event in events:
+            match event:
+                case Upsert(found):
+                    is_present = True
+                    yield found
+                case Delete():
+                    is_present = False
+                    yield None
+                case Synced() if not is_present:  # it was not in the list
+                    yield None
+
+
+async def list_all(api: Api, path: str, *, labels: str = "", fields: str = "") -> AsyncGenerator[Json, None]:
     """Every object under `path`, page by page. An object may come twice when the list expires half way."""
-    async for item in _Collection(api, path, "", fields).pages():
+    async for item in _Collection(api, path, labels, fields).pages():
         yield item
 
 
@@ -140,7 +143,7 @@ class _Collection:
                 return
             query["continue"] = metadata["continue"]
 
-    async def relist(self) -> AsyncGenerator[Event, None]:
+    async def relist(self) -> AsyncGenerator[WatchEvent, None]:
         listed: set[tuple[str, str]] = set()
         async for item in self.pages():
             listed.add(_key(item))
@@ -150,7 +153,7 @@ class _Collection:
             del self._known[namespace, name]
             yield Delete({"metadata": {"namespace": namespace, "name": name}})
 
-    async def follow(self) -> AsyncGenerator[Event, None]:
+    async def follow(self) -> AsyncGenerator[WatchEvent, None]:
         """Changes since `version`, until the server ends the watch."""
         timeout_s = round(WATCH_S * random.uniform(1, 2))  # noqa: S311 - no secret
         query = self._selectors | {

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 
+from ktpy.aio.retry import Backoff
 from ktpy.cluster.changes.gateway_pods import GatewayPod, GatewayPods
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_log import host_key
@@ -11,7 +12,6 @@ from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, Po
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.kube.refusals import NotFound
-from ktpy.kube.watch import Backoff
 from ktpy.link.connection import AgentServer, KeyNotTaken
 from ktpy.link.key import ClientKey
 from ktpy.link.route import Route

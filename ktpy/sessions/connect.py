@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from ktpy.aio.retry import Backoff
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import SHADOW_PORT, Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
@@ -26,7 +27,6 @@ from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
-from ktpy.kube.watch import Backoff
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.events import Notice, Ready, Report, Step
 from ktpy.sessions.options import ConnectOptions

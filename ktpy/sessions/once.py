@@ -15,6 +15,7 @@ from ktpy.daemon.records import Record, Records
 from ktpy.daemon.supervision import log_loop_errors
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
+from ktpy.kube.resources import SERVICES
 from ktpy.kube.watch import list_all
 from ktpy.observe.events import Report
 from ktpy.sessions.undo_killed import undo_killed
@@ -50,7 +51,7 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
         found = {target.name: target for target in await survey(api, api.namespace)}
         behind = {name for target in found.values() for kind, name in target.objects if kind == "service"}
         listed = []
-        async for service in list_all(api, f"/api/v1/namespaces/{api.namespace}/services"):
+        async for service in list_all(api, SERVICES.path(api.namespace)):
             name = service["metadata"]["name"]
             target = found.get(name)
             if target is None and name in behind:

@@ -3,18 +3,18 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
-from ktpy.kube.watch import Delete, Event, Synced, Upsert, watch
+from ktpy.kube.objects import Json
+from ktpy.kube.resources import ENDPOINT_SLICES, SERVICES
+from ktpy.kube.watch import Delete, Synced, Upsert, WatchEvent, watch
 
 if TYPE_CHECKING:
     from ktpy.dns.zone import Zone
 
 logger = logging.getLogger(__name__)
-
-Json = dict[str, Any]
 
 
 class ZoneFeed:
@@ -31,23 +31,20 @@ class ZoneFeed:
         Raises Forbidden when not even those of the session's namespace may be.
         """
         try:
-            await self._watch("")
+            await self._watch(None)
         except* Forbidden:
             logger.info("services of the whole cluster are not ours to see: watching namespace %s", self._api.namespace)
             self._zone.set_scope({self._api.namespace})
-            await self._watch(f"/namespaces/{self._api.namespace}")
+            await self._watch(self._api.namespace)
 
-    async def _watch(self, within: str) -> None:
+    async def _watch(self, namespace: str | None) -> None:
         async with asyncio.TaskGroup() as watches:
             zone = self._zone
-            for path, upsert, delete in (
-                (f"/api/v1{within}/services", zone.upsert_service, zone.delete_service),
-                (
-                    f"/apis/discovery.k8s.io/v1{within}/endpointslices",
-                    zone.upsert_endpoint_slice,
-                    zone.delete_endpoint_slice,
-                ),
+            for resource, upsert, delete in (
+                (SERVICES, zone.upsert_service, zone.delete_service),
+                (ENDPOINT_SLICES, zone.upsert_endpoint_slice, zone.delete_endpoint_slice),
             ):
+                path = resource.path(namespace)
                 watches.create_task(self._feed(path, upsert, delete), name=f"watch {path}")
 
     async def _feed(self, path: str, upsert: Callable[[Json], None], delete: Callable[[str, str], None]) -> None:
@@ -55,7 +52,7 @@ class ZoneFeed:
             self._apply(event, path, upsert, delete)
 
     def _apply(
-        self, event: Event, path: str, upsert: Callable[[Json], None], delete: Callable[[str, str], None]
+        self, event: WatchEvent, path: str, upsert: Callable[[Json], None], delete: Callable[[str, str], None]
     ) -> None:
         match event:
             case Upsert(obj):

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ktpy.cluster import steps as work
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from tests.lab.layout import REPOSITORY
 from tests.lab.processes import wait_until
 

@@ -9,9 +9,10 @@ tasks.create_task(gateway.guard(on_notice))          # tells, and mends, what ot
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 
+from ktpy.aio.poll import poll_until
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes import gateway_manifest
 from ktpy.cluster.changes.gateway_pods import GatewayPods, is_served_by_gateway
@@ -22,11 +23,13 @@ from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.service import service_state, targets
 from ktpy.cluster.service.ports import AppProtocol, GatewayPort, gateway_ports
 from ktpy.cluster.sharing.lease import OwnLease
-from ktpy.cluster.sharing.shared_object import patch_object
-from ktpy.cluster.steps import Step, nothing, poll_until, run_steps
+from ktpy.cluster.steps import Step, nothing, run_steps
 from ktpy.errors import GatewayMismatch, SessionLost, TargetAbsent, TargetUnsuitable
-from ktpy.kube.client import Api, Json
-from ktpy.kube.watch import Delete, Upsert, watch
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+from ktpy.kube.resources import SERVICES
+from ktpy.kube.watch import watch_object
+from ktpy.kube.writes import patch_object
 
 FOLLOW_TIMEOUT_S = 5.0
 """How long the endpoints may take to follow the selector before `enter` returns all the same."""
@@ -49,8 +52,7 @@ class Gateway:
     ) -> None:
         self._api, self._target, self._plan = api, target, plan
         self._on_progress, self._is_mesh = on_progress, is_mesh
-        self._services = f"/api/v1/namespaces/{api.namespace}/services"
-        self._service_path = f"{self._services}/{target}"
+        self._service_path = SERVICES.path(api.namespace, target)
         self._gateway, self._origin = shared_objects(api, api.namespace, target)
         self._service: Json = {}
         self._origin_now: Json = {}
@@ -247,7 +249,7 @@ class Gateway:
     # --- guard
 
     async def _guard_service(self, on_notice: Callable[[str], None]) -> None:
-        async with aclosing(self._states(self._services, self._target)) as states:
+        async with aclosing(watch_object(self._api, SERVICES.path(self._api.namespace), self._target)) as states:
             async for service in states:
                 if service is None:
                     raise TargetAbsent(f"Service {self._target} was deleted.")
@@ -277,7 +279,7 @@ class Gateway:
             await self._redirect()
 
     async def _guard_gateway(self, on_notice: Callable[[str], None]) -> None:
-        async with aclosing(self._states(self._gateway.collection, self._gateway.name)) as states:
+        async with aclosing(watch_object(self._api, self._gateway.collection, self._gateway.name)) as states:
             async for deployment in states:
                 if deployment is None:
                     on_notice(f"Somebody has deleted the gateway of {self._target}; ktpy makes it anew.")
@@ -285,24 +287,9 @@ class Gateway:
                     await self._hold_gateway()
 
     async def _guard_origin(self, on_notice: Callable[[str], None]) -> None:
-        async with aclosing(self._states(self._origin.collection, self._origin.name)) as states:
+        async with aclosing(watch_object(self._api, self._origin.collection, self._origin.name)) as states:
             async for origin in states:
                 if origin is None:
                     on_notice(f"Somebody has deleted service {self._origin.name}; ktpy makes it anew.")
                     # The gateway's pods know its address: it has to be the same.
                     await self._hold_origin(address=self._origin_now["spec"]["clusterIP"])
-
-    async def _states(self, collection: str, name: str) -> AsyncGenerator[Json | None, None]:
-        """One object after each change; None when there is none."""
-        is_present = False
-        async with aclosing(watch(self._api, collection, fields=f"metadata.name={name}")) as events:
-            async for event in events:
-                match event:
-                    case Upsert(found):
-                        is_present = True
-                        yield found
-                    case Delete():
-                        is_present = False
-                        yield None
-                    case _ if not is_present:  # Synced, and it was not in the list
-                        yield None

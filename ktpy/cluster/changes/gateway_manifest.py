@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from ktpy.cluster import names
 from ktpy.cluster.pods import agent_pod
-from ktpy.cluster.pods.agent_pod import Json
 from ktpy.cluster.service.ports import GatewayPort, agent_ports
+from ktpy.kube.objects import Json
 
 SSH_PORT_NAME = "ktpy-ssh"
 TERMINATION_GRACE_S = 45

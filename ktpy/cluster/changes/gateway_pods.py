@@ -11,11 +11,22 @@ from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, auth
 from ktpy.cluster.pods import pod_state
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.service.ports import SSH_PORT
-from ktpy.cluster.sharing.shared_object import MERGE_PATCH
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import (
+    Json,
+    annotations_of,
+    conditions_of,
+    endpoints_of,
+    is_being_deleted,
+    labels_of,
+    metadata_of,
+    status_of,
+)
 from ktpy.kube.refusals import Conflict, NotFound, admission_refusal
-from ktpy.kube.watch import Delete, Synced, Upsert, watch
+from ktpy.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS
+from ktpy.kube.watch import Delete, Synced, Upsert, list_all, watch, watch_object
+from ktpy.kube.writes import merge_patch
 
 UNSCHEDULABLE_GRACE_S = 3.0
 SETTLED_S = 0.5
@@ -42,8 +53,6 @@ class GatewayPods:
     def __init__(self, api: Api, target: str, *, session: str, public_key: str) -> None:
         self._api, self._target = api, target
         self._session, self._public_key = session, public_key
-        self._pods = f"/api/v1/namespaces/{api.namespace}/pods"
-        self._deployments = f"/apis/apps/v1/namespaces/{api.namespace}/deployments"
 
     async def follow(self) -> AsyncGenerator[tuple[GatewayPod, ...], None]:
         """All pods of the gateway, again after each change, for ever; each has this session's key when it is told.
@@ -91,7 +100,9 @@ class GatewayPods:
     async def _follow_raw(self) -> AsyncGenerator[list[Json], None]:
         pods: dict[str, Json] = {}
         is_synced = False
-        async with aclosing(watch(self._api, self._pods, labels=f"{GATEWAY}={self._target}")) as events:
+        async with aclosing(
+            watch(self._api, PODS.path(self._api.namespace), labels=f"{GATEWAY}={self._target}")
+        ) as events:
             async for event in events:
                 match event:
                     case Upsert(pod):
@@ -108,12 +119,12 @@ class GatewayPods:
     async def _let_in(self, pod: Json) -> bool:
         """Add this session's public key to the pod, unless it is there; False when the pod is gone."""
         key = authorized_key_annotation(self._session)
-        metadata = pod["metadata"]
-        if (metadata.get("annotations") or {}).get(key) == self._public_key:
+        metadata = metadata_of(pod)
+        if annotations_of(pod).get(key) == self._public_key:
             return True
         patch = {"metadata": {"uid": metadata["uid"], "annotations": {key: self._public_key}}}
         with suppress(NotFound, Conflict):
-            await self._api.request("PATCH", f"{self._pods}/{metadata['name']}", body=patch, content_type=MERGE_PATCH)
+            await merge_patch(self._api, PODS.path(self._api.namespace, metadata["name"]), patch)
             return True
         return False
 
@@ -123,14 +134,13 @@ class GatewayPods:
         Who counts, and who makes EndpointSlices of pods, are one process (kube-controller-manager) and look at the same
         copy of the pods.
         """
-        async with aclosing(watch(self._api, self._deployments, fields=f"metadata.name={deployment}")) as events:
-            async for event in events:
-                if not isinstance(event, Upsert):
+        async with aclosing(watch_object(self._api, DEPLOYMENTS.path(self._api.namespace), deployment)) as states:
+            async for found in states:
+                if found is None:
                     continue
-                status = event.obj.get("status") or {}
-                if status.get("readyReplicas") and _generation(event.obj) == generation:
+                if status_of(found).get("readyReplicas") and _generation(found) == generation:
                     return
-                for condition in status.get("conditions") or []:
+                for condition in conditions_of(found):
                     if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
                         message = str(condition.get("message") or "")
                         raise admission_refusal(message) or ApiRefused(f"The gateway's pod is refused: {message}")
@@ -192,16 +202,15 @@ class _Waiting:
 
 async def withdraw_keys(api: Api, namespace: str, target: str, gone: Collection[str]) -> list[str]:
     """Take the keys of these sessions from the gateway's pods; the answer is the names of the pods that had some."""
-    collection = f"/api/v1/namespaces/{namespace}/pods"
     changed = []
     for pod in await _pods(api, namespace, target):
-        metadata = pod["metadata"]
-        if keys := authorized_sessions(metadata.get("annotations") or {}) & set(gone):
+        metadata = metadata_of(pod)
+        if keys := authorized_sessions(annotations_of(pod)) & set(gone):
             annotations = dict.fromkeys(map(authorized_key_annotation, sorted(keys)))
             patch = {"metadata": {"uid": metadata["uid"], "annotations": annotations}}
             with suppress(NotFound, Conflict):  # the pod is gone, and the keys with it
-                await api.request("PATCH", f"{collection}/{metadata['name']}", body=patch, content_type=MERGE_PATCH)
-                changed.append(str(metadata["name"]))
+                await merge_patch(api, PODS.path(namespace, metadata["name"]), patch)
+                changed.append(metadata["name"])
     return changed
 
 
@@ -213,19 +222,16 @@ async def has_pods(api: Api, namespace: str, target: str, generation: str) -> bo
 async def is_served_by_gateway(api: Api, namespace: str, service: str) -> tuple[bool, bool]:
     """Whether the Service's endpoints hold pods of its gateway, and whether they hold others that are ready."""
     uids = {pod["metadata"]["uid"] for pod in await _pods(api, namespace, service)}
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-    slices = await api.request("GET", path, query={"labelSelector": f"kubernetes.io/service-name={service}"})
-    endpoints = [endpoint for item in slices.get("items") or [] for endpoint in item.get("endpoints") or []]
+    of_service = f"kubernetes.io/service-name={service}"
+    slices = list_all(api, ENDPOINT_SLICES.path(namespace), labels=of_service)
+    endpoints = [endpoint async for item in slices for endpoint in endpoints_of(item)]
     ours = [(endpoint.get("targetRef") or {}).get("uid") in uids for endpoint in endpoints]
     ready = [(endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints]
     return any(ours), any(is_ready and not is_ours for is_ready, is_ours in zip(ready, ours, strict=True))
 
 
 async def _pods(api: Api, namespace: str, target: str) -> list[Json]:
-    path = f"/api/v1/namespaces/{namespace}/pods"
-    answer = await api.request("GET", path, query={"labelSelector": f"{GATEWAY}={target}"})
-    found: list[Json] = answer.get("items") or []
-    return found
+    return [pod async for pod in list_all(api, PODS.path(namespace), labels=f"{GATEWAY}={target}")]
 
 
 def _gateway_pod(pod: Json) -> GatewayPod:
@@ -236,25 +242,24 @@ def _gateway_pod(pod: Json) -> GatewayPod:
 
 
 def _is_ready(pod: Json) -> bool:
-    status = pod.get("status") or {}
-    conditions = {one["type"]: one.get("status") for one in status.get("conditions") or []}
-    return conditions.get("Ready") == "True" and bool(status.get("podIP"))
+    conditions = {one["type"]: one.get("status") for one in conditions_of(pod)}
+    return conditions.get("Ready") == "True" and bool(status_of(pod).get("podIP"))
 
 
 def _generation(pod: Json) -> str:
     """The session that created the Deployment: a gateway that is made anew has another."""
-    return str((pod["metadata"].get("labels") or {}).get(SESSION, ""))
+    return labels_of(pod).get(SESSION, "")
 
 
 def _is_staying(pod: Json) -> bool:
     """Not deleted, evicted or ended."""
-    return not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)
+    return not is_being_deleted(pod) and not _has_ended(pod)
 
 
 def _has_ended(pod: Json) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+    return status_of(pod).get("phase") in ("Failed", "Succeeded")
 
 
 def _is_restarting(pod: Json) -> bool:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    statuses = status_of(pod).get("containerStatuses") or []
     return any("terminated" in (one.get("state") or {}) for one in statuses)

@@ -21,7 +21,10 @@ from ktpy.cluster.names import (
 from ktpy.cluster.service import service_state
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S, Lease, leases
 from ktpy.errors import Forbidden
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+from ktpy.kube.resources import DEPLOYMENTS, INGRESSES, PODS, SERVICES
+from ktpy.kube.watch import list_all
 
 PREVIEW = "preview"
 _ROLES = ("gateway", "origin", PREVIEW)
@@ -59,19 +62,18 @@ class Target:
 
 async def survey(api: Api, namespace: str | None) -> list[Target]:
     """All that ktpy has in one namespace, or in all (None)."""
-    where = f"/namespaces/{namespace}" if namespace is not None else ""
     managed = f"{MANAGED_BY}=ktpy,{ROLE} in ({','.join(_ROLES)})"
     found = _Arrangement()
-    for service in await _list(api, f"/api/v1{where}/services"):
+    async for service in list_all(api, SERVICES.path(namespace)):
         found.add_service(service)
-    for deployment in await _list(api, f"/apis/apps/v1{where}/deployments", managed):
+    async for deployment in list_all(api, DEPLOYMENTS.path(namespace), labels=managed):
         found.add_object("deployment", deployment)
     try:
-        for ingress in await _list(api, f"/apis/networking.k8s.io/v1{where}/ingresses", managed):
+        async for ingress in list_all(api, INGRESSES.path(namespace), labels=managed):
             found.add_object("ingress", ingress)
     except Forbidden:  # a right that only `preview --ingress` asks for
         pass
-    for pod in await _list(api, f"/api/v1{where}/pods", GATEWAY):
+    async for pod in list_all(api, PODS.path(namespace), labels=GATEWAY):
         found.add_pod(pod)
     return found.judge(await leases(api, namespace))  # last: see above
 
@@ -139,9 +141,3 @@ class _Arrangement:
 def _session(session: str, owner: str, lease: Lease | None) -> Session:
     """The Lease has the owner's name in full; labels cannot."""
     return Session(session, (lease.owner if lease is not None else owner) or "somebody", lease)
-
-
-async def _list(api: Api, path: str, labels: str = "") -> list[Json]:
-    answer = await api.request("GET", path, query={"labelSelector": labels} if labels else None)
-    items: list[Json] = answer.get("items") or []
-    return items

@@ -8,15 +8,19 @@ is left keeps serving, its Lease expires, and `ktpy clean` finishes.
 
 from collections.abc import Collection, Mapping
 
+from ktpy.aio.poll import poll_until
 from ktpy.cluster.changes.gateway_pods import has_pods, is_served_by_gateway, withdraw_keys
 from ktpy.cluster.names import SESSION, gateway_name, holders, origin_name
 from ktpy.cluster.service import service_state
 from ktpy.cluster.sharing import lease
-from ktpy.cluster.sharing.shared_object import SharedObject, is_ours, patch_object
-from ktpy.cluster.steps import Step, poll_until
+from ktpy.cluster.sharing.shared_object import SharedObject, is_ours
+from ktpy.cluster.steps import Step
 from ktpy.errors import RestoreIncomplete
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, annotations_of, labels_of
 from ktpy.kube.refusals import NotFound
+from ktpy.kube.resources import DEPLOYMENTS, SERVICES
+from ktpy.kube.writes import patch_object
 
 ENDPOINTS_TIMEOUT_S = 15.0
 PODS_TIMEOUT_S = 10.0
@@ -38,7 +42,7 @@ class Leaving:
         """`lost_selector` is what the Service selected before, for when neither it nor the origin Service tells."""
         self._api, self._namespace, self._target = api, namespace, target
         self.gone = frozenset(gone)
-        self._service_path = f"/api/v1/namespaces/{namespace}/services/{target}"
+        self._service_path = SERVICES.path(namespace, target)
         self._gateway, self._origin = shared_objects(api, namespace, target)
         self._lost_selector = lost_selector
         self._deleted: Json | None = None
@@ -100,7 +104,7 @@ class Leaving:
         """The gateway drains. Requests that take longer have their connections, which outlive the origin Service."""
         if self._deleted is None:
             return
-        generation = str((self._deleted["metadata"].get("labels") or {}).get(SESSION, ""))
+        generation = labels_of(self._deleted).get(SESSION, "")
 
         async def have_gone() -> bool:
             return not await has_pods(self._api, self._namespace, self._target, generation)
@@ -138,13 +142,9 @@ class Leaving:
 
 def shared_objects(api: Api, namespace: str, target: str) -> tuple[SharedObject, SharedObject]:
     """The gateway's Deployment and the origin Service."""
-    deployments, services = (
-        f"/apis/apps/v1/namespaces/{namespace}/deployments",
-        f"/api/v1/namespaces/{namespace}/services",
-    )
     return (
-        SharedObject(api, deployments, gateway_name(target), target),
-        SharedObject(api, services, origin_name(target), target),
+        SharedObject(api, DEPLOYMENTS.path(namespace), gateway_name(target), target),
+        SharedObject(api, SERVICES.path(namespace), origin_name(target), target),
     )
 
 
@@ -152,12 +152,12 @@ async def dead_sessions(api: Api, namespace: str, target: str, known_gone: Colle
     """The sessions that use this Service's gateway and are not alive; their Leases are gone by then."""
     named: set[str] = set()
     gateway, origin = shared_objects(api, namespace, target)
-    for path in (f"/api/v1/namespaces/{namespace}/services/{target}", gateway.path, origin.path):
+    for path in (SERVICES.path(namespace, target), gateway.path, origin.path):
         try:
             found = await api.request("GET", path)
         except NotFound:
             continue
-        named |= holders(found["metadata"].get("annotations") or {}).keys()
+        named |= holders(annotations_of(found)).keys()
         if (state := service_state.read(found)) is not None:
             named |= set(state.sessions)
     # Only now: a session has its Lease before it appears anywhere else, and keeps it until it has left everywhere.

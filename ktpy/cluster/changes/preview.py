@@ -12,11 +12,13 @@ from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.service.ports import AppProtocol, Expose, Exposed, GatewayPort
 from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.lease import OwnLease
-from ktpy.cluster.sharing.shared_object import delete
 from ktpy.cluster.steps import Step, nothing, run_steps
 from ktpy.errors import Forbidden, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from ktpy.kube.refusals import Conflict, NotFound
+from ktpy.kube.resources import DEPLOYMENTS, INGRESS_CLASSES, INGRESSES, SERVICES
+from ktpy.kube.writes import delete
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
@@ -39,7 +41,6 @@ class Preview:
         self._ingress_host, self._ingress_class = ingress_host, ingress_class
         self._protocol = plan.protocol or AppProtocol.HTTP
         self._may_exist = False
-        self._services = f"/api/v1/namespaces/{api.namespace}/services"
         self.session = plan.session
         self.lease = OwnLease(api, session=plan.session, owner=plan.owner, target=name, description=plan.description)
         self.pods = GatewayPods(api, name, session=plan.session, public_key=plan.public_key)
@@ -90,7 +91,7 @@ class Preview:
             is_http=self._protocol is AppProtocol.HTTP,
         )
         try:
-            await self._api.request("POST", self._services, body=manifest)
+            await self._api.request("POST", SERVICES.path(self._api.namespace), body=manifest)
         except Conflict as exc:
             raise await self._name_taken() from exc
 
@@ -107,8 +108,7 @@ class Preview:
             pod_labels=self._plan.pod_labels,
             role=PREVIEW,
         )
-        path = f"/apis/apps/v1/namespaces/{self._api.namespace}/deployments"
-        await self._api.request("POST", path, body=manifest)
+        await self._api.request("POST", DEPLOYMENTS.path(self._api.namespace), body=manifest)
 
     async def _create_ingress(self) -> None:
         if self._ingress_host is None:
@@ -122,9 +122,8 @@ class Preview:
             port=self._ports[0].port,
             ingress_class=self._ingress_class,
         )
-        path = f"/apis/networking.k8s.io/v1/namespaces/{self._api.namespace}/ingresses"
         try:
-            await self._api.request("POST", path, body=manifest)
+            await self._api.request("POST", INGRESSES.path(self._api.namespace), body=manifest)
         except Conflict as exc:
             raise NameTaken(f"An ingress {self._name} exists in namespace {self._api.namespace} already.") from exc
 
@@ -143,7 +142,7 @@ class Preview:
     async def _name_taken(self) -> NameTaken:
         where = f"in namespace {self._api.namespace}"
         with suppress(NotFound):
-            service = await self._api.request("GET", f"{self._services}/{self._name}")
+            service = await self._api.request("GET", SERVICES.path(self._api.namespace, self._name))
             labels = service["metadata"].get("labels") or {}
             if labels.get(MANAGED_BY) == "ktpy" and labels.get(ROLE) == PREVIEW:
                 return NameTaken(
@@ -188,7 +187,7 @@ async def ingress_class(api: Api) -> str | None:
     Raises TargetUnsuitable when there is no class, or several without a default.
     """
     try:
-        answer = await api.request("GET", "/apis/networking.k8s.io/v1/ingressclasses")
+        answer = await api.request("GET", INGRESS_CLASSES.path())
     except Forbidden:
         return None
     classes: list[Json] = answer.get("items") or []
@@ -210,13 +209,13 @@ async def ingress_class(api: Api) -> str | None:
 
 def removal(api: Api, namespace: str, name: str, session: str) -> tuple[Step, ...]:
     """The steps that remove one session's preview, wherever its creation stopped; and nothing of anybody else's."""
-    ingresses = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}"
-    service = f"/api/v1/namespaces/{namespace}/services/{name}"
-    deployment = f"/apis/apps/v1/namespaces/{namespace}/deployments/{gateway_name(name)}"
+    ingress = INGRESSES.path(namespace, name)
+    service = SERVICES.path(namespace, name)
+    deployment = DEPLOYMENTS.path(namespace, gateway_name(name))
 
     async def delete_ingress() -> None:
         with suppress(Forbidden):  # who may not see ingresses has not made one
-            await _delete_own(api, ingresses, session)
+            await _delete_own(api, ingress, session)
 
     async def delete_lease() -> None:
         await lease.release(api, namespace, session)

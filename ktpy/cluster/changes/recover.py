@@ -9,8 +9,10 @@ from ktpy.cluster.service import service_state
 from ktpy.cluster.sharing.shared_object import is_ours
 from ktpy.cluster.steps import run_steps
 from ktpy.errors import RestoreIncomplete, SessionsLive, TargetAbsent
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
+from ktpy.kube.resources import SERVICES
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -29,7 +31,7 @@ async def recover(api: Api, name: str, *, evict: bool = False) -> Recovered | No
     Raises TargetAbsent, RestoreIncomplete when nothing tells the selector, and SessionsLive when live sessions use the
     Service, unless they are to be evicted.
     """
-    path = f"/api/v1/namespaces/{api.namespace}/services/{name}"
+    path = SERVICES.path(api.namespace, name)
     try:
         service = await api.request("GET", path)
     except NotFound as exc:

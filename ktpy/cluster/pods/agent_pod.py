@@ -4,9 +4,8 @@ It needs no rights in the cluster, no Secret and no token, and passes Pod Securi
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-Json = dict[str, Any]
+from ktpy.kube.objects import Json
 
 CONTAINER = "agent"
 NOT_IN_A_MESH = {"sidecar.istio.io/inject": "false"}

@@ -4,6 +4,7 @@ import asyncio
 
 from ktpy.errors import ApiRefused, Forbidden
 from ktpy.kube.client import Api
+from ktpy.kube.resources import PODS
 
 HOST_KEY_ATTEMPTS = 20
 HOST_KEY_PERIOD_S = 0.25
@@ -12,7 +13,7 @@ _HOST_KEY = "ktpy-agent host-key "
 
 async def host_key(api: Api, pod: str, container: str) -> str | None:
     """The public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
-    log = f"/api/v1/namespaces/{api.namespace}/pods/{pod}/log"
+    log = PODS.path(api.namespace, pod, "log")
     for _ in range(HOST_KEY_ATTEMPTS):
         try:
             text = await api.text(log, query={"container": container, "limitBytes": "65536"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ktpy.errors import ImagePullFailed, KtpyError, PodFailed, PodUnschedulable
-from ktpy.kube.client import Json
+from ktpy.kube.objects import Json
 from ktpy.kube.refusals import admission_refusal
 
 _IMAGE_REASONS = frozenset(

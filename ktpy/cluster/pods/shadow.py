@@ -20,9 +20,12 @@ from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.pods.shadow_manifest import SHADOW_PORT, shadow_job
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, labels_of, metadata_of, name_of
 from ktpy.kube.refusals import Conflict, NeverSent, NotFound
+from ktpy.kube.resources import EVENTS, JOBS, PODS
 from ktpy.kube.watch import Delete, Upsert, watch
+from ktpy.kube.writes import delete, merge_patch
 
 __all__ = ["SHADOW_PORT", "Shadow"]
 
@@ -63,8 +66,7 @@ class Shadow:
             public_key=public_key,
             pod_timeout_s=pod_timeout_s,
         )
-        self._jobs = f"/apis/batch/v1/namespaces/{api.namespace}/jobs"
-        self._pods = f"/api/v1/namespaces/{api.namespace}/pods"
+        self._job_path = JOBS.path(api.namespace, self.job)
         self._may_exist = self._is_deleting = False
         self._uid: str | None = None
         self._pod: Json | None = None
@@ -79,11 +81,13 @@ class Shadow:
         self._may_exist = True
         warnings: list[str] = []
         try:
-            job = await self._api.request("POST", self._jobs, body=self._manifest, warnings=warnings)
+            job = await self._api.request(
+                "POST", JOBS.path(self._api.namespace), body=self._manifest, warnings=warnings
+            )
         except KtpyError as error:
             self._may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
             raise
-        self._uid = job["metadata"]["uid"]
+        self._uid = metadata_of(job)["uid"]
         for warning in warnings:
             logger.info("the API server warns: %s", warning)
 
@@ -115,29 +119,20 @@ class Shadow:
         """The session stands: neither the time-out here nor the one in the cluster counts any longer."""
         self._is_released.set()
         patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": None}}
-        await self._api.request(
-            "PATCH", f"{self._jobs}/{self.job}", body=patch, content_type="application/merge-patch+json"
-        )
+        await merge_patch(self._api, self._job_path, patch)
 
     async def delete(self) -> None:
         """Remove Job and pod, also when the reply to `create` never came. Fine when they are gone already."""
         self._is_deleting = True
         if not self._may_exist:
             return
-        path = f"{self._jobs}/{self.job}"
         with suppress(NotFound, Conflict):  # Conflict: the name is somebody else's now
             if self._uid is None:
-                job = await self._api.request("GET", path, timeout_s=DELETE_TIMEOUT_S)
-                if (job["metadata"].get("labels") or {}).get(SESSION) != self.session:
+                job = await self._api.request("GET", self._job_path, timeout_s=DELETE_TIMEOUT_S)
+                if labels_of(job).get(SESSION) != self.session:
                     return
-                self._uid = job["metadata"]["uid"]
-            options = {
-                "apiVersion": "v1",
-                "kind": "DeleteOptions",
-                "propagationPolicy": "Background",
-                "preconditions": {"uid": self._uid},
-            }
-            await self._api.request("DELETE", path, body=options, timeout_s=DELETE_TIMEOUT_S)
+                self._uid = metadata_of(job)["uid"]
+            await delete(self._api, self._job_path, self._uid, timeout_s=DELETE_TIMEOUT_S)
 
     async def host_key(self) -> str | None:
         """The public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
@@ -145,7 +140,9 @@ class Shadow:
 
     async def _watch_pods(self, tasks: asyncio.TaskGroup) -> None:
         is_doubted = False
-        async with aclosing(watch(self._api, self._pods, labels=f"{SESSION}={self.session}")) as events:
+        async with aclosing(
+            watch(self._api, PODS.path(self._api.namespace), labels=f"{SESSION}={self.session}")
+        ) as events:
             async for event in events:
                 match event:
                     case Upsert(pod):
@@ -213,7 +210,7 @@ class Shadow:
 
     async def _events(self, name: str) -> AsyncIterator[Json]:
         """Events about one object; none where they may not be read."""
-        path = f"/api/v1/namespaces/{self._api.namespace}/events"
+        path = EVENTS.path(self._api.namespace)
         with suppress(Forbidden):
             async with aclosing(watch(self._api, path, fields=f"involvedObject.name={name}")) as events:
                 async for event in events:
@@ -226,7 +223,7 @@ class Shadow:
             return None
         query = {"container": CONTAINER, "tailLines": str(_LAST_WORDS_LINES)}
         with suppress(KtpyError):
-            text = await self._api.text(f"{self._pods}/{self._pod['metadata']['name']}/log", query=query)
+            text = await self._api.text(PODS.path(self._api.namespace, name_of(self._pod), "log"), query=query)
             return f"Its log ends:\n{text.strip()}" if text.strip() else None
         return None
 

@@ -12,7 +12,9 @@ from ipaddress import ip_network
 from ktpy.cluster.routing.networks import NEVER_ROUTED, Address, Network, single, subtract
 from ktpy.cluster.routing.ranges import FOR_GOOD, OF_NODES, RoutedRange, pod_addresses, pod_cidrs, service_addresses
 from ktpy.errors import Forbidden
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+from ktpy.kube.resources import NODES, PODS, SERVICES, Resource
 from ktpy.kube.watch import Upsert, watch
 
 
@@ -21,7 +23,7 @@ async def new_pods(
 ) -> AsyncGenerator[list[RoutedRange], None]:
     """Ranges that come to belong to pods and are not routed yet, as they come. Ends where nothing may be watched."""
     follows_nodes = any(entry.source == OF_NODES for entry in routed)
-    feed = _node_ranges(api) if follows_nodes else _addresses(api, "pods", pod_addresses, fields="status.phase=Running")
+    feed = _node_ranges(api) if follows_nodes else _addresses(api, PODS, pod_addresses, fields="status.phase=Running")
     source = OF_NODES if follows_nodes else "a new pod"
     async with aclosing(_fresh(api, feed, routed, exclude)) as found:
         async for networks in found:
@@ -34,7 +36,7 @@ async def new_services(
     """The same for Services; ends at once where their range is known for good."""
     if any(entry.kind == "services" and entry.source in FOR_GOOD for entry in routed):
         return
-    async with aclosing(_fresh(api, _addresses(api, "services", service_addresses), routed, exclude)) as found:
+    async with aclosing(_fresh(api, _addresses(api, SERVICES, service_addresses), routed, exclude)) as found:
         async for networks in found:
             yield [RoutedRange(network, "services", "a new Service") for network in networks]
 
@@ -57,7 +59,7 @@ async def _fresh(
 
 async def _node_ranges(api: Api) -> AsyncGenerator[list[Network], None]:
     try:
-        async for event in watch(api, "/api/v1/nodes", is_patient=True):
+        async for event in watch(api, NODES.path(), is_patient=True):
             if isinstance(event, Upsert):
                 yield [ip_network(cidr) for cidr in pod_cidrs(event.obj)]
     except Forbidden:
@@ -65,9 +67,9 @@ async def _node_ranges(api: Api) -> AsyncGenerator[list[Network], None]:
 
 
 async def _addresses(
-    api: Api, resource: str, addresses_of: Callable[[Json], list[Address]], *, fields: str = ""
+    api: Api, resource: Resource, addresses_of: Callable[[Json], list[Address]], *, fields: str = ""
 ) -> AsyncGenerator[list[Network], None]:
-    for path in (f"/api/v1/{resource}", f"/api/v1/namespaces/{api.namespace}/{resource}"):
+    for path in (resource.path(), resource.path(api.namespace)):
         try:
             async for event in watch(api, path, fields=fields, is_patient=True):
                 if isinstance(event, Upsert):

@@ -24,8 +24,10 @@ from ktpy.cluster.routing.networks import (
     subtract,
 )
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
+from ktpy.kube.resources import NODES, PODS, SERVICE_CIDRS, SERVICES, Resource
 from ktpy.kube.watch import PAGE_LIMIT, list_all
 
 # In blocks set aside for documentation (RFC 5737, RFC 3849): in no cluster's service range.
@@ -82,9 +84,9 @@ async def discover(
 
 async def service_ranges(api: Api) -> Found:
     """The ServiceCIDR API, else what the API server says about an impossible Service, else what the Services show."""
-    for version in ("v1", "v1beta1"):
+    for resource in SERVICE_CIDRS:
         try:
-            documents = [item async for item in list_all(api, f"/apis/networking.k8s.io/{version}/servicecidrs")]
+            documents = [item async for item in list_all(api, resource.path())]
         except NotFound:
             continue
         except Forbidden:
@@ -106,10 +108,10 @@ async def pod_ranges(api: Api) -> Found:
     """
     of_nodes: list[Network] = []
     with contextlib.suppress(Forbidden):
-        async for node in list_all(api, "/api/v1/nodes"):
+        async for node in list_all(api, NODES.path()):
             of_nodes += map(ip_network, pod_cidrs(node))
     of_nodes = aggregate(of_nodes)
-    addresses, whose = await _visible(api, "pods", pod_addresses, fields="status.phase=Running", expected=of_nodes)
+    addresses, whose = await _visible(api, PODS, pod_addresses, fields="status.phase=Running", expected=of_nodes)
     outside = [single(address) for address in addresses if not is_covered(address, of_nodes)]
     networks = tuple(aggregate([*of_nodes, *outside]))
     if not of_nodes:
@@ -222,9 +224,7 @@ async def _ranges_of_an_impossible_service(api: Api) -> list[Network]:
             "spec": {"clusterIP": address, "ports": [{"port": 1}]},
         }
         try:
-            await api.request(
-                "POST", f"/api/v1/namespaces/{api.namespace}/services", query={"dryRun": "All"}, body=service
-            )
+            await api.request("POST", SERVICES.path(api.namespace), query={"dryRun": "All"}, body=service)
         except (Forbidden, NamespaceAbsent):
             raise
         except ApiRefused as refused:
@@ -241,7 +241,7 @@ def ranges_in(message: str) -> list[Network]:
 
 async def _ranges_of_shown_services(api: Api) -> Found:
     """The smallest range that holds all visible cluster IPs: the real one, being a prefix, holds it too."""
-    addresses, whose = await _visible(api, "services", service_addresses)
+    addresses, whose = await _visible(api, SERVICES, service_addresses)
     networks = covering(addresses)
     if any(network.prefixlen < _WIDEST_SERVICE_RANGE[network.version] for network in networks):
         networks = aggregate(single(address) for address in addresses)  # of several ranges: none can be told
@@ -250,7 +250,7 @@ async def _ranges_of_shown_services(api: Api) -> Found:
 
 async def _visible(
     api: Api,
-    resource: str,
+    resource: Resource,
     addresses_of: Callable[[Json], list[Address]],
     *,
     fields: str = "",
@@ -261,8 +261,8 @@ async def _visible(
     When a whole page of objects lies in the `expected` ranges, the others are taken to lie there too.
     """
     for path, whose in (
-        (f"/api/v1/{resource}", f"all {resource}"),
-        (f"/api/v1/namespaces/{api.namespace}/{resource}", f"the {resource} in namespace {api.namespace}"),
+        (resource.path(), f"all {resource.plural}"),
+        (resource.path(api.namespace), f"the {resource.plural} in namespace {api.namespace}"),
     ):
         seen, addresses = 0, list[Address]()
         try:
@@ -274,4 +274,4 @@ async def _visible(
         except Forbidden:
             continue
         return addresses, whose
-    return [], f"{resource}, which this user may not list"
+    return [], f"{resource.plural}, which this user may not list"

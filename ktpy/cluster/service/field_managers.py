@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
-Json = dict[str, Any]
+from ktpy.kube.objects import Json
+
 OWN = "ktpy"
 """What the API server calls us, by our User-Agent."""
 _IDENTITY = ("manager", "operation", "apiVersion", "time")

@@ -6,16 +6,17 @@ plugin's own kind: what is told here are warnings.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ktpy.cluster.names import GATEWAY
 from ktpy.cluster.service.service_state import redirecting_labels
 from ktpy.cluster.service.targets import selects
 from ktpy.errors import Forbidden, TargetUnsuitable
 from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, labels_of
 from ktpy.kube.refusals import NotFound
+from ktpy.kube.resources import NETWORK_POLICIES, PODS, SERVICES
+from ktpy.kube.watch import list_all
 
-Json = dict[str, Any]
 Labels = Mapping[str, str]
 
 
@@ -24,14 +25,13 @@ async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labe
 
     Empty where policies may not be read.
     """
-    policies = await _list(api, f"/apis/networking.k8s.io/v1/namespaces/{api.namespace}/networkpolicies")
+    policies = await _listable(api, NETWORK_POLICIES.path(api.namespace))
     if not policies:
         return []
     # Pods know labels the Service does not select by, and policies may use those: one pod of the Service tells them.
-    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items()), "limit": "1"}
-    original = [(pod["metadata"].get("labels") or {}) for pod in await _list(api, _pods(api), query)]
+    original = await _labels_of_one_pod(api, selector)
     gateway = gateway_labels(target, selector, pod_labels)
-    return judge(target, policies, gateway, original[0] if original else selector)
+    return judge(target, policies, gateway, selector if original is None else original)
 
 
 def gateway_labels(target: str, selector: Labels, pod_labels: Labels) -> dict[str, str]:
@@ -58,7 +58,7 @@ async def refuse_labels(api: Api, target: str, selector: Labels, pod_labels: Lab
     if not pod_labels:
         return
     labels = gateway_labels(target, selector, pod_labels)
-    for service in await _list(api, f"/api/v1/namespaces/{api.namespace}/services"):
+    for service in await _listable(api, SERVICES.path(api.namespace)):
         if selects(service, labels):
             name = service["metadata"]["name"]
             given = ",".join(f"{key}={value}" for key, value in pod_labels.items())
@@ -126,14 +126,18 @@ def _named(policies: list[Json]) -> str:
     return f"NetworkPolicy {names}" if len(policies) == 1 else f"NetworkPolicies {names}"
 
 
-def _pods(api: Api) -> str:
-    return f"/api/v1/namespaces/{api.namespace}/pods"
-
-
-async def _list(api: Api, path: str, query: Mapping[str, str] | None = None) -> list[Json]:
+async def _listable(api: Api, path: str) -> list[Json]:
+    """All objects under `path`; none where they may not be listed, or do not exist in this cluster."""
     try:
-        answer = await api.request("GET", path, query=query)
+        return [item async for item in list_all(api, path)]
     except (Forbidden, NotFound):
         return []
-    items: list[Json] = answer.get("items") or []
-    return items
+
+
+async def _labels_of_one_pod(api: Api, selector: Labels) -> Labels | None:
+    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items()), "limit": "1"}
+    try:
+        page = await api.request("GET", PODS.path(api.namespace), query=query)
+    except (Forbidden, NotFound):
+        return None
+    return next((labels_of(pod) for pod in page.get("items") or []), None)

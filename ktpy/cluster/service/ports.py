@@ -13,11 +13,10 @@ What is spoken follows the conventions of Istio's explicit protocol selection
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
+from ktpy.kube.objects import Json
 
-Json = dict[str, Any]
 SSH_PORT = 2222
 READY_PORT = 2223
 PORT_MAX = 65535

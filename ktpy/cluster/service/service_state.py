@@ -15,12 +15,11 @@ patch bears the resource version it was made from; a change in between makes it 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, gateway_name
 from ktpy.cluster.service import field_managers
+from ktpy.kube.objects import Json
 
-Json = dict[str, Any]
 _VERSION = 1
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from ktpy.cluster.names import MANAGED_BY, OWNER, ROLE
 from ktpy.cluster.service.service_state import selector_for
 from ktpy.errors import TargetAbsent, TargetAmbiguous, TargetUnsuitable
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, endpoints_of
 from ktpy.kube.refusals import NotFound
+from ktpy.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES, STATEFUL_SETS
 from ktpy.kube.watch import list_all
 
 _KINDS = {
@@ -44,10 +46,10 @@ class Reference:
 
 async def find(api: Api, reference: Reference) -> Json:
     """The Service that is meant. Raises TargetAbsent and TargetAmbiguous."""
-    services = f"/api/v1/namespaces/{api.namespace}/services"
+    services = SERVICES.path(api.namespace)
     if reference.kind == "service":
         try:
-            return await api.request("GET", f"{services}/{reference.name}")
+            return await api.request("GET", SERVICES.path(api.namespace, reference.name))
         except NotFound as exc:
             present = sorted([item["metadata"]["name"] async for item in list_all(api, services)])
             raise TargetAbsent(
@@ -152,12 +154,9 @@ def managed_by(service: Json) -> str | None:
 
 
 async def _pod_labels(api: Api, reference: Reference) -> dict[str, str]:
-    if reference.kind == "pod":
-        path = f"/api/v1/namespaces/{api.namespace}/pods/{reference.name}"
-    else:
-        path = f"/apis/apps/v1/namespaces/{api.namespace}/{reference.kind}s/{reference.name}"
+    resource = {"pod": PODS, "deployment": DEPLOYMENTS, "statefulset": STATEFUL_SETS}[reference.kind]
     try:
-        found = await api.request("GET", path)
+        found = await api.request("GET", resource.path(api.namespace, reference.name))
     except NotFound as exc:
         raise TargetAbsent(f"There is no {reference} in namespace {api.namespace}.") from exc
     pod = found if reference.kind == "pod" else found["spec"]["template"]
@@ -169,12 +168,9 @@ async def _names_its_pods(api: Api, service: Json) -> bool:
     """Endpoints have a hostname when pods have names under the Service (spec.hostname and spec.subdomain)."""
     if service["spec"].get("clusterIP") != "None":
         return False
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{api.namespace}/endpointslices"
-    labels = f"kubernetes.io/service-name={service['metadata']['name']}"
-    slices = await api.request("GET", path, query={"labelSelector": labels})
-    return any(
-        endpoint.get("hostname") for item in slices.get("items") or [] for endpoint in item.get("endpoints") or []
-    )
+    of_service = f"kubernetes.io/service-name={service['metadata']['name']}"
+    slices = list_all(api, ENDPOINT_SLICES.path(api.namespace), labels=of_service)
+    return any([endpoint.get("hostname") async for item in slices for endpoint in endpoints_of(item)])
 
 
 def _listing(names: list[str]) -> str:

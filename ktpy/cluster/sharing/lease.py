@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ktpy.cluster.names import APP_NAME, DESCRIPTION, MANAGED_BY, SESSION, TARGET, labels, lease_name
-from ktpy.cluster.sharing.shared_object import MERGE_PATCH, delete
 from ktpy.errors import ApiUnreachable, KtpyError, SessionLost
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, Metadata, annotations_of, labels_of, metadata_of, spec_of
 from ktpy.kube.refusals import Conflict, NotFound
+from ktpy.kube.resources import LEASES
+from ktpy.kube.writes import delete, merge_patch
 
 RENEW_EVERY_S = 10.0
 LEASE_DURATION_S = 40
@@ -29,7 +31,6 @@ TELL_AFTER_S = 25.0
 """A session that has not been able to renew its Lease for so long says so."""
 ROLE = "session"
 SELECTOR = f"{MANAGED_BY}=ktpy,{APP_NAME}=ktpy-{ROLE}"
-_GROUP = "/apis/coordination.k8s.io/v1"
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,7 @@ class OwnLease:
         self._api = api
         self._description = description
         self._session, self._owner, self._target = session, owner, target
-        self._collection = f"{_GROUP}/namespaces/{api.namespace}/leases"
-        self._path = f"{self._collection}/{lease_name(session)}"
+        self._path = LEASES.path(api.namespace, lease_name(session))
         self._uid: str | None = None
         self._is_released = False
         self._claimed = asyncio.Event()
@@ -86,7 +86,7 @@ class OwnLease:
                 "renewTime": _now(),
             },
         }
-        lease = await self._api.request("POST", self._collection, body=manifest)
+        lease = await self._api.request("POST", LEASES.path(self._api.namespace), body=manifest)
         self._uid = lease["metadata"]["uid"]
         self._renewed_at_s = _awake_or_asleep_s()
         self._claimed.set()
@@ -117,7 +117,7 @@ class OwnLease:
     async def _renew(self) -> None:
         patch = {"metadata": {"uid": self._uid}, "spec": {"renewTime": _now()}}
         try:
-            await self._api.request("PATCH", self._path, body=patch, content_type=MERGE_PATCH)
+            await merge_patch(self._api, self._path, patch)
         except (NotFound, Conflict) as exc:
             if self._is_released:
                 return
@@ -135,20 +135,19 @@ class OwnLease:
 
 async def release(api: Api, namespace: str, session: str) -> None:
     """Delete the Lease of a session that has nothing left in the cluster."""
-    path = f"{_GROUP}/namespaces/{namespace}/leases/{lease_name(session)}"
+    path = LEASES.path(namespace, lease_name(session))
     try:
         lease = await api.request("GET", path)
-        if (lease["metadata"].get("labels") or {}).get(SESSION) == session:
-            await delete(api, path, lease["metadata"]["uid"])
+        if labels_of(lease).get(SESSION) == session:
+            await delete(api, path, metadata_of(lease)["uid"])
     except (NotFound, Conflict):
         return
 
 
 async def leases(api: Api, namespace: str | None, target: str | None = None) -> dict[str, Lease]:
     """The Leases of ktpy's sessions in one namespace, or in all (None), by session, with their age."""
-    where = f"/namespaces/{namespace}" if namespace is not None else ""
     query = {"labelSelector": SELECTOR + (f",{TARGET}={target}" if target is not None else "")}
-    answer, now = await api.dated(f"{_GROUP}{where}/leases", query=query)
+    answer, now = await api.dated(LEASES.path(namespace), query=query)
     found = (_lease(item, now) for item in answer.get("items") or [])
     return {lease.session: lease for lease in found}
 
@@ -157,7 +156,7 @@ async def expire(api: Api, expired: Iterable[Lease]) -> frozenset[str]:
     """Declare sessions dead, each by deleting its Lease as it was judged; the answer leaves out those that live."""
     dead = set()
     for lease in expired:
-        path = f"{_GROUP}/namespaces/{lease.namespace}/leases/{lease.name}"
+        path = LEASES.path(lease.namespace, lease.name)
         try:
             await delete(api, path, lease.uid, lease.version, missing_ok=True)
         except Conflict:
@@ -167,8 +166,7 @@ async def expire(api: Api, expired: Iterable[Lease]) -> frozenset[str]:
 
 
 def _lease(item: Json, now: datetime) -> Lease:
-    metadata, spec = item["metadata"], item.get("spec") or {}
-    marks = metadata.get("labels") or {}
+    metadata, spec, marks = metadata_of(item), spec_of(item), labels_of(item)
     return Lease(
         session=marks.get(SESSION, ""),
         owner=str(spec.get("holderIdentity") or ""),
@@ -178,11 +176,11 @@ def _lease(item: Json, now: datetime) -> Lease:
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
         age_s=_age_s(metadata, now),
-        description=str((metadata.get("annotations") or {}).get(DESCRIPTION, "")),
+        description=annotations_of(item).get(DESCRIPTION, ""),
     )
 
 
-def _age_s(metadata: Json, now: datetime) -> float | None:
+def _age_s(metadata: Metadata, now: datetime) -> float | None:
     """Whole seconds, for both times are."""
     times = [entry["time"] for entry in metadata.get("managedFields") or [] if entry.get("time")]
     if not times:

@@ -7,20 +7,18 @@ that are dead are dropped by the next who leaves, or by `ktpy clean`.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from ktpy.cluster.names import MANAGED_BY, TARGET, holder_annotation, holders
 from ktpy.errors import NameTaken, RestoreIncomplete
-from ktpy.kube.client import Api, Json
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound
-from ktpy.kube.watch import Delete, Upsert, watch
+from ktpy.kube.watch import watch_object
+from ktpy.kube.writes import ATTEMPTS, RETRY_S, delete, merge_patch
 
-MERGE_PATCH = "application/merge-patch+json"
-ATTEMPTS = 50
-"""Lost races in a row, until ktpy gives up: each means that another session has made progress."""
-RETRY_S = 0.02
 DELETION_TIMEOUT_S = 60.0
 
 
@@ -47,23 +45,16 @@ class SharedObject:
                 return await self.api.request("POST", self.collection, body=manifest)
             with suppress(NotFound, Conflict):  # gone since, or another one by now
                 found = await self.api.request("GET", self.path)
-                labels = found["metadata"].get("labels") or {}
-                if labels.get(MANAGED_BY) != "ktpy" or labels.get(TARGET) != self.target:
+                if not is_ours(found, self.target):
                     raise NameTaken(
                         f"{found.get('kind', 'An object')} {self.name} exists in this namespace and is not ktpy's.",
                         hint=f"ktpy needs this name to intercept {self.target}.",
                     )
-                if not found["metadata"].get("deletionTimestamp"):
-                    patch = {
-                        "metadata": {
-                            "uid": found["metadata"]["uid"],
-                            "annotations": {holder_annotation(session): owner},
-                        }
-                    }
-                    found = await self.api.request("PATCH", self.path, body=patch, content_type=MERGE_PATCH)
-                    if not found["metadata"].get("deletionTimestamp"):
+                if not is_being_deleted(found):
+                    found = await self._annotate(found, {holder_annotation(session): owner})
+                    if not is_being_deleted(found):
                         return found
-                await until_gone(self.api, self.collection, self.name, found["metadata"]["uid"])
+                await until_gone(self.api, self.collection, self.name, metadata_of(found)["uid"])
         raise RestoreIncomplete(f"{self.name} is created and deleted again and again by others; ktpy gave up.")
 
     async def release(self, gone: Collection[str]) -> Json | None:
@@ -71,16 +62,15 @@ class SharedObject:
         for _ in range(ATTEMPTS):
             try:
                 found = await self.api.request("GET", self.path)
-                if not is_ours(found, self.target) or found["metadata"].get("deletionTimestamp"):
+                if not is_ours(found, self.target) or is_being_deleted(found):
                     return None
-                if dropped := holders(found["metadata"].get("annotations") or {}).keys() & set(gone):
-                    annotations = dict.fromkeys(map(holder_annotation, sorted(dropped)))
-                    patch = {"metadata": {"uid": found["metadata"]["uid"], "annotations": annotations}}
+                if dropped := holders(annotations_of(found)).keys() & set(gone):
                     # The answer is what this very write left: of several who leave at once, one sees nobody else.
-                    found = await self.api.request("PATCH", self.path, body=patch, content_type=MERGE_PATCH)
-                if holders(found["metadata"].get("annotations") or {}):
+                    found = await self._annotate(found, dict.fromkeys(map(holder_annotation, sorted(dropped))))
+                if holders(annotations_of(found)):
                     return None
-                await delete(self.api, self.path, found["metadata"]["uid"], found["metadata"]["resourceVersion"])
+                metadata = metadata_of(found)
+                await delete(self.api, self.path, metadata["uid"], metadata["resourceVersion"])
             except NotFound:
                 return None
             except Conflict:  # its status has changed, or somebody has joined
@@ -89,62 +79,24 @@ class SharedObject:
             return found
         raise RestoreIncomplete(f"{self.name} changes too often to be deleted; it is left to `ktpy clean`.")
 
+    async def _annotate(self, found: Json, annotations: Mapping[str, str | None]) -> Json:
+        """Set annotations of exactly this object; None removes one. Raises NotFound and Conflict."""
+        patch = {"metadata": {"uid": metadata_of(found)["uid"], "annotations": dict(annotations)}}
+        return await merge_patch(self.api, self.path, patch)
+
 
 def is_ours(found: Json, target: str) -> bool:
     """Whether it is ktpy's object for this Service."""
-    labels = found["metadata"].get("labels") or {}
-    return bool(labels.get(MANAGED_BY) == "ktpy" and labels.get(TARGET) == target)
-
-
-async def delete(api: Api, path: str, uid: str, version: str | None = None, *, missing_ok: bool = False) -> None:
-    """Delete exactly this object, and in exactly this version where one is given. Raises Conflict and NotFound."""
-    preconditions = {"uid": uid} | ({"resourceVersion": version} if version is not None else {})
-    options = {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "propagationPolicy": "Background",
-        "preconditions": preconditions,
-    }
-    try:
-        await api.request("DELETE", path, body=options)
-    except NotFound:
-        if not missing_ok:
-            raise
-
-
-async def patch_object(api: Api, path: str, change: Callable[[Json], Json | None]) -> tuple[Json, bool]:
-    """Change one object as it is: `change` makes a merge patch of it, again for each time somebody was faster.
-
-    The answer is the object after that, and whether it was changed. Raises NotFound.
-    """
-    for _ in range(ATTEMPTS):
-        found = await api.request("GET", path)
-        if (patch := change(found)) is None:
-            return found, False
-        try:
-            return await api.request("PATCH", path, body=patch, content_type=MERGE_PATCH), True
-        except Conflict:
-            await asyncio.sleep(RETRY_S)
-    raise RestoreIncomplete(f"{path.rpartition('/')[2]} is changed by others all the time; ktpy gave up.")
+    labels = labels_of(found)
+    return labels.get(MANAGED_BY) == "ktpy" and labels.get(TARGET) == target
 
 
 async def until_gone(api: Api, collection: str, name: str, uid: str) -> None:
     """Wait for an object that is being deleted. Raises RestoreIncomplete after DELETION_TIMEOUT_S."""
     try:
-        async with (
-            asyncio.timeout(DELETION_TIMEOUT_S),
-            aclosing(watch(api, collection, fields=f"metadata.name={name}")) as events,
-        ):
-            present = False
-            async for event in events:
-                match event:
-                    case Upsert(found):
-                        present = found["metadata"]["uid"] == uid
-                        if not present:
-                            return
-                    case Delete():
-                        return
-                    case _ if not present:  # Synced, and it was not in the list
-                        return
+        async with asyncio.timeout(DELETION_TIMEOUT_S), aclosing(watch_object(api, collection, name)) as states:
+            async for found in states:
+                if found is None or metadata_of(found)["uid"] != uid:
+                    return
     except TimeoutError as exc:
         raise RestoreIncomplete(f"{name} is being deleted since {DELETION_TIMEOUT_S:g} s or more.") from exc

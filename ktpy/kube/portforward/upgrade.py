@@ -12,6 +12,7 @@ from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, PodNotReady
 from ktpy.kube.endpoint import Endpoint, head_length, parse_response, reason
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import Action, refusal
+from ktpy.kube.resources import PODS
 
 _ANSWER_LIMIT_BYTES: Final = 256 << 10
 _MESSAGE_LIMIT_BYTES: Final = 16 << 10
@@ -27,7 +28,7 @@ class Upgrade:
     def __init__(self, endpoint: Endpoint, namespace: str, pod: str, port: int, subprotocols: Sequence[str]) -> None:
         """`subprotocols`: those we speak, the preferred one first."""
         self._endpoint = endpoint
-        self._path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        self._path = PODS.path(namespace, pod, "portforward")
         self._port = port
         self._subprotocols = subprotocols
         self._key = base64.b64encode(os.urandom(16)).decode()

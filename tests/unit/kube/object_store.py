@@ -17,16 +17,17 @@ from typing import Any
 
 from aiohttp import web
 
+from ktpy.kube import resources
 from tests.unit.kube.api_stub import refused
 
 Json = dict[str, Any]
 NAMESPACE = "shop"
 _PATH = re.compile(r"(?P<collection>/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/[a-z]+)(?:/(?P<name>[^/]+))?")
-SLICES = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
-SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
-PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
-DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
-LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+SLICES = resources.ENDPOINT_SLICES.path(NAMESPACE)
+SERVICES = resources.SERVICES.path(NAMESPACE)
+PODS = resources.PODS.path(NAMESPACE)
+DEPLOYMENTS = resources.DEPLOYMENTS.path(NAMESPACE)
+LEASES = resources.LEASES.path(NAMESPACE)
 
 
 class ObjectStore:

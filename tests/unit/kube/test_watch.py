@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from ktpy.aio.retry import Backoff
 from ktpy.errors import ApiUnreachable, Forbidden
 from ktpy.kube.client import Api
-from ktpy.kube.watch import Backoff, Delete, Event, Synced, Upsert, list_all, watch
+from ktpy.kube.watch import Delete, Synced, Upsert, WatchEvent, list_all, watch, watch_object
 from tests.unit.kube.api_stub import Answer, ApiStub, forbidding, listed, refused, refusing, watched
 
 PATH = "/api/v1/services"
@@ -38,9 +39,9 @@ def pauses() -> Pauses:
     return Pauses()
 
 
-async def told(api: Api, count: int, pauses: Pauses | None = None, **selectors: Any) -> list[Event]:
+async def told(api: Api, count: int, pauses: Pauses | None = None, **selectors: Any) -> list[WatchEvent]:
     """The first `count` events."""
-    events: list[Event] = []
+    events: list[WatchEvent] = []
     backoff = Backoff(sleep=pauses) if pauses else None
     async with asyncio.timeout(5), aclosing(watch(api, PATH, backoff=backoff, **selectors)) as watching:
         async for event in watching:
@@ -188,3 +189,34 @@ async def test_list_all(stub: ApiStub, api: Api) -> None:
 async def test_an_empty_list_may_be_null(stub: ApiStub, api: Api) -> None:
     stub.script(f"GET {PATH}", Answer({"metadata": {}, "items": None}))
     assert [item async for item in list_all(api, PATH)] == []
+
+
+async def test_list_all_passes_its_selectors_on(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed(service("a", "1"), more="next"), listed())
+    assert [item async for item in list_all(api, PATH, labels="app=web", fields="metadata.name=a")]
+    for asked in stub.asked_for(f"GET {PATH}"):
+        assert (asked.query["labelSelector"], asked.query["fieldSelector"]) == ("app=web", "metadata.name=a")
+
+
+async def states(api: Api, count: int) -> list[str | None]:
+    """The resource versions of the first `count` states of service a; None while it is absent."""
+    told: list[str | None] = []
+    async with asyncio.timeout(5), aclosing(watch_object(api, PATH, "a")) as watching:
+        async for found in watching:
+            told.append(found["metadata"]["resourceVersion"] if found is not None else None)
+            if len(told) == count:
+                break
+    return told
+
+
+async def test_one_object_is_told_after_each_change_and_as_none_when_it_is_deleted(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed(service("a", "1")))
+    stub.script(f"WATCH {PATH}", watched(("DELETED", service("a", "2")), ("ADDED", service("a", "3"))))
+    assert await states(api, 3) == ["1", None, "3"]
+    assert stub.asked[0].query["fieldSelector"] == "metadata.name=a"
+
+
+async def test_one_object_that_is_not_in_the_list_is_told_as_none(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed())
+    stub.script(f"WATCH {PATH}", watched(("ADDED", service("a", "2"))))
+    assert await states(api, 2) == [None, "2"]

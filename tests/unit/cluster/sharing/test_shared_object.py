@@ -7,7 +7,6 @@ from ktpy.cluster.sharing import shared_object
 from ktpy.cluster.sharing.shared_object import SharedObject
 from ktpy.errors import NameTaken, RestoreIncomplete
 from ktpy.kube.client import Api
-from ktpy.kube.refusals import Conflict, NotFound
 from tests.unit.kube.object_store import SERVICES, Json, ObjectStore
 
 NAME = "web-ktpy-origin"
@@ -124,38 +123,3 @@ async def test_dead_holders_go_along(store: ObjectStore, thing: SharedObject) ->
         await thing.hold(manifest(session), session, session)
     await thing.release({"a", "dead"})
     assert users(store) == {"b"}
-
-
-async def test_delete_means_one_object_in_one_version(store: ObjectStore, store_api: Api) -> None:
-    item = store.put(SERVICES, manifest("a"))["metadata"]
-    for uid, version in (("other", None), (item["uid"], "0")):
-        with pytest.raises(Conflict):
-            await shared_object.delete(store_api, f"{SERVICES}/{NAME}", uid, version)
-    await shared_object.delete(store_api, f"{SERVICES}/{NAME}", item["uid"], item["resourceVersion"])
-    with pytest.raises(NotFound):
-        await shared_object.delete(store_api, f"{SERVICES}/{NAME}", item["uid"])
-    await shared_object.delete(store_api, f"{SERVICES}/{NAME}", item["uid"], missing_ok=True)
-
-
-async def test_patch_object_starts_again_from_what_others_made_of_it(store: ObjectStore, store_api: Api) -> None:
-    item = store.put(SERVICES, {"metadata": {"name": "web"}, "spec": {"n": 1}})
-
-    def somebody() -> None:
-        store.put(SERVICES, item | {"spec": {"n": 5}})
-
-    def add_one(found: Json) -> Json:
-        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
-        return {"metadata": version, "spec": {"n": found["spec"]["n"] + 1}}
-
-    store.before["PATCH services/web"] = [somebody]
-    patched, is_changed = await shared_object.patch_object(store_api, f"{SERVICES}/web", add_one)
-    assert (patched["spec"]["n"], is_changed) == (6, True)
-
-
-async def test_patch_object_gives_up_some_time(
-    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shared_object, "ATTEMPTS", 3)
-    store.put(SERVICES, {"metadata": {"name": "web"}, "spec": {}})
-    with pytest.raises(RestoreIncomplete):
-        await shared_object.patch_object(store_api, f"{SERVICES}/web", lambda _: {"metadata": {"resourceVersion": "0"}})

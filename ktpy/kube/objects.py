@@ -1,0 +1,86 @@
+"""The shape of the API server's objects, as far as ktpy reads them. Pure.
+
+An object is plain JSON: what it holds besides is left alone, and comes back as it was.
+"""
+
+from typing import Any, Required, TypedDict
+
+Json = dict[str, Any]
+"""A JSON object: one of the API server's, a part of one, or a manifest."""
+
+
+class Metadata(TypedDict, total=False):
+    """What every object has under `metadata` (ObjectMeta); the API server sets the uid and the version."""
+
+    name: Required[str]
+    namespace: str
+    uid: Required[str]
+    resourceVersion: Required[str]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    deletionTimestamp: str
+    managedFields: list[Json]
+
+
+class Condition(TypedDict, total=False):
+    """An entry of `status.conditions`: of a pod (PodCondition) or of a Deployment."""
+
+    type: Required[str]
+    status: str
+    reason: str
+    message: str
+
+
+class Endpoint(TypedDict, total=False):
+    """An entry of an EndpointSlice's `endpoints`."""
+
+    addresses: list[str]
+    hostname: str
+    conditions: dict[str, bool]
+    targetRef: dict[str, str]
+
+
+def metadata_of(item: Json) -> Metadata:
+    """The object's metadata."""
+    metadata: Metadata = item["metadata"]
+    return metadata
+
+
+def name_of(item: Json) -> str:
+    """The object's name."""
+    return metadata_of(item)["name"]
+
+
+def labels_of(item: Json) -> dict[str, str]:
+    """The object's labels; empty when it has none."""
+    return metadata_of(item).get("labels") or {}
+
+
+def annotations_of(item: Json) -> dict[str, str]:
+    """The object's annotations; empty when it has none."""
+    return metadata_of(item).get("annotations") or {}
+
+
+def is_being_deleted(item: Json) -> bool:
+    """Whether the object has been deleted and waits for its end: a grace period, or finalizers."""
+    return bool(metadata_of(item).get("deletionTimestamp"))
+
+
+def spec_of(item: Json) -> Json:
+    """What is wanted of the object; empty when it has no `spec`."""
+    return item.get("spec") or {}
+
+
+def status_of(item: Json) -> Json:
+    """What has become of the object; empty when it has no `status` yet."""
+    return item.get("status") or {}
+
+
+def conditions_of(item: Json) -> list[Condition]:
+    """The object's `status.conditions`; empty when it has none yet."""
+    return status_of(item).get("conditions") or []
+
+
+def endpoints_of(endpoint_slice: Json) -> list[Endpoint]:
+    """The endpoints of an EndpointSlice; an empty slice has none."""
+    return endpoint_slice.get("endpoints") or []

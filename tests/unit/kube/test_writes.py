@@ -1,0 +1,52 @@
+"""Merge patches and deletions against the loopback API, while others change the same objects."""
+
+import pytest
+
+from ktpy.errors import RestoreIncomplete
+from ktpy.kube import writes
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+from ktpy.kube.refusals import Conflict, NotFound
+from tests.unit.kube.object_store import SERVICES, ObjectStore
+
+NAME = "web-ktpy-origin"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writes, "RETRY_S", 0.0)
+
+
+async def test_delete_means_one_object_in_one_version(store: ObjectStore, store_api: Api) -> None:
+    item = store.put(SERVICES, {"metadata": {"name": NAME}, "spec": {}})["metadata"]
+    for uid, version in (("other", None), (item["uid"], "0")):
+        with pytest.raises(Conflict):
+            await writes.delete(store_api, f"{SERVICES}/{NAME}", uid, version)
+    await writes.delete(store_api, f"{SERVICES}/{NAME}", item["uid"], item["resourceVersion"])
+    with pytest.raises(NotFound):
+        await writes.delete(store_api, f"{SERVICES}/{NAME}", item["uid"])
+    await writes.delete(store_api, f"{SERVICES}/{NAME}", item["uid"], missing_ok=True)
+
+
+async def test_patch_object_starts_again_from_what_others_made_of_it(store: ObjectStore, store_api: Api) -> None:
+    item = store.put(SERVICES, {"metadata": {"name": "web"}, "spec": {"n": 1}})
+
+    def somebody() -> None:
+        store.put(SERVICES, item | {"spec": {"n": 5}})
+
+    def add_one(found: Json) -> Json:
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        return {"metadata": version, "spec": {"n": found["spec"]["n"] + 1}}
+
+    store.before["PATCH services/web"] = [somebody]
+    patched, is_changed = await writes.patch_object(store_api, f"{SERVICES}/web", add_one)
+    assert (patched["spec"]["n"], is_changed) == (6, True)
+
+
+async def test_patch_object_gives_up_some_time(
+    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "ATTEMPTS", 3)
+    store.put(SERVICES, {"metadata": {"name": "web"}, "spec": {}})
+    with pytest.raises(RestoreIncomplete):
+        await writes.patch_object(store_api, f"{SERVICES}/web", lambda _: {"metadata": {"resourceVersion": "0"}})
