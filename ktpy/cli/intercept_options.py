@@ -135,7 +135,7 @@ def perform(
         show(event)
         if isinstance(event, Ended):
             sys.exit(event.exit_code)
-        if isinstance(event, Ready) and output == "text":
+        if isinstance(event, Ready) and output == "text" and isinstance(event.status, dict):
             click.echo(f"`ktpy leave {event.status['target']}` ends it and undoes everything.")
 
 

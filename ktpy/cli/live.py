@@ -31,7 +31,7 @@ class LiveTerminal:
                 lines = self._lines
                 self._erase()
                 render.event(event)
-                if isinstance(event, Ready) and self._is_terminal:
+                if isinstance(event, Ready) and self._is_terminal and isinstance(event.status, dict):
                     self._draw(event.status["ports"])
                 else:
                     self._write(lines)

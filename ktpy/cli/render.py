@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step
+from ktpy.observe.status import ConnectStatus, SessionStatus
 
 RANGES_SHOWN = 8
 
@@ -46,9 +47,9 @@ def failure(message: str, hint: str | None) -> None:
         )
 
 
-def status(session: dict[str, Any]) -> str:
-    """A session as text; `session` is an element of what `ktpy status --output json` prints."""
-    return _connected(session) if session["kind"] == "connect" else _intercepted(session)
+def status(session: SessionStatus) -> str:
+    """A session as text."""
+    return _connected(session) if isinstance(session, ConnectStatus) else _intercepted(session)
 
 
 def port(state: dict[str, Any]) -> str:
@@ -66,31 +67,24 @@ def _intercepted(session: dict[str, Any]) -> str:
     return "\n".join([head, *map(port, session["ports"])])
 
 
-def _connected(session: dict[str, Any]) -> str:
-    dns = session["dns"]
-    ranges = [f"{r['network']} ({r['kind']}, from {r['source']})" for r in session["ranges"][:RANGES_SHOWN]]
-    if len(session["ranges"]) > RANGES_SHOWN:
-        ranges.append(f"and {len(session['ranges']) - RANGES_SHOWN} more (see --output json)")
-    names = [
-        f"names of {dns['cluster_domain']} by {dns['resolver']}" if dns else "off",
-        *([f"search {' '.join(dns['search'])}"] if dns else []),
-    ]
+def _connected(session: ConnectStatus) -> str:
+    dns = session.dns
+    ranges = [f"{one.network} ({one.kind}, from {one.source})" for one in session.ranges[:RANGES_SHOWN]]
+    if len(session.ranges) > RANGES_SHOWN:
+        ranges.append(f"and {len(session.ranges) - RANGES_SHOWN} more (see --output json)")
+    names = [f"names of {dns.cluster_domain} by {dns.resolver}", f"search {' '.join(dns.search)}"] if dns else ["off"]
+    amounts = f"{_size(session.bytes.in_)} in, {_size(session.bytes.out)} out, {session.open_flows} open flows"
     rows = [
-        ("namespace", [session["namespace"]]),
-        ("pod", [session["pod"]]),
+        ("namespace", [session.namespace]),
+        ("pod", [str(session.pod)]),
         ("ranges", ranges or ["none"]),
         ("dns", names),
-        ("traffic", [_traffic(session)]),
-        ("up", [f"{session['uptime_s']:.0f} s, process {session['pid']}"]),
+        ("traffic", [amounts]),
+        ("up", [f"{session.uptime_s:.0f} s, process {session.pid}"]),
     ]
-    head = f"{click.style('connected', fg='green', bold=True)} to {session['context']} ({session['server']})"
+    head = f"{click.style('connected', fg='green', bold=True)} to {session.context} ({session.server})"
     lines = [f"  {title if i == 0 else '':<9} {text}" for title, texts in rows for i, text in enumerate(texts)]
     return "\n".join([head, *lines])
-
-
-def _traffic(session: dict[str, Any]) -> str:
-    amounts = session["bytes"]
-    return f"{_size(amounts['in'])} in, {_size(amounts['out'])} out, {session['open_flows']} open flows"
 
 
 def _size(count_bytes: float) -> str:

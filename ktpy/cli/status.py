@@ -10,6 +10,7 @@ from ktpy.cli.replay import restore_what_killed_runs_left
 from ktpy.daemon import control
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.observe.status import encode_status
 
 
 @click.command()
@@ -18,9 +19,9 @@ from ktpy.daemon.runtime import RuntimeDirectory
 def status(output: str) -> None:
     """Show the sessions of this user: cluster, ranges, DNS, pod, traffic."""
     restore_what_killed_runs_left()
-    sessions = [control.ask(path, "status") for path in RuntimeDirectory.of(Caller.current()).control_sockets()]
+    sessions = [control.ask_status(path) for path in RuntimeDirectory.of(Caller.current()).control_sockets()]
     if output == "json":
-        click.echo(json.dumps({"sessions": sessions}, indent=2))
+        click.echo(json.dumps({"sessions": [encode_status(session) for session in sessions]}, indent=2))
     elif sessions:
         click.echo("\n".join(render.status(session) for session in sessions))
     else:

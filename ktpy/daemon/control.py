@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ktpy.errors import KtpyError
+from ktpy.observe.status import SessionStatus, decode_status
 
 ANSWER_TIMEOUT_S = 5.0
 QUIT_TIMEOUT_S = 30.0
@@ -65,6 +66,11 @@ def ask(path: Path, verb: str) -> dict[str, Any]:
     """One request to the session behind `path`. Raises KtpyError where it does not answer."""
     with _connected(path, ANSWER_TIMEOUT_S) as connection:
         return _exchange(connection, path, verb)
+
+
+def ask_status(path: Path) -> SessionStatus:
+    """What the session behind `path` is at this moment. Raises KtpyError where it does not answer."""
+    return decode_status(ask(path, "status"))
 
 
 def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:

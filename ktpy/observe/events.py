@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from ktpy.observe.codec import from_json, to_json
+from ktpy.observe.status import SessionStatus, decode_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Ready:
     """The session stands. `status` is what `ktpy status --output json` shows for it."""
 
     kind: ClassVar[str] = "ready"
-    status: dict[str, Any]
+    status: SessionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,11 @@ _EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Step, Notice,
 
 def encode(event: Event) -> str:
     """One line of JSON, without the newline."""
-    return json.dumps({"kind": event.kind, **asdict(event)})
+    return json.dumps({"kind": event.kind, **to_json(event)})
 
 
 def decode(line: str) -> Event:
     """The inverse of `encode`."""
     fields = json.loads(line)
-    return _EVENTS[fields.pop("kind")](**fields)
+    kind = fields.pop("kind")
+    return Ready(decode_status(fields["status"])) if kind == Ready.kind else from_json(_EVENTS[kind], fields)

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.events import Notice, Ready, Report, Step
+from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes, encode_status
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.zone_feed import ZoneFeed
 
@@ -64,7 +66,7 @@ class _Connect:
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
         self._pump: Pump | None = None
-        self._facts: dict[str, Any] = {"kind": "connect", "pid": os.getpid(), "dns": None, "ranges": [], "pod": None}
+        self._known = ConnectStatus(pid=os.getpid(), server="", context="", namespace="", state="starting", uptime_s=0)
         self.is_ready = False
 
     async def run(self) -> int:
@@ -93,9 +95,9 @@ class _Connect:
         cluster.push_async_callback(api.close)
         server = api.target.server
         control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
-        verbs: control.Verbs = {"status": self._status, "quit": self._request_quit}
+        self._known = replace(self._known, server=server, context=api.target.context, namespace=api.namespace)
+        verbs: control.Verbs = {"status": lambda: encode_status(self._status()), "quit": self._request_quit}
         await cluster.enter_async_context(control.serve(control_path, verbs))
-        self._facts |= {"server": server, "context": api.target.context, "namespace": api.namespace}
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
 
         launched = self._launched or launch()
@@ -133,12 +135,8 @@ class _Connect:
             told = await machine.serve_names(
                 zone, tunnel, api.namespace, extra_zones=options.dns_zones, routed=networks, work=work
             )
-            self._facts["dns"] = {
-                "cluster_domain": told.cluster_domain,
-                "address": str(told.nameservers[0]),
-                "resolver": machine.resolver.kind,
-                "search": list(told.search),
-            }
+            dns = DnsStatus(told.cluster_domain, str(told.nameservers[0]), machine.resolver.kind, tuple(told.search))
+            self._known = replace(self._known, dns=dns)
             self._step("dns", f"names of {told.cluster_domain} by {machine.resolver.kind}")
 
     async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
@@ -151,9 +149,8 @@ class _Connect:
 
     async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:
         await machine.route([entry.network for entry in ranges])
-        self._facts["ranges"] += [
-            {"network": str(entry.network), "kind": entry.kind, "source": entry.source} for entry in ranges
-        ]
+        routed = tuple(RangeStatus(str(entry.network), entry.kind, entry.source) for entry in ranges)
+        self._known = replace(self._known, ranges=self._known.ranges + routed)
 
     async def _route_newcomers(self, machine: "Laptop", newcomers: AsyncIterator[list[RoutedRange]]) -> None:
         async for ranges in newcomers:
@@ -185,7 +182,7 @@ class _Connect:
         from ktpy.link.tunnel import dial_until
 
         pod = await shadow.pod_name()
-        self._facts["pod"] = pod
+        self._known = replace(self._known, pod=pod)
         forward = PortForward(api.endpoint, api.namespace, pod, SHADOW_PORT)
         tunnel = await dial_until(forward, key, AgentServer(), timeout_s=self._options.pod_timeout_s)
         undo.callback(tunnel.close)
@@ -208,18 +205,15 @@ class _Connect:
     def _step(self, name: str, detail: str) -> None:
         self._report(Step(name, detail, time.monotonic() - self._began_s))
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> ConnectStatus:
         pump = self._pump
-        return {
-            **self._facts,
-            "state": "connected" if self.is_ready else "starting",
-            "uptime_s": round(time.monotonic() - self._began_s, 1),
-            "bytes": {
-                "in": pump.traffic.received_bytes if pump else 0,
-                "out": pump.traffic.sent_bytes if pump else 0,
-            },
-            "open_flows": pump.open_flows if pump else 0,
-        }
+        return replace(
+            self._known,
+            state="connected" if self.is_ready else "starting",
+            uptime_s=round(time.monotonic() - self._began_s, 1),
+            bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
+            open_flows=pump.open_flows if pump else 0,
+        )
 
     def _request_quit(self) -> dict[str, Any]:
         self._quit.set()

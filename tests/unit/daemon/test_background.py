@@ -26,8 +26,11 @@ def run(work: str, log: Path) -> list[str]:
 def test_the_command_returns_when_the_work_is_ready_and_the_work_goes_on(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    work = f"report(Step('a', 'b', 0.1)); report(Ready({{}})); open({str(fifo)!r}).read(); return 0"
-    assert run(work, tmp_path / "log") == ["Step(name='a', detail='b', elapsed_s=0.1)", "Ready(status={})"]
+    work = f"report(Step('a', 'b', 0.1)); report(Ready({{'kind': 'mesh'}})); open({str(fifo)!r}).read(); return 0"
+    assert run(work, tmp_path / "log") == [
+        "Step(name='a', detail='b', elapsed_s=0.1)",
+        "Ready(status={'kind': 'mesh'})",
+    ]
     fifo.write_text("the work still reads this")
 
 

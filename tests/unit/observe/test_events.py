@@ -1,6 +1,21 @@
 import pytest
 
-from ktpy.observe.events import Ended, Event, Notice, Ready, Step, decode, encode
+from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step, decode, encode
+from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
+
+CONNECTED = ConnectStatus(
+    pid=7,
+    dns=DnsStatus("cluster.local", "10.199.0.1", "systemd-resolved", ("shop.svc.cluster.local", "svc.cluster.local")),
+    ranges=(RangeStatus("10.96.0.0/12", "services", "ServiceCIDR"),),
+    pod="ktpy-connect-ab12-x",
+    server="https://a",
+    context="lab",
+    namespace="shop",
+    state="connected",
+    uptime_s=1.5,
+    bytes=TrafficBytes(3, 4),
+    open_flows=2,
+)
 
 
 @pytest.mark.parametrize(
@@ -8,7 +23,9 @@ from ktpy.observe.events import Ended, Event, Notice, Ready, Step, decode, encod
     [
         Step("pod", "started on node1", 0.5),
         Notice("undone: a link"),
-        Ready({"server": "https://a", "ranges": []}),
+        PortsChanged([{"port": 80, "local_port": 3001}]),
+        Ready(CONNECTED),
+        Ready({"kind": "exchange", "target": "web", "ports": []}),
         Ended(24, "the pod is not ready", "try again\nlater"),
     ],
 )

@@ -1,0 +1,71 @@
+"""What a session is at one moment. These values, as JSON, are the documented output of `ktpy status --output json`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ktpy.observe.codec import from_json, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class RangeStatus:
+    """A range of addresses that is routed into the cluster."""
+
+    network: str
+    kind: str
+    source: str
+    """Where ktpy learned of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsStatus:
+    """How the machine resolves names of the cluster."""
+
+    cluster_domain: str
+    address: str
+    """Of ktpy's name server."""
+    resolver: str
+    """Which of the machine's resolvers asks it."""
+    search: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficBytes:
+    """Payload of all connections, closed ones too, as the laptop sees it."""
+
+    in_: int = 0
+    out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectStatus:
+    """A session of `ktpy connect`."""
+
+    kind: str = "connect"
+    pid: int
+    dns: DnsStatus | None = None
+    """None with --no-dns, and until it is set up."""
+    ranges: tuple[RangeStatus, ...] = ()
+    pod: str | None = None
+    server: str
+    """The API server's URL."""
+    context: str
+    namespace: str
+    state: str
+    """`starting` or `connected`."""
+    uptime_s: float
+    bytes: TrafficBytes = TrafficBytes()
+    open_flows: int = 0
+
+
+InterceptFacts = dict[str, Any]
+SessionStatus = ConnectStatus | InterceptFacts
+
+
+def encode_status(status: SessionStatus) -> dict[str, Any]:
+    """The JSON object of a status."""
+    return status if isinstance(status, dict) else to_json(status)
+
+
+def decode_status(value: dict[str, Any]) -> SessionStatus:
+    """The inverse of `encode_status`."""
+    return from_json(ConnectStatus, value) if value["kind"] == "connect" else value

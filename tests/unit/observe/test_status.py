@@ -1,0 +1,31 @@
+"""The keys and their order are a contract: scripts read what `ktpy status --output json` prints."""
+
+import json
+from dataclasses import replace
+
+from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, decode_status, encode_status
+
+STARTING = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="starting", uptime_s=0.1)
+
+
+def test_a_session_that_is_about_to_connect_has_every_key() -> None:
+    assert json.dumps(encode_status(STARTING)) == (
+        '{"kind": "connect", "pid": 7, "dns": null, "ranges": [], "pod": null, "server": "https://a", "context": "lab",'
+        ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "bytes": {"in": 0, "out": 0}, "open_flows": 0}'
+    )
+
+
+def test_names_and_ranges() -> None:
+    dns = DnsStatus("cluster.local", "10.199.0.1", "resolv.conf", ("svc.cluster.local",))
+    encoded = encode_status(replace(STARTING, dns=dns, ranges=(RangeStatus("10.0.0.0/8", "pods", "nodes"),)))
+    assert json.dumps([encoded["dns"], encoded["ranges"]]) == (
+        '[{"cluster_domain": "cluster.local", "address": "10.199.0.1", "resolver": "resolv.conf",'
+        ' "search": ["svc.cluster.local"]}, [{"network": "10.0.0.0/8", "kind": "pods", "source": "nodes"}]]'
+    )
+
+
+def test_a_session_of_another_version_is_understood() -> None:
+    """It may lack what this version tells, and tell what this version does not know."""
+    encoded = encode_status(STARTING)
+    del encoded["open_flows"]
+    assert decode_status(encoded | {"mood": "good"}) == STARTING
