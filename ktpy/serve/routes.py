@@ -80,7 +80,7 @@ class Routes:
 
     async def _hold(self, pod: GatewayPod) -> None:
         """Keep a route to one pod; one that is told to go drains, and its route ends with it."""
-        forward = PortForward(self._api.endpoint, self._api.namespace, pod.name, pod.ssh_port)
+        forward = PortForward(self._api, self._api.namespace, pod.name, pod.ssh_port)
         backoff = Backoff(FIRST_RETRY_S, FIRST_RETRY_LIMIT_S)
         while pod.uid in self._staying:
             try:

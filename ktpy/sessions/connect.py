@@ -183,7 +183,7 @@ class _Connect:
 
         pod = await shadow.pod_name()
         self._known = replace(self._known, pod=pod)
-        forward = PortForward(api.endpoint, api.namespace, pod, SHADOW_PORT)
+        forward = PortForward(api, api.namespace, pod, SHADOW_PORT)
         tunnel = await dial_until(forward, key, AgentServer(), timeout_s=self._options.pod_timeout_s)
         undo.callback(tunnel.close)
         self._step("ssh", f"a session with {pod}")

@@ -6,10 +6,10 @@ A forward has no half-close and one reset inside the pod ends it (kubernetes#111
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, TypeVar
 
-from ktpy.errors import ApiUnreachable, KtpyError, LinkLost
+from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, Unauthorized
 from ktpy.kube.endpoint import Endpoint, connection_failure, reason
 from ktpy.kube.portforward.framing import ChannelFraming, Data, Ended, Framing, FramingError, Ready
 from ktpy.kube.portforward.spdy import SpdyFraming
@@ -40,23 +40,26 @@ WRITE_HIGH_WATER_BYTES: Final = 256 << 10
 SUBPROTOCOLS: Final = (SpdyFraming.subprotocol, ChannelFraming.subprotocol)
 
 
+class ApiServer(Protocol):
+    """What a port-forward needs of `kube.client.Api`."""
+
+    async def endpoint(self) -> Endpoint:
+        """Where to connect, with credentials that are fresh now: it is asked before each connection."""
+
+    async def renew_credentials(self) -> bool:
+        """Get new credentials after a 401; False when there is no way to get others."""
+
+
 class PortForward:
     """Opens connections to one port of one pod. asyncssh takes it as its `tunnel=`."""
 
     def __init__(
-        self,
-        endpoint_source: Callable[[], Awaitable[Endpoint]],
-        namespace: str,
-        pod: str,
-        port: int,
-        *,
-        timeout_s: float = OPEN_TIMEOUT_S,
+        self, api: ApiServer, namespace: str, pod: str, port: int, *, timeout_s: float = OPEN_TIMEOUT_S
     ) -> None:
-        """`endpoint_source` is asked for each connection, since credentials expire."""
         self.namespace = namespace
         self.pod = pod
         self.port = port
-        self._endpoint_source = endpoint_source
+        self._api = api
         self._timeout_s = timeout_s
         self._connections: set[PortForwardConnection] = set()
 
@@ -68,22 +71,7 @@ class PortForward:
         Returns when the cluster has opened the forward. Whether somebody listens in the pod shows later: then
         `connection_lost` gets a PortForwardNotYet. Raises that, or what the API server's refusal means.
         """
-        endpoint = await self._endpoint_source()
-        upgrade = Upgrade(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
-        transport, connection = await endpoint.connect(
-            lambda: PortForwardConnection(endpoint, upgrade, self.port), timeout_s=self._timeout_s
-        )
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await connection.ready
-        except TimeoutError as exc:
-            transport.abort()
-            raise PortForwardNotYet(
-                f"The port-forward to pod {self.pod} did not open within {self._timeout_s:g} s."
-            ) from exc
-        except BaseException:
-            transport.abort()
-            raise
+        connection = await self._open()
         self._connections.add(connection)
         connection.on_lost = self._connections.discard
         protocol = protocol_factory()
@@ -95,11 +83,37 @@ class PortForward:
         for connection in list(self._connections):
             connection.close()
 
+    async def _open(self, *, may_renew: bool = True) -> "PortForwardConnection":
+        """A connection whose forward is open. A 401 is answered once with new credentials, as for a request."""
+        endpoint = await self._api.endpoint()
+        upgrade = Upgrade(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
+        transport, _ = await endpoint.connect(asyncio.Protocol, timeout_s=self._timeout_s)
+        connection = PortForwardConnection(transport, endpoint, upgrade, self.port)
+        transport.set_protocol(connection)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await connection.ready
+        except TimeoutError as exc:
+            transport.abort()
+            raise PortForwardNotYet(
+                f"The port-forward to pod {self.pod} did not open within {self._timeout_s:g} s."
+            ) from exc
+        except Unauthorized:
+            transport.abort()
+            if not (may_renew and upgrade.status == 401 and await self._api.renew_credentials()):
+                raise
+            return await self._open(may_renew=False)
+        except BaseException:
+            transport.abort()
+            raise
+        return connection
+
 
 class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
     """The protocol of the connection to the API server, and the transport of the one inside."""
 
-    def __init__(self, endpoint: Endpoint, upgrade: Upgrade, port: int) -> None:
+    def __init__(self, transport: asyncio.Transport, endpoint: Endpoint, upgrade: Upgrade, port: int) -> None:
+        """Send the request for the upgrade over `transport`, whose protocol this becomes."""
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = self._loop.create_future()
@@ -107,7 +121,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         self._endpoint = endpoint
         self._upgrade = upgrade
         self._port = port
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # until connection_made
+        self._transport = transport
         self._inner: asyncio.Protocol | None = None
         self._reader = FrameReader()
         self._framing: Framing | None = None  # until the API server has chosen
@@ -117,13 +131,10 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._closing = False
+        transport.set_write_buffer_limits(WRITE_HIGH_WATER_BYTES)
+        transport.write(upgrade.request())
 
     # --- the outside: asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(WRITE_HIGH_WATER_BYTES)
-        self._transport.write(self._upgrade.request())
 
     def begin(self, inner: asyncio.Protocol) -> None:
         """Join the protocol inside, once `ready` is done."""

@@ -33,6 +33,8 @@ class Upgrade:
         self._subprotocols = subprotocols
         self._key = base64.b64encode(os.urandom(16)).decode()
         self._answer = b""
+        self.status: int | None = None
+        """The HTTP status of the answer, once its head has come."""
 
     def request(self) -> bytes:
         headers = {
@@ -59,6 +61,7 @@ class Upgrade:
             response = parse_response(self._answer)
             if response is None:
                 return None
+            self.status = response.status
             if response.status == 101:
                 return self._chosen(response), self._answer[cast(int, head_length(self._answer)) :]
             body = self._body(response)

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, LinkLost, Unauthorized
+from ktpy.kube.client import Api
 from ktpy.kube.endpoint import Endpoint
 from ktpy.kube.portforward.framing import ChannelFraming
 from ktpy.kube.portforward.port_forward import (
@@ -24,6 +26,7 @@ from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.upgrade import Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import NotFound
+from tests.unit.kube.api_stub import ApiStub, kubeconfig, refusing
 from tests.unit.kube.portforward.test_websocket import frame
 
 PORT = 2222
@@ -114,8 +117,25 @@ class ApiServer:
 Script = Callable[[ApiServer], Awaitable[None]]
 
 
+class Reached:
+    """An API server that listens at `address`; the user's next tokens are `renewed`."""
+
+    def __init__(self, address: tuple[str, int], renewed: Sequence[str]) -> None:
+        self._address, self._token, self._renewed = address, "t0ken", list(renewed)
+
+    async def endpoint(self) -> Endpoint:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return Endpoint(*self._address, path_prefix="/k8s/clusters/c1", headers=headers, user="al")
+
+    async def renew_credentials(self) -> bool:
+        if not self._renewed:
+            return False
+        self._token = self._renewed.pop(0)
+        return True
+
+
 @asynccontextmanager
-async def forwarding(script: Script, **options: float) -> AsyncIterator[PortForward]:
+async def forwarding(script: Script, *, renewed: Sequence[str] = (), **options: float) -> AsyncIterator[PortForward]:
     """A port-forward to a server that follows the script; what goes wrong in the script fails the test."""
     failures: list[BaseException] = []
     serving: set[asyncio.Task[None] | None] = set()
@@ -132,17 +152,8 @@ async def forwarding(script: Script, **options: float) -> AsyncIterator[PortForw
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
 
-    async def endpoint() -> Endpoint:
-        return Endpoint(
-            address[0],
-            address[1],
-            path_prefix="/k8s/clusters/c1",
-            headers={"Authorization": "Bearer t0ken"},
-            user="al",
-        )
-
     try:
-        yield PortForward(endpoint, "shop", "shadow-1", PORT, **options)
+        yield PortForward(Reached(address[:2], renewed), "shop", "shadow-1", PORT, **options)
     finally:
         server.close()
         if serving:
@@ -216,8 +227,8 @@ def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
     """A connection on which data may be sent, and what it writes to."""
     endpoint = Endpoint("api.test", 443)
     upgrade = Upgrade(endpoint, "shop", "shadow-1", PORT, SUBPROTOCOLS)
-    connection, out = PortForwardConnection(endpoint, upgrade, PORT), Outgoing()
-    connection.connection_made(out)
+    out = Outgoing()
+    connection = PortForwardConnection(out, endpoint, upgrade, PORT)
     api = ApiServer(cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, None))
     api.head = out.written[0].decode()
     connection.data_received(api.switching(subprotocol=subprotocol))
@@ -403,6 +414,64 @@ async def test_refusal(name: str, chunked: bool) -> None:
         with pytest.raises(error, match=message) as raised:
             await forward.create_connection(Inner)
         assert type(raised.value) is error
+
+
+class TestRenewal:
+    """A 401 is answered once with new credentials, as for a request."""
+
+    @staticmethod
+    def accepting(token: str) -> tuple[Script, list[str]]:
+        """A server that upgrades for this token and says 401 to others; and the tokens it has seen."""
+        seen: list[str] = []
+
+        async def script(api: ApiServer) -> None:
+            head = await api.request()
+            seen.append(head.partition("Authorization: Bearer ")[2].partition("\r\n")[0])
+            if seen[-1] == token:
+                api.send(api.switching() + PREAMBLE + frame(2, DATA + b"hello"))
+            else:
+                api.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 12\r\n\r\nUnauthorized")
+            await api.reader.read()
+
+        return script, seen
+
+    async def test_a_token_that_has_expired_is_renewed(self) -> None:
+        script, seen = self.accepting("new")
+        async with forwarding(script, renewed=["new"]) as forward:
+            transport, inner = await forward.create_connection(Inner)
+            assert await inner.read(5) == b"hello"
+            transport.abort()
+        assert seen == ["t0ken", "new"]
+
+    async def test_new_credentials_that_do_not_help_either(self) -> None:
+        script, seen = self.accepting("another")
+        async with forwarding(script, renewed=["new", "newer"]) as forward:
+            with pytest.raises(Unauthorized):
+                await forward.create_connection(Inner)
+        assert seen == ["t0ken", "new"]
+
+    async def test_without_others_the_refusal_stands(self) -> None:
+        script, seen = self.accepting("new")
+        async with forwarding(script) as forward:
+            with pytest.raises(Unauthorized):
+                await forward.create_connection(Inner)
+        assert seen == ["t0ken"]
+
+    async def test_a_token_file_that_has_rotated(self, stub: ApiStub, tmp_path: Path) -> None:
+        """With the client itself: what the second answer says shows which token it was for."""
+        (tmp_path / "token").write_text("old")
+        stub.script(
+            "GET /api/v1/namespaces/shop/pods/shadow-1/portforward",
+            refusing(401, "Unauthorized"),
+            refusing(404, 'pods "shadow-1" not found'),
+        )
+        api = await Api.load(kubeconfig(tmp_path, stub.url, {"tokenFile": "token"}))
+        await api.endpoint()  # reads the token
+        (tmp_path / "token").write_text("new")
+        with pytest.raises(NotFound):
+            await PortForward(api, "shop", "shadow-1", PORT).create_connection(Inner)
+        assert [asked.headers["Authorization"] for asked in stub.asked] == ["Bearer old", "Bearer new"]
+        await api.close()
 
 
 GREETINGS: dict[str, tuple[bytes, type[KtpyError], str]] = {
