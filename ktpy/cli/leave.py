@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ktpy.cli.options import verbose
-from ktpy.daemon import control
+from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import INTERCEPT, RuntimeDirectory
 from ktpy.errors import InterceptAbsent
@@ -24,7 +24,7 @@ def leave(target: str | None, every: bool, namespace: str | None) -> None:
     if (target is None) is not every:
         raise click.UsageError("Name a TARGET, or say --all.")
     runtime = RuntimeDirectory.of(Caller.current())
-    found = [(path, control.ask(path, "status")) for path in runtime.control_sockets(INTERCEPT)]
+    found = [(path, control_client.ask(path, "status")) for path in runtime.control_sockets(INTERCEPT)]
     chosen = [
         (path, status)
         for path, status in found
@@ -42,5 +42,5 @@ def leave(target: str | None, every: bool, namespace: str | None) -> None:
 
 
 def _leave(path: Path, kind: str, target: str) -> None:
-    control.quit_session(path, control.LEAVE_TIMEOUT_S)
+    control_client.quit_session(path, control_client.LEAVE_TIMEOUT_S)
     click.echo(f"Left: {kind} of {target}.")

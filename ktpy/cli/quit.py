@@ -4,7 +4,7 @@ import click
 
 from ktpy.cli.options import verbose
 from ktpy.cli.replay import restore_what_killed_runs_left
-from ktpy.daemon import control
+from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.errors import NotConnected
@@ -19,6 +19,6 @@ def quit_() -> None:
     if not sessions:
         raise NotConnected("Not connected: there is nothing to quit.")
     for path in sessions:
-        server = control.ask(path, "status")["server"]
-        control.quit_session(path)
+        server = control_client.ask(path, "status")["server"]
+        control_client.quit_session(path)
         click.echo(f"Disconnected from {server}; routes and resolver are as before.")

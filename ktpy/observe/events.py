@@ -53,15 +53,28 @@ class Ended:
     hint: str | None = None
 
 
-Event = Step | Notice | PortsChanged | Ready | Ended
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A listener of a broadcast was so slow that `count` events before this one were dropped."""
+
+    kind: ClassVar[str] = "missed"
+    count: int
+
+
+Event = Step | Notice | PortsChanged | Ready | Ended | Missed
 Report = Callable[[Event], None]
 
-_EVENTS: dict[str, type[Event]] = {event.kind: event for event in (Step, Notice, PortsChanged, Ready, Ended)}
+_EVENTS: dict[str, type[Event]] = {one.kind: one for one in (Step, Notice, PortsChanged, Ready, Ended, Missed)}
+
+
+def to_object(event: Event) -> dict[str, Any]:
+    """The JSON object of an event."""
+    return {"kind": event.kind, **to_json(event)}
 
 
 def encode(event: Event) -> str:
     """One line of JSON, without the newline."""
-    return json.dumps({"kind": event.kind, **to_json(event)})
+    return json.dumps(to_object(event))
 
 
 def decode(line: str) -> Event:

@@ -21,7 +21,7 @@ from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import SHADOW_PORT, Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
-from ktpy.daemon import control, supervision
+from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, RangeOverlap
@@ -29,7 +29,8 @@ from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
-from ktpy.observe.events import Notice, Ready, Report, Step
+from ktpy.observe.broadcast import Broadcast
+from ktpy.observe.events import Event, Notice, Ready, Report, Step, to_object
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes, encode_status
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.zone_feed import ZoneFeed
@@ -62,7 +63,8 @@ class _Connect:
         self._options = options
         self._launched = helper
         self._caller = caller
-        self._report = report
+        self._broadcast = Broadcast()
+        self._report_to_caller = report
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
         self._pump: Pump | None = None
@@ -96,8 +98,7 @@ class _Connect:
         server = api.target.server
         control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
         self._known = replace(self._known, server=server, context=api.target.context, namespace=api.namespace)
-        verbs: control.Verbs = {"status": lambda: encode_status(self._status()), "quit": self._request_quit}
-        await cluster.enter_async_context(control.serve(control_path, verbs))
+        await cluster.enter_async_context(control_server.serve(control_path, self._verbs()))
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
 
         launched = self._launched or launch()
@@ -200,7 +201,18 @@ class _Connect:
             why = f"Job {shadow.job} could not be deleted: {error.message}"
             self._report(Notice(f"{why} It removes itself within two minutes."))
 
+    def _verbs(self) -> control_server.Verbs:
+        return {
+            "status": lambda: encode_status(self._status()),
+            "quit": self._request_quit,
+            "events": lambda: (to_object(event) async for event in self._broadcast.listen()),
+        }
+
     # --- what the user sees
+
+    def _report(self, event: Event) -> None:
+        self._report_to_caller(event)
+        self._broadcast.publish(event)
 
     def _step(self, name: str, detail: str) -> None:
         self._report(Step(name, detail, time.monotonic() - self._began_s))

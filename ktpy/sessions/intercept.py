@@ -17,7 +17,7 @@ from ktpy.aio.background_task import background_task
 from ktpy.cluster.names import new_session_id
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
-from ktpy.daemon import control, supervision
+from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.runtime import RuntimeDirectory
@@ -103,8 +103,8 @@ class _Intercept:
                 self._report(Notice(warning))
             self._exposure = exposure
             path = undo.enter_context(RuntimeDirectory.of(self._caller).intercept(new_session_id()))
-            verbs: control.Verbs = {"status": self._status, "quit": self._request_leave}
-            await undo.enter_async_context(control.serve(path, verbs))
+            verbs: control_server.Verbs = {"status": self._status, "quit": self._request_leave}
+            await undo.enter_async_context(control_server.serve(path, verbs))
             await undo.enter_async_context(background_task(exposure.watch(), "probe local ports"))
             ending = await undo.enter_async_context(background_task(self._until_told_to_end(), "until told to end"))
             while (exit_code := await self._take_part(api, undertaking, exposure, ending)) is None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = {"kubernetes", "asyncssh", "scapy", "pyroute2", "dnslib", "aiohttp", "cryptography"}
+HEAVY = {"asyncio", "kubernetes", "asyncssh", "scapy", "pyroute2", "dnslib", "aiohttp", "cryptography"}
 IMPORTED = """
 import sys
 from ktpy.__main__ import main

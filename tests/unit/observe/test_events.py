@@ -1,6 +1,6 @@
 import pytest
 
-from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step, decode, encode
+from ktpy.observe.events import Ended, Event, Missed, Notice, PortsChanged, Ready, Step, decode, encode
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
@@ -26,6 +26,7 @@ CONNECTED = ConnectStatus(
         PortsChanged([{"port": 80, "local_port": 3001}]),
         Ready(CONNECTED),
         Ready({"kind": "exchange", "target": "web", "ports": []}),
+        Missed(3),
         Ended(24, "the pod is not ready", "try again\nlater"),
     ],
 )
