@@ -4,7 +4,7 @@ Exit codes are part of the command line's contract: scripts may rely on them, so
 0 is success, 1 an unexpected failure, 2 a usage error (click), 128+N an interruption by signal N.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class KtpyError(Exception):
@@ -22,6 +22,10 @@ class KtpyError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def with_hint(self, hint: str | None) -> Self:
+        """The same failure with another hint; this one stays as it is."""
+        return type(self)(self.message, hint=hint)
 
 
 # --- reaching the cluster

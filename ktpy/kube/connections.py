@@ -86,8 +86,7 @@ def _failure(server_url: str, exc: Exception) -> KtpyError:
     error = connection_failure(endpoint, cause)
     if isinstance(exc, aiohttp.ClientProxyConnectionError):
         error = ApiUnreachable(f"The proxy on the way to {endpoint.authority} cannot be reached: {reason(cause)}.")
-    error.hint = error.hint or _hint(cause)
-    return error
+    return error.with_hint(error.hint or _hint(cause))
 
 
 def _hint(cause: Exception) -> str | None:

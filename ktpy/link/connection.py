@@ -35,6 +35,8 @@ _LINE_LIMIT_BYTES: Final = 64 << 10
 class KeyNotTaken(PodFailed):
     """The agent does not know this session's key; where it was announced a moment ago: not yet."""
 
+    is_transient = True
+
 
 @dataclass(frozen=True, slots=True)
 class AgentServer:

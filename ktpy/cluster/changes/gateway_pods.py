@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.gateway_manifest import SSH_PORT_NAME
 from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, authorized_sessions
-from ktpy.cluster.pods import pod_state
-from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.pods.pod_state import PodProgress
+from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.cluster.service.ports import SSH_PORT
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
 from ktpy.kube.client import Api
@@ -21,6 +21,7 @@ from ktpy.kube.objects import (
     is_being_deleted,
     labels_of,
     metadata_of,
+    name_of,
     status_of,
 )
 from ktpy.kube.refusals import Conflict, NotFound, admission_refusal
@@ -28,7 +29,6 @@ from ktpy.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS
 from ktpy.kube.watch import Delete, Synced, Upsert, list_all, watch, watch_object
 from ktpy.kube.writes import merge_patch
 
-UNSCHEDULABLE_GRACE_S = 3.0
 SETTLED_S = 0.5
 """How long a pod has to be ready before others may depend on it.
 
@@ -155,14 +155,17 @@ class _Waiting:
         self._generation = generation
         self._settled_s = settled_s
         self._on_progress = on_progress
-        self._stages: set[tuple[str, Stage]] = set()
+        self._pods: dict[str, PodWatch] = {}
+        self._told: set[PodProgress] = set()
         self._settling: asyncio.TimerHandle | None = None
         self._doubting: asyncio.Task[None] | None = None
-        self._is_scheduled = False
 
     def judge(self, pods: list[Json], tasks: asyncio.TaskGroup) -> None:
         """Take note of the pods as they are now. Raises when none will ever be ready."""
         ours = [raw for raw in pods if _generation(raw) == self._generation]
+        # A container that has crashed is started again: the pod is given up when the kubelet takes its time over that.
+        fresh = PodWatch("", once_started="its container runs, but is not ready", may_restart=True)
+        self._pods = {name_of(raw): self._pods.get(name_of(raw), fresh).seen(raw) for raw in ours}
         if any(map(_is_ready, ours)):
             self.reason = "its pod is ready, but the cluster's controllers have not noticed"
             if self._settling is None:
@@ -172,18 +175,15 @@ class _Waiting:
             self._settling.cancel()
             self._settling = None
             self.settled.clear()
-        for raw in ours:
-            # One that has crashed is started again; it is given up when the kubelet takes its time over that.
-            if not _is_restarting(raw) and (failure := pod_state.failure_of(raw)) is not None:
-                raise failure
-            self.reason = self._describe(raw)
-            self._is_scheduled = bool(raw["spec"].get("nodeName"))
-            if (doubt := pod_state.unschedulable(raw)) is not None and self._doubting is None:
-                self._doubting = tasks.create_task(self._give_up(doubt), name="wait for a node")
-            reached = (raw["metadata"]["name"], pod_state.stage_of(raw))
-            if reached not in self._stages:
-                self._stages.add(reached)
-                self._on_progress(PodProgress(reached[1], reached[0], str(raw["spec"].get("nodeName") or "")))
+        for pod in self._pods.values():
+            if pod.failure is not None:
+                raise pod.failure
+            self.reason = pod.waiting_for
+            if pod.doubt is not None and self._doubting is None:
+                self._doubting = tasks.create_task(self._give_up(pod.doubt), name="wait for a node")
+            if pod.progress is not None and pod.progress not in self._told:
+                self._told.add(pod.progress)
+                self._on_progress(pod.progress)
 
     def stop(self) -> None:
         if self._doubting is not None:
@@ -191,13 +191,8 @@ class _Waiting:
 
     async def _give_up(self, doubt: KtpyError) -> None:
         await asyncio.sleep(UNSCHEDULABLE_GRACE_S)
-        if not self._is_scheduled:
+        if all(pod.doubt is not None for pod in self._pods.values()):
             raise doubt
-
-    def _describe(self, pod: Json) -> str:
-        if pod_state.stage_of(pod) is Stage.STARTED:
-            return "its container runs, but is not ready"
-        return pod_state.describe(pod)
 
 
 async def withdraw_keys(api: Api, namespace: str, target: str, gone: Collection[str]) -> list[str]:
@@ -258,8 +253,3 @@ def _is_staying(pod: Json) -> bool:
 
 def _has_ended(pod: Json) -> bool:
     return status_of(pod).get("phase") in ("Failed", "Succeeded")
-
-
-def _is_restarting(pod: Json) -> bool:
-    statuses = status_of(pod).get("containerStatuses") or []
-    return any("terminated" in (one.get("state") or {}) for one in statuses)

@@ -22,6 +22,7 @@ _IMAGE_REASONS = frozenset(
 _START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
 )
+NO_SESSION = "its container runs, but no SSH session came about"
 _NODE_IS_COMING = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autoscaler, Karpenter
 
 
@@ -107,7 +108,12 @@ def refused_creation(event: Json) -> KtpyError | None:
     return admission_refusal(event.get("message") or "") if event.get("reason") == "FailedCreate" else None
 
 
-def describe(pod: Json) -> str:
+def has_ended_container(pod: Json) -> bool:
+    """Whether one of its containers has ended and has not been started again yet."""
+    return any("terminated" in state for state in _container_states(pod))
+
+
+def describe(pod: Json, once_started: str = NO_SESSION) -> str:
     """One clause on what the pod waits for, for a time-out's message."""
     if (problem := unschedulable(pod)) is not None:
         return problem.message.rstrip(".")
@@ -115,7 +121,7 @@ def describe(pod: Json) -> str:
         if reason := (state.get("waiting") or {}).get("reason"):
             return f"its container waits ({reason})"
     return {
-        Stage.STARTED: "its container runs, but no SSH session came about",
+        Stage.STARTED: once_started,
         Stage.SCHEDULED: "its container has not started",
     }.get(stage_of(pod), "it is not scheduled yet")
 

@@ -18,10 +18,11 @@ from ktpy.cluster.names import SESSION, new_session_id, shadow_name
 from ktpy.cluster.pods import pod_log, pod_state
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.cluster.pods.shadow_manifest import SHADOW_PORT, shadow_job
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, labels_of, metadata_of, name_of
+from ktpy.kube.objects import Json, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NeverSent, NotFound
 from ktpy.kube.resources import EVENTS, JOBS, PODS
 from ktpy.kube.watch import Delete, Upsert, watch
@@ -31,8 +32,6 @@ __all__ = ["SHADOW_PORT", "Shadow"]
 
 EVENTS_AFTER_S = 0.5
 """Events tell why something takes long; a start that is quicker needs none and saves their requests."""
-UNSCHEDULABLE_GRACE_S = 3.0
-"""So long the scheduler may find no node before ktpy believes it; far longer once an autoscaler says one is coming."""
 DELETE_TIMEOUT_S = 5.0
 _LAST_WORDS_LINES = 10
 
@@ -69,12 +68,9 @@ class Shadow:
         self._job_path = JOBS.path(api.namespace, self.job)
         self._may_exist = self._is_deleting = False
         self._uid: str | None = None
-        self._pod: Json | None = None
-        self._stage: Stage | None = None
+        self._state = PodWatch("the Job controller has not created it")
         self._has_pod, self._has_started, self._is_released = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._is_node_coming = False
         self._explaining: list[asyncio.Task[None]] = []
-        self._waiting_for = "the Job controller has not created it"
 
     async def create(self) -> None:
         """Create the Job. Raises Forbidden, NamespaceAbsent, QuotaExceeded and the like."""
@@ -94,8 +90,8 @@ class Shadow:
     async def pod_name(self) -> str:
         """Wait for the pod to exist. `supervise` must run, and ends with an error when there never will be one."""
         await self._has_pod.wait()
-        assert self._pod is not None  # noqa: S101 - set with the event
-        return str(self._pod["metadata"]["name"])
+        assert self._state.progress is not None  # noqa: S101 - set with the event
+        return self._state.progress.pod
 
     async def supervise(self) -> None:
         """Follow the pod until cancelled. Raises an error that says what went wrong, as soon as that is known.
@@ -112,8 +108,7 @@ class Shadow:
                 ]
                 await self._watch_pods(tasks)
         except PodFailed as failure:
-            failure.hint = failure.hint or await self._last_words()
-            raise
+            raise failure.with_hint(failure.hint or await self._last_words()) from failure
 
     async def release_deadline(self) -> None:
         """The session stands: neither the time-out here nor the one in the cluster counts any longer."""
@@ -146,45 +141,39 @@ class Shadow:
             async for event in events:
                 match event:
                     case Upsert(pod):
-                        self._learn(pod)
-                        if (doubt := pod_state.unschedulable(pod)) is not None and not is_doubted:
+                        self._learn(self._state.seen(pod))
+                        if self._state.doubt is not None and not is_doubted:
                             is_doubted = True
-                            tasks.create_task(self._give_up_unless_scheduled(doubt), name="wait for a node")
-                    case Delete(pod) if self._pod is not None and not self._is_deleting:
+                            tasks.create_task(self._give_up_unless_scheduled(), name="wait for a node")
+                    case Delete(pod) if self._has_pod.is_set() and not self._is_deleting:
                         raise PodFailed(f"The pod {pod['metadata']['name']} was deleted.")
 
-    def _learn(self, pod: Json) -> None:
-        """Take in the pod's new state. Raises when it is a failure."""
-        self._pod = pod
-        self._waiting_for = pod_state.describe(pod)
-        self._has_pod.set()
-        if (failure := pod_state.failure_of(pod)) is not None and not self._is_deleting:
-            raise failure
-        self._reach(pod_state.stage_of(pod), str(pod["spec"].get("nodeName") or ""))
-
-    def _reach(self, stage: Stage, detail: str) -> None:
-        """Report each stage once, in order."""
-        stages = list(Stage)
-        if self._pod is None or (self._stage is not None and stages.index(stage) <= stages.index(self._stage)):
+    def _learn(self, now: PodWatch) -> None:
+        """Take in what is known of the pod now, and report each stage once. Raises when the pod has failed."""
+        before, self._state = self._state, now
+        if now.progress is not None:
+            self._has_pod.set()
+        if now.failure is not None and not self._is_deleting:
+            raise now.failure
+        if now.progress is None or now.progress == before.progress:
             return
-        self._stage = stage
-        if stage is Stage.STARTED:
+        if now.progress.stage is Stage.STARTED:
             self._has_started.set()
             for task in self._explaining:  # nothing is left to explain
                 task.cancel()
-        self._on_progress(PodProgress(stage, self._pod["metadata"]["name"], detail))
+        self._on_progress(now.progress)
 
     async def _limit_time(self) -> None:
         if await _happens(self._is_released, self._pod_timeout_s):
             return
         raise PodNotReady(
-            f"The pod did not accept an SSH session within {self._pod_timeout_s:g} s: {self._waiting_for}.",
+            f"The pod did not accept an SSH session within {self._pod_timeout_s:g} s: {self._state.waiting_for}.",
             hint="Allow more time with --pod-timeout.",
         )
 
-    async def _give_up_unless_scheduled(self, doubt: KtpyError) -> None:
+    async def _give_up_unless_scheduled(self) -> None:
         await asyncio.sleep(UNSCHEDULABLE_GRACE_S)
-        if self._stage is Stage.CREATED and not self._is_node_coming:
+        if (doubt := self._state.doubt) is not None:
             raise doubt
 
     async def _watch_job_events(self) -> None:
@@ -193,20 +182,15 @@ class Shadow:
         async for event in self._events(self.job):
             if (refusal := pod_state.refused_creation(event)) is not None:
                 raise refusal
-            if event.get("type") == "Warning" and not self._has_pod.is_set():
-                self._waiting_for = str(event.get("message")).rstrip(".")
+            if not self._has_pod.is_set():
+                self._learn(self._state.heard(event))
 
     async def _watch_pod_events(self) -> None:
         await self._has_pod.wait()
         if await _happens(self._has_started, EVENTS_AFTER_S):
             return
         async for event in self._events(await self.pod_name()):
-            if event.get("reason") == "Pulling":
-                self._reach(Stage.PULLING, str(event.get("message")))
-            elif pod_state.is_node_coming(event):
-                self._is_node_coming = True
-            elif event.get("type") == "Warning":
-                self._waiting_for = str(event.get("message")).rstrip(".")
+            self._learn(self._state.heard(event))
 
     async def _events(self, name: str) -> AsyncIterator[Json]:
         """Events about one object; none where they may not be read."""
@@ -219,11 +203,12 @@ class Shadow:
 
     async def _last_words(self) -> str | None:
         """The end of the pod's log, where it may be read."""
-        if self._pod is None:
+        if self._state.progress is None:
             return None
+        path = PODS.path(self._api.namespace, self._state.progress.pod, "log")
         query = {"container": CONTAINER, "tailLines": str(_LAST_WORDS_LINES)}
         with suppress(KtpyError):
-            text = await self._api.text(PODS.path(self._api.namespace, name_of(self._pod), "log"), query=query)
+            text = await self._api.text(path, query=query)
             return f"Its log ends:\n{text.strip()}" if text.strip() else None
         return None
 
