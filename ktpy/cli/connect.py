@@ -14,6 +14,7 @@ from ktpy.daemon.background import detach as in_background
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.helper.launch import launch
+from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
 from ktpy.observe.events import Ended, Event, Ready, Report
 from ktpy.sessions.options import ConnectOptions
 
@@ -32,11 +33,23 @@ class _Network(click.ParamType["IPv4Network | IPv6Network"]):
             self.fail(f"{error} (wanted: an address range such as 10.96.0.0/16)", param, ctx)
 
 
+class _Included(_Network):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IPv4Network | IPv6Network:
+        network = super().convert(value, param, ctx)
+        if is_reserved(network):
+            self.fail(f"{network} lies in {reserved_in(network)}, which is never routed.", param, ctx)
+        if network.prefixlen and is_default_route(network):  # choosing the ranges refuses the whole address space
+            self.fail(f"{network} is as wide as a default route, which ktpy never takes.", param, ctx)
+        return network
+
+
 @click.command()
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
     "--include",
-    type=_Network(),
+    type=_Included(),
     multiple=True,
     envvar="KTPY_INCLUDE",
     help="Route this range as well, also where it overlaps a local one.",

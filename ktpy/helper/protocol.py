@@ -14,10 +14,11 @@ import os
 import re
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeVar
 
 from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing, ResolverNotWritable, TunUnavailable
+from ktpy.helper.routable import is_default_route, reserved_in
 from ktpy.helper.wire import Address, MessageError, Network, from_json, to_json
 
 MESSAGE_LIMIT_BYTES = 128 * 1024
@@ -26,21 +27,6 @@ MESSAGE_LIMIT_BYTES = 128 * 1024
 NETWORKS_LIMIT = 4096
 NAMES_LIMIT = 256
 DESCRIPTORS_LIMIT = 16
-
-# A cluster's ranges are never this wide. A wider one is a default route in disguise (0.0.0.0/1 and 128.0.0.0/1).
-SHORTEST_PREFIX = 8
-
-NEVER_ROUTED: tuple[Network, ...] = (
-    IPv4Network("0.0.0.0/8"),
-    IPv4Network("127.0.0.0/8"),
-    IPv4Network("169.254.0.0/16"),
-    IPv4Network("224.0.0.0/4"),
-    IPv4Network("255.255.255.255/32"),
-    IPv6Network("::/96"),  # unspecified, loopback, the deprecated IPv4-compatible range
-    IPv6Network("::ffff:0:0/96"),
-    IPv6Network("fe80::/10"),
-    IPv6Network("ff00::/8"),
-)
 
 # --- requests
 
@@ -75,11 +61,10 @@ class AddRoutes:
     def __post_init__(self) -> None:
         _check_count("networks", self.networks, 1, NETWORKS_LIMIT)
         for network in self.networks:
-            if network.prefixlen < SHORTEST_PREFIX:
+            if is_default_route(network):
                 raise MessageError(f"{network} is as wide as a default route")
-            for reserved in NEVER_ROUTED:
-                if network.version == reserved.version and network.overlaps(reserved):
-                    raise MessageError(f"{network} overlaps {reserved}, which is never routed")
+            if (reserved := reserved_in(network)) is not None:
+                raise MessageError(f"{network} overlaps {reserved}, which is never routed")
 
 
 @dataclass(frozen=True, slots=True)

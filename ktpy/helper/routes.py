@@ -12,7 +12,8 @@ from typing import Any
 from pyroute2 import IPRoute, NetlinkError
 
 from ktpy.errors import HelperFailed
-from ktpy.helper.protocol import NEVER_ROUTED, LocalNetwork, TunOpened
+from ktpy.helper.protocol import LocalNetwork, TunOpened
+from ktpy.helper.routable import is_reserved
 from ktpy.helper.wire import Network
 
 IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
@@ -177,10 +178,7 @@ def _outgoing(route: Any) -> list[int]:
 
 
 def _counts_as_local(network: Network) -> bool:
-    return network.prefixlen >= WIDEST_LOCAL_PREFIX[network.version] and not any(
-        network.version == reserved.version and network.subnet_of(reserved)  # type: ignore[arg-type]
-        for reserved in NEVER_ROUTED
-    )
+    return network.prefixlen >= WIDEST_LOCAL_PREFIX[network.version] and not is_reserved(network)
 
 
 def _find(netlink: IPRoute, name: str, alias: str) -> int | None:

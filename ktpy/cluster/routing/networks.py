@@ -7,17 +7,6 @@ from typing import NamedTuple
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-NEVER_ROUTED: tuple[Network, ...] = tuple(
-    map(
-        ip_network,
-        [  # RFC 6890
-            *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255"),
-            *("::/127", "fe80::/10", "ff00::/8"),
-        ],
-    )
-)
-"""This host, loopback, link-local, multicast, broadcast: they mean something else on every machine."""
-
 
 class LocalNetwork(NamedTuple):
     """A range this machine reaches without ktpy, and the interface it reaches it by."""

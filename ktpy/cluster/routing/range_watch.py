@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from ipaddress import ip_network
 
-from ktpy.cluster.routing.networks import NEVER_ROUTED, Address, Network, single, subtract
+from ktpy.cluster.routing.networks import Address, Network, single, subtract
 from ktpy.cluster.routing.ranges import FOR_GOOD, OF_NODES, RoutedRange, pod_addresses, pod_cidrs, service_addresses
 from ktpy.errors import Forbidden
+from ktpy.helper.routable import NEVER_ROUTED
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.resources import NODES, PODS, SERVICES, Resource

@@ -13,7 +13,6 @@ from ipaddress import ip_address, ip_network
 
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.routing.networks import (
-    NEVER_ROUTED,
     Address,
     Network,
     aggregate,
@@ -24,6 +23,7 @@ from ktpy.cluster.routing.networks import (
     subtract,
 )
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
+from ktpy.helper.routable import NEVER_ROUTED, is_default_route
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
@@ -151,8 +151,18 @@ def choose(
 def refuse_overlaps(
     routed: Iterable[RoutedRange], local_networks: Iterable[tuple[Network, str]], include: Sequence[Network] = ()
 ) -> None:
-    """Raise RangeOverlap when a routed range and a local network share addresses that no --include names."""
+    """Raise RangeOverlap when a routed range and a local network share addresses that no --include names.
+
+    It also refuses a range as wide as a default route, which overlaps every network.
+    """
     ranges = list(routed)
+    for entry in ranges:
+        if is_default_route(entry.network):
+            raise RangeOverlap(
+                f"{entry.network} ({entry.kind}, from {entry.source}) is as wide as a default route, which ktpy never "
+                "takes.",
+                hint=f"Leave it out with --exclude {entry.network}.",
+            )
     found = overlaps((entry.network for entry in ranges), local_networks, allowed=include)
     if not found:
         return

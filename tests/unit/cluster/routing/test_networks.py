@@ -3,7 +3,6 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from ktpy.cluster.routing.networks import (
-    NEVER_ROUTED,
     LocalNetwork,
     Network,
     aggregate,
@@ -112,15 +111,3 @@ def test_single() -> None:
 def test_is_covered_keeps_the_families_apart() -> None:
     assert is_covered(ip_address("10.0.0.1"), networks("::/0", "10.0.0.0/8"))
     assert not is_covered(ip_address("10.0.0.1"), networks("::/0"))
-
-
-@pytest.mark.parametrize(
-    "address", ["127.0.0.53", "169.254.169.254", "0.0.0.0", "239.1.1.1", "::1", "fe80::1", "ff02::1"]
-)
-def test_never_routed(address: str) -> None:
-    assert is_covered(ip_address(address), NEVER_ROUTED)
-
-
-@pytest.mark.parametrize("address", ["10.0.0.1", "100.64.0.1", "240.0.0.1", "fd00::1", "2001:db8::1"])
-def test_what_clusters_use_is_routed(address: str) -> None:
-    assert not is_covered(ip_address(address), NEVER_ROUTED)

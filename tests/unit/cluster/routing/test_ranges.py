@@ -188,7 +188,9 @@ class TestChoose:
         assert sum(network.num_addresses for network in pods) == 255
         assert not any(ip_address("10.244.0.1") in network for network in pods)
 
-    @pytest.mark.parametrize("asked", ["127.0.0.0/8", "169.254.169.254/32", "fe80::/64", "::1/128"])
+    @pytest.mark.parametrize(
+        "asked", ["127.0.0.0/8", "169.254.169.254/32", "fe80::/64", "::1/128", "::1:0/112", "::ffff:10.0.0.0/112"]
+    )
     def test_what_means_something_else_on_each_machine_is_never_routed(self, asked: str) -> None:
         assert self.routed(include=networks(asked)) == self.routed()
 
@@ -223,6 +225,14 @@ class TestRefuseOverlaps:
 
     def test_other_networks_do_not_matter(self) -> None:
         refuse_overlaps(self.ROUTED, [(ip_network("192.168.1.0/24"), "wlan0"), (ip_network("0.0.0.0/0"), "wlan0")])
+
+    @pytest.mark.parametrize("wide", ["100.0.0.0/7", "2000::/3"])
+    def test_a_range_as_wide_as_a_default_route_is_not_taken(self, wide: str) -> None:
+        with pytest.raises(
+            RangeOverlap, match=f"^{wide} .pods, from the nodes. is as wide as a default route"
+        ) as raised:
+            refuse_overlaps([*self.ROUTED, RoutedRange(ip_network(wide), "pods", "the nodes")], [])
+        assert raised.value.hint == f"Leave it out with --exclude {wide}."
 
     def test_an_include_allows_it(self) -> None:
         refuse_overlaps(self.ROUTED, [self.VPN], include=networks("10.96.5.0/24"))
