@@ -21,7 +21,7 @@ class Port(NamedTuple):
     number: int
 
 
-class Endpoint(NamedTuple):
+class EndpointAddress(NamedTuple):
     """One address behind a Service; `hostname` is "" when the pod has none of its own."""
 
     address: bytes
@@ -65,7 +65,7 @@ class EndpointSlice:
     namespace: str
     name: str
     service: str
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[EndpointAddress, ...]
     ports: tuple[Port, ...]
 
     @classmethod
@@ -80,7 +80,7 @@ class EndpointSlice:
             name=intern(metadata["name"]),
             service=intern(service),
             endpoints=tuple(
-                Endpoint(
+                EndpointAddress(
                     packed(address),
                     intern((endpoint.get("hostname") or "").lower()),
                     # The API: an absent condition means unknown, to be taken as ready.

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, TypeVar
 
-from ktpy.dns.objects import Endpoint, EndpointSlice, Port, Service
+from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
 from ktpy.dns.records import (
     Answer,
     Elsewhere,
@@ -295,7 +295,7 @@ class Zone:
         records = _address_records(name, found)
         return _Node(records) if records else None
 
-    def _endpoints(self, service: Service) -> Iterator[tuple[Endpoint, tuple[Port, ...]]]:
+    def _endpoints(self, service: Service) -> Iterator[tuple[EndpointAddress, tuple[Port, ...]]]:
         """The endpoints to publish, each with the ports of its slice."""
         for known in self._namespaces[service.namespace].slices_of.get(service.name, ()):
             for endpoint in known.endpoints:
@@ -375,7 +375,7 @@ class Zone:
         return Record(apex, RRType.SOA, TTL_S, Soa(primary, mailbox, serial, 7200, 1800, 86400, TTL_S))
 
 
-def _hostname(endpoint: Endpoint) -> str:
+def _hostname(endpoint: EndpointAddress) -> str:
     return endpoint.hostname or dashed(endpoint.address)
 
 

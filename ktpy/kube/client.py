@@ -16,8 +16,8 @@ from urllib.parse import urlencode, urlsplit
 
 from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
 from ktpy.kube import kubeconfig
-from ktpy.kube.endpoint import Endpoint
-from ktpy.kube.kubeconfig import Target
+from ktpy.kube.endpoint import ApiEndpoint
+from ktpy.kube.kubeconfig import KubeContext
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import Action, refusal
 
@@ -38,7 +38,7 @@ class Api:
     """One user's connection to one cluster. Make it with `await Api.load(...)`, end it with `await close()`."""
 
     def __init__(
-        self, target: Target, connections: Any, credentials: "Credentials", headers: Mapping[str, str]
+        self, target: KubeContext, connections: Any, credentials: "Credentials", headers: Mapping[str, str]
     ) -> None:
         self.target = target
         self._connections = connections
@@ -123,12 +123,12 @@ class Api:
             async for line in response.content:
                 yield line
 
-    async def endpoint(self) -> Endpoint:
+    async def endpoint(self) -> ApiEndpoint:
         """Where and how to open a raw connection, with credentials that are fresh now."""
         headers = await self._fresh_headers()
         server, configuration = urlsplit(self.target.server), self._connections.configuration
         secure = server.scheme == "https"
-        return Endpoint(
+        return ApiEndpoint(
             host=server.hostname or "",
             port=server.port or (443 if secure else 80),
             tls=self._connections.ssl_context if secure else None,

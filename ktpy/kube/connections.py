@@ -11,7 +11,7 @@ import aiohttp
 
 from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
 from ktpy.kube.credentials import file_or_data, load_key_pair
-from ktpy.kube.endpoint import Endpoint, connection_failure, reason
+from ktpy.kube.endpoint import ApiEndpoint, connection_failure, reason
 from ktpy.kube.environment_proxy import proxy_for
 from ktpy.kube.kubeconfig import Selection
 from ktpy.kube.kubernetes_compat import Configuration, RESTClientObject
@@ -71,7 +71,7 @@ def failure(server_url: str, exc: Exception) -> KtpyError:
 
 def _failure(server_url: str, exc: Exception) -> KtpyError:
     server = urlsplit(server_url)
-    endpoint = Endpoint(server.hostname or "", server.port or (443 if server.scheme == "https" else 80))
+    endpoint = ApiEndpoint(server.hostname or "", server.port or (443 if server.scheme == "https" else 80))
     cause = _cause(exc)
     if isinstance(exc, aiohttp.ClientHttpProxyError):
         return ApiUnreachable(

@@ -1,7 +1,7 @@
 """Where the API server is, and how to open a raw connection to it.
 
 The client library keeps its connections to itself, and a port-forward needs one of its own: a byte stream on
-which our frames travel without a copy in between. So `Endpoint` carries what the client configuration resolved to
+which our frames travel without a copy in between. So `ApiEndpoint` carries what the client configuration resolved to
 (address, TLS, credentials, proxy), and `connect` opens a transport from it.
 """
 
@@ -24,7 +24,7 @@ HEAD_LIMIT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ApiEndpoint:
     """An API server as one caller reaches it, credentials included (never shown by repr)."""
 
     host: str
@@ -126,7 +126,7 @@ async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport
     return transport
 
 
-def connection_failure(endpoint: Endpoint, exc: Exception | None) -> KtpyError:
+def connection_failure(endpoint: ApiEndpoint, exc: Exception | None) -> KtpyError:
     """What a failed or broken connection to the API server means for the user."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return ApiUnreachable(

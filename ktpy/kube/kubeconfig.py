@@ -18,7 +18,7 @@ _PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", 
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class KubeContext:
     """Which cluster, as whom, in which namespace: names only, for labels and for people."""
 
     context: str
@@ -32,7 +32,7 @@ class Target:
 class Selection:
     """One context of a kubeconfig with all it names. `cluster` and `user` are the kubeconfig's own entries."""
 
-    target: Target
+    target: KubeContext
     cluster: dict[str, Any]
     user: dict[str, Any]
 
@@ -90,7 +90,7 @@ def select(merged: dict[str, Any], context: str | None = None, namespace: str | 
     if "://" not in server:
         server = f"https://{server}"
     chosen_namespace = namespace or contexts[name].get("namespace") or "default"
-    target = Target(name, cluster_name, user_name, chosen_namespace, server)
+    target = KubeContext(name, cluster_name, user_name, chosen_namespace, server)
     return Selection(target, cluster | {"server": server}, merged["users"].get(user_name, {}))
 
 
@@ -100,7 +100,7 @@ def in_cluster(namespace: str | None = None) -> Selection:
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     namespace_file = SERVICE_ACCOUNT_DIR / "namespace"
     own_namespace = namespace_file.read_text().strip() if namespace_file.is_file() else "default"
-    target = Target("in-cluster", "in-cluster", "service account", namespace or own_namespace, server)
+    target = KubeContext("in-cluster", "in-cluster", "service account", namespace or own_namespace, server)
     cluster = {"server": server, "certificate-authority": str(SERVICE_ACCOUNT_DIR / "ca.crt")}
     return Selection(target, cluster, {"tokenFile": str(SERVICE_ACCOUNT_DIR / "token")})
 

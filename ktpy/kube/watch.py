@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ktpy.aio.retry import Backoff
 from ktpy.errors import ApiUnreachable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
 from ktpy.kube.refusals import Action, Gone, refusal
 
 PAGE_LIMIT = 500
@@ -169,7 +169,7 @@ class _Collection:
                 kind, item = change["type"], change["object"]
                 if kind == "ERROR":
                     raise refusal(item.get("code", 500), item, Action.of("GET", self._path, query))
-                self.version = item["metadata"]["resourceVersion"]
+                self.version = metadata_of(item)["resourceVersion"]
                 if kind == "DELETED":
                     self._known.pop(_key(item), None)
                     yield Delete(_slim(item))
@@ -178,7 +178,7 @@ class _Collection:
 
     def _learn(self, item: Json) -> bool:
         """Note the object's version; False when that is the one known already."""
-        key, version = _key(item), item["metadata"].get("resourceVersion", "")
+        key, version = _key(item), metadata_of(item).get("resourceVersion", "")
         if self._known.get(key) == version:
             return False
         self._known[key] = version
@@ -187,11 +187,10 @@ class _Collection:
 
 
 def _key(item: Json) -> tuple[str, str]:
-    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
+    return metadata_of(item).get("namespace", ""), name_of(item)
 
 
 def _slim(item: Json) -> Json:
-    metadata = item["metadata"]
-    metadata.pop("managedFields", None)
-    (metadata.get("annotations") or {}).pop(_LAST_APPLIED, None)
+    metadata_of(item).pop("managedFields", None)
+    annotations_of(item).pop(_LAST_APPLIED, None)
     return item

@@ -1,12 +1,15 @@
 """Changes of objects that others may change at the same time: merge patches, and deletions with preconditions."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ktpy.errors import RestoreIncomplete
 from ktpy.kube.client import REQUEST_TIMEOUT_S, Api
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import Conflict, NotFound
+
+T = TypeVar("T")
 
 MERGE_PATCH = "application/merge-patch+json"
 ATTEMPTS = 50
@@ -27,15 +30,23 @@ async def patch_object(api: Api, path: str, change: Callable[[Json], Json | None
 
     The answer is the object after that, and whether it was changed. Raises NotFound.
     """
-    for _ in range(ATTEMPTS):
+
+    async def attempt() -> tuple[Json, bool]:
         found = await api.request("GET", path)
-        if (patch := change(found)) is None:
-            return found, False
+        patch = change(found)
+        return (found, False) if patch is None else (await merge_patch(api, path, patch), True)
+
+    return await race(attempt, f"{path.rpartition('/')[2]} is changed by others all the time; ktpy gave up.")
+
+
+async def race(attempt: Callable[[], Awaitable[T]], lost: str) -> T:
+    """Read and write again each time somebody was faster (Conflict). Raises RestoreIncomplete(lost) after ATTEMPTS."""
+    for _ in range(ATTEMPTS):
         try:
-            return await merge_patch(api, path, patch), True
+            return await attempt()
         except Conflict:
             await asyncio.sleep(RETRY_S)
-    raise RestoreIncomplete(f"{path.rpartition('/')[2]} is changed by others all the time; ktpy gave up.")
+    raise RestoreIncomplete(lost)
 
 
 async def delete(

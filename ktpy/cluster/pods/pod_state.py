@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ktpy.errors import ImagePullFailed, KtpyError, PodFailed, PodUnschedulable
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, conditions_of, is_being_deleted, name_of, spec_of, status_of
 from ktpy.kube.refusals import admission_refusal
 
 _IMAGE_REASONS = frozenset(
@@ -57,12 +57,12 @@ def stage_of(pod: Json) -> Stage:
     """As far as the pod itself shows; that it is pulling only events say."""
     if any("running" in state or "terminated" in state for state in _container_states(pod)):
         return Stage.STARTED
-    return Stage.SCHEDULED if (pod.get("spec") or {}).get("nodeName") else Stage.CREATED
+    return Stage.SCHEDULED if spec_of(pod).get("nodeName") else Stage.CREATED
 
 
 def failure_of(pod: Json) -> KtpyError | None:
     """Why this pod will never serve, or no longer does; None while there is hope."""
-    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    name, status = name_of(pod), status_of(pod)
     for state in _container_states(pod):
         waiting, terminated = state.get("waiting") or {}, state.get("terminated")
         reason, message = waiting.get("reason"), _clause(waiting.get("message") or "no more is known")
@@ -81,7 +81,7 @@ def failure_of(pod: Json) -> KtpyError | None:
     if status.get("phase") in ("Failed", "Succeeded"):
         why = _disruption(pod) or status.get("message") or status.get("reason") or f"its phase is {status['phase']}"
         return PodFailed(f"The pod {name} ended: {_clause(why)}.")
-    if pod["metadata"].get("deletionTimestamp"):
+    if is_being_deleted(pod):
         why = _disruption(pod)
         return PodFailed(f"The pod {name} was deleted{f': {why}' if why else ''}.")
     return None
@@ -89,11 +89,11 @@ def failure_of(pod: Json) -> KtpyError | None:
 
 def unschedulable(pod: Json) -> PodUnschedulable | None:
     """The scheduler finds no node at present; a cluster that grows on demand may still bring one."""
-    for condition in (pod.get("status") or {}).get("conditions") or []:
+    for condition in conditions_of(pod):
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return PodUnschedulable(
-                f"No node takes the pod {pod['metadata']['name']}: {condition.get('message')}",
-                hint=f"See: kubectl describe pod {pod['metadata']['name']}; kubectl get nodes",
+                f"No node takes the pod {name_of(pod)}: {condition.get('message')}",
+                hint=f"See: kubectl describe pod {name_of(pod)}; kubectl get nodes",
             )
     return None
 
@@ -127,7 +127,7 @@ def describe(pod: Json, once_started: str = NO_SESSION) -> str:
 
 
 def _container_states(pod: Json) -> Iterable[Json]:
-    status = pod.get("status") or {}
+    status = status_of(pod)
     for key in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(key) or []:
             yield container.get("state") or {}
@@ -139,7 +139,7 @@ def _image(pod: Json) -> str:
 
 def _disruption(pod: Json) -> str:
     """Who disturbed it: eviction, preemption, a drained node (KEP-3329)."""
-    for condition in (pod.get("status") or {}).get("conditions") or []:
+    for condition in conditions_of(pod):
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             return _clause(str(condition.get("message") or condition.get("reason")))
     return ""

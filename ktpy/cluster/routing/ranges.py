@@ -25,7 +25,7 @@ from ktpy.cluster.routing.networks import (
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
 from ktpy.helper.routable import NEVER_ROUTED, is_default_route
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, spec_of, status_of
 from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import NODES, PODS, SERVICE_CIDRS, SERVICES, Resource
 from ktpy.kube.watch import PAGE_LIMIT, list_all
@@ -186,22 +186,22 @@ def refuse_overlaps(
 
 def pod_cidrs(node: Json) -> list[str]:
     """Both families; `podCIDR` alone on old clusters."""
-    spec = node.get("spec") or {}
+    spec = spec_of(node)
     single_stack = [spec["podCIDR"]] if spec.get("podCIDR") else []
     return spec.get("podCIDRs") or single_stack
 
 
 def pod_addresses(pod: Json) -> list[Address]:
     """The pod's own addresses: none while it has none, or when it borrows the node's, or has ended."""
-    status = pod.get("status") or {}
-    if (pod.get("spec") or {}).get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
+    status = status_of(pod)
+    if spec_of(pod).get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
         return []
     return [ip_address(entry["ip"]) for entry in status.get("podIPs") or [] if entry.get("ip")]
 
 
 def service_addresses(service: Json) -> list[Address]:
     """The cluster IPs of a Service; none when it is headless."""
-    spec = service.get("spec") or {}
+    spec = spec_of(service)
     texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return [ip_address(text) for text in texts if text and text != "None"]
 

@@ -87,7 +87,7 @@ class OwnLease:
             },
         }
         lease = await self._api.request("POST", LEASES.path(self._api.namespace), body=manifest)
-        self._uid = lease["metadata"]["uid"]
+        self._uid = metadata_of(lease)["uid"]
         self._renewed_at_s = _awake_or_asleep_s()
         self._claimed.set()
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from ktpy.cluster.names import MANAGED_BY, TARGET, holder_annotation, holders
 from ktpy.errors import NameTaken, RestoreIncomplete
@@ -17,7 +18,7 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound
 from ktpy.kube.watch import watch_object
-from ktpy.kube.writes import ATTEMPTS, RETRY_S, delete, merge_patch
+from ktpy.kube.writes import ATTEMPTS, delete, merge_patch, race
 
 DELETION_TIMEOUT_S = 60.0
 
@@ -59,25 +60,25 @@ class SharedObject:
 
     async def release(self, gone: Collection[str]) -> Json | None:
         """Drop these holders; delete the object if none is left, and answer with what was deleted."""
-        for _ in range(ATTEMPTS):
-            try:
-                found = await self.api.request("GET", self.path)
-                if not is_ours(found, self.target) or is_being_deleted(found):
-                    return None
-                if dropped := holders(annotations_of(found)).keys() & set(gone):
-                    # The answer is what this very write left: of several who leave at once, one sees nobody else.
-                    found = await self._annotate(found, dict.fromkeys(map(holder_annotation, sorted(dropped))))
-                if holders(annotations_of(found)):
-                    return None
-                metadata = metadata_of(found)
-                await delete(self.api, self.path, metadata["uid"], metadata["resourceVersion"])
-            except NotFound:
+        attempt = partial(self._release_once, frozenset(gone))
+        return await race(attempt, f"{self.name} changes too often to be deleted; it is left to `ktpy clean`.")
+
+    async def _release_once(self, gone: frozenset[str]) -> Json | None:
+        """Raises Conflict when its status has changed meanwhile, or somebody has joined."""
+        try:
+            found = await self.api.request("GET", self.path)
+            if not is_ours(found, self.target) or is_being_deleted(found):
                 return None
-            except Conflict:  # its status has changed, or somebody has joined
-                await asyncio.sleep(RETRY_S)
-                continue
-            return found
-        raise RestoreIncomplete(f"{self.name} changes too often to be deleted; it is left to `ktpy clean`.")
+            if dropped := holders(annotations_of(found)).keys() & gone:
+                # The answer is what this very write left: of several who leave at once, one sees nobody else.
+                found = await self._annotate(found, dict.fromkeys(map(holder_annotation, sorted(dropped))))
+            if holders(annotations_of(found)):
+                return None
+            metadata = metadata_of(found)
+            await delete(self.api, self.path, metadata["uid"], metadata["resourceVersion"])
+        except NotFound:
+            return None
+        return found
 
     async def _annotate(self, found: Json, annotations: Mapping[str, str | None]) -> Json:
         """Set annotations of exactly this object; None removes one. Raises NotFound and Conflict."""

@@ -18,32 +18,32 @@ class FramingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ForwardReady:
     """Data may be sent from now on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class ForwardData:
     """Bytes from the pod."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class FramingReply:
     """To be sent back as a message."""
 
     message: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ForwardEnded:
     """The forward is over; `why` is empty when the pod's side simply closed."""
 
     why: str
 
 
-Event = Ready | Data | Reply | Ended
+FramingEvent = ForwardReady | ForwardData | FramingReply | ForwardEnded
 
 
 class Framing(Protocol):
@@ -52,11 +52,14 @@ class Framing(Protocol):
     subprotocol: ClassVar[str]
 
     def opening(self) -> bytes:
-        """The first message to send, if not empty. Data may follow once Ready has come."""
+        """The first message to send, if not empty. Data may follow once ForwardReady has come."""
         ...
 
-    def feed(self, piece: Payload) -> list[Event]:
-        """What a piece of a message means. Raises FramingError; nothing may be fed after that, nor after Ended."""
+    def feed(self, piece: Payload) -> list[FramingEvent]:
+        """Tell what a piece of a message means. Raises FramingError.
+
+        Nothing may be fed after that, nor after ForwardEnded.
+        """
         ...
 
     def data_header(self, length: int) -> bytes:
@@ -86,11 +89,11 @@ class ChannelFraming:
     def data_header(self, _length: int) -> bytes:
         return b"\x00"
 
-    def feed(self, piece: Payload) -> list[Event]:
-        events: list[Event] = []
+    def feed(self, piece: Payload) -> list[FramingEvent]:
+        events: list[FramingEvent] = []
         if not self._begun:
             self._begun = True
-            events.append(Ready())
+            events.append(ForwardReady())
         data = piece.data
         if piece.first:
             self._channel = -1
@@ -108,9 +111,9 @@ class ChannelFraming:
             data = data[skip:]
         if channel == self._DATA:
             if data:
-                events.append(Data(data))
+                events.append(ForwardData(data))
             return events
         self._error_text = (self._error_text + data)[:ERROR_TEXT_LIMIT_BYTES]
         if piece.last and self._error_text:
-            events.append(Ended(self._error_text.decode(errors="replace").strip()))
+            events.append(ForwardEnded(self._error_text.decode(errors="replace").strip()))
         return events

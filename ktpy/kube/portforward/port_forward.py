@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
 from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, Unauthorized
-from ktpy.kube.endpoint import Endpoint, connection_failure, reason
-from ktpy.kube.portforward.framing import ChannelFraming, Data, Ended, Framing, FramingError, Ready
+from ktpy.kube.endpoint import ApiEndpoint, connection_failure, reason
+from ktpy.kube.portforward.framing import ChannelFraming, ForwardData, ForwardEnded, ForwardReady, Framing, FramingError
 from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.upgrade import PortForwardNotYet, Upgrade
 from ktpy.kube.portforward.websocket import (
@@ -43,7 +43,7 @@ SUBPROTOCOLS: Final = (SpdyFraming.subprotocol, ChannelFraming.subprotocol)
 class ApiServer(Protocol):
     """What a port-forward needs of `kube.client.Api`."""
 
-    async def endpoint(self) -> Endpoint:
+    async def endpoint(self) -> ApiEndpoint:
         """Where to connect, with credentials that are fresh now: it is asked before each connection."""
 
     async def renew_credentials(self) -> bool:
@@ -112,7 +112,7 @@ class PortForward:
 class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
     """The protocol of the connection to the API server, and the transport of the one inside."""
 
-    def __init__(self, transport: asyncio.Transport, endpoint: Endpoint, upgrade: Upgrade, port: int) -> None:
+    def __init__(self, transport: asyncio.Transport, endpoint: ApiEndpoint, upgrade: Upgrade, port: int) -> None:
         """Send the request for the upgrade over `transport`, whose protocol this becomes."""
         super().__init__()
         self._loop = asyncio.get_running_loop()
@@ -261,16 +261,16 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
 
     def _take(self, framing: Framing, piece: Payload) -> None:
         for event in framing.feed(piece):
-            if isinstance(event, Data):
+            if isinstance(event, ForwardData):
                 self._data_seen = True
                 if self._inner:
                     self._inner.data_received(event.data)
                 else:
                     self._early.append(event.data)
-            elif isinstance(event, Ready):
+            elif isinstance(event, ForwardReady):
                 if not self.ready.done():
                     self.ready.set_result(None)
-            elif isinstance(event, Ended):
+            elif isinstance(event, ForwardEnded):
                 self._fail(self._broken(event.why or "the pod closed the connection"))
                 return
             else:

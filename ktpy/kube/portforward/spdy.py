@@ -9,7 +9,15 @@ import struct
 import zlib
 from typing import ClassVar, Final
 
-from ktpy.kube.portforward.framing import ERROR_TEXT_LIMIT_BYTES, Data, Ended, Event, FramingError, Ready, Reply
+from ktpy.kube.portforward.framing import (
+    ERROR_TEXT_LIMIT_BYTES,
+    ForwardData,
+    ForwardEnded,
+    ForwardReady,
+    FramingError,
+    FramingEvent,
+    FramingReply,
+)
 from ktpy.kube.portforward.websocket import Payload
 
 _CONTROL: Final = 0x8000 | 3  # the first half-word of a control frame of SPDY version 3
@@ -54,9 +62,9 @@ class SpdyFraming:
     def data_header(self, length: int) -> bytes:
         return struct.pack(">II", _DATA_STREAM, length)
 
-    def feed(self, piece: Payload) -> list[Event]:
+    def feed(self, piece: Payload) -> list[FramingEvent]:
         """Frames and messages are cut independently of each other."""
-        events: list[Event] = []
+        events: list[FramingEvent] = []
         data = self._held + piece.data if self._held else piece.data
         self._held = b""
         position, end = 0, len(data)
@@ -75,7 +83,7 @@ class SpdyFraming:
             self._take(part, events)
         return events
 
-    def _begin(self, data: bytes, position: int, events: list[Event]) -> None:
+    def _begin(self, data: bytes, position: int, events: list[FramingEvent]) -> None:
         word, length = struct.unpack_from(">II", data, position)
         self._flags, self._left_bytes = length >> 24, length & 0xFFFFFF
         if word >> 31:
@@ -91,7 +99,7 @@ class SpdyFraming:
         if not self._left_bytes:
             self._end_data(events)
 
-    def _take(self, part: bytes, events: list[Event]) -> None:
+    def _take(self, part: bytes, events: list[FramingEvent]) -> None:
         if not self._stream:
             self._control += part
             if not self._left_bytes:
@@ -99,37 +107,37 @@ class SpdyFraming:
             return
         if self._stream == _DATA_STREAM:
             if part:
-                events.append(Data(part))
+                events.append(ForwardData(part))
         elif self._stream == _ERROR_STREAM:
             self._error_text = (self._error_text + part)[:ERROR_TEXT_LIMIT_BYTES]
         if not self._left_bytes:
             self._end_data(events)
 
-    def _end_data(self, events: list[Event]) -> None:
+    def _end_data(self, events: list[FramingEvent]) -> None:
         if self._stream == _ERROR_STREAM and self._error_text:
             self._end_stream(_ERROR_STREAM, events)
         elif self._flags & _FIN:
             self._end_stream(self._stream, events)
 
-    def _end_control(self, events: list[Event]) -> None:
+    def _end_control(self, events: list[FramingEvent]) -> None:
         (number,) = struct.unpack_from(">I", self._control)
         if self._kind == _SYN_REPLY:
             if number == _DATA_STREAM:
-                events.append(Ready())
+                events.append(ForwardReady())
             if self._flags & _FIN:
                 self._end_stream(number, events)
         elif self._kind == _RST_STREAM:
             self._end_stream(number, events)
         elif self._kind == _PING and number % 2 == 0:  # the server's numbers are even
-            events.append(Reply(struct.pack(">HHII", _CONTROL, _PING, 4, number)))
+            events.append(FramingReply(struct.pack(">HHII", _CONTROL, _PING, 4, number)))
         elif self._kind == _GOAWAY:
-            events.append(Ended(self._reason() or "the node closes the port-forward"))
+            events.append(ForwardEnded(self._reason() or "the node closes the port-forward"))
 
-    def _end_stream(self, stream: int, events: list[Event]) -> None:
+    def _end_stream(self, stream: int, events: list[FramingEvent]) -> None:
         """The forward ends with its data stream; but a reason may follow on the error stream, which then ends too."""
         self._open.discard(stream)
         if self._error_text or not self._open:
-            events.append(Ended(self._reason()))
+            events.append(ForwardEnded(self._reason()))
 
     def _reason(self) -> str:
         return self._error_text.decode(errors="replace").strip()

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from ktpy import __version__
 from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, PodNotReady
-from ktpy.kube.endpoint import Endpoint, head_length, parse_response, reason
+from ktpy.kube.endpoint import ApiEndpoint, head_length, parse_response, reason
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import Action, refusal
 from ktpy.kube.resources import PODS
@@ -25,7 +25,7 @@ class PortForwardNotYet(PodNotReady):
 class Upgrade:
     """One attempt to turn an HTTP connection into a WebSocket (RFC 6455, section 4)."""
 
-    def __init__(self, endpoint: Endpoint, namespace: str, pod: str, port: int, subprotocols: Sequence[str]) -> None:
+    def __init__(self, endpoint: ApiEndpoint, namespace: str, pod: str, port: int, subprotocols: Sequence[str]) -> None:
         """`subprotocols`: those we speak, the preferred one first."""
         self._endpoint = endpoint
         self._path = PODS.path(namespace, pod, "portforward")

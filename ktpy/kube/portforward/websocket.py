@@ -45,7 +45,7 @@ class Close:
     reason: str
 
 
-Event = Payload | Ping | Close
+FrameEvent = Payload | Ping | Close
 
 
 class FrameReader:
@@ -60,9 +60,9 @@ class FrameReader:
         self._in_message = False  # a message's final frame is still to come
         self._control = b""
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[FrameEvent]:
         """The events that `data` completes. Raises FrameError; nothing may be fed after that."""
-        events: list[Event] = []
+        events: list[FrameEvent] = []
         if self._held:
             data = self._held + data
             self._held = b""
@@ -134,7 +134,7 @@ class FrameReader:
         self._in_message = True
         self._final = final
 
-    def _end_control(self, events: list[Event]) -> None:
+    def _end_control(self, events: list[FrameEvent]) -> None:
         data, self._control = self._control, b""
         if self._opcode == PING:
             events.append(Ping(data))

@@ -1,4 +1,4 @@
-from ktpy.dns.objects import Endpoint, EndpointSlice, Port, Service
+from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
 from ktpy.dns.records import packed
 from tests.unit.dns.kube import endpoint_slice, external_name, service
 
@@ -50,8 +50,8 @@ def test_an_endpoint_slice() -> None:
     read = EndpointSlice.of(endpoint_slice("db", "shop", ("10.244.0.5", "db-0"), ("10.244.0.6", None, False)))
     assert read is not None
     assert read.endpoints == (
-        Endpoint(packed("10.244.0.5"), "db-0", ready=True),
-        Endpoint(packed("10.244.0.6"), "", ready=False),
+        EndpointAddress(packed("10.244.0.5"), "db-0", ready=True),
+        EndpointAddress(packed("10.244.0.6"), "", ready=False),
     )
 
 

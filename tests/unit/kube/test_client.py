@@ -225,7 +225,7 @@ class TestLoad:
 
     async def test_the_target(self, tmp_path: Path) -> None:
         api = await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test"), namespace="bar")
-        assert api.target == kubeconfig.Target("stub", "stub", "al", "bar", "https://api.test")
+        assert api.target == kubeconfig.KubeContext("stub", "stub", "al", "bar", "https://api.test")
         assert api.namespace == "bar"
         await api.close()
 

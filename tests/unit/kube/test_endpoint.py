@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ktpy.errors import ApiUnreachable, KtpyError, Unauthorized
-from ktpy.kube.endpoint import Endpoint, connection_failure
+from ktpy.kube.endpoint import ApiEndpoint, connection_failure
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -116,7 +116,7 @@ class Proxy:
         await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer), return_exceptions=True)
 
 
-async def echoed(endpoint: Endpoint) -> None:
+async def echoed(endpoint: ApiEndpoint) -> None:
     transport, client = await endpoint.connect(Client, timeout_s=5)
     transport.write(b"hello")
     async with asyncio.timeout(5):
@@ -128,24 +128,24 @@ async def echoed(endpoint: Endpoint) -> None:
 
 async def test_plain() -> None:
     async with listening(echo) as port:
-        await echoed(Endpoint("127.0.0.1", port))
+        await echoed(ApiEndpoint("127.0.0.1", port))
 
 
 async def test_tls_with_another_name(certificate: Path) -> None:
     async with listening(echo, server_tls(certificate)) as port:
-        await echoed(Endpoint("127.0.0.1", port, client_tls(certificate), server_hostname="api.test"))
+        await echoed(ApiEndpoint("127.0.0.1", port, client_tls(certificate), server_hostname="api.test"))
 
 
 async def test_certificate_that_is_not_trusted(certificate: Path) -> None:
     async with listening(echo, server_tls(certificate)) as port:
         with pytest.raises(ApiUnreachable, match="not trusted"):
-            await Endpoint("127.0.0.1", port, ssl.create_default_context()).connect(Client)
+            await ApiEndpoint("127.0.0.1", port, ssl.create_default_context()).connect(Client)
 
 
 async def test_certificate_of_another_name(certificate: Path) -> None:
     async with listening(echo, server_tls(certificate)) as port:
         with pytest.raises(ApiUnreachable, match="not trusted"):
-            await Endpoint("127.0.0.1", port, client_tls(certificate)).connect(Client)
+            await ApiEndpoint("127.0.0.1", port, client_tls(certificate)).connect(Client)
 
 
 async def test_verdict_on_the_client_certificate(certificate: Path) -> None:
@@ -160,7 +160,9 @@ async def test_verdict_on_the_client_certificate(certificate: Path) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(asyncio.to_thread(serve, listener))
-        endpoint = Endpoint("127.0.0.1", listener.getsockname()[1], client_tls(certificate), server_hostname="api.test")
+        endpoint = ApiEndpoint(
+            "127.0.0.1", listener.getsockname()[1], client_tls(certificate), server_hostname="api.test"
+        )
         _, client = await endpoint.connect(Client)
         verdict = connection_failure(endpoint, await client.lost)
         await serving
@@ -170,7 +172,7 @@ async def test_verdict_on_the_client_certificate(certificate: Path) -> None:
 
 async def test_nobody_listens(unused_port: int) -> None:
     with pytest.raises(ApiUnreachable, match=f"127.0.0.1:{unused_port} cannot be reached"):
-        await Endpoint("127.0.0.1", unused_port).connect(Client)
+        await ApiEndpoint("127.0.0.1", unused_port).connect(Client)
 
 
 async def test_silent_server_is_given_up(certificate: Path) -> None:
@@ -180,7 +182,7 @@ async def test_silent_server_is_given_up(certificate: Path) -> None:
 
     async with listening(silent) as port:
         with pytest.raises(ApiUnreachable, match=r"within 0\.05 s"):
-            await Endpoint("127.0.0.1", port, client_tls(certificate)).connect(Client, timeout_s=0.05)
+            await ApiEndpoint("127.0.0.1", port, client_tls(certificate)).connect(Client, timeout_s=0.05)
 
 
 @pytest.mark.parametrize("secure_proxy", [False, True], ids=["http", "https"])
@@ -197,7 +199,7 @@ async def test_through_a_proxy(certificate: Path, secure_proxy: bool, monkeypatc
             host = "api.test"
             resolve_to_loopback(monkeypatch)
         url = f"http{'s' * secure_proxy}://al%40ice:s%3Acret@{host}:{proxy_port}"
-        await echoed(Endpoint("127.0.0.1", port, client_tls(certificate), server_hostname="api.test", proxy=url))
+        await echoed(ApiEndpoint("127.0.0.1", port, client_tls(certificate), server_hostname="api.test", proxy=url))
     head = proxy.request.decode()
     assert head.startswith(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n")
     assert f"Proxy-Authorization: Basic {base64.b64encode(b'al@ice:s:cret').decode()}\r\n" in head
@@ -206,7 +208,7 @@ async def test_through_a_proxy(certificate: Path, secure_proxy: bool, monkeypatc
 async def test_plain_through_a_proxy() -> None:
     proxy = Proxy()
     async with listening(echo) as port, listening(proxy.serve) as proxy_port:
-        await echoed(Endpoint("127.0.0.1", port, proxy=f"http://127.0.0.1:{proxy_port}"))
+        await echoed(ApiEndpoint("127.0.0.1", port, proxy=f"http://127.0.0.1:{proxy_port}"))
     assert b"Proxy-Authorization" not in proxy.request
 
 
@@ -222,29 +224,29 @@ async def test_plain_through_a_proxy() -> None:
 async def test_proxy_that_refuses(answer: bytes, message: str) -> None:
     async with listening(Proxy(answer).serve) as proxy_port:
         with pytest.raises(ApiUnreachable, match=message):
-            await Endpoint("127.0.0.1", 1, proxy=f"http://u:secret@127.0.0.1:{proxy_port}").connect(Client)
+            await ApiEndpoint("127.0.0.1", 1, proxy=f"http://u:secret@127.0.0.1:{proxy_port}").connect(Client)
 
 
 async def test_proxy_that_is_not_there(unused_port: int) -> None:
     with pytest.raises(ApiUnreachable, match="proxy") as raised:
-        await Endpoint("127.0.0.1", 1, proxy=f"http://u:secret@127.0.0.1:{unused_port}").connect(Client)
+        await ApiEndpoint("127.0.0.1", 1, proxy=f"http://u:secret@127.0.0.1:{unused_port}").connect(Client)
     assert "secret" not in raised.value.message
 
 
 async def test_socks_is_refused_with_the_reason() -> None:
     with pytest.raises(KtpyError, match=r"socks5://127\.0\.0\.1:1080") as raised:
-        await Endpoint("10.0.0.1", 443, proxy="socks5://u:secret@127.0.0.1:1080").connect(Client)
+        await ApiEndpoint("10.0.0.1", 443, proxy="socks5://u:secret@127.0.0.1:1080").connect(Client)
     assert "secret" not in raised.value.message
 
 
 def test_repr_shows_no_secret() -> None:
-    shown = repr(Endpoint("h", 1, headers={"Authorization": "Bearer t0ken"}, proxy="http://u:pw@p"))
+    shown = repr(ApiEndpoint("h", 1, headers={"Authorization": "Bearer t0ken"}, proxy="http://u:pw@p"))
     assert "t0ken" not in shown
     assert "pw" not in shown
 
 
 def test_authority_of_ipv6() -> None:
-    assert Endpoint("fd00::1", 6443).authority == "[fd00::1]:6443"
+    assert ApiEndpoint("fd00::1", 6443).authority == "[fd00::1]:6443"
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def write(path: Path, text: str) -> Path:
 def test_the_context_asked_for(files: Path) -> None:
     merged = kubeconfig.read([write(files / "config", CLUSTER_A)])
     target = kubeconfig.select(merged, "in-a").target
-    assert target == kubeconfig.Target("in-a", "a", "ann", "shop", "https://a.test:6443")
+    assert target == kubeconfig.KubeContext("in-a", "a", "ann", "shop", "https://a.test:6443")
 
 
 def test_the_namespace_option_wins(files: Path) -> None:

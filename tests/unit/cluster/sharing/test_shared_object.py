@@ -6,6 +6,7 @@ from ktpy.cluster.names import holder_annotation, holders, labels
 from ktpy.cluster.sharing import shared_object
 from ktpy.cluster.sharing.shared_object import SharedObject
 from ktpy.errors import NameTaken, RestoreIncomplete
+from ktpy.kube import writes
 from ktpy.kube.client import Api
 from tests.unit.kube.object_store import SERVICES, Json, ObjectStore
 
@@ -14,7 +15,7 @@ NAME = "web-ktpy-origin"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_object, "RETRY_S", 0.0)
+    monkeypatch.setattr(writes, "RETRY_S", 0.0)
 
 
 @pytest.fixture

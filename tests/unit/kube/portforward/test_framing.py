@@ -5,7 +5,16 @@ import zlib
 
 import pytest
 
-from ktpy.kube.portforward.framing import ChannelFraming, Data, Ended, Event, Framing, FramingError, Ready, Reply
+from ktpy.kube.portforward.framing import (
+    ChannelFraming,
+    ForwardData,
+    ForwardEnded,
+    ForwardReady,
+    Framing,
+    FramingError,
+    FramingEvent,
+    FramingReply,
+)
 from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.websocket import FrameReader, Payload
 from tests.unit.kube.portforward.test_websocket import frame
@@ -16,15 +25,15 @@ DATA, ERROR = b"\x00", b"\x01"
 REFUSED = b"error forwarding port 2222: connect: connection refused"
 
 
-def events(framing: Framing, pieces: list[Payload]) -> list[Event]:
+def events(framing: Framing, pieces: list[Payload]) -> list[FramingEvent]:
     """Everything up to the end, with neighbouring data joined."""
-    out: list[Event] = []
+    out: list[FramingEvent] = []
     for piece in pieces:
         for event in framing.feed(piece):
-            if isinstance(event, Data) and out and isinstance(out[-1], Data):
-                event = Data(out.pop().data + event.data)  # type: ignore[union-attr]
+            if isinstance(event, ForwardData) and out and isinstance(out[-1], ForwardData):
+                event = ForwardData(out.pop().data + event.data)  # type: ignore[union-attr]
             out.append(event)
-            if isinstance(event, Ended):
+            if isinstance(event, ForwardEnded):
                 return out
     return out
 
@@ -37,33 +46,42 @@ def wire(sent: bytes, size: int) -> list[Payload]:
 
 
 PREAMBLE = frame(2, DATA + PORT_BYTES) + frame(2, ERROR + PORT_BYTES)
-CHANNELS: dict[str, tuple[bytes, list[Event]]] = {
-    "port in messages of its own": (PREAMBLE + frame(2, DATA + b"abc"), [Ready(), Data(b"abc")]),
-    "port and data in one message": (frame(2, DATA + PORT_BYTES + b"abc"), [Ready(), Data(b"abc")]),
+CHANNELS: dict[str, tuple[bytes, list[FramingEvent]]] = {
+    "port in messages of its own": (PREAMBLE + frame(2, DATA + b"abc"), [ForwardReady(), ForwardData(b"abc")]),
+    "port and data in one message": (frame(2, DATA + PORT_BYTES + b"abc"), [ForwardReady(), ForwardData(b"abc")]),
     "port split over messages": (
         frame(2, DATA + PORT_BYTES[:1]) + frame(2, DATA + PORT_BYTES[1:] + b"abc"),
-        [Ready(), Data(b"abc")],
+        [ForwardReady(), ForwardData(b"abc")],
     ),
     "fragments": (
         PREAMBLE + frame(2, DATA + b"a", final=False) + frame(0, b"b", final=False) + frame(0, b"c"),
-        [Ready(), Data(b"abc")],
+        [ForwardReady(), ForwardData(b"abc")],
     ),
     "channel alone in a fragment": (
         PREAMBLE + frame(2, DATA, final=False) + frame(0, b"abc"),
-        [Ready(), Data(b"abc")],
+        [ForwardReady(), ForwardData(b"abc")],
     ),
-    "empty first fragment": (PREAMBLE + frame(2, b"", final=False) + frame(0, DATA + b"abc"), [Ready(), Data(b"abc")]),
-    "empty messages": (PREAMBLE + frame(2) + frame(2, DATA) + frame(2, DATA + b"abc"), [Ready(), Data(b"abc")]),
-    "an unknown channel": (PREAMBLE + frame(2, b"\x07nonsense") + frame(2, DATA + b"abc"), [Ready(), Data(b"abc")]),
-    "an empty error": (PREAMBLE + frame(2, ERROR) + frame(2, DATA + b"abc"), [Ready(), Data(b"abc")]),
-    "an error": (PREAMBLE + frame(2, ERROR + REFUSED), [Ready(), Ended(REFUSED.decode())]),
+    "empty first fragment": (
+        PREAMBLE + frame(2, b"", final=False) + frame(0, DATA + b"abc"),
+        [ForwardReady(), ForwardData(b"abc")],
+    ),
+    "empty messages": (
+        PREAMBLE + frame(2) + frame(2, DATA) + frame(2, DATA + b"abc"),
+        [ForwardReady(), ForwardData(b"abc")],
+    ),
+    "an unknown channel": (
+        PREAMBLE + frame(2, b"\x07nonsense") + frame(2, DATA + b"abc"),
+        [ForwardReady(), ForwardData(b"abc")],
+    ),
+    "an empty error": (PREAMBLE + frame(2, ERROR) + frame(2, DATA + b"abc"), [ForwardReady(), ForwardData(b"abc")]),
+    "an error": (PREAMBLE + frame(2, ERROR + REFUSED), [ForwardReady(), ForwardEnded(REFUSED.decode())]),
     "an error in fragments": (
         PREAMBLE + frame(2, ERROR + REFUSED[:9], final=False) + frame(0, REFUSED[9:]),
-        [Ready(), Ended(REFUSED.decode())],
+        [ForwardReady(), ForwardEnded(REFUSED.decode())],
     ),
     "an error after data": (
         PREAMBLE + frame(2, DATA + b"x") + frame(2, ERROR + b"lost\n"),
-        [Ready(), Data(b"x"), Ended("lost")],
+        [ForwardReady(), ForwardData(b"x"), ForwardEnded("lost")],
     ),
 }
 
@@ -89,30 +107,33 @@ def number(stream: int) -> bytes:
 
 FIN = 1
 ACCEPTED = control(2, number(1) + b"headers") + control(2, number(3))
-SPDY: dict[str, tuple[bytes, list[Event]]] = {
-    "streams accepted": (ACCEPTED, [Ready()]),
+SPDY: dict[str, tuple[bytes, list[FramingEvent]]] = {
+    "streams accepted": (ACCEPTED, [ForwardReady()]),
     "the error stream alone": (control(2, number(1)), []),
-    "data": (ACCEPTED + data(3, b"ab") + data(3, b"") + data(3, b"c"), [Ready(), Data(b"abc")]),
-    "data of an unknown stream": (ACCEPTED + data(5, b"zz") + data(3, b"abc"), [Ready(), Data(b"abc")]),
-    "ping": (ACCEPTED + control(6, number(2)), [Ready(), Reply(control(6, number(2)))]),
-    "answer to a ping": (ACCEPTED + control(6, number(1)), [Ready()]),
+    "data": (ACCEPTED + data(3, b"ab") + data(3, b"") + data(3, b"c"), [ForwardReady(), ForwardData(b"abc")]),
+    "data of an unknown stream": (ACCEPTED + data(5, b"zz") + data(3, b"abc"), [ForwardReady(), ForwardData(b"abc")]),
+    "ping": (ACCEPTED + control(6, number(2)), [ForwardReady(), FramingReply(control(6, number(2)))]),
+    "answer to a ping": (ACCEPTED + control(6, number(1)), [ForwardReady()]),
     "settings, window update, headers": (
         ACCEPTED + control(4, number(0)) + control(9, bytes(8)) + control(8, number(3)) + data(3, b"x"),
-        [Ready(), Data(b"x")],
+        [ForwardReady(), ForwardData(b"x")],
     ),
     "nobody listens": (
         ACCEPTED + data(3, b"", FIN) + data(1, REFUSED) + control(3, number(3) + number(5)),
-        [Ready(), Ended(REFUSED.decode())],
+        [ForwardReady(), ForwardEnded(REFUSED.decode())],
     ),
-    "error before the streams close": (ACCEPTED + data(1, b"lost\n"), [Ready(), Ended("lost")]),
+    "error before the streams close": (ACCEPTED + data(1, b"lost\n"), [ForwardReady(), ForwardEnded("lost")]),
     "the pod closes": (
         ACCEPTED + data(3, b"bye", FIN) + data(1, b"", FIN),
-        [Ready(), Data(b"bye"), Ended("")],
+        [ForwardReady(), ForwardData(b"bye"), ForwardEnded("")],
     ),
-    "half of it closed is not the end": (ACCEPTED + data(3, b"bye", FIN), [Ready(), Data(b"bye")]),
-    "streams reset": (ACCEPTED + control(3, number(3) * 2) + control(3, number(1) * 2), [Ready(), Ended("")]),
-    "refused with FIN": (control(2, number(1), FIN) + control(2, number(3), FIN), [Ready(), Ended("")]),
-    "going away": (ACCEPTED + control(7, bytes(8)), [Ready(), Ended("the node closes the port-forward")]),
+    "half of it closed is not the end": (ACCEPTED + data(3, b"bye", FIN), [ForwardReady(), ForwardData(b"bye")]),
+    "streams reset": (
+        ACCEPTED + control(3, number(3) * 2) + control(3, number(1) * 2),
+        [ForwardReady(), ForwardEnded("")],
+    ),
+    "refused with FIN": (control(2, number(1), FIN) + control(2, number(3), FIN), [ForwardReady(), ForwardEnded("")]),
+    "going away": (ACCEPTED + control(7, bytes(8)), [ForwardReady(), ForwardEnded("the node closes the port-forward")]),
 }
 
 
@@ -142,10 +163,10 @@ def test_spdy_garbage_is_refused(name: str) -> None:
 def test_endless_error_texts_are_cut_off() -> None:
     text = b"x" * 100_000
     (_, ended) = events(ChannelFraming(), wire(PREAMBLE + frame(2, ERROR + text), 1000))
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ForwardEnded)
     assert len(ended.why) < 20_000
     (ended,) = events(SpdyFraming(PORT), [Payload(data(1, text), first=True, last=True)])
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ForwardEnded)
     assert len(ended.why) < 20_000
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, LinkLost, Unauthorized
 from ktpy.kube.client import Api
-from ktpy.kube.endpoint import Endpoint
+from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.kube.portforward.framing import ChannelFraming
 from ktpy.kube.portforward.port_forward import (
     BATCH_BYTES,
@@ -123,9 +123,9 @@ class Reached:
     def __init__(self, address: tuple[str, int], renewed: Sequence[str]) -> None:
         self._address, self._token, self._renewed = address, "t0ken", list(renewed)
 
-    async def endpoint(self) -> Endpoint:
+    async def endpoint(self) -> ApiEndpoint:
         headers = {"Authorization": f"Bearer {self._token}"}
-        return Endpoint(*self._address, path_prefix="/k8s/clusters/c1", headers=headers, user="al")
+        return ApiEndpoint(*self._address, path_prefix="/k8s/clusters/c1", headers=headers, user="al")
 
     async def renew_credentials(self) -> bool:
         if not self._renewed:
@@ -225,7 +225,7 @@ class Outgoing(asyncio.Transport):
 
 def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
     """A connection on which data may be sent, and what it writes to."""
-    endpoint = Endpoint("api.test", 443)
+    endpoint = ApiEndpoint("api.test", 443)
     upgrade = Upgrade(endpoint, "shop", "shadow-1", PORT, SUBPROTOCOLS)
     out = Outgoing()
     connection = PortForwardConnection(out, endpoint, upgrade, PORT)

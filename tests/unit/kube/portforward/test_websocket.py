@@ -9,8 +9,8 @@ from ktpy.kube.portforward.websocket import (
     CLOSE,
     PING,
     Close,
-    Event,
     FrameError,
+    FrameEvent,
     FrameReader,
     Payload,
     Ping,
@@ -29,9 +29,9 @@ def frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
     return struct.pack(">BBQ", first, 127, len(payload)) + payload
 
 
-def messages(events: list[Event]) -> list[bytes | Event]:
+def messages(events: list[FrameEvent]) -> list[bytes | FrameEvent]:
     """Payload pieces joined to messages, so that playbooks do not depend on where the bytes were split."""
-    out: list[bytes | Event] = []
+    out: list[bytes | FrameEvent] = []
     current: bytes | None = None
     for event in events:
         if not isinstance(event, Payload):
@@ -46,7 +46,7 @@ def messages(events: list[Event]) -> list[bytes | Event]:
     return out
 
 
-PLAYBOOKS: dict[str, tuple[bytes, list[bytes | Event]]] = {
+PLAYBOOKS: dict[str, tuple[bytes, list[bytes | FrameEvent]]] = {
     "one message": (frame(2, b"hello"), [b"hello"]),
     "empty message": (frame(2) + frame(2, b"x"), [b"", b"x"]),
     "16-bit length": (frame(2, b"x" * 126), [b"x" * 126]),
