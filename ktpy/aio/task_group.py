@@ -1,18 +1,58 @@
 """Work side by side that fails as one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """A TaskGroup whose first failure comes out as itself, so that callers can catch what a function documents."""
+    """A TaskGroup whose first failure comes out as itself, so that callers can catch what a function documents.
+
+    Failures of other tasks become notes of the first, as in `first_failure`.
+    """
+    task = asyncio.current_task()
+    cancellations = task.cancelling() if task else 0
+    of_body: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as tasks:
-            yield tasks
+            try:
+                yield tasks
+            except BaseException as error:
+                if task and task.cancelling() == cancellations:  # else a task failed before and cancelled the body
+                    of_body = error
+                raise
     except BaseExceptionGroup as group:
-        failure: BaseException = group
-        while isinstance(failure, BaseExceptionGroup):
-            failure = failure.exceptions[0]
-        raise failure from None
+        # TaskGroup lists failures as they come, but the body's last.
+        failure = first_failure(group if of_body is None else BaseExceptionGroup("", [of_body, group]))
+        context = failure.__context__
+        try:
+            raise failure
+        finally:
+            failure.__context__ = context  # the group, otherwise
+
+
+def first_failure(error: BaseException) -> BaseException:
+    """The failure that a group stands for: its only one, or the first of several; any other error is itself.
+
+    Cancellations count only where there is nothing else. The other failures are kept as notes of the first, and are
+    logged with their tracebacks at debug level.
+    """
+    leaves = list(dict.fromkeys(_leaves(error)))
+    failures = [leaf for leaf in leaves if not isinstance(leaf, asyncio.CancelledError)] or leaves[:1]
+    first, *others = failures
+    for other in others:
+        first.add_note(f"Another task failed as well: {other!r}")
+        logger.debug("another task failed as well", exc_info=other)
+    return first
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for nested in error.exceptions:
+            yield from _leaves(nested)
+    else:
+        yield error

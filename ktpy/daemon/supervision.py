@@ -6,6 +6,7 @@ import resource
 import signal
 from typing import Any, Protocol
 
+from ktpy.aio.task_group import first_failure
 from ktpy.errors import KtpyError
 from ktpy.observe.events import Ended, Report
 
@@ -88,8 +89,7 @@ async def _supervise(session: Session) -> Ended:
 
 
 def _ended_by(error: BaseException) -> Ended:
-    while isinstance(error, BaseExceptionGroup):  # of tasks that failed together, the first is the cause
-        error = error.exceptions[0]
+    error = first_failure(error)
     logger.debug("the session failed", exc_info=error)
     if isinstance(error, KtpyError):
         return Ended(error.exit_code, error.message, error.hint)

@@ -1,8 +1,10 @@
 import asyncio
+import logging
+from collections.abc import Coroutine
 
 import pytest
 
-from ktpy.aio.task_group import task_group
+from ktpy.aio.task_group import first_failure, task_group
 
 
 async def fail_with(error: BaseException) -> None:
@@ -48,3 +50,79 @@ async def test_cancellation_stays_cancellation() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def fail_when_cancelled(error: BaseException) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        raise error
+
+
+async def run(*work: Coroutine[None, None, None], body: Coroutine[None, None, None]) -> None:
+    async with task_group() as tasks:
+        for one in work:
+            tasks.create_task(one)
+        await asyncio.sleep(0)
+        await body
+
+
+async def test_the_first_of_several_failures_comes_out_and_the_others_are_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(KeyError) as raised:
+        await run(fail_when_cancelled(OSError("later")), fail_with(KeyError("first")), body=asyncio.sleep(0))
+    assert raised.value.__notes__ == ["Another task failed as well: OSError('later')"]
+    [record] = caplog.records
+    assert record.levelno == logging.DEBUG
+    assert record.exc_info is not None
+    assert repr(record.exc_info[1]) == "OSError('later')"
+
+
+async def test_a_failure_of_the_body_goes_before_those_of_tasks_that_it_cancels() -> None:
+    with pytest.raises(KeyError) as raised:
+        await run(fail_when_cancelled(OSError("later")), body=fail_with(KeyError("first")))
+    assert raised.value.__notes__ == ["Another task failed as well: OSError('later')"]
+
+
+async def test_a_failure_of_the_body_that_a_task_has_cancelled_goes_after_it() -> None:
+    with pytest.raises(KeyError) as raised:
+        await run(fail_with(KeyError("first")), body=fail_when_cancelled(OSError("later")))
+    assert raised.value.__notes__ == ["Another task failed as well: OSError('later')"]
+
+
+async def test_a_failure_keeps_its_cause_and_context() -> None:
+    error = KeyError("x")
+    error.__cause__ = error.__context__ = cause = OSError("why")
+    with pytest.raises(KeyError) as raised:
+        await run(fail_with(error), body=asyncio.sleep(0))
+    assert raised.value.__cause__ is cause
+    assert raised.value.__context__ is cause
+
+
+class TestFirstFailure:
+    def test_an_error_that_is_no_group_is_itself(self) -> None:
+        error = KeyError("x")
+        assert first_failure(error) is error
+
+    def test_the_only_failure_of_nested_groups(self) -> None:
+        error = KeyError("x")
+        assert first_failure(ExceptionGroup("", [ExceptionGroup("", [error]), error])) is error
+        assert not hasattr(error, "__notes__")
+
+    def test_the_first_of_nested_groups_with_all_the_others(self) -> None:
+        first, second, third = KeyError("1"), KeyError("2"), KeyError("3")
+        group = ExceptionGroup("", [ExceptionGroup("", [first, second]), third])
+        assert first_failure(group) is first
+        assert len(first.__notes__) == 2
+
+    def test_cancellations_do_not_count_beside_a_failure(self) -> None:
+        error = KeyError("x")
+        assert first_failure(BaseExceptionGroup("", [asyncio.CancelledError(), error])) is error
+        assert not hasattr(error, "__notes__")
+
+    def test_nothing_but_cancellations_is_a_cancellation(self) -> None:
+        cancelled = asyncio.CancelledError()
+        assert first_failure(BaseExceptionGroup("", [cancelled, asyncio.CancelledError()])) is cancelled
+        assert not hasattr(cancelled, "__notes__")

@@ -54,12 +54,20 @@ def test_a_signal(is_ready: bool, exit_code: int) -> None:
     assert outcome(Waiting(is_ready=is_ready)).exit_code == exit_code
 
 
-def test_the_first_of_what_failed_together_is_the_cause() -> None:
+def test_the_first_of_what_failed_together_is_the_cause_and_the_log_has_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
     class Failing(Trial):
         async def run(self) -> int:
             raise ExceptionGroup("", [ExceptionGroup("", [LinkLost("Gone.", hint="Again.")]), ValueError("later")])
 
     assert outcome(Failing()) == Ended(40, "Gone.", "Again.")
+    assert [repr(record.exc_info[1]) for record in caplog.records if record.exc_info and record.exc_info[1]] == [
+        "ValueError('later')",
+        "LinkLost('Gone.')",
+    ]
 
 
 def test_a_failure_that_ktpy_cannot_explain() -> None:
