@@ -145,7 +145,7 @@ class Helper:
             # 198.18.0.0/15 is popular with other tunnels: avoid a range in which the machine has an address.
             if planned.name in names or any(address in planned.address4.network for address in addresses):
                 continue
-            with contextlib.suppress(tun.NameTaken):
+            with contextlib.suppress(tun.InterfaceNameTaken):
                 self._tun, descriptor = self._make_tun(planned)
                 return self._tun, (descriptor,)
         raise TunUnavailable(f"ktpy0 to ktpy{TUN_LIMIT - 1} are all taken; nothing was changed.")

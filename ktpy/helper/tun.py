@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 
 from ktpy.errors import TunUnavailable
+from ktpy.packet.headers import VNET_HEADER_BYTES
 
 DEVICE = Path("/dev/net/tun")
 
@@ -22,11 +23,8 @@ TUN_F_CSUM = 0x01
 TUN_F_TSO4 = 0x02
 TUN_F_TSO6 = 0x04
 
-VNET_HEADER_BYTES = 10
-"""struct virtio_net_hdr, in front of every packet read and written."""
 
-
-class NameTaken(Exception):
+class InterfaceNameTaken(Exception):
     """There is a device of this name."""
 
 
@@ -34,7 +32,7 @@ def open_device(name: str) -> int:
     """Make the TUN device `name`, never joining an existing one; returns its non-blocking descriptor.
 
     With checksum and TCP segmentation offload the kernel hands over packets of up to 64 KB. The device lives
-    until the last copy of the descriptor is closed. Raises `NameTaken` and `TunUnavailable`.
+    until the last copy of the descriptor is closed. Raises `InterfaceNameTaken` and `TunUnavailable`.
     """
     try:
         descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -48,7 +46,7 @@ def open_device(name: str) -> int:
     except OSError as exc:
         os.close(descriptor)
         if exc.errno == errno.EBUSY:
-            raise NameTaken(name) from exc
+            raise InterfaceNameTaken(name) from exc
         raise _unavailable(exc) from exc
     return descriptor
 

@@ -21,8 +21,8 @@ from ktpy.errors import HelperFailed, PrivilegeMissing, ResolverNotWritable, Tun
 from ktpy.helper import journal
 from ktpy.helper.client import HelperClient, Tun
 from ktpy.helper.launch import launch
-from ktpy.helper.tun import VNET_HEADER_BYTES
 from ktpy.helper.wire import Address
+from ktpy.packet.headers import VNET_HEADER_BYTES
 from tests.lab.resolved import unpacked
 from tests.net.helper_fixtures import ORIGINAL, Machine, is_running, machine
 
