@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import dnslib
 
-from ktpy.dns.message import AA, Query, Reply, parse_query, record_spans
-from ktpy.dns.records import Answer, Record, RRType, Soa, Srv
+from ktpy.dns.message import AA, EncodedReply, Query, parse_query, record_spans
+from ktpy.dns.records import Answer, ResourceRecord, RRType, Soa, Srv
 
 _POINTER_TO_QUESTION: Final = b"\xc0\x0c"
 _POINTER_REACH_BYTES: Final = 0x4000  # a compression pointer has 14 bits
@@ -16,7 +16,7 @@ class UndecodableError(Exception):
     """A reply of another server that dnslib cannot read."""
 
 
-def encode(query: Query, answer: Answer) -> Reply:
+def encode(query: Query, answer: Answer) -> EncodedReply:
     """Encode what the zone says."""
     return _packed(
         query,
@@ -27,7 +27,7 @@ def encode(query: Query, answer: Answer) -> Reply:
     )
 
 
-def encode_joined(query: Query, answer: Answer, rest: bytes) -> Reply:
+def encode_joined(query: Query, answer: Answer, rest: bytes) -> EncodedReply:
     """Encode an answer whose CNAME chain left the zone, with the reply that resolves its end.
 
     Raises UndecodableError when that reply is no DNS.
@@ -46,7 +46,7 @@ def question(name: str, qtype: int) -> Query:
     return parse_query(bytes(dnslib.DNSRecord(header, q=dnslib.DNSQuestion(_label(name), qtype)).pack()))
 
 
-def _packed(query: Query, rcode: int, answers: list[Any], authority: list[Any], additional: list[Any]) -> Reply:
+def _packed(query: Query, rcode: int, answers: list[Any], authority: list[Any], additional: list[Any]) -> EncodedReply:
     asked = dnslib.DNSQuestion(dnslib.DNSLabel(query.labels), query.qtype)
     header = dnslib.DNSHeader(id=0, bitmap=0)
     record = dnslib.DNSRecord(header, questions=[asked], rr=answers, auth=authority, ar=additional)
@@ -66,7 +66,7 @@ def _packed(query: Query, rcode: int, answers: list[Any], authority: list[Any], 
             parts.append(message[span.start : span.end])
             owned_by_question = message[span.start : span.start + 2] == _POINTER_TO_QUESTION
             free_order = free_order and owned_by_question and span.rtype in (RRType.A, RRType.AAAA)
-    return Reply(
+    return EncodedReply(
         flags=AA | rcode,
         counts=counts,
         answers=tuple(parts) if free_order else (b"".join(parts),),
@@ -75,11 +75,11 @@ def _packed(query: Query, rcode: int, answers: list[Any], authority: list[Any], 
     )
 
 
-def _dnslib_record(record: Record) -> Any:
+def _dnslib_record(record: ResourceRecord) -> Any:
     return dnslib.RR(_label(record.name), record.rtype, ttl=record.ttl_s, rdata=_rdata(record))
 
 
-def _rdata(record: Record) -> Any:
+def _rdata(record: ResourceRecord) -> Any:
     match record.data:
         case bytes() as address:
             return dnslib.A(tuple(address)) if len(address) == 4 else dnslib.AAAA(tuple(address))

@@ -1,7 +1,7 @@
 """DNS messages on the wire (RFC 1035; EDNS, RFC 6891): reading queries, rendering replies, writing over bytes.
 
-A zone answer is encoded once (`encoding`), kept as a `Reply` and rendered for each query by joining bytes: id and
-flags, the client's own question with its case, the kept sections. A forwarded message is never decoded: only its
+A zone answer is encoded once (`encoding`), kept as an `EncodedReply` and rendered for each query by joining bytes: id
+and flags, the client's own question with its case, the kept sections. A forwarded message is never decoded: only its
 id, its question's case and its TTLs are written over. All input is bounds-checked; nothing raises but `FormatError`.
 """
 
@@ -82,7 +82,7 @@ class Query:
         return ".".join(label.decode("latin-1").replace(".", "\\046") for label in self.labels)
 
 
-class Reply(NamedTuple):
+class EncodedReply(NamedTuple):
     """The encoded sections of an answer, to be rendered for any query with the same question."""
 
     flags: int  # AA and the response code
@@ -241,7 +241,7 @@ def _name_end(data: bytes, offset: int) -> int:
 # --- writing
 
 
-def render(query: Query, reply: Reply, limit_bytes: int, turn: int = 0) -> bytes:
+def render(query: Query, reply: EncodedReply, limit_bytes: int, turn: int = 0) -> bytes:
     """The message that answers `query`.
 
     Too long for the client: the additional section goes first (it is a courtesy, RFC 2181 section 9), then all of

@@ -62,7 +62,7 @@ class Soa(NamedTuple):
     minimum_s: int
 
 
-class Record(NamedTuple):
+class ResourceRecord(NamedTuple):
     """One resource record of class IN.
 
     `data` is the packed address for A and AAAA, a name for CNAME and PTR, the text for TXT.
@@ -84,9 +84,9 @@ class Answer:
     """
 
     rcode: Rcode
-    answers: tuple[Record, ...] = ()
-    authority: tuple[Record, ...] = ()
-    additional: tuple[Record, ...] = ()
+    answers: tuple[ResourceRecord, ...] = ()
+    authority: tuple[ResourceRecord, ...] = ()
+    additional: tuple[ResourceRecord, ...] = ()
     unfinished: str | None = None
 
 

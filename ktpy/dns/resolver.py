@@ -9,9 +9,9 @@ from ktpy.dns.forward import Forwarder, NoAnswerError
 from ktpy.dns.message import (
     CLASS_IN,
     TCP_LARGEST_BYTES,
+    EncodedReply,
     FormatError,
     Query,
-    Reply,
     failure,
     fitted,
     parse_query,
@@ -27,7 +27,7 @@ _ANSWER_COUNT: Final = slice(6, 8)
 
 
 @dataclasses.dataclass(slots=True)
-class Counters:
+class QueryCounters:
     """Queries by who decided them, since the start."""
 
     zone: int = 0
@@ -38,7 +38,7 @@ class Counters:
     malformed: int = 0
 
 
-class Resolver:
+class SplitResolver:
     """Answers queries.
 
     Without `upstream`, outside names are refused: glibc and musl then ask the next name server, if there is one.
@@ -47,11 +47,11 @@ class Resolver:
     """
 
     def __init__(self, zone: Zone, *, upstream: Forwarder | None = None, cluster: Forwarder | None = None) -> None:
-        self.counters = Counters()
+        self.counters = QueryCounters()
         self.zone = zone
         self.upstream = upstream
         self.cluster = cluster
-        self._encoded: dict[bytes, Reply] = {}
+        self._encoded: dict[bytes, EncodedReply] = {}
         self._encoded_generation = 0
         self._turn = 0
 
@@ -96,7 +96,7 @@ class Resolver:
             self.counters.failed += 1
             return failure(query, Rcode.SERVFAIL)
 
-    def _encode(self, query: Query, answer: Answer) -> Reply:
+    def _encode(self, query: Query, answer: Answer) -> EncodedReply:
         reply = encode(query, answer)
         if len(self._encoded) >= ENCODED_MAX:
             self._encoded.clear()

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from ktpy.dns.message import HEADER_BYTES, Query, failure, header_only_reply
 from ktpy.dns.records import Rcode
-from ktpy.dns.resolver import Resolver
+from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.stream import Frames, framed
 
 UDP_BATCH: Final = 32  # packets taken from a socket before other work has its turn
@@ -28,7 +28,7 @@ class Server:
 
     def __init__(
         self,
-        resolver: Resolver,
+        resolver: SplitResolver,
         udp: Sequence[socket.socket],
         tcp: Sequence[socket.socket],
         *,
@@ -36,7 +36,7 @@ class Server:
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self.overloaded = 0  # queries refused because too many were waiting
-        self.connections: set[_Connection] = set()
+        self.connections: set[_ClientConnection] = set()
         self.idle_s = idle_s
         self.connections_max = connections_max
         self._resolver = resolver
@@ -51,7 +51,7 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             try:
                 listeners += [
-                    await loop.create_server(lambda: _Connection(self, tasks), sock=sock) for sock in self._tcp
+                    await loop.create_server(lambda: _ClientConnection(self, tasks), sock=sock) for sock in self._tcp
                 ]
                 for sock in self._udp:
                     sock.setblocking(False)
@@ -67,7 +67,7 @@ class Server:
                     connection.abort()
 
     def reply_now(self, data: bytes, *, over_tcp: bool) -> bytes | Query:
-        """As Resolver.answer_now, and SERVFAIL when too many queries wait already."""
+        """As SplitResolver.answer_now, and SERVFAIL when too many queries wait already."""
         try:
             reply = self._resolver.answer_now(data, over_tcp=over_tcp)
         except Exception:
@@ -82,7 +82,7 @@ class Server:
         return reply
 
     async def reply_later(self, query: Query, *, over_tcp: bool) -> bytes:
-        """As Resolver.answer, for a query that `reply_now` left over; a bug ends as SERVFAIL."""
+        """As SplitResolver.answer, for a query that `reply_now` left over; a bug ends as SERVFAIL."""
         try:
             return await self._resolver.answer(query, over_tcp=over_tcp)
         except Exception:
@@ -107,7 +107,7 @@ class Server:
         _send(sock, await self.reply_later(query, over_tcp=False), client)
 
 
-class _Connection(asyncio.Protocol):
+class _ClientConnection(asyncio.Protocol):
     """A client over TCP: it may send many queries before it reads; replies go out as they come (RFC 7766)."""
 
     def __init__(self, server: Server, tasks: asyncio.TaskGroup) -> None:

@@ -59,7 +59,7 @@ class StreamClient:
         self._dial = dial
         self._addresses = tuple(addresses)
         self._dialling = asyncio.Lock()
-        self._connection: _Connection | None = None
+        self._connection: _ServerConnection | None = None
         self._blocked_until_s = 0.0
 
     async def __call__(self, packet: bytes, question: bytes, *, over_tcp: bool = True) -> bytes:
@@ -83,7 +83,7 @@ class StreamClient:
         if self._connection is not None:
             self._connection.abort()
 
-    async def _connected(self) -> "_Connection":
+    async def _connected(self) -> "_ServerConnection":
         async with self._dialling:
             if self._connection is not None and not self._connection.closed:
                 return self._connection
@@ -93,7 +93,7 @@ class StreamClient:
             reason: Exception | None = None
             try:
                 for host, port in self._addresses:
-                    connection = _Connection()
+                    connection = _ServerConnection()
                     try:
                         await self._dial(lambda made=connection: made, host, port)  # type: ignore[misc]
                     except (OSError, KtpyError) as exc:
@@ -107,7 +107,7 @@ class StreamClient:
             raise NoAnswerError("the name server cannot be reached") from reason
 
 
-class _Connection(asyncio.Protocol):
+class _ServerConnection(asyncio.Protocol):
     """One TCP connection and the queries in flight on it."""
 
     def __init__(self) -> None:

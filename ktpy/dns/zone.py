@@ -15,7 +15,7 @@ from ktpy.dns.records import (
     Answer,
     Elsewhere,
     Rcode,
-    Record,
+    ResourceRecord,
     RRType,
     Soa,
     Srv,
@@ -57,7 +57,7 @@ class _Node:
 
     __slots__ = ("additional", "records")
 
-    def __init__(self, records: Iterable[Record] = (), additional: Iterable[Record] = ()) -> None:
+    def __init__(self, records: Iterable[ResourceRecord] = (), additional: Iterable[ResourceRecord] = ()) -> None:
         self.records = tuple(records)
         self.additional = tuple(additional)
 
@@ -94,10 +94,6 @@ class Zone:
     def synced(self, value: bool) -> None:
         self._synced = value
         self.generation += 1
-
-    @property
-    def service_count(self) -> int:
-        return sum(len(namespace.services) for namespace in self._namespaces.values())
 
     def set_scope(self, namespaces: AbstractSet[str] | None) -> None:
         """Say which namespaces are watched. None: the whole cluster, so what is absent does not exist."""
@@ -201,7 +197,7 @@ class Zone:
             case []:
                 node: _Node | Elsewhere | None = self._apex(qtype)
             case ["dns-version"]:
-                node = _Node([Record(name, RRType.TXT, TTL_S, SCHEMA_VERSION)])
+                node = _Node([ResourceRecord(name, RRType.TXT, TTL_S, SCHEMA_VERSION)])
             case [*_, "svc"]:
                 node = self._service_name(name, labels[:-1], qtype)
             case [*_, "pod"]:
@@ -253,7 +249,7 @@ class Zone:
         if service.external_name:
             if undashed(service.external_name.replace(".", "-")):
                 return None  # the API lets an IPv4 address pass as a name; CoreDNS answers NXDOMAIN
-            return _Node([Record(name, RRType.CNAME, TTL_S, service.external_name)])
+            return _Node([ResourceRecord(name, RRType.CNAME, TTL_S, service.external_name)])
         if service.headless:
             addresses: Iterable[bytes] = (endpoint.address for endpoint, _ in self._endpoints(service))
         else:
@@ -270,7 +266,7 @@ class Zone:
         """The SRV records of the wanted ports, with the addresses of their targets."""
         base = self._name_of(service)
         targets: dict[tuple[str, int], None] = {}
-        additional: dict[Record, None] = {}
+        additional: dict[ResourceRecord, None] = {}
 
         def add(ports: Iterable[Port], host: str, addresses: Iterable[bytes]) -> None:
             for port in filter(wanted, ports):
@@ -284,7 +280,7 @@ class Zone:
             add(service.ports, base, service.cluster_ips)
         weight = max(100 // (len(targets) or 1), 1)
         return _Node(
-            [Record(owner, RRType.SRV, TTL_S, Srv(0, weight, port, host)) for host, port in targets], additional
+            [ResourceRecord(owner, RRType.SRV, TTL_S, Srv(0, weight, port, host)) for host, port in targets], additional
         )
 
     def _endpoint(self, name: str, service: Service, hostname: str) -> _Node | None:
@@ -318,7 +314,7 @@ class Zone:
         if self._synced and (address := reversed_address(name)) is not None:
             targets = self._names_at(address)
             if targets:
-                records = [Record(name, RRType.PTR, TTL_S, target) for target in targets]
+                records = [ResourceRecord(name, RRType.PTR, TTL_S, target) for target in targets]
                 # Each known address is a zone of its own: no claim is made on its neighbours.
                 return self._answer(_Node(records), qtype, name, 0)
         if self._routed_reverse and not self._routed_reverse.isdisjoint(ancestors(name)):
@@ -353,7 +349,7 @@ class Zone:
             return self._chase(first, qtype, chain)
         return Answer(Rcode.NOERROR, picked, additional=node.additional if qtype == RRType.SRV else ())
 
-    def _chase(self, alias: Record, qtype: int, chain: int) -> Answer:
+    def _chase(self, alias: ResourceRecord, qtype: int, chain: int) -> Answer:
         """Follow an alias while it stays in the zone. The response code is the last name's (RFC 6604)."""
         if chain == CNAME_CHAIN_MAX:
             return Answer(Rcode.SERVFAIL)  # a loop, or as good as one
@@ -368,20 +364,20 @@ class Zone:
     def _name_of(self, service: Service) -> str:
         return f"{service.name}.{service.namespace}.svc.{self.cluster_domain}"
 
-    def _soa(self, apex: str) -> Record:
+    def _soa(self, apex: str) -> ResourceRecord:
         """The start of authority; its minimum is how long a negative answer may be kept (RFC 2308)."""
         primary, mailbox = f"ns.dns.{self.cluster_domain}", f"hostmaster.{self.cluster_domain}"
         serial = self.generation & 0xFFFFFFFF
-        return Record(apex, RRType.SOA, TTL_S, Soa(primary, mailbox, serial, 7200, 1800, 86400, TTL_S))
+        return ResourceRecord(apex, RRType.SOA, TTL_S, Soa(primary, mailbox, serial, 7200, 1800, 86400, TTL_S))
 
 
 def _hostname(endpoint: EndpointAddress) -> str:
     return endpoint.hostname or dashed(endpoint.address)
 
 
-def _address_records(owner: str, addresses: Iterable[bytes]) -> list[Record]:
+def _address_records(owner: str, addresses: Iterable[bytes]) -> list[ResourceRecord]:
     # dict.fromkeys: an address can be in two slices for a moment, and an RRset holds no duplicates (RFC 2181).
-    return [Record(owner, address_type(address), TTL_S, address) for address in dict.fromkeys(addresses)]
+    return [ResourceRecord(owner, address_type(address), TTL_S, address) for address in dict.fromkeys(addresses)]
 
 
 def _add(index: dict[_Key, tuple[EndpointSlice, ...]], key: _Key, new: EndpointSlice) -> None:

@@ -20,7 +20,7 @@ NDOTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class ResolvConf:
+class ParsedResolvConf:
     nameservers: tuple[str, ...]
     search: tuple[str, ...]
     """Empty: none given; glibc then takes the domain of the machine's own name."""
@@ -29,7 +29,7 @@ class ResolvConf:
     """Whole lines that are neither these nor comments (`sortlist`)."""
 
 
-def parse(content: bytes) -> ResolvConf:
+def parse(content: bytes) -> ParsedResolvConf:
     """Never fails: what glibc skips is skipped. The last of `search` and `domain` counts, options add up."""
     nameservers: list[str] = []
     search: tuple[str, ...] = ()
@@ -51,11 +51,11 @@ def parse(content: bytes) -> ResolvConf:
                 options.extend(more)
             case _:
                 others.append(line)
-    return ResolvConf(tuple(nameservers), search, tuple(options), tuple(others))
+    return ParsedResolvConf(tuple(nameservers), search, tuple(options), tuple(others))
 
 
 def render(
-    previous: ResolvConf,
+    previous: ParsedResolvConf,
     nameservers: tuple[Address, ...],
     search: tuple[str, ...],
     cluster_domain: str,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ktpy.errors import ResolverNotWritable
 from ktpy.helper.protocol import SetResolver
-from ktpy.helper.resolv_conf import ResolvConf, parse
+from ktpy.helper.resolv_conf import ParsedResolvConf, parse
 
 RUN_DIR = Path("/run/systemd/resolve")
 STUB_FILE = RUN_DIR / "stub-resolv.conf"
@@ -40,7 +40,7 @@ def follows_stub(resolv_conf: Path) -> bool:
     return Path(os.path.realpath(resolv_conf)) == Path(os.path.realpath(STUB_FILE))
 
 
-def uplink() -> ResolvConf:
+def uplink() -> ParsedResolvConf:
     """Whom resolved asks. Raises OSError."""
     return parse(UPLINK_FILE.read_bytes())
 

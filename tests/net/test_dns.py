@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from ktpy.dns.forward import Forwarder
-from ktpy.dns.resolver import Resolver
+from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
 from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import resolver_request
@@ -208,7 +208,7 @@ async def child() -> dict[str, Any]:
         sock.bind((SERVER, 53))
     streams = StreamClient(loop.create_connection, [(CLUSTER_DNS, 53)])
     upstream = Upstream([SERVER, PREVIOUS], own_addresses=[SERVER])
-    resolver = Resolver(shop(), upstream=Forwarder(upstream), cluster=Forwarder(streams))
+    resolver = SplitResolver(shop(), upstream=Forwarder(upstream), cluster=Forwarder(streams))
     async with (
         name_server(outside, host=PREVIOUS, port=53),
         name_server(failing("REFUSED"), in_cluster, host=CLUSTER_DNS, port=53),

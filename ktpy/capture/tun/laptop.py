@@ -11,7 +11,7 @@ from ktpy.capture.tun.pump import Pump, TunAddress
 from ktpy.cluster.routing.networks import Network, outranking
 from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
 from ktpy.dns.forward import Forwarder
-from ktpy.dns.resolver import Resolver
+from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
 from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import ClusterDns, resolver_request, server_address
@@ -106,7 +106,7 @@ class Laptop:
         zone.set_routed(routed)
         to_cluster = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in cluster_dns.nameservers])
         upstream = Upstream(machine.nameservers, own_addresses=[str(address)])
-        resolver = Resolver(zone, upstream=Forwarder(upstream), cluster=Forwarder(to_cluster))
+        resolver = SplitResolver(zone, upstream=Forwarder(upstream), cluster=Forwarder(to_cluster))
         [sockets] = await self.helper.bind_dns([address])
         work.create_task(Server(resolver, [sockets.udp], [sockets.tcp]).serve(), name="name server")
         request = resolver_request(address, cluster_dns.domain, namespace, extra_zones=extra_zones, routed=routed)

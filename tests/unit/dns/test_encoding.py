@@ -2,10 +2,12 @@ import pytest
 
 from ktpy.dns.encoding import UndecodableError, encode, encode_joined, question
 from ktpy.dns.message import render
-from ktpy.dns.records import Answer, Rcode, Record, RRType, Soa, Srv
+from ktpy.dns.records import Answer, Rcode, ResourceRecord, RRType, Soa, Srv
 from tests.unit.dns.name_servers import asked, denying, parsed, reply
 
-ALIAS = Answer(Rcode.NOERROR, (Record("out.example", RRType.CNAME, 5, "db.example.com"),), unfinished="db.example.com")
+ALIAS = Answer(
+    Rcode.NOERROR, (ResourceRecord("out.example", RRType.CNAME, 5, "db.example.com"),), unfinished="db.example.com"
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ ALIAS = Answer(Rcode.NOERROR, (Record("out.example", RRType.CNAME, 5, "db.exampl
 )
 def test_every_type_of_record_the_zone_makes(rtype: str, data: bytes | str | Srv | Soa, shown: str) -> None:
     query = asked("name.example", rtype)
-    record = Record("name.example", RRType[rtype], 5, data)
+    record = ResourceRecord("name.example", RRType[rtype], 5, data)
     [found] = parsed(render(query, encode(query, Answer(Rcode.NOERROR, (record,))), 512)).rr
     assert str(found.rdata) == shown
     assert found.ttl == 5
@@ -30,7 +32,7 @@ def test_every_type_of_record_the_zone_makes(rtype: str, data: bytes | str | Srv
 
 def test_a_negative_answer() -> None:
     query = asked("gone.example")
-    soa = Record("example", RRType.SOA, 5, Soa("ns.example", "mail.example", 1, 2, 3, 4, 5))
+    soa = ResourceRecord("example", RRType.SOA, 5, Soa("ns.example", "mail.example", 1, 2, 3, 4, 5))
     answer = parsed(render(query, encode(query, Answer(Rcode.NXDOMAIN, authority=(soa,))), 512))
     assert answer.header.rcode == Rcode.NXDOMAIN
     assert str(answer.auth[0].rname) == "example."
@@ -42,8 +44,8 @@ def test_hundreds_of_srv_targets_stay_readable() -> None:
     names = [f"pod-number-{index}.db.example" for index in range(500)]
     answer = Answer(
         Rcode.NOERROR,
-        tuple(Record("_pg._tcp.db.example", RRType.SRV, 5, Srv(0, 1, 5432, name)) for name in names),
-        additional=tuple(Record(name, RRType.A, 5, bytes([10, 0, 0, 1])) for name in names),
+        tuple(ResourceRecord("_pg._tcp.db.example", RRType.SRV, 5, Srv(0, 1, 5432, name)) for name in names),
+        additional=tuple(ResourceRecord(name, RRType.A, 5, bytes([10, 0, 0, 1])) for name in names),
     )
     found = parsed(render(query, encode(query, answer), 65535))
     assert [str(rr.rdata.target) for rr in found.rr] == [f"{name}." for name in names]

@@ -7,9 +7,9 @@ import pytest
 from ktpy.dns.encoding import encode
 from ktpy.dns.message import (
     UDP_LARGEST_BYTES,
+    EncodedReply,
     FormatError,
     Query,
-    Reply,
     answers_query,
     failure,
     fitted,
@@ -18,7 +18,7 @@ from ktpy.dns.message import (
     readdressed,
     render,
 )
-from ktpy.dns.records import Answer, Rcode, Record, RRType, Srv
+from ktpy.dns.records import Answer, Rcode, ResourceRecord, RRType, Srv
 from tests.unit.dns.name_servers import addresses, answering, asked, denying, parsed, reply, truncating
 
 
@@ -231,12 +231,14 @@ def test_a_readdressed_reply_has_the_new_id_case_and_age() -> None:
 # --- writing
 
 
-def encoded(query: Query, *records: Record, additional: tuple[Record, ...] = ()) -> Reply:
+def encoded(query: Query, *records: ResourceRecord, additional: tuple[ResourceRecord, ...] = ()) -> EncodedReply:
     return encode(query, Answer(Rcode.NOERROR, records, additional=additional))
 
 
-def a_records(count: int) -> list[Record]:
-    return [Record("db.example", RRType.A, 5, bytes([10, 0, index // 256, index % 256])) for index in range(count)]
+def a_records(count: int) -> list[ResourceRecord]:
+    return [
+        ResourceRecord("db.example", RRType.A, 5, bytes([10, 0, index // 256, index % 256])) for index in range(count)
+    ]
 
 
 def test_a_rendered_answer_repeats_the_question_as_it_was_asked() -> None:
@@ -282,9 +284,10 @@ def test_what_does_not_fit_is_truncated() -> None:
 def test_the_additional_section_goes_before_anything_is_truncated() -> None:
     query = asked("_pg._tcp.db.example", "SRV")
     srv = [
-        Record("_pg._tcp.db.example", RRType.SRV, 5, Srv(0, 1, 5432, f"pod-{index}.db.example")) for index in range(9)
+        ResourceRecord("_pg._tcp.db.example", RRType.SRV, 5, Srv(0, 1, 5432, f"pod-{index}.db.example"))
+        for index in range(9)
     ]
-    extra = tuple(Record(f"pod-{index}.db.example", RRType.A, 5, bytes(4)) for index in range(9))
+    extra = tuple(ResourceRecord(f"pod-{index}.db.example", RRType.A, 5, bytes(4)) for index in range(9))
     answer = parsed(render(query, encoded(query, *srv, additional=extra), 512))
     assert (answer.header.tc, len(answer.rr), answer.ar) == (0, 9, [])
 

@@ -8,7 +8,7 @@ from ktpy.dns import resolver as resolver_module
 from ktpy.dns.forward import Forwarder, NoAnswerError
 from ktpy.dns.message import Query
 from ktpy.dns.records import Rcode
-from ktpy.dns.resolver import Resolver
+from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.stream import StreamClient
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
@@ -57,15 +57,15 @@ def zone() -> Zone:
 
 def resolver(
     zone: Zone, upstream: Behaviour | None = None, cluster: Behaviour | None = None
-) -> tuple[Resolver, Script, Script]:
+) -> tuple[SplitResolver, Script, Script]:
     scripts = Script(upstream or silent), Script(cluster or silent)
     forwarders = [
         Forwarder(script) if given else None for script, given in zip(scripts, (upstream, cluster), strict=True)
     ]
-    return Resolver(zone, upstream=forwarders[0], cluster=forwarders[1]), *scripts
+    return SplitResolver(zone, upstream=forwarders[0], cluster=forwarders[1]), *scripts
 
 
-async def resolve(resolver: Resolver, name: str, qtype: str = "A", *, over_tcp: bool = False) -> Any:
+async def resolve(resolver: SplitResolver, name: str, qtype: str = "A", *, over_tcp: bool = False) -> Any:
     found = resolver.answer_now(asked(name, qtype).data, over_tcp=over_tcp)
     if isinstance(found, Query):
         found = await resolver.answer(found, over_tcp=over_tcp)
@@ -141,7 +141,7 @@ async def test_an_answer_is_not_waited_for_longer_than_a_client_waits(
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
-    served = Resolver(zone, upstream=Forwarder(never))
+    served = SplitResolver(zone, upstream=Forwarder(never))
     assert (await resolve(served, "example.com")).header.rcode == Rcode.SERVFAIL
 
 
@@ -251,7 +251,7 @@ async def test_garbage_is_counted(zone: Zone) -> None:
 async def test_real_forwarders_to_real_servers(zone: Zone) -> None:
     async with name_server(answering("192.0.2.1")) as outside, name_server(silent, answering("192.0.2.2")) as inside:
         streams = StreamClient(asyncio.get_running_loop().create_connection, [inside.address])
-        served = Resolver(zone, upstream=Forwarder(Upstream([outside.address])), cluster=Forwarder(streams))
+        served = SplitResolver(zone, upstream=Forwarder(Upstream([outside.address])), cluster=Forwarder(streams))
         assert shown(await resolve(served, "example.com")) == ["192.0.2.1"]
         assert shown(await resolve(served, "printer.cluster.local")) == ["192.0.2.2"]
         assert shown(await resolve(served, f"out.{SHOP}")) == ["db.example.com.", "192.0.2.1"]
@@ -269,6 +269,6 @@ async def test_a_forwarding_loop_ends(zone: Zone, monkeypatch: pytest.MonkeyPatc
         found = served.answer_now(packet, over_tcp=over_tcp)
         return found if isinstance(found, bytes) else await served.answer(found, over_tcp=over_tcp)
 
-    served = Resolver(zone, upstream=Forwarder(back_to_us))
+    served = SplitResolver(zone, upstream=Forwarder(back_to_us))
     assert (await resolve(served, "example.com")).header.rcode == Rcode.SERVFAIL
     assert hops == 1

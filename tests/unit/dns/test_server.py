@@ -13,7 +13,7 @@ from ktpy.dns import server as server_module
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.message import Query
 from ktpy.dns.records import Rcode
-from ktpy.dns.resolver import Resolver
+from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
 from ktpy.dns.stream import framed
 from ktpy.dns.zone import Zone
@@ -42,7 +42,7 @@ class Gate:
 @dataclass
 class Served:
     server: Server
-    resolver: Resolver
+    resolver: SplitResolver
     gate: Gate
     udp_address: tuple[str, int]
     tcp_address: tuple[str, int]
@@ -75,7 +75,7 @@ async def serving(*, idle_s: float = 10.0, connections_max: int = 8) -> AsyncIte
     zone.upsert_endpoint_slice(endpoint_slice("db", "shop", *((f"10.244.1.{n}", None) for n in range(200))))
     zone.synced = True
     gate = Gate()
-    resolver = Resolver(zone, upstream=Forwarder(gate))
+    resolver = SplitResolver(zone, upstream=Forwarder(gate))
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 0))
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -273,5 +273,5 @@ async def test_stopping_answers_nobody_and_closes_everything() -> None:
 def test_a_query_is_what_reply_now_leaves_over() -> None:
     zone = Zone()
     zone.synced = True
-    server = Server(Resolver(zone), [], [])
+    server = Server(SplitResolver(zone), [], [])
     assert isinstance(server.reply_now(asked("example.com").data, over_tcp=False), Query)

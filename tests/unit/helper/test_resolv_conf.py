@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ktpy.helper.resolv_conf import ResolvConf, parse, render
+from ktpy.helper.resolv_conf import ParsedResolvConf, parse, render
 
 OURS = (ip_address("127.18.0.53"),)
 SEARCH = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
@@ -19,21 +19,21 @@ def rendered(content: bytes, *, host_name: str = "box", search: tuple[str, ...] 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", ResolvConf((), (), (), ())),
-        (b"nameserver 10.0.0.1", ResolvConf(("10.0.0.1",), (), (), ())),
+        (b"", ParsedResolvConf((), (), (), ())),
+        (b"nameserver 10.0.0.1", ParsedResolvConf(("10.0.0.1",), (), (), ())),
         (
             b"nameserver\t10.0.0.1  # main\nnameserver fe80::1%eth0\n",
-            ResolvConf(("10.0.0.1", "fe80::1%eth0"), (), (), ()),
+            ParsedResolvConf(("10.0.0.1", "fe80::1%eth0"), (), (), ()),
         ),
-        (b"# nameserver 1.1.1.1\n;search x\nnameserver\n", ResolvConf((), (), (), ("nameserver",))),
-        (b"domain a.b\nsearch c d\n", ResolvConf((), ("c", "d"), (), ())),
-        (b"search c d\ndomain a.b\n", ResolvConf((), ("a.b",), (), ())),
-        (b"options edns0\noptions ndots:2 rotate\n", ResolvConf((), (), ("edns0", "ndots:2", "rotate"), ())),
-        (b"sortlist 10.0.0.0\n", ResolvConf((), (), (), ("sortlist 10.0.0.0",))),
-        (b"\r\nnameserver 10.0.0.1\r\n", ResolvConf(("10.0.0.1",), (), (), ())),
+        (b"# nameserver 1.1.1.1\n;search x\nnameserver\n", ParsedResolvConf((), (), (), ("nameserver",))),
+        (b"domain a.b\nsearch c d\n", ParsedResolvConf((), ("c", "d"), (), ())),
+        (b"search c d\ndomain a.b\n", ParsedResolvConf((), ("a.b",), (), ())),
+        (b"options edns0\noptions ndots:2 rotate\n", ParsedResolvConf((), (), ("edns0", "ndots:2", "rotate"), ())),
+        (b"sortlist 10.0.0.0\n", ParsedResolvConf((), (), (), ("sortlist 10.0.0.0",))),
+        (b"\r\nnameserver 10.0.0.1\r\n", ParsedResolvConf(("10.0.0.1",), (), (), ())),
     ],
 )
-def test_parse(content: bytes, expected: ResolvConf) -> None:
+def test_parse(content: bytes, expected: ParsedResolvConf) -> None:
     assert parse(content) == expected
 
 
@@ -103,4 +103,4 @@ def test_other_lines_stay_and_bytes_survive() -> None:
 def test_written_file_reads_back() -> None:
     previous = parse(b"nameserver 10.0.0.1\nsearch corp.example\noptions edns0\n")
     again = parse(render(previous, OURS, SEARCH, "cluster.local", "box"))
-    assert again == ResolvConf(("127.18.0.53", "10.0.0.1"), (*SEARCH, "corp.example"), ("edns0", "ndots:2"), ())
+    assert again == ParsedResolvConf(("127.18.0.53", "10.0.0.1"), (*SEARCH, "corp.example"), ("edns0", "ndots:2"), ())
