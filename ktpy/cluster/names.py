@@ -15,74 +15,74 @@ SESSION = f"{DOMAIN}/session"
 TARGET = f"{DOMAIN}/target"
 """The Service that is intercepted, or previewed."""
 GATEWAY = f"{DOMAIN}/gateway"
-"""As a label: what the intercepted Service selects. As an annotation of the gateway's pods: what they relay."""
+"""The intercepted Service selects by this label. As an annotation of the gateway's pods it says what they relay."""
 INTERCEPTED = f"{DOMAIN}/intercepted"
-"""Annotation of an intercepted Service: its own selector, and the sessions."""
+"""This annotation of an intercepted Service holds its own selector, and the sessions."""
 
 DESCRIPTION = f"{DOMAIN}/description"
-"""Annotation of a session's Lease: what it does, for `ktpy list`."""
+"""This annotation of a session's Lease says what it does, for `ktpy list`."""
 
 _AUTHORIZED_KEY = f"{DOMAIN}/authorized-key."
 _HELD_BY = f"{DOMAIN}/held-by."
 NAME_MAX = 63
-"""Of a Service's name (RFC 1035, section 2.3.4)."""
+"""The length of a Service's name has this limit (RFC 1035, section 2.3.4)."""
 _LABEL_VALUE_MAX = 63  # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/
 _NOT_ALPHANUMERIC_AT_THE_ENDS = re.compile(r"^[^A-Za-z0-9]+|[^A-Za-z0-9]+$")
 
 
 def new_session_id() -> str:
-    """Ten hexadecimal digits: unique among the sessions of a cluster, short enough to read aloud."""
+    """Make an id of ten hexadecimal digits: unique among the sessions of a cluster, and short enough to read aloud."""
     return secrets.token_hex(5)
 
 
 def owner_label(user: str) -> str:
-    """A user name (`alice@example.org`, `system:serviceaccount:a:b`, `ACME\\bob`) as a legal label value."""
+    """Turn a user name (`alice@example.org`, `system:serviceaccount:a:b`, `ACME\\bob`) into a legal label value."""
     legal = re.sub(r"[^A-Za-z0-9._-]+", "-", user)[:_LABEL_VALUE_MAX]
     return _NOT_ALPHANUMERIC_AT_THE_ENDS.sub("", legal) or "unknown"
 
 
 def authorized_key_annotation(session: str) -> str:
-    """Where a session's public key stands among the annotations of the agent's pod."""
+    """Return the annotation of the agent's pod that holds a session's public key."""
     return f"{_AUTHORIZED_KEY}{session}"
 
 
 def authorized_sessions(annotations: Mapping[str, str]) -> frozenset[str]:
-    """The sessions whose keys an agent's pod lets in."""
+    """Return the sessions whose keys an agent's pod lets in."""
     return frozenset(key.removeprefix(_AUTHORIZED_KEY) for key in annotations if key.startswith(_AUTHORIZED_KEY))
 
 
 def holder_annotation(session: str) -> str:
-    """Where a session says that it uses an object which it shares with others; the value is its owner."""
+    """Return the annotation by which a session says that it uses a shared object; the value is its owner."""
     return f"{_HELD_BY}{session}"
 
 
 def holders(annotations: Mapping[str, str]) -> dict[str, str]:
-    """The sessions that use a shared object, and their owners."""
+    """Return the sessions that use a shared object, and their owners."""
     return {key.removeprefix(_HELD_BY): owner for key, owner in annotations.items() if key.startswith(_HELD_BY)}
 
 
 def shadow_name(session: str) -> str:
-    """Chosen by the laptop, so that the Job can be deleted even when the reply to its creation was lost."""
+    """Name the Job. The laptop chooses its name, so that it can delete it when the reply to its creation was lost."""
     return f"ktpy-shadow-{session}"
 
 
 def gateway_name(service: str) -> str:
-    """The Deployment in front of an intercepted Service: the same for everybody, so that the second one joins."""
+    """Name the Deployment in front of an intercepted Service: the same for everybody, so that the second one joins."""
     return _derived(service, "-ktpy-gateway")
 
 
 def origin_name(service: str) -> str:
-    """The Service that leads to the original pods."""
+    """Name the Service that leads to the original pods."""
     return _derived(service, "-ktpy-origin")
 
 
 def lease_name(session: str) -> str:
-    """The Lease that a live session renews."""
+    """Name the Lease that a live session renews."""
     return f"ktpy-{session}"
 
 
 def labels(role: str, *, owner: str, session: str, target: str | None = None) -> dict[str, str]:
-    """What every object of ktpy carries, so that `kubectl get -l` and `ktpy clean` find it."""
+    """Return the labels of every object of ktpy, by which `kubectl get -l` and `ktpy clean` find it."""
     return {
         MANAGED_BY: "ktpy",
         APP_NAME: f"ktpy-{role}",
@@ -93,7 +93,7 @@ def labels(role: str, *, owner: str, session: str, target: str | None = None) ->
 
 
 def _derived(service: str, suffix: str) -> str:
-    """`service` with a suffix; where that is too long, a hash stands for the end of the name."""
+    """Append a suffix to `service`; where that is too long, a hash stands for the end of the name."""
     if len(service) + len(suffix) <= NAME_MAX:
         return service + suffix
     digest = hashlib.sha256(service.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The rights ktpy needs, as data: the one source for the documentation, the hints of errors, and the tests.
+"""The rights that ktpy needs, as data: one source for the documentation, the hints of errors, and the tests.
 
 `python -m ktpy.cluster.rbac NAMESPACE USER [--intercept]` prints the manifest an administrator applies.
 """
@@ -72,7 +72,7 @@ INGRESS_CLASSES = (Rule("networking.k8s.io", "ingressclasses", ("list",), "for p
 
 
 def manifest(namespace: str, user: str, *, whole_cluster: bool = True, intercept: bool = False) -> str:
-    """The Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
+    """Write the Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
 
     `intercept` adds the Role for exchange, mesh and preview to the one for connect.
     """
@@ -121,7 +121,7 @@ def _head(kind: str, name: str, namespace: str | None) -> list[str]:
 
 
 def _flow(start: str, value: dict[str, Any]) -> str:
-    """One line of YAML; whatever is in the values, JSON's quotes are YAML's too."""
+    """Write one line of YAML. Whatever is in the values, quotes of JSON are quotes of YAML, too."""
     return start + "{" + ", ".join(f"{key}: {json.dumps(item)}" for key, item in value.items()) + "}"
 
 

@@ -1,4 +1,4 @@
-"""What is done in the cluster, as a row of named steps: for progress, and for tests that stop after each of them."""
+"""Changes in the cluster as rows of named steps: for progress, and for tests that stop after each of them."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change, or one wait."""
+    """A Step is one change, or one wait."""
 
     name: str
     run: Callable[[], Awaitable[None]]
 
 
 async def run_steps(steps: Iterable[Step], on_done: Callable[[str], None] = lambda _: None) -> None:
-    """Run the steps in order; `on_done` gets the name of each that is done. What one raises ends the walk."""
+    """Run the steps in order; `on_done` gets the name of each that is done. What one of them raises ends the row."""
     for step in steps:
         await step.run()
         on_done(step.name)
 
 
 async def nothing() -> None:
-    """A step that does nothing."""
+    """Do nothing, as a step."""

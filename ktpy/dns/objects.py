@@ -14,7 +14,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 class Port(NamedTuple):
-    """A port of a Service or of an EndpointSlice; `name` is "" when it has none."""
+    """A Port of a Service or of an EndpointSlice; `name` is "" when it has none."""
 
     name: str
     protocol: str
@@ -22,7 +22,7 @@ class Port(NamedTuple):
 
 
 class EndpointAddress(NamedTuple):
-    """One address behind a Service; `hostname` is "" when the pod has none of its own."""
+    """An EndpointAddress is one address behind a Service; `hostname` is "" when the pod has none of its own."""
 
     address: bytes
     hostname: str
@@ -31,7 +31,7 @@ class EndpointAddress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service: with cluster IPs, headless (`headless`), or an alias (`external_name`)."""
+    """A Service has cluster IPs, or is `headless`, or is an alias (`external_name`)."""
 
     namespace: str
     name: str
@@ -60,7 +60,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSlice:
-    """An EndpointSlice of the Service `service`."""
+    """An EndpointSlice belongs to the Service `service`."""
 
     namespace: str
     name: str

@@ -1,6 +1,6 @@
-"""The API server, as this user reaches it: plain JSON in, plain JSON out, every failure an error of `ktpy.errors`.
+"""The client of the API server: it takes and gives plain JSON, and raises the errors of `ktpy.errors`.
 
-No models: `kubernetes`' classes would cost the memory and the time that the watch cache needs for itself.
+It has no models: the classes of `kubernetes` would cost the memory and the time that the watch cache needs for itself.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 10.0
 BUSY_RETRIES = 3
-"""How often a request is repeated when the API server says "too many requests, come back in N seconds"."""
+"""How often a request is repeated when the API server answers 429 or 503 with Retry-After."""
 BUSY_WAIT_MAX_S = 5.0
 Address = IPv4Address | IPv6Address
 
 
 class Api:
-    """One user's connection to one cluster. Make it with `await Api.load(...)`, end it with `await close()`."""
+    """An Api is one user's access to one cluster. `await Api.load(...)` makes it, `await close()` ends it."""
 
     def __init__(
         self, target: KubeContext, connections: Any, credentials: "Credentials", headers: Mapping[str, str]
@@ -55,7 +55,7 @@ class Api:
     ) -> "Api":
         """Read the kubeconfig as kubectl does, or take the pod's own service account where there is none.
 
-        Speaks to nobody yet. Raises KubeconfigMissing and ContextUnknown.
+        Nothing is sent yet. Raises KubeconfigMissing and ContextUnknown.
         """
         files = kubeconfig.paths(kubeconfig_paths)
         merged = kubeconfig.read(files)
@@ -89,7 +89,7 @@ class Api:
         timeout_s: float = REQUEST_TIMEOUT_S,
         warnings: list[str] | None = None,
     ) -> Json:
-        """One request; the answer is JSON. `warnings` collects the server's Warning headers (RFC 7234, section 5.5).
+        """Send one request; return its JSON. `warnings` collects the server's Warning headers (RFC 7234, section 5.5).
 
         Raises an error of `ktpy.errors` for everything that is not a success.
         """
@@ -99,7 +99,7 @@ class Api:
             return await self._json(response)
 
     async def dated(self, path: str, *, query: Mapping[str, str] | None = None) -> tuple[Json, datetime]:
-        """A GET, and the time of the answer by the API server's own clock (RFC 9110, section 6.6.1: Date)."""
+        """Return the answer to a GET, and its time by the API server's own clock (Date, RFC 9110, section 6.6.1)."""
         async with self._send("GET", path, query, None, "", REQUEST_TIMEOUT_S) as response:
             try:
                 answered_at = parsedate_to_datetime(response.headers.get("Date", ""))
@@ -110,12 +110,12 @@ class Api:
     async def text(
         self, path: str, *, query: Mapping[str, str] | None = None, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> str:
-        """A GET whose answer is text, such as a pod's log."""
+        """Return the answer to a GET as text, such as a pod's log."""
         async with self._send("GET", path, query, None, "", timeout_s) as response:
             return (await response.read()).decode(errors="replace")
 
     async def lines(self, path: str, *, query: Mapping[str, str], silence_s: float) -> AsyncGenerator[bytes, None]:
-        """A GET whose answer is an endless row of lines, such as a watch. Ends when the server ends it.
+        """Yield the lines of an answer to a GET that has no end, such as a watch's, until the server ends it.
 
         After `silence_s` without a byte the link counts as broken: ApiUnreachable.
         """
@@ -124,7 +124,7 @@ class Api:
                 yield line
 
     async def endpoint(self) -> ApiEndpoint:
-        """Where and how to open a raw connection, with credentials that are fresh now."""
+        """Return what a raw connection needs: address, TLS, proxy, and credentials that are fresh now."""
         headers = await self._fresh_headers()
         server, configuration = urlsplit(self.target.server), self._connections.configuration
         secure = server.scheme == "https"
@@ -140,11 +140,11 @@ class Api:
         )
 
     async def renew_credentials(self) -> bool:
-        """After a 401 on a raw connection: get new credentials; False when there is no way to get others."""
+        """Get new credentials after a 401 on a raw connection; False when there is no way to get others."""
         return await self._credentials.renew()
 
     async def addresses(self) -> list[Address]:
-        """Where packets to the API server go: its own addresses, or the proxy's. These must never be routed."""
+        """Resolve where packets to the API server go: its addresses, or the proxy's. These must never be routed."""
         url = urlsplit(self._connections.configuration.proxy or self.target.server)
         host = url.hostname or ""
         try:
@@ -156,7 +156,7 @@ class Api:
         )
 
     async def close(self) -> None:
-        """End all connections. Watches end with ApiUnreachable."""
+        """Close all connections. Watches end with ApiUnreachable."""
         await self._connections.close()
 
     async def _json(self, response: "aiohttp.ClientResponse") -> Json:
@@ -177,7 +177,7 @@ class Api:
         *,
         silence_s: float | None = None,
     ) -> AsyncIterator["aiohttp.ClientResponse"]:
-        """The answer to one request, once it is a success: renews credentials once, waits when asked to come back."""
+        """Yield the answer to a request once it succeeds. It renews credentials once and waits as Retry-After asks."""
         import aiohttp
 
         url = f"{self.target.server}{path}" + (f"?{urlencode(query)}" if query else "")
@@ -215,7 +215,7 @@ class Api:
         return self._headers | ({"Authorization": authorization} if authorization else {})
 
     async def _adopt(self, key_pair: tuple[bytes, bytes]) -> None:
-        """A plugin gave another certificate: it counts for new connections, so the old ones go."""
+        """Use another certificate of a plugin. It counts for new connections only, so the old ones are closed."""
         from ktpy.kube.credentials import load_key_pair
 
         load_key_pair(self._connections.ssl_context, key_pair)
@@ -230,7 +230,7 @@ class Api:
 
 
 def _status(body: bytes) -> Json:
-    """The Status object of a refusal; of anything else its first words."""
+    """Return the Status object of a refusal; of any other body, its first words as the message."""
     try:
         status = json.loads(body)
     except ValueError:

@@ -23,23 +23,23 @@ _KEEPALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
-"""Seconds, seconds, probes: a watch over a link that died without a word ends after half a minute."""
+"""Probes after 15 s, then every 5 s, three times: a watch over a link that went silent ends after half a minute."""
 
 
 class Connections(RESTClientObject):  # type: ignore[misc]  # the library is untyped
-    """The library's pool with keep-alive probes, and a way to start afresh."""
+    """Connections is the library's pool with keep-alive probes, and can be started afresh."""
 
     def _create_connector(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed_socket)
 
     async def reset(self) -> None:
-        """Close every connection: those to come use what `ssl_context` holds now."""
+        """Close every connection. Those opened later use what `ssl_context` holds now."""
         await self.close()
         self.pool_manager = None
 
 
 def connections_to(selection: Selection) -> Connections:
-    """The pool for one context of a kubeconfig. Opens nothing yet."""
+    """Make the pool for one context of a kubeconfig. It opens nothing yet."""
     cluster, user = selection.cluster, selection.user
     configuration = Configuration(host=selection.target.server)
     configuration.verify_ssl = not cluster.get("insecure-skip-tls-verify")
@@ -62,7 +62,7 @@ def connections_to(selection: Selection) -> Connections:
 
 
 def failure(server_url: str, exc: Exception) -> KtpyError:
-    """The error for a request that got no answer: NeverSent where there was not even a connection."""
+    """Return the error for a request that got no answer: NeverSent when there was no connection at all."""
     error = _failure(server_url, exc)
     if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) and type(error) is ApiUnreachable:
         return NeverSent(error.message, hint=error.hint)
@@ -102,7 +102,7 @@ def _hint(cause: Exception) -> str | None:
 
 
 def _cause(exc: Exception) -> Exception:
-    """The operating system's or TLS' own exception below aiohttp's."""
+    """Return the exception of the operating system or of TLS that aiohttp has wrapped."""
     match exc:
         case aiohttp.ClientConnectorCertificateError():
             return exc.certificate_error

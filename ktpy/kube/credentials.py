@@ -1,7 +1,7 @@
-"""How the user proves who he is: the `user` section of a kubeconfig as live credentials.
+"""Credentials made of the `user` section of a kubeconfig, which stay fresh.
 
-Token files are re-read, plugins are asked again before their answer expires (`exec_plugin.py`), certificates go from
-memory into TLS: no temporary file that a SIGKILL would leave behind.
+Token files are re-read, plugins are asked again before their answer expires (`exec_plugin.py`), and certificates go
+from memory into TLS, so that there is no temporary file that a SIGKILL would leave behind.
 """
 
 import asyncio
@@ -18,31 +18,31 @@ from ktpy.errors import KubeconfigMissing, Unauthorized
 from ktpy.kube import exec_plugin
 
 TOKEN_FILE_PERIOD_S = 60.0
-"""client-go's: a rotated service account token is valid for long enough to be found this late."""
+"""The period of client-go. A service account token stays valid for longer than this after its rotation."""
 PLUGIN_EARLY_S = 30.0
 """A plugin is asked again this long before its answer expires."""
 PLUGIN_PERIOD_S = 10.0
-"""But never more often than this, whatever expiry it states."""
+"""A plugin is not asked more often than this, whatever expiry it states."""
 
 KeyPair = tuple[bytes, bytes]
 
 
 class Credentials(Protocol):
-    """What goes with each request."""
+    """Credentials go with each request."""
 
     async def header(self) -> str | None:
-        """The Authorization header, fresh."""
+        """Return a fresh Authorization header."""
 
     async def renew(self) -> bool:
-        """The API server said 401: get new credentials. False when there is no way to get others."""
+        """Get new credentials after a 401; False when there is no way to get others."""
 
     @property
     def key_pair(self) -> KeyPair | None:
-        """Client certificate and key, PEM, where these credentials bring one."""
+        """The client certificate and its key in PEM, if these credentials bring one."""
 
 
 class Fixed:
-    """An Authorization header that stays as it is; or none, for those who come with a certificate or as anonymous."""
+    """Fixed is an Authorization header that never changes, or none, as for users with a certificate."""
 
     key_pair = None
 
@@ -57,7 +57,7 @@ class Fixed:
 
 
 class TokenFile:
-    """A bearer token in a file that somebody else keeps fresh, as the kubelet does in a pod."""
+    """TokenFile is a bearer token in a file that somebody else keeps fresh, as the kubelet does in a pod."""
 
     key_pair = None
 
@@ -86,7 +86,7 @@ class TokenFile:
 
 
 class ExecPlugin:
-    """What a credential plugin answered, for as long as it is valid."""
+    """ExecPlugin keeps what a credential plugin has answered for as long as that is valid."""
 
     def __init__(self, plugin: dict[str, Any], cluster: dict[str, Any], clock: Callable[[], float] = time.time) -> None:
         self._plugin, self._cluster, self._clock = plugin, cluster, clock
@@ -124,7 +124,7 @@ class ExecPlugin:
 
 
 def from_user(user: dict[str, Any], cluster: dict[str, Any]) -> Credentials:
-    """The credentials of a kubeconfig user, in client-go's order. Nothing is read or run before the first request."""
+    """Choose the credentials of a kubeconfig user in client-go's order. Files are read with the first request."""
     if user.get("tokenFile"):
         return TokenFile(Path(user["tokenFile"]))
     if user.get("token"):
@@ -140,7 +140,7 @@ def from_user(user: dict[str, Any], cluster: dict[str, Any]) -> Credentials:
 
 
 def _id_token(provider: dict[str, Any]) -> str:
-    """The token kubectl has left for OpenID Connect. kubectl renews it in the kubeconfig; ktpy only reads it."""
+    """Return the token that kubectl has left for OpenID Connect. kubectl renews it in the kubeconfig; ktpy reads it."""
     token = (provider.get("config") or {}).get("id-token")
     if provider.get("name") != "oidc" or not token:
         raise Unauthorized(
@@ -151,7 +151,7 @@ def _id_token(provider: dict[str, Any]) -> str:
 
 
 def file_or_data(section: dict[str, Any], key: str) -> bytes | None:
-    """What `key` names: `key`-data in base64, else the content of the file `key`, else nothing."""
+    """Return what `key` names: the base64 of `key`-data, else the content of the file `key`, else None."""
     try:
         if section.get(f"{key}-data"):
             return base64.b64decode("".join(section[f"{key}-data"].split()), validate=True)
@@ -161,7 +161,7 @@ def file_or_data(section: dict[str, Any], key: str) -> bytes | None:
 
 
 def load_key_pair(context: ssl.SSLContext, key_pair: KeyPair) -> None:
-    """Give TLS the client certificate. ssl reads only files; this one is in memory and has no name."""
+    """Give TLS the client certificate. The ssl module reads only files; this one is in memory and has no name."""
     descriptor = os.memfd_create("ktpy-client-certificate", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as memory:
         memory.write(b"\n".join(key_pair))
@@ -175,5 +175,5 @@ def load_key_pair(context: ssl.SSLContext, key_pair: KeyPair) -> None:
 
 
 def _no_password() -> str:
-    """OpenSSL would ask on the terminal."""
+    """Refuse a key with a passphrase, for which OpenSSL would ask on the terminal."""
     raise KubeconfigMissing("The client key of this context has a passphrase, which Kubernetes clients do not ask for.")

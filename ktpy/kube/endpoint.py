@@ -1,4 +1,4 @@
-"""Where the API server is, and how to open a raw connection to it.
+"""The address of the API server, and raw connections to it.
 
 The client library keeps its connections to itself, and a port-forward needs one of its own: a byte stream on
 which our frames travel without a copy in between. So `ApiEndpoint` carries what the client configuration resolved to
@@ -25,25 +25,25 @@ HEAD_LIMIT_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class ApiEndpoint:
-    """An API server as one caller reaches it, credentials included (never shown by repr)."""
+    """An ApiEndpoint is an API server as one caller reaches it, with credentials, which repr does not show."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
-    """None: plain HTTP, as `kubectl proxy` serves it. A client certificate is in the context."""
+    """None means plain HTTP, as `kubectl proxy` serves it. The context holds the client certificate."""
     server_hostname: str | None = None
-    """The name the certificate must bear; None: `host`."""
+    """The name the certificate must bear; None means `host`."""
     path_prefix: str = ""
-    """For servers behind a path, such as https://rancher/k8s/clusters/x. No slash at the end."""
+    """The path of a server such as https://rancher/k8s/clusters/x, without a slash at the end."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
-    """URL of an HTTP or HTTPS proxy, user and password in it if it wants them."""
+    """The URL of an HTTP or HTTPS proxy, with user and password if it wants them."""
     user: str = ""
-    """The kubeconfig's name for whom the headers stand for, to be named in errors."""
+    """The kubeconfig's name of the user, for errors."""
 
     @property
     def authority(self) -> str:
-        """host:port as HTTP writes it, IPv6 in brackets (RFC 3986, section 3.2)."""
+        """The host and port as HTTP writes them, with IPv6 in brackets (RFC 3986, section 3.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     async def connect(
@@ -68,11 +68,11 @@ class ApiEndpoint:
 
     @property
     def _certificate_name(self) -> str | None:
-        """asyncio wants a name with TLS, and none without."""
+        """The name to verify: asyncio wants one with TLS, and none without."""
         return (self.server_hostname or self.host) if self.tls else None
 
     async def _connect_by_proxy(self, url: str, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        """CONNECT (RFC 9110, section 9.3.6), then our own TLS inside, so that the proxy sees nothing of it."""
+        """Connect through the proxy (CONNECT, RFC 9110, section 9.3.6), with TLS inside, so that it sees nothing."""
         transport = await _open_proxied(urlsplit(url), self.authority)
         try:
             protocol = protocol_factory()
@@ -94,7 +94,7 @@ class ApiEndpoint:
 
 
 async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport:
-    """A transport on which the proxy passes everything on to `authority`."""
+    """Open a transport on which the proxy passes everything on to `authority`."""
     shown = _without_password(proxy)
     if proxy.scheme not in ("http", "https") or not proxy.hostname:
         raise KtpyError(
@@ -127,7 +127,7 @@ async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport
 
 
 def connection_failure(endpoint: ApiEndpoint, exc: Exception | None) -> KtpyError:
-    """What a failed or broken connection to the API server means for the user."""
+    """Return the error for a connection to the API server that failed or broke."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return ApiUnreachable(
             f"The certificate of the API server at {endpoint.authority} is not trusted: {exc.verify_message}.",
@@ -143,7 +143,7 @@ def connection_failure(endpoint: ApiEndpoint, exc: Exception | None) -> KtpyErro
 
 
 def reason(exc: Exception | None) -> str:
-    """A cause in the few words that follow a colon."""
+    """Describe a cause in the few words that follow a colon."""
     if exc is None:
         return "the connection was closed"
     if isinstance(exc, ssl.SSLError) and exc.reason:
@@ -154,7 +154,7 @@ def reason(exc: Exception | None) -> str:
 
 
 def parse_response(received: bytes) -> http.client.HTTPResponse | None:
-    """An HTTP/1.1 response head, once it is here whole; what follows it is `received[head_length(received):]`.
+    """Parse an HTTP/1.1 response head once it is complete; its body is `received[head_length(received):]`.
 
     Raises http.client.HTTPException for what is no HTTP, or longer than HEAD_LIMIT_BYTES.
     """
@@ -168,13 +168,13 @@ def parse_response(received: bytes) -> http.client.HTTPResponse | None:
 
 
 def head_length(received: bytes) -> int | None:
-    """Length of the response head with its empty line, None while it is not complete."""
+    """Return the length of the response head with its empty line; None while it is not complete."""
     end = received.find(b"\r\n\r\n")
     return end + 4 if end >= 0 else None
 
 
 class _Received:
-    """The bytes at hand, as the socket that http.client insists on."""
+    """_Received wraps bytes as the socket that http.client insists on."""
 
     def __init__(self, received: bytes) -> None:
         self._received = received
@@ -184,7 +184,7 @@ class _Received:
 
 
 class _ConnectReply(asyncio.Protocol):
-    """Waits for the proxy's answer to CONNECT: a status line and headers, and not a byte more."""
+    """_ConnectReply waits for the proxy's answer to CONNECT, which is a status line and headers without a body."""
 
     def __init__(self) -> None:
         self.received: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()

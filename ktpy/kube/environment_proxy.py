@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def proxy_for(server: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """URL of the proxy to `server`, or None for a direct connection.
+    """Return the URL of the proxy to `server`, or None for a direct connection.
 
     HTTPS_PROXY or HTTP_PROXY by the server's scheme, unless NO_PROXY names the host; never for this machine itself.
     """
@@ -34,7 +34,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _covers(entry: str, host: str, port: int | None) -> bool:
-    """One entry of NO_PROXY: `*`, a network, an address or a domain (with its subdomains), each maybe with a port."""
+    """Match one entry of NO_PROXY: `*`, a network, an address or a domain (with subdomains), each maybe with a port."""
     if entry == "*":
         return True
     try:

@@ -28,7 +28,7 @@ _CLUSTER_INFO = (
 
 @dataclass(frozen=True, slots=True)
 class ExecCredential:
-    """What a plugin answered. `expires_at` in seconds of the Unix epoch; None: until the API server says no."""
+    """An ExecCredential is a plugin's answer. `expires_at` is in seconds of the Unix epoch; None means until a 401."""
 
     token: str | None
     certificate: str | None

@@ -19,7 +19,7 @@ _PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", 
 
 @dataclass(frozen=True, slots=True)
 class KubeContext:
-    """Which cluster, as whom, in which namespace: names only, for labels and for people."""
+    """A KubeContext names the cluster, the user and the namespace, for labels and for people."""
 
     context: str
     cluster: str
@@ -30,7 +30,7 @@ class KubeContext:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """One context of a kubeconfig with all it names. `cluster` and `user` are the kubeconfig's own entries."""
+    """A Selection is one context with all it names. `cluster` and `user` are the kubeconfig's own entries."""
 
     target: KubeContext
     cluster: dict[str, Any]
@@ -38,7 +38,7 @@ class Selection:
 
 
 def paths(kubeconfig: str | Sequence[str] | None = None) -> list[Path]:
-    """The files to read: those given, else KUBECONFIG's list, else ~/.kube/config. Only existing ones.
+    """Return the files to read: those given, else KUBECONFIG's list, else ~/.kube/config; only existing ones.
 
     A file given as an option must exist; of a list in KUBECONFIG any may be absent, as with kubectl.
     """
@@ -55,12 +55,12 @@ def paths(kubeconfig: str | Sequence[str] | None = None) -> list[Path]:
 
 
 def is_in_cluster() -> bool:
-    """This process runs in a pod that may speak to the API server."""
+    """Tell whether this process runs in a pod that may speak to the API server."""
     return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT_DIR / "token").is_file()
 
 
 def read(files: Iterable[Path]) -> dict[str, Any]:
-    """Merge: the first file that sets a value wins. Relative paths are made absolute against their own file."""
+    """Merge the files: the first that sets a value wins. Relative paths are made absolute against their own file."""
     merged: dict[str, Any] = {"current-context": "", **{section: {} for section in _SECTIONS}}
     for file in files:
         document = _parse(file)
@@ -73,7 +73,7 @@ def read(files: Iterable[Path]) -> dict[str, Any]:
 
 
 def select(merged: dict[str, Any], context: str | None = None, namespace: str | None = None) -> Selection:
-    """The context asked for, or the current one."""
+    """Return the context asked for, or the current one."""
     contexts, name = merged["contexts"], context or merged["current-context"]
     known = f"The kubeconfig has: {', '.join(sorted(contexts)) or 'none'}."
     if not name:
@@ -95,7 +95,7 @@ def select(merged: dict[str, Any], context: str | None = None, namespace: str | 
 
 
 def in_cluster(namespace: str | None = None) -> Selection:
-    """The service account of the pod this process runs in, as if a kubeconfig named it."""
+    """Return the service account of the pod this process runs in, as if a kubeconfig named it."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     namespace_file = SERVICE_ACCOUNT_DIR / "namespace"
@@ -106,7 +106,7 @@ def in_cluster(namespace: str | None = None) -> Selection:
 
 
 def impersonation(user: dict[str, Any]) -> dict[str, str]:
-    """The headers of `as`, `as-uid` and `as-groups`."""
+    """Return the headers for `as`, `as-uid` and `as-groups`."""
     groups = user.get("as-groups") or []
     if len(groups) > 1:
         raise KubeconfigMissing("The kubeconfig's user impersonates several groups, which ktpy does not support.")

@@ -1,4 +1,4 @@
-"""What ktpy takes from `kubernetes`: the connections of its asyncio client (TLS, proxy, pool), and nothing else.
+"""The one module that imports `kubernetes`: ktpy uses the connections of its asyncio client (TLS, proxy, pool).
 
 Its models, its API classes and its kubeconfig loader stay out: ktpy speaks plain JSON, and the loader (which differs
 from kubectl in a dozen ways, see `kubeconfig.py` and `credentials.py`) brings pydantic along, 0.08 s and 11 MB.
@@ -32,7 +32,7 @@ def _import_without_package_inits() -> None:
         importlib.import_module("kubernetes.aio.client.configuration")
         importlib.import_module("kubernetes.aio.client.rest")
     except (ImportError, AttributeError):
-        # A release that is laid out differently from 37: the ordinary imports below do it.
+        # This release is not laid out as release 37 is: the ordinary imports below work all the same.
         for name in [name for name in sys.modules if name.startswith("kubernetes.")]:
             del sys.modules[name]
     finally:

@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class Metadata(TypedDict, total=False):
-    """What every object has under `metadata` (ObjectMeta); the API server sets the uid and the version."""
+    """Metadata is what every object has (ObjectMeta). The API server sets the uid and the version."""
 
     name: Required[str]
     namespace: str
@@ -23,7 +23,7 @@ class Metadata(TypedDict, total=False):
 
 
 class Condition(TypedDict, total=False):
-    """An entry of `status.conditions`: of a pod (PodCondition) or of a Deployment."""
+    """A Condition is an entry of `status.conditions`, of a pod or of a Deployment."""
 
     type: Required[str]
     status: str
@@ -32,7 +32,7 @@ class Condition(TypedDict, total=False):
 
 
 class Endpoint(TypedDict, total=False):
-    """An entry of an EndpointSlice's `endpoints`."""
+    """An Endpoint is an entry of an EndpointSlice's `endpoints`."""
 
     addresses: list[str]
     hostname: str
@@ -41,46 +41,46 @@ class Endpoint(TypedDict, total=False):
 
 
 def metadata_of(item: Json) -> Metadata:
-    """The object's metadata."""
+    """Return the object's metadata."""
     metadata: Metadata = item["metadata"]
     return metadata
 
 
 def name_of(item: Json) -> str:
-    """The object's name."""
+    """Return the object's name."""
     return metadata_of(item)["name"]
 
 
 def labels_of(item: Json) -> dict[str, str]:
-    """The object's labels; empty when it has none."""
+    """Return the object's labels; empty when it has none."""
     return metadata_of(item).get("labels") or {}
 
 
 def annotations_of(item: Json) -> dict[str, str]:
-    """The object's annotations; empty when it has none."""
+    """Return the object's annotations; empty when it has none."""
     return metadata_of(item).get("annotations") or {}
 
 
 def is_being_deleted(item: Json) -> bool:
-    """Whether the object has been deleted and waits for its end: a grace period, or finalizers."""
+    """Tell whether the object has been deleted and waits for its end: a grace period, or finalizers."""
     return bool(metadata_of(item).get("deletionTimestamp"))
 
 
 def spec_of(item: Json) -> Json:
-    """What is wanted of the object; empty when it has no `spec`."""
+    """Return what is wanted of the object; empty when it has no `spec`."""
     return item.get("spec") or {}
 
 
 def status_of(item: Json) -> Json:
-    """What has become of the object; empty when it has no `status` yet."""
+    """Return what has become of the object; empty when it has no `status` yet."""
     return item.get("status") or {}
 
 
 def conditions_of(item: Json) -> list[Condition]:
-    """The object's `status.conditions`; empty when it has none yet."""
+    """Return the object's `status.conditions`; empty when it has none yet."""
     return status_of(item).get("conditions") or []
 
 
 def endpoints_of(endpoint_slice: Json) -> list[Endpoint]:
-    """The endpoints of an EndpointSlice; an empty slice has none."""
+    """Return the endpoints of an EndpointSlice; an empty slice has none."""
     return endpoint_slice.get("endpoints") or []

@@ -1,4 +1,4 @@
-"""What the API server's refusals mean to the user: HTTP answers become the errors of `ktpy.errors`. Pure."""
+"""The errors of `ktpy.errors` for the API server's refusals, made from its HTTP answers. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A request in the terms RBAC judges it by."""
+    """An Action is a request in the terms by which RBAC judges it."""
 
     verb: str
     group: str
@@ -73,7 +73,7 @@ class Action:
 
 
 def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: str = "") -> KtpyError:
-    """The error for an answer that is not a success; `answer` is the Status object, or anything with a message."""
+    """Return the error for an answer that is no success; `answer` is its Status object, or anything with a message."""
     message = str(answer.get("message") or f"HTTP {http_status}")
     if http_status == 401:
         return Unauthorized(
@@ -103,7 +103,7 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
 
 
 def _forbidden(action: Action, user: str = "") -> Forbidden:
-    """RBAC says no: name the right that is missing, as an administrator needs it."""
+    """Return the error for a denial by RBAC, with the rule that an administrator has to add."""
     role = f"a Role in namespace {action.namespace}" if action.namespace else "a ClusterRole"
     rule = rule_yaml(Rule(action.group, action.resource, (action.verb,)))
     return Forbidden(
@@ -113,7 +113,7 @@ def _forbidden(action: Action, user: str = "") -> Forbidden:
 
 
 def admission_refusal(message: str) -> KtpyError | None:
-    """The error for what an admission plugin says, in an answer or in the event of a controller; None for RBAC's no."""
+    """Return the error for what an admission plugin says, in an answer or an event; None for RBAC's no."""
     if "is being terminated" in message:
         return NamespaceAbsent(
             f"The namespace is being deleted: {_sentence(message)}", hint="Name another with --namespace."

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource of the API: a group ("" for the core), a version and the plural that stands in paths."""
+    """A Resource of the API has a group ("" for the core), a version and the plural that stands in paths."""
 
     group: str
     version: str
     plural: str
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """The URL path of the collection or, with `name`, of one object, and of one of its subresources.
+        """Return the URL path of the collection or, with `name`, of one object, or of one of its subresources.
 
-        Without a namespace it is that of the whole cluster (kubernetes.io/docs/reference/using-api/api-concepts).
+        Without a namespace it is the whole cluster's (kubernetes.io/docs/reference/using-api/api-concepts).
         """
         root = f"/apis/{self.group}" if self.group else "/api"
         within = f"/namespaces/{namespace}" if namespace is not None else ""

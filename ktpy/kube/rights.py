@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a Role. `why` becomes its comment in the documentation."""
+    """A Rule is one rule of a Role. `why` becomes its comment in the documentation."""
 
     group: str
     resource: str
@@ -17,6 +17,6 @@ class Rule:
 
 
 def rule_yaml(rule: Rule) -> str:
-    """One rule as it stands in the `rules` of a Role."""
+    """Write one rule as it stands in the `rules` of a Role."""
     quoted = ", ".join(f'"{verb}"' for verb in rule.verbs)
     return f'- apiGroups: ["{rule.group}"]\n  resources: ["{rule.resource}"]\n  verbs: [{quoted}]'

@@ -1,4 +1,4 @@
-"""Keep up with a collection of objects: list it, then watch it, through every interruption.
+"""Watches of collections of objects: each is listed, then watched, through every interruption.
 
 The library's own Watch is not used: it reconnects without a pause, repeats an expired resource version once and then
 gives up, and asks for no bookmarks. The rules followed here are those of client-go's reflector and of
@@ -19,30 +19,30 @@ from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
 from ktpy.kube.refusals import Action, Gone, refusal
 
 PAGE_LIMIT = 500
-"""Objects in one answer of a list, as kubectl asks for."""
+"""The number of objects in one page of a list, as kubectl asks for."""
 WATCH_S = 240
-"""How long the server may keep one watch open, at least; up to twice that, so that not all come back at once."""
+"""The server keeps a watch open for this long to twice as long, so that not all clients come back at once."""
 SILENCE_MARGIN_S = 15.0
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """The object is new or has changed. Without managedFields and kubectl's copy of it: they are half its size."""
+    """The object is new or has changed. managedFields and kubectl's copy, half of its size, are left out."""
 
     obj: Json
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """The object is gone. After a relist only metadata.namespace and metadata.name are known of it."""
+    """The object is gone. After a relist only its namespace and name are known."""
 
     obj: Json
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """Everything that existed when the list was made has been told. Comes after each list, so again after a relist."""
+    """Everything that existed when the list was made has been told. It follows each list, so also a relist."""
 
 
 WatchEvent = Upsert | Delete | Synced
@@ -57,12 +57,11 @@ async def watch(
     backoff: Backoff | None = None,
     is_patient: bool = False,
 ) -> AsyncGenerator[WatchEvent, None]:
-    """All objects under `path` (/api/v1/services) that match the selectors, and their changes, for ever.
+    """Yield all objects under `path` (/api/v1/services) that match the selectors, and their changes, for ever.
 
-    A link that breaks, and a server that is busy or restarts, are waited for; a resource version that has expired is
-    answered by a new list, of which only the differences are told. Raises what the caller must decide on: Forbidden,
-    Unauthorized, NotFound; and ApiUnreachable as long as there has been no first list, unless that is waited for, too
-    (`is_patient`).
+    It waits for a link that breaks and a server that is busy or restarts. When the resource version has expired it
+    lists again, and tells only the differences. Raises what the caller must decide on: Forbidden, Unauthorized and
+    NotFound; and, unless `is_patient`, ApiUnreachable when the first list does not succeed.
     """
     collection = _Collection(api, path, labels, fields)
     backoff = backoff or Backoff()
@@ -92,7 +91,7 @@ async def watch(
 
 
 async def watch_object(api: Api, collection: str, name: str) -> AsyncGenerator[Json | None, None]:
-    """One object of the collection after each of its changes, for ever; None when it is absent.
+    """Yield one object of the collection after each of its changes, for ever; None when it is absent.
 
     Raises what `watch` raises.
     """
@@ -111,13 +110,13 @@ async def watch_object(api: Api, collection: str, name: str) -> AsyncGenerator[J
 
 
 async def list_all(api: Api, path: str, *, labels: str = "", fields: str = "") -> AsyncGenerator[Json, None]:
-    """Every object under `path`, page by page. An object may come twice when the list expires half way."""
+    """Yield every object under `path`, page by page. An object may come twice when the list expires half way."""
     async for item in _Collection(api, path, labels, fields).pages():
         yield item
 
 
 class _Collection:
-    """What is known of a collection: the resource version of each object, so that a relist tells differences only."""
+    """A _Collection knows the resource version of each object, so that a relist tells only the differences."""
 
     def __init__(self, api: Api, path: str, labels: str, fields: str) -> None:
         self.version = ""
@@ -126,7 +125,7 @@ class _Collection:
         self._known: dict[tuple[str, str], str] = {}
 
     async def pages(self) -> AsyncGenerator[Json, None]:
-        """The objects of a list; `version` is its resource version at the end."""
+        """Yield the objects of a list. At the end `version` is its resource version."""
         query = self._selectors | {"limit": str(PAGE_LIMIT)}
         while True:
             try:
@@ -154,7 +153,7 @@ class _Collection:
             yield Delete({"metadata": {"namespace": namespace, "name": name}})
 
     async def follow(self) -> AsyncGenerator[WatchEvent, None]:
-        """Changes since `version`, until the server ends the watch."""
+        """Yield the changes since `version`, until the server ends the watch."""
         timeout_s = round(WATCH_S * random.uniform(1, 2))  # noqa: S311 - no secret
         query = self._selectors | {
             "watch": "true",
@@ -177,7 +176,7 @@ class _Collection:
                     yield Upsert(item)
 
     def _learn(self, item: Json) -> bool:
-        """Note the object's version; False when that is the one known already."""
+        """Note the object's version; False when it is known already."""
         key, version = _key(item), metadata_of(item).get("resourceVersion", "")
         if self._known.get(key) == version:
             return False

@@ -18,7 +18,7 @@ RETRY_S = 0.02
 
 
 async def merge_patch(api: Api, path: str, patch: Json) -> Json:
-    """Send a JSON merge patch (RFC 7396); the answer is the object after it.
+    """Send a JSON merge patch (RFC 7396) and return the object after it.
 
     Raises Conflict when the patch names a uid or a resourceVersion that is not the object's, and NotFound.
     """
@@ -28,7 +28,7 @@ async def merge_patch(api: Api, path: str, patch: Json) -> Json:
 async def patch_object(api: Api, path: str, change: Callable[[Json], Json | None]) -> tuple[Json, bool]:
     """Change one object as it is: `change` makes a merge patch of it, again for each time somebody was faster.
 
-    The answer is the object after that, and whether it was changed. Raises NotFound.
+    Returns the object after that, and whether it was changed. Raises NotFound.
     """
 
     async def attempt() -> tuple[Json, bool]:
@@ -40,7 +40,7 @@ async def patch_object(api: Api, path: str, change: Callable[[Json], Json | None
 
 
 async def race(attempt: Callable[[], Awaitable[T]], lost: str) -> T:
-    """Read and write again each time somebody was faster (Conflict). Raises RestoreIncomplete(lost) after ATTEMPTS."""
+    """Call `attempt` again each time somebody was faster (Conflict). Raises RestoreIncomplete(lost) after ATTEMPTS."""
     for _ in range(ATTEMPTS):
         try:
             return await attempt()

@@ -1,6 +1,6 @@
-"""What every pod of the agent has in common, as parts of a manifest. Pure.
+"""The parts of a manifest that all pods of the agent have in common. Pure.
 
-It needs no rights in the cluster, no Secret and no token, and passes Pod Security `restricted`.
+The agent needs no rights in the cluster, no Secret and no token, and passes Pod Security `restricted`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from ktpy.kube.objects import Json
 
 CONTAINER = "agent"
 NOT_IN_A_MESH = {"sidecar.istio.io/inject": "false"}
-"""As a label for Istio today, as an annotation for its older releases."""
+"""Istio reads it as a label, its older releases as an annotation."""
 _RUN_DIR = "/run/ktpy"
 _PODINFO_DIR = "/etc/ktpy/podinfo"
 
 
 def annotations(own: Mapping[str, str]) -> dict[str, str]:
-    """The agent's own, through which it is told things, and those that keep service meshes away."""
+    """Return the agent's own annotations, which tell it things, and those that keep service meshes away."""
     return {**own, **NOT_IN_A_MESH, "linkerd.io/inject": "disabled"}
 
 
@@ -30,13 +30,13 @@ def pod_spec(
     sysctls: Sequence[Json] = (),
     container: Json | None = None,
 ) -> Json:
-    """The agent in one of its roles; `container` is what this role's container has besides."""
+    """Return the spec of the agent's pod in one of its roles; `container` is what this role's container has besides."""
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": termination_grace_s,
         "nodeSelector": {"kubernetes.io/os": "linux"},
-        # No runAsUser: the image's own is used, and OpenShift may choose one.
+        # There is no runAsUser, so that the image's own counts, and OpenShift may choose one.
         "securityContext": {
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
@@ -54,7 +54,7 @@ def pod_spec(
                     "readOnlyRootFilesystem": True,
                     "capabilities": {"drop": ["ALL"]},
                 },
-                # No CPU limit: it would throttle everybody's traffic while the node idles.
+                # There is no CPU limit, for it would throttle everybody's traffic while the node idles.
                 "resources": {"requests": dict(requests), "limits": {"memory": "512Mi"}},
                 "volumeMounts": [
                     {"name": "run", "mountPath": _RUN_DIR},
@@ -64,7 +64,7 @@ def pod_spec(
             }
         ],
         "volumes": [
-            # In memory: the host key, made at start, never touches the node's disk.
+            # It is in memory, so that the host key, which is made at start, never touches the node's disk.
             {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": run_dir_size}},
             {
                 "name": "podinfo",

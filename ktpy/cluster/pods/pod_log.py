@@ -1,4 +1,4 @@
-"""What the agent prints in its pod's log, for those who may read it."""
+"""The agent's lines in its pod's log, for users who may read it."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ _HOST_KEY = "ktpy-agent host-key "
 
 
 async def host_key(api: Api, pod: str, container: str) -> str | None:
-    """The public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
+    """Return the public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
     log = PODS.path(api.namespace, pod, "log")
     for _ in range(HOST_KEY_ATTEMPTS):
         try:

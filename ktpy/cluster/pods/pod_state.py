@@ -1,4 +1,4 @@
-"""How far a pod has come, and what is wrong with it: read from its status and from events. Pure."""
+"""Reads from a pod's status, and from events, how far the pod has come and what is wrong with it. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _NODE_IS_COMING = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autosc
 
 
 class Stage(StrEnum):
-    """In this order; a stage may be passed over unseen."""
+    """Stages follow in this order. A pod may pass a stage unseen."""
 
     CREATED = "created"
     SCHEDULED = "scheduled"
@@ -54,14 +54,14 @@ class PodProgress:
 
 
 def stage_of(pod: Json) -> Stage:
-    """As far as the pod itself shows; that it is pulling only events say."""
+    """Return the stage that the pod itself shows. Only events say that its image is pulled."""
     if any("running" in state or "terminated" in state for state in _container_states(pod)):
         return Stage.STARTED
     return Stage.SCHEDULED if spec_of(pod).get("nodeName") else Stage.CREATED
 
 
 def failure_of(pod: Json) -> KtpyError | None:
-    """Why this pod will never serve, or no longer does; None while there is hope."""
+    """Return why this pod will never serve, or no longer does; None while it may."""
     name, status = name_of(pod), status_of(pod)
     for state in _container_states(pod):
         waiting, terminated = state.get("waiting") or {}, state.get("terminated")
@@ -88,7 +88,7 @@ def failure_of(pod: Json) -> KtpyError | None:
 
 
 def unschedulable(pod: Json) -> PodUnschedulable | None:
-    """The scheduler finds no node at present; a cluster that grows on demand may still bring one."""
+    """Return why the scheduler finds no node at present. A cluster that grows on demand may still bring one."""
     for condition in conditions_of(pod):
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return PodUnschedulable(
@@ -99,22 +99,22 @@ def unschedulable(pod: Json) -> PodUnschedulable | None:
 
 
 def is_node_coming(event: Json) -> bool:
-    """Somebody is bringing up a node for this pod."""
+    """Tell whether an autoscaler is bringing up a node for this pod."""
     return event.get("reason") in _NODE_IS_COMING
 
 
 def refused_creation(event: Json) -> KtpyError | None:
-    """Why the Job controller cannot create the pod, from its FailedCreate event; None if it may succeed later."""
+    """Return why the Job controller cannot create the pod, by its FailedCreate event; None if it may succeed later."""
     return admission_refusal(event.get("message") or "") if event.get("reason") == "FailedCreate" else None
 
 
 def has_ended_container(pod: Json) -> bool:
-    """Whether one of its containers has ended and has not been started again yet."""
+    """Tell whether one of its containers has ended and has not been started again yet."""
     return any("terminated" in state for state in _container_states(pod))
 
 
 def describe(pod: Json, once_started: str = NO_SESSION) -> str:
-    """One clause on what the pod waits for, for a time-out's message."""
+    """Say in one clause what the pod waits for, for the message of a time-out."""
     if (problem := unschedulable(pod)) is not None:
         return problem.message.rstrip(".")
     for state in _container_states(pod):
@@ -138,7 +138,7 @@ def _image(pod: Json) -> str:
 
 
 def _disruption(pod: Json) -> str:
-    """Who disturbed it: eviction, preemption, a drained node (KEP-3329)."""
+    """Say who disturbed the pod: eviction, preemption, a drained node (KEP-3329)."""
     for condition in conditions_of(pod):
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             return _clause(str(condition.get("message") or condition.get("reason")))
@@ -146,5 +146,5 @@ def _disruption(pod: Json) -> str:
 
 
 def _clause(words: str) -> str:
-    """For the middle of a sentence: without a full stop of its own."""
+    """Cut off the full stop, for the middle of a sentence."""
     return words.rstrip(" .\n")

@@ -1,4 +1,4 @@
-"""One pod on its way: a fold of its states, and of the events about it, into what a session has to know. Pure."""
+"""Folds the states of a pod, and the events about it, into what a session has to know of it. Pure."""
 
 from dataclasses import dataclass, replace
 
@@ -13,14 +13,14 @@ UNSCHEDULABLE_GRACE_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class PodWatch:
-    """What is known of the pod. `seen` and `heard` answer with what is known after that."""
+    """A PodWatch is what is known of one pod. `seen` and `heard` return what is known after that."""
 
     waiting_for: str
-    """One clause on what the pod waits for, for the message of a time-out."""
+    """What the pod waits for, in one clause, for the message of a time-out."""
     once_started: str = pod_state.NO_SESSION
     """The clause for a pod whose container runs."""
     may_restart: bool = False
-    """The kubelet starts a container that has ended again: then its end is no failure of the pod."""
+    """True when the kubelet starts a container that has ended again, so that its end is no failure of the pod."""
     progress: PodProgress | None = None
     """The furthest stage that the pod has reached."""
     failure: KtpyError | None = None
@@ -30,12 +30,12 @@ class PodWatch:
 
     @property
     def doubt(self) -> KtpyError | None:
-        """Why the pod may never get a node: to be believed when it stands for UNSCHEDULABLE_GRACE_S."""
+        """Why the pod may never get a node. It is believed when it stands for UNSCHEDULABLE_GRACE_S."""
         is_placed = self.progress is not None and self.progress.stage is not Stage.CREATED
         return None if is_placed or self.is_node_coming else self.first_doubt
 
     def seen(self, pod: Json) -> "PodWatch":
-        """The pod is like this now."""
+        """Return what is known once the pod has been seen like this."""
         bears_it = self.may_restart and pod_state.has_ended_container(pod)
         return replace(
             self,
@@ -48,7 +48,7 @@ class PodWatch:
         )
 
     def heard(self, event: Json) -> "PodWatch":
-        """An event (events.k8s.io) about the pod, or about the Job before there is a pod."""
+        """Return what is known after an event (core/v1) about the pod, or about its Job while there is no pod."""
         message = str(event.get("message"))
         if event.get("reason") == "Pulling" and self.progress is not None:
             return replace(self, progress=self._furthest(PodProgress(Stage.PULLING, self.progress.pod, message)))
@@ -57,7 +57,7 @@ class PodWatch:
         return replace(self, waiting_for=message.rstrip(".")) if event.get("type") == "Warning" else self
 
     def _furthest(self, reached: PodProgress) -> PodProgress:
-        """A stage may be heard of late, and a container that is started again falls back."""
+        """Keep the furthest stage: one may be heard of late, and a container that is started again falls back."""
         stages = list(Stage)
         if self.progress is not None and stages.index(reached.stage) <= stages.index(self.progress.stage):
             return self.progress

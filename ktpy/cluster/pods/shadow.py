@@ -31,7 +31,7 @@ from ktpy.kube.writes import delete, merge_patch
 __all__ = ["SHADOW_PORT", "Shadow"]
 
 EVENTS_AFTER_S = 0.5
-"""Events tell why something takes long; a start that is quicker needs none and saves their requests."""
+"""Events tell why a start takes long. One that is quicker than this does without, and saves their requests."""
 DELETE_TIMEOUT_S = 5.0
 _LAST_WORDS_LINES = 10
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Shadow:
-    """One session's shadow pod, from its creation to its end."""
+    """A Shadow is one session's shadow pod, from its creation to its end."""
 
     def __init__(
         self,
@@ -111,13 +111,13 @@ class Shadow:
             raise failure.with_hint(failure.hint or await self._last_words()) from failure
 
     async def release_deadline(self) -> None:
-        """The session stands: neither the time-out here nor the one in the cluster counts any longer."""
+        """End the time-out here and the one in the cluster, because the session stands."""
         self._is_released.set()
         patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": None}}
         await merge_patch(self._api, self._job_path, patch)
 
     async def delete(self) -> None:
-        """Remove Job and pod, also when the reply to `create` never came. Fine when they are gone already."""
+        """Remove Job and pod, also when the reply to `create` never came. They may be gone already."""
         self._is_deleting = True
         if not self._may_exist:
             return
@@ -130,7 +130,7 @@ class Shadow:
             await delete(self._api, self._job_path, self._uid, timeout_s=DELETE_TIMEOUT_S)
 
     async def host_key(self) -> str | None:
-        """The public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
+        """Return the public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
         return await pod_log.host_key(self._api, await self.pod_name(), CONTAINER)
 
     async def _watch_pods(self, tasks: asyncio.TaskGroup) -> None:
@@ -193,7 +193,7 @@ class Shadow:
             self._learn(self._state.heard(event))
 
     async def _events(self, name: str) -> AsyncIterator[Json]:
-        """Events about one object; none where they may not be read."""
+        """Yield the events about one object; none where they may not be read."""
         path = EVENTS.path(self._api.namespace)
         with suppress(Forbidden):
             async with aclosing(watch(self._api, path, fields=f"involvedObject.name={name}")) as events:
@@ -202,7 +202,7 @@ class Shadow:
                         yield event.obj
 
     async def _last_words(self) -> str | None:
-        """The end of the pod's log, where it may be read."""
+        """Return the end of the pod's log, where it may be read."""
         if self._state.progress is None:
             return None
         path = PODS.path(self._api.namespace, self._state.progress.pod, "log")

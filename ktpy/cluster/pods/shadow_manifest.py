@@ -10,16 +10,16 @@ from ktpy.cluster.names import authorized_key_annotation, labels, shadow_name
 from ktpy.cluster.pods import agent_pod
 
 SHADOW_PORT = 2222
-"""sshd's port; it listens on the pod's loopback, which only a port-forward reaches."""
+"""The port on which sshd listens, on the pod's loopback, which only a port-forward reaches."""
 START_MARGIN_S = 30
-"""The cluster's own limit for a pod that nobody comes to reach: the laptop's time-out and this."""
+"""The cluster ends a pod that nobody reaches this much later than the laptop's time-out."""
 TTL_S = 10
 
 
 def shadow_job(
     *, session: str, owner: str, namespace: str, image: str, public_key: str, pod_timeout_s: float
 ) -> dict[str, Any]:
-    """The Job of one session; `public_key` is `ssh-ed25519 AAAA...`."""
+    """Return the Job of one session; `public_key` is `ssh-ed25519 AAAA...`."""
     object_labels = labels("shadow", owner=owner, session=session)
     return {
         "apiVersion": "batch/v1",

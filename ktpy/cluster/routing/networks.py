@@ -9,14 +9,14 @@ Network = IPv4Network | IPv6Network
 
 
 class LocalNetwork(NamedTuple):
-    """A range this machine reaches without ktpy, and the interface it reaches it by."""
+    """A LocalNetwork is a range this machine reaches without ktpy, and the interface it reaches it by."""
 
     network: Network
     interface: str
 
 
 class Overlap(NamedTuple):
-    """`shared` is the part of `network` that lies in `local` too."""
+    """An Overlap has `shared`, the part of `network` that lies in `local`, too."""
 
     network: Network
     local: LocalNetwork
@@ -24,7 +24,7 @@ class Overlap(NamedTuple):
 
 
 def aggregate(networks: Iterable[Network]) -> list[Network]:
-    """The same addresses in as few ranges as possible, IPv4 first."""
+    """Write the same addresses in as few ranges as possible, IPv4 first."""
     every = list(networks)
     v4 = collapse_addresses(network for network in every if isinstance(network, IPv4Network))
     v6 = collapse_addresses(network for network in every if isinstance(network, IPv6Network))
@@ -32,7 +32,7 @@ def aggregate(networks: Iterable[Network]) -> list[Network]:
 
 
 def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> list[Network]:
-    """What is left of the ranges without the holes."""
+    """Return what is left of the ranges without the holes."""
     left = aggregate(networks)
     for hole in aggregate(holes):
         left = [part for network in left for part in _without(network, hole)]
@@ -40,7 +40,7 @@ def subtract(networks: Iterable[Network], holes: Iterable[Network]) -> list[Netw
 
 
 def outranking(networks: Iterable[Network], taken: Iterable[Network]) -> list[Network]:
-    """The same addresses, with its two halves for every range that is `taken`.
+    """Return the same addresses, with its two halves for every range that is `taken`.
 
     The kernel keeps to the longest prefix: routes to the halves count before a route to the whole that is there
     already, and leave it as it is. A single address has no halves.
@@ -56,7 +56,7 @@ def outranking(networks: Iterable[Network], taken: Iterable[Network]) -> list[Ne
 def overlaps(
     networks: Iterable[Network], local_networks: Iterable[tuple[Network, str]], allowed: Sequence[Network] = ()
 ) -> list[Overlap]:
-    """Where cluster and machine claim the same addresses. Default routes do not count; nor what `allowed` covers."""
+    """Find the addresses that cluster and machine both claim. Default routes and `allowed` do not count."""
     locals_ = [LocalNetwork(network, interface) for network, interface in local_networks if network.prefixlen > 0]
     found = (
         Overlap(network, local, shared)
@@ -68,7 +68,7 @@ def overlaps(
 
 
 def covering(addresses: Iterable[Address]) -> list[Network]:
-    """Per family the one smallest range that holds all these addresses; any range that holds them holds it too."""
+    """Return per family the smallest range that holds all these addresses; any range that holds them holds it, too."""
     every = list(addresses)
     found: list[Network] = []
     for version in (4, 6):
@@ -81,7 +81,7 @@ def covering(addresses: Iterable[Address]) -> list[Network]:
 
 
 def single(address: Address) -> Network:
-    """The range of this one address."""
+    """Return the range of this one address."""
     return ip_network(address)
 
 
@@ -90,7 +90,7 @@ def is_covered(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def _intersection(one: Network, other: Network) -> Network | None:
-    """Of two ranges that meet, one lies in the other."""
+    """Return the smaller of two ranges that meet: it lies in the other."""
     if _contains(one, other):
         return other
     return one if _contains(other, one) else None

@@ -1,4 +1,4 @@
-"""Pods and Services come while a session lasts: ranges that the first discovery could not know of.
+"""Finds ranges of Pods and Services that come while a session lasts, after the first discovery.
 
 Where nodes say which range their pods get, only a new node brings a new range, and nodes are watched. Where they do
 not (network plugins with a pool of their own), every pod that comes is an address of its own, and pods are watched.
@@ -22,7 +22,7 @@ from ktpy.kube.watch import Upsert, watch
 async def new_pods(
     api: Api, routed: Sequence[RoutedRange], *, exclude: Sequence[Network] = ()
 ) -> AsyncGenerator[list[RoutedRange], None]:
-    """Ranges that come to belong to pods and are not routed yet, as they come. Ends where nothing may be watched."""
+    """Yield new ranges of pods that are not routed yet. It ends where nothing may be watched."""
     follows_nodes = any(entry.source == OF_NODES for entry in routed)
     feed = _node_ranges(api) if follows_nodes else _addresses(api, PODS, pod_addresses, fields="status.phase=Running")
     source = OF_NODES if follows_nodes else "a new pod"
@@ -34,7 +34,7 @@ async def new_pods(
 async def new_services(
     api: Api, routed: Sequence[RoutedRange], *, exclude: Sequence[Network] = ()
 ) -> AsyncGenerator[list[RoutedRange], None]:
-    """The same for Services; ends at once where their range is known for good."""
+    """Yield the same for Services. It ends at once where their range is known for good."""
     if any(entry.kind == "services" and entry.source in FOR_GOOD for entry in routed):
         return
     async with aclosing(_fresh(api, _addresses(api, SERVICES, service_addresses), routed, exclude)) as found:
@@ -48,7 +48,7 @@ async def _fresh(
     routed: Sequence[RoutedRange],
     exclude: Sequence[Network],
 ) -> AsyncGenerator[list[Network], None]:
-    """What of the feed is not routed yet, and may be."""
+    """Yield what of the feed is not routed yet, and may be."""
     holes = [*exclude, *NEVER_ROUTED, *map(single, await api.addresses())]
     known = [entry.network for entry in routed]
     async with aclosing(feed):

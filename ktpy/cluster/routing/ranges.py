@@ -1,4 +1,4 @@
-"""Which addresses belong to the cluster, and which of them ktpy routes into it.
+"""Finds the addresses that belong to the cluster, and chooses those that ktpy routes into it.
 
 Each kind of range has several sources, from the best to the last resort; the next is asked when the one before does
 not exist (older clusters) or is forbidden (fewer rights). Nothing is guessed wider than a source says.
@@ -30,23 +30,23 @@ from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import NODES, PODS, SERVICE_CIDRS, SERVICES, Resource
 from ktpy.kube.watch import PAGE_LIMIT, list_all
 
-# In blocks set aside for documentation (RFC 5737, RFC 3849): in no cluster's service range.
+# They lie in blocks set aside for documentation (RFC 5737, RFC 3849), so in no cluster's service range.
 _OUTSIDE = ("192.0.2.1", "2001:db8::1")
 _VALID_IPS = re.compile(r"valid IPs is ([0-9a-fA-F.:]+/[0-9]+)")
 OF_NODES = "the nodes' podCIDRs"
 BY_SERVICE_CIDR = "the ServiceCIDR API"
 BY_API_SERVER = "the API server's answer to an invalid Service"
 FOR_GOOD = frozenset({OF_NODES, BY_SERVICE_CIDR, BY_API_SERVER})
-"""Sources whose ranges hold for what is yet to come, too."""
+"""The ranges of these sources hold for what is yet to come, too."""
 _WIDEST_SERVICE_RANGE = {4: 12, 6: 108}
 """The API server's own limit for --service-cluster-ip-range: 20 bits (k8s.io/kubernetes/cmd/kube-apiserver)."""
 KTPY_LINK = "ktpy"
-"""How the TUN devices of ktpy are called, followed by a number."""
+"""The names of ktpy's TUN devices begin like this, and go on with a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Ranges of one kind, and in a few words where that is known from."""
+    """Found are ranges of one kind, and in a few words the source that tells them."""
 
     networks: tuple[Network, ...]
     source: str
@@ -54,7 +54,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRanges:
-    """What discovery found, before the user's options count."""
+    """ClusterRanges are what discovery found, before the user's options count."""
 
     services: Found
     pods: Found
@@ -62,7 +62,7 @@ class ClusterRanges:
 
 @dataclass(frozen=True, slots=True)
 class RoutedRange:
-    """A range that goes through the tunnel."""
+    """A RoutedRange goes through the tunnel."""
 
     network: Network
     kind: str
@@ -73,7 +73,7 @@ class RoutedRange:
 async def discover(
     api: Api, *, include: Sequence[Network] = (), exclude: Sequence[Network] = (), pods: bool = True
 ) -> list[RoutedRange]:
-    """What `choose` routes of what the cluster tells; all is asked at once, some ten milliseconds on a near cluster."""
+    """Return what `choose` routes of what the cluster tells. It asks all at once: some 10 ms on a near cluster."""
     async with task_group() as tasks:
         addresses = tasks.create_task(api.addresses(), name="resolve the API server")
         of_services = tasks.create_task(service_ranges(api), name="discover service ranges")
@@ -83,7 +83,7 @@ async def discover(
 
 
 async def service_ranges(api: Api) -> Found:
-    """The ServiceCIDR API, else what the API server says about an impossible Service, else what the Services show."""
+    """Ask the ServiceCIDR API, else for the answer to an impossible Service, else for what the Services show."""
     for resource in SERVICE_CIDRS:
         try:
             documents = [item async for item in list_all(api, resource.path())]
@@ -102,7 +102,7 @@ async def service_ranges(api: Api) -> Found:
 
 
 async def pod_ranges(api: Api) -> Found:
-    """The nodes' podCIDRs and the pods that lie outside them; without podCIDRs just the pods' own addresses.
+    """Return the nodes' podCIDRs and the pods outside them; without podCIDRs just the pods' own addresses.
 
     Some network plugins ignore podCIDRs and use a pool of their own, hence the look at the pods.
     """
@@ -126,7 +126,7 @@ def choose(
     exclude: Sequence[Network] = (),
     api_addresses: Sequence[Address] = (),
 ) -> list[RoutedRange]:
-    """What is routed: the cluster's ranges and `include`, without `exclude` and what must never be routed.
+    """Choose what is routed: the cluster's ranges and `include`, without `exclude` and what must never be routed.
 
     Raises RangeOverlap when `include` asks for a default route.
     """
@@ -185,14 +185,14 @@ def refuse_overlaps(
 
 
 def pod_cidrs(node: Json) -> list[str]:
-    """Both families; `podCIDR` alone on old clusters."""
+    """Return the node's ranges of both families; on old clusters there is only `podCIDR`."""
     spec = spec_of(node)
     single_stack = [spec["podCIDR"]] if spec.get("podCIDR") else []
     return spec.get("podCIDRs") or single_stack
 
 
 def pod_addresses(pod: Json) -> list[Address]:
-    """The pod's own addresses: none while it has none, or when it borrows the node's, or has ended."""
+    """Return the pod's own addresses: none while it has none, when it borrows the node's, or when it has ended."""
     status = status_of(pod)
     if spec_of(pod).get("hostNetwork") or status.get("phase") in ("Succeeded", "Failed"):
         return []
@@ -200,21 +200,21 @@ def pod_addresses(pod: Json) -> list[Address]:
 
 
 def service_addresses(service: Json) -> list[Address]:
-    """The cluster IPs of a Service; none when it is headless."""
+    """Return the cluster IPs of a Service; none when it is headless."""
     spec = spec_of(service)
     texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return [ip_address(text) for text in texts if text and text != "None"]
 
 
 def leave_out(ranges: Iterable[RoutedRange], networks: Sequence[Network]) -> list[RoutedRange]:
-    """The ranges without these networks."""
+    """Return the ranges without these networks."""
     return [replace(entry, network=part) for entry in ranges for part in subtract([entry.network], networks)]
 
 
 def routed_too(
     addresses: Iterable[Address], routed: Sequence[RoutedRange], *, exclude: Sequence[Network], source: str
 ) -> list[RoutedRange]:
-    """Service addresses known from elsewhere, as far as they are neither routed yet nor to be left alone."""
+    """Return Service addresses known from elsewhere that are not routed yet and not excluded."""
     holes = [*exclude, *NEVER_ROUTED, *(entry.network for entry in routed)]
     return [RoutedRange(network, "services", source) for network in subtract(map(single, addresses), holes)]
 
@@ -224,7 +224,7 @@ async def _no_pods() -> Found:
 
 
 async def _ranges_of_an_impossible_service(api: Api) -> list[Network]:
-    """Ask, as a dry run, for a cluster IP outside every range: the refusal names the valid one, per family."""
+    """Ask, as a dry run, for a cluster IP outside every range of a family; the refusal names the valid one."""
 
     async def ask(address: str) -> list[Network]:
         service = {
@@ -245,12 +245,12 @@ async def _ranges_of_an_impossible_service(api: Api) -> list[Network]:
 
 
 def ranges_in(message: str) -> list[Network]:
-    """The ranges in "... The range of valid IPs is 10.96.0.0/16" (older: "valid IPs is ...")."""
+    """Return the ranges in "... The range of valid IPs is 10.96.0.0/16" (older: "valid IPs is ...")."""
     return [ip_network(text, strict=False) for text in _VALID_IPS.findall(message)]
 
 
 async def _ranges_of_shown_services(api: Api) -> Found:
-    """The smallest range that holds all visible cluster IPs: the real one, being a prefix, holds it too."""
+    """Return the smallest range that holds all visible cluster IPs. The real one, which is a prefix, holds it, too."""
     addresses, whose = await _visible(api, SERVICES, service_addresses)
     networks = covering(addresses)
     if any(network.prefixlen < _WIDEST_SERVICE_RANGE[network.version] for network in networks):
@@ -266,7 +266,7 @@ async def _visible(
     fields: str = "",
     expected: Sequence[Network] = (),
 ) -> tuple[list[Address], str]:
-    """The addresses of all objects of the cluster, else of the user's namespace, else none; and whose they are.
+    """Return the addresses of all objects of the cluster, else of the namespace, else none; and whose they are.
 
     When a whole page of objects lies in the `expected` ranges, the others are taken to lie there too.
     """

@@ -1,7 +1,7 @@
-"""Which sessions are alive: each renews a Lease, and its age is judged by the API server's clock alone.
+"""Tells which sessions are alive: each renews a Lease, whose age is judged by the API server's clock alone.
 
 The time of a renewal is what the API server wrote down for it (`managedFields`), "now" is the Date header of the
-answer that shows it: both by one clock. What laptops write into `renewTime` is only read by people.
+answer that shows it, so that both are by one clock. What laptops write into `renewTime` is only read by people.
 
 The verdict on a dead session is the deletion of its Lease in the version that was judged: if the session has renewed it
 in between, the deletion is refused and the session lives. A session that finds its Lease gone is dead, and never comes
@@ -26,9 +26,9 @@ from ktpy.kube.writes import delete, merge_patch
 RENEW_EVERY_S = 10.0
 LEASE_DURATION_S = 40
 EXPIRED_AFTER_S = 60.0
-"""Of silence. A laptop that sleeps for less keeps its session."""
+"""A session that is silent for longer is dead. A laptop that sleeps for less keeps its session."""
 TELL_AFTER_S = 25.0
-"""A session that has not been able to renew its Lease for so long says so."""
+"""A session that has failed to renew its Lease for this long says so."""
 ROLE = "session"
 SELECTOR = f"{MANAGED_BY}=ktpy,{APP_NAME}=ktpy-{ROLE}"
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A session's Lease, as it was at one moment."""
+    """A Lease is a session's Lease as it was at one moment."""
 
     session: str
     owner: str
@@ -47,7 +47,7 @@ class Lease:
     uid: str
     version: str
     age_s: float | None
-    """Since the last renewal; None when the API server does not tell: such a session is left alone."""
+    """The seconds since the last renewal; None when the API server does not tell: such a session is left alone."""
     description: str = ""
     """What the session does, in its own words."""
 
@@ -56,7 +56,7 @@ class Lease:
 
 
 class OwnLease:
-    """This session's own Lease."""
+    """An OwnLease is the Lease of this very session."""
 
     def __init__(self, api: Api, *, session: str, owner: str, target: str, description: str = "") -> None:
         self._api = api
@@ -93,7 +93,7 @@ class OwnLease:
 
     @property
     def silence_s(self) -> float:
-        """How long ago the Lease was renewed, the time the laptop has slept included."""
+        """The seconds since the Lease was renewed, with the time the laptop has slept."""
         return _awake_or_asleep_s() - self._renewed_at_s
 
     async def keep(self, on_trouble: Callable[[float, KtpyError], None] = lambda _silence_s, _error: None) -> None:
@@ -128,7 +128,7 @@ class OwnLease:
             ) from exc
 
     async def release(self) -> None:
-        """Delete the Lease: the last thing a session does. Fine when it is gone, or was never made."""
+        """Delete the Lease: the last thing a session does. It may be gone, or never have been made."""
         self._is_released = True
         await release(self._api, self._api.namespace, self._session)
 
@@ -145,7 +145,7 @@ async def release(api: Api, namespace: str, session: str) -> None:
 
 
 async def leases(api: Api, namespace: str | None, target: str | None = None) -> dict[str, Lease]:
-    """The Leases of ktpy's sessions in one namespace, or in all (None), by session, with their age."""
+    """Return the Leases of ktpy's sessions in one namespace, or in all (None), by session, with their age."""
     query = {"labelSelector": SELECTOR + (f",{TARGET}={target}" if target is not None else "")}
     answer, now = await api.dated(LEASES.path(namespace), query=query)
     found = (_lease(item, now) for item in answer.get("items") or [])
@@ -153,7 +153,7 @@ async def leases(api: Api, namespace: str | None, target: str | None = None) -> 
 
 
 async def expire(api: Api, expired: Iterable[Lease]) -> frozenset[str]:
-    """Declare sessions dead, each by deleting its Lease as it was judged; the answer leaves out those that live."""
+    """Declare sessions dead, each by deleting its Lease as it was judged. Returns those whose Lease was deleted."""
     dead = set()
     for lease in expired:
         path = LEASES.path(lease.namespace, lease.name)
@@ -181,7 +181,7 @@ def _lease(item: Json, now: datetime) -> Lease:
 
 
 def _age_s(metadata: Metadata, now: datetime) -> float | None:
-    """Whole seconds, for both times are."""
+    """Return the age of a Lease, in whole seconds, as both times are."""
     times = [entry["time"] for entry in metadata.get("managedFields") or [] if entry.get("time")]
     if not times:
         return None
@@ -189,10 +189,10 @@ def _age_s(metadata: Metadata, now: datetime) -> float | None:
 
 
 def _awake_or_asleep_s() -> float:
-    """A clock that goes on while the laptop sleeps, as asyncio's does not (clock_gettime(2))."""
+    """Read a clock that goes on while the laptop sleeps, as asyncio's does not (clock_gettime(2))."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _now() -> str:
-    """By the laptop's clock, for people (MicroTime)."""
+    """Return the time by the laptop's clock, for people, as a MicroTime."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

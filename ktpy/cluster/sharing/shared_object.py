@@ -1,9 +1,9 @@
-"""An object that several sessions use together, and that goes with the last of them.
+"""Objects that several sessions use together, and that go with the last of them.
 
 Each session notes itself as a holder in an annotation. The last one deletes the object under the resource version at
 which it saw itself alone: somebody who came in between has changed that version, so the deletion is refused. Whoever
-comes too late finds no object, and creates a new one. No lock, no leader, nothing that a crash leaves held: holders
-that are dead are dropped by the next who leaves, or by `ktpy clean`.
+comes too late finds no object, and creates a new one. There is no lock and no leader, so that a crash leaves nothing
+held: dead holders are dropped by the next who leaves, or by `ktpy clean`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ DELETION_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SharedObject:
-    """One such object: `collection` is its API path without the name."""
+    """A SharedObject is one such object; `collection` is its API path without the name."""
 
     api: Api
     collection: str
@@ -37,7 +37,7 @@ class SharedObject:
         return f"{self.collection}/{self.name}"
 
     async def hold(self, manifest: Json, session: str, owner: str) -> Json:
-        """Create the object, or become a holder of the one that exists. The answer is the object as it is then.
+        """Create the object, or become a holder of the one that exists. Returns the object as it is then.
 
         `manifest` names the session as its holder. Raises NameTaken when the object is not ktpy's.
         """
@@ -59,7 +59,7 @@ class SharedObject:
         raise RestoreIncomplete(f"{self.name} is created and deleted again and again by others; ktpy gave up.")
 
     async def release(self, gone: Collection[str]) -> Json | None:
-        """Drop these holders; delete the object if none is left, and answer with what was deleted."""
+        """Drop these holders; delete the object if none is left, and return what was deleted."""
         attempt = partial(self._release_once, frozenset(gone))
         return await race(attempt, f"{self.name} changes too often to be deleted; it is left to `ktpy clean`.")
 
@@ -87,7 +87,7 @@ class SharedObject:
 
 
 def is_ours(found: Json, target: str) -> bool:
-    """Whether it is ktpy's object for this Service."""
+    """Tell whether it is ktpy's object for this Service."""
     labels = labels_of(found)
     return labels.get(MANAGED_BY) == "ktpy" and labels.get(TARGET) == target
 

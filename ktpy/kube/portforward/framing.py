@@ -1,4 +1,4 @@
-"""How the two streams of a port-forward, data and errors, share the messages of one WebSocket. Pure, no I/O.
+"""The framings by which the two streams of a port-forward, data and errors, share one WebSocket. Pure, no I/O.
 
 There are two ways. `ChannelFraming`, here, is `v4.channel.k8s.io`, which every API server knows. `SpdyFraming`, in
 `ktpy.kube.portforward.spdy`, is what kubectl speaks to API servers since Kubernetes 1.31: half the node's CPU for what
@@ -31,7 +31,7 @@ class ForwardData:
 
 @dataclass(frozen=True, slots=True)
 class FramingReply:
-    """To be sent back as a message."""
+    """The peer has to be sent this message back."""
 
     message: bytes
 
@@ -47,12 +47,12 @@ FramingEvent = ForwardReady | ForwardData | FramingReply | ForwardEnded
 
 
 class Framing(Protocol):
-    """One way; an object is good for one connection."""
+    """A Framing is one of these ways. An object is good for one connection."""
 
     subprotocol: ClassVar[str]
 
     def opening(self) -> bytes:
-        """The first message to send, if not empty. Data may follow once ForwardReady has come."""
+        """Return the first message to send, if it is not empty. Data may follow once ForwardReady has come."""
         ...
 
     def feed(self, piece: Payload) -> list[FramingEvent]:
@@ -63,12 +63,12 @@ class Framing(Protocol):
         ...
 
     def data_header(self, length: int) -> bytes:
-        """What goes before `length` bytes of data, in the same message."""
+        """Return what goes before `length` bytes of data, in the same message."""
         ...
 
 
 class ChannelFraming:
-    """Each message begins with a channel number: 0 carries the data, 1 the text of an error that ends the forward.
+    """ChannelFraming begins each message with a channel: 0 carries data, 1 the text of an error that ends the forward.
 
     The first two bytes from the server on each channel repeat the port (k8s.io/cri-streaming,
     portforward/websocket.go).

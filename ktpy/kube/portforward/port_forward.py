@@ -41,17 +41,17 @@ SUBPROTOCOLS: Final = (SpdyFraming.subprotocol, ChannelFraming.subprotocol)
 
 
 class ApiServer(Protocol):
-    """What a port-forward needs of `kube.client.Api`."""
+    """An ApiServer is what a port-forward needs of `kube.client.Api`."""
 
     async def endpoint(self) -> ApiEndpoint:
-        """Where to connect, with credentials that are fresh now: it is asked before each connection."""
+        """Return where to connect, with credentials that are fresh now. It is asked before each connection."""
 
     async def renew_credentials(self) -> bool:
         """Get new credentials after a 401; False when there is no way to get others."""
 
 
 class PortForward:
-    """Opens connections to one port of one pod. asyncssh takes it as its `tunnel=`."""
+    """A PortForward opens connections to one port of one pod. asyncssh takes it as its `tunnel=`."""
 
     def __init__(
         self, api: ApiServer, namespace: str, pod: str, port: int, *, timeout_s: float = OPEN_TIMEOUT_S
@@ -84,7 +84,7 @@ class PortForward:
             connection.close()
 
     async def _open(self, *, may_renew: bool = True) -> "PortForwardConnection":
-        """A connection whose forward is open. A 401 is answered once with new credentials, as for a request."""
+        """Open a connection and its forward. A 401 is answered once with new credentials, as for a request."""
         endpoint = await self._api.endpoint()
         upgrade = Upgrade(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
         transport, _ = await endpoint.connect(asyncio.Protocol, timeout_s=self._timeout_s)
@@ -110,7 +110,7 @@ class PortForward:
 
 
 class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
-    """The protocol of the connection to the API server, and the transport of the one inside."""
+    """It is the protocol of a connection to the API server, and the transport of the one inside."""
 
     def __init__(self, transport: asyncio.Transport, endpoint: ApiEndpoint, upgrade: Upgrade, port: int) -> None:
         """Send the request for the upgrade over `transport`, whose protocol this becomes."""
@@ -179,7 +179,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
             self._inner.resume_writing()
 
     def eof_received(self) -> None:
-        """The TCP connection ends; the transport closes by itself."""
+        """Do nothing: the transport closes by itself when the TCP connection ends."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._outgoing.clear()
@@ -198,7 +198,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
     # --- the inside: asyncio.Transport
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue until the end of this turn of the event loop: an SSH packet is two writes, a burst is many packets.
+        """Queue data until the end of this turn of the event loop: an SSH packet is two writes, a burst many packets.
 
         Together they cost one pass through TLS, one system call, and one wake-up of each of the three hops to the
         pod: measured against writing each at once, twice the throughput at half the CPU.
@@ -281,7 +281,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         self._fail(self._broken(close.reason or f"closed by the cluster, WebSocket code {close.code}"))
 
     def _broken(self, why: str) -> KtpyError:
-        """Before the first byte from the pod nobody listened there; afterwards a working link broke."""
+        """Return the error. Before the first byte from the pod nobody listened there; later a working link broke."""
         if self._data_seen:
             return LinkLost(f"The port-forward to the pod broke: {why.rstrip('.')}.")
         return PortForwardNotYet(f"The pod does not answer yet: {why.rstrip('.')}.")
@@ -310,7 +310,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         self.abort()
 
     def _lose(self, error: Exception | None) -> None:
-        """Tell the inside that it is over, once; or who waits for the forward to open."""
+        """Tell the protocol inside, or whoever waits for the forward to open, that it is over. It happens once."""
         self._closing = True
         if not self.ready.done():
             self.ready.set_exception(error or ConnectionAbortedError("closed while opening"))

@@ -29,7 +29,7 @@ _HEADER_BYTES: Final = 8
 
 
 class SpdyFraming:
-    """An error stream and a data stream of one request, as kubectl opens them for each connection."""
+    """SpdyFraming has an error stream and a data stream of one request, as kubectl opens them for each connection."""
 
     subprotocol: ClassVar[str] = "SPDY/3.1+portforward.k8s.io"
 
@@ -63,7 +63,7 @@ class SpdyFraming:
         return struct.pack(">II", _DATA_STREAM, length)
 
     def feed(self, piece: Payload) -> list[FramingEvent]:
-        """Frames and messages are cut independently of each other."""
+        """Tell what a piece means. Frames and messages are cut independently of each other."""
         events: list[FramingEvent] = []
         data = self._held + piece.data if self._held else piece.data
         self._held = b""
@@ -134,7 +134,7 @@ class SpdyFraming:
             events.append(ForwardEnded(self._reason() or "the node closes the port-forward"))
 
     def _end_stream(self, stream: int, events: list[FramingEvent]) -> None:
-        """The forward ends with its data stream; but a reason may follow on the error stream, which then ends too."""
+        """End the forward with its data stream, or with the error stream, on which a reason may follow."""
         self._open.discard(stream)
         if self._error_text or not self._open:
             events.append(ForwardEnded(self._reason()))

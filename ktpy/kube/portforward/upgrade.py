@@ -23,10 +23,10 @@ class PortForwardNotYet(PodNotReady):
 
 
 class Upgrade:
-    """One attempt to turn an HTTP connection into a WebSocket (RFC 6455, section 4)."""
+    """An Upgrade is one attempt to turn an HTTP connection into a WebSocket (RFC 6455, section 4)."""
 
     def __init__(self, endpoint: ApiEndpoint, namespace: str, pod: str, port: int, subprotocols: Sequence[str]) -> None:
-        """`subprotocols`: those we speak, the preferred one first."""
+        """`subprotocols` are those that ktpy speaks, the preferred one first."""
         self._endpoint = endpoint
         self._path = PODS.path(namespace, pod, "portforward")
         self._port = port
@@ -52,7 +52,7 @@ class Upgrade:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def feed(self, data: bytes) -> tuple[str, bytes] | None:
-        """Once the upgrade is done: the subprotocol the API server chose, and the bytes behind its answer.
+        """Return the subprotocol that the API server chose and the bytes behind its answer, once the upgrade is done.
 
         Raises what a refusal means: PortForwardNotYet, Unauthorized, Forbidden, NotFound, ApiRefused, ApiUnreachable.
         """
@@ -83,14 +83,14 @@ class Upgrade:
         return chosen
 
     def _body(self, response: http.client.HTTPResponse) -> bytes | None:
-        """None while more is to come: the API server keeps the connection open behind it."""
+        """Return the body; None while more of it is to come. The API server keeps the connection open behind it."""
         try:
             return response.read()
         except http.client.IncompleteRead as exc:
             return exc.partial if len(self._answer) >= _ANSWER_LIMIT_BYTES else None
 
     def _refusal(self, status: int, body: bytes) -> KtpyError:
-        """The error for an answer that is no upgrade.
+        """Return the error for an answer that is no upgrade.
 
         The kubelet's answers pass through the API server as they are, in plain text. What it does not know yet
         is 404 or 500 there, while a 404 of the API server itself, a Status object, is final.

@@ -23,7 +23,7 @@ class FrameError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A piece of a message: its `first` piece, its `last`, both, or neither. May be empty."""
+    """A Payload is a piece of a message: its `first` piece, its `last`, both, or neither. It may be empty."""
 
     data: bytes
     first: bool
@@ -32,7 +32,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """To be answered by a pong with the same data."""
+    """A Ping has to be answered by a pong with the same data."""
 
     data: bytes
 
@@ -49,7 +49,7 @@ FrameEvent = Payload | Ping | Close
 
 
 class FrameReader:
-    """Takes a server's bytes in pieces of any size and tells what they mean."""
+    """A FrameReader takes a server's bytes in pieces of any size and tells what they mean."""
 
     def __init__(self) -> None:
         self._held = b""  # a header that is not complete yet
@@ -61,7 +61,7 @@ class FrameReader:
         self._control = b""
 
     def feed(self, data: bytes) -> list[FrameEvent]:
-        """The events that `data` completes. Raises FrameError; nothing may be fed after that."""
+        """Return the events that `data` completes. Raises FrameError; nothing may be fed after that."""
         events: list[FrameEvent] = []
         if self._held:
             data = self._held + data
@@ -94,7 +94,7 @@ class FrameReader:
                 return events
 
     def _read_header(self, data: bytes, position: int) -> int:
-        """Take in the header at `position`; returns its length, 0 while it is not complete."""
+        """Take in the header at `position` and return its length; 0 while it is not complete."""
         available = len(data) - position
         if available < 2:
             return 0
@@ -144,7 +144,7 @@ class FrameReader:
 
 
 def client_header(opcode: int, length: int) -> bytes:
-    """The header of a final frame with `length` bytes of payload, masked with the key 0.
+    """Return the header of a final frame with `length` bytes of payload, masked with the key 0.
 
     A client must mask (section 5.3), so that no web page can make bytes of its choosing appear on the wire before a
     confused proxy. Here no web page chooses the bytes, and TLS hides them from proxies. The key 0 is a legal key under
@@ -158,5 +158,5 @@ def client_header(opcode: int, length: int) -> bytes:
 
 
 def accept_key(key: str) -> str:
-    """What a server that understood the upgrade answers to Sec-WebSocket-Key (section 4.2.2)."""
+    """Return what a server that understood the upgrade answers to Sec-WebSocket-Key (section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _ACCEPT_GUID, usedforsecurity=False).digest()).decode()
