@@ -55,25 +55,17 @@ class Upstream:
 
     async def _race(self, packet: bytes, question: bytes) -> tuple[int, bytes]:
         """The index of the server that wins, and its reply. Raises NoAnswerError, TimeoutError."""
-        loop = asyncio.get_running_loop()
         news = asyncio.Event()
         attempts = [_Attempt(packet, question, news) for _ in self.servers]
         try:
             await asyncio.gather(*map(_Attempt.start, attempts, self.servers))
-            started_s = loop.time()
-            for alarm_s in (HEAD_START_S, *RESEND_AT_S, GIVE_UP_AT_S):
-                patient = alarm_s == HEAD_START_S
-                while (index := self._chosen(attempts, patient)) is None:
-                    news.clear()
-                    try:
-                        async with asyncio.timeout_at(started_s + alarm_s):
-                            await news.wait()
-                    except TimeoutError:
-                        break
-                else:
-                    self._remember_silence(attempts, patient)
+            started_s = asyncio.get_running_loop().time()
+            for until_s, in_order in ((HEAD_START_S, True), *((at_s, False) for at_s in (*RESEND_AT_S, GIVE_UP_AT_S))):
+                index = await self._winner(attempts, news, started_s + until_s, in_order=in_order)
+                if index is not None:
+                    self._remember_silence(attempts, in_order)
                     return index, attempts[index].reply
-                if not patient:
+                if not in_order:  # the end of the head start is no time to ask again
                     for attempt in attempts:
                         attempt.send()
             raise TimeoutError
@@ -81,13 +73,29 @@ class Upstream:
             for attempt in attempts:
                 attempt.close()
 
-    def _chosen(self, attempts: list["_Attempt"], patient: bool) -> int | None:
-        """Whose reply to take, if that can be said now. Raises NoAnswerError when nobody can reply any more."""
+    async def _winner(
+        self, attempts: list["_Attempt"], news: asyncio.Event, deadline_s: float, *, in_order: bool
+    ) -> int | None:
+        """The index of the server whose reply is taken; None when the deadline comes first. Raises NoAnswerError."""
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                while (index := self._chosen(attempts, in_order)) is None:
+                    news.clear()
+                    await news.wait()
+                return index
+        except TimeoutError:
+            return None
+
+    def _chosen(self, attempts: list["_Attempt"], in_order: bool) -> int | None:
+        """Whose reply to take, if that can be said now. Raises NoAnswerError when nobody can reply any more.
+
+        With `in_order` a good reply waits for the servers before it, unless they are known to be silent.
+        """
         for index, attempt in enumerate(attempts):
             if attempt.reply and rcode_of(attempt.reply) in (Rcode.NOERROR, Rcode.NXDOMAIN):
                 return index
-            if patient and attempt.waiting and index not in self._silent_until_s:
-                break
+            if in_order and attempt.waiting and index not in self._silent_until_s:
+                return None
         if any(attempt.waiting for attempt in attempts):
             return None
         for index, attempt in enumerate(attempts):  # nobody does better than SERVFAIL, REFUSED, ...
@@ -95,12 +103,13 @@ class Upstream:
                 return index
         raise NoAnswerError("no resolver can be reached")
 
-    def _remember_silence(self, attempts: list["_Attempt"], patient: bool) -> None:
+    def _remember_silence(self, attempts: list["_Attempt"], in_order: bool) -> None:
+        """Servers that let their head start pass get none for a while, or until they reply."""
         now_s = asyncio.get_running_loop().time()
         for index, attempt in enumerate(attempts):
             if not attempt.waiting or self._silent_until_s.get(index, now_s) < now_s:
                 self._silent_until_s.pop(index, None)
-            elif not patient:
+            elif not in_order:
                 self._silent_until_s.setdefault(index, now_s + SILENT_FOR_S)
 
 
