@@ -9,15 +9,15 @@ import click
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
 from ktpy.cli.options import Decorated, cluster, image, output, pod_timeout, verbose
-from ktpy.cluster.service.ports import AppProtocol, Expose, parse_expose
 from ktpy.daemon.background import detach as in_background
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.events import Ended, Event, Notice, Ready, Report, encode
-from ktpy.sessions.options import InterceptOptions
+from ktpy.observe.status import InterceptStatus
+from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions, parse_expose
 
 
-def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Expose, ...]:
+def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[ExposeOption, ...]:
     try:
         return parse_expose(values)
     except ValueError as error:
@@ -135,8 +135,8 @@ def perform(
         show(event)
         if isinstance(event, Ended):
             sys.exit(event.exit_code)
-        if isinstance(event, Ready) and output == "text" and isinstance(event.status, dict):
-            click.echo(f"`ktpy leave {event.status['target']}` ends it and undoes everything.")
+        if isinstance(event, Ready) and output == "text" and isinstance(event.status, InterceptStatus):
+            click.echo(f"`ktpy leave {event.status.target}` ends it and undoes everything.")
 
 
 def _shower(output: str, *, has_command: bool) -> Report:

@@ -9,6 +9,7 @@ from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import INTERCEPT, RuntimeDirectory
 from ktpy.errors import InterceptAbsent
+from ktpy.observe.status import InterceptStatus
 
 
 @click.command()
@@ -24,21 +25,22 @@ def leave(target: str | None, every: bool, namespace: str | None) -> None:
     if (target is None) is not every:
         raise click.UsageError("Name a TARGET, or say --all.")
     runtime = RuntimeDirectory.of(Caller.current())
-    found = [(path, control_client.ask(path, "status")) for path in runtime.control_sockets(INTERCEPT)]
+    asked = [(path, control_client.ask_status(path)) for path in runtime.control_sockets(INTERCEPT)]
+    found = [(path, status) for path, status in asked if isinstance(status, InterceptStatus)]
     chosen = [
         (path, status)
         for path, status in found
-        if (every or target in (status["target"], status["reference"], status.get("session")))
-        and namespace in (None, status.get("namespace"))
+        if (every or target in (status.target, status.reference, status.session))
+        and namespace in (None, status.namespace)
     ]
     if not chosen:
-        present = ", ".join(sorted({str(status["target"]) for _, status in found}))
+        present = ", ".join(sorted({status.target for _, status in found}))
         raise InterceptAbsent(
             f"You have no intercept of {target} on this laptop." if target else "You have no intercept on this laptop.",
             hint=f"You have: {present}." if present else None,
         )
     for path, status in chosen:
-        _leave(path, status["kind"], status["target"])
+        _leave(path, status.kind, status.target)
 
 
 def _leave(path: Path, kind: str, target: str) -> None:

@@ -1,11 +1,13 @@
 """Lines at the bottom of a terminal that stay current: one for each exposed port, below what scrolls by."""
 
-from typing import Any, TextIO
+from collections.abc import Iterable
+from typing import TextIO
 
 import click
 
 from ktpy.cli import render
 from ktpy.observe.events import Ended, Event, PortsChanged, Ready
+from ktpy.observe.status import InterceptStatus, PortStatus
 
 _UP_AND_CLEAR = "\x1b[1A\x1b[2K"
 """ECMA-48: cursor up a line (CUU), erase that line (EL)."""
@@ -31,12 +33,12 @@ class LiveTerminal:
                 lines = self._lines
                 self._erase()
                 render.event(event)
-                if isinstance(event, Ready) and self._is_terminal and isinstance(event.status, dict):
-                    self._draw(event.status["ports"])
+                if isinstance(event, Ready) and self._is_terminal and isinstance(event.status, InterceptStatus):
+                    self._draw(event.status.ports)
                 else:
                     self._write(lines)
 
-    def _draw(self, ports: list[dict[str, Any]]) -> None:
+    def _draw(self, ports: Iterable[PortStatus]) -> None:
         self._write([render.port(port) for port in ports])
 
     def _write(self, lines: list[str]) -> None:

@@ -7,7 +7,7 @@ import click
 
 from ktpy.cli.intercept_options import gateway_label, intercepting, perform, when_local_down
 from ktpy.daemon.caller import Caller
-from ktpy.wire.route import Header, Match, parse_header
+from ktpy.sessions.options import Header, Match, parse_header
 
 VERSION_HEADER = "VERSION"
 BAGGAGE_KEY = "ktpy-version"

@@ -1,11 +1,9 @@
 """How things look on a terminal. click drops the colours where the output is not one."""
 
-from typing import Any
-
 import click
 
 from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step
-from ktpy.observe.status import ConnectStatus, SessionStatus
+from ktpy.observe.status import ConnectStatus, InterceptStatus, PortStatus, SessionStatus
 
 RANGES_SHOWN = 8
 
@@ -52,19 +50,18 @@ def status(session: SessionStatus) -> str:
     return _connected(session) if isinstance(session, ConnectStatus) else _intercepted(session)
 
 
-def port(state: dict[str, Any]) -> str:
+def port(state: PortStatus) -> str:
     """An exposed port of an intercept, in a line."""
-    local = click.style("up", fg="green") if state["is_local_up"] else click.style("down", fg="red")
-    counts = f"{state['requests']} requests here" + (f", {state['fallbacks']} elsewhere" if state["fallbacks"] else "")
-    return f"  port {state['port']:<5} to local port {state['local_port']:<5} ({local}): {counts}"
+    local = click.style("up", fg="green") if state.is_local_up else click.style("down", fg="red")
+    counts = f"{state.requests} requests here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
+    return f"  port {state.port:<5} to local port {state.local_port:<5} ({local}): {counts}"
 
 
-def _intercepted(session: dict[str, Any]) -> str:
-    kind, target = session["kind"], session["target"]
-    match = f", only requests with {session['match']}" if session["match"] else ""
-    verb = click.style({"exchange": "exchanged", "mesh": "meshed", "preview": "previewed"}[kind], fg="green", bold=True)
-    head = f"{verb} {target} in namespace {session['namespace']} of {session['context']}{match}"
-    return "\n".join([head, *map(port, session["ports"])])
+def _intercepted(session: InterceptStatus) -> str:
+    match = f", only requests with {session.match}" if session.match else ""
+    verb = click.style(f"{session.kind.removesuffix('e')}ed", fg="green", bold=True)  # exchanged, meshed, previewed
+    head = f"{verb} {session.target} in namespace {session.namespace} of {session.context}{match}"
+    return "\n".join([head, *map(port, session.ports)])
 
 
 def _connected(session: ConnectStatus) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ktpy.observe.codec import from_json, to_json
-from ktpy.observe.status import SessionStatus, decode_status
+from ktpy.observe.status import PortStatus, SessionStatus, decode_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class PortsChanged:
     """The state of an intercept's ports has changed; `ports` is as in its status."""
 
     kind: ClassVar[str] = "routed"
-    ports: list[dict[str, Any]]
+    ports: tuple[PortStatus, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,15 +57,60 @@ class ConnectStatus:
     open_flows: int = 0
 
 
-InterceptFacts = dict[str, Any]
-SessionStatus = ConnectStatus | InterceptFacts
+@dataclass(frozen=True, slots=True)
+class PortStatus:
+    """An exposed port of an intercept."""
+
+    port: int
+    """Of the Service."""
+    local_port: int
+    is_local_up: bool
+    """Whether a program answers on the local port."""
+    is_up: bool
+    """Whether the gateway sends requests to the laptop now."""
+    requests: int
+    """How many came to the laptop."""
+    fallbacks: int
+    """How many went to the original pods, because the laptop did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterceptStatus:
+    """A session of `ktpy exchange`, `ktpy mesh` or `ktpy preview`."""
+
+    kind: str
+    """exchange, mesh or preview."""
+    reference: str
+    """What the user named: `deployment/web`."""
+    target: str
+    """The Service."""
+    match: str | None = None
+    """Which requests, in words; None is all of them."""
+    when_local_down: str
+    owner: str
+    pid: int
+    server: str
+    """The API server's URL."""
+    context: str
+    namespace: str
+    session: str | None = None
+    """The session's id in the cluster."""
+    state: str
+    """`starting` or `intercepted`."""
+    uptime_s: float
+    routes: int = 0
+    """How many pods of the gateway lead to the laptop."""
+    ports: tuple[PortStatus, ...] = ()
+
+
+SessionStatus = ConnectStatus | InterceptStatus
 
 
 def encode_status(status: SessionStatus) -> dict[str, Any]:
     """The JSON object of a status."""
-    return status if isinstance(status, dict) else to_json(status)
+    return to_json(status)
 
 
 def decode_status(value: dict[str, Any]) -> SessionStatus:
     """The inverse of `encode_status`."""
-    return from_json(ConnectStatus, value) if value["kind"] == "connect" else value
+    return from_json(ConnectStatus, value) if value["kind"] == "connect" else from_json(InterceptStatus, value)

@@ -99,7 +99,7 @@ class Routes:
 
         def count(counters: dict[int, Counters]) -> None:
             counted.update(counters)
-            self._exposure.changed()
+            self._exposure.count(pod.uid, counted)
 
         local_ports = self._exposure.local_ports
         route = await Route.open(forward, self._key, self._hello, local_ports, count, AgentServer(port=pod.ssh_port))

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ktpy.cluster.changes import recover as recovery
+from ktpy.cluster.changes import recover as recovering
 from ktpy.cluster.changes import sweep
-from ktpy.cluster.changes.inventory import survey
+from ktpy.cluster.changes.inventory import Participant, take_inventory
 from ktpy.cluster.changes.recover import Recovered
 from ktpy.cluster.changes.sweep import Leftover
 from ktpy.cluster.service import ports
@@ -15,6 +15,7 @@ from ktpy.daemon.records import Record, Records
 from ktpy.daemon.supervision import log_loop_errors
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
+from ktpy.kube.objects import name_of
 from ktpy.kube.resources import SERVICES
 from ktpy.kube.watch import list_all
 from ktpy.observe.events import Report
@@ -48,34 +49,35 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
 
     async def look(api: Api) -> dict[str, Any]:
         await undo_killed(api, records, report)
-        found = {target.name: target for target in await survey(api, api.namespace)}
-        behind = {name for target in found.values() for kind, name in target.objects if kind == "service"}
+        found = {one.service.name: one for one in await take_inventory(api, api.namespace)}
+        behind = {name for one in found.values() for kind, name in one.objects if kind == "service"}
         listed = []
         async for service in list_all(api, SERVICES.path(api.namespace)):
-            name = service["metadata"]["name"]
-            target = found.get(name)
-            if target is None and name in behind:
+            name = name_of(service)
+            inventory = found.get(name)
+            if inventory is None and name in behind:
                 continue  # the origin service of another
-            sessions = target.sessions.values() if target is not None else ()
+            participants = inventory.participants.values() if inventory is not None else ()
             listed.append(
                 {
                     "name": name,
                     "ports": ports.describe(service),
-                    "is_preview": target is not None and target.is_preview,
-                    "intercepts": [
-                        {
-                            "session": one.id,
-                            "owner": one.owner,
-                            "description": one.lease.description if one.lease else "",
-                            "is_live": one.is_live(),
-                        }
-                        for one in sessions
-                    ],
+                    "is_preview": inventory is not None and inventory.kind.owns_service,
+                    "intercepts": list(map(_describe, participants)),
                 }
             )
         return {"namespace": api.namespace, "context": api.target.context, "services": listed}
 
     return place.run(look)
+
+
+def _describe(participant: Participant) -> dict[str, Any]:
+    return {
+        "session": participant.id,
+        "owner": participant.owner,
+        "description": participant.lease.description if participant.lease else "",
+        "is_live": participant.is_live(),
+    }
 
 
 def find_leftovers(place: ClusterRef, *, all_namespaces: bool) -> list[Leftover]:
@@ -84,7 +86,7 @@ def find_leftovers(place: ClusterRef, *, all_namespaces: bool) -> list[Leftover]
 
 
 def remove_leftovers(place: ClusterRef, *, all_namespaces: bool) -> tuple[list[Leftover], list[KtpyError]]:
-    """Remove it; what is gone, and what went wrong."""
+    """Remove it; the answer is what is gone, and what went wrong."""
     return place.run(lambda api: sweep.remove(api, None if all_namespaces else api.namespace))
 
 
@@ -96,4 +98,4 @@ def undo_record(record: Record, records: Records, report: Report) -> None:
 
 def recover(place: ClusterRef, service: str, *, evict: bool) -> Recovered | None:
     """Give one Service back what it selected; None when it needs nothing."""
-    return place.run(lambda api: recovery.recover(api, service, evict=evict))
+    return place.run(lambda api: recovering.recover(api, service, evict=evict))

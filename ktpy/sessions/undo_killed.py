@@ -1,10 +1,10 @@
 """Undoing in clusters what this user's killed intercepts have left there.
 
-It need not wait until their Leases expire, as others have to: their records tell that they are dead.
+Nobody waits for their Leases to expire, as other users have to: the records on this laptop tell that they are dead.
 """
 
-from ktpy.cluster.changes import preview
-from ktpy.cluster.changes.leaving import Leaving
+from ktpy.cluster.changes.registry import kind_of
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.steps import run_steps
 from ktpy.daemon.records import Record, Records
 from ktpy.errors import KtpyError
@@ -33,7 +33,5 @@ def describe(record: Record) -> str:
 
 
 async def _undo(api: Api, record: Record) -> None:
-    if record.kind == "preview":
-        await run_steps(preview.removal(api, record.namespace, record.target, record.session))
-    else:
-        await run_steps(Leaving(api, record.namespace, record.target, {record.session}).steps_for_known)
+    interceptee = Interceptee(record.namespace, record.target)
+    await run_steps(kind_of(record.kind).removal(api, interceptee, {record.session}))

@@ -9,9 +9,11 @@ from typing import cast
 
 import pytest
 
-from ktpy.cluster.changes.gateway import Gateway
-from ktpy.cluster.changes.plan import Plan
-from ktpy.cluster.changes.preview import Preview
+from ktpy.cluster.changes.change import ClusterChange
+from ktpy.cluster.changes.options import InterceptOptions
+from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
+from ktpy.cluster.changes.registry import kind_of
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.steps import Step
 from ktpy.kube.client import Api
 from tests.e2e.history import History
@@ -34,9 +36,15 @@ MENDERS = {
 }
 
 _NOWHERE = cast(Api, SimpleNamespace(namespace=NAMESPACE))
-_PLAN = Plan(exposed=(), public_key="", image="", owner="")
-GATEWAY = Gateway(_NOWHERE, "web", _PLAN)
-PREVIEW = Preview(_NOWHERE, "pay", _PLAN)
+
+
+def change(command: str, target: str) -> ClusterChange:
+    """As the command makes it; only the names of its steps are looked at."""
+    plan = InterceptPlan(InterceptOptions(command, target, ()), Interceptee(NAMESPACE, target), ())
+    return kind_of(command).change(_NOWHERE, plan, SessionIdentity("", "", ""), lambda _: None)
+
+
+GATEWAY, PREVIEW = change("exchange", "web"), change("preview", "pay")
 
 
 def names(steps: tuple[Step, ...]) -> list[str]:

@@ -8,7 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ktpy.cluster import names
+from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.pods import agent_pod
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import GatewayPort, agent_ports
 from ktpy.kube.objects import Json
 
@@ -28,7 +30,7 @@ _ORIGIN_KEEPS = (
 _PORT_KEEPS = ("name", "protocol", "port", "targetPort", "appProtocol")
 
 
-def origin_service(service: Json, selector: Mapping[str, str], *, owner: str, session: str) -> Json:
+def origin_service(service: Json, selector: Mapping[str, str], session: SessionIdentity) -> Json:
     """The Service `<svc>-ktpy-origin`: where the original pods stay reachable. Its address is its own."""
     target, spec = service["metadata"]["name"], service["spec"]
     return {
@@ -37,8 +39,8 @@ def origin_service(service: Json, selector: Mapping[str, str], *, owner: str, se
         "metadata": {
             "name": names.origin_name(target),
             "namespace": service["metadata"]["namespace"],
-            "labels": names.labels("origin", owner=owner, session=session, target=target),
-            "annotations": {names.holder_annotation(session): owner},
+            "labels": _labels("origin", target, session),
+            "annotations": {names.holder_annotation(session.id): session.owner},
         },
         "spec": {
             "type": "ClusterIP",
@@ -65,39 +67,37 @@ def gateway_document(target: str, ports: Sequence[GatewayPort], origin_host: str
 
 
 def gateway_deployment(
-    *,
-    target: str,
-    namespace: str,
-    owner: str,
-    session: str,
-    image: str,
+    plan: InterceptPlan,
+    session: SessionIdentity,
     ports: Sequence[GatewayPort],
     origin_host: str | None,
-    replicas: int = 1,
-    pod_labels: Mapping[str, str] | None = None,
+    redirecting: Mapping[str, str] | None = None,
+    *,
     role: str = "gateway",
 ) -> Json:
     """The Deployment `<svc>-ktpy-gateway`. The label ktpy.dev/session of its pods tells them from an earlier one's.
 
-    `pod_labels` are given to its pods besides.
+    `redirecting` are the labels by which the Service will select its pods, besides those that the user has chosen.
     """
-    labels = names.labels(role, owner=owner, session=session, target=target)
+    target = plan.interceptee.name
+    labels = _labels(role, target, session)
     own = {**labels, names.GATEWAY: target, **agent_pod.NOT_IN_A_MESH}
+    asked_for = {**(redirecting or {}), **plan.options.gateway_labels}
     # What their name says is for people only, and the Service may select by it.
-    chosen = {key: value for key, value in (pod_labels or {}).items() if key == names.APP_NAME or key not in own}
+    chosen = {key: value for key, value in asked_for.items() if key == names.APP_NAME or key not in own}
     document = gateway_document(target, ports, origin_host)
-    selector = {names.GATEWAY: target, names.SESSION: session}
+    selector = {names.GATEWAY: target, names.SESSION: session.id}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
             "name": names.gateway_name(target),
-            "namespace": namespace,
+            "namespace": plan.interceptee.namespace,
             "labels": labels,
-            "annotations": {names.holder_annotation(session): owner},
+            "annotations": {names.holder_annotation(session.id): session.owner},
         },
         "spec": {
-            "replicas": replicas,
+            "replicas": plan.options.replicas,
             "revisionHistoryLimit": 0,
             "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
             "selector": {"matchLabels": selector},
@@ -108,7 +108,7 @@ def gateway_deployment(
                     "labels": own | chosen,
                     "annotations": agent_pod.annotations({names.GATEWAY: json.dumps(document, separators=(",", ":"))}),
                 },
-                "spec": _pod_spec(image, ports, selector),
+                "spec": _pod_spec(plan.options.image, ports, selector),
             },
         },
     }
@@ -125,17 +125,14 @@ def document_of(deployment: Json) -> Json | None:
 
 
 def preview_service(
-    *, name: str, namespace: str, owner: str, session: str, ports: Sequence[GatewayPort], is_http: bool = True
+    plan: InterceptPlan, session: SessionIdentity, ports: Sequence[GatewayPort], *, is_http: bool = True
 ) -> Json:
     """The new Service of a preview."""
+    name = plan.interceptee.name
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": names.labels("preview", owner=owner, session=session, target=name),
-        },
+        "metadata": _preview_metadata(plan.interceptee, session),
         "spec": {
             "type": "ClusterIP",
             "ipFamilyPolicy": "PreferDualStack",
@@ -154,24 +151,28 @@ def preview_service(
     }
 
 
-def preview_ingress(
-    *, name: str, namespace: str, owner: str, session: str, host: str, port: int, ingress_class: str | None
-) -> Json:
-    """The Ingress that leads `host` to a preview; without a class the cluster's default one takes it."""
-    backend = {"service": {"name": name, "port": {"number": port}}}
+def preview_ingress(plan: InterceptPlan, session: SessionIdentity, port: int, ingress_class: str | None) -> Json:
+    """The Ingress that leads a host to a preview; without a class the cluster's default one takes it."""
+    backend = {"service": {"name": plan.interceptee.name, "port": {"number": port}}}
+    path = {"path": "/", "pathType": "Prefix", "backend": backend}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": names.labels("preview", owner=owner, session=session, target=name),
-        },
+        "metadata": _preview_metadata(plan.interceptee, session),
         "spec": {
             **({"ingressClassName": ingress_class} if ingress_class else {}),
-            "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+            "rules": [{"host": plan.options.ingress_host, "http": {"paths": [path]}}],
         },
     }
+
+
+def _preview_metadata(interceptee: Interceptee, session: SessionIdentity) -> Json:
+    name, namespace = interceptee.name, interceptee.namespace
+    return {"name": name, "namespace": namespace, "labels": _labels("preview", name, session)}
+
+
+def _labels(role: str, target: str, session: SessionIdentity) -> dict[str, str]:
+    return names.labels(role, owner=session.owner, session=session.id, target=target)
 
 
 def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, str]) -> Json:

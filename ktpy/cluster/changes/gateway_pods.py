@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.gateway_manifest import SSH_PORT_NAME
+from ktpy.cluster.changes.plan import SessionIdentity
 from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, authorized_sessions
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import SSH_PORT
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
 from ktpy.kube.client import Api
@@ -25,7 +27,7 @@ from ktpy.kube.objects import (
     status_of,
 )
 from ktpy.kube.refusals import Conflict, NotFound, admission_refusal
-from ktpy.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS
+from ktpy.kube.resources import ENDPOINT_SLICES, PODS
 from ktpy.kube.watch import Delete, Synced, Upsert, list_all, watch, watch_object
 from ktpy.kube.writes import merge_patch
 
@@ -50,9 +52,9 @@ class GatewayPod:
 class GatewayPods:
     """The pods before one Service, as one session uses them."""
 
-    def __init__(self, api: Api, target: str, *, session: str, public_key: str) -> None:
-        self._api, self._target = api, target
-        self._session, self._public_key = session, public_key
+    def __init__(self, api: Api, interceptee: Interceptee, session: SessionIdentity) -> None:
+        self._api, self._interceptee, self._session = api, interceptee, session
+        self._path = PODS.path(interceptee.namespace)
 
     async def follow(self) -> AsyncGenerator[tuple[GatewayPod, ...], None]:
         """All pods of the gateway, again after each change, for ever; each has this session's key when it is told.
@@ -66,7 +68,6 @@ class GatewayPods:
     async def until_ready(
         self,
         generation: str,
-        deployment: str,
         timeout_s: float,
         on_progress: Callable[[PodProgress], None] = lambda _: None,
         *,
@@ -75,20 +76,20 @@ class GatewayPods:
         """Wait until a pod of this generation relays, for SETTLED_S if none `is_in_use`, and the controllers know it.
 
         A Service that selected the pod before would have no endpoint for an instant. Raises what keeps the pod from
-        relaying, as soon as that is known:
-        ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded, PodSecurityRefused, and PodNotReady after the time.
+        relaying, as soon as that is known: ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded,
+        PodSecurityRefused, and PodNotReady after the time.
         """
         waiting = _Waiting(generation, 0.0 if is_in_use else SETTLED_S, on_progress)
         try:
             async with asyncio.timeout(timeout_s), task_group() as tasks:
                 judging = tasks.create_task(self._judge(waiting, tasks), name="watch the pods")
-                await self._counted(deployment, generation)
+                await self._counted(generation)
                 await waiting.settled.wait()
                 judging.cancel()
                 waiting.stop()
         except TimeoutError as exc:
             raise PodNotReady(
-                f"The gateway of {self._target} was not ready within {timeout_s:g} s: {waiting.reason}.",
+                f"The gateway of {self._interceptee.name} was not ready within {timeout_s:g} s: {waiting.reason}.",
                 hint="Allow more time with --pod-timeout.",
             ) from exc
 
@@ -100,9 +101,7 @@ class GatewayPods:
     async def _follow_raw(self) -> AsyncGenerator[list[Json], None]:
         pods: dict[str, Json] = {}
         is_synced = False
-        async with aclosing(
-            watch(self._api, PODS.path(self._api.namespace), labels=f"{GATEWAY}={self._target}")
-        ) as events:
+        async with aclosing(watch(self._api, self._path, labels=f"{GATEWAY}={self._interceptee.name}")) as events:
             async for event in events:
                 match event:
                     case Upsert(pod):
@@ -118,23 +117,24 @@ class GatewayPods:
 
     async def _let_in(self, pod: Json) -> bool:
         """Add this session's public key to the pod, unless it is there; False when the pod is gone."""
-        key = authorized_key_annotation(self._session)
+        key = authorized_key_annotation(self._session.id)
         metadata = metadata_of(pod)
-        if annotations_of(pod).get(key) == self._public_key:
+        if annotations_of(pod).get(key) == self._session.public_key:
             return True
-        patch = {"metadata": {"uid": metadata["uid"], "annotations": {key: self._public_key}}}
+        patch = {"metadata": {"uid": metadata["uid"], "annotations": {key: self._session.public_key}}}
         with suppress(NotFound, Conflict):
-            await merge_patch(self._api, PODS.path(self._api.namespace, metadata["name"]), patch)
+            await merge_patch(self._api, f"{self._path}/{metadata['name']}", patch)
             return True
         return False
 
-    async def _counted(self, deployment: str, generation: str) -> None:
+    async def _counted(self, generation: str) -> None:
         """Wait until the Deployment counts a ready pod, or raise why there is none: its condition ReplicaFailure.
 
         Who counts, and who makes EndpointSlices of pods, are one process (kube-controller-manager) and look at the same
         copy of the pods.
         """
-        async with aclosing(watch_object(self._api, DEPLOYMENTS.path(self._api.namespace), deployment)) as states:
+        gateway = self._interceptee.gateway(self._api)
+        async with aclosing(watch_object(self._api, gateway.collection, gateway.name)) as states:
             async for found in states:
                 if found is None:
                     continue
@@ -195,38 +195,39 @@ class _Waiting:
             raise doubt
 
 
-async def withdraw_keys(api: Api, namespace: str, target: str, gone: Collection[str]) -> list[str]:
+async def withdraw_keys(api: Api, interceptee: Interceptee, gone: Collection[str]) -> list[str]:
     """Take the keys of these sessions from the gateway's pods; the answer is the names of the pods that had some."""
     changed = []
-    for pod in await _pods(api, namespace, target):
+    for pod in await _pods(api, interceptee):
         metadata = metadata_of(pod)
         if keys := authorized_sessions(annotations_of(pod)) & set(gone):
             annotations = dict.fromkeys(map(authorized_key_annotation, sorted(keys)))
             patch = {"metadata": {"uid": metadata["uid"], "annotations": annotations}}
             with suppress(NotFound, Conflict):  # the pod is gone, and the keys with it
-                await merge_patch(api, PODS.path(namespace, metadata["name"]), patch)
+                await merge_patch(api, PODS.path(interceptee.namespace, metadata["name"]), patch)
                 changed.append(metadata["name"])
     return changed
 
 
-async def has_pods(api: Api, namespace: str, target: str, generation: str) -> bool:
+async def has_pods(api: Api, interceptee: Interceptee, generation: str) -> bool:
     """Whether pods of this generation are at work, also ones that are ending."""
-    return any(_generation(pod) == generation and not _has_ended(pod) for pod in await _pods(api, namespace, target))
+    return any(_generation(pod) == generation and not _has_ended(pod) for pod in await _pods(api, interceptee))
 
 
-async def is_served_by_gateway(api: Api, namespace: str, service: str) -> tuple[bool, bool]:
+async def is_served_by_gateway(api: Api, interceptee: Interceptee) -> tuple[bool, bool]:
     """Whether the Service's endpoints hold pods of its gateway, and whether they hold others that are ready."""
-    uids = {pod["metadata"]["uid"] for pod in await _pods(api, namespace, service)}
-    of_service = f"kubernetes.io/service-name={service}"
-    slices = list_all(api, ENDPOINT_SLICES.path(namespace), labels=of_service)
+    uids = {pod["metadata"]["uid"] for pod in await _pods(api, interceptee)}
+    of_service = f"kubernetes.io/service-name={interceptee.name}"
+    slices = list_all(api, ENDPOINT_SLICES.path(interceptee.namespace), labels=of_service)
     endpoints = [endpoint async for item in slices for endpoint in endpoints_of(item)]
     ours = [(endpoint.get("targetRef") or {}).get("uid") in uids for endpoint in endpoints]
     ready = [(endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints]
     return any(ours), any(is_ready and not is_ours for is_ready, is_ours in zip(ready, ours, strict=True))
 
 
-async def _pods(api: Api, namespace: str, target: str) -> list[Json]:
-    return [pod async for pod in list_all(api, PODS.path(namespace), labels=f"{GATEWAY}={target}")]
+async def _pods(api: Api, interceptee: Interceptee) -> list[Json]:
+    path = PODS.path(interceptee.namespace)
+    return [pod async for pod in list_all(api, path, labels=f"{GATEWAY}={interceptee.name}")]
 
 
 def _gateway_pod(pod: Json) -> GatewayPod:

@@ -1,38 +1,31 @@
-"""What sessions have in the cluster, by the Service it is about; `ktpy list` shows it, `leftovers` judges it.
+"""What sessions have in the cluster, by the Service it is about; `ktpy list` shows it, `sweep` judges it.
 
-A session is alive while it renews its Lease (`ownership`). Everything else is looked at before the Leases are, so
-whoever appears in it without a Lease has died: a session has its Lease before anything else, and gives it up last.
+A session is alive while it renews its Lease. Everything else is looked at before the Leases are, so whoever appears in
+it without a Lease has died: a session has its Lease before anything else, and gives it up last.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from dataclasses import dataclass, field
 
-from ktpy.cluster.names import (
-    GATEWAY,
-    INTERCEPTED,
-    MANAGED_BY,
-    OWNER,
-    ROLE,
-    SESSION,
-    TARGET,
-    authorized_sessions,
-    holders,
-)
+from ktpy.cluster import names
+from ktpy.cluster.changes.change import InterceptKind, Kind
+from ktpy.cluster.changes.gateway import GATEWAY
+from ktpy.cluster.changes.registry import INTERCEPT_KINDS
 from ktpy.cluster.service import service_state
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S, Lease, leases
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json
-from ktpy.kube.resources import DEPLOYMENTS, INGRESSES, PODS, SERVICES
+from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of, name_of
+from ktpy.kube.resources import PODS, SERVICES, Resource
 from ktpy.kube.watch import list_all
 
-PREVIEW = "preview"
-_ROLES = ("gateway", "origin", PREVIEW)
+_KIND_OF_ROLE = {role: kind for kind in INTERCEPT_KINDS for role in kind.roles}
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """Somebody's part in a Service."""
+class Participant:
+    """A session that has a part in a Service."""
 
     id: str
     owner: str
@@ -44,100 +37,111 @@ class Session:
 
 
 @dataclass(slots=True)
-class Target:
+class ServiceInventory:
     """A Service, and all that ktpy has put around it."""
 
-    namespace: str
-    name: str
-    is_preview: bool = False
+    service: Interceptee
+    kind: InterceptKind = GATEWAY
     is_redirected: bool = False
     has_annotation: bool = False
-    sessions: dict[str, Session] = field(default_factory=dict)
+    participants: dict[str, Participant] = field(default_factory=dict)
+    """By session id."""
     objects: list[tuple[str, str]] = field(default_factory=list)
     """Kind and name of each object of ktpy's."""
 
-    def dead(self, expired_after_s: float = EXPIRED_AFTER_S) -> list[Session]:
-        return [one for one in self.sessions.values() if not one.is_live(expired_after_s)]
+    def dead(self, expired_after_s: float = EXPIRED_AFTER_S) -> list[Participant]:
+        return [one for one in self.participants.values() if not one.is_live(expired_after_s)]
 
 
-async def survey(api: Api, namespace: str | None) -> list[Target]:
-    """All that ktpy has in one namespace, or in all (None)."""
-    managed = f"{MANAGED_BY}=ktpy,{ROLE} in ({','.join(_ROLES)})"
-    found = _Arrangement()
+async def take_inventory(api: Api, namespace: str | None) -> list[ServiceInventory]:
+    """All that intercepts have in one namespace, or in all (None)."""
+    found = _ByService()
     async for service in list_all(api, SERVICES.path(namespace)):
         found.add_service(service)
-    async for deployment in list_all(api, DEPLOYMENTS.path(namespace), labels=managed):
-        found.add_object("deployment", deployment)
-    try:
-        async for ingress in list_all(api, INGRESSES.path(namespace), labels=managed):
-            found.add_object("ingress", ingress)
-    except Forbidden:  # a right that only `preview --ingress` asks for
-        pass
-    async for pod in list_all(api, PODS.path(namespace), labels=GATEWAY):
+    async for kind, item in objects_of(api, namespace, INTERCEPT_KINDS, known={SERVICES}):
+        found.add_object(kind, item)
+    async for pod in list_all(api, PODS.path(namespace), labels=names.GATEWAY):
         found.add_pod(pod)
     return found.judge(await leases(api, namespace))  # last: see above
 
 
-class _Arrangement:
+async def objects_of(
+    api: Api, namespace: str | None, kinds: Collection[Kind], *, known: Collection[Resource] = ()
+) -> AsyncGenerator[tuple[str, Json], None]:
+    """What changes of these kinds have made in one namespace, or in all (None): the kind of object, and the object.
+
+    Resources that are `known` already are left out.
+    """
+    roles = sorted(role for kind in kinds for role in kind.roles)
+    managed = f"{names.MANAGED_BY}=ktpy,{names.ROLE} in ({','.join(roles)})"
+    for remains in dict.fromkeys(remains for kind in kinds for remains in kind.remains):
+        if remains.resource in known:
+            continue
+        try:
+            async for item in list_all(api, remains.resource.path(namespace), labels=managed):
+                yield remains.kind, item
+        except Forbidden:
+            if not remains.is_optional_right:
+                raise
+
+
+class _ByService:
     """Objects, sorted by the Service they belong to."""
 
     def __init__(self) -> None:
-        self._targets: dict[tuple[str, str], Target] = {}
+        self._found: dict[tuple[str, str], ServiceInventory] = {}
         self._involved: dict[tuple[str, str], dict[str, str]] = {}
         """The sessions that appear at each, and their owners where they are known."""
 
     def add_service(self, service: Json) -> None:
-        metadata = service["metadata"]
-        annotations = metadata.get("annotations") or {}
-        if (metadata.get("labels") or {}).get(MANAGED_BY) == "ktpy":
+        if labels_of(service).get(names.MANAGED_BY) == "ktpy":
             self.add_object("service", service)
-        elif INTERCEPTED in annotations or service_state.is_redirected(service):
+        elif names.INTERCEPTED in annotations_of(service) or service_state.is_redirected(service):
             state = service_state.read(service)
-            target = self._target(service, metadata["name"], state.sessions if state is not None else ())
-            target.is_redirected = service_state.is_redirected(service)
-            target.has_annotation = INTERCEPTED in annotations
+            found = self._at(service, name_of(service), state.sessions if state is not None else ())
+            found.is_redirected = service_state.is_redirected(service)
+            found.has_annotation = names.INTERCEPTED in annotations_of(service)
 
     def add_object(self, kind: str, item: Json) -> None:
-        """One of ktpy's own."""
-        metadata = item["metadata"]
-        labels = metadata.get("labels") or {}
-        if labels.get(ROLE) == PREVIEW:
-            target = self._target(item, labels[TARGET], {labels[SESSION]: labels[OWNER]})
-            target.is_preview = True
-        elif labels.get(ROLE) in _ROLES and TARGET in labels:
-            target = self._target(item, labels[TARGET], holders(metadata.get("annotations") or {}))
-        else:
+        """Add one of ktpy's own."""
+        labels = labels_of(item)
+        change = _KIND_OF_ROLE.get(labels.get(names.ROLE, ""))
+        if change is None or names.TARGET not in labels:
             return
-        target.objects.append((kind, metadata["name"]))
+        is_its_own = change.owns_service
+        sessions = {labels[names.SESSION]: labels[names.OWNER]} if is_its_own else names.holders(annotations_of(item))
+        found = self._at(item, labels[names.TARGET], sessions)
+        found.objects.append((kind, name_of(item)))
+        if is_its_own:
+            found.kind = change
 
     def add_pod(self, pod: Json) -> None:
-        """Unless it is ending: whoever may come in there has nothing any more."""
-        if "deletionTimestamp" in pod["metadata"]:
-            return
-        keys = authorized_sessions(pod["metadata"].get("annotations") or {})
-        self._target(pod, pod["metadata"]["labels"][GATEWAY], keys)
+        """Add a gateway's pod, unless it is ending: whoever may come in there has nothing any more."""
+        if not is_being_deleted(pod):
+            self._at(pod, labels_of(pod)[names.GATEWAY], names.authorized_sessions(annotations_of(pod)))
 
-    def judge(self, leases: dict[str, Lease]) -> list[Target]:
+    def judge(self, leases: dict[str, Lease]) -> list[ServiceInventory]:
         for lease in leases.values():
             self._involve((lease.namespace, lease.target), {lease.session: lease.owner})
-        for key, target in self._targets.items():
-            target.sessions = {one: _session(one, owner, leases.get(one)) for one, owner in self._involved[key].items()}
-        return [self._targets[key] for key in sorted(self._targets)]
+        for key, found in self._found.items():
+            involved = self._involved[key].items()
+            found.participants = {one: _participant(one, owner, leases.get(one)) for one, owner in involved}
+        return [self._found[key] for key in sorted(self._found)]
 
-    def _target(self, item: Json, name: str, sessions: Iterable[str]) -> Target:
-        key = (item["metadata"]["namespace"], name)
+    def _at(self, item: Json, name: str, sessions: Iterable[str]) -> ServiceInventory:
+        key = (metadata_of(item)["namespace"], name)
         self._involve(key, sessions)
-        return self._targets[key]
+        return self._found[key]
 
     def _involve(self, key: tuple[str, str], sessions: Iterable[str]) -> None:
         """`sessions` may be a mapping to their owners."""
-        self._targets.setdefault(key, Target(*key))
+        self._found.setdefault(key, ServiceInventory(Interceptee(*key)))
         involved = self._involved.setdefault(key, {})
         for one in sessions:
             owner = sessions[one] if isinstance(sessions, dict) else ""
             involved[one] = involved.get(one) or owner
 
 
-def _session(session: str, owner: str, lease: Lease | None) -> Session:
+def _participant(session: str, owner: str, lease: Lease | None) -> Participant:
     """The Lease has the owner's name in full; labels cannot."""
-    return Session(session, (lease.owner if lease is not None else owner) or "somebody", lease)
+    return Participant(session, (lease.owner if lease is not None else owner) or "somebody", lease)

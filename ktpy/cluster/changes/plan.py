@@ -1,24 +1,39 @@
-"""What a session wants in the cluster, whether it intercepts a Service or makes one."""
+"""What comes of an InterceptOptions in the light of the cluster.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+An InterceptPlan and a SessionIdentity travel together from the session to the manifests.
+"""
 
-from ktpy.cluster.names import new_session_id
-from ktpy.cluster.service.ports import AppProtocol, Exposed
+from dataclasses import dataclass
+
+from ktpy.cluster.changes.options import InterceptOptions
+from ktpy.cluster.service.interceptee import Interceptee
+from ktpy.cluster.service.ports import PortMapping
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    exposed: tuple[Exposed, ...]
-    public_key: str
-    image: str
+class SessionIdentity:
+    """Who a session is in the cluster. It is another one when it comes back after others took it for dead."""
+
+    id: str
     owner: str
-    description: str = ""
-    """What the session does, in words for others."""
-    session: str = field(default_factory=new_session_id)
-    protocol: AppProtocol | None = None
-    """The user's word on what is spoken on the exposed ports."""
-    replicas: int = 1
-    """Pods of the gateway, where this session is the one that makes it; a route leads through each of them."""
-    pod_labels: Mapping[str, str] = field(default_factory=dict)
-    pod_timeout_s: float = 60.0
+    """Whom others see: `alice@laptop`."""
+    public_key: str
+    """In OpenSSH's form: `ssh-ed25519 AAAA...`."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptPlan:
+    """What one command will do in the cluster. Nothing is changed yet."""
+
+    options: InterceptOptions
+    interceptee: Interceptee
+    ports: tuple[PortMapping, ...]
+    warnings: tuple[str, ...] = ()
+    """What the user should know first."""
+
+    @property
+    def description(self) -> str:
+        """What others read about the session in `ktpy list`: `mesh of port 80, VERSION: foobar`."""
+        numbers = ", ".join(str(one.remote) for one in self.ports)
+        match = f", {self.options.match}" if self.options.match is not None else ""
+        return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{match}"

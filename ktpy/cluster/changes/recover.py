@@ -1,18 +1,19 @@
-"""`ktpy recover`: give one Service back what it selected, by whatever still tells it."""
+"""`ktpy recover` gives one Service back what it selected, by whatever still tells it."""
 
 import json
 from dataclasses import dataclass
 
-from ktpy.cluster.changes.inventory import survey
-from ktpy.cluster.changes.leaving import Leaving, shared_objects
+from ktpy.cluster.changes.gateway import GATEWAY
+from ktpy.cluster.changes.gateway_exit import GatewayExit
+from ktpy.cluster.changes.inventory import take_inventory
 from ktpy.cluster.service import service_state
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing.shared_object import is_ours
 from ktpy.cluster.steps import run_steps
 from ktpy.errors import RestoreIncomplete, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
-from ktpy.kube.resources import SERVICES
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -31,14 +32,15 @@ async def recover(api: Api, name: str, *, evict: bool = False) -> Recovered | No
     Raises TargetAbsent, RestoreIncomplete when nothing tells the selector, and SessionsLive when live sessions use the
     Service, unless they are to be evicted.
     """
-    path = SERVICES.path(api.namespace, name)
+    interceptee = Interceptee(api.namespace, name)
     try:
-        service = await api.request("GET", path)
+        service = await api.request("GET", interceptee.service_path)
     except NotFound as exc:
         raise TargetAbsent(f"There is no service {name} in namespace {api.namespace}.") from exc
-    around = [one for one in await survey(api, api.namespace) if one.name == name and not one.is_preview]
-    sessions = {session.id: session for target in around for session in target.sessions.values()}
-    live = sorted({one.owner for one in sessions.values() if one.is_live()})
+    inventory = await take_inventory(api, api.namespace)
+    around = [one for one in inventory if one.service == interceptee and one.kind is GATEWAY]
+    participants = {one.id: one for found in around for one in found.participants.values()}
+    live = sorted({one.owner for one in participants.values() if one.is_live()})
     if live and not evict:
         raise SessionsLive(
             f"Service {name} is in use by live sessions of {', '.join(live)}; nothing was changed.",
@@ -47,22 +49,21 @@ async def recover(api: Api, name: str, *, evict: bool = False) -> Recovered | No
     state = service_state.read(service)
     if not (around or state is not None or service_state.is_redirected(service)):
         return None
-    recovered = await _find_selector(api, service)
+    recovered = await _find_selector(api, interceptee, service)
     if recovered is None:
         raise RestoreIncomplete(
             f"Nothing tells what service {name} selected: its annotation and the origin service are gone.",
             hint=f"Give it the labels of its pods: kubectl -n {api.namespace} edit service {name}",
         )
-    everybody = {*sessions, *(state.sessions if state is not None else ())}
-    leaving = Leaving(api, api.namespace, name, everybody, lost_selector=recovered.selector)
-    await run_steps(leaving.steps_for_known)
+    everybody = {*participants, *(state.sessions if state is not None else ())}
+    await run_steps(GatewayExit(api, interceptee, everybody, lost_selector=recovered.selector).steps_for_known)
     return recovered
 
 
-async def _find_selector(api: Api, service: Json) -> Recovered | None:
+async def _find_selector(api: Api, interceptee: Interceptee, service: Json) -> Recovered | None:
     if selector := service_state.selector_for(service):
         return Recovered(selector, "the service itself")
-    _, origin = shared_objects(api, api.namespace, service["metadata"]["name"])
+    origin = interceptee.origin(api)
     try:
         found = await api.request("GET", origin.path)
         if is_ours(found, origin.target) and (selector := found["spec"].get("selector")):

@@ -1,10 +1,8 @@
-"""What dead sessions have left in the cluster: `ktpy clean`, and what a command mends before it begins."""
+"""What dead sessions have left in the cluster: `ktpy clean` finds and removes it."""
 
 from dataclasses import dataclass
 
-from ktpy.cluster.changes import preview
-from ktpy.cluster.changes.inventory import Session, Target, survey
-from ktpy.cluster.changes.leaving import Leaving
+from ktpy.cluster.changes.inventory import Participant, ServiceInventory, take_inventory
 from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
 from ktpy.cluster.steps import run_steps
@@ -24,21 +22,22 @@ class Leftover:
     reason: str
 
 
-def leftovers_of(target: Target, expired_after_s: float = EXPIRED_AFTER_S) -> list[Leftover]:
+def leftovers_of(found: ServiceInventory, expired_after_s: float = EXPIRED_AFTER_S) -> list[Leftover]:
     """What would go, in the order in which it goes. Pure."""
-    dead = target.dead(expired_after_s)
-    found = [Leftover("session", target.namespace, f"{target.name}/{one.id}", _why(one)) for one in dead]
-    if len(dead) < len(target.sessions):
-        return found  # the living go on using all of it
-    if target.is_redirected or target.has_annotation:
-        found.append(Leftover("interception", target.namespace, target.name, _UNUSED))
-    return found + [Leftover(kind, target.namespace, name, _UNUSED) for kind, name in target.objects]
+    dead = found.dead(expired_after_s)
+    namespace, name = found.service.namespace, found.service.name
+    sessions = [Leftover("session", namespace, f"{name}/{one.id}", _why(one)) for one in dead]
+    if len(dead) < len(found.participants):
+        return sessions  # the living go on using all of it
+    is_marked = found.is_redirected or found.has_annotation
+    interception = [Leftover("interception", namespace, name, _UNUSED)] if is_marked else []
+    return sessions + interception + [Leftover(kind, namespace, one, _UNUSED) for kind, one in found.objects]
 
 
 async def find(api: Api, namespace: str | None, *, expired_after_s: float = EXPIRED_AFTER_S) -> list[Leftover]:
     """What dead sessions have left in one namespace, or in all (None); live ones and theirs are not in it."""
-    targets = await survey(api, namespace)
-    return [leftover for target in targets for leftover in leftovers_of(target, expired_after_s)]
+    inventory = await take_inventory(api, namespace)
+    return [leftover for found in inventory for leftover in leftovers_of(found, expired_after_s)]
 
 
 async def remove(
@@ -51,35 +50,27 @@ async def remove(
     """
     removed: list[Leftover] = []
     failures: list[KtpyError] = []
-    for target in await survey(api, namespace):
-        if not (leftovers := leftovers_of(target, expired_after_s)):
+    for found in await take_inventory(api, namespace):
+        if not (leftovers := leftovers_of(found, expired_after_s)):
             continue
         try:
-            dead = await _bury(api, target.dead(expired_after_s))
-            if dead or not target.sessions:
-                await _remove_from(api, target, dead)
-                names = {f"{target.name}/{one}" for one in dead}
-                is_deserted = len(dead) == len(target.sessions)
+            dead = await _expire(api, found.dead(expired_after_s))
+            if dead or not found.participants:
+                await run_steps(found.kind.removal(api, found.service, dead))
+                names = {f"{found.service.name}/{one}" for one in dead}
+                is_deserted = len(dead) == len(found.participants)
                 removed += [one for one in leftovers if (one.name in names if one.kind == "session" else is_deserted)]
         except KtpyError as failure:
             failures.append(failure)
     return removed, failures
 
 
-async def _remove_from(api: Api, target: Target, dead: frozenset[str]) -> None:
-    if target.is_preview:
-        for session in sorted(dead):
-            await run_steps(preview.removal(api, target.namespace, target.name, session))
-    else:
-        await run_steps(Leaving(api, target.namespace, target.name, dead).steps_for_known)
+async def _expire(api: Api, dead: list[Participant]) -> frozenset[str]:
+    expired = await lease.expire(api, [one.lease for one in dead if one.lease is not None])
+    return expired | {one.id for one in dead if one.lease is None}
 
 
-async def _bury(api: Api, dead: list[Session]) -> frozenset[str]:
-    buried = await lease.expire(api, [one.lease for one in dead if one.lease is not None])
-    return buried | {one.id for one in dead if one.lease is None}
-
-
-def _why(session: Session) -> str:
-    if session.lease is None:
-        return f"of {session.owner}, whose lease is gone"
-    return f"of {session.owner}, not heard from for {session.lease.age_s or 0:.0f} s"
+def _why(participant: Participant) -> str:
+    if participant.lease is None:
+        return f"of {participant.owner}, whose lease is gone"
+    return f"of {participant.owner}, not heard from for {participant.lease.age_s or 0:.0f} s"

@@ -39,7 +39,7 @@ class AppProtocol(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Expose:
+class ExposeOption:
     """`--expose LOCAL[:REMOTE]`: `remote` is a port's number or name, as text."""
 
     local: int
@@ -50,7 +50,7 @@ class Expose:
 
 
 @dataclass(frozen=True, slots=True)
-class Exposed:
+class PortMapping:
     """Port `remote` of the Service goes to port `local` of the laptop."""
 
     local: int
@@ -79,7 +79,7 @@ class GatewayPort:
         }
 
 
-def parse_expose(options: Iterable[str]) -> tuple[Expose, ...]:
+def parse_expose(options: Iterable[str]) -> tuple[ExposeOption, ...]:
     """`--expose` repeated or comma-separated. ValueError, with a sentence for the user, for what is none."""
     found = []
     for text in (part.strip() for option in options for part in option.split(",")):
@@ -88,7 +88,7 @@ def parse_expose(options: Iterable[str]) -> tuple[Expose, ...]:
             raise ValueError(f"{text!r} is not LOCAL[:REMOTE], such as 3001:80 or 3001:http.")
         if remote.isdecimal() and not _is_port(remote):
             raise ValueError(f"{remote} is no port: ports are 1 to {PORT_MAX}.")
-        found.append(Expose(int(local), remote or None))
+        found.append(ExposeOption(int(local), remote or None))
     return tuple(found)
 
 
@@ -103,25 +103,25 @@ def spoken_on(port: Json) -> AppProtocol:
     return {80: AppProtocol.HTTP, 443: AppProtocol.TLS}.get(port["port"], AppProtocol.TCP)
 
 
-def exposed_ports(
-    service: Json, wanted: Sequence[Expose], *, is_mesh: bool = False, protocol: AppProtocol | None = None
-) -> tuple[Exposed, ...]:
+def resolve_ports(
+    service: Json, wanted: Sequence[ExposeOption], *, is_mesh: bool = False, protocol: AppProtocol | None = None
+) -> tuple[PortMapping, ...]:
     """What each `--expose` means for this Service; `protocol` is the user's word on what is spoken there.
 
     Raises PortUnknown, TargetUnsuitable and RouteTaken.
     """
-    found: dict[int, Exposed] = {}
+    found: dict[int, PortMapping] = {}
     for expose in wanted:
         port = _port_meant(service, expose)
         _refuse_unsuitable(service, port, is_mesh=is_mesh, protocol=protocol)
         first = _sharing_target(service, port)[0]["port"]
         if first in found:
             raise RouteTaken(f"Port {_words(port)} of {_name(service)} is exposed twice in this command.")
-        found[first] = Exposed(expose.local, first)
+        found[first] = PortMapping(expose.local, first)
     return tuple(found.values())
 
 
-def shared_ports(service: Json, exposed: Iterable[Exposed]) -> list[str]:
+def shared_ports(service: Json, exposed: Iterable[PortMapping]) -> list[str]:
     """A warning for each exposed port that the pods cannot tell from another: both lead to the same target port."""
     warnings = []
     for one in exposed:
@@ -171,7 +171,7 @@ def describe(service: Json) -> str:
     return ", ".join(_words(port) for port in _ports(service))
 
 
-def _port_meant(service: Json, expose: Expose) -> Json:
+def _port_meant(service: Json, expose: ExposeOption) -> Json:
     ports = _ports(service)
     if expose.remote is None:
         tcp = [port for port in ports if _protocol(port) == "TCP"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ktpy.cluster.names import APP_NAME, DESCRIPTION, MANAGED_BY, SESSION, TARGET, labels, lease_name
+from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.errors import ApiUnreachable, KtpyError, SessionLost
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, Metadata, annotations_of, labels_of, metadata_of, spec_of
@@ -135,13 +136,7 @@ class OwnLease:
 
 async def release(api: Api, namespace: str, session: str) -> None:
     """Delete the Lease of a session that has nothing left in the cluster."""
-    path = LEASES.path(namespace, lease_name(session))
-    try:
-        lease = await api.request("GET", path)
-        if labels_of(lease).get(SESSION) == session:
-            await delete(api, path, metadata_of(lease)["uid"])
-    except (NotFound, Conflict):
-        return
+    await delete_own(api, LEASES.path(namespace, lease_name(session)), session)
 
 
 async def leases(api: Api, namespace: str | None, target: str | None = None) -> dict[str, Lease]:

@@ -9,21 +9,28 @@ from click.testing import CliRunner, Result
 
 from ktpy.cli.main import cli
 from ktpy.cli.mesh import version_of
-from ktpy.cluster.service.ports import AppProtocol, Expose
+from ktpy.observe.codec import to_json
 from ktpy.observe.events import Ended, Notice, PortsChanged, Ready, Report
+from ktpy.observe.status import InterceptStatus, PortStatus, encode_status
 from ktpy.sessions import intercept
-from ktpy.sessions.options import InterceptOptions
+from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions
 from ktpy.wire.route import Header, Match
 
-PORT = {"port": 80, "local_port": 3001, "is_local_up": True, "is_up": True, "requests": 7, "fallbacks": 2}
-STATUS = {
-    "kind": "exchange",
-    "target": "web",
-    "namespace": "shop",
-    "context": "lab",
-    "match": None,
-    "ports": [PORT],
-}
+PORT = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=2)
+STATUS = InterceptStatus(
+    kind="exchange",
+    reference="web",
+    target="web",
+    when_local_down="origin",
+    owner="al@laptop",
+    pid=7,
+    server="https://a",
+    context="lab",
+    namespace="shop",
+    state="intercepted",
+    uptime_s=0.5,
+    ports=(PORT,),
+)
 
 
 def quiet(report: Report) -> None:
@@ -62,7 +69,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 def test_exchange(asked: Asked) -> None:
     assert asked.by("exchange", "web", "--expose", "3001:80", "-n", "shop") == InterceptOptions(
-        kind="exchange", target="web", expose=(Expose(3001, "80"),), namespace="shop"
+        kind="exchange", target="web", expose=(ExposeOption(3001, "80"),), namespace="shop"
     )
 
 
@@ -71,7 +78,7 @@ def test_exchange(asked: Asked) -> None:
     [["--expose", "3001:80", "--expose", "3002:grpc"], ["-e", "3001:80,3002:grpc"], ["-e", "3001:80, 3002:grpc"]],
 )
 def test_ports_are_repeated_or_listed(asked: Asked, arguments: list[str]) -> None:
-    assert asked.by("exchange", "web", *arguments).expose == (Expose(3001, "80"), Expose(3002, "grpc"))
+    assert asked.by("exchange", "web", *arguments).expose == (ExposeOption(3001, "80"), ExposeOption(3002, "grpc"))
 
 
 def test_options_come_from_the_environment_too(asked: Asked) -> None:
@@ -85,7 +92,7 @@ def test_options_come_from_the_environment_too(asked: Asked) -> None:
         "KTPY_REPLICAS": "2",
     }
     options = asked.by("exchange", "web", env=environment)
-    assert options.expose == (Expose(3001, "80"),)
+    assert options.expose == (ExposeOption(3001, "80"),)
     assert (options.namespace, options.when_local_down, options.protocol) == ("shop", "fail", AppProtocol.TCP)
     assert (options.image, options.pod_timeout_s, options.replicas) == ("registry.example/agent:1", 7, 2)
 
@@ -179,7 +186,7 @@ def test_wrong_usage(asked: Asked, name: str) -> None:
 def talk(report: Report) -> None:
     report(Notice("The port is closed."))
     report(Ready(STATUS))
-    report(PortsChanged([PORT]))
+    report(PortsChanged((PORT,)))
 
 
 def test_text(asked: Asked) -> None:
@@ -199,8 +206,8 @@ def test_json(asked: Asked) -> None:
         json.loads(line) for line in run("exchange", "web", "-e", "3001", "-o", "json").output.splitlines()
     ]
     assert [event["kind"] for event in events] == ["notice", "ready", "routed", "ended"]
-    assert events[1]["status"] == STATUS
-    assert events[2]["ports"] == [PORT]
+    assert events[1]["status"] == json.loads(json.dumps(encode_status(STATUS)))
+    assert events[2]["ports"] == [to_json(PORT)]
 
 
 @pytest.mark.parametrize("output", ["text", "json"])

@@ -1,13 +1,26 @@
 import io
 import sys
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from ktpy.cli.live import LiveTerminal
 from ktpy.observe.events import Ended, Notice, PortsChanged, Ready
+from ktpy.observe.status import InterceptStatus, PortStatus
 
-STATUS = {"kind": "exchange", "target": "web", "namespace": "shop", "context": "lab", "match": None}
+STATUS = InterceptStatus(
+    kind="exchange",
+    reference="web",
+    target="web",
+    when_local_down="origin",
+    owner="al@laptop",
+    pid=7,
+    server="https://a",
+    context="lab",
+    namespace="shop",
+    state="intercepted",
+    uptime_s=0.5,
+)
 
 
 class Terminal(io.StringIO):
@@ -28,8 +41,8 @@ class Terminal(io.StringIO):
         return lines[:-1] if lines[-1] == "" else lines
 
 
-def port(requests: int) -> dict[str, Any]:
-    return {"port": 80, "local_port": 3001, "is_local_up": True, "is_up": True, "requests": requests, "fallbacks": 0}
+def port(requests: int) -> PortStatus:
+    return PortStatus(80, 3001, is_local_up=True, is_up=True, requests=requests, fallbacks=0)
 
 
 def test_the_ports_stay_below_what_scrolls_by(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,10 +51,10 @@ def test_the_ports_stay_below_what_scrolls_by(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("NO_COLOR", "1")
     live = LiveTerminal(terminal)
     for event in (
-        Ready(STATUS | {"ports": [port(0)]}),
-        PortsChanged([port(1)]),
+        Ready(replace(STATUS, ports=(port(0),))),
+        PortsChanged((port(1),)),
         Notice("Something."),
-        PortsChanged([port(2)]),
+        PortsChanged((port(2),)),
         Ended(0, "Left."),
     ):
         live.show(event)

@@ -2,9 +2,13 @@
 
 from typing import Any
 
-from ktpy.cluster.changes.gateway import Gateway
-from ktpy.cluster.changes.plan import Plan
-from ktpy.cluster.service import ports
+from ktpy.cluster.changes.change import ClusterChange
+from ktpy.cluster.changes.gateway import GATEWAY
+from ktpy.cluster.changes.options import InterceptOptions
+from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
+from ktpy.cluster.changes.preview import PREVIEW
+from ktpy.cluster.service.interceptee import Interceptee
+from ktpy.cluster.service.ports import PortMapping
 from ktpy.kube.client import Api
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
@@ -51,10 +55,30 @@ def essence(store: ObjectStore) -> Json:
     return {"metadata": metadata, "spec": found["spec"]}
 
 
-def gateway(api: Api, session: str, owner: str | None = None, *, is_mesh: bool = False, **plan: Any) -> Gateway:
-    plan.setdefault("exposed", (ports.Exposed(3001, 80),))
-    made = Plan(public_key=KEY, image="agent:1", owner=owner or session, session=session, **plan)
-    return Gateway(api, "web", made, is_mesh=is_mesh)
+def identity(session: str, owner: str | None = None) -> SessionIdentity:
+    return SessionIdentity(session, owner or session, KEY)
+
+
+def plan(name: str = "web", *ports: PortMapping, kind: str = "exchange", **options: Any) -> InterceptPlan:
+    """A plan whose options are as on the command line, as far as they count in the cluster."""
+    asked = InterceptOptions(kind, name, (), image="agent:1", **options)
+    return InterceptPlan(asked, Interceptee("shop", name), ports)
+
+
+def gateway(
+    api: Api,
+    session: str,
+    owner: str | None = None,
+    *,
+    exposed: tuple[PortMapping, ...] = (PortMapping(3001, 80),),
+    **options: Any,
+) -> ClusterChange:
+    return GATEWAY.change(api, plan("web", *exposed, **options), identity(session, owner), lambda _: None)
+
+
+def preview(api: Api, session: str, *exposed: PortMapping, name: str = "pay", **options: Any) -> ClusterChange:
+    made = plan(name, *exposed, kind="preview", **options)
+    return PREVIEW.change(api, made, identity(session, f"{session}@x"), lambda _: None)
 
 
 def is_clean(store: ObjectStore) -> bool:

@@ -1,7 +1,7 @@
 import pytest
 
 from ktpy.observe.events import Ended, Event, Missed, Notice, PortsChanged, Ready, Step, decode, encode
-from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
+from ktpy.observe.status import ConnectStatus, DnsStatus, InterceptStatus, PortStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
     pid=7,
@@ -18,14 +18,33 @@ CONNECTED = ConnectStatus(
 )
 
 
+PORT = PortStatus(80, 3001, is_local_up=True, is_up=False, requests=7, fallbacks=2)
+INTERCEPTED = InterceptStatus(
+    kind="exchange",
+    reference="deployment/web",
+    target="web",
+    when_local_down="origin",
+    owner="al@laptop",
+    pid=7,
+    server="https://a",
+    context="lab",
+    namespace="shop",
+    session="5e55",
+    state="intercepted",
+    uptime_s=0.5,
+    routes=1,
+    ports=(PORT,),
+)
+
+
 @pytest.mark.parametrize(
     "event",
     [
         Step("pod", "started on node1", 0.5),
         Notice("undone: a link"),
-        PortsChanged([{"port": 80, "local_port": 3001}]),
+        PortsChanged((PORT,)),
         Ready(CONNECTED),
-        Ready({"kind": "exchange", "target": "web", "ports": []}),
+        Ready(INTERCEPTED),
         Missed(3),
         Ended(24, "the pod is not ready", "try again\nlater"),
     ],

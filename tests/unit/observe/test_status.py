@@ -3,7 +3,15 @@
 import json
 from dataclasses import replace
 
-from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, decode_status, encode_status
+from ktpy.observe.status import (
+    ConnectStatus,
+    DnsStatus,
+    InterceptStatus,
+    PortStatus,
+    RangeStatus,
+    decode_status,
+    encode_status,
+)
 
 STARTING = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="starting", uptime_s=0.1)
 
@@ -29,3 +37,31 @@ def test_a_session_of_another_version_is_understood() -> None:
     encoded = encode_status(STARTING)
     del encoded["open_flows"]
     assert decode_status(encoded | {"mood": "good"}) == STARTING
+
+
+def test_an_intercept_has_every_key() -> None:
+    port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=2)
+    status = InterceptStatus(
+        kind="mesh",
+        reference="deployment/web",
+        target="web",
+        match="VERSION: v",
+        when_local_down="origin",
+        owner="al@laptop",
+        pid=7,
+        server="https://a",
+        context="lab",
+        namespace="shop",
+        session="5e55",
+        state="intercepted",
+        uptime_s=0.5,
+        routes=1,
+        ports=(port,),
+    )
+    assert json.dumps(encode_status(status)) == (
+        '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": "VERSION: v",'
+        ' "when_local_down": "origin", "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
+        ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "routes": 1, "ports":'
+        ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2}]}'
+    )
+    assert decode_status(json.loads(json.dumps(encode_status(status)))) == status

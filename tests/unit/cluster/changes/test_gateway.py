@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from ktpy.cluster.changes import leaving
+from ktpy.cluster.changes import gateway_exit
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, holder_annotation
 from ktpy.cluster.service import service_state
-from ktpy.cluster.service.ports import AppProtocol, Exposed
+from ktpy.cluster.service.ports import AppProtocol, PortMapping
 from ktpy.errors import GatewayMismatch, NameTaken, RestoreIncomplete, SessionLost, TargetAbsent, TargetUnsuitable
 from ktpy.kube.client import Api
+from ktpy.wire.route import Match
 from tests.unit.cluster.gateway_cases import (
     KEY,
     REDIRECTED,
@@ -205,7 +206,7 @@ class TestWhatOthersDoMeanwhile:
         furnish(store)
         own = gateway(store_api, "a")
         await own.enter()
-        monkeypatch.setattr(leaving, "ENDPOINTS_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(gateway_exit, "ENDPOINTS_TIMEOUT_S", 0.1)
         ours = (store.get(PODS, "web-ktpy-gateway-pod") or {})["metadata"]["uid"]
         monkeypatch.setattr(store, "_endpoints", lambda _: [{"targetRef": {"uid": ours}}])
         with pytest.raises(RestoreIncomplete, match="its gateway keeps serving"):
@@ -234,7 +235,7 @@ class TestAGatewayThatDoesNotFit:
         found = store.get(SERVICES, "web") or {}
         found["spec"]["ports"] = more
         store.put(SERVICES, found)
-        own = gateway(store_api, "a", exposed=(Exposed(3001, 81),))
+        own = gateway(store_api, "a", exposed=(PortMapping(3001, 81),))
         await own.enter()
         deployment = store.get(DEPLOYMENTS, "web-ktpy-gateway") or {}
         assert holder_annotation("dead") not in deployment["metadata"]["annotations"]
@@ -247,7 +248,7 @@ class TestAGatewayThatDoesNotFit:
     @pytest.mark.parametrize(
         ("plan", "problem"),
         [
-            ({"is_mesh": True}, "it relays port 81 as plain TCP"),
+            ({"match": Match(path_prefix="/")}, "it relays port 81 as plain TCP"),
             ({"protocol": AppProtocol.HTTP}, "it relays port 81 as plain TCP"),
         ],
     )
@@ -257,8 +258,8 @@ class TestAGatewayThatDoesNotFit:
         furnish(store)
         plain = [{"port": 81, "name": "b", "protocol": "TCP", "targetPort": 81}]
         store.put(SERVICES, service(ports=plain))
-        await gateway(store_api, "b", "bo", exposed=(Exposed(3001, 81),)).enter()
-        own = gateway(store_api, "a", exposed=(Exposed(3001, 81),), **plan)
+        await gateway(store_api, "b", "bo", exposed=(PortMapping(3001, 81),)).enter()
+        own = gateway(store_api, "a", exposed=(PortMapping(3001, 81),), **plan)
         with pytest.raises(GatewayMismatch, match=f"in use by bo, and {problem}"):
             await own.enter()
         await own.leave()
@@ -267,12 +268,13 @@ class TestAGatewayThatDoesNotFit:
 
 
 class TestGuard:
-    async def guarded(self, store: ObjectStore, api: Api) -> tuple["asyncio.Task[None]", "asyncio.Queue[str]"]:
+    async def guarded(self, store: ObjectStore, api: Api) -> tuple["asyncio.Future[None]", "asyncio.Queue[str]"]:
         furnish(store)
         own = gateway(api, "a")
         await own.enter()
         told: asyncio.Queue[str] = asyncio.Queue()
-        guarding = asyncio.create_task(own.guard(told.put_nowait))
+        assert own.guard is not None
+        guarding = asyncio.ensure_future(own.guard(told.put_nowait))
         return guarding, told
 
     async def test_a_selector_that_somebody_adds_to_is_mended(self, store: ObjectStore, store_api: Api) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from ktpy.cluster import names
 from ktpy.cluster.changes import gateway_manifest
+from ktpy.cluster.changes.plan import SessionIdentity
 from ktpy.cluster.service.ports import gateway_ports
-from tests.unit.cluster.gateway_cases import service
+from tests.unit.cluster.gateway_cases import KEY, plan, service
 
 PORTS = [
     {"port": 80, "name": "http", "protocol": "TCP", "targetPort": "web", "nodePort": 30080},
@@ -16,17 +17,11 @@ PORTS = [
 ]
 
 
-def deployment(target: dict[str, Any], **options: Any) -> dict[str, Any]:
-    return gateway_manifest.gateway_deployment(
-        target="web",
-        namespace="shop",
-        owner="alice@example.org",
-        session="5e55",
-        image="agent:1",
-        ports=gateway_ports(target),
-        origin_host="10.96.0.77",
-        **options,
-    )
+ALICE = SessionIdentity("5e55", "alice@example.org", KEY)
+
+
+def deployment(target: dict[str, Any], redirecting: dict[str, str] | None = None) -> dict[str, Any]:
+    return gateway_manifest.gateway_deployment(plan(), ALICE, gateway_ports(target), "10.96.0.77", redirecting)
 
 
 @pytest.fixture
@@ -92,7 +87,7 @@ def test_pods_of_a_gateway_made_anew_are_not_those_of_the_old_one(made: dict[str
 
 def test_of_our_labels_only_the_name_gives_way() -> None:
     chosen = {"team": "a", "ktpy.dev/gateway": "x", "app.kubernetes.io/name": "y"}
-    labels = deployment(service(), pod_labels=chosen)["spec"]["template"]["metadata"]["labels"]
+    labels = deployment(service(), chosen)["spec"]["template"]["metadata"]["labels"]
     assert labels.items() >= (chosen | {"ktpy.dev/gateway": "web"}).items()
 
 
@@ -115,7 +110,7 @@ def test_the_origin_leads_where_the_service_led() -> None:
     found = service(
         ports=PORTS, sessionAffinity="ClientIP", publishNotReadyAddresses=True, type="LoadBalancer", ipFamilies=["IPv4"]
     )
-    origin = gateway_manifest.origin_service(found, {"app": "web"}, owner="al", session="5e55")
+    origin = gateway_manifest.origin_service(found, {"app": "web"}, ALICE)
     assert origin["metadata"]["name"] == "web-ktpy-origin"
     assert origin["spec"] == {
         "type": "ClusterIP",

@@ -8,16 +8,17 @@ from ktpy.cluster.changes import gateway_pods
 from ktpy.cluster.changes.gateway_pods import GatewayPods
 from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.errors import ImagePullFailed, PodFailed, PodNotReady, PodUnschedulable, QuotaExceeded
 from ktpy.kube.client import Api
-from tests.unit.cluster.gateway_cases import KEY
+from tests.unit.cluster.gateway_cases import KEY, identity
 from tests.unit.kube.object_store import DEPLOYMENTS, PODS, ObjectStore
 
 NAME = "web-ktpy-gateway"
 
 
 def pods_of(api: Api) -> GatewayPods:
-    return GatewayPods(api, "web", session="a", public_key=KEY)
+    return GatewayPods(api, Interceptee("shop", "web"), identity("a"))
 
 
 def gateway_pod(name: str = "g1", *, ready: bool = True, generation: str = "a", **status: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def waiting(reason: str) -> dict[str, Any]:
 
 
 async def until_ready(api: Api, timeout_s: float = 5.0) -> None:
-    await pods_of(api).until_ready("a", NAME, timeout_s)
+    await pods_of(api).until_ready("a", timeout_s)
 
 
 class TestFollow:
@@ -100,7 +101,7 @@ async def test_a_pod_that_nobody_depends_on_yet_has_to_stay_ready(
     monkeypatch.setattr(gateway_pods, "SETTLED_S", 3600.0)
     store.put(PODS, gateway_pod())
     store.put(DEPLOYMENTS, deployment(readyReplicas=1))
-    ready = asyncio.create_task(pods_of(store_api).until_ready("a", NAME, 0.5, is_in_use=is_in_use))
+    ready = asyncio.create_task(pods_of(store_api).until_ready("a", 0.5, is_in_use=is_in_use))
     if is_in_use:
         await ready
         return
@@ -143,7 +144,7 @@ async def test_the_pod_of_an_earlier_gateway_does_not_count(store: ObjectStore, 
 async def test_progress(store: ObjectStore, store_api: Api) -> None:
     told: list[PodProgress] = []
     store.put(PODS, gateway_pod(ready=False))
-    waiting_for = asyncio.create_task(pods_of(store_api).until_ready("a", NAME, 5.0, told.append))
+    waiting_for = asyncio.create_task(pods_of(store_api).until_ready("a", 5.0, told.append))
     await store.until(lambda: bool(told))
     store.put(PODS, gateway_pod())
     store.put(DEPLOYMENTS, deployment(readyReplicas=1))

@@ -4,22 +4,21 @@ from typing import Any
 import pytest
 
 from ktpy.cluster.changes import preview
-from ktpy.cluster.changes.plan import Plan
-from ktpy.cluster.changes.preview import Preview
+from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.names import GATEWAY
-from ktpy.cluster.service.ports import AppProtocol, Exposed, parse_expose
+from ktpy.cluster.service.ports import AppProtocol, PortMapping, parse_expose
 from ktpy.errors import KtpyError, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.client import Api
-from tests.unit.cluster.gateway_cases import KEY, furnish
+from tests.unit.cluster.gateway_cases import furnish
+from tests.unit.cluster.gateway_cases import preview as preview_of
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
 INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
 CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
 
 
-def of(api: Api, session: str = "a", *, ingress_host: str | None = None, **plan: Any) -> Preview:
-    made = Plan((Exposed(3001, 8080),), KEY, "agent:1", f"{session}@x", session=session, **plan)
-    return Preview(api, "pay", made, ingress_host=ingress_host)
+def of(api: Api, session: str = "a", **options: Any) -> ClusterChange:
+    return preview_of(api, session, PortMapping(3001, 8080), **options)
 
 
 def put_class(store: ObjectStore, name: str, **annotations: str) -> None:
@@ -47,7 +46,7 @@ async def test_another_protocol_than_http(store: ObjectStore, store_api: Api) ->
 
 async def test_the_name_of_a_service(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
-    own = Preview(store_api, "web", Plan((Exposed(1, 1),), KEY, "agent:1", "al"))
+    own = preview_of(store_api, "a", PortMapping(1, 1), name="web")
     with pytest.raises(NameTaken, match="A service web exists in namespace shop already"):
         await own.enter()
     await own.leave()
@@ -130,7 +129,7 @@ def test_no_name(name: str) -> None:
 
 
 def test_ports() -> None:
-    assert preview.preview_ports(parse_expose(["3001:8080,9090"])) == (Exposed(3001, 8080), Exposed(9090, 9090))
+    assert preview.preview_ports(parse_expose(["3001:8080,9090"])) == (PortMapping(3001, 8080), PortMapping(9090, 9090))
 
 
 @pytest.mark.parametrize(("text", "error"), [("3001:http", PortUnknown), ("1:80,2:80", RouteTaken)])

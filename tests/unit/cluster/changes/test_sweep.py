@@ -3,9 +3,6 @@ import asyncio
 import pytest
 
 from ktpy.cluster.changes import sweep
-from ktpy.cluster.changes.inventory import survey
-from ktpy.cluster.changes.plan import Plan
-from ktpy.cluster.changes.preview import Preview
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, authorized_key_annotation
 from ktpy.kube.client import Api
 from ktpy.kube.refusals import Unavailable
@@ -17,6 +14,7 @@ from tests.unit.cluster.gateway_cases import (
     gateway,
     is_clean,
     pod,
+    preview,
     selector,
     service,
 )
@@ -187,23 +185,19 @@ async def test_one_failure_does_not_stop_the_rest(
 ) -> None:
     furnish(store)
     await gateway(store_api, "a").enter()
-    await preview_of(store_api, "p").enter()
+    await preview(store_api, "p").enter()
     store.pass_time(61)
 
     async def failing(*_: object) -> None:
         raise Unavailable("not now")
 
-    monkeypatch.setattr(sweep, "_remove_from", failing)
+    monkeypatch.setattr(sweep, "run_steps", failing)
     removed, failures = await sweep.remove(store_api, "shop")
     assert (removed, len(failures)) == ([], 2)
 
 
-def preview_of(api: Api, session: str) -> Preview:
-    return Preview(api, "pay", Plan((), KEY, "agent:1", "al", session=session))
-
-
 async def test_a_dead_preview(store: ObjectStore, store_api: Api) -> None:
-    await preview_of(store_api, "p").enter()
+    await preview(store_api, "p").enter()
     assert await found(store_api) == []
     store.pass_time(61)
     assert await found(store_api) == [("session", "pay/p"), ("service", "pay"), ("deployment", "pay-ktpy-gateway")]
@@ -223,23 +217,9 @@ async def test_a_pod_that_is_ending_leaves_nothing(store: ObjectStore, store_api
 async def test_a_user_who_may_not_see_ingresses_cleans_all_the_same(store: ObjectStore, store_api: Api) -> None:
     before = furnish(store)
     await gateway(store_api, "a").enter()
-    await preview_of(store_api, "p").enter()
+    await preview(store_api, "p").enter()
     store.pass_time(61)
     store.forbidden |= {"list ingresses", "get ingresses"}
     _, failures = await sweep.remove(store_api, "shop")
     assert failures == []
     assert essence(store) == before
-
-
-async def test_survey_tells_who_does_what(store: ObjectStore, store_api: Api) -> None:
-    furnish(store)
-    await gateway(store_api, "a", "al").enter()
-    await gateway(store_api, "b", "bo").enter()
-    await preview_of(store_api, "p").enter()
-    pay, web = await survey(store_api, None)
-    assert {one.id: (one.owner, one.is_live()) for one in web.sessions.values()} == {
-        "a": ("al", True),
-        "b": ("bo", True),
-    }
-    assert (web.name, web.is_preview, web.is_redirected) == ("web", False, True)
-    assert (pay.name, pay.is_preview, list(pay.sessions)) == ("pay", True, ["p"])

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from ktpy.cluster.service import ports
-from ktpy.cluster.service.ports import AppProtocol, Expose, Exposed
+from ktpy.cluster.service.ports import AppProtocol, ExposeOption, PortMapping
 from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
 from tests.unit.cluster.gateway_cases import service
 
@@ -18,7 +18,7 @@ def with_ports(*found: Any) -> Any:
 
 def test_parse_expose() -> None:
     found = ports.parse_expose(["3001:80,3002:grpc", " 8080 "])
-    assert found == (Expose(3001, "80"), Expose(3002, "grpc"), Expose(8080))
+    assert found == (ExposeOption(3001, "80"), ExposeOption(3002, "grpc"), ExposeOption(8080))
 
 
 @pytest.mark.parametrize("text", ["", "x", "0:80", "80:", "70000", "80:70000", ":80", "-1:80"])
@@ -56,48 +56,48 @@ SEVERAL = with_ports(port(80, "http"), port(9090, "metrics"), port(7, "echo-udp"
     ("expose", "remote"), [("3001:80", 80), ("3001:metrics", 9090), ("9090", 9090), ("3001:http", 80)]
 )
 def test_the_port_that_is_meant(expose: str, remote: int) -> None:
-    [found] = ports.exposed_ports(SEVERAL, ports.parse_expose([expose]))
+    [found] = ports.resolve_ports(SEVERAL, ports.parse_expose([expose]))
     assert found.remote == remote
 
 
 def test_the_only_tcp_port_need_not_be_named() -> None:
     only = with_ports(port(80, "http"), port(7, "echo-udp", protocol="UDP"))
-    assert ports.exposed_ports(only, [Expose(3001)]) == (Exposed(3001, 80),)
+    assert ports.resolve_ports(only, [ExposeOption(3001)]) == (PortMapping(3001, 80),)
 
 
 @pytest.mark.parametrize("expose", ["3001:81", "3001:web", "3001"])
 def test_an_unknown_port_lists_the_real_ones(expose: str) -> None:
     with pytest.raises(PortUnknown) as failure:
-        ports.exposed_ports(SEVERAL, ports.parse_expose([expose]))
+        ports.resolve_ports(SEVERAL, ports.parse_expose([expose]))
     assert failure.value.hint == "Its ports are: 80 (http), 9090 (metrics), 7 (echo-udp, UDP)."
 
 
 @pytest.mark.parametrize("expose", ["3001:7", "3001:echo-udp"])
 def test_udp_is_not_supported_yet(expose: str) -> None:
     with pytest.raises(TargetUnsuitable, match="Exposing a UDP port is not supported yet"):
-        ports.exposed_ports(SEVERAL, ports.parse_expose([expose]))
+        ports.resolve_ports(SEVERAL, ports.parse_expose([expose]))
 
 
 def test_of_a_number_that_is_tcp_and_udp_tcp_is_meant() -> None:
     both = with_ports(port(53, "dns-udp", protocol="UDP"), port(53, "dns"))
-    assert ports.exposed_ports(both, [Expose(5353, "53")]) == (Exposed(5353, 53),)
+    assert ports.resolve_ports(both, [ExposeOption(5353, "53")]) == (PortMapping(5353, 53),)
 
 
 def test_one_port_twice() -> None:
     with pytest.raises(RouteTaken, match=r"Port 80 \(http\) of web is exposed twice"):
-        ports.exposed_ports(SEVERAL, ports.parse_expose(["3001:80,3002:http"]))
+        ports.resolve_ports(SEVERAL, ports.parse_expose(["3001:80,3002:http"]))
 
 
 def test_mesh_needs_http() -> None:
     with pytest.raises(TargetUnsuitable, match=r"Nothing says that port 9090 \(metrics\) of web is HTTP"):
-        ports.exposed_ports(SEVERAL, [Expose(3001, "9090")], is_mesh=True)
-    ports.exposed_ports(SEVERAL, [Expose(3001, "9090")], is_mesh=True, protocol=AppProtocol.HTTP)
+        ports.resolve_ports(SEVERAL, [ExposeOption(3001, "9090")], is_mesh=True)
+    ports.resolve_ports(SEVERAL, [ExposeOption(3001, "9090")], is_mesh=True, protocol=AppProtocol.HTTP)
 
 
 def test_mesh_cannot_see_into_tls() -> None:
     with pytest.raises(TargetUnsuitable, match="Clients speak TLS on port 443 of web"):
-        ports.exposed_ports(with_ports(port(443)), [Expose(3001)], is_mesh=True)
-    ports.exposed_ports(with_ports(port(443)), [Expose(3001)])
+        ports.resolve_ports(with_ports(port(443)), [ExposeOption(3001)], is_mesh=True)
+    ports.resolve_ports(with_ports(port(443)), [ExposeOption(3001)])
 
 
 def test_where_the_gateway_listens() -> None:
@@ -122,12 +122,12 @@ def test_what_the_user_says_counts() -> None:
 def test_ports_that_the_pods_cannot_tell_apart_are_one() -> None:
     shared = with_ports(port(80, "http", 8080), port(8000, "alt", 8080))
     assert [one.port for one in ports.gateway_ports(shared)] == [80]
-    exposed = ports.exposed_ports(shared, [Expose(3001, "8000")])
-    assert exposed == (Exposed(3001, 80),)
+    exposed = ports.resolve_ports(shared, [ExposeOption(3001, "8000")])
+    assert exposed == (PortMapping(3001, 80),)
     assert ports.shared_ports(shared, exposed) == [
         "Ports 80 and 8000 of web lead to the same port of the pods: all of them are exposed."
     ]
-    assert ports.shared_ports(SEVERAL, (Exposed(3001, 80),)) == []
+    assert ports.shared_ports(SEVERAL, (PortMapping(3001, 80),)) == []
 
 
 def test_the_agents_own_ports_give_way() -> None:

@@ -2,24 +2,24 @@
 
 The Service is given back first, in one update. Only when its endpoints have moved does the gateway go (which serves on
 for a few seconds, until every node knows), and last what it relayed to. Each step reads what there is instead of
-trusting memory, so it may be repeated, and may follow an entry that stopped anywhere. One that fails ends the row: what
-is left keeps serving, its Lease expires, and `ktpy clean` finishes.
+trusting memory, so it may be repeated, and may follow an entry that stopped anywhere. A step that fails ends the row:
+what is left keeps serving, its Lease expires, and `ktpy clean` finishes.
 """
 
 from collections.abc import Collection, Mapping
 
 from ktpy.aio.poll import poll_until
 from ktpy.cluster.changes.gateway_pods import has_pods, is_served_by_gateway, withdraw_keys
-from ktpy.cluster.names import SESSION, gateway_name, holders, origin_name
+from ktpy.cluster.names import SESSION, holders
 from ktpy.cluster.service import service_state
+from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing import lease
-from ktpy.cluster.sharing.shared_object import SharedObject, is_ours
+from ktpy.cluster.sharing.shared_object import is_ours
 from ktpy.cluster.steps import Step
 from ktpy.errors import RestoreIncomplete
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, labels_of
 from ktpy.kube.refusals import NotFound
-from ktpy.kube.resources import DEPLOYMENTS, SERVICES
 from ktpy.kube.writes import patch_object
 
 ENDPOINTS_TIMEOUT_S = 15.0
@@ -27,23 +27,21 @@ PODS_TIMEOUT_S = 10.0
 """How long the gateway's pods may need the origin Service for new connections, once they have been told to stop."""
 
 
-class Leaving:
+class GatewayExit:
     """The steps by which the sessions `gone`, and any that prove to be dead, leave one Service."""
 
     def __init__(
         self,
         api: Api,
-        namespace: str,
-        target: str,
+        interceptee: Interceptee,
         gone: Collection[str],
         *,
         lost_selector: Mapping[str, str] | None = None,
     ) -> None:
         """`lost_selector` is what the Service selected before, for when neither it nor the origin Service tells."""
-        self._api, self._namespace, self._target = api, namespace, target
+        self._api, self._interceptee, self._target = api, interceptee, interceptee.name
         self.gone = frozenset(gone)
-        self._service_path = SERVICES.path(namespace, target)
-        self._gateway, self._origin = shared_objects(api, namespace, target)
+        self._gateway, self._origin = interceptee.gateway(api), interceptee.origin(api)
         self._lost_selector = lost_selector
         self._deleted: Json | None = None
         self.steps_for_known = (
@@ -59,12 +57,12 @@ class Leaving:
 
     async def find_dead(self) -> None:
         """Others who use this gateway and are dead leave along with us."""
-        self.gone |= await dead_sessions(self._api, self._namespace, self._target, known_gone=self.gone)
+        self.gone |= await dead_sessions(self._api, self._interceptee, known_gone=self.gone)
 
     async def restore(self) -> None:
         """Take the sessions out of the Service's annotation; with the last one it gets its selector back."""
         try:
-            service = await self._api.request("GET", self._service_path)
+            service = await self._api.request("GET", self._interceptee.service_path)
             lost: Mapping[str, str] | None = None
             if service_state.is_redirected(service) and service_state.selector_for(service) is None:
                 lost = await self._origin_selector() or self._lost_selector
@@ -72,16 +70,16 @@ class Leaving:
             def leave(found: Json) -> Json | None:
                 return service_state.leaving(found, self.gone, lost_selector=lost)
 
-            service, _ = await patch_object(self._api, self._service_path, leave)
+            service, _ = await patch_object(self._api, self._interceptee.service_path, leave)
             if not service_state.is_redirected(service):
-                service, _ = await patch_object(self._api, self._service_path, leave)
+                service, _ = await patch_object(self._api, self._interceptee.service_path, leave)
         except NotFound:  # deleted meanwhile
             return
         if service_state.is_redirected(service) and service_state.read(service) is None:
             raise RestoreIncomplete(
                 f"Service {self._target} selects its gateway and nothing tells what it selected before; "
                 "the gateway stays.",
-                hint=f"Give it its selector: kubectl -n {self._namespace} edit service {self._target}",
+                hint=f"Give it its selector: kubectl -n {self._interceptee.namespace} edit service {self._target}",
             )
 
     async def wait_for_endpoints(self) -> None:
@@ -94,7 +92,7 @@ class Leaving:
             )
 
     async def withdraw_keys(self) -> None:
-        await withdraw_keys(self._api, self._namespace, self._target, self.gone)
+        await withdraw_keys(self._api, self._interceptee, self.gone)
 
     async def delete_gateway(self) -> None:
         """Stop using the Deployment; it goes with its last user."""
@@ -107,7 +105,7 @@ class Leaving:
         generation = labels_of(self._deleted).get(SESSION, "")
 
         async def have_gone() -> bool:
-            return not await has_pods(self._api, self._namespace, self._target, generation)
+            return not await has_pods(self._api, self._interceptee, generation)
 
         await poll_until(have_gone, PODS_TIMEOUT_S)
 
@@ -117,18 +115,19 @@ class Leaving:
 
     async def delete_leases(self) -> None:
         for session in sorted(self.gone):
-            await lease.release(self._api, self._namespace, session)
+            await lease.release(self._api, self._interceptee.namespace, session)
 
     async def _has_moved(self) -> bool:
         try:
-            if service_state.is_redirected(await self._api.request("GET", self._service_path)):
+            if service_state.is_redirected(await self._api.request("GET", self._interceptee.service_path)):
                 return True
         except NotFound:
             return True
-        has_gateway, has_others = await is_served_by_gateway(self._api, self._namespace, self._target)
+        has_gateway, has_others = await is_served_by_gateway(self._api, self._interceptee)
         if has_gateway:
             return False
-        _, has_origin = await is_served_by_gateway(self._api, self._namespace, origin_name(self._target))
+        origin = Interceptee(self._interceptee.namespace, self._interceptee.origin_name)
+        _, has_origin = await is_served_by_gateway(self._api, origin)
         return has_others or not has_origin
 
     async def _origin_selector(self) -> dict[str, str] | None:
@@ -140,19 +139,10 @@ class Leaving:
         return selector
 
 
-def shared_objects(api: Api, namespace: str, target: str) -> tuple[SharedObject, SharedObject]:
-    """The gateway's Deployment and the origin Service."""
-    return (
-        SharedObject(api, DEPLOYMENTS.path(namespace), gateway_name(target), target),
-        SharedObject(api, SERVICES.path(namespace), origin_name(target), target),
-    )
-
-
-async def dead_sessions(api: Api, namespace: str, target: str, known_gone: Collection[str] = ()) -> frozenset[str]:
+async def dead_sessions(api: Api, interceptee: Interceptee, known_gone: Collection[str] = ()) -> frozenset[str]:
     """The sessions that use this Service's gateway and are not alive; their Leases are gone by then."""
     named: set[str] = set()
-    gateway, origin = shared_objects(api, namespace, target)
-    for path in (SERVICES.path(namespace, target), gateway.path, origin.path):
+    for path in (interceptee.service_path, interceptee.gateway_path, interceptee.origin(api).path):
         try:
             found = await api.request("GET", path)
         except NotFound:
@@ -161,6 +151,6 @@ async def dead_sessions(api: Api, namespace: str, target: str, known_gone: Colle
         if (state := service_state.read(found)) is not None:
             named |= set(state.sessions)
     # Only now: a session has its Lease before it appears anywhere else, and keeps it until it has left everywhere.
-    leases = await lease.leases(api, namespace, target)
+    leases = await lease.leases(api, interceptee.namespace, interceptee.name)
     expired = [lease for lease in leases.values() if lease.is_expired() and lease.session not in known_gone]
     return frozenset(named - leases.keys()) | await lease.expire(api, expired)

@@ -1,0 +1,116 @@
+"""What every kind of change in a cluster has in common; `ktpy.cluster.changes.registry` has all kinds."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from ktpy.cluster.changes.gateway_pods import GatewayPods
+from ktpy.cluster.changes.options import InterceptOptions
+from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
+from ktpy.cluster.pods.pod_state import PodProgress
+from ktpy.cluster.service.interceptee import Interceptee
+from ktpy.cluster.sharing.lease import OwnLease
+from ktpy.cluster.steps import Step, nothing, run_steps
+from ktpy.kube.client import Api
+from ktpy.kube.resources import Resource
+
+OnProgress = Callable[[PodProgress], None]
+Guard = Callable[[Callable[[str], None]], Awaitable[None]]
+"""Follows, until cancelled, what others do to the change's objects; what it tells the user goes to the callback."""
+
+
+class ClusterChange:
+    """One session's change in the cluster, from its first object to its last.
+
+    change = await GATEWAY.prepare(...); GATEWAY.change(api, plan, session, on_progress)
+    undo.push_async_callback(change.leave)         # before `enter`: undoes it from wherever it stopped
+    tasks.create_task(change.lease.keep(...))      # renews the Lease, once there is one
+    tasks.create_task(...)                         # async for pods in change.pods.follow(): dial each
+    await change.enter(on_step)                    # requests go to the gateway
+    """
+
+    def __init__(
+        self,
+        lease: OwnLease,
+        pods: GatewayPods,
+        *,
+        checks: Iterable[Step] = (),
+        preparation: Iterable[Step],
+        redirection: Iterable[Step] = (),
+        exit: Iterable[Step],  # noqa: A002 - the word for it
+        guard: Guard | None = None,
+    ) -> None:
+        """`checks` change nothing. `redirection` brings requests to the gateway; what comes before harms nobody."""
+        self.lease = lease
+        self.pods = pods
+        self.guard = guard
+        """None where nobody else has a part in the objects."""
+        self._may_exist = False
+        self._preparation = (*checks, Step("claim a lease", self._claim), *preparation)
+        self._redirection = tuple(redirection)
+        self.entry = self._preparation + self._redirection
+        self.exit = tuple(exit)
+
+    async def enter(
+        self, on_step: Callable[[str], None] = lambda _: None, join: Callable[[], Awaitable[None]] = nothing
+    ) -> None:
+        """Make the change. Raises what the steps refuse, and what keeps a pod from running; then `leave`.
+
+        `join` is awaited before requests go to the gateway: what it raises changes nothing for anybody.
+        """
+        await run_steps(self._preparation, on_step)
+        await join()
+        await run_steps(self._redirection, on_step)
+
+    async def leave(self, on_step: Callable[[str], None] = lambda _: None) -> None:
+        """Undo all of `enter`, from wherever it stopped. Raises RestoreIncomplete, and what the API server refuses."""
+        if self._may_exist:
+            await run_steps(self.exit, on_step)
+
+    async def _claim(self) -> None:
+        self._may_exist = True
+        await self.lease.claim()
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """A resource of which a change leaves objects when its session is killed."""
+
+    kind: str
+    """As `ktpy clean` names it: `deployment`."""
+    resource: Resource
+    is_optional_right: bool = False
+    """Whether a user who may not list it cannot have made any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of change, as far as those need it who find its objects and remove them."""
+
+    name: str
+    roles: frozenset[str]
+    """What the label ktpy.dev/role of its objects may be."""
+    remains: tuple[Remains, ...]
+    removal: Callable[[Api, Interceptee, Collection[str]], tuple[Step, ...]]
+    """The steps that take these sessions' changes back, wherever their entries stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptKind(Kind):
+    """A kind of change that brings requests for a Service to the laptop."""
+
+    owns_service: bool
+    """Whether the Service is the session's own: it comes and goes with it, and no other session has a part in it."""
+    prepare: Callable[[Api, InterceptOptions], Awaitable[InterceptPlan]]
+    """Finds out what will be done. Raises what is wrong with the target or the ports, in a sentence."""
+    change: Callable[[Api, InterceptPlan, SessionIdentity, OnProgress], ClusterChange]
+    farewell: str
+    """What is said in the end; `{target}` stands for the Service's name."""
+    when_local_down: Callable[[InterceptOptions], str]
+    """What becomes of requests while the local port does not answer: `go to the original pods`."""
+
+
+def own_lease(api: Api, plan: InterceptPlan, session: SessionIdentity) -> OwnLease:
+    """The Lease by which others see that the session is alive."""
+    return OwnLease(
+        api, session=session.id, owner=session.owner, target=plan.interceptee.name, description=plan.description
+    )

@@ -1,0 +1,187 @@
+"""How a session takes part in the gateway before a Service: the named steps of its way in.
+
+Whatever the Service's traffic needs is there before the Service changes. Each step reads what there is, and one that
+meets others at the same object tries again.
+"""
+
+from collections.abc import Mapping
+
+from ktpy.aio.poll import poll_until
+from ktpy.cluster.changes import gateway_manifest
+from ktpy.cluster.changes.change import OnProgress
+from ktpy.cluster.changes.gateway_exit import GatewayExit, dead_sessions
+from ktpy.cluster.changes.gateway_pods import GatewayPods, is_served_by_gateway
+from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
+from ktpy.cluster.names import SESSION, holders
+from ktpy.cluster.service import service_state, targets
+from ktpy.cluster.service.ports import AppProtocol, GatewayPort, gateway_ports
+from ktpy.cluster.steps import Step
+from ktpy.errors import GatewayMismatch, TargetUnsuitable
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, annotations_of, labels_of, metadata_of
+from ktpy.kube.writes import patch_object
+
+FOLLOW_TIMEOUT_S = 5.0
+"""How long the endpoints may take to follow the selector before the entry goes on all the same."""
+RACES = 20
+"""How many gateways that do not fit ktpy clears away in a row before it gives up."""
+
+
+class GatewayEntry:
+    """One session's way into the gateway. `gateway_guard` repeats some of its steps, when others undo them."""
+
+    def __init__(
+        self, api: Api, plan: InterceptPlan, session: SessionIdentity, pods: GatewayPods, on_progress: OnProgress
+    ) -> None:
+        self._api, self._plan, self._session = api, plan, session
+        self._pods, self._on_progress = pods, on_progress
+        self._target = plan.interceptee.name
+        self._gateway, self._origin = plan.interceptee.gateway(api), plan.interceptee.origin(api)
+        self._service: Json = {}
+        self._origin_now: Json = {}
+        self._ports: tuple[GatewayPort, ...] = ()
+        self._generation = ""
+        self._pod_labels: dict[str, str] = {}
+        self.preparation = (
+            Step("create the origin service", self.hold_origin),
+            Step("create the gateway", self.hold_gateway),
+            Step("wait for a gateway pod", self._wait_for_pod),
+        )
+        self.redirection = (
+            Step("redirect the service", self.redirect),
+            Step("wait for the endpoints", self._wait_for_endpoints),
+        )
+
+    async def hold_origin(self, address: str | None = None) -> None:
+        """Create the origin Service, with this cluster address if one is given, or use the one that is there."""
+        self._service = await self._fresh_service()
+        selector = self._original_selector(self._service)
+        self._ports = self._ports_of(self._service)
+        manifest = gateway_manifest.origin_service(self._service, selector, self._session)
+        if address is not None:
+            manifest["spec"]["clusterIP"] = address
+        self._origin_now = await self._origin.hold(manifest, self._session.id, self._session.owner)
+        await self._align_origin(selector)
+
+    @property
+    def origin_address(self) -> str:
+        """The cluster address of the origin Service. The gateway's pods know it."""
+        address: str = self._origin_now["spec"]["clusterIP"]
+        return address
+
+    async def hold_gateway(self) -> None:
+        """Create the gateway's Deployment, or use the one that is there if it fits; raise GatewayMismatch if not."""
+        redirecting = service_state.redirecting_labels(self._target, self._original_selector(self._service))
+        manifest = gateway_manifest.gateway_deployment(
+            self._plan, self._session, self._ports, self.origin_address, redirecting
+        )
+        for _ in range(RACES):
+            deployment = await self._gateway.hold(manifest, self._session.id, self._session.owner)
+            if (problem := self._mismatch(deployment)) is None:
+                self._generation = labels_of(deployment)[SESSION]
+                self._pod_labels = labels_of(deployment["spec"]["template"])
+                return
+            await self._clear_stale(deployment, problem)
+        raise GatewayMismatch(f"The gateway of {self._target} is replaced again and again by others; ktpy gave up.")
+
+    async def _wait_for_pod(self) -> None:
+        is_in_use = service_state.is_redirected(await self._fresh_service())
+        timeout_s = self._plan.options.pod_timeout_s
+        await self._pods.until_ready(self._generation, timeout_s, self._on_progress, is_in_use=is_in_use)
+
+    async def redirect(self) -> None:
+        """Let the Service select the gateway, as it is at that moment: others may have changed it since."""
+        while True:
+            service = await self._fresh_service()
+            if self._ports_of(service) != self._ports:
+                raise TargetUnsuitable(f"The ports of service {self._target} have changed just now.", hint="Try again.")
+            selector = self._original_selector(service)
+            await self._align_origin(selector)
+
+            def entering(found: Json, selector: Mapping[str, str] = selector) -> Json | None:
+                is_changed = service_state.selector_for(found) != selector
+                return None if is_changed else service_state.entering(found, self._session.id, self._pod_labels)
+
+            _, is_done = await patch_object(self._api, self._plan.interceptee.service_path, entering)
+            if is_done:
+                await patch_object(self._api, self._plan.interceptee.service_path, service_state.handing_over)
+                return
+
+    async def _wait_for_endpoints(self) -> None:
+        """Wait, so that the next request goes through the gateway. That is not vital: a time-out is no error."""
+
+        async def have_followed() -> bool:
+            return await is_served_by_gateway(self._api, self._plan.interceptee) == (True, False)
+
+        await poll_until(have_followed, FOLLOW_TIMEOUT_S)
+
+    async def _fresh_service(self) -> Json:
+        service = await targets.find(self._api, targets.Reference("service", self._target))
+        if (problem := targets.unsuitable(service)) is not None:
+            raise problem
+        return service
+
+    def _original_selector(self, service: Json) -> dict[str, str]:
+        if not (selector := service_state.selector_for(service)):
+            raise TargetUnsuitable(
+                f"Service {self._target} selects a gateway of ktpy, but does not say what it selected before.",
+                hint=f"Repair it first: ktpy recover {self._target}",
+            )
+        return selector
+
+    def _ports_of(self, service: Json) -> tuple[GatewayPort, ...]:
+        protocol = self._plan.options.protocol
+        spoken = {one.remote: protocol for one in self._plan.ports} if protocol is not None else {}
+        return gateway_ports(service, spoken)
+
+    async def _align_origin(self, selector: Mapping[str, str]) -> None:
+        """An origin Service that was there already leads where the Service leads now."""
+        ports = gateway_manifest.origin_ports(self._service)
+
+        def align(origin: Json) -> Json | None:
+            spec = origin["spec"]
+            if spec.get("selector") == selector and gateway_manifest.origin_ports(origin) == ports:
+                return None
+            changed = dict.fromkeys((spec.get("selector") or {}).keys()) | dict(selector)
+            found = metadata_of(origin)
+            version = {"uid": found["uid"], "resourceVersion": found["resourceVersion"]}
+            return {"metadata": version, "spec": {"selector": changed, "ports": ports}}
+
+        if align(self._origin_now) is not None:
+            self._origin_now, _ = await patch_object(self._api, self._origin.path, align)
+
+    def _mismatch(self, deployment: Json) -> str | None:
+        """Why this gateway, perhaps another's, cannot serve this session; None when it can."""
+        document = gateway_manifest.document_of(deployment) or {}
+        if document.get("version") != 1:
+            return "it is of another version of ktpy"
+        if (document.get("origin") or {}).get("host") != self.origin_address:
+            return "it leads to an origin service that is gone"
+        theirs = {port["port"]: port for port in document.get("ports") or [] if port["protocol"] == "TCP"}
+        for port in (port for port in self._ports if port.protocol == "TCP"):
+            if theirs.get(port.port, {}).get("bind") != port.bind:
+                return f"it does not relay port {port.port} as the service has it now"
+        options = self._plan.options
+        for exposed in self._plan.ports:
+            is_http = theirs[exposed.remote]["http"]
+            wants_http = (
+                True if options.match is not None else options.protocol and options.protocol is AppProtocol.HTTP
+            )
+            if wants_http is not None and is_http is not wants_http:
+                return f"it relays port {exposed.remote} as {'HTTP' if is_http else 'plain TCP'}"
+        return None
+
+    async def _clear_stale(self, deployment: Json, problem: str) -> None:
+        """Remove a gateway that does not fit and that nobody alive uses. Raises GatewayMismatch when somebody does."""
+        dead = await dead_sessions(self._api, self._plan.interceptee)
+        users = holders(annotations_of(deployment))
+        if others := users.keys() - dead - {self._session.id}:
+            names = ", ".join(sorted({users[one] for one in others}))
+            raise GatewayMismatch(
+                f"The gateway of {self._target} is in use by {names}, and {problem}.",
+                hint="Try again when they have left.",
+            )
+        leaving = GatewayExit(self._api, self._plan.interceptee, dead)
+        await leaving.restore()
+        await leaving.wait_for_endpoints()
+        await self._gateway.release({self._session.id, *dead})

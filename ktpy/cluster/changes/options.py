@@ -1,0 +1,39 @@
+"""What the user asks of `ktpy exchange`, `ktpy mesh` and `ktpy preview`. Light: the command line imports it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ktpy import __version__
+from ktpy.cluster.service.ports import AppProtocol, ExposeOption
+from ktpy.wire.route import ORIGIN, Match
+
+DEFAULT_IMAGE = f"ghcr.io/ktpy/agent:{__version__}"
+DEFAULT_POD_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptOptions:
+    """The options of `ktpy exchange`, `ktpy mesh` and `ktpy preview`."""
+
+    kind: str
+    """exchange, mesh or preview."""
+    target: str
+    """What the user named: `web`, `deployment/web`; the new Service's name for a preview."""
+    expose: tuple[ExposeOption, ...]
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+    match: Match | None = None
+    """Which requests; None takes all."""
+    protocol: AppProtocol | None = None
+    """The user's word on what is spoken on the exposed ports."""
+    when_local_down: str = ORIGIN
+    gateway_labels: Mapping[str, str] = field(default_factory=dict)
+    replicas: int = 1
+    """Pods of the gateway, where this session is the one that makes it; a route leads through each of them."""
+    ingress_host: str | None = None
+    ingress_class: str | None = None
+    image: str = DEFAULT_IMAGE
+    pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
+    command: tuple[str, ...] = ()
+    """To be run while it stands; it leaves with the command's end."""

@@ -1,0 +1,15 @@
+"""All kinds of change that ktpy makes in a cluster, by their names and by the commands that make them."""
+
+from ktpy.cluster.changes.change import InterceptKind, Kind
+from ktpy.cluster.changes.gateway import GATEWAY
+from ktpy.cluster.changes.preview import PREVIEW
+from ktpy.cluster.changes.shadow import SHADOW
+
+KINDS: tuple[Kind, ...] = (SHADOW, GATEWAY, PREVIEW)
+INTERCEPT_KINDS: tuple[InterceptKind, ...] = (GATEWAY, PREVIEW)
+_BY_COMMAND = {"exchange": GATEWAY, "mesh": GATEWAY, "preview": PREVIEW}
+
+
+def kind_of(command: str) -> InterceptKind:
+    """The kind of change that `ktpy COMMAND` makes: exchange, mesh or preview."""
+    return _BY_COMMAND[command]

@@ -1,0 +1,43 @@
+"""A Service that sessions intercept, or that a preview makes, and where ktpy's objects beside it are. Pure."""
+
+from dataclasses import dataclass
+
+from ktpy.cluster.names import gateway_name, origin_name
+from ktpy.cluster.sharing.shared_object import SharedObject
+from ktpy.kube.client import Api
+from ktpy.kube.resources import DEPLOYMENTS, INGRESSES, SERVICES
+
+
+@dataclass(frozen=True, slots=True)
+class Interceptee:
+    """One Service. Every session that has a part in it finds the same objects by its name."""
+
+    namespace: str
+    name: str
+
+    @property
+    def service_path(self) -> str:
+        return SERVICES.path(self.namespace, self.name)
+
+    @property
+    def gateway_path(self) -> str:
+        """Of the gateway's Deployment."""
+        return DEPLOYMENTS.path(self.namespace, gateway_name(self.name))
+
+    @property
+    def ingress_path(self) -> str:
+        """Of a preview's Ingress."""
+        return INGRESSES.path(self.namespace, self.name)
+
+    @property
+    def origin_name(self) -> str:
+        """The name of the Service that leads to the original pods."""
+        return origin_name(self.name)
+
+    def gateway(self, api: Api) -> SharedObject:
+        """The gateway's Deployment, which all sessions share."""
+        return SharedObject(api, DEPLOYMENTS.path(self.namespace), gateway_name(self.name), self.name)
+
+    def origin(self, api: Api) -> SharedObject:
+        """The origin Service, which all sessions share."""
+        return SharedObject(api, SERVICES.path(self.namespace), self.origin_name, self.name)

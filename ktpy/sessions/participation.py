@@ -1,0 +1,118 @@
+"""One session's time in the cluster: it enters, stays until it is over, and leaves.
+
+Every undo is registered before its change. Routes are set up first and go last, so that requests which are under way
+while the Service is given back are still served.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from ktpy.aio.background_task import background_task
+from ktpy.aio.first_of import first_of
+from ktpy.cluster.changes.change import Guard
+from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
+from ktpy.errors import KtpyError, SessionLost
+
+
+class HeldLease(Protocol):
+    """The session's Lease: `ktpy.cluster.sharing.lease.OwnLease`."""
+
+    @property
+    def silence_s(self) -> float: ...
+
+    async def keep(self, on_trouble: Callable[[float, KtpyError], None]) -> None: ...
+
+
+class Change(Protocol):
+    """What the session changes in the cluster: `ktpy.cluster.changes.change.ClusterChange`."""
+
+    @property
+    def lease(self) -> HeldLease: ...
+
+    @property
+    def guard(self) -> Guard | None: ...
+
+    async def enter(self, on_step: Callable[[str], None], join: Callable[[], Awaitable[None]]) -> None: ...
+
+    async def leave(self) -> None: ...
+
+
+class Routes(Protocol):
+    """The routes from the gateway's pods to this laptop: `ktpy.serve.routes.Routes`."""
+
+    async def first(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Whom a Participation tells what happens."""
+
+    step: Callable[[str], None]
+    """A named step of the entry is done."""
+    notice: Callable[[str], None]
+    silence: Callable[[float, KtpyError], None]
+    """The Lease could not be renewed for this many seconds, and why."""
+    standing: Callable[[], None]
+    """The entry is complete."""
+    left: Callable[[], None]
+    """Nothing of this session is left in the cluster."""
+
+
+class Participation:
+    """One session in the cluster."""
+
+    def __init__(
+        self, change: Change, routes: Routes, record: AbstractContextManager[None], callbacks: Callbacks
+    ) -> None:
+        """`record` is entered before anything is changed: it notes on the laptop what a killed session leaves."""
+        self._change, self._routes, self._record, self._tell = change, routes, record, callbacks
+
+    async def run(self, ending: "asyncio.Task[int]") -> int | None:
+        """Take part until `ending` is done, then leave; the answer is its result.
+
+        None when others have taken this session for dead while it was not heard from, as after the laptop's sleep.
+        Raises what else ends it: what the entry, the routes or the guard raise, and SessionLost when somebody has taken
+        it out although it was heard all the time. Whatever ends it, it leaves; raises what keeps it from that.
+        """
+        try:
+            async with AsyncExitStack() as undo:
+                undo.enter_context(self._record)
+                routing = await undo.enter_async_context(background_task(self._routes.run(), "routes"))
+                undo.push_async_callback(self._leave)
+                keeping = self._change.lease.keep(self._tell.silence)
+                renewing = await undo.enter_async_context(background_task(keeping, "renew the lease"))
+                return await self._stay(ending, routing, renewing)
+        except SessionLost:
+            if self._change.lease.silence_s < EXPIRED_AFTER_S:
+                raise  # it was heard all the time, so somebody has meant it
+            return None
+
+    async def _stay(
+        self, ending: "asyncio.Task[int]", routing: "asyncio.Task[None]", renewing: "asyncio.Task[None]"
+    ) -> int:
+        """Enter, and stay until one of these tasks is over; what a task but `ending` raises is raised."""
+        watched = (ending, routing, renewing)
+        async with background_task(self._change.enter(self._tell.step, self._routes.first), "enter") as entering:
+            over = await first_of(*watched, entering)
+        over.result()
+        if over is entering:
+            self._tell.standing()
+            async with background_task(self._guard(), "guard") as guarding:
+                over = await first_of(*watched, guarding)
+            over.result()
+        return ending.result()
+
+    async def _guard(self) -> None:
+        if self._change.guard is None:
+            await asyncio.Event().wait()  # nobody else has a part in the change: there is nothing to guard
+        else:
+            await self._change.guard(self._tell.notice)
+
+    async def _leave(self) -> None:
+        await self._change.leave()
+        self._tell.left()
