@@ -38,6 +38,8 @@ from ktpy.sessions.zone_feed import ZoneFeed
 if TYPE_CHECKING:
     from ktpy.capture.tun.laptop import Laptop
     from ktpy.capture.tun.pump import Pump
+    from ktpy.cluster.routing.networks import Network
+    from ktpy.dns.zone import Zone
     from ktpy.link.tunnel import SshTunnel
 
 
@@ -84,14 +86,39 @@ class _Connect:
             pass
         return 0
 
-    def handles_signal(self, signal_number: int) -> bool:  # noqa: ARG002 - by any
+    def handles_signal(self, signal_number: int) -> bool:  # noqa: ARG002 - any signal ends it
         return True
 
     async def _until_quit(self) -> None:
         await self._quit.wait()
         raise _Quit
 
+    # --- the stages, each with the scope that its work and its undo live in
+
     async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
+        api = await self._open_cluster(cluster)
+        launched = self._launched or launch()
+        key = make_key()
+        shadow = await self._create_shadow(api, key, cluster, work)
+        # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
+        await asyncio.to_thread(importlib.import_module, "ktpy.capture.tun.laptop")
+        zone = self._feed_zone(api, work)
+        async with asyncio.TaskGroup() as start:
+            opening = start.create_task(self._open_tunnel(api, shadow, key, cluster, work), name="open tunnel")
+            preparing = start.create_task(_prepare_laptop(launched, laptop, self._report), name="prepare laptop")
+            routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
+        tunnel, machine, chosen = opening.result(), preparing.result(), routing.result()
+        work.create_task(_until_link_lost(tunnel), name="watch link")
+        work.create_task(machine.until_helper_gone(), name="watch helper")
+        self._pump = await machine.start_pump(tunnel, laptop)
+        work.create_task(self._pump.wait_closed(), name="watch TUN")
+        routed = await self._route_chosen(machine, tunnel, chosen)
+        self._follow_ranges(api, machine, routed, work)
+        if self._options.dns:
+            await self._serve_names(api, machine, tunnel, zone, routed, work)
+
+    async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
+        """Read the kubeconfig, and be the one session of this user there, which other commands can ask."""
         options = self._options
         api = await Api.load(options.kubeconfig, options.context, options.namespace)
         cluster.push_async_callback(api.close)
@@ -100,67 +127,7 @@ class _Connect:
         self._known = replace(self._known, server=server, context=api.target.context, namespace=api.namespace)
         await cluster.enter_async_context(control_server.serve(control_path, self._verbs()))
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
-
-        launched = self._launched or launch()
-        key = make_key()
-        shadow = await self._create_shadow(api, key, cluster, work)
-        # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
-        await asyncio.to_thread(importlib.import_module, "ktpy.capture.tun.laptop")
-        from ktpy.capture.tun.laptop import Laptop
-        from ktpy.dns.zone import Zone
-
-        zone = Zone(extra_zones=options.dns_zones)
-        work.create_task(ZoneFeed(api, zone).run(), name="zone feed")
-        async with asyncio.TaskGroup() as start:
-            opening = start.create_task(self._open_tunnel(api, shadow, key, cluster, work), name="open tunnel")
-            preparing = start.create_task(Laptop.prepare(launched, laptop, self._report), name="prepare laptop")
-            routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
-        machine, routed, tunnel = preparing.result(), routing.result(), opening.result()
-        work.create_task(_until_link_lost(tunnel), name="watch link")
-        work.create_task(machine.until_helper_gone(), name="watch helper")
-
-        self._pump = await machine.start_pump(tunnel, laptop)
-        work.create_task(self._pump.wait_closed(), name="watch TUN")
-        exclude = [*options.exclude, *machine.name_servers]
-        name_servers = map(ip_address, tunnel.hello.nameservers)
-        routed += routed_too(name_servers, routed, exclude=exclude, source="a pod's resolver")
-        await self._route(machine, routed)
-        networks = [entry.network for entry in routed]
-        self._step("routes", f"{', '.join(map(str, networks)) or 'none'} by {machine.tun.opened.name}")
-        if options.pods:
-            new = new_pods(api, routed, exclude=exclude)
-            work.create_task(self._route_newcomers(machine, new), name="route new pods")
-        new = new_services(api, routed, exclude=exclude)
-        work.create_task(self._route_newcomers(machine, new), name="route new services")
-        if options.dns:
-            told = await machine.serve_names(
-                zone, tunnel, api.namespace, extra_zones=options.dns_zones, routed=networks, work=work
-            )
-            dns = DnsStatus(told.cluster_domain, str(told.nameservers[0]), machine.resolver.kind, tuple(told.search))
-            self._known = replace(self._known, dns=dns)
-            self._step("dns", f"names of {told.cluster_domain} by {machine.resolver.kind}")
-
-    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
-        options = self._options
-        found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
-        machine = await preparing
-        found = leave_out(found, machine.name_servers)
-        machine.refuse_overlaps(found, options.include)
-        return found
-
-    async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:
-        await machine.route([entry.network for entry in ranges])
-        routed = tuple(RangeStatus(str(entry.network), entry.kind, entry.source) for entry in ranges)
-        self._known = replace(self._known, ranges=self._known.ranges + routed)
-
-    async def _route_newcomers(self, machine: "Laptop", newcomers: AsyncIterator[list[RoutedRange]]) -> None:
-        async for ranges in newcomers:
-            try:
-                machine.refuse_overlaps(ranges, self._options.include)
-            except RangeOverlap as overlap:
-                self._report(Notice(f"{overlap.message} It is not routed."))
-            else:
-                await self._route(machine, ranges)
+        return api
 
     async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadow:
         options = self._options
@@ -176,20 +143,89 @@ class _Connect:
         await shadow.create()
         return shadow
 
+    def _feed_zone(self, api: Api, work: asyncio.TaskGroup) -> "Zone":
+        """Names come while the pod starts, so that none is asked in vain once the machine asks us."""
+        from ktpy.dns.zone import Zone
+
+        zone = Zone(extra_zones=self._options.dns_zones)
+        work.create_task(ZoneFeed(api, zone).run(), name="zone feed")
+        return zone
+
     async def _open_tunnel(
         self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
     ) -> "SshTunnel":
-        from ktpy.link.connection import AgentServer
-        from ktpy.link.tunnel import dial_until
-
         pod = await shadow.pod_name()
         self._known = replace(self._known, pod=pod)
-        forward = PortForward(api, api.namespace, pod, SHADOW_PORT)
-        tunnel = await dial_until(forward, key, AgentServer(), timeout_s=self._options.pod_timeout_s)
+        tunnel = await _dial(PortForward(api, api.namespace, pod, SHADOW_PORT), key, self._options.pod_timeout_s)
         undo.callback(tunnel.close)
         self._step("ssh", f"a session with {pod}")
         work.create_task(_confirm(shadow, tunnel), name="confirm session")
         return tunnel
+
+    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
+        options = self._options
+        found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
+        machine = await preparing
+        found = leave_out(found, machine.name_servers)
+        machine.refuse_overlaps(found, options.include)
+        return found
+
+    async def _route_chosen(
+        self, machine: "Laptop", tunnel: "SshTunnel", chosen: list[RoutedRange]
+    ) -> list[RoutedRange]:
+        """Route what was found, and the pod's own name servers; returns all that is routed."""
+        name_servers = map(ip_address, tunnel.hello.nameservers)
+        exclude = self._excluded(machine)
+        routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
+        await self._route(machine, routed)
+        names = ", ".join(str(entry.network) for entry in routed)
+        self._step("routes", f"{names or 'none'} by {machine.tun.opened.name}")
+        return routed
+
+    def _follow_ranges(self, api: Api, machine: "Laptop", routed: list[RoutedRange], work: asyncio.TaskGroup) -> None:
+        """Pods and Services outside the known ranges are routed as they come."""
+        exclude = self._excluded(machine)
+        if self._options.pods:
+            new = new_pods(api, routed, exclude=exclude)
+            work.create_task(self._route_newcomers(machine, new), name="route new pods")
+        new = new_services(api, routed, exclude=exclude)
+        work.create_task(self._route_newcomers(machine, new), name="route new services")
+
+    async def _serve_names(
+        self,
+        api: Api,
+        machine: "Laptop",
+        tunnel: "SshTunnel",
+        zone: "Zone",
+        routed: list[RoutedRange],
+        work: asyncio.TaskGroup,
+    ) -> None:
+        networks = [entry.network for entry in routed]
+        told = await machine.serve_names(
+            zone, tunnel, api.namespace, extra_zones=self._options.dns_zones, routed=networks, work=work
+        )
+        dns = DnsStatus(told.cluster_domain, str(told.nameservers[0]), machine.resolver.kind, tuple(told.search))
+        self._known = replace(self._known, dns=dns)
+        self._step("dns", f"names of {told.cluster_domain} by {machine.resolver.kind}")
+
+    # --- routes
+
+    def _excluded(self, machine: "Laptop") -> "list[Network]":
+        return [*self._options.exclude, *machine.name_servers]
+
+    async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:
+        await machine.route([entry.network for entry in ranges])
+        routed = tuple(RangeStatus(str(entry.network), entry.kind, entry.source) for entry in ranges)
+        self._known = replace(self._known, ranges=self._known.ranges + routed)
+
+    async def _route_newcomers(self, machine: "Laptop", newcomers: AsyncIterator[list[RoutedRange]]) -> None:
+        async for ranges in newcomers:
+            try:
+                machine.refuse_overlaps(ranges, self._options.include)
+            except RangeOverlap as overlap:
+                self._report(Notice(f"{overlap.message} It is not routed."))
+            else:
+                await self._route(machine, ranges)
 
     def _tell_pod(self, progress: PodProgress) -> None:
         self._step("pod", str(progress))
@@ -230,6 +266,19 @@ class _Connect:
     def _request_quit(self) -> dict[str, Any]:
         self._quit.set()
         return {"ending": True}
+
+
+async def _prepare_laptop(launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "Laptop":
+    from ktpy.capture.tun.laptop import Laptop
+
+    return await Laptop.prepare(launched, undo, report)
+
+
+async def _dial(forward: PortForward, key: ClientKey, timeout_s: float) -> "SshTunnel":
+    from ktpy.link.connection import AgentServer
+    from ktpy.link.tunnel import dial_until
+
+    return await dial_until(forward, key, AgentServer(), timeout_s=timeout_s)
 
 
 async def _confirm(shadow: Shadow, tunnel: "SshTunnel") -> None:

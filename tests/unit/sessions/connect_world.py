@@ -1,0 +1,211 @@
+"""A cluster and a laptop in which `connect` finds nothing real: each of its parts writes down what is asked of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ktpy.cluster.routing.ranges import RoutedRange
+from ktpy.daemon import supervision
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.errors import KtpyError, RangeOverlap
+from ktpy.observe.events import Ended, Event, Ready
+from ktpy.sessions import connect
+from ktpy.sessions.options import ConnectOptions
+
+HOST_KEY = "ssh-ed25519 AAAA"
+SERVICES = RoutedRange(ip_network("10.96.0.0/12"), "services", "ServiceCIDR")
+LOCAL = RoutedRange(ip_network("192.168.7.0/24"), "pods", "pod")
+"""Overlaps a network of the laptop."""
+NEW = RoutedRange(ip_network("10.9.0.0/24"), "pods", "pod")
+
+
+class World:
+    """Everything that `connect` is made of. `steps` is what was done, in order; `events` is what was reported.
+
+    Work stops at the step that `blocked_at` names, and fails at those of `failures`. `end` holds what ends the session
+    once it stands: by the name of who tells of it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.caller = Caller(uid=4_000_000_000, gid=4_000_000_000, name="al", home=home)
+        self.steps: list[str] = []
+        self.events: list[Event] = []
+        self.blocked_at: str | None = None
+        self.is_reached, self.go_on = asyncio.Event(), asyncio.Event()
+        self.failures: dict[str, Exception] = {}
+        self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        self.end: dict[str, asyncio.Future[Any]] = {
+            who: loop.create_future() for who in ("pod", "link", "helper", "TUN")
+        }
+        self.ready: asyncio.Future[None] = loop.create_future()
+
+    def report(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Ready):
+            self.ready.set_result(None)
+
+    async def step(self, name: str) -> None:
+        self.steps.append(name)
+        if name in self.failures:
+            raise self.failures[name]
+        if name == self.blocked_at:
+            self.is_reached.set()
+            await self.go_on.wait()
+        await asyncio.sleep(0)
+
+    def note(self, name: str) -> None:
+        self.steps.append(name)
+
+    @asynccontextmanager
+    async def session(self, options: ConnectOptions | None = None) -> AsyncIterator["asyncio.Task[Ended]"]:
+        """A session, from its begin on; the task's result is what the user is told at the end."""
+        self.connect = connect._Connect(options or ConnectOptions(), None, self.caller, self.report)
+        running = asyncio.create_task(supervision._supervise(self.connect))
+        try:
+            async with asyncio.timeout(5):
+                yield running
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    @property
+    def control_socket(self) -> Path:
+        [path] = RuntimeDirectory.of(self.caller).control_sockets()
+        return path
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    with TemporaryDirectory() as home:  # pytest's own names are too long for a unix socket
+        world = World(Path(home))
+        furnish(world, monkeypatch)
+        yield world
+
+
+def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    async def load(*_: object) -> Any:
+        await world.step("load kubeconfig")
+        target = SimpleNamespace(server="https://a", context="lab")
+        return SimpleNamespace(target=target, namespace="shop", close=lambda: world.step("close API"))
+
+    def launch() -> Any:
+        world.note("launch helper")
+
+    async def dial(*_: object) -> Any:
+        await world.step("dial")
+        return Tunnel(world)
+
+    async def prepare(_launched: object, undo: AsyncExitStack, _report: object) -> Any:
+        undo.callback(world.note, "undo laptop")
+        await world.step("prepare laptop")
+        return Machine(world)
+
+    async def discover(*_: object, **__: object) -> list[RoutedRange]:
+        await world.step("discover ranges")
+        return [SERVICES]
+
+    async def new_pods(*_: object, **__: object) -> AsyncIterator[list[RoutedRange]]:
+        while True:
+            yield await world.newcomers.get()
+
+    async def new_services(*_: object, **__: object) -> AsyncIterator[list[RoutedRange]]:
+        await asyncio.get_running_loop().create_future()
+        yield []
+
+    for name, fake in {
+        "Api": SimpleNamespace(load=load),
+        "launch": launch,
+        "Shadow": lambda *_, **__: Shadow(world),
+        "PortForward": lambda *_: None,
+        "_dial": dial,
+        "_prepare_laptop": prepare,
+        "discover": discover,
+        "new_pods": new_pods,
+        "new_services": new_services,
+        "ZoneFeed": lambda *_: SimpleNamespace(run=lambda: world.step("feed zone")),
+    }.items():
+        monkeypatch.setattr(connect, name, fake)
+
+
+class Shadow:
+    job = "ktpy-connect-x"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def create(self) -> None:
+        await self._world.step("create job")
+
+    async def supervise(self) -> None:
+        await self._world.end["pod"]
+
+    async def pod_name(self) -> str:
+        await self._world.step("wait for pod")
+        return "ktpy-connect-x-y"
+
+    async def release_deadline(self) -> None:
+        await self._world.step("release deadline")
+
+    async def host_key(self) -> str:
+        return HOST_KEY
+
+    async def delete(self) -> None:
+        await self._world.step("delete job")
+
+
+class Tunnel:
+    host_key = HOST_KEY
+    hello = SimpleNamespace(nameservers=("10.96.0.10",))
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def wait_closed(self) -> KtpyError | None:
+        lost: KtpyError | None = await self._world.end["link"]
+        return lost
+
+    def close(self) -> None:
+        self._world.note("close tunnel")
+
+
+class Machine:
+    name_servers = (ip_network("192.0.2.53"),)
+    resolver = SimpleNamespace(kind="resolv.conf")
+    tun = SimpleNamespace(opened=SimpleNamespace(name="ktpy0"))
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def refuse_overlaps(self, ranges: list[RoutedRange], allowed: object) -> None:
+        if LOCAL in ranges:
+            raise RangeOverlap("192.168.7.0/24 overlaps eth0.")
+
+    async def route(self, networks: list[object]) -> None:
+        await self._world.step(f"route {' '.join(map(str, networks))}")
+
+    async def start_pump(self, _tunnel: Tunnel, undo: AsyncExitStack) -> Any:
+        await self._world.step("start pump")
+        undo.callback(self._world.note, "stop pump")
+        traffic = SimpleNamespace(received_bytes=3, sent_bytes=4)
+        return SimpleNamespace(traffic=traffic, open_flows=1, wait_closed=lambda: self._wait("TUN"))
+
+    async def serve_names(self, *_: object, **__: object) -> Any:
+        await self._world.step("serve names")
+        addresses = (ip_address("127.18.0.1"),)
+        return SimpleNamespace(cluster_domain="cluster.local", nameservers=addresses, search=("svc.cluster.local",))
+
+    async def until_helper_gone(self) -> None:
+        await self._wait("helper")
+
+    async def _wait(self, who: str) -> None:
+        await self._world.end[who]

@@ -1,0 +1,203 @@
+"""The course of `connect`: what comes after what, what goes on side by side, and how all of it is undone."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+
+from ktpy.daemon import control_client
+from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavailable
+from ktpy.observe.events import Ended, Notice, Step
+from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
+from ktpy.sessions.options import ConnectOptions
+from tests.unit.sessions.connect_world import LOCAL, NEW, World, world
+
+__all__ = ["world"]
+
+UNDO = ["stop pump", "undo laptop", "close tunnel", "delete job", "close API"]
+"""The laptop first, so that no program waits for what is gone; then the cluster."""
+STAGES = [
+    "load kubeconfig",
+    "create job",
+    "feed zone",
+    "wait for pod",
+    "prepare laptop",
+    "discover ranges",
+    "dial",
+    "start pump",
+    "route 10.96.0.0/12",
+    "serve names",
+]
+"""Places where work waits for somebody, in the order in which it reaches them."""
+FAREWELL = Ended(0, "Disconnected; everything is undone.")
+
+
+async def quit_session(world: World) -> None:
+    """As `ktpy quit` does, but for the wait until the process is gone."""
+    await asyncio.to_thread(control_client.ask, world.control_socket, "quit")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the session go on until this is so; it waits for nothing but its turns."""
+    while not condition():  # noqa: ASYNC110 - it may be anything
+        await asyncio.sleep(0)
+
+
+def undone(world: World) -> list[str]:
+    return [step for step in world.steps if step in UNDO]
+
+
+async def test_the_stages_come_in_order_and_are_undone_in_order(world: World) -> None:
+    async with world.session() as running:
+        await world.ready
+        assert [step for step in world.steps if step in STAGES] == STAGES
+        assert world.steps.index("launch helper") < world.steps.index("create job")
+        await quit_session(world)
+        assert await running == FAREWELL
+    assert world.steps[-5:] == UNDO
+
+
+async def test_the_user_is_told_of_each_stage(world: World) -> None:
+    async with world.session():
+        await world.ready
+    told = [(step.name, step.detail) for step in world.events if isinstance(step, Step)]
+    assert told == [
+        ("cluster", "lab (https://a), namespace shop"),
+        ("ssh", "a session with ktpy-connect-x-y"),
+        ("routes", "10.96.0.0/12 by ktpy0"),
+        ("dns", "names of cluster.local by resolv.conf"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "others"),
+    [
+        ("prepare laptop", {"dial", "discover ranges", "feed zone", "release deadline"}),
+        ("wait for pod", {"prepare laptop", "discover ranges", "feed zone"}),
+        ("discover ranges", {"prepare laptop", "dial", "release deadline"}),
+    ],
+)
+async def test_what_waits_holds_nothing_up_that_does_not_need_it(world: World, waiting: str, others: set[str]) -> None:
+    world.blocked_at = waiting
+    async with world.session():
+        await world.is_reached.wait()
+        await until(lambda: others <= set(world.steps))
+        assert "start pump" not in world.steps
+
+
+def expected_undo(world: World) -> list[str]:
+    """Of what had been made; a change that was under way counts."""
+    made = {
+        "stop pump": "route 10.96.0.0/12" in world.steps,
+        "undo laptop": "prepare laptop" in world.steps,
+        "close tunnel": any(isinstance(event, Step) and event.name == "ssh" for event in world.events),
+    }
+    return [step for step in UNDO if made.get(step, True)]
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+async def test_quit_at_any_stage_undoes_what_was_done(world: World, stage: str) -> None:
+    world.blocked_at = stage
+    async with world.session() as running:
+        await world.is_reached.wait()
+        await quit_session(world)
+        assert await running == FAREWELL
+    assert undone(world) == expected_undo(world)
+
+
+@pytest.mark.parametrize("stage", STAGES[1:])
+async def test_a_failure_at_any_stage_is_told_after_all_is_undone(world: World, stage: str) -> None:
+    world.failures[stage] = KtpyError(f"No {stage}.")
+    async with world.session() as running:
+        assert await running == Ended(1, f"No {stage}.")
+    assert undone(world) == expected_undo(world)
+
+
+@pytest.mark.parametrize(
+    ("who", "failure"),
+    [
+        ("pod", PodFailed("The pod is gone.")),
+        ("helper", HelperFailed("The helper died.")),
+        ("TUN", TunUnavailable("The TUN is gone.")),
+    ],
+)
+async def test_what_the_session_needs_ends_it(world: World, who: str, failure: KtpyError) -> None:
+    async with world.session() as running:
+        await world.ready
+        world.end[who].set_exception(failure)
+        assert await running == Ended(failure.exit_code, failure.message)
+    assert world.steps[-5:] == UNDO
+
+
+async def test_a_lost_link_ends_it(world: World) -> None:
+    async with world.session() as running:
+        await world.ready
+        world.end["link"].set_result(LinkLost("The link is lost."))
+        assert await running == Ended(LinkLost.exit_code, "The link is lost.")
+    assert world.steps[-5:] == UNDO
+
+
+async def test_a_job_that_cannot_be_deleted_is_told_and_holds_nothing_up(world: World) -> None:
+    world.failures["delete job"] = KtpyError("Forbidden.")
+    async with world.session() as running:
+        await world.ready
+        await quit_session(world)
+        assert await running == FAREWELL
+    assert world.events[-1] == Notice(
+        "Job ktpy-connect-x could not be deleted: Forbidden. It removes itself within two minutes."
+    )
+    assert world.steps[-5:] == UNDO
+
+
+async def test_new_ranges_are_routed_unless_they_are_local_too(world: World) -> None:
+    async with world.session():
+        await world.ready
+        world.newcomers.put_nowait([LOCAL])
+        world.newcomers.put_nowait([NEW])
+        await until(lambda: "route 10.9.0.0/24" in world.steps)
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+    assert world.events[-1] == Notice("192.168.7.0/24 overlaps eth0. It is not routed.")
+    assert isinstance(status, ConnectStatus)
+    assert [entry.network for entry in status.ranges] == ["10.96.0.0/12", "10.9.0.0/24"]
+
+
+async def test_the_status_of_a_session_that_stands(world: World) -> None:
+    async with world.session():
+        await world.ready
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+    assert isinstance(status, ConnectStatus)
+    assert (status.state, status.pod, status.open_flows) == ("connected", "ktpy-connect-x-y", 1)
+    assert status.dns == DnsStatus("cluster.local", "127.18.0.1", "resolv.conf", ("svc.cluster.local",))
+    assert status.ranges == (RangeStatus("10.96.0.0/12", "services", "ServiceCIDR"),)
+    assert status.bytes == TrafficBytes(3, 4)
+
+
+async def test_the_status_of_a_session_that_starts(world: World) -> None:
+    world.blocked_at = "wait for pod"
+    async with world.session():
+        await world.is_reached.wait()
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+    assert isinstance(status, ConnectStatus)
+    assert (status.state, status.server, status.pod, status.dns) == ("starting", "https://a", None, None)
+
+
+async def test_events_can_be_listened_to(world: World) -> None:
+    world.blocked_at = "wait for pod"
+    async with world.session():
+        await world.is_reached.wait()
+        reader, writer = await asyncio.open_unix_connection(world.control_socket)
+        writer.write(b'{"verb": "events"}\n')
+        await until(lambda: bool(world.connect._broadcast._listeners))
+        world.go_on.set()
+        kinds = []
+        while "ready" not in kinds:
+            kinds.append(json.loads(await reader.readline())["kind"])
+        writer.close()
+    assert kinds == ["step", "step", "step", "ready"]
+
+
+async def test_without_names(world: World) -> None:
+    async with world.session(ConnectOptions(dns=False, pods=False)):
+        await world.ready
+    assert "serve names" not in world.steps
