@@ -143,6 +143,8 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class LocalNetwork:
+    """A LocalNetwork is a range that the machine reaches without ktpy, and the interface it reaches it by."""
+
     network: Network
     interface: str
 

@@ -71,7 +71,7 @@ class Laptop:
 
     def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
         """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""
-        refuse_overlaps(ranges, [(local.network, local.interface) for local in self.networks], allowed)
+        refuse_overlaps(ranges, self.networks, allowed)
 
     async def route(self, networks: Sequence[Network]) -> None:
         """Route these into the TUN, before any route to the same network that the machine has already."""

@@ -4,15 +4,10 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 from typing import NamedTuple
 
+from ktpy.helper.protocol import LocalNetwork
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-
-
-class LocalNetwork(NamedTuple):
-    """A LocalNetwork is a range this machine reaches without ktpy, and the interface it reaches it by."""
-
-    network: Network
-    interface: str
 
 
 class Overlap(NamedTuple):
@@ -54,10 +49,10 @@ def outranking(networks: Iterable[Network], taken: Iterable[Network]) -> list[Ne
 
 
 def overlaps(
-    networks: Iterable[Network], local_networks: Iterable[tuple[Network, str]], allowed: Sequence[Network] = ()
+    networks: Iterable[Network], local_networks: Iterable[LocalNetwork], allowed: Sequence[Network] = ()
 ) -> list[Overlap]:
     """Find the addresses that cluster and machine both claim. Default routes and `allowed` do not count."""
-    locals_ = [LocalNetwork(network, interface) for network, interface in local_networks if network.prefixlen > 0]
+    locals_ = [local for local in local_networks if local.network.prefixlen > 0]
     found = (
         Overlap(network, local, shared)
         for network in networks

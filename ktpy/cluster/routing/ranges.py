@@ -23,6 +23,7 @@ from ktpy.cluster.routing.networks import (
     subtract,
 )
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
+from ktpy.helper.protocol import LocalNetwork
 from ktpy.helper.routable import NEVER_ROUTED, is_default_route
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, spec_of, status_of
@@ -149,7 +150,7 @@ def choose(
 
 
 def refuse_overlaps(
-    routed: Iterable[RoutedRange], local_networks: Iterable[tuple[Network, str]], include: Sequence[Network] = ()
+    routed: Iterable[RoutedRange], local_networks: Iterable[LocalNetwork], include: Sequence[Network] = ()
 ) -> None:
     """Raise RangeOverlap when a routed range and a local network share addresses that no --include names.
 

@@ -3,7 +3,6 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from ktpy.cluster.routing.networks import (
-    LocalNetwork,
     Network,
     aggregate,
     covering,
@@ -13,6 +12,7 @@ from ktpy.cluster.routing.networks import (
     single,
     subtract,
 )
+from ktpy.helper.protocol import LocalNetwork
 
 
 def networks(*texts: str) -> list[Network]:
@@ -79,14 +79,15 @@ def test_overlaps_names_the_shared_part(cluster: str, local: str, shared: str) -
 
 @pytest.mark.parametrize("local", ["0.0.0.0/0", "::/0", "192.168.1.0/24", "fd00::/64"])
 def test_no_overlap_with_a_default_route_or_another_range(local: str) -> None:
-    assert overlaps(networks("10.96.0.0/16"), [(ip_network(local), "eth0")]) == []
+    assert overlaps(networks("10.96.0.0/16"), [LocalNetwork(ip_network(local), "eth0")]) == []
 
 
 @pytest.mark.parametrize(
     ("allowed", "count"), [("10.96.5.0/24", 0), ("10.96.0.0/16", 0), ("10.96.5.0/25", 1), ("10.97.0.0/16", 1)]
 )
 def test_an_overlap_is_allowed_where_it_is_wholly_named(allowed: str, count: int) -> None:
-    found = overlaps(networks("10.96.0.0/16"), [(ip_network("10.96.5.0/24"), "tun9")], allowed=networks(allowed))
+    vpn = LocalNetwork(ip_network("10.96.5.0/24"), "tun9")
+    found = overlaps(networks("10.96.0.0/16"), [vpn], allowed=networks(allowed))
     assert len(found) == count
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from ktpy.cluster.routing import ranges
-from ktpy.cluster.routing.networks import LocalNetwork, Network
+from ktpy.cluster.routing.networks import Network
 from ktpy.cluster.routing.ranges import ClusterRanges, Found, RoutedRange, choose, leave_out, refuse_overlaps
 from ktpy.errors import NamespaceAbsent, RangeOverlap
+from ktpy.helper.protocol import LocalNetwork
 from ktpy.kube.client import Api
 from ktpy.kube.watch import PAGE_LIMIT
 from tests.unit.kube.api_stub import Answer, ApiStub, forbidding, listed, refusing
@@ -217,14 +218,16 @@ class TestRefuseOverlaps:
     def test_the_link_of_another_ktpy_is_nothing_to_include(self) -> None:
         with pytest.raises(RangeOverlap, match="on ktpy0") as raised:
             refuse_overlaps(
-                self.ROUTED, [(ip_network("10.96.0.0/16"), "ktpy0"), (ip_network("10.244.0.0/24"), "ktpy0")]
+                self.ROUTED,
+                [LocalNetwork(ip_network("10.96.0.0/16"), "ktpy0"), LocalNetwork(ip_network("10.244.0.0/24"), "ktpy0")],
             )
         assert raised.value.hint is not None
         assert "Another `ktpy connect` on this machine" in raised.value.hint
         assert "--include" not in raised.value.hint
 
     def test_other_networks_do_not_matter(self) -> None:
-        refuse_overlaps(self.ROUTED, [(ip_network("192.168.1.0/24"), "wlan0"), (ip_network("0.0.0.0/0"), "wlan0")])
+        others = [LocalNetwork(ip_network(text), "wlan0") for text in ("192.168.1.0/24", "0.0.0.0/0")]
+        refuse_overlaps(self.ROUTED, others)
 
     @pytest.mark.parametrize("wide", ["100.0.0.0/7", "2000::/3"])
     def test_a_range_as_wide_as_a_default_route_is_not_taken(self, wide: str) -> None:
