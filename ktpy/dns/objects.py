@@ -6,9 +6,10 @@ slice below two kilobytes. Frozen and comparable, so that an update that changes
 
 from dataclasses import dataclass
 from sys import intern
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ktpy.dns.records import packed
+from ktpy.kube.objects import Json, endpoints_of, labels_of, metadata_of, spec_of
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -42,9 +43,9 @@ class Service:
     ports: tuple[Port, ...]
 
     @classmethod
-    def of(cls, obj: dict[str, Any]) -> "Service":
+    def of(cls, obj: Json) -> "Service":
         """Read the JSON form of a v1 Service."""
-        metadata, spec = obj["metadata"], obj.get("spec") or {}
+        metadata, spec = metadata_of(obj), spec_of(obj)
         external = spec.get("type") == "ExternalName"
         cluster_ips = [] if external else (spec.get("clusterIPs") or [spec.get("clusterIP") or ""])
         return cls(
@@ -69,10 +70,9 @@ class EndpointSlice:
     ports: tuple[Port, ...]
 
     @classmethod
-    def of(cls, obj: dict[str, Any]) -> "EndpointSlice | None":
+    def of(cls, obj: Json) -> "EndpointSlice | None":
         """Read the JSON form of a discovery.k8s.io/v1 EndpointSlice; None when DNS has no use for it."""
-        metadata = obj["metadata"]
-        service = (metadata.get("labels") or {}).get(SERVICE_NAME_LABEL)
+        metadata, service = metadata_of(obj), labels_of(obj).get(SERVICE_NAME_LABEL)
         if not service or obj.get("addressType") not in ("IPv4", "IPv6"):
             return None
         return cls(
@@ -86,14 +86,14 @@ class EndpointSlice:
                     # The API: an absent condition means unknown, to be taken as ready.
                     (endpoint.get("conditions") or {}).get("ready") is not False,
                 )
-                for endpoint in obj.get("endpoints") or ()
+                for endpoint in endpoints_of(obj)
                 for address in endpoint.get("addresses") or ()
             ),
             ports=_ports(obj),
         )
 
 
-def _ports(holder: dict[str, Any]) -> tuple[Port, ...]:
+def _ports(holder: Json) -> tuple[Port, ...]:
     return tuple(
         Port(intern((port.get("name") or "").lower()), intern((port.get("protocol") or "TCP").lower()), port["port"])
         for port in holder.get("ports") or ()

@@ -8,7 +8,7 @@ RFC 8020 to the letter: a name that has names below it exists, even when it has 
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
 from ktpy.dns.records import (
@@ -27,6 +27,7 @@ from ktpy.dns.records import (
     reversed_address,
     undashed,
 )
+from ktpy.kube.objects import Json
 
 TTL_S: Final = 5
 """Time to live of every answer, positive or negative, in seconds.
@@ -105,7 +106,7 @@ class Zone:
         self._routed_reverse = frozenset(zone for network in networks for zone in reverse_zones(network))
         self.generation += 1
 
-    def upsert_service(self, obj: dict[str, Any]) -> None:
+    def upsert_service(self, obj: Json) -> None:
         """Take a Service as the API server sends it."""
         service = Service.of(obj)
         services = self._namespaces.setdefault(service.namespace, _Namespace()).services
@@ -128,7 +129,7 @@ class Zone:
         self._forget_if_empty(namespace)
         self.generation += 1
 
-    def upsert_endpoint_slice(self, obj: dict[str, Any]) -> None:
+    def upsert_endpoint_slice(self, obj: Json) -> None:
         """Take an EndpointSlice as the API server sends it; one that belongs to no Service is left out."""
         new = EndpointSlice.of(obj)
         if new is None:

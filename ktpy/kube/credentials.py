@@ -12,10 +12,11 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ktpy.errors import KubeconfigMissing, Unauthorized
 from ktpy.kube import exec_plugin
+from ktpy.kube.objects import Json
 
 TOKEN_FILE_PERIOD_S = 60.0
 """The period of client-go. A service account token stays valid for longer than this after its rotation."""
@@ -88,7 +89,7 @@ class TokenFile:
 class ExecPlugin:
     """ExecPlugin keeps what a credential plugin has answered for as long as that is valid."""
 
-    def __init__(self, plugin: dict[str, Any], cluster: dict[str, Any], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, plugin: Json, cluster: Json, clock: Callable[[], float] = time.time) -> None:
         self._plugin, self._cluster, self._clock = plugin, cluster, clock
         self._credential: exec_plugin.ExecCredential | None = None
         self._ask_again_at = float("-inf")
@@ -123,7 +124,7 @@ class ExecPlugin:
         )
 
 
-def from_user(user: dict[str, Any], cluster: dict[str, Any]) -> Credentials:
+def from_user(user: Json, cluster: Json) -> Credentials:
     """Choose the credentials of a kubeconfig user in client-go's order. Files are read with the first request."""
     if user.get("tokenFile"):
         return TokenFile(Path(user["tokenFile"]))
@@ -139,7 +140,7 @@ def from_user(user: dict[str, Any], cluster: dict[str, Any]) -> Credentials:
     return Fixed()
 
 
-def _id_token(provider: dict[str, Any]) -> str:
+def _id_token(provider: Json) -> str:
     """Return the token that kubectl has left for OpenID Connect. kubectl renews it in the kubeconfig; ktpy reads it."""
     token = (provider.get("config") or {}).get("id-token")
     if provider.get("name") != "oidc" or not token:
@@ -150,7 +151,7 @@ def _id_token(provider: dict[str, Any]) -> str:
     return str(token)
 
 
-def file_or_data(section: dict[str, Any], key: str) -> bytes | None:
+def file_or_data(section: Json, key: str) -> bytes | None:
     """Return what `key` names: the base64 of `key`-data, else the content of the file `key`, else None."""
     try:
         if section.get(f"{key}-data"):

@@ -12,9 +12,9 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ktpy.errors import Unauthorized
+from ktpy.kube.objects import Json
 
 _ERROR_LINES = 10
 _CLUSTER_INFO = (
@@ -36,7 +36,7 @@ class ExecCredential:
     expires_at: float | None
 
 
-async def run(plugin: dict[str, Any], cluster: dict[str, Any]) -> ExecCredential:
+async def run(plugin: Json, cluster: Json) -> ExecCredential:
     """Run the plugin once. It may talk to the user on the terminal, so there is no time limit but the caller's.
 
     Raises Unauthorized with the plugin's own words when it fails.
@@ -71,7 +71,7 @@ async def run(plugin: dict[str, Any], cluster: dict[str, Any]) -> ExecCredential
     return _parse(output, plugin, command)
 
 
-def _is_interactive(plugin: dict[str, Any], command: str) -> bool:
+def _is_interactive(plugin: Json, command: str) -> bool:
     mode = plugin.get("interactiveMode", "IfAvailable")
     has_terminal = sys.stdin is not None and sys.stdin.isatty()
     if mode == "Always" and not has_terminal:
@@ -79,8 +79,8 @@ def _is_interactive(plugin: dict[str, Any], command: str) -> bool:
     return mode != "Never" and has_terminal
 
 
-def _exec_info(plugin: dict[str, Any], cluster: dict[str, Any], is_interactive: bool) -> dict[str, Any]:
-    spec: dict[str, Any] = {"interactive": is_interactive}
+def _exec_info(plugin: Json, cluster: Json, is_interactive: bool) -> Json:
+    spec: Json = {"interactive": is_interactive}
     if plugin.get("provideClusterInfo"):
         spec["cluster"] = {key: cluster[key] for key in _CLUSTER_INFO if key in cluster}
         if "certificate-authority" in cluster and "certificate-authority-data" not in cluster:
@@ -103,7 +103,7 @@ async def _read(stream: asyncio.StreamReader | None, *, is_shown: bool = False) 
     return bytes(received)
 
 
-def _parse(output: bytes, plugin: dict[str, Any], command: str) -> ExecCredential:
+def _parse(output: bytes, plugin: Json, command: str) -> ExecCredential:
     try:
         answer = json.loads(output)
         status = answer["status"]

@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ktpy.errors import ContextUnknown, KubeconfigMissing
+from ktpy.kube.objects import Json
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS = {"clusters": "cluster", "contexts": "context", "users": "user"}
@@ -33,8 +33,8 @@ class Selection:
     """A Selection is one context with all it names. `cluster` and `user` are the kubeconfig's own entries."""
 
     target: KubeContext
-    cluster: dict[str, Any]
-    user: dict[str, Any]
+    cluster: Json
+    user: Json
 
 
 def paths(kubeconfig: str | Sequence[str] | None = None) -> list[Path]:
@@ -59,9 +59,9 @@ def is_in_cluster() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT_DIR / "token").is_file()
 
 
-def read(files: Iterable[Path]) -> dict[str, Any]:
+def read(files: Iterable[Path]) -> Json:
     """Merge the files: the first that sets a value wins. Relative paths are made absolute against their own file."""
-    merged: dict[str, Any] = {"current-context": "", **{section: {} for section in _SECTIONS}}
+    merged: Json = {"current-context": "", **{section: {} for section in _SECTIONS}}
     for file in files:
         document = _parse(file)
         merged["current-context"] = merged["current-context"] or document.get("current-context") or ""
@@ -72,7 +72,7 @@ def read(files: Iterable[Path]) -> dict[str, Any]:
     return merged
 
 
-def select(merged: dict[str, Any], context: str | None = None, namespace: str | None = None) -> Selection:
+def select(merged: Json, context: str | None = None, namespace: str | None = None) -> Selection:
     """Return the context asked for, or the current one."""
     contexts, name = merged["contexts"], context or merged["current-context"]
     known = f"The kubeconfig has: {', '.join(sorted(contexts)) or 'none'}."
@@ -105,7 +105,7 @@ def in_cluster(namespace: str | None = None) -> Selection:
     return Selection(target, cluster, {"tokenFile": str(SERVICE_ACCOUNT_DIR / "token")})
 
 
-def impersonation(user: dict[str, Any]) -> dict[str, str]:
+def impersonation(user: Json) -> dict[str, str]:
     """Return the headers for `as`, `as-uid` and `as-groups`."""
     groups = user.get("as-groups") or []
     if len(groups) > 1:
@@ -114,7 +114,7 @@ def impersonation(user: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in (named | {"Impersonate-Group": (groups or [None])[0]}).items() if value}
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def _parse(file: Path) -> Json:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is built in: ten times as fast
@@ -131,7 +131,7 @@ def _parse(file: Path) -> dict[str, Any]:
     return document
 
 
-def _entries(file: Path, document: dict[str, Any], section: str, kind: str) -> Iterable[tuple[str, dict[str, Any]]]:
+def _entries(file: Path, document: Json, section: str, kind: str) -> Iterable[tuple[str, Json]]:
     entries = document.get(section) or []
     for entry in entries if isinstance(entries, list) else [None]:
         if not isinstance(entry, dict) or "name" not in entry or not isinstance(entry.get(kind) or {}, dict):
@@ -139,7 +139,7 @@ def _entries(file: Path, document: dict[str, Any], section: str, kind: str) -> I
         yield str(entry["name"]), dict(entry.get(kind) or {})
 
 
-def _make_paths_absolute(kind: str, content: dict[str, Any], base: Path) -> None:
+def _make_paths_absolute(kind: str, content: Json, base: Path) -> None:
     for key in _PATHS.get(kind, ()):
         if content.get(key):
             content[key] = str(base / content[key])

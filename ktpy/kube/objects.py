@@ -6,7 +6,7 @@ An object is plain JSON: what it holds besides is left alone, and comes back as 
 from typing import Any, Required, TypedDict
 
 Json = dict[str, Any]
-"""A JSON object: one of the API server's, a part of one, or a manifest."""
+"""A JSON object: one of the API server's, a part of one, a manifest, or a section of a kubeconfig."""
 
 
 class Metadata(TypedDict, total=False):

@@ -4,10 +4,9 @@ A Job, because it cleans up after itself: the agent ends when no laptop has spok
 Job and its pod away.
 """
 
-from typing import Any
-
 from ktpy.cluster.names import authorized_key_annotation, labels, shadow_name
 from ktpy.cluster.pods import agent_pod
+from ktpy.kube.objects import Json
 
 SHADOW_PORT = 2222
 """The port on which sshd listens, on the pod's loopback, which only a port-forward reaches."""
@@ -16,9 +15,7 @@ START_MARGIN_S = 30
 TTL_S = 10
 
 
-def shadow_job(
-    *, session: str, owner: str, namespace: str, image: str, public_key: str, pod_timeout_s: float
-) -> dict[str, Any]:
+def shadow_job(*, session: str, owner: str, namespace: str, image: str, public_key: str, pod_timeout_s: float) -> Json:
     """Return the Job of one session; `public_key` is `ssh-ed25519 AAAA...`."""
     object_labels = labels("shadow", owner=owner, session=session)
     return {
