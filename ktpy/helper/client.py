@@ -74,16 +74,11 @@ _Answer = tuple[Reply, tuple[int, ...]]
 
 
 class HelperClient:
-    """A running helper. Requests may overlap; they are served one after the other."""
+    """A HelperClient asks a running helper. Requests may overlap; they are served one after the other."""
 
-    def __init__(self, launched: LaunchedHelper) -> None:
-        self._launched = launched
-        self._socket = launched.socket
-        self._waiting: collections.deque[asyncio.Future[_Answer]] = collections.deque()
-        self._closed = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self.pid = 0
-        self.owner_uid = os.getuid()
+    def __init__(self, channel: "_HelperChannel", hello: Hello) -> None:
+        self._channel = channel
+        self.hello = hello
 
     @classmethod
     async def start(cls, launched: LaunchedHelper | None = None) -> "HelperClient":
@@ -92,27 +87,12 @@ class HelperClient:
         Behind sudo that takes as long as the user takes to type the password.
         Raises PrivilegeMissing and HelperFailed.
         """
-        client = cls(launched or launch())
-        client._loop.add_reader(client._socket, client._on_readable)
-        first: asyncio.Future[_Answer] = client._loop.create_future()
-        client._waiting.append(first)
+        channel = _HelperChannel(launched or launch())
         try:
-            timeout_s = None if client._launched.by_sudo else ANSWER_TIMEOUT_S
-            async with asyncio.timeout(timeout_s):
-                reply, _ = await first
-            hello = _expect(Hello, reply)
-        except TimeoutError as exc:
-            client._drop()
-            raise HelperFailed(f"The privileged helper did not start within {timeout_s:.0f} s.") from exc
-        except ConnectionError as exc:
-            failure = await asyncio.to_thread(client._launched.failure)
-            client._drop()
-            raise failure from exc
+            return cls(channel, await channel.hello())
         except BaseException:
-            client._drop()
+            channel.drop()
             raise
-        client.pid, client.owner_uid = hello.pid, hello.owner_uid
-        return client
 
     async def __aenter__(self) -> "HelperClient":
         return self
@@ -126,25 +106,25 @@ class HelperClient:
 
     async def recover(self) -> tuple[Undone, ...]:
         """Undo what killed helpers left. One report for each journal found; none: there was nothing."""
-        return (await self._ask(Recover(), Recovered)).journals
+        return (await self._channel.ask(Recover(), Recovered)).journals
 
     async def local_networks(self) -> tuple[LocalNetwork, ...]:
         """The networks this machine reaches already, without default routes, loopback and link-local."""
-        return (await self._ask(ListLocalNetworks(), LocalNetworks)).networks
+        return (await self._channel.ask(ListLocalNetworks(), LocalNetworks)).networks
 
     async def open_tun(self, mtu_bytes: int = 1500) -> Tun:
         """Make the TUN device. Raises TunUnavailable."""
-        reply, descriptors = await self._ask_with_descriptors(OpenTun(mtu_bytes), TunOpened, 1)
+        reply, descriptors = await self._channel.ask_with_descriptors(OpenTun(mtu_bytes), TunOpened, 1)
         return Tun(reply, descriptors[0])
 
     async def add_routes(self, networks: Iterable[Network]) -> None:
         """Route networks into the TUN device, all or none. Raises HelperFailed."""
-        await self._ask(_valid(AddRoutes, tuple(networks)), RoutesAdded)
+        await self._channel.ask(_valid(AddRoutes, tuple(networks)), RoutesAdded)
 
     async def bind_dns(self, addresses: Iterable[Address]) -> list[DnsSockets]:
         """Port 53 on 127.18.0.0/16 or the TUN's own addresses. Raises HelperFailed, with nothing bound."""
         request = BindDns(tuple(addresses))
-        _, descriptors = await self._ask_with_descriptors(request, DnsBound, 2 * len(request.addresses))
+        _, descriptors = await self._channel.ask_with_descriptors(request, DnsBound, 2 * len(request.addresses))
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
         return [
             DnsSockets(address, udp, tcp)
@@ -153,7 +133,7 @@ class HelperClient:
 
     async def detect_resolver(self) -> Resolver:
         """How the machine resolves names. Raises ResolverNotWritable if that cannot even be read."""
-        return await self._ask(DetectResolver(), Resolver)
+        return await self._channel.ask(DetectResolver(), Resolver)
 
     async def set_resolver(
         self,
@@ -168,30 +148,54 @@ class HelperClient:
         When this returns short names work. Raises ResolverNotWritable, with nothing changed.
         """
         request = _valid(SetResolver, tuple(nameservers), tuple(search), tuple(routing_domains), cluster_domain)
-        return (await self._ask(request, ResolverSet)).previous
+        return (await self._channel.ask(request, ResolverSet)).previous
 
     async def close(self) -> Undone | None:
         """Have everything undone and wait until it is. None: the helper was gone before it could say."""
         try:
-            if self._closed.is_set():
+            if self._channel.closed.is_set():
                 return None
-            return await self._ask(UndoAll(), Undone)
+            return await self._channel.ask(UndoAll(), Undone)
         except HelperFailed:
             return None
         finally:
-            self._drop()
+            self._channel.drop()
 
     async def wait_closed(self) -> None:
         """Wait until the helper is gone, whyever. Nothing is routed from then on for long: end at once."""
-        await self._closed.wait()
+        await self._channel.closed.wait()
 
-    # --- the socket
 
-    async def _ask(self, request: Request, shape: type[R]) -> R:
-        reply, _ = await self._ask_with_descriptors(request, shape, 0)
+class _HelperChannel:
+    """A _HelperChannel sends requests and hands each reply to whoever asked; they come in the order of the requests."""
+
+    def __init__(self, launched: LaunchedHelper) -> None:
+        self.closed = asyncio.Event()
+        self._launched = launched
+        self._socket = launched.socket
+        self._waiting: collections.deque[asyncio.Future[_Answer]] = collections.deque()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket, self._on_readable)
+
+    async def hello(self) -> Hello:
+        """Wait for the packet that comes without a request. Raises PrivilegeMissing and HelperFailed."""
+        timeout_s = None if self._launched.by_sudo else ANSWER_TIMEOUT_S
+        try:
+            async with asyncio.timeout(timeout_s):
+                reply, _ = await self._next_answer()
+        except TimeoutError as exc:
+            raise HelperFailed(f"The privileged helper did not start within {timeout_s:.0f} s.") from exc
+        except ConnectionError as exc:
+            raise await asyncio.to_thread(self._launched.failure) from exc
+        return _expect(Hello, reply)
+
+    async def ask(self, request: Request, shape: type[R]) -> R:
+        """Ask for a reply without descriptors. Raises the failure it tells of, and HelperFailed."""
+        reply, _ = await self.ask_with_descriptors(request, shape, 0)
         return reply
 
-    async def _ask_with_descriptors(self, request: Request, shape: type[R], count: int) -> tuple[R, tuple[int, ...]]:
+    async def ask_with_descriptors(self, request: Request, shape: type[R], count: int) -> tuple[R, tuple[int, ...]]:
+        """Ask for a reply with `count` descriptors. Raises as `ask`."""
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 reply, descriptors = await self._send(request)
@@ -209,11 +213,20 @@ class HelperClient:
             raise HelperFailed(f"The privileged helper sent {len(descriptors)} descriptors, not {count}.")
         return _expect(shape, reply), descriptors
 
+    def drop(self) -> None:
+        """Close the socket; a helper that is still there undoes everything now."""
+        if not self.closed.is_set():
+            self._end(ConnectionResetError())
+        self._launched.close()
+
     def _send(self, request: Request) -> asyncio.Future[_Answer]:
         """A packet goes whole or not at all (SOCK_SEQPACKET), so there is nothing to wait for. Raises OSError."""
-        if self._closed.is_set():
+        if self.closed.is_set():
             raise ConnectionResetError("the helper is gone")
         self._socket.send(encode(request))
+        return self._next_answer()
+
+    def _next_answer(self) -> asyncio.Future[_Answer]:
         answer: asyncio.Future[_Answer] = self._loop.create_future()
         self._waiting.append(answer)
         return answer
@@ -238,17 +251,11 @@ class HelperClient:
 
     def _end(self, exc: Exception) -> None:
         self._loop.remove_reader(self._socket)
-        self._closed.set()
+        self.closed.set()
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(ConnectionError(str(exc)))
         self._waiting.clear()
-
-    def _drop(self) -> None:
-        """Let go of the helper; if it is still there, it undoes everything now."""
-        if not self._closed.is_set():
-            self._end(ConnectionResetError())
-        self._launched.close()
 
 
 def _expect(shape: type[R], reply: Reply) -> R:

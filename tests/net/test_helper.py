@@ -293,10 +293,10 @@ async def test_what_is_not_allowed_is_refused_and_changes_nothing(
     async with opened(helper):
         await until(lambda: "local fd6b:7470:79::1" in box.run("ip", "-6", "route", "show", "table", "local"))
         before = box.state()
-        helper._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        helper._channel._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         answer = asyncio.get_running_loop().create_future()
-        helper._waiting.append(answer)
-        helper._socket.send(packet)
+        helper._channel._waiting.append(answer)
+        helper._channel._socket.send(packet)
         reply, _ = await answer
         assert reply.error == "HelperFailed"
         assert box.state() == before
@@ -305,8 +305,8 @@ async def test_what_is_not_allowed_is_refused_and_changes_nothing(
 
 async def test_descriptors_are_not_accepted(helper: HelperClient) -> None:
     answer = asyncio.get_running_loop().create_future()
-    helper._waiting.append(answer)
-    socket.send_fds(helper._socket, [b'{"Recover": {}}'], [0])
+    helper._channel._waiting.append(answer)
+    socket.send_fds(helper._channel._socket, [b'{"Recover": {}}'], [0])
     reply, _ = await answer
     assert "descriptors" in reply.message
 
@@ -337,11 +337,11 @@ async def end_by_close(helper: HelperClient) -> None:
 
 async def end_by_end_of_file(helper: HelperClient) -> None:
     """What the death of the main process looks like to the helper."""
-    helper._drop()
+    helper._channel.drop()
 
 
 async def end_by_sigterm(helper: HelperClient) -> None:
-    os.kill(helper.pid, signal.SIGTERM)
+    os.kill(helper.hello.pid, signal.SIGTERM)
     await helper.wait_closed()
 
 
@@ -359,7 +359,7 @@ async def test_everything_is_as_before(box: Machine, form: str, end: Callable[[H
     assert box.state() != before
     assert f"nameserver {LOOPBACK}".encode() in box.resolv_conf
     await end(helper)  # type: ignore[misc]
-    await until(lambda: not is_running(helper.pid))
+    await until(lambda: not is_running(helper.hello.pid))
     assert box.state() == before
     assert journal.journal_ids(box.journal_dir) == []
     let_go(tun, sockets)
@@ -372,11 +372,11 @@ async def test_recovering_after_all_were_killed(box: Machine, form: str) -> None
     before = box.state()
     helper = await HelperClient.start(box.launch())
     tun, sockets = await connect(helper)
-    os.kill(helper.pid, signal.SIGKILL)
+    os.kill(helper.hello.pid, signal.SIGKILL)
     await helper.wait_closed()
     let_go(tun, sockets)
     await helper.close()
-    await until(lambda: not is_running(helper.pid))
+    await until(lambda: not is_running(helper.hello.pid))
     assert box.resolv_conf != ORIGINAL
     async with await HelperClient.start(box.launch()) as next_one:
         [report] = await next_one.recover()
@@ -394,12 +394,12 @@ async def test_recovering_after_a_kill_half_way(box: Machine, delay_ms: int) -> 
     helper = await HelperClient.start(box.launch())
     connecting = asyncio.create_task(connect(helper), name="connecting")
     await asyncio.sleep(delay_ms / 1000)
-    os.kill(helper.pid, signal.SIGKILL)
+    os.kill(helper.hello.pid, signal.SIGKILL)
     await helper.wait_closed()
     with contextlib.suppress(HelperFailed):
         let_go(*await connecting)
     await helper.close()
-    await until(lambda: not is_running(helper.pid))
+    await until(lambda: not is_running(helper.hello.pid))
     async with await HelperClient.start(box.launch()) as next_one:
         for report in await next_one.recover():
             assert (report.left, report.failures) == ((), ())
@@ -412,11 +412,11 @@ async def test_killed_helper_ends_the_main_process_and_leaves_a_stale_journal(bo
     helper = await HelperClient.start(box.launch())
     tun, sockets = await connect(helper)
     assert journal.stale(box.journal_dir) == []
-    os.kill(helper.pid, signal.SIGKILL)
+    os.kill(helper.hello.pid, signal.SIGKILL)
     await helper.wait_closed()
     with pytest.raises(HelperFailed, match="helper ended"):
         await helper.detect_resolver()
-    await until(lambda: not is_running(helper.pid))
+    await until(lambda: not is_running(helper.hello.pid))
     [found] = journal.stale(box.journal_dir)
     assert found.pending == ("/etc/resolv.conf", "3 routes into ktpy0", "TUN device ktpy0")
     let_go(tun, sockets)
@@ -427,8 +427,8 @@ async def test_recovering_removes_a_tun_that_the_main_process_still_holds(box: M
     box.set_resolv_conf("file")
     helper = await HelperClient.start(box.launch())
     tun, sockets = await connect(helper)
-    os.kill(helper.pid, signal.SIGKILL)
-    await until(lambda: not is_running(helper.pid))
+    os.kill(helper.hello.pid, signal.SIGKILL)
+    await until(lambda: not is_running(helper.hello.pid))
     async with await HelperClient.start(box.launch()) as next_one:
         await next_one.recover()
         assert "ktpy0" not in box.links()
@@ -445,7 +445,7 @@ async def test_recovering_leaves_a_running_helper_alone(box: Machine, helper: He
 async def test_recovering_leaves_a_tun_of_somebody_else(box: Machine, helper: HelperClient) -> None:
     """After a crash the name may have gone to another program."""
     tun = await helper.open_tun()
-    os.kill(helper.pid, signal.SIGKILL)
+    os.kill(helper.hello.pid, signal.SIGKILL)
     await helper.wait_closed()
     os.close(tun.descriptor)
     await until(lambda: "ktpy0" not in box.links())
@@ -516,9 +516,9 @@ async def connect_elsewhere(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 async def test_signals_of_a_terminal_do_not_reach_the_helper(helper: HelperClient, number: signal.Signals) -> None:
-    os.kill(helper.pid, number)
+    os.kill(helper.hello.pid, number)
     await helper.detect_resolver()
-    assert os.getsid(helper.pid) == helper.pid
+    assert os.getsid(helper.hello.pid) == helper.hello.pid
 
 
 # --- /etc/resolv.conf
@@ -550,7 +550,7 @@ async def test_names_still_resolve_after_all_were_killed(box: Machine) -> None:
     box.set_resolv_conf("file")
     helper = await HelperClient.start(box.launch())
     tun, sockets = await connect(helper)
-    os.kill(helper.pid, signal.SIGKILL)
+    os.kill(helper.hello.pid, signal.SIGKILL)
     let_go(tun, sockets)
     await helper.wait_closed()
     with lan_resolver(box) as own, answering(own, "192.168.77.80"):
@@ -642,7 +642,7 @@ async def test_systemd_resolved_is_as_before(
     tun, sockets = await connect(helper, address=None)
     assert box.state() != before
     await end(helper)  # type: ignore[misc]
-    await until(lambda: not is_running(helper.pid))
+    await until(lambda: not is_running(helper.hello.pid))
     assert box.state() | {"resolved": box.run("resolvectl", "domain")} == before
     let_go(tun, sockets)
     await helper.close()
@@ -653,7 +653,7 @@ async def test_systemd_resolved_heals_by_itself_when_all_are_killed(box: Machine
     before = box.state()
     helper = await HelperClient.start(box.launch())
     tun, sockets = await connect(helper, address=None)
-    os.kill(helper.pid, signal.SIGKILL)
+    os.kill(helper.hello.pid, signal.SIGKILL)
     let_go(tun, sockets)
     await until(lambda: box.state() == before)
     await helper.close()
@@ -700,7 +700,7 @@ async def test_helper_behind_sudo_outlives_sudo_and_the_terminal(box: Machine, d
     before = box.state()
     launched = box.launch_by_sudo()
     async with await HelperClient.start(launched) as helper:
-        assert helper.owner_uid == 4711
+        assert helper.hello.owner_uid == 4711
         assert await asyncio.to_thread(launched._process.wait, DEADLINE_S) == 0  # sudo is gone, its terminal too
         tun, sockets = await connect(helper)
         let_go(tun, sockets)
@@ -711,7 +711,7 @@ async def test_sudo_asks_for_the_password_on_the_terminal(box: Machine) -> None:
     allow_sudo(box, "dev ALL=(ALL) ALL")
     box.shell("echo dev:secret | chpasswd -c SHA512")
     async with await HelperClient.start(box.launch_by_sudo(password="secret")) as helper:
-        assert helper.owner_uid == 4711
+        assert helper.hello.owner_uid == 4711
 
 
 async def test_sudo_without_a_password(box: Machine) -> None:
@@ -743,7 +743,7 @@ async def test_helper_works_for_nobody_but_its_caller(box: Machine) -> None:
     """A socket made by one user, sudo called by another."""
     launched = box.launch("env", "SUDO_UID=4712")
     async with await HelperClient.start(launched) as helper:
-        assert helper.owner_uid == 4712  # made by root: whoever called sudo
+        assert helper.hello.owner_uid == 4712  # made by root: whoever called sudo
 
 
 async def test_helper_that_cannot_start_says_why(box: Machine) -> None:
@@ -774,7 +774,7 @@ async def test_starting_costs_little(box: Machine) -> None:
     box.set_resolv_conf("file")
     async with await HelperClient.start(box.launch()) as helper:
         await helper.recover()
-        assert processor_time_s(helper.pid) < 0.4
+        assert processor_time_s(helper.hello.pid) < 0.4
 
 
 def processor_time_s(pid: int) -> float:

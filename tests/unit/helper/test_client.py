@@ -12,6 +12,7 @@ from ktpy.errors import HelperFailed, PrivilegeMissing, TunUnavailable
 from ktpy.helper import client, launch
 from ktpy.helper.client import HelperClient
 from ktpy.helper.launch import LaunchedHelper
+from ktpy.helper.protocol import Hello
 
 PRELUDE = """
 import os, socket, sys
@@ -40,7 +41,7 @@ def fake() -> Fake:
 
 async def test_hello_tells_who_it_is(fake: Fake) -> None:
     helper = await HelperClient.start(fake("say(HELLO); hear()"))
-    assert (helper.pid, helper.owner_uid) == (1, 1000)
+    assert helper.hello == Hello(1, 1000)
     await helper.close()
 
 
@@ -149,5 +150,5 @@ async def test_what_the_helper_would_refuse_is_not_even_sent(fake: Fake) -> None
         await helper.add_routes([ip_network("0.0.0.0/0")])
     with pytest.raises(HelperFailed, match="not a domain name"):
         await helper.set_resolver([ip_address("127.18.0.53")], search=["a b"], cluster_domain="cluster.local")
-    assert not helper._waiting
+    assert not helper._channel._waiting
     await helper.close()
