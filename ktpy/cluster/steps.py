@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from ktpy.observe.trace import traced
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -15,7 +17,8 @@ class Step:
 async def run_steps(steps: Iterable[Step], on_done: Callable[[str], None] = lambda _: None) -> None:
     """Run the steps in order; `on_done` gets the name of each that is done. What one of them raises ends the row."""
     for step in steps:
-        await step.run()
+        with traced("step", step.name):
+            await step.run()
         on_done(step.name)
 
 

@@ -46,6 +46,7 @@ from ktpy.helper.protocol import (
     receive_packet,
 )
 from ktpy.helper.wire import Address, MessageError, Network
+from ktpy.observe.trace import traced
 
 R = TypeVar("R")
 
@@ -197,8 +198,9 @@ class _HelperChannel:
     async def ask_with_descriptors(self, request: Request, shape: type[R], count: int) -> tuple[R, tuple[int, ...]]:
         """Ask for a reply with `count` descriptors. Raises as `ask`."""
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                reply, descriptors = await self._send(request)
+            with traced("helper", type(request).__name__):
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    reply, descriptors = await self._send(request)
         except TimeoutError as exc:
             raise HelperFailed(
                 f"The privileged helper did not answer {type(request).__name__} within {ANSWER_TIMEOUT_S:.0f} s."

@@ -5,6 +5,7 @@ It has no models: the classes of `kubernetes` would cost the memory and the time
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.kube.kubeconfig import KubeContext
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import Action, refusal
+from ktpy.observe.trace import traced
 
 if TYPE_CHECKING:
     import aiohttp
@@ -119,9 +121,10 @@ class Api:
 
         After `silence_s` without a byte the link counts as broken: ApiUnreachable.
         """
-        async with self._send("GET", path, query, None, "", None, silence_s=silence_s) as response:
-            async for line in response.content:
-                yield line
+        with traced("watch", path, level=logging.DEBUG):
+            async with self._send("GET", path, query, None, "", None, silence_s=silence_s) as response:
+                async for line in response.content:
+                    yield line
 
     async def endpoint(self) -> ApiEndpoint:
         """Return what a raw connection needs: address, TLS, proxy, and credentials that are fresh now."""
@@ -187,9 +190,10 @@ class Api:
         while True:
             headers = await self._fresh_headers() | ({"Content-Type": content_type} if content_type else {})
             try:
-                answer = await self._connections.request(
-                    method, url, headers=headers, body=body, _request_timeout=timeout
-                )
+                with traced("request", f"{method} {path}", level=logging.DEBUG):
+                    answer = await self._connections.request(
+                        method, url, headers=headers, body=body, _request_timeout=timeout
+                    )
                 async with answer.response as response:
                     if response.status < 400:
                         yield response

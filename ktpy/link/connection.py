@@ -12,6 +12,7 @@ from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, PodFailed, PodNotRe
 from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.channel import Link
 from ktpy.link.key import ClientKey
+from ktpy.observe.trace import traced
 
 T = TypeVar("T")
 
@@ -280,7 +281,8 @@ async def dial(open_once: Callable[[], Awaitable[T]], *, timeout_s: float, inter
     while True:
         started_s = time.monotonic()
         try:
-            return await open_once()
+            with traced("dial", "the pod's agent"):
+                return await open_once()
         except (PortForwardNotYet, ApiUnreachable, LinkLost) as exc:
             now_s = time.monotonic()
             if now_s >= deadline_s:

@@ -10,11 +10,12 @@ import gc
 import importlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import wraps
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ktpy.aio.retry import Backoff
 from ktpy.cluster.pods.pod_state import PodProgress
@@ -32,6 +33,7 @@ from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.broadcast import Broadcast
 from ktpy.observe.events import Event, Notice, Ready, Report, Step, to_object
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes, encode_status
+from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.zone_feed import ZoneFeed
 
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from ktpy.dns.zone import Zone
     from ktpy.link.tunnel import SshTunnel
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> int:
     """Connect, stay until told to stop, undo; returns the exit code. The last event reported is an Ended.
@@ -49,6 +54,17 @@ def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, 
     `helper` is the privileged helper where it could be launched already; else sudo is asked for it.
     """
     return supervision.run(_Connect(options, helper, caller, report), report)
+
+
+def _stage(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Trace a stage of the start by the name of its function."""
+
+    @wraps(work)
+    async def run_stage(*arguments: P.args, **named: P.kwargs) -> T:
+        with traced("stage", work.__name__.replace("_", " ").strip()):
+            return await work(*arguments, **named)
+
+    return run_stage
 
 
 class _Quit(Exception):
@@ -117,6 +133,7 @@ class _Connect:
         if self._options.dns:
             await self._serve_names(api, machine, tunnel, zone, routed, work)
 
+    @_stage
     async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
         """Read the kubeconfig, and be the one session of this user there, which other commands can ask."""
         options = self._options
@@ -129,6 +146,7 @@ class _Connect:
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
         return api
 
+    @_stage
     async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadow:
         options = self._options
         shadow = Shadow(
@@ -151,6 +169,7 @@ class _Connect:
         work.create_task(ZoneFeed(api, zone).run(), name="zone feed")
         return zone
 
+    @_stage
     async def _open_tunnel(
         self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
     ) -> "SshTunnel":
@@ -162,6 +181,7 @@ class _Connect:
         work.create_task(_confirm(shadow, tunnel), name="confirm session")
         return tunnel
 
+    @_stage
     async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
         options = self._options
         found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
@@ -170,6 +190,7 @@ class _Connect:
         machine.refuse_overlaps(found, options.include)
         return found
 
+    @_stage
     async def _route_chosen(
         self, machine: "Laptop", tunnel: "SshTunnel", chosen: list[RoutedRange]
     ) -> list[RoutedRange]:
@@ -191,6 +212,7 @@ class _Connect:
         new = new_services(api, routed, exclude=exclude)
         work.create_task(self._route_newcomers(machine, new), name="route new services")
 
+    @_stage
     async def _serve_names(
         self,
         api: Api,
@@ -268,6 +290,7 @@ class _Connect:
         return {"ending": True}
 
 
+@_stage
 async def _prepare_laptop(launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "Laptop":
     from ktpy.capture.tun.laptop import Laptop
 

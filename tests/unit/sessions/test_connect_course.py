@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import re
 from collections.abc import Callable
 
 import pytest
@@ -201,3 +203,21 @@ async def test_without_names(world: World) -> None:
     async with world.session(ConnectOptions(dns=False, pods=False)):
         await world.ready
     assert "serve names" not in world.steps
+
+
+async def test_each_stage_is_traced(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.failures["serve names"] = KtpyError("No port.")
+    with caplog.at_level(logging.INFO, "ktpy"):
+        async with world.session() as running:
+            await running
+    traced = [record.getMessage() for record in caplog.records if record.name == "ktpy.observe.trace"]
+    started = [text for text in traced if text.endswith("started")]
+    assert started == [
+        "stage open cluster: started",
+        "stage create shadow: started",
+        "stage open tunnel: started",
+        "stage choose ranges: started",
+        "stage route chosen: started",
+        "stage serve names: started",
+    ]
+    assert re.fullmatch(r"stage serve names: failed after \d\.\d{3} s: KtpyError", traced[-1])
