@@ -5,47 +5,19 @@ while the Service is given back are still served.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
-from ktpy.cluster.changes.change import Guard
+from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
 from ktpy.errors import KtpyError, SessionLost
 
-
-class HeldLease(Protocol):
-    """The session's Lease: `ktpy.cluster.sharing.lease.OwnLease`."""
-
-    @property
-    def silence_s(self) -> float: ...
-
-    async def keep(self, on_trouble: Callable[[float, KtpyError], None]) -> None: ...
-
-
-class Change(Protocol):
-    """What the session changes in the cluster: `ktpy.cluster.changes.change.ClusterChange`."""
-
-    @property
-    def lease(self) -> HeldLease: ...
-
-    @property
-    def guard(self) -> Guard | None: ...
-
-    async def enter(self, on_step: Callable[[str], None], join: Callable[[], Awaitable[None]]) -> None: ...
-
-    async def leave(self) -> None: ...
-
-
-class Routes(Protocol):
-    """The routes from the gateway's pods to this laptop: `ktpy.serve.routes.Routes`."""
-
-    async def first(self) -> None: ...
-
-    async def run(self) -> None: ...
+if TYPE_CHECKING:
+    from ktpy.serve.routes import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +39,7 @@ class Participation:
     """One session in the cluster."""
 
     def __init__(
-        self, change: Change, routes: Routes, record: AbstractContextManager[None], callbacks: Callbacks
+        self, change: ClusterChange, routes: "Routes", record: AbstractContextManager[None], callbacks: Callbacks
     ) -> None:
         """`record` is entered before anything is changed: it notes on the laptop what a killed session leaves."""
         self._change, self._routes, self._record, self._tell = change, routes, record, callbacks

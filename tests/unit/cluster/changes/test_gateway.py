@@ -2,17 +2,13 @@
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 
-from ktpy.cluster.changes import gateway_exit
-from ktpy.cluster.names import GATEWAY, INTERCEPTED, holder_annotation
+from ktpy.cluster.names import GATEWAY
 from ktpy.cluster.service import service_state
-from ktpy.cluster.service.ports import AppProtocol, PortMapping
-from ktpy.errors import GatewayMismatch, NameTaken, RestoreIncomplete, SessionLost, TargetAbsent, TargetUnsuitable
+from ktpy.errors import NameTaken, TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.wire.route import Match
 from tests.unit.cluster.gateway_cases import (
     KEY,
     REDIRECTED,
@@ -140,28 +136,6 @@ async def test_leaving_twice(store: ObjectStore, store_api: Api) -> None:
     assert essence(store) == before
 
 
-async def test_the_dead_leave_with_the_last_living(store: ObjectStore, store_api: Api) -> None:
-    before = furnish(store)
-    await gateway(store_api, "dead").enter()
-    store.pass_time(61)
-    own = gateway(store_api, "a")
-    await own.enter()
-    await own.leave()
-    assert essence(store) == before
-    assert is_clean(store)
-
-
-async def test_the_living_are_not_taken_along(store: ObjectStore, store_api: Api) -> None:
-    furnish(store)
-    other, own = gateway(store_api, "b"), gateway(store_api, "a")
-    await other.enter()
-    store.pass_time(59)
-    await own.enter()
-    await own.leave()
-    assert selector(store) == REDIRECTED
-    assert store.names(LEASES) == ["ktpy-b"]
-
-
 class TestWhatOthersDoMeanwhile:
     async def test_the_service_changes_under_our_hands(self, store: ObjectStore, store_api: Api) -> None:
         furnish(store)
@@ -200,21 +174,6 @@ class TestWhatOthersDoMeanwhile:
         await own.leave()
         assert store.names(SERVICES) == store.names(DEPLOYMENTS) == store.names(LEASES) == []
 
-    async def test_endpoints_that_never_move_keep_the_gateway(
-        self, store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        furnish(store)
-        own = gateway(store_api, "a")
-        await own.enter()
-        monkeypatch.setattr(gateway_exit, "ENDPOINTS_TIMEOUT_S", 0.1)
-        ours = (store.get(PODS, "web-ktpy-gateway-pod") or {})["metadata"]["uid"]
-        monkeypatch.setattr(store, "_endpoints", lambda _: [{"targetRef": {"uid": ours}}])
-        with pytest.raises(RestoreIncomplete, match="its gateway keeps serving"):
-            await own.leave()
-        assert selector(store) == {"app": "web"}
-        assert store.names(DEPLOYMENTS) == ["web-ktpy-gateway"]
-        assert store.names(LEASES) == ["ktpy-a"]
-
     async def test_a_service_of_the_origins_name(self, store: ObjectStore, store_api: Api) -> None:
         before = furnish(store)
         store.put(SERVICES, service("web-ktpy-origin"))
@@ -224,126 +183,3 @@ class TestWhatOthersDoMeanwhile:
         await own.leave()
         assert essence(store) == before
         assert store.names(SERVICES) == ["web", "web-ktpy-origin"]
-
-
-class TestAGatewayThatDoesNotFit:
-    async def test_nobody_alive_uses_it(self, store: ObjectStore, store_api: Api) -> None:
-        before = furnish(store)
-        await gateway(store_api, "dead").enter()
-        store.pass_time(61)
-        more = [*service()["spec"]["ports"], {"port": 81, "name": "http-b", "protocol": "TCP", "targetPort": 81}]
-        found = store.get(SERVICES, "web") or {}
-        found["spec"]["ports"] = more
-        store.put(SERVICES, found)
-        own = gateway(store_api, "a", exposed=(PortMapping(3001, 81),))
-        await own.enter()
-        deployment = store.get(DEPLOYMENTS, "web-ktpy-gateway") or {}
-        assert holder_annotation("dead") not in deployment["metadata"]["annotations"]
-        assert '"port":81' in deployment["spec"]["template"]["metadata"]["annotations"][GATEWAY]
-        assert selector(store) == REDIRECTED
-        await own.leave()
-        assert essence(store)["metadata"] == before["metadata"]
-        assert is_clean(store)
-
-    @pytest.mark.parametrize(
-        ("plan", "problem"),
-        [
-            ({"match": Match(path_prefix="/")}, "it relays port 81 as plain TCP"),
-            ({"protocol": AppProtocol.HTTP}, "it relays port 81 as plain TCP"),
-        ],
-    )
-    async def test_somebody_uses_it(
-        self, store: ObjectStore, store_api: Api, plan: dict[str, Any], problem: str
-    ) -> None:
-        furnish(store)
-        plain = [{"port": 81, "name": "b", "protocol": "TCP", "targetPort": 81}]
-        store.put(SERVICES, service(ports=plain))
-        await gateway(store_api, "b", "bo", exposed=(PortMapping(3001, 81),)).enter()
-        own = gateway(store_api, "a", exposed=(PortMapping(3001, 81),), **plan)
-        with pytest.raises(GatewayMismatch, match=f"in use by bo, and {problem}"):
-            await own.enter()
-        await own.leave()
-        assert selector(store) == REDIRECTED
-        assert store.names(LEASES) == ["ktpy-b"]
-
-
-class TestGuard:
-    async def guarded(self, store: ObjectStore, api: Api) -> tuple["asyncio.Future[None]", "asyncio.Queue[str]"]:
-        furnish(store)
-        own = gateway(api, "a")
-        await own.enter()
-        told: asyncio.Queue[str] = asyncio.Queue()
-        assert own.guard is not None
-        guarding = asyncio.ensure_future(own.guard(told.put_nowait))
-        return guarding, told
-
-    async def test_a_selector_that_somebody_adds_to_is_mended(self, store: ObjectStore, store_api: Api) -> None:
-        guarding, told = await self.guarded(store, store_api)
-        found = store.get(SERVICES, "web") or {}
-        found["spec"]["selector"] |= {"tier": "front"}
-        store.put(SERVICES, found)
-        assert "mended" in await asyncio.wait_for(told.get(), 5)
-        await store.until(lambda: selector(store) == REDIRECTED)
-        guarding.cancel()
-
-    async def test_a_manifest_applied_over_it_once_is_redirected_and_twice_is_left(
-        self, store: ObjectStore, store_api: Api
-    ) -> None:
-        guarding, told = await self.guarded(store, store_api)
-
-        def apply() -> None:
-            found = store.get(SERVICES, "web") or {}
-            found["spec"]["selector"] = {"app": "web"}
-            store.put(SERVICES, found)
-
-        apply()
-        assert "ktpy redirects it once more" in await asyncio.wait_for(told.get(), 5)
-        await store.until(lambda: selector(store) == REDIRECTED)
-        apply()
-        assert "put the selector of web back again" in await asyncio.wait_for(told.get(), 5)
-        assert selector(store) == {"app": "web"}
-        guarding.cancel()
-
-    async def test_given_back_by_somebody(self, store: ObjectStore, store_api: Api) -> None:
-        """As `ktpy recover --evict` does: nothing is to be made anew then."""
-        guarding, _ = await self.guarded(store, store_api)
-        found = store.get(SERVICES, "web") or {}
-        found["spec"]["selector"] = {"app": "web"}
-        del found["metadata"]["annotations"][INTERCEPTED]
-        store.put(SERVICES, found)
-        with pytest.raises(SessionLost, match="given service web back"):
-            await asyncio.wait_for(guarding, 5)
-
-    async def test_taken_out_by_somebody(self, store: ObjectStore, store_api: Api) -> None:
-        guarding, _ = await self.guarded(store, store_api)
-        found = store.get(SERVICES, "web") or {}
-        note = found["metadata"]["annotations"]
-        note[INTERCEPTED] = note[INTERCEPTED].replace('["a"]', '["b"]')
-        store.put(SERVICES, found)
-        with pytest.raises(SessionLost):
-            await asyncio.wait_for(guarding, 5)
-
-    async def test_the_service_is_deleted(self, store: ObjectStore, store_api: Api) -> None:
-        guarding, _ = await self.guarded(store, store_api)
-        store.remove(SERVICES, "web")
-        with pytest.raises(TargetAbsent):
-            await asyncio.wait_for(guarding, 5)
-
-    async def test_a_gateway_that_was_deleted_is_made_anew(self, store: ObjectStore, store_api: Api) -> None:
-        guarding, told = await self.guarded(store, store_api)
-        store.remove(DEPLOYMENTS, "web-ktpy-gateway")
-        assert "makes it anew" in await asyncio.wait_for(told.get(), 5)
-        await store.until(lambda: store.names(DEPLOYMENTS) == ["web-ktpy-gateway"])
-        guarding.cancel()
-
-    async def test_an_origin_that_was_deleted_comes_back_where_it_was(self, store: ObjectStore, store_api: Api) -> None:
-        """Its address is what the gateway's pods know of it."""
-        guarding, told = await self.guarded(store, store_api)
-        origin = store.get(SERVICES, "web-ktpy-origin") or {}
-        store.remove(SERVICES, "web-ktpy-origin")
-        assert "web-ktpy-origin; ktpy makes it anew" in await asyncio.wait_for(told.get(), 5)
-        await store.until(lambda: store.get(SERVICES, "web-ktpy-origin") is not None)
-        again = store.get(SERVICES, "web-ktpy-origin") or {}
-        assert again["spec"] == origin["spec"]
-        assert again["metadata"]["uid"] != origin["metadata"]["uid"]
-        guarding.cancel()

@@ -1,0 +1,58 @@
+from typing import Any
+
+from ktpy.cluster.changes.change import ClusterChange
+from ktpy.cluster.steps import Step
+
+
+class Lease:
+    """In place of OwnLease."""
+
+    def __init__(self, course: list[str]) -> None:
+        self._course = course
+
+    async def claim(self) -> None:
+        self._course.append("claim")
+
+
+def change_of(course: list[str]) -> ClusterChange:
+    async def note(name: str) -> None:
+        course.append(name)
+
+    def step(name: str) -> Step:
+        return Step(name, lambda: note(name))
+
+    made: Any = Lease(course)
+    return ClusterChange(
+        made,
+        None,  # type: ignore[arg-type]
+        checks=[step("check")],
+        preparation=[step("prepare")],
+        redirection=[step("redirect")],
+        exit=[step("exit")],
+    )
+
+
+async def test_checks_come_before_the_lease_and_who_joins_before_the_redirection() -> None:
+    course: list[str] = []
+
+    async def join() -> None:
+        course.append("join")
+
+    await change_of(course).enter(join=join)
+    assert course == ["check", "claim", "prepare", "join", "redirect"]
+
+
+async def test_without_a_lease_there_is_nothing_to_leave() -> None:
+    course: list[str] = []
+    own = change_of(course)
+    await own.entry[0].run()
+    await own.leave()
+    assert course == ["check"]
+
+
+async def test_the_claim_alone_has_to_be_undone() -> None:
+    course: list[str] = []
+    own = change_of(course)
+    await own.entry[1].run()
+    await own.leave()
+    assert course == ["claim", "exit"]

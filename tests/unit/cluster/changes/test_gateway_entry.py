@@ -1,0 +1,52 @@
+"""A gateway that is there already and does not fit."""
+
+from typing import Any
+
+import pytest
+
+from ktpy.cluster.names import GATEWAY, holder_annotation
+from ktpy.cluster.service.ports import AppProtocol, PortMapping
+from ktpy.errors import GatewayMismatch
+from ktpy.kube.client import Api
+from ktpy.wire.route import Match
+from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector, service
+from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, SERVICES, ObjectStore
+
+
+async def test_nobody_alive_uses_it(store: ObjectStore, store_api: Api) -> None:
+    before = furnish(store)
+    await gateway(store_api, "dead").enter()
+    store.pass_time(61)
+    more = [*service()["spec"]["ports"], {"port": 81, "name": "http-b", "protocol": "TCP", "targetPort": 81}]
+    found = store.get(SERVICES, "web") or {}
+    found["spec"]["ports"] = more
+    store.put(SERVICES, found)
+    own = gateway(store_api, "a", exposed=(PortMapping(3001, 81),))
+    await own.enter()
+    deployment = store.get(DEPLOYMENTS, "web-ktpy-gateway") or {}
+    assert holder_annotation("dead") not in deployment["metadata"]["annotations"]
+    assert '"port":81' in deployment["spec"]["template"]["metadata"]["annotations"][GATEWAY]
+    assert selector(store) == REDIRECTED
+    await own.leave()
+    assert essence(store)["metadata"] == before["metadata"]
+    assert is_clean(store)
+
+
+@pytest.mark.parametrize(
+    ("plan", "problem"),
+    [
+        ({"match": Match(path_prefix="/")}, "it relays port 81 as plain TCP"),
+        ({"protocol": AppProtocol.HTTP}, "it relays port 81 as plain TCP"),
+    ],
+)
+async def test_somebody_uses_it(store: ObjectStore, store_api: Api, plan: dict[str, Any], problem: str) -> None:
+    furnish(store)
+    plain = [{"port": 81, "name": "b", "protocol": "TCP", "targetPort": 81}]
+    store.put(SERVICES, service(ports=plain))
+    await gateway(store_api, "b", "bo", exposed=(PortMapping(3001, 81),)).enter()
+    own = gateway(store_api, "a", exposed=(PortMapping(3001, 81),), **plan)
+    with pytest.raises(GatewayMismatch, match=f"in use by bo, and {problem}"):
+        await own.enter()
+    await own.leave()
+    assert selector(store) == REDIRECTED
+    assert store.names(LEASES) == ["ktpy-b"]

@@ -1,0 +1,20 @@
+import pytest
+
+from ktpy.cluster.service.ports import PortMapping
+from ktpy.wire.route import Header, Match
+from tests.unit.cluster.gateway_cases import plan
+
+VERSION = Match((Header("VERSION", "foobar"),))
+
+
+@pytest.mark.parametrize(
+    ("kind", "ports", "match", "description"),
+    [
+        ("exchange", (80,), None, "exchange of port 80"),
+        ("preview", (80, 81), None, "preview of ports 80, 81"),
+        ("mesh", (80,), VERSION, "mesh of port 80, VERSION: foobar"),
+    ],
+)
+def test_what_others_read_about_it(kind: str, ports: tuple[int, ...], match: Match | None, description: str) -> None:
+    mappings = [PortMapping(3001 + at, port) for at, port in enumerate(ports)]
+    assert plan("web", *mappings, kind=kind, match=match).description == description

@@ -1,0 +1,33 @@
+import pytest
+
+from ktpy.cluster.changes.gateway import GATEWAY
+from ktpy.cluster.changes.preview import PREVIEW
+from ktpy.cluster.changes.registry import INTERCEPT_KINDS, KINDS, kind_of
+from tests.unit.cluster.gateway_cases import plan
+
+
+def test_a_role_tells_the_kind() -> None:
+    roles = [role for kind in KINDS for role in kind.roles]
+    assert sorted(roles) == ["gateway", "origin", "preview", "shadow"]
+
+
+def test_a_command_tells_the_kind() -> None:
+    assert [kind_of(one) for one in ("exchange", "mesh", "preview")] == [GATEWAY, GATEWAY, PREVIEW]
+
+
+def test_what_is_said_in_the_end() -> None:
+    said = [kind.farewell.format(target="web") for kind in INTERCEPT_KINDS]
+    assert said == ["Left; web is as before.", "Left; preview web is gone."]
+
+
+@pytest.mark.parametrize(
+    ("kind", "when_local_down", "words"),
+    [
+        ("mesh", "origin", "go to the original pods"),
+        ("mesh", "fail", "fail, as you asked for"),
+        ("preview", "origin", "are answered with 503"),
+    ],
+)
+def test_where_requests_go_instead(kind: str, when_local_down: str, words: str) -> None:
+    options = plan(kind=kind, when_local_down=when_local_down).options
+    assert kind_of(kind).when_local_down(options) == words

@@ -1,0 +1,180 @@
+"""A whole `ktpy exchange` on an API of objects: what it reports, and that nothing is left. No pod is ever dialled."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.records import Records
+from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.errors import CommandAbsent, RouteTaken, TargetAbsent
+from ktpy.kube.client import Api
+from ktpy.observe.events import Event, Notice, PortsChanged, Ready, Step
+from ktpy.observe.status import InterceptStatus
+from ktpy.serve import routes
+from ktpy.sessions.intercept import _Intercept
+from ktpy.sessions.options import ExposeOption, InterceptOptions
+from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, is_clean, selector
+from tests.unit.kube.object_store import ObjectStore
+
+PORT = 9  # discard: nobody serves it here
+STEPS = [
+    "claim a lease",
+    "create the origin service",
+    "create the gateway",
+    "wait for a gateway pod",
+    "redirect the service",
+    "wait for the endpoints",
+]
+
+
+class StandingRoutes:
+    """In place of Routes: the first one stands at once, unless it is refused."""
+
+    refusal: RouteTaken | None = None
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    async def first(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Exchange:
+    """The session, and what it has reported."""
+
+    def __init__(self, caller: Caller, *command: str, target: str = "web") -> None:
+        self.events: list[Event] = []
+        self._ready = asyncio.Event()
+        options = InterceptOptions("exchange", target, (ExposeOption(PORT, "80"),), command=command)
+        self.session = _Intercept(options, caller, self._hear)
+
+    def _hear(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Ready):
+            self._ready.set()
+
+    async def start(self) -> "asyncio.Task[int]":
+        """Run until it is ready."""
+        running = asyncio.create_task(self.session.run())
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+        assert self._ready.is_set(), await running
+        return running
+
+    def steps(self) -> list[str]:
+        return [event.detail for event in self.events if isinstance(event, Step) and event.name == "gateway"]
+
+    def notices(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Notice)]
+
+
+@pytest.fixture
+def caller() -> Iterator[Caller]:
+    """Nobody, so that the runtime directory is under a home whose name is short enough for a socket's path."""
+    with TemporaryDirectory() as home:
+        yield Caller(4_000_000_000, 4_000_000_000, "al", Path(home))
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch, store_api: Api) -> None:
+    async def load(*_: object) -> Api:
+        return store_api
+
+    monkeypatch.setattr(Api, "load", load)
+    monkeypatch.setattr(routes, "Routes", StandingRoutes)
+
+
+async def test_from_nothing_to_ready_to_undone(store: ObjectStore, caller: Caller) -> None:
+    before = furnish(store)
+    exchange = Exchange(caller)
+    running = await exchange.start()
+    assert exchange.steps() == STEPS
+    assert selector(store) == REDIRECTED
+    [ready] = [event.status for event in exchange.events if isinstance(event, Ready)]
+    assert isinstance(ready, InterceptStatus)
+    assert (ready.kind, ready.target, ready.state, ready.owner[:3]) == ("exchange", "web", "intercepted", "al@")
+    assert [(port.port, port.local_port, port.is_local_up) for port in ready.ports] == [(80, PORT, False)]
+    [path] = RuntimeDirectory.of(caller).control_sockets()
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b'{"verb": "status"}\n{"verb": "quit"}\n')
+    assert json.loads(await reader.readline())["session"] == ready.session
+    assert json.loads(await reader.readline()) == {"ending": True}
+    assert await running == 0
+    writer.close()
+    assert exchange.session.farewell == "Left; web is as before."
+    assert essence(store) == before
+    assert is_clean(store)
+    assert RuntimeDirectory.of(caller).control_sockets() == []
+    with Records.of(caller).stale() as records:
+        assert records == []
+
+
+async def test_a_local_port_that_is_down_is_told_before_anything_is_changed(store: ObjectStore, caller: Caller) -> None:
+    furnish(store)
+    exchange = Exchange(caller)
+    running = await exchange.start()
+    warning = f"Nothing answers on local port {PORT} yet: until then requests for port 80 go to the original pods."
+    assert warning in exchange.notices()
+    told_at = next(index for index, event in enumerate(exchange.events) if event == Notice(warning))
+    assert not any(isinstance(event, PortsChanged) for event in exchange.events[:told_at])
+    assert [event.name for event in exchange.events[:told_at] if isinstance(event, Step)] == ["cluster"]
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_it_leaves_with_the_end_of_the_command_and_its_exit_code(store: ObjectStore, caller: Caller) -> None:
+    before = furnish(store)
+    exchange = Exchange(caller, sys.executable, "-c", "raise SystemExit(3)")
+    running = await exchange.start()
+    assert await running == 3
+    assert essence(store) == before
+    assert is_clean(store)
+
+
+async def test_an_absent_command_changes_nothing(store: ObjectStore, caller: Caller) -> None:
+    furnish(store)
+    exchange = Exchange(caller, "no-such-command-anywhere")
+    with pytest.raises(CommandAbsent):
+        await exchange.session.run()
+    assert (exchange.events, store.writes) == ([], [])
+
+
+async def test_an_absent_service_changes_nothing(store: ObjectStore, caller: Caller) -> None:
+    furnish(store)
+    exchange = Exchange(caller, target="shop")
+    with pytest.raises(TargetAbsent):
+        await exchange.session.run()
+    assert (exchange.events, store.writes) == ([], [])
+
+
+async def test_a_port_that_somebody_has_is_told_before_the_service_changes(
+    store: ObjectStore, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = furnish(store)
+    monkeypatch.setattr(StandingRoutes, "refusal", RouteTaken("Port 80 is exchanged by bo already."))
+    exchange = Exchange(caller)
+    with pytest.raises(RouteTaken):
+        await exchange.session.run()
+    assert "PATCH services/web" not in store.writes
+    assert essence(store) == before
+    assert is_clean(store)
+
+
+def test_ctrl_c_is_for_the_command_while_it_runs(caller: Caller) -> None:
+    session = Exchange(caller, "sleep", "1").session
+    assert session.handles_signal(2)
+    session._is_command_running = True
+    assert not session.handles_signal(2)
+    assert session.handles_signal(15)
