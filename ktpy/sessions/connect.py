@@ -17,7 +17,7 @@ from functools import wraps
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ktpy.aio.retry import Backoff
+from ktpy.aio.retry import Backoff, retry
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import SHADOW_PORT, Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
@@ -25,7 +25,7 @@ from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed
 from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, RangeOverlap
+from ktpy.errors import HostKeyMismatch, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
@@ -310,15 +310,12 @@ async def _confirm(shadow: Shadow, tunnel: "SshTunnel") -> None:
     Raises HostKeyMismatch. Where the user may not read the pod's log, the API server's word has to do. While the API
     server does not answer it is asked again: the tunnel stands meanwhile, and if it does not, that is the error.
     """
-    backoff = Backoff()
-    while True:
-        try:
-            await shadow.release_deadline()
-            printed = await shadow.host_key()
-        except ApiUnreachable:
-            await backoff.pause()
-        else:
-            break
+
+    async def release() -> str | None:
+        await shadow.release_deadline()
+        return await shadow.host_key()
+
+    printed = await retry(release, Backoff().pause)
     if printed is not None and printed != tunnel.host_key:
         raise HostKeyMismatch(
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
