@@ -1,4 +1,4 @@
-"""Every failure ktpy can explain: one sentence, what to do next, and a stable exit code.
+"""This module defines every failure ktpy can explain, each with a stable exit code.
 
 Exit codes are part of the command line's contract: scripts may rely on them, so a code is never reused.
 0 is success, 1 an unexpected failure, 2 a usage error (click), 128+N an interruption by signal N.
@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 
 class KtpyError(Exception):
-    """A failure with a message for the user.
+    """A KtpyError is a failure with a message for the user.
 
     `message` is one clear sentence: what is wrong and what ktpy did about it.
     `hint` says what to do next, and may span lines (a YAML rule, a command).
@@ -24,7 +24,7 @@ class KtpyError(Exception):
         self.hint = hint
 
     def with_hint(self, hint: str | None) -> Self:
-        """The same failure with another hint; this one stays as it is."""
+        """Return the same failure with another hint; this one stays as it is."""
         return type(self)(self.message, hint=hint)
 
 
@@ -32,7 +32,7 @@ class KtpyError(Exception):
 
 
 class KubeconfigMissing(KtpyError):
-    """No usable kubeconfig: absent, unreadable or malformed."""
+    """The kubeconfig is absent, unreadable or malformed."""
 
     exit_code = 10
 

@@ -1,4 +1,4 @@
-"""Work that goes on beside a block, and that outlives tasks which end the block."""
+"""A background task runs beside a block, and a failure of it does not end the block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

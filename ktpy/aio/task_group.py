@@ -1,4 +1,4 @@
-"""Work side by side that fails as one."""
+"""This module runs tasks side by side that fail with one error, not with a group."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """A TaskGroup whose first failure comes out as itself, so that callers can catch what a function documents.
+    """Open a TaskGroup whose first failure comes out as itself, so that callers can catch what a function documents.
 
     Failures of other tasks become notes of the first, as in `first_failure`.
     """
@@ -36,7 +36,7 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
 
 
 def first_failure(error: BaseException) -> BaseException:
-    """The failure that a group stands for: its only one, or the first of several; any other error is itself.
+    """Return the only failure in a group, or the first of several; an error that is no group is returned itself.
 
     Cancellations count only where there is nothing else. The other failures are kept as notes of the first, and are
     logged with their tracebacks at debug level.

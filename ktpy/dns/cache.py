@@ -1,4 +1,4 @@
-"""Replies of other servers, kept for as long as their TTLs allow (RFC 1035 section 7.4, RFC 2308)."""
+"""This module keeps replies of other servers for as long as their TTLs allow (RFC 1035 section 7.4, RFC 2308)."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -16,7 +16,7 @@ class _Kept(NamedTuple):
 
 
 class ReplyCache:
-    """A bounded cache of raw replies; the one unused for longest makes room."""
+    """A ReplyCache holds up to `capacity` raw replies; the one unused for longest makes room."""
 
     def __init__(self, capacity: int = 2000, clock: Callable[[], float] = monotonic) -> None:
         self._capacity = capacity
@@ -27,7 +27,7 @@ class ReplyCache:
         return len(self._kept)
 
     def get(self, key: Hashable, query: Query) -> bytes | None:
-        """The reply for `query`, its TTLs less the time it has lain here; None when there is none or it is over."""
+        """Return the reply for `query`, its TTLs less its age here; None when there is none or it has expired."""
         kept = self._kept.get(key)
         if kept is None:
             return None
@@ -39,7 +39,7 @@ class ReplyCache:
         return readdressed(kept.reply, query, kept.ttl_offsets, int(now - kept.stored_at_s))
 
     def put(self, key: Hashable, query: Query, reply: bytes) -> None:
-        """Keep a reply, unless it is one that must not be kept."""
+        """Store a reply, unless it must not be cached."""
         kept = lifetime(reply, query.question)
         if kept is None:
             return

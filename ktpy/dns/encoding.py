@@ -1,4 +1,4 @@
-"""From answers to bytes and back, with dnslib: the slow path, taken once for each name and change of the zone."""
+"""This module turns answers into bytes and back with dnslib: the slow path, taken once per name and zone change."""
 
 import secrets
 from typing import Any, Final
@@ -13,7 +13,7 @@ _POINTER_REACH_BYTES: Final = 0x4000  # a compression pointer has 14 bits
 
 
 class UndecodableError(Exception):
-    """A reply of another server that dnslib cannot read."""
+    """dnslib cannot read a reply of another server."""
 
 
 def encode(query: Query, answer: Answer) -> EncodedReply:
@@ -41,7 +41,7 @@ def encode_joined(query: Query, answer: Answer, rest: bytes) -> EncodedReply:
 
 
 def question(name: str, qtype: int) -> Query:
-    """A fresh query for a name, with a random id and recursion desired."""
+    """Make a query for a name, with a random id and recursion desired."""
     header = dnslib.DNSHeader(id=secrets.randbits(16), rd=1)
     return parse_query(bytes(dnslib.DNSRecord(header, q=dnslib.DNSQuestion(_label(name), qtype)).pack()))
 

@@ -1,4 +1,4 @@
-"""Questions for others: what they answered is kept, asked once at a time, and passed on as it came."""
+"""This module asks other servers: each question once at a time; it caches the replies and passes them on unchanged."""
 
 import asyncio
 import secrets
@@ -15,10 +15,10 @@ class NoAnswerError(Exception):
 
 
 class Exchange(Protocol):
-    """Carries one packet to a server and brings its reply, which has the packet's id and question."""
+    """An Exchange carries one packet to a server and brings its reply, which has the packet's id and question."""
 
     async def __call__(self, packet: bytes, question: bytes, *, over_tcp: bool) -> bytes:
-        """`over_tcp`: the client can take a long reply, so a truncated one is not good enough.
+        """Exchange one message; `over_tcp` says that the client can take a long reply, so a truncated one will not do.
 
         Raises NoAnswerError.
         """
@@ -26,7 +26,7 @@ class Exchange(Protocol):
 
 
 class Forwarder:
-    """Puts a cache before an exchange, and lets one exchange serve all who ask the same at the same time.
+    """A Forwarder puts a cache before an exchange, and lets one exchange serve all who ask the same at the same time.
 
     The latter also ends a forwarding loop: a query that comes back to us finds itself in flight, and waits
     for its own time-out instead of going round.
@@ -48,14 +48,14 @@ class Forwarder:
         self._slots = asyncio.Semaphore(concurrency)  # each exchange may hold a descriptor for each server
 
     def cached(self, query: Query) -> bytes | None:
-        """The reply, when it is known already."""
+        """Return the cached reply, None when there is none."""
         key = _key(query)
         reply = None if key is None else self._cache.get(key, query)
         self.cache_hits += reply is not None
         return reply
 
     async def ask(self, query: Query, *, over_tcp: bool) -> bytes:
-        """The reply for `query`, from the cache or from the server. Raises NoAnswerError."""
+        """Return the reply for `query`, from the cache or from the server. Raises NoAnswerError."""
         key = _key(query)
         if key is None:
             return readdressed(await self._fetch(query, over_tcp), query)
@@ -74,19 +74,19 @@ class Forwarder:
             del self._in_flight[key, over_tcp]
             if not flight.done():
                 flight.set_exception(NoAnswerError("the query this one waited for got no answer"))
-                flight.exception()  # seen: often nobody waits
+                flight.exception()  # marks it as retrieved, because often nobody waits
         return readdressed(reply, query)
 
     async def _fetch(self, query: Query, over_tcp: bool) -> bytes:
         async with self._slots:
             self.exchanges += 1
-            # An id of our own: the client's says nothing about how well it was chosen (RFC 5452).
+            # The client's id may be predictable, so the packet gets a random one (RFC 5452).
             packet = secrets.token_bytes(2) + query.data[2:]
             return await self._exchange(packet, query.question, over_tcp=over_tcp)
 
 
 def _key(query: Query) -> Hashable | None:
-    """What a reply depends on; None for a query whose EDNS options (cookies, client subnet) make it unique."""
+    """Return what a reply depends on; None for a query whose EDNS options (cookies, client subnet) make it unique."""
     if query.has_edns_options:
         return None
     edns = None if query.edns_version is None else query.edns_flags & DNSSEC_OK

@@ -1,8 +1,8 @@
-"""DNS messages on the wire (RFC 1035; EDNS, RFC 6891): reading queries, rendering replies, writing over bytes.
+"""This module reads queries, renders replies and patches forwarded DNS messages (RFC 1035; EDNS, RFC 6891).
 
 A zone answer is encoded once (`encoding`), kept as an `EncodedReply` and rendered for each query by joining bytes: id
 and flags, the client's own question with its case, the kept sections. A forwarded message is never decoded: only its
-id, its question's case and its TTLs are written over. All input is bounds-checked; nothing raises but `FormatError`.
+id, its question's case and its TTLs are written over. All input is bounds-checked; queries raise only `FormatError`.
 """
 
 import struct
@@ -42,7 +42,7 @@ _OPT: Final = struct.Struct("!BHHBBHH")  # root name, type, size, high bits of t
 
 
 class FormatError(Exception):
-    """A message that is no valid query. `reply` is what to send back; None: stay silent."""
+    """The message is no valid query. `reply` is what to send back; None means nothing."""
 
     def __init__(self, why: str, reply: bytes | None = None) -> None:
         super().__init__(why)
@@ -51,7 +51,7 @@ class FormatError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A well-formed query with one question, and the bytes it came in."""
+    """A Query is well-formed, has one question, and holds the bytes it came in."""
 
     data: bytes
     question: bytes  # as on the wire, the name in lower case: the key of every cache
@@ -69,7 +69,7 @@ class Query:
 
     @property
     def labels(self) -> list[bytes]:
-        """The labels of the name, in lower case."""
+        """Return the labels of the name, in lower case."""
         labels, offset = [], 0
         while length := self.question[offset]:
             labels.append(self.question[offset + 1 : offset + 1 + length])
@@ -78,12 +78,12 @@ class Query:
 
     @property
     def qname(self) -> str:
-        """The name in lower case; a dot inside a label is written as in a zone file, \\046."""
+        """Return the name in lower case; a dot inside a label is written as in a zone file, \\046."""
         return ".".join(label.decode("latin-1").replace(".", "\\046") for label in self.labels)
 
 
 class EncodedReply(NamedTuple):
-    """The encoded sections of an answer, to be rendered for any query with the same question."""
+    """An EncodedReply holds the encoded sections of an answer, to be rendered for any query with the same question."""
 
     flags: int  # AA and the response code
     counts: tuple[int, int, int]
@@ -93,7 +93,7 @@ class EncodedReply(NamedTuple):
 
 
 class RecordSpan(NamedTuple):
-    """Where a resource record lies in a message."""
+    """A RecordSpan says where a resource record lies in a message."""
 
     section: int  # 0 answer, 1 authority, 2 additional
     start: int
@@ -156,7 +156,7 @@ def record_spans(data: bytes, offset: int, counts: tuple[int, ...]) -> Iterator[
 
 
 def answers_query(reply: bytes, packet: bytes, question: bytes) -> bool:
-    """Whether `reply` answers `packet`: same id, same question. Anything else is forged, late or garbage."""
+    """Tell whether `reply` answers `packet`: same id, same question. Anything else is forged, late or garbage."""
     if len(reply) < HEADER_BYTES or reply[:2] != packet[:2] or not reply[2] & (QR >> 8):
         return False
     questions, *rest = _COUNTS.unpack_from(reply, 4)
@@ -176,7 +176,7 @@ def is_truncated(message: bytes) -> bool:
 
 
 def lifetime(reply: bytes, question: bytes) -> tuple[int, tuple[int, ...]] | None:
-    """How long a reply may be kept, in seconds, and the offsets of its TTLs; None when it may not be kept.
+    """Return how long a reply may be cached, in seconds, and the offsets of its TTLs; None when it may not be.
 
     A negative answer lives as long as its SOA record says, and not at all without one (RFC 2308 section 5).
     """
@@ -242,10 +242,10 @@ def _name_end(data: bytes, offset: int) -> int:
 
 
 def render(query: Query, reply: EncodedReply, limit_bytes: int, turn: int = 0) -> bytes:
-    """The message that answers `query`.
+    """Return the message that answers `query`.
 
-    Too long for the client: the additional section goes first (it is a courtesy, RFC 2181 section 9), then all of
-    it, with TC set, so that the client asks again over TCP. `turn` rotates records whose order is free, so that
+    A message too long for the client loses its additional section first (optional, RFC 2181 section 9), then all its
+    records, with TC set, so that the client asks again over TCP. `turn` rotates records whose order is free, so that
     a client that always takes the first spreads over the endpoints of a headless service.
     """
     answers = reply.answers
@@ -269,25 +269,25 @@ def render(query: Query, reply: EncodedReply, limit_bytes: int, turn: int = 0) -
 
 
 def failure(query: Query, rcode: Rcode) -> bytes:
-    """A reply with a response code and no records."""
+    """Return a reply with a response code and no records."""
     return _without_records(query, QR | RA | query.flags & (RD | CD) | rcode & RCODE_MASK, rcode)
 
 
 def header_only_reply(data: bytes, rcode: Rcode) -> bytes:
-    """A refusal of a message whose question cannot be repeated; opcode and RD are kept, as RFC 1035 wants."""
+    """Return a refusal of a message whose question cannot be repeated; it keeps opcode and RD (RFC 1035)."""
     flags = QR | RA | int.from_bytes(data[2:4], "big") & (OPCODE_MASK | RD) | rcode
     return data[:2] + flags.to_bytes(2, "big") + bytes(8)
 
 
 def fitted(query: Query, reply: bytes, limit_bytes: int) -> bytes:
-    """A forwarded reply, or its truncated form when it is longer than the client takes."""
+    """Return a forwarded reply, or its truncated form when it is longer than the client takes."""
     if len(reply) <= limit_bytes:
         return reply
     return _without_records(query, int.from_bytes(reply[2:4], "big") | TC)
 
 
 def readdressed(reply: bytes, query: Query, ttl_offsets: tuple[int, ...] = (), age_s: int = 0) -> bytes:
-    """A forwarded reply as `query` needs it: its id, its question's case, TTLs less the age of the reply."""
+    """Return a forwarded reply with the id of `query`, its question's case, and TTLs less the age of the reply."""
     message = bytearray(reply)
     message[:2] = query.data[:2]
     if len(message) >= query.question_end:

@@ -1,7 +1,7 @@
-"""What DNS answers are made of, in plain Python values: no wire format, no sockets, no library.
+"""This module defines what DNS answers consist of, as plain Python values: no wire format, no sockets, no library.
 
 The zone speaks in these terms and `message` turns them into bytes, so that the rules of the Kubernetes DNS
-specification can be read and tested without a packet in sight.
+specification can be read and tested without packets.
 """
 
 import socket
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class RRType(IntEnum):
-    """Resource record types that ktpy names (IANA "DNS parameters"); others travel as plain numbers."""
+    """RRType names the resource record types that ktpy uses (IANA "DNS parameters"); others are plain numbers."""
 
     A = 1
     NS = 2
@@ -30,7 +30,7 @@ class RRType(IntEnum):
 
 
 class Rcode(IntEnum):
-    """Response codes (RFC 1035 section 4.1.1; BADVERS from RFC 6891)."""
+    """Rcode names the response codes (RFC 1035 section 4.1.1; BADVERS from RFC 6891)."""
 
     NOERROR = 0
     FORMERR = 1
@@ -42,7 +42,7 @@ class Rcode(IntEnum):
 
 
 class Srv(NamedTuple):
-    """RDATA of an SRV record (RFC 2782)."""
+    """Srv is the RDATA of an SRV record (RFC 2782)."""
 
     priority: int
     weight: int
@@ -51,7 +51,7 @@ class Srv(NamedTuple):
 
 
 class Soa(NamedTuple):
-    """RDATA of an SOA record (RFC 1035 section 3.3.13); `minimum_s` is the negative TTL (RFC 2308)."""
+    """Soa is the RDATA of an SOA record (RFC 1035 section 3.3.13); `minimum_s` is the negative TTL (RFC 2308)."""
 
     primary: str
     mailbox: str
@@ -63,7 +63,7 @@ class Soa(NamedTuple):
 
 
 class ResourceRecord(NamedTuple):
-    """One resource record of class IN.
+    """A ResourceRecord is of class IN.
 
     `data` is the packed address for A and AAAA, a name for CNAME and PTR, the text for TXT.
     Names have no trailing dot and are lower case.
@@ -77,7 +77,7 @@ class ResourceRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the zone says about a name.
+    """An Answer is what the zone says about a name.
 
     `unfinished` is the name at which a CNAME chain leaves the zone: somebody else has to resolve it, and the
     records found go behind `answers`.
@@ -91,14 +91,14 @@ class Answer:
 
 
 class Elsewhere(Enum):
-    """The zone does not decide: who does."""
+    """Elsewhere says who decides where the zone does not."""
 
     NOT_OURS = "not ours"  # an outside name: the machine's previous resolvers
     ASK_CLUSTER = "ask the cluster"  # a cluster name the watch cache cannot decide: the cluster's own DNS
 
 
 def packed(address: str) -> bytes:
-    """Network-order bytes of an IPv4 or IPv6 address; ValueError when it is neither."""
+    """Return the network-order bytes of an IPv4 or IPv6 address. Raises ValueError when it is neither."""
     try:
         return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
     except OSError as exc:
@@ -106,12 +106,12 @@ def packed(address: str) -> bytes:
 
 
 def address_type(address: bytes) -> RRType:
-    """The record type that carries this packed address."""
+    """Return the record type that carries this packed address."""
     return RRType.A if len(address) == 4 else RRType.AAAA
 
 
 def dashed(address: bytes) -> str:
-    """The label CoreDNS gives an endpoint without a hostname: 10-244-0-5, fd44--5."""
+    """Return the label CoreDNS gives an endpoint without a hostname: 10-244-0-5, fd44--5."""
     if len(address) == 4:
         return "-".join(map(str, address))
     text = socket.inet_ntop(socket.AF_INET6, address).replace(":", "-")
@@ -119,7 +119,7 @@ def dashed(address: bytes) -> str:
 
 
 def undashed(label: str) -> bytes | None:
-    """The packed address of such a label, as CoreDNS reads it; None when it is none."""
+    """Return the packed address of such a label, as CoreDNS reads it; None when it has none."""
     is_ipv4 = label.count("-") == 3 and "--" not in label
     try:
         return packed(label.replace("-", "." if is_ipv4 else ":"))
@@ -128,14 +128,14 @@ def undashed(label: str) -> bytes | None:
 
 
 def reverse_name(address: bytes) -> str:
-    """The name under in-addr.arpa or ip6.arpa that holds the PTR records of a packed address."""
+    """Return the name under in-addr.arpa or ip6.arpa that holds the PTR records of a packed address."""
     if len(address) == 4:
         return ".".join(str(octet) for octet in reversed(address)) + ".in-addr.arpa"
     return ".".join(reversed(address.hex())) + ".ip6.arpa"
 
 
 def reversed_address(name: str) -> bytes | None:
-    """The packed address that a lower-case reverse name stands for; None when it is not a whole address."""
+    """Return the packed address that a lower-case reverse name stands for; None when it is no whole address."""
     if name.endswith(".in-addr.arpa"):
         octets = name[: -len(".in-addr.arpa")].split(".")
         if len(octets) != 4 or not all(o.isascii() and o.isdigit() and str(int(o)) == o for o in octets):
@@ -149,7 +149,7 @@ def reversed_address(name: str) -> bytes | None:
 
 
 def reverse_zones(network: IPv4Network | IPv6Network) -> Iterator[str]:
-    """The reverse zones that cover a network exactly: one per octet (IPv4) or nibble (IPv6) value it holds."""
+    """Yield the reverse zones that cover a network exactly: one per octet (IPv4) or nibble (IPv6) value in it."""
     step, labels_of_address = (8, 4) if network.version == 4 else (4, 32)
     prefix = min(-(-network.prefixlen // step) * step, network.max_prefixlen)
     for subnet in network.subnets(new_prefix=prefix):
@@ -158,12 +158,12 @@ def reverse_zones(network: IPv4Network | IPv6Network) -> Iterator[str]:
 
 
 def ancestors(name: str) -> Iterator[str]:
-    """The name itself, then each name above it: a.b.c, b.c, c."""
+    """Yield the name itself, then each name above it: a.b.c, b.c, c."""
     while name:
         yield name
         name = name.partition(".")[2]
 
 
 def normalised(names: Iterable[str]) -> frozenset[str]:
-    """Zone names as the look-ups compare them: lower case, no dot or `~` around."""
+    """Return zone names as the look-ups compare them: lower case, no dot or `~` around."""
     return frozenset(name.lower().strip(".~") for name in names)

@@ -1,4 +1,4 @@
-"""Who answers what: the zone, the cluster's DNS, or the machine's previous resolvers."""
+"""This module decides who answers: the zone, the cluster's DNS, or the machine's previous resolvers."""
 
 import asyncio
 import dataclasses
@@ -28,22 +28,22 @@ _ANSWER_COUNT: Final = slice(6, 8)
 
 @dataclasses.dataclass(slots=True)
 class QueryCounters:
-    """Queries by who decided them, since the start."""
+    """QueryCounters count queries by who decided them, since the start."""
 
     zone: int = 0
     cluster: int = 0
     upstream: int = 0
     refused: int = 0
-    failed: int = 0  # of the three first: those that ended as SERVFAIL for want of an answer
+    failed: int = 0  # those of the first three that ended as SERVFAIL for want of an answer
     malformed: int = 0
 
 
 class SplitResolver:
-    """Answers queries.
+    """A SplitResolver answers each query from the zone, or forwards it to whoever knows the name.
 
     Without `upstream`, outside names are refused: glibc and musl then ask the next name server, if there is one.
-    Without `cluster`, or when it does not answer, names that only it can decide fail (SERVFAIL): never NXDOMAIN,
-    which would be a claim nobody made.
+    Without `cluster`, or when it does not answer, names that only it can decide fail (SERVFAIL); NXDOMAIN
+    would deny a name that may exist.
     """
 
     def __init__(self, zone: Zone, *, upstream: Forwarder | None = None, cluster: Forwarder | None = None) -> None:
@@ -56,7 +56,7 @@ class SplitResolver:
         self._turn = 0
 
     def answer_now(self, data: bytes, *, over_tcp: bool) -> bytes | Query:
-        """The reply to a packet, b"" for none, when it is known on this machine; else the query for `answer`."""
+        """Return the reply to a packet (b"" for none) when this machine knows it; else the query for `answer`."""
         try:
             query = parse_query(data)
         except FormatError as exc:
@@ -82,7 +82,7 @@ class SplitResolver:
         return render(query, reply, _limit_bytes(query, over_tcp), self._turn)
 
     async def answer(self, query: Query, *, over_tcp: bool) -> bytes:
-        """The reply to a query that needs somebody else."""
+        """Return the reply to a query that another server decides."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 found = self.zone.lookup(query.qname, query.qtype)

@@ -1,4 +1,4 @@
-"""The name server's sockets: UDP and TCP (RFC 1035, RFC 7766), bound by the helper and handed over."""
+"""The name server serves UDP and TCP (RFC 1035, RFC 7766) on sockets that the helper bound and handed over."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves a resolver on bound sockets, which it owns from then on."""
+    """A Server answers from a resolver on bound sockets, which it owns from then on."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Server:
                     connection.abort()
 
     def reply_now(self, data: bytes, *, over_tcp: bool) -> bytes | Query:
-        """As SplitResolver.answer_now, and SERVFAIL when too many queries wait already."""
+        """Do as SplitResolver.answer_now; return SERVFAIL when too many queries wait already, or for a bug."""
         try:
             reply = self._resolver.answer_now(data, over_tcp=over_tcp)
         except Exception:
-            # A bug that one name brings out must not take all other names with it.
+            # A bug that shows with one name must not end the service of all others.
             _log.exception("a query could not be answered")
             return header_only_reply(data, Rcode.SERVFAIL)
         if isinstance(reply, Query):
@@ -82,7 +82,7 @@ class Server:
         return reply
 
     async def reply_later(self, query: Query, *, over_tcp: bool) -> bytes:
-        """As SplitResolver.answer, for a query that `reply_now` left over; a bug ends as SERVFAIL."""
+        """Do as SplitResolver.answer, for a query that `reply_now` left over; a bug ends as SERVFAIL."""
         try:
             return await self._resolver.answer(query, over_tcp=over_tcp)
         except Exception:
@@ -108,7 +108,7 @@ class Server:
 
 
 class _ClientConnection(asyncio.Protocol):
-    """A client over TCP: it may send many queries before it reads; replies go out as they come (RFC 7766)."""
+    """A _ClientConnection takes many queries of a TCP client and sends replies in the order they come (RFC 7766)."""
 
     def __init__(self, server: Server, tasks: asyncio.TaskGroup) -> None:
         self._server = server
@@ -186,7 +186,7 @@ class _ClientConnection(asyncio.Protocol):
 
     def _answer(self, message: bytes) -> None:
         if len(message) < HEADER_BYTES:
-            self.abort()  # what follows cannot be made out either
+            self.abort()  # where the next message begins is unknown
             return
         reply = self._server.reply_now(message, over_tcp=True)
         if isinstance(reply, Query):

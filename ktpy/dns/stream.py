@@ -1,6 +1,6 @@
-"""DNS over TCP (RFC 7766): messages with a length before them, many in flight on one kept connection.
+"""DNS over TCP (RFC 7766) sends messages after their length, many in flight on one kept connection.
 
-This is how the cluster's DNS is asked: a TCP stream is what the tunnel carries.
+The cluster's DNS is asked in this way, because the tunnel carries TCP.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ REDIAL_AFTER_S: Final = 1.0  # after a failed dial, queries fail at once for thi
 
 
 def framed(message: bytes) -> bytes:
-    """A message as it goes over TCP."""
+    """Return a message as it goes over TCP."""
     return len(message).to_bytes(2, "big") + message
 
 
 class Frames:
-    """Cuts a byte stream into messages."""
+    """Frames cuts a byte stream into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -39,7 +39,7 @@ class Frames:
         self._buffer += data
 
     def __iter__(self) -> Iterator[bytes]:
-        """Take out what is complete. Whoever stops half way finds the rest the next time."""
+        """Take out the complete messages. A caller that stops half way finds the rest the next time."""
         while len(self._buffer) >= self._start + 2:
             begin = self._start + 2
             end = begin + int.from_bytes(self._buffer[self._start : begin], "big")
@@ -50,7 +50,7 @@ class Frames:
 
 
 class StreamClient:
-    """Asks one server, at the first of its addresses that can be dialled, over one connection.
+    """A StreamClient asks one server, at the first of its addresses that can be dialled, over one connection.
 
     The connection is dialled when needed and dropped when idle.
     """
@@ -108,7 +108,7 @@ class StreamClient:
 
 
 class _ServerConnection(asyncio.Protocol):
-    """One TCP connection and the queries in flight on it."""
+    """A _ServerConnection is one TCP connection with the queries in flight on it."""
 
     def __init__(self) -> None:
         self.used = False
@@ -135,7 +135,7 @@ class _ServerConnection(asyncio.Protocol):
             return await reply
         except asyncio.CancelledError:
             if received_bytes == self._received_bytes:
-                self.abort()  # not a byte came while this one waited: the connection is dead, or as good as
+                self.abort()  # no byte came while this one waited, so the connection counts as dead
             raise
         finally:
             del self._waiting[packet[:2]]

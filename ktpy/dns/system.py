@@ -1,4 +1,4 @@
-"""What the machine's resolver is to be told: pure decisions, which `ktpy.helper` carries out.
+"""This module decides what the machine's resolver is to be told, and `ktpy.helper` does it. Pure.
 
 The search list is a pod's own (`<ns>.svc.<domain> svc.<domain> <domain>`), so that a name means here what it means
 in the user's namespace.
@@ -19,17 +19,17 @@ REVERSE_DOMAINS_MAX: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class ClusterDns:
-    """How the cluster resolves names, as a pod sees it."""
+    """ClusterDns says how the cluster resolves names, as a pod sees it."""
 
     domain: str
     nameservers: tuple[str, ...]
 
     @classmethod
     def of(cls, resolv_conf: Mapping[str, Any]) -> "ClusterDns":
-        """From the agent's /etc/resolv.conf (`nameservers`, `search`), which the kubelet wrote.
+        """Read the agent's /etc/resolv.conf (`nameservers`, `search`), which the kubelet wrote.
 
-        The domain is what follows `<namespace>.svc.` in the search list. A pod without one (a `dnsPolicy` of its own
-        by a webhook) leaves the default.
+        The domain is what follows `<namespace>.svc.` in the search list. A pod without one (a webhook gave it a
+        `dnsPolicy`) leaves the default.
         """
         domain = DEFAULT_CLUSTER_DOMAIN
         for name in resolv_conf.get("search", ()):
@@ -41,10 +41,10 @@ class ClusterDns:
 
 
 def server_address(resolver_kind: str, tun_number: int, tun_address: IPv4Address) -> IPv4Address:
-    """Where the name server listens.
+    """Choose where the name server listens.
 
-    For systemd-resolved the TUN's own address: it goes with the link. For resolv.conf a loopback address: once
-    everything of ktpy is dead, a closed loopback port refuses at once, and glibc goes on to the next server.
+    For systemd-resolved it is the TUN's own address, which goes with the link. For resolv.conf it is a loopback
+    address: when all of ktpy was killed, a closed loopback port refuses at once, and glibc asks the next server.
     """
     return tun_address if resolver_kind == "systemd-resolved" else IPv4Address(f"127.18.{tun_number}.53")
 
@@ -57,7 +57,7 @@ def resolver_request(
     extra_zones: Iterable[str] = (),
     routed: Iterable[IPv4Network | IPv6Network] = (),
 ) -> SetResolver:
-    """What to ask of the helper. `extra_zones` and the reverse names of `routed` are looked up, never appended."""
+    """Return the helper's request. `extra_zones` and the reverse names of `routed` are looked up, never appended."""
     search = (f"{namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain)
     return SetResolver(
         nameservers=(address,),
@@ -68,9 +68,9 @@ def resolver_request(
 
 
 def reverse_domains(networks: Iterable[IPv4Network | IPv6Network]) -> Sequence[str]:
-    """The reverse zones of the routed ranges, or a few wider ones where they would be too many.
+    """Return the reverse zones of the routed ranges, or fewer and wider ones where they would be too many.
 
-    Wider does no harm: what turns out not to be the cluster's goes to the previous resolvers.
+    Wider ones do no harm: names that are not the cluster's go to the previous resolvers.
     """
     zones = dict.fromkeys(zone for network in networks for zone in reverse_zones(network))
     while len(zones) > REVERSE_DOMAINS_MAX:

@@ -1,9 +1,8 @@
-"""The machine's previous resolvers, asked as glibc would ask them, only sooner.
+"""This module asks the machine's previous resolvers with the result that glibc would get, only sooner.
 
-glibc asks the first server and waits 5 s before it tries the second. Here all are asked at once, yet the result is
-the one glibc would give: an earlier server's answer goes before a later one's, because the first may know
-names (of a company, behind a VPN) that the second denies. An earlier server that does not answer holds a later
-answer up for half a second, and then not again for half a minute.
+glibc asks the first server and waits 5 s before it tries the second. Here all are asked at once, and an earlier
+server's answer goes before a later one's, because it may know names (of a company, behind a VPN) that the later denies.
+An earlier server that does not answer delays a later answer by half a second, and then not again for half a minute.
 """
 
 import asyncio
@@ -18,18 +17,18 @@ from ktpy.dns.stream import StreamClient
 HEAD_START_S: Final = 0.5  # longer than the round trip to any resolver that is alive
 SILENT_FOR_S: Final = 30.0
 RESEND_AT_S: Final = (1.0, 2.5)
-GIVE_UP_AT_S: Final = 4.5  # less than the 5 s after which glibc gives up on us
+GIVE_UP_AT_S: Final = 4.5  # less than the 5 s after which glibc gives up
 
 
 class Upstream:
-    """An exchange with a list of resolvers, in their order of preference."""
+    """An Upstream exchanges messages with a list of resolvers, in their order of preference."""
 
     def __init__(self, servers: Iterable[str | tuple[str, int]], *, own_addresses: Iterable[str] = ()) -> None:
-        """`own_addresses` are ours: a server among them is left out, or each query would come back to us."""
+        """Leave out servers whose address is one of `own_addresses`: each query would come back to us."""
         own = set(own_addresses)
         listed = (server if isinstance(server, tuple) else (server, 53) for server in servers)
         self.servers = tuple(dict.fromkeys(server for server in listed if server[0] not in own))
-        self._silent_until_s: dict[int, float] = {}  # by index: those that let their head start pass
+        self._silent_until_s: dict[int, float] = {}  # by index, of servers that let their head start pass
         self._streams: dict[int, StreamClient] = {}
 
     async def __call__(self, packet: bytes, question: bytes, *, over_tcp: bool) -> bytes:
@@ -54,7 +53,7 @@ class Upstream:
         return self._streams[index]
 
     async def _race(self, packet: bytes, question: bytes) -> tuple[int, bytes]:
-        """The index of the server that wins, and its reply. Raises NoAnswerError, TimeoutError."""
+        """Return the index of the server that wins, and its reply. Raises NoAnswerError, TimeoutError."""
         news = asyncio.Event()
         attempts = [_Attempt(packet, question, news) for _ in self.servers]
         try:
@@ -76,7 +75,7 @@ class Upstream:
     async def _winner(
         self, attempts: list["_Attempt"], news: asyncio.Event, deadline_s: float, *, in_order: bool
     ) -> int | None:
-        """The index of the server whose reply is taken; None when the deadline comes first. Raises NoAnswerError."""
+        """Return the index of the server whose reply is taken; None at the deadline. Raises NoAnswerError."""
         try:
             async with asyncio.timeout_at(deadline_s):
                 while (index := self._chosen(attempts, in_order)) is None:
@@ -87,7 +86,7 @@ class Upstream:
             return None
 
     def _chosen(self, attempts: list["_Attempt"], in_order: bool) -> int | None:
-        """Whose reply to take, if that can be said now. Raises NoAnswerError when nobody can reply any more.
+        """Return whose reply to take; None when that is open yet. Raises NoAnswerError when nobody can reply any more.
 
         With `in_order` a good reply waits for the servers before it, unless they are known to be silent.
         """
@@ -98,13 +97,13 @@ class Upstream:
                 return None
         if any(attempt.waiting for attempt in attempts):
             return None
-        for index, attempt in enumerate(attempts):  # nobody does better than SERVFAIL, REFUSED, ...
+        for index, attempt in enumerate(attempts):  # nothing is better than a failure (SERVFAIL, REFUSED)
             if attempt.reply:
                 return index
         raise NoAnswerError("no resolver can be reached")
 
     def _remember_silence(self, attempts: list["_Attempt"], in_order: bool) -> None:
-        """Servers that let their head start pass get none for a while, or until they reply."""
+        """Deny a head start, for a while or until they reply, to servers that let theirs pass."""
         now_s = asyncio.get_running_loop().time()
         for index, attempt in enumerate(attempts):
             if not attempt.waiting or self._silent_until_s.get(index, now_s) < now_s:
@@ -114,7 +113,7 @@ class Upstream:
 
 
 class _Attempt(asyncio.DatagramProtocol):
-    """One server asked over UDP, from a socket (so a random port) of its own.
+    """An _Attempt asks one server over UDP, from a socket (so a random port) of its own.
 
     The socket is connected: only the server's packets come in, and a closed port is known at once.
     """

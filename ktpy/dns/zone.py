@@ -1,8 +1,8 @@
-"""The cluster's names, from a cache of Services and EndpointSlices: pure, no I/O.
+"""The zone answers for the cluster's names from a cache of Services and EndpointSlices. Pure, no I/O.
 
 It answers as the Kubernetes DNS specification 1.1.0 says (https://github.com/kubernetes/dns,
 docs/specification.md) and, where that leaves room, as CoreDNS does. NXDOMAIN and NODATA follow RFC 2308 and
-RFC 8020 to the letter: a name that has names below it exists, even when it has no records of its own.
+RFC 8020: a name that has names below it exists, even when it has no records of its own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -43,7 +43,7 @@ _Key = TypeVar("_Key")
 
 
 class _Namespace:
-    """The objects of one Kubernetes namespace."""
+    """A _Namespace holds the objects of one Kubernetes namespace."""
 
     __slots__ = ("services", "slices", "slices_of")
 
@@ -54,7 +54,7 @@ class _Namespace:
 
 
 class _Node:
-    """One existing name: its records, and the address records that go along with its SRV records."""
+    """A _Node is an existing name: its records, and the address records that go with its SRV records."""
 
     __slots__ = ("additional", "records")
 
@@ -67,7 +67,7 @@ _EMPTY: Final = _Node()  # an empty non-terminal: exists, holds nothing
 
 
 class Zone:
-    """Answers for the cluster domain and for the reverse names of what it holds.
+    """A Zone answers for the cluster domain and for the reverse names of what it holds.
 
     `synced` says that the first listing of all watched objects is complete; until then every cluster name is
     asked of the cluster. `generation` grows with every change that can change an answer, so that
@@ -97,7 +97,7 @@ class Zone:
         self.generation += 1
 
     def set_scope(self, namespaces: AbstractSet[str] | None) -> None:
-        """Say which namespaces are watched. None: the whole cluster, so what is absent does not exist."""
+        """Say which namespaces are watched. None means the whole cluster, so what is absent does not exist."""
         self._scope = None if namespaces is None else frozenset(namespaces)
         self.generation += 1
 
@@ -214,7 +214,7 @@ class Zone:
         return Elsewhere.ASK_CLUSTER if qtype == RRType.NS else _Node([self._soa(self.cluster_domain)])
 
     def _service_name(self, name: str, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
-        """The node of a name under svc.<domain>; None when it does not exist (NXDOMAIN)."""
+        """Return the node of a name under svc.<domain>; None when it does not exist (NXDOMAIN)."""
         if not labels:
             return _EMPTY
         if self._scope is not None and labels[-1] not in self._scope:
@@ -228,7 +228,7 @@ class Zone:
         return None if service is None else self._below_service(name, service, labels[:-2], qtype)
 
     def _below_service(self, name: str, service: Service, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
-        """The node of a service, of its ports and of its endpoints."""
+        """Return the node of a service, of its ports or of its endpoints."""
         match labels:
             case []:
                 return self._service(name, service, qtype)
@@ -264,7 +264,7 @@ class Zone:
         return _Node([*records, *srv.records], srv.additional)
 
     def _srv(self, owner: str, service: Service, wanted: Callable[[Port], bool]) -> _Node:
-        """The SRV records of the wanted ports, with the addresses of their targets."""
+        """Return the SRV records of the wanted ports, with the addresses of their targets."""
         base = self._name_of(service)
         targets: dict[tuple[str, int], None] = {}
         additional: dict[ResourceRecord, None] = {}
@@ -285,7 +285,7 @@ class Zone:
         )
 
     def _endpoint(self, name: str, service: Service, hostname: str) -> _Node | None:
-        """An endpoint by its name. As in CoreDNS, services with a cluster IP have them too."""
+        """Return an endpoint by its name. As in CoreDNS, services with a cluster IP have endpoints, too."""
         if service.external_name:
             return None
         found = (endpoint.address for endpoint, _ in self._endpoints(service) if _hostname(endpoint) == hostname)
@@ -293,14 +293,14 @@ class Zone:
         return _Node(records) if records else None
 
     def _endpoints(self, service: Service) -> Iterator[tuple[EndpointAddress, tuple[Port, ...]]]:
-        """The endpoints to publish, each with the ports of its slice."""
+        """Yield the endpoints to publish, each with the ports of its slice."""
         for known in self._namespaces[service.namespace].slices_of.get(service.name, ()):
             for endpoint in known.endpoints:
                 if endpoint.ready or service.publishes_unready:
                     yield endpoint, known.ports
 
     def _pod_name(self, name: str, labels: list[str]) -> _Node | Elsewhere | None:
-        """The node of a name under pod.<domain>: the address is in the name, as with CoreDNS's `pods insecure`."""
+        """Return the node of a name under pod.<domain>: it contains the address, as with CoreDNS's `pods insecure`."""
         if not labels:
             return _EMPTY
         if labels[-1] not in self._namespaces or (self._scope is not None and labels[-1] not in self._scope):
@@ -323,7 +323,7 @@ class Zone:
         return Elsewhere.NOT_OURS
 
     def _names_at(self, address: bytes) -> list[str]:
-        """The names of an address: its service, else every service it is a ready endpoint of."""
+        """Return the names of an address: its service, else every service it is a ready endpoint of."""
         if (service := self._service_at.get(address)) is not None:
             return [self._name_of(service)]
         names: dict[str, None] = {}
@@ -366,7 +366,7 @@ class Zone:
         return f"{service.name}.{service.namespace}.svc.{self.cluster_domain}"
 
     def _soa(self, apex: str) -> ResourceRecord:
-        """The start of authority; its minimum is how long a negative answer may be kept (RFC 2308)."""
+        """Return the start of authority; its minimum is how long a negative answer may be kept (RFC 2308)."""
         primary, mailbox = f"ns.dns.{self.cluster_domain}", f"hostmaster.{self.cluster_domain}"
         serial = self.generation & 0xFFFFFFFF
         return ResourceRecord(apex, RRType.SOA, TTL_S, Soa(primary, mailbox, serial, 7200, 1800, 86400, TTL_S))
