@@ -1,0 +1,64 @@
+"""The request for a port-forward and its answers; what each refusal means is in test_port_forward."""
+
+import pytest
+
+from ktpy.errors import ApiRefused, ApiUnreachable, Unauthorized
+from ktpy.kube.endpoint import ApiEndpoint
+from ktpy.kube.portforward.upgrade import Upgrade
+from ktpy.kube.portforward.websocket import accept_key
+
+ENDPOINT = ApiEndpoint("127.0.0.1", 6443, path_prefix="/k8s", headers={"Authorization": "Bearer t"}, user="al")
+
+
+@pytest.fixture
+def upgrade() -> Upgrade:
+    return Upgrade(ENDPOINT, "shop", "web-0", 2222, ("SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io"))
+
+
+def head(upgrade: Upgrade) -> dict[str, str]:
+    lines = upgrade.request().decode().rstrip().split("\r\n")[1:]
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def switching(key: str, subprotocol: str = "v4.channel.k8s.io") -> bytes:
+    return (
+        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+    ).encode()
+
+
+def test_the_request(upgrade: Upgrade) -> None:
+    assert upgrade.request().startswith(
+        b"GET /k8s/api/v1/namespaces/shop/pods/web-0/portforward?ports=2222 HTTP/1.1\r\nHost: 127.0.0.1:6443\r\n"
+    )
+    assert head(upgrade)["Authorization"] == "Bearer t"
+    assert head(upgrade)["Sec-WebSocket-Protocol"] == "SPDY/3.1+portforward.k8s.io, v4.channel.k8s.io"
+
+
+def test_what_comes_behind_the_answer_is_handed_on(upgrade: Upgrade) -> None:
+    answer = switching(head(upgrade)["Sec-WebSocket-Key"])
+    assert upgrade.feed(answer[:40]) is None
+    assert upgrade.feed(answer[40:] + b"data") == ("v4.channel.k8s.io", b"data")
+    assert upgrade.status == 101
+
+
+def test_an_answer_to_another_key_is_refused(upgrade: Upgrade) -> None:
+    with pytest.raises(ApiRefused, match="did not open a WebSocket"):
+        upgrade.feed(switching("another"))
+
+
+def test_a_subprotocol_that_nobody_asked_for_is_refused(upgrade: Upgrade) -> None:
+    with pytest.raises(ApiRefused, match="did not open a WebSocket"):
+        upgrade.feed(switching(head(upgrade)["Sec-WebSocket-Key"], "v5.channel.k8s.io"))
+
+
+def test_a_refusal_is_raised_once_its_body_is_complete(upgrade: Upgrade) -> None:
+    assert upgrade.feed(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 4\r\n\r\nno") is None
+    assert upgrade.status == 401
+    with pytest.raises(Unauthorized):
+        upgrade.feed(b"!!")
+
+
+def test_what_is_no_http(upgrade: Upgrade) -> None:
+    with pytest.raises(ApiUnreachable, match="is no API server"):
+        upgrade.feed(b"SSH-2.0-OpenSSH\r\n\r\n")
