@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ktpy.errors import KtpyError
 
@@ -17,7 +17,7 @@ class Backoff:
 
     first_s: float = 0.2
     limit_s: float = 15.0
-    sleep: Callable[[float], Any] = asyncio.sleep
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     _next_s: float = field(default=0.0, init=False)
 
     async def pause(self) -> None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
@@ -26,6 +26,7 @@ from ktpy.observe.trace import traced
 if TYPE_CHECKING:
     import aiohttp
 
+    from ktpy.kube.connections import Connections
     from ktpy.kube.credentials import Credentials
 
 REQUEST_TIMEOUT_S = 15.0
@@ -40,7 +41,7 @@ class Api:
     """An Api is one user's access to one cluster. `await Api.load(...)` makes it, `await close()` ends it."""
 
     def __init__(
-        self, target: KubeContext, connections: Any, credentials: "Credentials", headers: Mapping[str, str]
+        self, target: KubeContext, connections: "Connections", credentials: "Credentials", headers: Mapping[str, str]
     ) -> None:
         self.target = target
         self._connections = connections

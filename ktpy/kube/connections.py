@@ -29,6 +29,8 @@ _KEEPALIVE = (
 class Connections(RESTClientObject):  # type: ignore[misc]  # the library is untyped
     """Connections is the library's pool with keep-alive probes, and can be started afresh."""
 
+    pool_manager: Any
+
     def _create_connector(self) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed_socket)
 
