@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, metadata_of
 
 OWN = "ktpy"
 """What the API server calls us, by our User-Agent."""
@@ -43,7 +43,7 @@ def given_back(service: Json, managers: Iterable[Mapping[str, str]]) -> list[Jso
 
 
 def _entries(service: Json) -> list[Json]:
-    return list(service["metadata"].get("managedFields") or [])
+    return list(metadata_of(service).get("managedFields") or [])
 
 
 def _marks(entry: Json) -> Any:

@@ -12,7 +12,7 @@ from ktpy.cluster.service.service_state import redirecting_labels
 from ktpy.cluster.service.targets import selects
 from ktpy.errors import Forbidden, TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, labels_of
+from ktpy.kube.objects import Json, labels_of, name_of
 from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import NETWORK_POLICIES, PODS, SERVICES
 from ktpy.kube.watch import list_all
@@ -60,7 +60,7 @@ async def refuse_labels(api: Api, target: str, selector: Labels, pod_labels: Lab
     labels = gateway_labels(target, selector, pod_labels)
     for service in await _listable(api, SERVICES.path(api.namespace)):
         if selects(service, labels):
-            name = service["metadata"]["name"]
+            name = name_of(service)
             given = ",".join(f"{key}={value}" for key, value in pod_labels.items())
             raise TargetUnsuitable(
                 f"With --gateway-label {given}, service {name} would send its own traffic to the gateway.",
@@ -122,7 +122,7 @@ def _admits(rule: Json, direction: str, peer: Labels | None) -> bool:
 
 
 def _named(policies: list[Json]) -> str:
-    names = ", ".join(sorted(policy["metadata"]["name"] for policy in policies))
+    names = ", ".join(sorted(map(name_of, policies)))
     return f"NetworkPolicy {names}" if len(policies) == 1 else f"NetworkPolicies {names}"
 
 

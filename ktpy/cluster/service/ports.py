@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, name_of
 
 SSH_PORT = 2222
 READY_PORT = 2223
@@ -232,7 +232,7 @@ def _target(port: Json) -> int | str:
 
 
 def _name(service: Json) -> str:
-    return str(service["metadata"]["name"])
+    return name_of(service)
 
 
 def _words(port: Json) -> str:

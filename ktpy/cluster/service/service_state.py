@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, gateway_name
 from ktpy.cluster.service import field_managers
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, annotations_of, name_of
 
 _VERSION = 1
 
@@ -43,7 +43,7 @@ class Interception:
 
 def read(service: Json) -> Interception | None:
     """The Service's annotation; None without one, or when it is not ktpy's writing."""
-    text = (service["metadata"].get("annotations") or {}).get(INTERCEPTED)
+    text = annotations_of(service).get(INTERCEPTED)
     try:
         document = json.loads(text or "null")
         selector, sessions = document["selector"], document["sessions"]
@@ -93,7 +93,7 @@ def entering(service: Json, session: str, gateway: Mapping[str, str], gone: Iter
     before = read(service) or Interception(original, ())
     managers = tuple(field_managers.of_selector(service)) or before.managers
     sessions = (*(one for one in before.sessions if one not in {session, *gone}), session)
-    name = service["metadata"]["name"]
+    name = name_of(service)
     own_keys = [key for key in sorted(original) if gateway.get(key) == gateway_name(name)]
     # Pods of a gateway that was made when the Service selected by other keys do not have it.
     redirected = {own_keys[0]: gateway_name(name)} if own_keys else {GATEWAY: name}
@@ -143,12 +143,12 @@ def _closing(service: Json, managers: Iterable[Json]) -> Json:
 def _ours(service: Json) -> list[str]:
     """The keys of the selector by which the Service selects its gateway."""
     selector: dict[str, str] = service["spec"].get("selector") or {}
-    name = gateway_name(service["metadata"]["name"])
+    name = gateway_name(name_of(service))
     return [key for key, value in selector.items() if key == GATEWAY or value == name]
 
 
 def _has_annotation(service: Json) -> bool:
-    return INTERCEPTED in (service["metadata"].get("annotations") or {})
+    return INTERCEPTED in annotations_of(service)
 
 
 def _patch(service: Json, annotation: str | None, selector: Mapping[str, str | None]) -> Json:

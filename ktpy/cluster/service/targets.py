@@ -7,7 +7,7 @@ from ktpy.cluster.names import MANAGED_BY, OWNER, ROLE
 from ktpy.cluster.service.service_state import selector_for
 from ktpy.errors import TargetAbsent, TargetAmbiguous, TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, endpoints_of
+from ktpy.kube.objects import Json, annotations_of, endpoints_of, labels_of, name_of
 from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES, STATEFUL_SETS
 from ktpy.kube.watch import list_all
@@ -51,7 +51,7 @@ async def find(api: Api, reference: Reference) -> Json:
         try:
             return await api.request("GET", SERVICES.path(api.namespace, reference.name))
         except NotFound as exc:
-            present = sorted([item["metadata"]["name"] async for item in list_all(api, services)])
+            present = sorted([name_of(item) async for item in list_all(api, services)])
             raise TargetAbsent(
                 f"There is no service {reference.name} in namespace {api.namespace}.",
                 hint=f"Its services are: {_listing(present)}." if present else "It has no services.",
@@ -64,7 +64,7 @@ async def find(api: Api, reference: Reference) -> Json:
             hint="An intercept needs a service in front of the pods: see kubectl get services -o wide.",
         )
     if len(found) > 1:
-        names = sorted(item["metadata"]["name"] for item in found)
+        names = sorted(map(name_of, found))
         raise TargetAmbiguous(
             f"{len(names)} services lead to {reference}: {_listing(names)}.", hint="Name one of them instead."
         )
@@ -75,7 +75,7 @@ async def refuse_unsuitable(api: Api, service: Json) -> None:
     """Raise TargetUnsuitable when no gateway can stand before this Service, whatever its ports."""
     if (problem := unsuitable(service)) is None and await _names_its_pods(api, service):
         problem = TargetUnsuitable(
-            f"Service {service['metadata']['name']} is headless and gives each pod a name of its own, as for a "
+            f"Service {name_of(service)} is headless and gives each pod a name of its own, as for a "
             "StatefulSet: clients reach the pods past any gateway."
         )
     if problem is not None:
@@ -84,8 +84,7 @@ async def refuse_unsuitable(api: Api, service: Json) -> None:
 
 def unsuitable(service: Json) -> TargetUnsuitable | None:
     """What the Service itself shows."""
-    name, spec = service["metadata"]["name"], service["spec"]
-    labels = service["metadata"].get("labels") or {}
+    name, spec, labels = name_of(service), service["spec"], labels_of(service)
     if labels.get(MANAGED_BY) == "ktpy":
         whose = f"a {labels.get(ROLE)} of ktpy, of {labels.get(OWNER)}"
         return TargetUnsuitable(f"Service {name} is {whose}; it cannot be intercepted itself.")
@@ -111,7 +110,7 @@ def unsuitable(service: Json) -> TargetUnsuitable | None:
 
 def selects(service: Json, labels: Mapping[str, str]) -> bool:
     """Whether the Service leads to pods with these labels, or would without its gateway; ktpy's own do not count."""
-    if (service["metadata"].get("labels") or {}).get(MANAGED_BY) == "ktpy":
+    if labels_of(service).get(MANAGED_BY) == "ktpy":
         return False
     selector = selector_for(service)
     return selector is not None and bool(selector) and selector.items() <= labels.items()
@@ -119,7 +118,7 @@ def selects(service: Json, labels: Mapping[str, str]) -> bool:
 
 def warnings(service: Json) -> list[str]:
     """What the user should know before this Service's selector changes."""
-    name, spec = service["metadata"]["name"], service["spec"]
+    name, spec = name_of(service), service["spec"]
     found = []
     if (manager := managed_by(service)) is not None:
         found.append(
@@ -143,7 +142,7 @@ def warnings(service: Json) -> list[str]:
 
 def managed_by(service: Json) -> str | None:
     """The GitOps tool or package manager that owns the Service, as its marks show."""
-    marks = (service["metadata"].get("labels") or {}) | (service["metadata"].get("annotations") or {})
+    marks = labels_of(service) | annotations_of(service)
     if "argocd.argoproj.io/tracking-id" in marks or "argocd.argoproj.io/instance" in marks:
         return "Argo CD"
     if "kustomize.toolkit.fluxcd.io/name" in marks or "helm.toolkit.fluxcd.io/name" in marks:
@@ -168,7 +167,7 @@ async def _names_its_pods(api: Api, service: Json) -> bool:
     """Endpoints have a hostname when pods have names under the Service (spec.hostname and spec.subdomain)."""
     if service["spec"].get("clusterIP") != "None":
         return False
-    of_service = f"kubernetes.io/service-name={service['metadata']['name']}"
+    of_service = f"kubernetes.io/service-name={name_of(service)}"
     slices = list_all(api, ENDPOINT_SLICES.path(api.namespace), labels=of_service)
     return any([endpoint.get("hostname") async for item in slices for endpoint in endpoints_of(item)])
 
