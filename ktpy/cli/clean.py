@@ -6,10 +6,9 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import cluster, verbose
+from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
-from ktpy.errors import HelperFailed, KtpyError, KubeconfigMissing
-from ktpy.helper import journal
-from ktpy.helper.launch import launch
+from ktpy.errors import KtpyError, KubeconfigMissing
 
 
 @click.command()
@@ -32,21 +31,12 @@ def clean(dry_run: bool, all_namespaces: bool, **place: Any) -> None:
 
 
 def _clean_laptop(*, dry_run: bool) -> bool:
-    stale = journal.stale()
-    if dry_run:
-        for summary in (summary for left in stale for summary in left.pending):
-            click.echo(f"would undo on this laptop: {summary}")
-        return bool(stale)
-    if not stale:
-        return False
-    from ktpy.helper import replay  # brings asyncio, which `ktpy --help` need not wait for
-
-    reports = replay.recover(launch())
-    for report in reports:
-        click.echo(replay.describe(report, "An earlier ktpy was killed"))
-    if any(report.failures for report in reports):
-        raise HelperFailed("Not everything could be undone.", hint="What failed stays in the journal for the next try.")
-    return bool(reports)
+    if not dry_run:
+        return privileged.undo_stale_journals(click.echo)
+    stale = privileged.stale_journals()
+    for summary in (summary for left in stale for summary in left.pending):
+        click.echo(f"would undo on this laptop: {summary}")
+    return bool(stale)
 
 
 def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, all_namespaces: bool) -> bool:

@@ -1,8 +1,6 @@
 """`ktpy connect`: the cluster, reachable from every program on the laptop."""
 
-import os
 import sys
-from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -10,15 +8,12 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import cluster, image, pod_timeout, verbose
-from ktpy.daemon.background import detach as in_background
+from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
-from ktpy.helper.launch import launch
-from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
-from ktpy.observe.events import Ended, Event, Ready, Report
-from ktpy.sessions.options import ConnectOptions
-
-Command = Callable[..., Any]
+from ktpy.daemon.privileged import launch_helper
+from ktpy.daemon.runtime import CONNECT
+from ktpy.observe.events import Event, Ready, Report
+from ktpy.sessions.options import ConnectOptions, refusal_of_include
 
 
 class _Network(click.ParamType["IPv4Network | IPv6Network"]):
@@ -38,10 +33,8 @@ class _Included(_Network):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> IPv4Network | IPv6Network:
         network = super().convert(value, param, ctx)
-        if is_reserved(network):
-            self.fail(f"{network} lies in {reserved_in(network)}, which is never routed.", param, ctx)
-        if network.prefixlen and is_default_route(network):  # choosing the ranges refuses the whole address space
-            self.fail(f"{network} is as wide as a default route, which ktpy never takes.", param, ctx)
+        if refusal := refusal_of_include(network):
+            self.fail(refusal, param, ctx)
         return network
 
 
@@ -74,25 +67,16 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **opt
     """Reach every pod IP, service IP and cluster DNS name from every program on this laptop."""
     wanted = ConnectOptions(pods=not no_pods, dns=not no_dns, pod_timeout_s=pod_timeout, **options)
     caller = Caller.current()
-    helper = launch() if os.geteuid() == 0 else None  # at once: it gets ready while the rest is imported
-    caller.drop_privileges()
+    helper = launch_helper(caller)
 
     def work(report: Report) -> int:
         from ktpy.sessions.connect import run  # the heavy half of ktpy: not before it is needed
 
         return run(wanted, helper, caller, report)
 
-    if not detach:
-        sys.exit(work(lambda event: _show(event, "Ctrl-C")))
-    runtime = RuntimeDirectory.of(caller)
-    runtime.make()
-    for event in in_background(work, runtime.log(CONNECT)):
-        _show(event, "`ktpy quit`")
-        if isinstance(event, Ended):
-            sys.exit(event.exit_code)
+    def show(event: Event) -> None:
+        render.event(event)
+        if isinstance(event, Ready):
+            click.echo(f"{'`ktpy quit`' if detach else 'Ctrl-C'} ends it and undoes everything.")
 
-
-def _show(event: Event, stop: str) -> None:
-    render.event(event)
-    if isinstance(event, Ready):
-        click.echo(f"{stop} ends it and undoes everything.")
+    sys.exit(perform(work, show, caller, CONNECT if detach else None))

@@ -9,10 +9,9 @@ import click
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
 from ktpy.cli.options import Decorated, cluster, image, output, pod_timeout, verbose
-from ktpy.daemon.background import detach as in_background
+from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.observe.events import Ended, Event, Notice, Ready, Report, encode
+from ktpy.observe.events import Event, Notice, Ready, Report, encode
 from ktpy.observe.status import InterceptStatus
 from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions, parse_expose
 
@@ -125,21 +124,12 @@ def perform(
             report(Notice(notice))
         return run(wanted, caller, report)
 
-    show = _shower(output, has_command=bool(wanted.command))
-    if not detach:
-        sys.exit(work(show))
-    runtime = RuntimeDirectory.of(caller)
-    runtime.make()
-    name = wanted.target.replace("/", "-")
-    for event in in_background(work, runtime.log(f"{kind}-{name}")):
-        show(event)
-        if isinstance(event, Ended):
-            sys.exit(event.exit_code)
-        if isinstance(event, Ready) and output == "text" and isinstance(event.status, InterceptStatus):
-            click.echo(f"`ktpy leave {event.status.target}` ends it and undoes everything.")
+    show = _shower(output, has_command=bool(wanted.command), tells_how_to_stop=detach and output == "text")
+    name = f"{kind}-{wanted.target.replace('/', '-')}"
+    sys.exit(background.perform(work, show, caller, name if detach else None))
 
 
-def _shower(output: str, *, has_command: bool) -> Report:
+def _shower(output: str, *, has_command: bool, tells_how_to_stop: bool) -> Report:
     """How events are shown. Standard output belongs to the user's command, where there is one."""
     terminal = LiveTerminal(sys.stdout)
 
@@ -150,5 +140,7 @@ def _shower(output: str, *, has_command: bool) -> Report:
             render.event(event, err=True)
         else:
             terminal.show(event)
+        if tells_how_to_stop and isinstance(event, Ready) and isinstance(event.status, InterceptStatus):
+            click.echo(f"`ktpy leave {event.status.target}` ends it and undoes everything.")
 
     return show

@@ -2,9 +2,9 @@
 
 import click
 
+from ktpy.cli import render
 from ktpy.cli.options import verbose
-from ktpy.cli.replay import restore_what_killed_runs_left
-from ktpy.daemon import control_client
+from ktpy.daemon import control_client, privileged
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.errors import NotConnected
@@ -14,11 +14,11 @@ from ktpy.errors import NotConnected
 @verbose
 def quit_() -> None:
     """End every `ktpy connect` of this user and wait until all of it is undone."""
-    restore_what_killed_runs_left()
+    privileged.undo_stale_journals_unasked(render.on_standard_error)
     sessions = RuntimeDirectory.of(Caller.current()).control_sockets(CONNECT)
     if not sessions:
         raise NotConnected("Not connected: there is nothing to quit.")
     for path in sessions:
-        server = control_client.ask(path, "status")["server"]
+        server = control_client.ask_status(path).server
         control_client.quit_session(path)
         click.echo(f"Disconnected from {server}; routes and resolver are as before.")

@@ -35,6 +35,10 @@ def on_error_output(told: Event) -> None:
     event(told, err=True)
 
 
+def on_standard_error(text: str) -> None:
+    click.echo(text, err=True)
+
+
 def failure(message: str, hint: str | None) -> None:
     """An error: the sentence, then what to do next."""
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)

@@ -6,8 +6,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import output, verbose
-from ktpy.cli.replay import restore_what_killed_runs_left
-from ktpy.daemon import control_client
+from ktpy.daemon import control_client, privileged
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.status import encode_status
@@ -18,7 +17,7 @@ from ktpy.observe.status import encode_status
 @verbose
 def status(output: str) -> None:
     """Show the sessions of this user: cluster, ranges, DNS, pod, traffic."""
-    restore_what_killed_runs_left()
+    privileged.undo_stale_journals_unasked(render.on_standard_error)
     sessions = [control_client.ask_status(path) for path in RuntimeDirectory.of(Caller.current()).control_sockets()]
     if output == "json":
         click.echo(json.dumps({"sessions": [encode_status(session) for session in sessions]}, indent=2))

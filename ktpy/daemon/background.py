@@ -1,4 +1,4 @@
-"""`--detach`: the session goes on in a process of its own; the command returns when it is ready."""
+"""Where a session runs: in this process, or with `--detach` in one of its own that goes on when the command ends."""
 
 import os
 import signal
@@ -7,7 +7,26 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.events import Ended, Event, PortsChanged, Ready, Report, decode, encode
+
+
+def perform(work: Callable[[Report], int], show: Report, caller: Caller, log_name: str | None) -> int:
+    """Run `work`, showing its events; returns the exit code.
+
+    With the name of a log, it runs in the background and this returns when the session is ready or has ended.
+    """
+    if log_name is None:
+        return work(show)
+    runtime = RuntimeDirectory.of(caller)
+    runtime.make()
+    exit_code = 0
+    for event in detach(work, runtime.log(log_name)):
+        show(event)
+        if isinstance(event, Ended):
+            exit_code = event.exit_code
+    return exit_code
 
 
 def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:

@@ -5,6 +5,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
+from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
 from ktpy.wire.route import Header, Match, parse_header
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Match",
     "parse_expose",
     "parse_header",
+    "refusal_of_include",
 ]
 
 
@@ -35,3 +37,12 @@ class ConnectOptions:
     dns: bool = True
     image: str = DEFAULT_IMAGE
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
+
+
+def refusal_of_include(network: IPv4Network | IPv6Network) -> str | None:
+    """Why the helper would never route this range, as a sentence; None where it would."""
+    if is_reserved(network):
+        return f"{network} lies in {reserved_in(network)}, which is never routed."
+    if network.prefixlen and is_default_route(network):  # choosing the ranges refuses the whole address space
+        return f"{network} is as wide as a default route, which ktpy never takes."
+    return None

@@ -1,10 +1,25 @@
-"""What `ktpy connect` refuses as a usage error, before it starts anything."""
+"""What `ktpy connect` refuses as a usage error before it starts anything, and what it asks the session for."""
+
+import sys
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ktpy.cli.connect import connect
 from ktpy.daemon.caller import Caller
+from ktpy.observe.events import Ended, Ready, Report
+from ktpy.observe.status import ConnectStatus
+from ktpy.sessions import connect as session
+from ktpy.sessions.options import ConnectOptions
+
+command = sys.modules["ktpy.cli.connect"]
+"""The module: `ktpy.cli.connect` is its command, too."""
+CALLER = Caller(uid=1000, gid=1000, name="al", home=Path())
+HELPER = object()
+CONNECTED = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=3.2)
 
 RESERVED = "which is never routed."
 WIDE = "as wide as a default route, which ktpy never takes."
@@ -34,3 +49,72 @@ def test_an_include_that_can_never_be_routed(network: str, reason: str) -> None:
     assert refused.exit_code == 2
     assert "Invalid value for '--include': " in refused.output
     assert reason in " ".join(refused.output.split())
+
+
+class Asked:
+    """What the session was asked for, and what it says. It fakes the session, its process and its root."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.options: ConnectOptions | None = None
+        self.log_name: str | None = None
+        monkeypatch.setattr(session, "run", self._run)
+        monkeypatch.setattr(Caller, "current", lambda: CALLER)
+        monkeypatch.setattr(command, "launch_helper", lambda caller: HELPER if caller is CALLER else None)
+        monkeypatch.setattr(command, "perform", self._perform)
+
+    def _perform(self, work: Callable[[Report], int], show: Report, _caller: Caller, log_name: str | None) -> int:
+        self.log_name = log_name
+        return work(show)
+
+    def _run(self, options: ConnectOptions, helper: object, caller: Caller, report: Report) -> int:
+        assert (helper, caller) == (HELPER, CALLER)
+        self.options = options
+        report(Ready(CONNECTED))
+        report(Ended(0, "Disconnected."))
+        return 0
+
+    def by(self, *arguments: str, env: dict[str, str] | None = None) -> ConnectOptions:
+        done = CliRunner().invoke(connect, arguments, env=env)
+        assert done.exit_code == 0, done.output
+        assert self.options is not None
+        return self.options
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, nothing_starts: None) -> Asked:
+    return Asked(monkeypatch)
+
+
+def test_without_options_the_documented_defaults_count(asked: Asked) -> None:
+    assert asked.by() == ConnectOptions()
+
+
+def test_every_option_arrives(asked: Asked) -> None:
+    arguments = ["--include", "10.1.0.0/16", "--exclude", "10.2.0.0/16", "--exclude", "fd00::/64", "--no-pods"]
+    arguments += ["--no-dns", "--dns-zone", "corp.example", "--pod-timeout", "7", "--image", "registry.example/a:1"]
+    arguments += ["-n", "shop", "--context", "lab", "--kubeconfig", "/k"]
+    assert asked.by(*arguments) == ConnectOptions(
+        kubeconfig="/k",
+        context="lab",
+        namespace="shop",
+        include=(ip_network("10.1.0.0/16"),),
+        exclude=(ip_network("10.2.0.0/16"), ip_network("fd00::/64")),
+        dns_zones=("corp.example",),
+        pods=False,
+        dns=False,
+        image="registry.example/a:1",
+        pod_timeout_s=7,
+    )
+
+
+def test_options_come_from_the_environment_too(asked: Asked) -> None:
+    options = asked.by(env={"KTPY_NO_DNS": "1", "KTPY_EXCLUDE": "10.2.0.0/16", "KTPY_POD_TIMEOUT": "90"})
+    assert (options.dns, options.exclude, options.pod_timeout_s) == (False, (ip_network("10.2.0.0/16"),), 90)
+
+
+@pytest.mark.parametrize(("arguments", "stop", "log"), [([], "Ctrl-C", None), (["-d"], "`ktpy quit`", "connect")])
+def test_what_ends_it_is_told_once_it_stands(asked: Asked, arguments: list[str], stop: str, log: str | None) -> None:
+    lines = CliRunner().invoke(connect, arguments).output.splitlines()
+    assert lines[0] == "connected to lab (https://a)"
+    assert lines[-2:] == [f"{stop} ends it and undoes everything.", "Disconnected."]
+    assert asked.log_name == log

@@ -1,20 +1,39 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-DETACH = """
+import pytest
+
+from ktpy.daemon import background
+from ktpy.daemon.caller import Caller
+from ktpy.observe.events import Ended, Event, Notice, Report
+
+ENDED = Ended(24, "No pod.")
+DETACH = '''
 import os, sys
 from pathlib import Path
 from ktpy.daemon.background import detach
 from ktpy.observe.events import Ended, Ready, Step
+from ktpy.observe.status import ConnectStatus
+
+STATUS = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=1.0)
+TRACED = """
+import logging
+from ktpy.observe.trace import traced
+logging.basicConfig(level=logging.INFO)
+with traced("stage", "open cluster"):
+    pass
+"""
 
 def work(report):
     {work}
 
 for event in detach(work, Path(sys.argv[1])):
     print(event, flush=True)
-"""
+'''
 
 
 def run(work: str, log: Path) -> list[str]:
@@ -26,11 +45,10 @@ def run(work: str, log: Path) -> list[str]:
 def test_the_command_returns_when_the_work_is_ready_and_the_work_goes_on(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    work = f"report(Step('a', 'b', 0.1)); report(Ready({{'kind': 'mesh'}})); open({str(fifo)!r}).read(); return 0"
-    assert run(work, tmp_path / "log") == [
-        "Step(name='a', detail='b', elapsed_s=0.1)",
-        "Ready(status={'kind': 'mesh'})",
-    ]
+    work = f"report(Step('a', 'b', 0.1)); report(Ready(STATUS)); open({str(fifo)!r}).read(); return 0"
+    step, ready = run(work, tmp_path / "log")
+    assert step == "Step(name='a', detail='b', elapsed_s=0.1)"
+    assert ready.startswith("Ready(status=ConnectStatus(kind='connect', pid=7,")
     fifo.write_text("the work still reads this")
 
 
@@ -51,3 +69,45 @@ def test_what_the_work_writes_goes_to_a_private_log(tmp_path: Path) -> None:
     run("print('to stderr', file=sys.stderr); report(Ended(0, 'over')); return 0", log)
     assert "to stderr" in log.read_text()
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_steps_that_v_tells_are_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    work = "exec(TRACED); report(Ended(0, 'over')); return 0"
+    run(work, log)
+    assert [line.partition(" in ")[0] for line in log.read_text().splitlines()[:2]] == [
+        "INFO:ktpy.observe.trace:stage open cluster: started",
+        "INFO:ktpy.observe.trace:stage open cluster: complete",
+    ]
+
+
+CALLER = Caller(uid=4_000_000_000, gid=4_000_000_000, name="al", home=Path())
+
+
+def fail(report: Report) -> int:
+    report(ENDED)
+    return ENDED.exit_code
+
+
+def test_in_the_foreground_the_exit_code_is_the_works() -> None:
+    shown: list[Event] = []
+    assert background.perform(fail, shown.append, CALLER, None) == 24
+    assert shown == [ENDED]
+
+
+@pytest.mark.parametrize(("last", "exit_code"), [(ENDED, 24), (Notice("It stands."), 0)])
+def test_in_the_background_events_are_shown_until_it_stands_or_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: Event, exit_code: int
+) -> None:
+    logs: list[Path] = []
+
+    def detach(_work: object, log: Path) -> Iterator[Event]:
+        logs.append(log)
+        yield last
+
+    monkeypatch.setattr(background, "detach", detach)
+    shown: list[Event] = []
+    assert background.perform(fail, shown.append, replace(CALLER, home=tmp_path), "exchange-web") == exit_code
+    assert shown == [last]
+    assert [log.name for log in logs] == ["exchange-web.log"]
+    assert logs[0].parent.is_dir()

@@ -57,7 +57,7 @@ def test_a_signal(is_ready: bool, exit_code: int) -> None:
 def test_the_first_of_what_failed_together_is_the_cause_and_the_log_has_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "ktpy")
 
     class Failing(Trial):
         async def run(self) -> int:

@@ -1,0 +1,64 @@
+"""What commands need root for: the helper of a session, and undoing what killed runs left on this laptop."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ktpy.daemon.caller import Caller
+from ktpy.errors import HelperFailed, KtpyError
+from ktpy.helper import journal
+from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
+
+if TYPE_CHECKING:
+    from ktpy.helper.protocol import Undone
+
+Say = Callable[[str], None]
+
+
+def launch_helper(caller: Caller) -> LaunchedHelper | None:
+    """Launch the helper while this process is root, then become the caller; None where sudo has to be asked later.
+
+    A command calls this first: the helper gets ready while the rest is imported.
+    """
+    helper = launch() if os.geteuid() == 0 else None
+    caller.drop_privileges()
+    return helper
+
+
+def stale_journals() -> list[journal.StaleJournal]:
+    """What killed runs left on this laptop, the latest first. Changes nothing, and needs no root."""
+    return journal.stale()
+
+
+def undo_stale_journals(say: Say) -> bool:
+    """Undo what killed runs left on this laptop, and say so; False where there was nothing.
+
+    Raises HelperFailed where something could not be undone, and PrivilegeMissing where sudo refuses.
+    """
+    if not journal.stale():
+        return False
+    reports = _replay(launch(), say)
+    if any(report.failures for report in reports):
+        raise HelperFailed("Not everything could be undone.", hint="What failed stays in the journal for the next try.")
+    return bool(reports)
+
+
+def undo_stale_journals_unasked(say: Say) -> None:
+    """Undo what killed runs left on this laptop as far as that needs no password, and say what was done or is left."""
+    stale = journal.stale()
+    if not stale:
+        return
+    try:
+        _replay(launch(() if os.geteuid() == 0 else WITHOUT_A_PASSWORD), say)
+    except KtpyError:
+        changes = ", ".join(summary for left in stale for summary in left.pending)
+        say(f"An earlier ktpy was killed and left: {changes}. `sudo ktpy clean` undoes it.")
+
+
+def _replay(helper: LaunchedHelper, say: Say) -> "tuple[Undone, ...]":
+    from ktpy.helper import replay  # brings asyncio, which no command need wait for that finds nothing
+
+    reports = replay.recover(helper)
+    for report in reports:
+        say(replay.describe(report, "An earlier ktpy was killed"))
+    return reports

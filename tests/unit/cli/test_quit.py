@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ktpy.cli.main import cli
+from ktpy.daemon import control_client, privileged
+from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
+from ktpy.errors import NotConnected
+from ktpy.observe.status import ConnectStatus
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The sessions that were asked to end. The first and second of this user run."""
+    ended: list[Path] = []
+    sockets = {CONNECT: [Path("a"), Path("b")]}
+    monkeypatch.setattr(privileged, "undo_stale_journals_unasked", lambda say: None)
+    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda _, kind: sockets[kind])
+    monkeypatch.setattr(control_client, "ask_status", status)
+    monkeypatch.setattr(control_client, "quit_session", ended.append)
+    return ended
+
+
+def status(path: Path) -> ConnectStatus:
+    server = f"https://{path}"
+    return ConnectStatus(pid=7, server=server, context="lab", namespace="shop", state="connected", uptime_s=1.0)
+
+
+def run() -> Result:
+    return CliRunner().invoke(cli, ["quit"])
+
+
+def test_every_session_is_ended(asked: list[Path]) -> None:
+    done = run()
+    assert done.exit_code == 0
+    assert done.output == (
+        "Disconnected from https://a; routes and resolver are as before.\n"
+        "Disconnected from https://b; routes and resolver are as before.\n"
+    )
+    assert asked == [Path("a"), Path("b")]
+
+
+def test_nothing_to_quit(asked: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: [])
+    done = run()
+    assert done.exit_code == NotConnected.exit_code
+    assert done.stderr == "error: Not connected: there is nothing to quit.\n"

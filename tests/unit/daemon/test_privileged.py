@@ -1,0 +1,101 @@
+"""What a killed run left on the laptop, and who gets to undo it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ktpy.daemon import privileged
+from ktpy.daemon.caller import Caller
+from ktpy.errors import HelperFailed, PrivilegeMissing
+from ktpy.helper import journal, replay
+from ktpy.helper.protocol import Undone
+
+UNDONE = Undone(journal_id="ab12", undone=("link ktpy0",), left=(), failures=())
+
+
+@dataclass
+class Machine:
+    """A laptop on which something was left, and a helper that undoes it."""
+
+    left: list[Any]
+    undone: Undone = UNDONE
+    uid: int = 0
+    refusal: Exception | None = None
+    launched: list[Sequence[str] | None] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def launch(self, prefix: Sequence[str] | None = None) -> str:
+        self.launched.append(prefix)
+        return "helper"
+
+    def recover(self, helper: str) -> tuple[Undone, ...]:
+        assert helper == "helper"
+        if self.refusal is not None:
+            raise self.refusal
+        return (self.undone,)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    machine = Machine([SimpleNamespace(pending=("link ktpy0", "route 10.96.0.0/12"))])
+    monkeypatch.setattr(journal, "stale", lambda: machine.left)
+    monkeypatch.setattr(privileged, "launch", machine.launch)
+    monkeypatch.setattr(replay, "recover", machine.recover)
+    monkeypatch.setattr("os.geteuid", lambda: machine.uid)
+    return machine
+
+
+def test_what_is_left_is_undone_and_told(machine: Machine) -> None:
+    assert privileged.undo_stale_journals(machine.said.append)
+    assert machine.launched == [None]  # which asks for a password
+    assert machine.said == ["An earlier ktpy was killed: undone: link ktpy0."]
+
+
+def test_no_helper_is_launched_for_nothing(machine: Machine) -> None:
+    machine.left = []
+    assert not privileged.undo_stale_journals(machine.said.append)
+    privileged.undo_stale_journals_unasked(machine.said.append)
+    assert not machine.launched
+    assert not machine.said
+
+
+def test_what_cannot_be_undone_is_told_before_the_failure(machine: Machine) -> None:
+    machine.undone = Undone(journal_id="ab12", undone=(), left=(), failures=("link ktpy0: busy",))
+    with pytest.raises(HelperFailed, match="Not everything could be undone"):
+        privileged.undo_stale_journals(machine.said.append)
+    assert machine.said == ["An earlier ktpy was killed: failed: link ktpy0: busy."]
+
+
+@pytest.mark.parametrize(("uid", "prefix"), [(0, ()), (1000, ("sudo", "-n", "--"))])
+def test_unasked_no_password_is_wanted(machine: Machine, uid: int, prefix: Sequence[str]) -> None:
+    machine.uid = uid
+    privileged.undo_stale_journals_unasked(machine.said.append)
+    assert machine.launched == [prefix]
+    assert machine.said == ["An earlier ktpy was killed: undone: link ktpy0."]
+
+
+def test_what_would_need_a_password_is_told_as_left(machine: Machine) -> None:
+    machine.refusal = PrivilegeMissing("No.")
+    privileged.undo_stale_journals_unasked(machine.said.append)
+    left = "link ktpy0, route 10.96.0.0/12"
+    assert machine.said == [f"An earlier ktpy was killed and left: {left}. `sudo ktpy clean` undoes it."]
+
+
+@pytest.mark.parametrize(("uid", "launched"), [(0, [None]), (1000, [])])
+def test_the_helper_of_a_session_is_launched_before_root_is_given_up(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, uid: int, launched: list[None]
+) -> None:
+    machine.uid = uid
+
+    def drop(_: Caller) -> None:
+        assert machine.launched == launched
+        machine.said.append("dropped")
+
+    monkeypatch.setattr(Caller, "drop_privileges", drop)
+    helper: Any = privileged.launch_helper(Caller(uid=uid, gid=uid, name="al", home=Path()))
+    assert helper == ("helper" if launched else None)
+    assert machine.said == ["dropped"]
