@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
+import uvloop
 
 from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, LinkLost, Unauthorized
 from ktpy.kube.client import Api
@@ -27,6 +30,7 @@ from ktpy.kube.portforward.upgrade import Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import NotFound
 from tests.unit.kube.api_stub import ApiStub, kubeconfig, refusing
+from tests.unit.kube.certificates import KeyPair
 from tests.unit.kube.portforward.test_websocket import frame
 
 PORT = 2222
@@ -118,14 +122,13 @@ Script = Callable[[ApiServer], Awaitable[None]]
 
 
 class Reached:
-    """An API server that listens at `address`; the user's next tokens are `renewed`."""
+    """An API server that listens at an endpoint; the user's next tokens are `renewed`."""
 
-    def __init__(self, address: tuple[str, int], renewed: Sequence[str]) -> None:
-        self._address, self._token, self._renewed = address, "t0ken", list(renewed)
+    def __init__(self, endpoint: ApiEndpoint, renewed: Sequence[str]) -> None:
+        self._endpoint, self._token, self._renewed = endpoint, "t0ken", list(renewed)
 
     async def endpoint(self) -> ApiEndpoint:
-        headers = {"Authorization": f"Bearer {self._token}"}
-        return ApiEndpoint(*self._address, path_prefix="/k8s/clusters/c1", headers=headers, user="al")
+        return replace(self._endpoint, headers={"Authorization": f"Bearer {self._token}"})
 
     async def renew_credentials(self) -> bool:
         if not self._renewed:
@@ -153,7 +156,8 @@ async def forwarding(script: Script, *, renewed: Sequence[str] = (), **options: 
     address = server.sockets[0].getsockname()
 
     try:
-        yield PortForward(Reached(address[:2], renewed), "shop", "shadow-1", PORT, **options)
+        endpoint = ApiEndpoint(address[0], address[1], path_prefix="/k8s/clusters/c1", user="al")
+        yield PortForward(Reached(endpoint, renewed), "shop", "shadow-1", PORT, **options)
     finally:
         server.close()
         if serving:
@@ -636,3 +640,58 @@ async def test_reader_that_pauses_stops_the_server() -> None:
         transport.resume_reading()
         await inner.read(400 * 60_000)
         assert isinstance(await inner.end(), LinkLost)
+
+
+# --- the event loop that ktpy runs on
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("by_proxy", [False, True], ids=["direct", "by proxy"])
+def test_on_uvloop(is_tls: bool, by_proxy: bool, key_pair: KeyPair, tmp_path: Path) -> None:
+    (tmp_path / "pem").write_bytes(key_pair.key + key_pair.certificate)
+    there, here = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    there.load_cert_chain(tmp_path / "pem")
+    here.load_verify_locations(tmp_path / "pem")
+
+    async def api_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        api = ApiServer(reader, writer)
+        await api.upgrade(PREAMBLE + frame(2, DATA + b"hello"))
+        assert await api.frame() == (0x82, DATA + b"hi")
+        api.send(frame(2, DATA + b" again"))
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        host, _, port = head.split()[1].decode().partition(":")
+        inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
+
+    async def there_and_back() -> None:
+        servers = [
+            await asyncio.start_server(api_server, "127.0.0.1", 0, ssl=there if is_tls else None),
+            await asyncio.start_server(proxy, "127.0.0.1", 0),
+        ]
+        api_port, proxy_port = (server.sockets[0].getsockname()[1] for server in servers)
+        proxy_url = f"http://127.0.0.1:{proxy_port}" if by_proxy else None
+        endpoint = ApiEndpoint("127.0.0.1", api_port, here if is_tls else None, proxy=proxy_url)
+        forward = PortForward(Reached(endpoint, []), "shop", "shadow-1", PORT)
+        transport, inner = await forward.create_connection(Inner)
+        assert await inner.read(5) == b"hello"
+        transport.write(b"hi")
+        assert await inner.read(11) == b"hello again"
+        forward.close()
+        assert await inner.end() is None
+        for server in servers:
+            server.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(there_and_back(), 10))
