@@ -1,12 +1,12 @@
 """Changes of objects that others may change at the same time: merge patches, and deletions with preconditions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from ktpy.errors import RestoreIncomplete
 from ktpy.kube.client import REQUEST_TIMEOUT_S, Api
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound
 
 T = TypeVar("T")
@@ -23,6 +23,13 @@ async def merge_patch(api: Api, path: str, patch: Json) -> Json:
     Raises Conflict when the patch names a uid or a resourceVersion that is not the object's, and NotFound.
     """
     return await api.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+
+
+async def annotate(api: Api, path: str, found: Json, annotations: Mapping[str, str | None]) -> Json:
+    """Set annotations of exactly the object that was found; None removes one. Raises NotFound and Conflict."""
+    return await merge_patch(
+        api, path, {"metadata": {"uid": metadata_of(found)["uid"], "annotations": dict(annotations)}}
+    )
 
 
 async def patch_object(api: Api, path: str, change: Callable[[Json], Json | None]) -> tuple[Json, bool]:

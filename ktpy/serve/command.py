@@ -9,7 +9,7 @@ from contextlib import suppress
 from ktpy.errors import CommandAbsent
 
 GRACE_S = 5.0
-"""How long the command may take to end when ktpy has to."""
+"""How long the command may take to end after each signal when ktpy ends."""
 
 
 def refuse_absent(command: Sequence[str]) -> None:
@@ -19,7 +19,10 @@ def refuse_absent(command: Sequence[str]) -> None:
 
 
 async def run(command: Sequence[str]) -> int:
-    """Run it on our own terminal; its exit code, 128+N when signal N ended it. When cancelled, it is ended."""
+    """Run the command on ktpy's terminal and return its exit code, 128+N when signal N ended it.
+
+    A cancelled call ends the command.
+    """
     process = await asyncio.create_subprocess_exec(*command)
     try:
         code = await process.wait()

@@ -1,4 +1,4 @@
-"""The exposed ports as the user sees them: whether the local port answers, and how many requests went where."""
+"""Shows the user the exposed ports: whether the local port answers, and how many requests went where."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from ktpy.wire.route import Counters
 
 
 class Exposure:
-    """The exposed ports of one intercept. It outlives the routes, which come and go."""
+    """The exposed ports of one intercept. They outlive the routes, which come and go."""
 
     def __init__(self, mappings: Iterable[PortMapping], instead: str, report: Report) -> None:
         """`instead` says what becomes of requests while the local port does not answer."""
@@ -29,7 +29,7 @@ class Exposure:
         """By port of the Service."""
 
     async def look(self) -> None:
-        """Find out, once, which local ports answer."""
+        """Probe each local port once."""
         await asyncio.gather(*(local_port.probe() for local_port in self.local_ports.values()))
 
     async def watch(self) -> None:

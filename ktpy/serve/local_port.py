@@ -1,4 +1,4 @@
-"""A port of this laptop that requests from the cluster are led to, and whether somebody answers on it."""
+"""A port of this laptop that requests from the cluster go to, and whether a program answers on it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ PRIVILEGED_BELOW = 1024
 
 
 class LocalPort:
-    """Known to be up or down by the last connection made, be it a probe or a request's."""
+    """A LocalPort is up or down as the last connection to it showed, which was a probe or a request's."""
 
     def __init__(self, number: int, on_change: Callable[[], None] = lambda: None) -> None:
         """`on_change` is called when the port starts or stops answering. Before the first probe it counts as down."""
@@ -44,7 +44,7 @@ class LocalPort:
         return True
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        """Connect by IPv4 or IPv6, first by what answered last. OSError when nobody answers: then it is down."""
+        """Connect by IPv4 or IPv6, first by the one that answered last. Raises OSError when it is down."""
         refusal: OSError | None = None
         for address in self._addresses:
             try:

@@ -24,7 +24,7 @@ RETRY_S, RETRY_LIMIT_S = 0.2, 5.0
 """After a link was lost; a laptop that wakes is back within seconds."""
 
 RESTART_GRACE_S = 15.0
-"""So long the route to a container that has ended may seem to stand (keepalive)."""
+"""The route to a container that has ended may seem to stand this long (keepalive)."""
 
 logger = logging.getLogger(__name__)
 

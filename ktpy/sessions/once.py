@@ -1,4 +1,4 @@
-"""Commands that do one thing in the cluster and end: each call has an event loop and an API connection of its own."""
+"""Commands that do one thing in the cluster and end. Each call has its own event loop and API connection."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,13 +26,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ClusterRef:
-    """Which cluster and namespace; None is the kubeconfig's own choice."""
+    """A cluster and a namespace as the user names them; None is the kubeconfig's own choice."""
 
     kubeconfig: str | None = None
     context: str | None = None
     namespace: str | None = None
 
     def run(self, work: Callable[[Api], Awaitable[T]]) -> T:
+        """Do the work in an event loop, with an API connection that is closed afterwards."""
+
         async def call() -> T:
             log_loop_errors()
             api = await Api.load(self.kubeconfig, self.context, self.namespace)
@@ -45,7 +47,7 @@ class ClusterRef:
 
 
 def services(place: ClusterRef, records: Records, report: Report) -> dict[str, Any]:
-    """What `ktpy list --output json` prints. Undoes what this user's killed intercepts left, first."""
+    """Return what `ktpy list --output json` prints, after undoing what this user's killed intercepts left."""
 
     async def look(api: Api) -> dict[str, Any]:
         await undo_killed(api, records, report)
@@ -81,12 +83,12 @@ def _describe(participant: Participant) -> dict[str, Any]:
 
 
 def find_leftovers(place: ClusterRef, *, all_namespaces: bool) -> list[Leftover]:
-    """What dead sessions, anybody's, have left."""
+    """Return what dead sessions of any user have left."""
     return place.run(lambda api: sweep.find(api, None if all_namespaces else api.namespace))
 
 
 def remove_leftovers(place: ClusterRef, *, all_namespaces: bool) -> tuple[list[Leftover], list[KtpyError]]:
-    """Remove it; the answer is what is gone, and what went wrong."""
+    """Remove it, and return what is gone and what went wrong."""
     return place.run(lambda api: sweep.remove(api, None if all_namespaces else api.namespace))
 
 

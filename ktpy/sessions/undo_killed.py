@@ -13,7 +13,10 @@ from ktpy.observe.events import Notice, Report
 
 
 async def undo_killed(api: Api, records: Records, report: Report) -> None:
-    """Take this user's killed sessions out of the cluster of `api`, and say so. What fails is told, and kept."""
+    """Take this user's killed sessions out of the cluster of `api`, and say so.
+
+    A record whose undoing fails is kept for the next command, and the user is told why.
+    """
     with records.stale() as stale:
         for record in stale:
             if record.server != api.target.server:
@@ -28,7 +31,7 @@ async def undo_killed(api: Api, records: Records, report: Report) -> None:
 
 
 def describe(record: Record) -> str:
-    """The beginning of a sentence."""
+    """Return the beginning of a sentence about a killed session."""
     return f"An earlier ktpy was killed: its {record.kind} of {record.target} in namespace {record.namespace}"
 
 

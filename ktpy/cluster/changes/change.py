@@ -21,11 +21,11 @@ Guard = Callable[[Callable[[str], None]], Awaitable[None]]
 class ClusterChange:
     """One session's change in the cluster, from its first object to its last.
 
-    change = await GATEWAY.prepare(...); GATEWAY.change(api, plan, session, on_progress)
-    undo.push_async_callback(change.leave)         # before `enter`: undoes it from wherever it stopped
-    tasks.create_task(change.lease.keep(...))      # renews the Lease, once there is one
-    tasks.create_task(...)                         # async for pods in change.pods.follow(): dial each
-    await change.enter(on_step)                    # requests go to the gateway
+    undo.push_async_callback(change.leave)       # before `enter`: undoes it from wherever it stopped
+    tasks.create_task(change.lease.keep(...))    # renews the Lease, once there is one
+    tasks.create_task(...)                       # async for pods in change.pods.follow(): dial each
+    await change.enter(on_step)                  # requests go to the gateway
+    tasks.create_task(change.guard(on_notice))   # where there is a guard
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Taking sessions out of an intercepted Service: one's own on exit, those that are dead in `ktpy clean`.
+"""Takes sessions out of an intercepted Service: a session itself when it leaves, dead ones in `ktpy clean`.
 
 The Service is given back first, in one update. Only when its endpoints have moved does the gateway go (which serves on
 for a few seconds, until every node knows), and last what it relayed to. Each step reads what there is instead of
@@ -56,7 +56,7 @@ class GatewayExit:
         self.steps = (Step("find dead sessions", self.find_dead), *self.steps_for_known)
 
     async def find_dead(self) -> None:
-        """Others who use this gateway and are dead leave along with us."""
+        """Let others who use this gateway and are dead leave along."""
         self.gone |= await dead_sessions(self._api, self._interceptee, known_gone=self.gone)
 
     async def restore(self) -> None:
@@ -140,7 +140,7 @@ class GatewayExit:
 
 
 async def dead_sessions(api: Api, interceptee: Interceptee, known_gone: Collection[str] = ()) -> frozenset[str]:
-    """The sessions that use this Service's gateway and are not alive; their Leases are gone by then."""
+    """Return the sessions that use this Service's gateway and are not alive; their Leases are deleted by then."""
     named: set[str] = set()
     for path in (interceptee.service_path, interceptee.gateway_path, interceptee.origin(api).path):
         try:

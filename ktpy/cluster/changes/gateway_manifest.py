@@ -1,4 +1,4 @@
-"""The objects in front of an intercepted Service, and behind a preview, as manifests. Pure.
+"""Manifests of the objects before an intercepted Service and behind a preview. Pure.
 
 The gateway's pods do not exit when nobody is left: as long as a Service may select them they must relay to the original
 pods.
@@ -12,7 +12,7 @@ from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.pods import agent_pod
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import GatewayPort, agent_ports
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
 
 SSH_PORT_NAME = "ktpy-ssh"
 TERMINATION_GRACE_S = 45
@@ -31,17 +31,12 @@ _PORT_KEEPS = ("name", "protocol", "port", "targetPort", "appProtocol")
 
 
 def origin_service(service: Json, selector: Mapping[str, str], session: SessionIdentity) -> Json:
-    """The Service `<svc>-ktpy-origin`: where the original pods stay reachable. Its address is its own."""
-    target, spec = service["metadata"]["name"], service["spec"]
+    """The Service `<svc>-ktpy-origin`, which leads to the original pods. The API server chooses its address."""
+    interceptee, spec = Interceptee(metadata_of(service)["namespace"], name_of(service)), service["spec"]
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {
-            "name": names.origin_name(target),
-            "namespace": service["metadata"]["namespace"],
-            "labels": _labels("origin", target, session),
-            "annotations": {names.holder_annotation(session.id): session.owner},
-        },
+        "metadata": _metadata(interceptee.origin_name, "origin", interceptee, session, is_shared=True),
         "spec": {
             "type": "ClusterIP",
             "selector": dict(selector),
@@ -52,7 +47,7 @@ def origin_service(service: Json, selector: Mapping[str, str], session: SessionI
 
 
 def origin_ports(service: Json) -> list[Json]:
-    """The Service's ports without what is its own, such as node ports."""
+    """The Service's ports without what only one Service can have, such as node ports."""
     return [{key: port[key] for key in _PORT_KEEPS if key in port} for port in service["spec"]["ports"]]
 
 
@@ -80,22 +75,17 @@ def gateway_deployment(
     `redirecting` are the labels by which the Service will select its pods, besides those that the user has chosen.
     """
     target = plan.interceptee.name
-    labels = _labels(role, target, session)
-    own = {**labels, names.GATEWAY: target, **agent_pod.NOT_IN_A_MESH}
+    metadata = _metadata(names.gateway_name(target), role, plan.interceptee, session, is_shared=True)
+    own = {**metadata["labels"], names.GATEWAY: target, **agent_pod.NOT_IN_A_MESH}
     asked_for = {**(redirecting or {}), **plan.options.gateway_labels}
-    # What their name says is for people only, and the Service may select by it.
+    # The label app.kubernetes.io/name is for people only, and the Service may select by it.
     chosen = {key: value for key, value in asked_for.items() if key == names.APP_NAME or key not in own}
     document = gateway_document(target, ports, origin_host)
     selector = {names.GATEWAY: target, names.SESSION: session.id}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {
-            "name": names.gateway_name(target),
-            "namespace": plan.interceptee.namespace,
-            "labels": labels,
-            "annotations": {names.holder_annotation(session.id): session.owner},
-        },
+        "metadata": metadata,
         "spec": {
             "replicas": plan.options.replicas,
             "revisionHistoryLimit": 0,
@@ -115,10 +105,9 @@ def gateway_deployment(
 
 
 def document_of(deployment: Json) -> Json | None:
-    """What a gateway's pods have been told; None when it is not ktpy's writing."""
-    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    """The gateway_document of a Deployment's pods; None when something else than ktpy has written it."""
     try:
-        document = json.loads(annotations.get(names.GATEWAY, "null"))
+        document = json.loads(annotations_of(deployment["spec"]["template"]).get(names.GATEWAY, "null"))
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
@@ -128,23 +117,17 @@ def preview_service(
     plan: InterceptPlan, session: SessionIdentity, ports: Sequence[GatewayPort], *, is_http: bool = True
 ) -> Json:
     """The new Service of a preview."""
-    name = plan.interceptee.name
+    app_protocol = {"appProtocol": "http"} if is_http else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _preview_metadata(plan.interceptee, session),
+        "metadata": _metadata(plan.interceptee.name, "preview", plan.interceptee, session),
         "spec": {
             "type": "ClusterIP",
             "ipFamilyPolicy": "PreferDualStack",
-            "selector": {names.GATEWAY: name},
+            "selector": {names.GATEWAY: plan.interceptee.name},
             "ports": [
-                {
-                    "name": port.name,
-                    "protocol": "TCP",
-                    "port": port.port,
-                    "targetPort": port.bind,
-                    **({"appProtocol": "http"} if is_http else {}),
-                }
+                {"name": port.name, "protocol": "TCP", "port": port.port, "targetPort": port.bind, **app_protocol}
                 for port in ports
             ],
         },
@@ -158,7 +141,7 @@ def preview_ingress(plan: InterceptPlan, session: SessionIdentity, port: int, in
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": _preview_metadata(plan.interceptee, session),
+        "metadata": _metadata(plan.interceptee.name, "preview", plan.interceptee, session),
         "spec": {
             **({"ingressClassName": ingress_class} if ingress_class else {}),
             "rules": [{"host": plan.options.ingress_host, "http": {"paths": [path]}}],
@@ -166,13 +149,13 @@ def preview_ingress(plan: InterceptPlan, session: SessionIdentity, port: int, in
     }
 
 
-def _preview_metadata(interceptee: Interceptee, session: SessionIdentity) -> Json:
-    name, namespace = interceptee.name, interceptee.namespace
-    return {"name": name, "namespace": namespace, "labels": _labels("preview", name, session)}
-
-
-def _labels(role: str, target: str, session: SessionIdentity) -> dict[str, str]:
-    return names.labels(role, owner=session.owner, session=session.id, target=target)
+def _metadata(
+    name: str, role: str, interceptee: Interceptee, session: SessionIdentity, *, is_shared: bool = False
+) -> Json:
+    """`is_shared` notes the session as the first of the object's holders."""
+    labels = names.labels(role, owner=session.owner, session=session.id, target=interceptee.name)
+    held = {"annotations": {names.holder_annotation(session.id): session.owner}} if is_shared else {}
+    return {"name": name, "namespace": interceptee.namespace, "labels": labels, **held}
 
 
 def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, str]) -> Json:
@@ -192,7 +175,7 @@ def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, s
                     {"name": "KTPY_SSHD_PORT", "value": str(ssh)},
                     {"name": "KTPY_READY_PORT", "value": str(ready)},
                 ],
-                # Not at a port of the Service: where that is not HTTP, each probe would reach the original pods.
+                # The probe has a port of its own: at one of the Service's it might reach the original pods.
                 "readinessProbe": {
                     "httpGet": {"path": "/ready", "port": ready},
                     "periodSeconds": 1,

@@ -1,4 +1,4 @@
-"""The gateway's pods: which there are, who may come in, and whether the Service's traffic goes to them."""
+"""Which pods a gateway has, who may come in, and whether the Service's traffic goes to them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection
@@ -22,14 +22,13 @@ from ktpy.kube.objects import (
     endpoints_of,
     is_being_deleted,
     labels_of,
-    metadata_of,
     name_of,
     status_of,
 )
 from ktpy.kube.refusals import Conflict, NotFound, admission_refusal
 from ktpy.kube.resources import ENDPOINT_SLICES, PODS
 from ktpy.kube.watch import Delete, Synced, Upsert, list_all, watch, watch_object
-from ktpy.kube.writes import merge_patch
+from ktpy.kube.writes import annotate
 
 SETTLED_S = 0.5
 """How long a pod has to be ready before others may depend on it.
@@ -50,7 +49,7 @@ class GatewayPod:
 
 
 class GatewayPods:
-    """The pods before one Service, as one session uses them."""
+    """The pods of one Service's gateway, as one session uses them."""
 
     def __init__(self, api: Api, interceptee: Interceptee, session: SessionIdentity) -> None:
         self._api, self._interceptee, self._session = api, interceptee, session
@@ -117,21 +116,19 @@ class GatewayPods:
 
     async def _let_in(self, pod: Json) -> bool:
         """Add this session's public key to the pod, unless it is there; False when the pod is gone."""
-        key = authorized_key_annotation(self._session.id)
-        metadata = metadata_of(pod)
-        if annotations_of(pod).get(key) == self._session.public_key:
+        key = {authorized_key_annotation(self._session.id): self._session.public_key}
+        if key.items() <= annotations_of(pod).items():
             return True
-        patch = {"metadata": {"uid": metadata["uid"], "annotations": {key: self._session.public_key}}}
         with suppress(NotFound, Conflict):
-            await merge_patch(self._api, f"{self._path}/{metadata['name']}", patch)
+            await annotate(self._api, f"{self._path}/{name_of(pod)}", pod, key)
             return True
         return False
 
     async def _counted(self, generation: str) -> None:
         """Wait until the Deployment counts a ready pod, or raise why there is none: its condition ReplicaFailure.
 
-        Who counts, and who makes EndpointSlices of pods, are one process (kube-controller-manager) and look at the same
-        copy of the pods.
+        The controllers that count the pods and that make EndpointSlices of them are one process
+        (kube-controller-manager) and look at the same copy of the pods.
         """
         gateway = self._interceptee.gateway(self._api)
         async with aclosing(watch_object(self._api, gateway.collection, gateway.name)) as states:
@@ -195,18 +192,13 @@ class _Waiting:
             raise doubt
 
 
-async def withdraw_keys(api: Api, interceptee: Interceptee, gone: Collection[str]) -> list[str]:
-    """Take the keys of these sessions from the gateway's pods; the answer is the names of the pods that had some."""
-    changed = []
+async def withdraw_keys(api: Api, interceptee: Interceptee, gone: Collection[str]) -> None:
+    """Take the keys of these sessions from the gateway's pods."""
     for pod in await _pods(api, interceptee):
-        metadata = metadata_of(pod)
         if keys := authorized_sessions(annotations_of(pod)) & set(gone):
-            annotations = dict.fromkeys(map(authorized_key_annotation, sorted(keys)))
-            patch = {"metadata": {"uid": metadata["uid"], "annotations": annotations}}
             with suppress(NotFound, Conflict):  # the pod is gone, and the keys with it
-                await merge_patch(api, PODS.path(interceptee.namespace, metadata["name"]), patch)
-                changed.append(metadata["name"])
-    return changed
+                path = PODS.path(interceptee.namespace, name_of(pod))
+                await annotate(api, path, pod, dict.fromkeys(map(authorized_key_annotation, sorted(keys))))
 
 
 async def has_pods(api: Api, interceptee: Interceptee, generation: str) -> bool:

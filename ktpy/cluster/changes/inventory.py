@@ -1,4 +1,4 @@
-"""What sessions have in the cluster, by the Service it is about; `ktpy list` shows it, `sweep` judges it.
+"""Finds what sessions have in the cluster, by the Service it is about. `ktpy list` shows it, `sweep` judges it.
 
 A session is alive while it renews its Lease. Everything else is looked at before the Leases are, so whoever appears in
 it without a Lease has died: a session has its Lease before anything else, and gives it up last.
@@ -13,7 +13,7 @@ from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.registry import INTERCEPT_KINDS
 from ktpy.cluster.service import service_state
 from ktpy.cluster.service.interceptee import Interceptee
-from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S, Lease, leases
+from ktpy.cluster.sharing.lease import Lease, leases
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of, name_of
@@ -32,8 +32,8 @@ class Participant:
     lease: Lease | None
     """None: it has died, and its Lease is gone."""
 
-    def is_live(self, expired_after_s: float = EXPIRED_AFTER_S) -> bool:
-        return self.lease is not None and not self.lease.is_expired(expired_after_s)
+    def is_live(self) -> bool:
+        return self.lease is not None and not self.lease.is_expired()
 
 
 @dataclass(slots=True)
@@ -49,12 +49,12 @@ class ServiceInventory:
     objects: list[tuple[str, str]] = field(default_factory=list)
     """Kind and name of each object of ktpy's."""
 
-    def dead(self, expired_after_s: float = EXPIRED_AFTER_S) -> list[Participant]:
-        return [one for one in self.participants.values() if not one.is_live(expired_after_s)]
+    def dead(self) -> list[Participant]:
+        return [one for one in self.participants.values() if not one.is_live()]
 
 
 async def take_inventory(api: Api, namespace: str | None) -> list[ServiceInventory]:
-    """All that intercepts have in one namespace, or in all (None)."""
+    """Find all that intercepts have in one namespace, or in all (None)."""
     found = _ByService()
     async for service in list_all(api, SERVICES.path(namespace)):
         found.add_service(service)

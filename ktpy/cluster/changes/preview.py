@@ -136,7 +136,7 @@ def _removal_of_one(api: Api, interceptee: Interceptee, session: str) -> tuple[S
 
 
 def preview_ports(wanted: Sequence[ExposeOption]) -> tuple[PortMapping, ...]:
-    """The ports of a preview: REMOTE becomes a port of the new Service; without it, it is the local port's number."""
+    """Return the ports of a preview: REMOTE is the new Service's port; without it, the local port's number is."""
     found: dict[int, PortMapping] = {}
     for expose in wanted:
         if expose.remote is not None and not expose.remote.isdecimal():
@@ -162,7 +162,7 @@ def refuse_name(name: str) -> None:
 
 
 async def ingress_class(api: Api) -> str | None:
-    """The class for an Ingress that names none; None when the cluster has a default one, or does not let us see.
+    """Return the class for an Ingress that names none; None when there is a default, or the user may not see it.
 
     Raises TargetUnsuitable when there is no class, or several without a default.
     """

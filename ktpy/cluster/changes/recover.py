@@ -27,7 +27,7 @@ class Recovered:
 
 
 async def recover(api: Api, name: str, *, evict: bool = False) -> Recovered | None:
-    """Take every session out of a Service and remove what ktpy has put around it; None when it needs nothing.
+    """Take every session out of a Service and remove what ktpy has put around it; return None if there is nothing.
 
     Raises TargetAbsent, RestoreIncomplete when nothing tells the selector, and SessionsLive when live sessions use the
     Service, unless they are to be evicted.

@@ -1,10 +1,9 @@
-"""What dead sessions have left in the cluster: `ktpy clean` finds and removes it."""
+"""Finds and removes, for `ktpy clean`, what dead sessions have left in the cluster."""
 
 from dataclasses import dataclass
 
 from ktpy.cluster.changes.inventory import Participant, ServiceInventory, take_inventory
 from ktpy.cluster.sharing import lease
-from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
 from ktpy.cluster.steps import run_steps
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
@@ -22,9 +21,9 @@ class Leftover:
     reason: str
 
 
-def leftovers_of(found: ServiceInventory, expired_after_s: float = EXPIRED_AFTER_S) -> list[Leftover]:
-    """What would go, in the order in which it goes. Pure."""
-    dead = found.dead(expired_after_s)
+def leftovers_of(found: ServiceInventory) -> list[Leftover]:
+    """Return what would go, in the order in which it goes. Pure."""
+    dead = found.dead()
     namespace, name = found.service.namespace, found.service.name
     sessions = [Leftover("session", namespace, f"{name}/{one.id}", _why(one)) for one in dead]
     if len(dead) < len(found.participants):
@@ -34,16 +33,14 @@ def leftovers_of(found: ServiceInventory, expired_after_s: float = EXPIRED_AFTER
     return sessions + interception + [Leftover(kind, namespace, one, _UNUSED) for kind, one in found.objects]
 
 
-async def find(api: Api, namespace: str | None, *, expired_after_s: float = EXPIRED_AFTER_S) -> list[Leftover]:
-    """What dead sessions have left in one namespace, or in all (None); live ones and theirs are not in it."""
+async def find(api: Api, namespace: str | None) -> list[Leftover]:
+    """Return what dead sessions have left in one namespace, or in all (None), without what live ones use."""
     inventory = await take_inventory(api, namespace)
-    return [leftover for found in inventory for leftover in leftovers_of(found, expired_after_s)]
+    return [leftover for found in inventory for leftover in leftovers_of(found)]
 
 
-async def remove(
-    api: Api, namespace: str | None, *, expired_after_s: float = EXPIRED_AFTER_S
-) -> tuple[list[Leftover], list[KtpyError]]:
-    """Remove what `find` finds. The answer: what is gone, and what went wrong; one failure does not stop the rest.
+async def remove(api: Api, namespace: str | None) -> tuple[list[Leftover], list[KtpyError]]:
+    """Remove what `find` finds; return what is gone, and what went wrong. One failure does not stop the rest.
 
     A session that proves to be alive at the last moment (its Lease cannot be deleted in the version that was judged)
     keeps all of its own.
@@ -51,10 +48,10 @@ async def remove(
     removed: list[Leftover] = []
     failures: list[KtpyError] = []
     for found in await take_inventory(api, namespace):
-        if not (leftovers := leftovers_of(found, expired_after_s)):
+        if not (leftovers := leftovers_of(found)):
             continue
         try:
-            dead = await _expire(api, found.dead(expired_after_s))
+            dead = await _expire(api, found.dead())
             if dead or not found.participants:
                 await run_steps(found.kind.removal(api, found.service, dead))
                 names = {f"{found.service.name}/{one}" for one in dead}

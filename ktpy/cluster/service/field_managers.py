@@ -1,7 +1,7 @@
-"""Whose field a Service's selector is, and giving it back. Pure.
+"""Who manages a Service's selector, and how the field is given back to them. Pure.
 
-Who changes a field becomes its manager, and the only one (`metadata.managedFields`, KEP-555). Writing the old value
-back does not undo that: kubectl, Helm or a GitOps controller that applies its manifest would be told of a conflict with
+A client that changes a field becomes its only manager (`metadata.managedFields`, KEP-555). Writing the old value back
+does not undo that: kubectl, Helm or a GitOps controller that applies its manifest would be told of a conflict with
 ktpy. So an interception notes who managed the selector, and hands the field back to them each time it has written it.
 """
 
@@ -17,13 +17,13 @@ _IDENTITY = ("manager", "operation", "apiVersion", "time")
 
 
 def of_selector(service: Json) -> list[Json]:
-    """Who else manages the selector, as far as it takes to make their entries again: without the fields."""
+    """Return who else manages the selector: what identifies their entries, without the fields."""
     entries = _entries(service)
     return [_identity(entry) for entry in entries if entry.get("manager") != OWN and _marks(entry) is not None]
 
 
 def given_back(service: Json, managers: Iterable[Mapping[str, str]]) -> list[Json] | None:
-    """The Service's `managedFields` with the selector theirs instead of ours; None when it is not ours."""
+    """Return the Service's `managedFields` with the selector under `managers`; None when ktpy does not manage it."""
     entries = deepcopy(_entries(service))
     marks = None
     for entry in entries:

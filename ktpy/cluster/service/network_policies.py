@@ -1,8 +1,8 @@
-"""Whether NetworkPolicies stand between a gateway and the traffic it relays. Judged before anything changes.
+"""Judges, before anything changes, whether NetworkPolicies may block the traffic that a gateway relays.
 
-https://kubernetes.io/docs/concepts/services-networking/network-policies/: a pod that any policy selects, for a
-direction, has only the traffic that some such policy admits. Ports are not looked at, and no policy of a network
-plugin's own kind: what is told here are warnings.
+A pod that any policy selects for a direction has only the traffic that some such policy admits
+(https://kubernetes.io/docs/concepts/services-networking/network-policies/). Ports and the policies of a network
+plugin's own kinds are not looked at, so the result is a warning and never a refusal.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,9 +21,9 @@ Labels = Mapping[str, str]
 
 
 async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labels) -> list[str]:
-    """What policies may keep from the gateway of `target`, whose original pods `selector` selects.
+    """Warn of policies that may block the gateway of `target`, whose original pods `selector` selects.
 
-    Empty where policies may not be read.
+    Returns no warnings where policies may not be read.
     """
     policies = await _listable(api, NETWORK_POLICIES.path(api.namespace))
     if not policies:
@@ -35,12 +35,12 @@ async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labe
 
 
 def gateway_labels(target: str, selector: Labels, pod_labels: Labels) -> dict[str, str]:
-    """The labels of the gateway's pods that a policy may go by."""
+    """Return the labels of the gateway's pods that a policy may select by."""
     return {**redirecting_labels(target, selector), **pod_labels, GATEWAY: target}
 
 
 def judge(target: str, policies: Iterable[Json], gateway: Labels, original: Labels) -> list[str]:
-    """One warning for each stretch of the way that policies may block."""
+    """Return one warning for each stretch of the way that policies may block."""
     policies = list(policies)
     hint = "--gateway-label k=v gives the gateway's pods a label that the policy admits."
     found = []
@@ -69,7 +69,7 @@ async def refuse_labels(api: Api, target: str, selector: Labels, pod_labels: Lab
 
 
 def matches(selector: Json, labels: Labels) -> bool:
-    """A label selector of the API: matchLabels and matchExpressions, all of them; an empty one matches everything."""
+    """Whether all matchLabels and matchExpressions of a label selector hold; an empty one matches everything."""
     wanted: dict[str, str] = selector.get("matchLabels") or {}
     return wanted.items() <= labels.items() and all(
         _holds(expression, labels) for expression in selector.get("matchExpressions") or []
@@ -90,7 +90,7 @@ def _holds(expression: Json, labels: Labels) -> bool:
 
 
 def _blocking(policies: list[Json], direction: str, pod: Labels, peer: Labels | None) -> list[Json]:
-    """The policies that isolate `pod` in one direction, if none of them admits `peer` (None: whoever it may be)."""
+    """Return the policies that isolate `pod` in one direction, if none of them admits `peer`; None is anybody."""
     isolating = [
         policy
         for policy in policies

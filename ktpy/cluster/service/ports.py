@@ -1,13 +1,13 @@
-"""Ports of a Service: which one an `--expose` means, what is spoken on it, and where the gateway listens for it. Pure.
+"""Tells which port of a Service an `--expose` means, its protocol, and where the gateway listens for it. Pure.
 
-What is spoken follows the conventions of Istio's explicit protocol selection
+The application protocol follows the conventions of Istio's explicit protocol selection
 (https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/) and KEP-3726:
 
 1. `appProtocol`: http, http2, h2c, grpc, grpc-web, ws, kubernetes.io/h2c and kubernetes.io/ws are HTTP; https, tls, wss
    and kubernetes.io/wss are TLS; anything else is TCP.
-2. else the name up to its first hyphen: http, http2, h2c, grpc, ws are HTTP; https, tls, wss are TLS; tcp, mongo,
+2. otherwise the name up to its first hyphen: http, http2, h2c, grpc, ws are HTTP; https, tls, wss are TLS; tcp, mongo,
    mysql, postgres, redis are TCP.
-3. else the number, as IANA assigns it: 80 is HTTP, 443 is TLS; anything else is TCP.
+3. otherwise the number, as IANA assigns it: 80 is HTTP, 443 is TLS; anything else is TCP.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,11 +27,11 @@ _HTTP_APP = _HTTP | {"grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws"}
 _TLS_APP = _TLS | {"kubernetes.io/wss"}
 _UNPRIVILEGED = 1024
 _NAMED_PORTS_FROM = 8000
-"""Where the gateway listens for a privileged port whose target is a name: 80 becomes 8080."""
+"""What is added to a privileged port whose target is a name, to make the gateway's own: 80 becomes 8080."""
 
 
 class AppProtocol(StrEnum):
-    """What clients speak on a port, as far as the gateway has to know."""
+    """The protocol that clients use on a port, as far as the gateway has to know it."""
 
     HTTP = "http"
     TLS = "tls"
@@ -40,7 +40,7 @@ class AppProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExposeOption:
-    """`--expose LOCAL[:REMOTE]`: `remote` is a port's number or name, as text."""
+    """What the user wrote as `--expose LOCAL[:REMOTE]`; `remote` is a port's number or name."""
 
     local: int
     remote: str | None = None
@@ -51,7 +51,7 @@ class ExposeOption:
 
 @dataclass(frozen=True, slots=True)
 class PortMapping:
-    """Port `remote` of the Service goes to port `local` of the laptop."""
+    """What that means for a Service: its port `remote` goes to port `local` of the laptop."""
 
     local: int
     remote: int
@@ -80,7 +80,7 @@ class GatewayPort:
 
 
 def parse_expose(options: Iterable[str]) -> tuple[ExposeOption, ...]:
-    """`--expose` repeated or comma-separated. ValueError, with a sentence for the user, for what is none."""
+    """Parse `--expose`, repeated or comma-separated. Raises ValueError with a sentence for the user."""
     found = []
     for text in (part.strip() for option in options for part in option.split(",")):
         local, separator, remote = text.partition(":")
@@ -93,7 +93,7 @@ def parse_expose(options: Iterable[str]) -> tuple[ExposeOption, ...]:
 
 
 def spoken_on(port: Json) -> AppProtocol:
-    """By appProtocol, name and number of a Service's port."""
+    """Return the protocol by appProtocol, name and number of a Service's port."""
     if app := str(port.get("appProtocol") or "").lower():
         return AppProtocol.HTTP if app in _HTTP_APP else AppProtocol.TLS if app in _TLS_APP else AppProtocol.TCP
     prefix = str(port.get("name") or "").partition("-")[0]
@@ -106,7 +106,7 @@ def spoken_on(port: Json) -> AppProtocol:
 def resolve_ports(
     service: Json, wanted: Sequence[ExposeOption], *, is_mesh: bool = False, protocol: AppProtocol | None = None
 ) -> tuple[PortMapping, ...]:
-    """What each `--expose` means for this Service; `protocol` is the user's word on what is spoken there.
+    """Find out what each `--expose` means for this Service; `protocol` is what the user says is spoken there.
 
     Raises PortUnknown, TargetUnsuitable and RouteTaken.
     """
@@ -122,7 +122,7 @@ def resolve_ports(
 
 
 def shared_ports(service: Json, exposed: Iterable[PortMapping]) -> list[str]:
-    """A warning for each exposed port that the pods cannot tell from another: both lead to the same target port."""
+    """Return a warning for each exposed port that leads to the same target port as another, so both are exposed."""
     warnings = []
     for one in exposed:
         alike = [str(port["port"]) for port in _sharing_target(service, _by_number(service, one.remote))]
@@ -135,9 +135,9 @@ def shared_ports(service: Json, exposed: Iterable[PortMapping]) -> list[str]:
 
 
 def gateway_ports(service: Json, spoken: Mapping[int, AppProtocol] | None = None) -> tuple[GatewayPort, ...]:
-    """Where the gateway listens for each port of the Service; `spoken` overrides what is spoken on some.
+    """Choose where the gateway listens for each port of the Service; `spoken` overrides the protocol of some.
 
-    A target port that is a number is kept. One that is a name may be any number, for the gateway's container port
+    A target port that is a number is kept. One that is a name may be any number, since the gateway's container port
     bears the name. Ports of the Service that share a target port are one port for the gateway.
     """
     distinct = [port for port in _ports(service) if _sharing_target(service, port)[0] is port]
@@ -160,14 +160,14 @@ def gateway_ports(service: Json, spoken: Mapping[int, AppProtocol] | None = None
 
 
 def agent_ports(ports: Iterable[GatewayPort]) -> tuple[int, int]:
-    """Where the gateway's sshd listens and where its readiness is asked for: not where the Service's pods do."""
+    """Choose the ports of the gateway's sshd and of its readiness probe among those that the Service does not use."""
     taken = {port.bind for port in ports if port.protocol == "TCP"}
     ssh, ready, *_ = [number for number in range(SSH_PORT, SSH_PORT + len(taken) + 2) if number not in taken]
     return ssh, ready
 
 
 def describe(service: Json) -> str:
-    """The Service's ports in a line: `80 (http), 7 (echo-udp, UDP)`."""
+    """Return the Service's ports in a line: `80 (http), 7 (echo-udp, UDP)`."""
     return ", ".join(_words(port) for port in _ports(service))
 
 
@@ -209,7 +209,7 @@ def _refuse_unsuitable(service: Json, port: Json, *, is_mesh: bool, protocol: Ap
 
 
 def _sharing_target(service: Json, port: Json) -> list[Json]:
-    """The ports of the Service that lead where this one leads, itself among them, in order."""
+    """Return the ports of the Service with this one's target port, itself among them, in order."""
     key = (_protocol(port), _target(port))
     return [other for other in _ports(service) if (_protocol(other), _target(other)) == key]
 

@@ -1,14 +1,14 @@
 """What an intercepted Service says about itself, and the patches that put sessions in and take them out. Pure.
 
-While it is intercepted, a Service selects the gateway's pods: by one of its own keys, with the gateway's name for the
-value. So whoever applies the Service's manifest meanwhile (kubectl, Helm and Argo CD merge maps) writes over exactly
-that, and the Service leads to its own pods; with a key of ktpy's it would select both, which no pod is.
+An intercepted Service selects the gateway's pods by one of its own keys; the value is the gateway's name. Somebody who
+applies the Service's manifest meanwhile (kubectl, Helm and Argo CD merge maps) writes over exactly that key, and the
+Service leads to its own pods. With a key of ktpy's it would select by both, and no pod has both.
 
-One annotation holds what it selected before and the sessions that use the gateway: so the last one out is whoever
-empties that list, and gives the selector back in the same update.
+One annotation holds what the Service selected before, and the sessions that use the gateway. The session that empties
+that list is the last one out, and gives the selector back in the same update.
 
-Whenever ktpy has written the selector, another update hands the field back to who managed it before, so that nobody's
-manifest meets a conflict: the API server notes the writer of every change, so this cannot be done along with it. Every
+Whenever ktpy has written the selector, a second update hands the field back to its former managers, so that nobody's
+manifest meets a conflict. It has to be a second one, because the API server notes the writer of every change. Every
 patch bears the resource version it was made from; a change in between makes it a Conflict.
 """
 
@@ -28,9 +28,9 @@ class Interception:
     """The annotation of an intercepted Service."""
 
     selector: dict[str, str]
-    """What it selected before."""
+    """What the Service selected before."""
     sessions: tuple[str, ...]
-    """None: the selector is given back already, but not whose field it is."""
+    """Empty when the selector has been given back already, but the field has not."""
     managers: tuple[Json, ...] = ()
     """Who managed the selector before."""
 
@@ -42,7 +42,7 @@ class Interception:
 
 
 def read(service: Json) -> Interception | None:
-    """The Service's annotation; None without one, or when it is not ktpy's writing."""
+    """Return the Service's annotation; None without one, or when something else than ktpy has written it."""
     text = annotations_of(service).get(INTERCEPTED)
     try:
         document = json.loads(text or "null")
@@ -67,9 +67,9 @@ def is_redirected(service: Json) -> bool:
 
 
 def selector_for(service: Json) -> dict[str, str] | None:
-    """What the Service selects without its gateway; None when it does not say.
+    """Return what the Service selects without its gateway; None when it does not say.
 
-    What others have written since counts: they may have put a selector back, or have added to ours.
+    What others have written since counts: they may have put a selector back, or have added keys to ktpy's.
     """
     selector: dict[str, str] = service["spec"].get("selector") or {}
     if not (ours := _ours(service)):
@@ -82,10 +82,10 @@ def selector_for(service: Json) -> dict[str, str] | None:
 
 
 def entering(service: Json, session: str, gateway: Mapping[str, str], gone: Iterable[str] = ()) -> Json:
-    """The merge patch (RFC 7396) with which a session takes part: the first one redirects the Service.
+    """Make the merge patch (RFC 7396) with which a session takes part; the first session's redirects the Service.
 
-    `gateway`: the labels of the gateway's pods; `gone`: sessions that have expired. ValueError when it is unknown what
-    the Service selected.
+    `gateway` are the labels of the gateway's pods, `gone` sessions that have expired. Raises ValueError when it is
+    unknown what the Service selected.
     """
     original = selector_for(service)
     if not original:
@@ -102,7 +102,7 @@ def entering(service: Json, session: str, gateway: Mapping[str, str], gone: Iter
 
 
 def handing_over(service: Json) -> Json | None:
-    """The merge patch after that: whose field the selector was, his it stays. None when it is not ours."""
+    """Make the merge patch after that: the selector's former managers get the field back. None when it is theirs."""
     interception = read(service)
     if interception is None or (fields := field_managers.given_back(service, interception.managers)) is None:
         return None
@@ -110,10 +110,10 @@ def handing_over(service: Json) -> Json | None:
 
 
 def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, str] | None = None) -> Json | None:
-    """The merge patch with which sessions leave; the last ones give the selector back. None when nothing changes.
+    """Make the merge patch with which sessions leave; the last ones give the selector back. None: nothing changes.
 
-    Once the selector is back, another one may be needed, to give back whose field it is.
-    `lost_selector` is what the Service selected, from elsewhere, for when the Service itself no longer knows.
+    Once the selector is back, a second patch may be needed, to give the field back to its former managers.
+    `lost_selector` is what the Service selected, from elsewhere, for when the Service itself does not say any more.
     """
     interception = read(service)
     if interception is not None:
@@ -133,7 +133,7 @@ def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, s
 
 
 def _closing(service: Json, managers: Iterable[Json]) -> Json:
-    """The last patch of all."""
+    """Make the last patch of all, which removes the annotation."""
     patch = _patch(service, None, {})
     if (fields := field_managers.given_back(service, managers)) is not None:
         patch["metadata"]["managedFields"] = fields

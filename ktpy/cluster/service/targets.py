@@ -1,4 +1,4 @@
-"""From what the user names (`web`, `deployment/web`, `pod/web-0`) to the Service, and whether it can be intercepted."""
+"""Finds the Service that the user means (`web`, `deployment/web`, `pod/web-0`), and tells if it can be intercepted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _KINDS = {
 }
 _BY_ALIAS = {alias: kind for kind, aliases in _KINDS.items() for alias in aliases}
 _LISTED = 20
-"""As many names a hint lists."""
+"""How many names a hint lists at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Reference:
 
 
 async def find(api: Api, reference: Reference) -> Json:
-    """The Service that is meant. Raises TargetAbsent and TargetAmbiguous."""
+    """Return the Service that is meant. Raises TargetAbsent and TargetAmbiguous."""
     services = SERVICES.path(api.namespace)
     if reference.kind == "service":
         try:
@@ -83,7 +83,7 @@ async def refuse_unsuitable(api: Api, service: Json) -> None:
 
 
 def unsuitable(service: Json) -> TargetUnsuitable | None:
-    """What the Service itself shows."""
+    """Return why the Service cannot be intercepted, as far as it shows that itself; None when it can."""
     name, spec, labels = name_of(service), service["spec"], labels_of(service)
     if labels.get(MANAGED_BY) == "ktpy":
         whose = f"a {labels.get(ROLE)} of ktpy, of {labels.get(OWNER)}"
@@ -117,7 +117,7 @@ def selects(service: Json, labels: Mapping[str, str]) -> bool:
 
 
 def warnings(service: Json) -> list[str]:
-    """What the user should know before this Service's selector changes."""
+    """Return what the user should know before this Service's selector changes."""
     name, spec = name_of(service), service["spec"]
     found = []
     if (manager := managed_by(service)) is not None:
@@ -141,7 +141,7 @@ def warnings(service: Json) -> list[str]:
 
 
 def managed_by(service: Json) -> str | None:
-    """The GitOps tool or package manager that owns the Service, as its marks show."""
+    """Return the GitOps tool or package manager that owns the Service, as its labels and annotations show."""
     marks = labels_of(service) | annotations_of(service)
     if "argocd.argoproj.io/tracking-id" in marks or "argocd.argoproj.io/instance" in marks:
         return "Argo CD"

@@ -7,7 +7,7 @@ held: dead holders are dropped by the next who leaves, or by `ktpy clean`.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound
 from ktpy.kube.watch import watch_object
-from ktpy.kube.writes import ATTEMPTS, delete, merge_patch, race
+from ktpy.kube.writes import ATTEMPTS, annotate, delete, race
 
 DELETION_TIMEOUT_S = 60.0
 
@@ -52,7 +52,7 @@ class SharedObject:
                         hint=f"ktpy needs this name to intercept {self.target}.",
                     )
                 if not is_being_deleted(found):
-                    found = await self._annotate(found, {holder_annotation(session): owner})
+                    found = await annotate(self.api, self.path, found, {holder_annotation(session): owner})
                     if not is_being_deleted(found):
                         return found
                 await until_gone(self.api, self.collection, self.name, metadata_of(found)["uid"])
@@ -71,7 +71,9 @@ class SharedObject:
                 return None
             if dropped := holders(annotations_of(found)).keys() & gone:
                 # The answer is what this very write left: of several who leave at once, one sees nobody else.
-                found = await self._annotate(found, dict.fromkeys(map(holder_annotation, sorted(dropped))))
+                found = await annotate(
+                    self.api, self.path, found, dict.fromkeys(map(holder_annotation, sorted(dropped)))
+                )
             if holders(annotations_of(found)):
                 return None
             metadata = metadata_of(found)
@@ -79,11 +81,6 @@ class SharedObject:
         except NotFound:
             return None
         return found
-
-    async def _annotate(self, found: Json, annotations: Mapping[str, str | None]) -> Json:
-        """Set annotations of exactly this object; None removes one. Raises NotFound and Conflict."""
-        patch = {"metadata": {"uid": metadata_of(found)["uid"], "annotations": dict(annotations)}}
-        return await merge_patch(self.api, self.path, patch)
 
 
 def is_ours(found: Json, target: str) -> bool:
