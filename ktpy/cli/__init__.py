@@ -1,1 +1,1 @@
-"""The commands: parse, call a session, render. One module per verb."""
+"""Each module is one command: it parses, calls a session and renders."""

@@ -1,4 +1,4 @@
-"""`ktpy clean`: undo what killed runs left, on this laptop and in the cluster."""
+"""`ktpy clean` undoes what killed runs left, on this laptop and in the cluster."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`ktpy completion`: the shell's half of tab completion."""
+"""`ktpy completion` prints the shell's half of tab completion."""
 
 import click
 from click.shell_completion import get_completion_class

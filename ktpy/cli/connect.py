@@ -1,4 +1,4 @@
-"""`ktpy connect`: the cluster, reachable from every program on the laptop."""
+"""`ktpy connect` makes the cluster reachable from every program on the laptop."""
 
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network

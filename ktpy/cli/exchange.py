@@ -1,4 +1,4 @@
-"""`ktpy exchange`: all requests of a service's port, on this laptop."""
+"""`ktpy exchange` serves all requests of a service's port on this laptop."""
 
 from typing import Any
 

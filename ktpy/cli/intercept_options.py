@@ -1,4 +1,4 @@
-"""What `exchange`, `mesh` and `preview` have in common: options, and how they run."""
+"""`exchange`, `mesh` and `preview` share these options, and run in one way."""
 
 import sys
 from collections.abc import Callable
@@ -79,7 +79,7 @@ when_local_down = click.option(
 
 
 def intercepting(command: Decorated) -> Decorated:
-    """Options and arguments of all three, and the target is the first argument."""
+    """Add the options and arguments of all three; the target is the first argument."""
     decorators: list[Callable[[Decorated], Decorated]] = [
         verbose,
         output,
@@ -130,7 +130,7 @@ def perform(
 
 
 def _shower(output: str, *, has_command: bool, tells_how_to_stop: bool) -> Report:
-    """How events are shown. Standard output belongs to the user's command, where there is one."""
+    """Return how events are shown: on standard error where standard output belongs to the user's command."""
     terminal = LiveTerminal(sys.stdout)
 
     def show(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""`ktpy leave`: end what `exchange`, `mesh` or `preview` began."""
+"""`ktpy leave` ends what `exchange`, `mesh` or `preview` began."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`ktpy list`: the services of a namespace, and who intercepts them."""
+"""`ktpy list` shows the services of a namespace, and who intercepts them."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Lines at the bottom of a terminal that stay current: one for each exposed port, below what scrolls by."""
+"""This module keeps lines at the bottom of a terminal current: one for each exposed port."""
 
 from collections.abc import Iterable
 from typing import TextIO
@@ -14,7 +14,7 @@ _UP_AND_CLEAR = "\x1b[1A\x1b[2K"
 
 
 class LiveTerminal:
-    """Shows events. Where the output is no terminal, the live lines are left out: notices say what changes."""
+    """A LiveTerminal shows events. Where the output is no terminal, notices stand for the live lines."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The command group, and how an error reaches the user."""
+"""This module defines the command group, and how an error reaches the user."""
 
 import traceback
 from typing import IO, Any
@@ -22,7 +22,7 @@ from ktpy.errors import KtpyError
 
 
 class _ShownError(click.ClickException):
-    """A KtpyError as click shows it: its sentence, its hint, its exit code."""
+    """A _ShownError is a KtpyError as click shows it: its sentence, its hint, its exit code."""
 
     def __init__(self, error: KtpyError) -> None:
         super().__init__(error.message)

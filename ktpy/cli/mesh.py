@@ -1,4 +1,4 @@
-"""`ktpy mesh`: the requests that carry a mark, on this laptop; everybody else's go on as before."""
+"""`ktpy mesh` serves the requests that carry a mark on this laptop; all others go on as before."""
 
 import re
 from typing import Any
@@ -70,13 +70,13 @@ def mesh(version: str | None, headers: tuple[Header, ...], path_prefix: str | No
 
 
 def match_of(version: str | None, headers: tuple[Header, ...], path_prefix: str | None) -> Match:
-    """A version alone may come as baggage as well: beside other headers, that would be a way round them."""
+    """Return the match. A version alone may also come as baggage; beside other headers that would bypass them."""
     by_version = (Header(VERSION_HEADER, version),) if version is not None else ()
     baggage = {BAGGAGE_KEY: version} if version is not None and not headers else {}
     return Match(by_version + headers, path_prefix, baggage)
 
 
 def version_of(user: str) -> str:
-    """A version from a user name, `alice.smith@example.org` say."""
+    """Return a version made from a user name such as `alice.smith@example.org`."""
     legal = re.sub(r"[^a-z0-9._-]+", "-", user.lower())[:63]
     return legal.strip("._-") or "mine"

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Several commands share these options."""
 
 import logging
 from collections.abc import Callable
@@ -54,7 +54,7 @@ pod_timeout = click.option(
 
 
 def cluster(namespace: str) -> Callable[[Decorated], Decorated]:
-    """Which cluster, as in kubectl; `namespace` is the help of that option."""
+    """Add the options that choose the cluster, as in kubectl; `namespace` is the help of that option."""
 
     def decorate(command: Decorated) -> Decorated:
         for option in (

@@ -1,4 +1,4 @@
-"""`ktpy preview`: a new service in the cluster, served by this laptop."""
+"""`ktpy preview` makes a new service in the cluster, served by this laptop."""
 
 from typing import Any
 

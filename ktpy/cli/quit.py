@@ -1,4 +1,4 @@
-"""`ktpy quit`: end what `ktpy connect` began."""
+"""`ktpy quit` ends what `ktpy connect` began."""
 
 import click
 

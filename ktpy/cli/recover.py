@@ -1,4 +1,4 @@
-"""`ktpy recover`: give a service back to its own pods."""
+"""`ktpy recover` gives a service back to its own pods."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How things look on a terminal. click drops the colours where the output is not one."""
+"""This module decides how things look on a terminal. click drops the colours where the output is none."""
 
 import click
 
@@ -9,7 +9,7 @@ RANGES_SHOWN = 8
 
 
 def event(event: Event, *, err: bool = False) -> None:
-    """One line of progress as it happens; everything the user needs to know once the session is ready.
+    """Print one line of progress as it happens, and everything the user needs to know once the session is ready.
 
     `err` says it on standard error.
     """
@@ -31,7 +31,7 @@ def event(event: Event, *, err: bool = False) -> None:
 
 
 def on_error_output(told: Event) -> None:
-    """For commands whose standard output is their answer."""
+    """Print an event to standard error, for commands whose standard output is their answer."""
     event(told, err=True)
 
 
@@ -40,7 +40,7 @@ def on_standard_error(text: str) -> None:
 
 
 def failure(message: str, hint: str | None) -> None:
-    """An error: the sentence, then what to do next."""
+    """Print an error: the sentence, then what to do next."""
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
         first, *rest = hint.splitlines()
@@ -50,12 +50,12 @@ def failure(message: str, hint: str | None) -> None:
 
 
 def status(session: SessionStatus) -> str:
-    """A session as text."""
+    """Return a session as text."""
     return _connected(session) if isinstance(session, ConnectStatus) else _intercepted(session)
 
 
 def port(state: PortStatus) -> str:
-    """An exposed port of an intercept, in a line."""
+    """Return an exposed port of an intercept in a line."""
     local = click.style("up", fg="green") if state.is_local_up else click.style("down", fg="red")
     counts = f"{state.requests} requests here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
     return f"  port {state.port:<5} to local port {state.local_port:<5} ({local}): {counts}"

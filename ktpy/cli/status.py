@@ -1,4 +1,4 @@
-"""`ktpy status`: what is connected."""
+"""`ktpy status` shows what is connected."""
 
 import json
 

@@ -1,1 +1,1 @@
-"""The privileged process: it opens the TUN, sets routes and the resolver, and undoes all of it when its caller ends."""
+"""The helper is root: it opens the TUN, sets routes and the resolver, and undoes all of it when its caller ends."""

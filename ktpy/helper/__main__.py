@@ -1,8 +1,8 @@
-"""`python -I -m ktpy.helper`: become a daemon, and serve whoever holds the other end of standard input.
+"""`python -I -m ktpy.helper` becomes a daemon and serves whoever holds the other end of its standard input.
 
-Started by `ktpy.helper.client`, often behind sudo. It forks at once, for two reasons: under sudo's `use_pty` the
-process is a group leader and could not call setsid(2), and sudo should end, not sit between us and a terminal that
-may be closed long before a detached connect.
+`ktpy.helper.client` starts it, often behind sudo. It forks at once, for two reasons: under sudo's `use_pty` the
+process is a group leader and could not call setsid(2), and sudo would otherwise live as long as a detached connect,
+whose terminal may be closed long before.
 """
 
 import os
@@ -54,7 +54,7 @@ def _inherited_socket() -> socket.socket:
 
 
 def _caller_uid(sock: socket.socket) -> int:
-    """The user we work for: who made the socket, and where that is root by sudo, who called sudo."""
+    """Return the user we work for: who made the socket or, where root did, who called sudo. Raises PrivilegeMissing."""
     if os.geteuid() != 0:
         raise PrivilegeMissing("The helper was not started as root; nothing was changed.")
     _, peer_uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -74,7 +74,7 @@ def _name(uid: int) -> str:
 
 
 def _let_go_of_surroundings() -> None:
-    """Hold no folder and no terminal, and leave files that anybody may read. Standard error stays: main reads it."""
+    """Release folder and terminal, and make new files readable to all. Standard error stays for the main process."""
     os.chdir("/")
     os.umask(0o022)
     null = os.open(os.devnull, os.O_RDWR)

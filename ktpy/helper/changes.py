@@ -1,8 +1,8 @@
-"""The changes the helper makes to a machine, each with its undoing.
+"""This module defines the changes the helper makes to a machine, each with its undoing.
 
 A change is a frozen dataclass, so that the journal can hold it and a later process undo it. Undoing is
 idempotent, may find the change never made (the helper was killed in between), and touches only what is
-recognisably ours. Vanished by itself counts as undone.
+recognisably ours. A change that vanished by itself counts as undone.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from ktpy.helper.wire import Network, from_json, to_json
 
 class Change(Protocol):
     def summary(self) -> str:
-        """The change in a few words, for people."""
+        """Return the change in a few words, for people."""
 
     def undo(self) -> str | None:
-        """Take it back. A sentence: it was left alone, because it is not ours any more."""
+        """Take the change back; return a sentence where it was left alone, because it is not ours any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class TunDevice:
-    """A TUN device; its addresses and routes go with it."""
+    """A TunDevice takes its addresses and routes with it when it goes."""
 
     name: str
     alias: str
@@ -36,14 +36,14 @@ class TunDevice:
         return f"TUN device {self.name}"
 
     def undo(self) -> str | None:
-        """Closing our descriptor is not enough: the main process may still hold one."""
+        """Delete the device: closing our descriptor is not enough, because the main process may still hold one."""
         routes.delete_link(self.name, self.alias)
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Routes into our TUN device."""
+    """Routes lead into our TUN device."""
 
     link: str
     alias: str
@@ -59,7 +59,7 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedLink:
-    """Name servers and domains of our link in systemd-resolved."""
+    """A ResolvedLink is our link with name servers and domains in systemd-resolved."""
 
     link: str
     alias: str
@@ -75,7 +75,7 @@ class ResolvedLink:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A state of /etc/resolv.conf, and which journal's helper wrote it; None: it is the user's own."""
+    """A Layer is a state of /etc/resolv.conf, and the journal whose helper wrote it; None: it is the user's own."""
 
     journal_id: str | None
     state: Snapshot
@@ -83,10 +83,10 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class ResolvConf:
-    """A file written in place of /etc/resolv.conf.
+    """A ResolvConf is a file written in place of /etc/resolv.conf.
 
-    `beneath` holds what to go back to. More than one when another ktpy's file was there: that one may end before
-    us, and must not come back when we do. The last is the user's own.
+    `beneath` holds the states to go back to. There are several when another ktpy's file was there: that one may end
+    before us, and its file must not come back when we end. The last is the user's own.
     """
 
     path: str
@@ -119,7 +119,7 @@ def undo(entry: Entry) -> str | None:
 def recorded(journal: Journal, change: Change) -> Iterator[None]:
     """Put the change on disk, then let the caller make it. A failure undoes the half that may be there.
 
-    Should that fail too the change stays in the journal, and is tried again when everything is undone.
+    If that fails too, the change stays in the journal, and is tried again when everything is undone.
     """
     entry = journal.record(type(change).__name__, change.summary(), to_json(change))
     try:
@@ -134,7 +134,7 @@ def recorded(journal: Journal, change: Change) -> Iterator[None]:
 
 
 def layers_of(path: Path, now: Snapshot, others: list[str]) -> tuple[Layer, ...]:
-    """What is beneath a file that is about to be written, given the journals (ids) of other helpers."""
+    """Return the states beneath a file that is about to be written; `others` are ids of other helpers' journals."""
     for journal_id in others:
         for entry in pending_of(journal_id):
             if entry.kind == RESOLV_CONF:

@@ -1,11 +1,11 @@
-"""The main process's end of the helper. Light to import: every command may need it, none waits for netlink.
+"""The main process reaches the helper by this module, which is light to import: it does not load netlink.
 
     helper = await HelperClient.start()
     async with helper:
         tun = await helper.open_tun(mtu_bytes=1500)
         ...
 
-Leaving the block undoes everything the helper did. So does the death of either process.
+Leaving the block undoes everything the helper did, and so does the death of either process.
 """
 
 import asyncio
@@ -51,12 +51,12 @@ from ktpy.observe.trace import traced
 R = TypeVar("R")
 
 ANSWER_TIMEOUT_S = 15.0
-"""More than any request takes, all of the helper's own time-outs included."""
+"""This is more than any request takes, with all of the helper's own time-outs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tun:
-    """The TUN device and its descriptor, which is the receiver's to close."""
+    """A Tun is the device and its descriptor, which the receiver closes."""
 
     opened: TunOpened
     descriptor: int
@@ -64,7 +64,7 @@ class Tun:
 
 @dataclass(frozen=True, slots=True)
 class DnsSockets:
-    """Port 53 of one address: bound, non-blocking, the TCP one not yet listening. The receiver's to close."""
+    """DnsSockets are bound to port 53 of one address, non-blocking, TCP not yet listening. The receiver closes them."""
 
     address: Address
     udp: socket.socket
@@ -106,11 +106,11 @@ class HelperClient:
     # --- requests
 
     async def recover(self) -> tuple[Undone, ...]:
-        """Undo what killed helpers left. One report for each journal found; none: there was nothing."""
+        """Undo what killed helpers left; return one report for each journal found."""
         return (await self._channel.ask(Recover(), Recovered)).journals
 
     async def local_networks(self) -> tuple[LocalNetwork, ...]:
-        """The networks this machine reaches already, without default routes, loopback and link-local."""
+        """Return the networks this machine reaches already, without default routes, loopback and link-local."""
         return (await self._channel.ask(ListLocalNetworks(), LocalNetworks)).networks
 
     async def open_tun(self, mtu_bytes: int = 1500) -> Tun:
@@ -123,7 +123,7 @@ class HelperClient:
         await self._channel.ask(_valid(AddRoutes, tuple(networks)), RoutesAdded)
 
     async def bind_dns(self, addresses: Iterable[Address]) -> list[DnsSockets]:
-        """Port 53 on 127.18.0.0/16 or the TUN's own addresses. Raises HelperFailed, with nothing bound."""
+        """Bind port 53 on 127.18.0.0/16 or the TUN's own addresses. Raises HelperFailed, with nothing bound."""
         request = BindDns(tuple(addresses))
         _, descriptors = await self._channel.ask_with_descriptors(request, DnsBound, 2 * len(request.addresses))
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
@@ -133,7 +133,7 @@ class HelperClient:
         ]
 
     async def detect_resolver(self) -> Resolver:
-        """How the machine resolves names. Raises ResolverNotWritable if that cannot even be read."""
+        """Return how the machine resolves names. Raises ResolverNotWritable if that cannot even be read."""
         return await self._channel.ask(DetectResolver(), Resolver)
 
     async def set_resolver(
@@ -144,15 +144,15 @@ class HelperClient:
         routing_domains: Iterable[str] = (),
         cluster_domain: str,
     ) -> Resolver:
-        """Make the machine ask `nameservers` (bound before by `bind_dns`); returns what it asked until now.
+        """Make the machine ask `nameservers` (bound before by `bind_dns`); return what it asked until now.
 
-        When this returns short names work. Raises ResolverNotWritable, with nothing changed.
+        Short names work when this returns. Raises ResolverNotWritable, with nothing changed.
         """
         request = _valid(SetResolver, tuple(nameservers), tuple(search), tuple(routing_domains), cluster_domain)
         return (await self._channel.ask(request, ResolverSet)).previous
 
     async def close(self) -> Undone | None:
-        """Have everything undone and wait until it is. None: the helper was gone before it could say."""
+        """Have everything undone and wait until it is; return None when the helper was gone before it could report."""
         try:
             if self._channel.closed.is_set():
                 return None
@@ -163,7 +163,7 @@ class HelperClient:
             self._channel.drop()
 
     async def wait_closed(self) -> None:
-        """Wait until the helper is gone, whyever. Nothing is routed from then on for long: end at once."""
+        """Wait until the helper is gone. It takes the routes with it, so the caller has to end at once."""
         await self._channel.closed.wait()
 
 
@@ -222,7 +222,7 @@ class _HelperChannel:
         self._launched.close()
 
     def _send(self, request: Request) -> asyncio.Future[_Answer]:
-        """A packet goes whole or not at all (SOCK_SEQPACKET), so there is nothing to wait for. Raises OSError."""
+        """Send a request: whole or not at all (SOCK_SEQPACKET), so there is nothing to wait for. Raises OSError."""
         if self.closed.is_set():
             raise ConnectionResetError("the helper is gone")
         self._socket.send(encode(request))
@@ -269,7 +269,7 @@ def _expect(shape: type[R], reply: Reply) -> R:
 
 
 def _valid(shape: type[R], *fields: object) -> R:
-    """Fail here, in the words of the protocol, for what the helper would refuse."""
+    """Make a request; raise HelperFailed, in the words of the protocol, for one that the helper would refuse."""
     try:
         return shape(*fields)
     except MessageError as exc:

@@ -1,4 +1,4 @@
-"""Port 53 for the unprivileged DNS server, bound but neither listening nor read here."""
+"""This module binds port 53 for the unprivileged DNS server, which listens and reads."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ DNS_PORT = 53
 
 
 def bind(address: Address) -> tuple[socket.socket, socket.socket]:
-    """A UDP and a TCP socket, non-blocking. Raises HelperFailed, with neither of the two bound."""
+    """Bind a UDP and a TCP socket, non-blocking. Raises HelperFailed, with neither of the two bound."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with contextlib.ExitStack() as opened:
         sockets = []

@@ -1,12 +1,12 @@
-"""The record of what must be undone, which outlives the helper.
+"""The journal records what must be undone, and outlives the helper.
 
-One file per helper under /var/lib/ktpy/journal: on disk and not under /run, because a changed /etc/resolv.conf
+Each helper has a file under /var/lib/ktpy/journal, on disk and not under /run, because a changed /etc/resolv.conf
 survives a reboot as well. A file is JSON lines: a head, then one line per change, written and fsynced *before*
 the change is made, and one line per change that has been undone. It only ever grows, so that a crash costs at
-most a torn last line, and a change whose line is torn was never made. Undone completely, the file goes.
+most a torn last line, and a change whose line is torn was never made. The file goes when all its changes are undone.
 
 The helper holds an flock(2) on its file for as long as it lives, whatever kills it, so anybody can see, without
-being root, whether a journal is stale. This module is imported by every command at start: nothing heavy here.
+being root, whether a journal is stale. Every command imports this module at its start, so it imports nothing heavy.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ JOURNAL_DIR = STATE_DIR / "journal"
 FORMAT = 1
 
 LOCK_WAIT_S = 1.0
-"""How long to insist on a lock: `stale` takes a shared one for an instant, anybody may call it."""
+"""A lock may take this long: `stale`, which anybody may call, takes a shared one for an instant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Who wrote the journal, and when."""
+    """A Head says who wrote the journal, and when."""
 
     journal_id: str
     owner_uid: int
@@ -41,16 +41,16 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class StaleJournal:
-    """A journal whose helper is gone: `ktpy clean`, or the next connect, replays it."""
+    """A StaleJournal is one whose helper is gone: `ktpy clean`, or the next connect, replays it."""
 
     head: Head
     pending: tuple[str, ...]
-    """What is still to be undone, in words, the latest change first."""
+    """The changes still to be undone, in words, the latest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change as recorded: `kind` names the class that can undo it, `body` is what that class needs."""
+    """An Entry is one change as recorded: `kind` names the class that can undo it, `body` is what that class needs."""
 
     index: int
     kind: str
@@ -59,7 +59,7 @@ class Entry:
 
 
 class Journal:
-    """An open journal file, locked by us. Made by `create` or `open_stale`."""
+    """A Journal is an open journal file, locked by us. `create` and `open_stale` make one."""
 
     def __init__(self, path: Path, file: BinaryIO, head: Head, pending: list[Entry], next_index: int) -> None:
         self.path = path
@@ -70,7 +70,7 @@ class Journal:
 
     @classmethod
     def create(cls, owner_uid: int, directory: Path = JOURNAL_DIR) -> "Journal":
-        """Start a journal. It gets its name only once it is locked: it must never look stale. Raises OSError."""
+        """Start a journal. It is locked before it gets its name, so that it never looks stale. Raises OSError."""
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         head = Head(secrets.token_hex(4), owner_uid, os.getpid(), time.time())
         path = directory / f"{head.journal_id}.json"
@@ -94,7 +94,7 @@ class Journal:
 
     @classmethod
     def open_stale(cls, path: Path) -> "Journal | None":
-        """Take over a journal whose helper is gone; None if it is alive, or the journal is finished.
+        """Take over a journal whose helper is gone; return None if it is alive, or the journal is finished.
 
         Raises OSError, and ValueError for a file that is no journal.
         """
@@ -123,11 +123,11 @@ class Journal:
 
     @property
     def pending(self) -> tuple[Entry, ...]:
-        """What is not undone yet, the latest change first."""
+        """Return the changes that are not undone yet, the latest first."""
         return tuple(reversed(self._pending))
 
     def record(self, kind: str, summary: str, body: Any) -> Entry:
-        """Put a change on disk. Only when this has returned may the change be made. Raises OSError."""
+        """Put a change on disk. The change may be made only after this has returned. Raises OSError."""
         entry = Entry(self._next_index, kind, summary, body)
         self._append({"change": entry.index, "kind": kind, "summary": summary, "body": body})
         self._next_index += 1
@@ -135,12 +135,12 @@ class Journal:
         return entry
 
     def mark_undone(self, entry: Entry) -> None:
-        """Put on disk that the change is no more. Raises OSError."""
+        """Put on disk that the change is undone. Raises OSError."""
         self._append({"undone": entry.index})
         self._pending.remove(entry)
 
     def close(self) -> None:
-        """Let go. The file goes too when nothing is left to undo, else it is stale from here on."""
+        """Release the lock and, when nothing is left to undo, delete the file; else it is stale from here on."""
         if not self._pending:
             with contextlib.suppress(FileNotFoundError):  # somebody tidied up by hand
                 self.path.unlink()
@@ -152,7 +152,7 @@ class Journal:
 
 
 def stale(directory: Path = JOURNAL_DIR) -> list[StaleJournal]:
-    """The journals whose helpers are gone, the youngest first. Needs no root, changes nothing."""
+    """Return the journals whose helpers are gone, the youngest first. Needs no root, changes nothing."""
     found = []
     for path in _paths(directory):
         with contextlib.suppress(OSError, ValueError), path.open("rb", buffering=0) as file:
@@ -180,7 +180,7 @@ def open_all_stale(directory: Path = JOURNAL_DIR) -> tuple[list[Journal], list[s
 
 
 def pending_of(journal_id: str, directory: Path = JOURNAL_DIR) -> tuple[Entry, ...]:
-    """What a journal, anybody's, still has to undo. Empty if there is no such journal."""
+    """Return what any helper's journal still has to undo; nothing if there is no such journal."""
     try:
         _, pending, _ = _parse((directory / f"{journal_id}.json").read_bytes())
     except (OSError, ValueError):
@@ -194,7 +194,7 @@ def journal_ids(directory: Path = JOURNAL_DIR) -> list[str]:
 
 @contextlib.contextmanager
 def exclusive(directory: Path = JOURNAL_DIR) -> Iterator[None]:
-    """Only one helper at a time: for changes to what all of them share, such as /etc/resolv.conf."""
+    """Exclude other helpers while something changes that all of them share, such as /etc/resolv.conf."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -204,10 +204,10 @@ def exclusive(directory: Path = JOURNAL_DIR) -> Iterator[None]:
 
 
 def undo_all(journal: Journal, undo: Callable[[Entry], str | None]) -> tuple[list[str], list[str], list[str]]:
-    """Undo what is pending, the latest first; a failure stops nothing. Then let go of the journal.
+    """Undo what is pending, the latest first, and close the journal; a failure stops nothing.
 
-    `undo` returns a sentence when it left something alone because it is no longer ours. Returned are, in
-    words: what was undone, what was left alone, and what failed and stays in the journal.
+    `undo` returns a sentence when it left something alone because it is no longer ours. This returns, in
+    words, what was undone, what was left alone, and what failed and stays in the journal.
     """
     undone, left, failures = [], [], []
     for entry in journal.pending:
@@ -227,7 +227,7 @@ def _paths(directory: Path) -> list[Path]:
 
 
 def _parse(text: bytes) -> tuple[Head, list[Entry], int]:
-    """Raises ValueError. A torn last line (no line feed) is a change that was never made: dropped."""
+    """Read a journal's text. A torn last line (no line feed) is a change that was never made. Raises ValueError."""
     lines = [json.loads(line) for line in text.split(b"\n")[:-1]]
     try:
         head_line, *changes = lines

@@ -1,4 +1,4 @@
-"""Starting the helper process, behind sudo where we are not root."""
+"""This module starts the helper process, behind sudo where we are not root."""
 
 import contextlib
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
 
 COMMAND = (sys.executable, "-I", "-m", "ktpy.helper")
-"""Isolated: neither the working folder nor PYTHONPATH may bring code into a root process."""
+"""`-I` keeps code of the working folder and of PYTHONPATH out of a root process."""
 
 WITHOUT_A_PASSWORD = ("sudo", "-n", "--")
-"""The prefix for what is done unasked: it works where sudo wants no password now, and else fails at once."""
+"""This prefix serves work that nobody asked for: it fails at once where sudo wants a password."""
 
 EXIT_TIMEOUT_S = 5.0
 LAST_WORDS_BYTES = 4096
 
 
 class LaunchedHelper:
-    """The process as started: it may still be asking for a password.
+    """A LaunchedHelper is the process as started; sudo may still be asking for a password.
 
     The process itself (sudo, or the helper before it becomes a daemon) ends at once when all is well; the
     helper lives on at the other end of `socket`.
@@ -38,7 +38,7 @@ class LaunchedHelper:
         self._said = b""
 
     def failure(self) -> KtpyError:
-        """Why is there no helper? Blocks for up to EXIT_TIMEOUT_S until the process has ended."""
+        """Return why there is no helper. Blocks for up to EXIT_TIMEOUT_S until the process has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_TIMEOUT_S)
         words = self.last_words()
@@ -52,7 +52,7 @@ class LaunchedHelper:
         return HelperFailed(f"The privileged helper did not start{words}.")
 
     def last_words(self) -> str:
-        """The last line it wrote to its standard error, in brackets, to end a sentence with. Does not block."""
+        """Return the last line of its standard error, in brackets, to end a sentence with. Does not block."""
         lines = self._lines()
         return f" ({lines[-1]})" if lines else ""
 
@@ -63,7 +63,7 @@ class LaunchedHelper:
         return [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
 
     def close(self) -> None:
-        """Let go of the socket: a helper that is there undoes everything and ends."""
+        """Close the socket; a helper that runs undoes everything and ends."""
         self.socket.close()
         self._stderr.close()
         if self._process.poll() is None:  # a sudo that still waits for a password; only root may end it
@@ -74,8 +74,9 @@ class LaunchedHelper:
 def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:
     """Start the helper. `prefix` stands before its command line; by default sudo, if we are not root.
 
-    The process stays in our session, so that sudo finds the terminal for its password. Does not block, so it
-    can be called before anything else is imported, and before root is given up. Raises PrivilegeMissing.
+    The process stays in our session, so that sudo finds the terminal for its password. This does not block, so
+    it can be called before anything else is imported, and before root is given up.
+    Raises PrivilegeMissing and HelperFailed.
     """
     if prefix is None:
         prefix = () if os.geteuid() == 0 else (_sudo(), "--")

@@ -1,4 +1,4 @@
-"""What the main process may ask of the helper, and what comes back.
+"""The protocol is what the main process may ask of the helper, and what comes back.
 
 One message is one JSON object in one packet of a SOCK_SEQPACKET socket pair; file descriptors travel with the
 packet that speaks of them (SCM_RIGHTS, unix(7)). The set of requests is fixed, and each one's `__post_init__`
@@ -38,12 +38,12 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class ListLocalNetworks:
-    """Which networks does this machine already reach, and through which interface?"""
+    """Ask which networks this machine reaches already, and through which interface."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTun:
-    """Make the first free ktpyN, with its addresses, up. `mtu_bytes` is the largest packet without offload."""
+    """Make the first free ktpyN, with addresses, and bring it up. `mtu_bytes` is the largest packet without offload."""
 
     mtu_bytes: int
 
@@ -79,12 +79,12 @@ class BindDns:
 
 @dataclass(frozen=True, slots=True)
 class DetectResolver:
-    """How does this machine resolve names, and what with?"""
+    """Ask how this machine resolves names."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetResolver:
-    """Send the machine's look-ups to `nameservers`, as far as its kind of resolver lets us choose which.
+    """Send the machine's look-ups to `nameservers`: all, or with systemd-resolved those of the domains.
 
     `search` are domains appended to short names, in this order. `routing_domains` are looked up here too, but
     never appended (a reverse zone); only systemd-resolved can tell the two apart, /etc/resolv.conf sends
@@ -116,17 +116,16 @@ Request = Recover | ListLocalNetworks | OpenTun | AddRoutes | BindDns | DetectRe
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The helper runs, is root, and listens."""
+    """A Hello says that the helper runs, is root, and listens."""
 
     pid: int
     owner_uid: int
-    """The user on whose behalf it acts."""
+    """The user it acts for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What undoing came to. `left` are things that were somebody else's by then, `failures` what could not be
-    undone and stays in the journal."""
+    """Undone reports what was undone. `left` was somebody else's by then, `failures` stay in the journal."""
 
     journal_id: str
     undone: tuple[str, ...]
@@ -136,7 +135,7 @@ class Undone:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """One entry for each journal that was found without its helper."""
+    """Recovered has a report for each journal that was found without its helper."""
 
     journals: tuple[Undone, ...]
 
@@ -156,9 +155,9 @@ class LocalNetworks:
 
 @dataclass(frozen=True, slots=True)
 class TunOpened:
-    """The TUN stands and is up; its descriptor (non-blocking) travels with this reply.
+    """TunOpened says that the TUN is up; its descriptor (non-blocking) travels with this reply.
 
-    The peers are the stand-in addresses of the other end of the link: the NAT's, nobody has them.
+    The peers are addresses for the other end of the link, used by the NAT; no machine has them.
     The IPv6 pair is missing where the machine has IPv6 disabled.
     """
 
@@ -179,21 +178,21 @@ class RoutesAdded:
 
 @dataclass(frozen=True, slots=True)
 class DnsBound:
-    """Per address, in the order asked: a UDP descriptor, then a TCP one (bound, not yet listening)."""
+    """DnsBound brings, per address in the order asked, a UDP descriptor and a TCP one (bound, not yet listening)."""
 
     addresses: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """The machine's resolver as it is without ktpy."""
+    """A Resolver describes how the machine resolves names without ktpy."""
 
     kind: str
     """`systemd-resolved` or `resolv.conf`."""
     form: str
     """What /etc/resolv.conf is: `file`, `symlink`, `bind-mount` or `absent`."""
     nameservers: tuple[str, ...]
-    """Strings, for they may carry a scope (`fe80::1%eth0`)."""
+    """Addresses as strings, because they may carry a scope (`fe80::1%eth0`)."""
     search: tuple[str, ...]
     options: tuple[str, ...]
 
@@ -205,7 +204,7 @@ class ResolverSet:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request was refused, or failed and was undone."""
+    """Failed says that the request was refused, or failed and was undone."""
 
     error: str
     message: str
@@ -237,12 +236,12 @@ def encode(message: Request | Reply) -> bytes:
 
 
 def decode_request(packet: bytes) -> Request:
-    """Raises `MessageError` for anything that is not exactly one allowed request."""
+    """Read one request. Raises `MessageError` for anything that is not exactly one allowed request."""
     return _decode(_REQUESTS, packet)
 
 
 def decode_reply(packet: bytes) -> Reply:
-    """Raises `MessageError`."""
+    """Read one reply. Raises `MessageError`."""
     return _decode(_REPLIES, packet)
 
 
@@ -268,7 +267,7 @@ def send_packet(sock: socket.socket, packet: bytes, descriptors: tuple[int, ...]
 
 
 def receive_packet(sock: socket.socket) -> tuple[bytes, tuple[int, ...]]:
-    """Receive one packet and the descriptors it brought (close-on-exec, now the caller's). Empty: end of file.
+    """Receive one packet and its descriptors (close-on-exec, the caller's to close); an empty one is end of file.
 
     Raises OSError, BlockingIOError where nothing waits, and `MessageError` for what did not fit.
     """
@@ -293,8 +292,10 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 
 
 def check_domain(name: str) -> None:
-    """Refuse what is not a plain domain name (RFC 1035 2.3.4; the underscore as in SRV names), written without
-    the final dot. These names end up in a file and as arguments of resolvectl."""
+    """Raise `MessageError` for what is not a plain domain name (RFC 1035 2.3.4; the underscore as in SRV names).
+
+    It has no final dot. These names are written to a file and are arguments of resolvectl.
+    """
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise MessageError(f"{name!r} is not a domain name")
 

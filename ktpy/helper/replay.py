@@ -1,4 +1,4 @@
-"""Undoing what a killed run left on this laptop."""
+"""This module undoes what a killed run left on this laptop."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ def recover(helper: LaunchedHelper) -> tuple[Undone, ...]:
 
 
 def describe(report: Undone, what: str) -> str:
-    """One sentence that says what undoing came to."""
+    """Return one sentence about what was undone."""
     parts = [f"undone: {', '.join(report.undone)}"] if report.undone else []
     parts += [f"left, as somebody else changed it: {', '.join(report.left)}"] if report.left else []
     parts += [f"failed: {', '.join(report.failures)}"] if report.failures else []

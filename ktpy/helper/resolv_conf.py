@@ -1,4 +1,4 @@
-"""/etc/resolv.conf: read it as glibc does, and write the one that asks ktpy first. Pure: text in, text out.
+"""This module reads /etc/resolv.conf as glibc does, and writes one that asks ktpy first. Pure: text in, text out.
 
 The user's own name servers stay listed after ours. When everything of ktpy is killed at once, ours is a dead
 loopback port, which refuses in an instant, and glibc goes on to the next: the machine can still look up names.
@@ -12,7 +12,7 @@ UNSET_NAMESERVER = "127.0.0.1"
 """What glibc asks when the file names nobody (resolv.conf(5))."""
 
 OPTIONS_DROPPED = frozenset({"rotate"})
-"""`rotate` would send every other look-up past us."""
+"""`rotate` would send every other look-up to another server."""
 
 NDOTS = 2
 """Names with fewer dots are tried with the search list first, so that `web.shop` is the cluster's service. With glibc's
@@ -21,16 +21,18 @@ NDOTS = 2
 
 @dataclass(frozen=True, slots=True)
 class ParsedResolvConf:
+    """A ParsedResolvConf is what a resolv.conf says."""
+
     nameservers: tuple[str, ...]
     search: tuple[str, ...]
-    """Empty: none given; glibc then takes the domain of the machine's own name."""
+    """When it is empty, glibc takes the domain of the machine's own name."""
     options: tuple[str, ...]
     others: tuple[str, ...]
-    """Whole lines that are neither these nor comments (`sortlist`)."""
+    """Whole lines of other keywords (`sortlist`)."""
 
 
 def parse(content: bytes) -> ParsedResolvConf:
-    """Never fails: what glibc skips is skipped. The last of `search` and `domain` counts, options add up."""
+    """Read a resolv.conf and skip what glibc skips. The last of `search` and `domain` counts, options add up."""
     nameservers: list[str] = []
     search: tuple[str, ...] = ()
     options: list[str] = []
@@ -61,10 +63,10 @@ def render(
     cluster_domain: str,
     host_name: str,
 ) -> bytes:
-    """The file while ktpy runs: ours first, then all that was there.
+    """Return the file while ktpy runs: our name servers first, then all that was there.
 
-    `host_name` is the machine's own: where the file names no search domain glibc derives one from it, and stops
-    to as soon as there is one, so it has to be written out.
+    `host_name` is the machine's own. glibc derives a search domain from it where the file names none; with ours there,
+    that domain has to be written out.
     """
     own_search = previous.search or tuple(filter(None, [host_name.partition(".")[2]]))
     options = [option for option in previous.options if option not in OPTIONS_DROPPED]

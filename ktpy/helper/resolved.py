@@ -1,4 +1,4 @@
-"""systemd-resolved, over resolvectl(1): name servers and domains that belong to one link and vanish with it."""
+"""systemd-resolved takes, by resolvectl(1), name servers and domains that belong to a link and vanish with it."""
 
 import os
 import shutil
@@ -23,10 +23,9 @@ STUB_POLL_S = 0.005
 
 
 def in_charge(resolv_conf: Path) -> bool:
-    """Do this machine's programs ask systemd-resolved, and is it there?
+    """Tell whether this machine's programs ask systemd-resolved, and whether it runs.
 
-    Running is not enough: where /etc/resolv.conf names other servers, programs ask those, and settings
-    per link would reach nobody.
+    Where /etc/resolv.conf names other servers, programs ask those, and settings per link have no effect.
     """
     try:
         leads_to_stub = follows_stub(resolv_conf) or STUB_ADDRESS in parse(resolv_conf.read_bytes()).nameservers
@@ -36,17 +35,17 @@ def in_charge(resolv_conf: Path) -> bool:
 
 
 def follows_stub(resolv_conf: Path) -> bool:
-    """Is it a link to the file that resolved keeps, so that search domains show up in it by themselves?"""
+    """Tell whether it is a link to the file that resolved writes, with the search domains of all links."""
     return Path(os.path.realpath(resolv_conf)) == Path(os.path.realpath(STUB_FILE))
 
 
 def uplink() -> ParsedResolvConf:
-    """Whom resolved asks. Raises OSError."""
+    """Return the name servers that resolved asks. Raises OSError."""
     return parse(UPLINK_FILE.read_bytes())
 
 
 def set_link(link: str, wanted: SetResolver) -> None:
-    """Give the link its name servers and domains. Raises ResolverNotWritable; `revert` then takes back the half.
+    """Give the link its name servers and domains. Raises ResolverNotWritable; `revert` then undoes what was set.
 
     The cluster's zones are neither signed nor served over TLS, whatever the machine demands elsewhere, and
     nothing but these domains is looked up here.
@@ -69,7 +68,7 @@ def revert(link: str) -> None:
 
 
 def wait_for_search(domains: tuple[str, ...]) -> bool:
-    """Wait until short names work: until the stub file shows the domains. False: not within STUB_TIMEOUT_S."""
+    """Wait until the stub file shows the domains, so that short names work; False after STUB_TIMEOUT_S."""
     deadline = time.monotonic() + STUB_TIMEOUT_S
     while not set(domains) <= set(parse(STUB_FILE.read_bytes()).search):
         if time.monotonic() >= deadline:
@@ -89,7 +88,7 @@ def _answers() -> bool:
 
 
 def _run_all(*calls: list[str]) -> None:
-    """Side by side: a call is mostly waiting for the process to start and the bus to answer."""
+    """Run the calls side by side, because each mostly waits for its process and for the bus."""
     running: list[subprocess.Popen[str]] = []
     try:
         for call in calls:

@@ -1,4 +1,4 @@
-"""How this machine resolves names, and making it ask us."""
+"""This module finds out how the machine resolves names, and makes it ask us."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ PLAIN = "resolv.conf"
 
 
 def detect() -> Resolver:
-    """Raises ResolverNotWritable where /etc/resolv.conf cannot even be read."""
+    """Return how the machine resolves names. Raises ResolverNotWritable where /etc/resolv.conf cannot even be read."""
     try:
         now = snapshot.take(RESOLV_CONF)
         previous = resolv_conf.parse(now.content)
@@ -38,7 +38,7 @@ def detect() -> Resolver:
 
 
 def set_up(journal: Journal, wanted: SetResolver, link: str, alias: str) -> Resolver:
-    """Make the machine ask `wanted.nameservers`; returns what it asked before. Raises ResolverNotWritable.
+    """Make the machine ask `wanted.nameservers`; return what it asked before. Raises ResolverNotWritable.
 
     A static file that names resolved's stub (cloud images, some containers) gets no search domains from
     resolved, so they are written into it, and its name server stays the only one.

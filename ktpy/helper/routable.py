@@ -1,4 +1,4 @@
-"""The networks that may never be routed into a TUN: one list for the helper, for discovery and for --include."""
+"""This module says what may never be routed into a TUN: for the helper, for discovery and for --include."""
 
 from ipaddress import ip_network
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from ktpy.helper.wire import Network
 
 SHORTEST_PREFIX: Final = 8
-"""A cluster's ranges are never wider. A wider one is a default route in disguise (0.0.0.0/1 and 128.0.0.0/1)."""
+"""A cluster's ranges are not wider. A wider one is a default route in disguise (0.0.0.0/1 and 128.0.0.0/1)."""
 
 NEVER_ROUTED: Final[tuple[Network, ...]] = tuple(
     map(
@@ -18,21 +18,21 @@ NEVER_ROUTED: Final[tuple[Network, ...]] = tuple(
         ],
     )
 )
-"""This host, loopback, link-local, multicast, broadcast, mapped IPv4: they mean something else on every machine."""
+"""Addresses of this host, loopback, link-local, multicast and broadcast mean something else on every machine."""
 
 
 def is_default_route(network: Network) -> bool:
-    """Whether the network is a default route, or as wide as one."""
+    """Tell whether the network is a default route, or as wide as one."""
     return network.prefixlen < SHORTEST_PREFIX
 
 
 def reserved_in(network: Network) -> Network | None:
-    """The first never-routed range that shares addresses with this network."""
+    """Return the first never-routed range that shares addresses with this network."""
     shared = (reserved for reserved in NEVER_ROUTED if reserved.version == network.version)
     return next((reserved for reserved in shared if network.overlaps(reserved)), None)
 
 
 def is_reserved(network: Network) -> bool:
-    """Whether every address of the network is never routed."""
+    """Tell whether every address of the network is never routed."""
     reserved = reserved_in(network)
     return reserved is not None and network.prefixlen >= reserved.prefixlen  # of two that overlap one holds the other

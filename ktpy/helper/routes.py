@@ -1,4 +1,4 @@
-"""Links, addresses and routes, over netlink. The only module that imports pyroute2."""
+"""This module sets links, addresses and routes over netlink. No other module imports pyroute2."""
 
 import errno
 import time
@@ -29,10 +29,10 @@ RT_TABLE_LOCAL = 255
 LOCAL_ROUTE_TIMEOUT_S = 1.0
 
 ALIAS_PREFIX = "ktpy "
-"""A link's alias (ip-link(8)) is this and the journal's id: that is how we know a link as ours."""
+"""A link is ours when its alias (ip-link(8)) is this and the journal's id."""
 
 FIRST_METRIC = {4: 0, 6: 1}
-"""For IPv6, 0 would mean the default of 1024."""
+"""The kernel takes 0 for IPv6 as its default of 1024."""
 
 WIDEST_LOCAL_PREFIX = {4: 2, 6: 4}
 """A route wider than this is a default route in disguise: a VPN's 0.0.0.0/1 and 128.0.0.0/1, or 2000::/3."""
@@ -51,7 +51,7 @@ def local_addresses() -> list[Any]:
 def set_up_link(planned: TunOpened, alias: str) -> TunOpened:
     """Give a new link its alias first (by which `delete_link` knows it), then addresses, and bring it up.
 
-    Returns what it got: no IPv6 addresses where the machine has IPv6 disabled. Raises NetlinkError.
+    Returns the link with what it got: no IPv6 addresses where the machine has IPv6 disabled. Raises NetlinkError.
     """
     address6 = planned.address6 if _enabled_ipv6(planned.name) else None
     with IPRoute() as netlink:
@@ -74,9 +74,10 @@ def set_up_link(planned: TunOpened, alias: str) -> TunOpened:
 
 
 def _await_local_route(netlink: IPRoute, address: IPv6Address) -> None:
-    """The kernel makes a new IPv6 address its own later, even without duplicate detection (addrconf_dad_work).
+    """Wait for the local route of a new IPv6 address, which the kernel adds later (addrconf_dad_work).
 
-    Up to 117 ms later were seen. Packets to the address are lost until then, and TCP repeats them after a second.
+    It came up to 117 ms later, even without duplicate detection. Packets to the address are lost until
+    then, and TCP repeats them after a second.
     """
     deadline_s = time.monotonic() + LOCAL_ROUTE_TIMEOUT_S
     while time.monotonic() < deadline_s:
@@ -103,7 +104,7 @@ def delete_link(name: str, alias: str) -> None:
 def add_routes(interface_index: int, networks: Iterable[Network]) -> None:
     """Route networks into the link, before any route of the same network with a metric (as VPNs' have).
 
-    Never replaces a route: raises HelperFailed where one of our own metric is in the way.
+    It never replaces a route. Raises HelperFailed where one of our own metric is in the way.
     """
     with IPRoute() as netlink:
         for network in networks:
@@ -129,9 +130,9 @@ def remove_routes(name: str, alias: str, networks: Iterable[Network]) -> None:
 
 
 def local_networks(own_alias: str | None = None) -> list[LocalNetwork]:
-    """Every network the machine has an address in or a route to, in any routing table (VPNs use their own).
+    """Return every network the machine has an address in or a route to, in any routing table (VPNs use their own).
 
-    Without default routes, loopback, link-local and multicast, and without the link of `own_alias`. The link of
+    Default routes, loopback, link-local, multicast and the link of `own_alias` are left out. The link of
     another user's ktpy counts: what is routed into it cannot be routed into ours.
     """
     with IPRoute() as netlink:
@@ -190,7 +191,7 @@ def _find(netlink: IPRoute, name: str, alias: str) -> int | None:
 
 
 def _enabled_ipv6(name: str) -> bool:
-    """Also keeps the kernel from making a link-local address and soliciting routers on our link."""
+    """Tell whether the link has IPv6, and turn off its link-local address and router solicitations."""
     settings = IPV6_SETTINGS / name
     try:
         if (settings / "disable_ipv6").read_text().strip() != "0":

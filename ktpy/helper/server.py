@@ -1,7 +1,7 @@
-"""The helper's work: one request after the other, and in the end everything undone.
+"""The helper serves one request after the other, and undoes everything in the end.
 
-Single-threaded and blocking on purpose: no request takes long, a request is never interrupted half way, and
-what must not fail, the undoing, is a straight line.
+It is single-threaded and blocks on purpose: no request takes long, none is interrupted half way, and the undoing,
+which must not fail, is a straight line.
 """
 
 import contextlib
@@ -48,14 +48,14 @@ from ktpy.helper.protocol import (
 from ktpy.helper.wire import Address, MessageError, Network
 
 TUN_LIMIT = 64
-"""ktpy0 to ktpy63: as many connects at once on one machine."""
+"""This many connects may run at once on one machine: ktpy0 to ktpy63."""
 
 DNS_LOOPBACK = IPv4Network("127.18.0.0/16")
-"""Where, besides the TUN's own addresses, port 53 may be bound. Nobody else uses it."""
+"""Port 53 may be bound in this range, which nobody else uses, and on the TUN's own addresses."""
 
 
 class Helper:
-    """Serves one main process until it goes."""
+    """A Helper serves one main process until it goes."""
 
     def __init__(self, sock: socket.socket, owner_uid: int) -> None:
         self._socket = sock
@@ -67,7 +67,7 @@ class Helper:
         self._resolver_is_set = False
 
     def run(self) -> bool:
-        """Serve until end of file, SIGTERM or `UndoAll`, then undo. False: something could not be undone."""
+        """Serve until end of file, SIGTERM or `UndoAll`, then undo; return False when something could not be undone."""
         wanted_report = False
         try:
             with _termination() as terminated:
@@ -112,7 +112,7 @@ class Helper:
             return Failed.of(exc), ()
         except (NetlinkError, OSError) as exc:
             return Failed.of(HelperFailed(f"The helper could not do {type(request).__name__}: {exc}.")), ()
-        except Exception:  # a bug; but main must hear of it, and what has been done must be undone in its time
+        except Exception:  # a bug: the main process hears of it, and all is undone later as usual
             _complain(traceback.format_exc())
             return Failed.of(HelperFailed(f"The helper failed unexpectedly in {type(request).__name__}.")), ()
 
@@ -169,7 +169,7 @@ class Helper:
         opened = self._require_tun()
         if opened.address6 is None and any(network.version == 6 for network in request.networks):
             raise HelperFailed("IPv6 is disabled on this machine, so there can be no IPv6 routes.")
-        # Those that are there stay out of it: should this fail, what is undone must be this request alone.
+        # Routes of earlier requests stay out of it: a failure must undo this request alone.
         networks = tuple(network for network in dict.fromkeys(request.networks) if network not in self._routed)
         with changes.recorded(self._journal(), changes.Routes(opened.name, self._alias(), networks)):
             routes.add_routes(opened.interface_index, networks)
@@ -207,7 +207,7 @@ class Helper:
         return self._tun
 
     def _journal(self) -> Journal:
-        """Started with the first change: a helper that only recovers writes none."""
+        """Return the journal, created with the first change: a helper that only recovers writes none."""
         if self._open_journal is None:
             self._open_journal = Journal.create(self._owner_uid)
         return self._open_journal
@@ -221,7 +221,7 @@ class Helper:
         return _undone(self._open_journal)
 
     def _send(self, reply: Reply, descriptors: tuple[int, ...] = ()) -> None:
-        """Hands the descriptors over: ours are closed, so that the TUN device goes when main does."""
+        """Send a reply and close our copies of its descriptors, so that the TUN device goes with the main process."""
         try:
             send_packet(self._socket, encode(reply), descriptors)
         except OSError as exc:
@@ -246,7 +246,7 @@ def _undone(journal: Journal) -> Undone:
 
 
 def _plan_tun(number: int, mtu_bytes: int) -> TunOpened:
-    """198.18.0.0/15 is set aside for benchmarks (RFC 2544), fd6b:7470:79::/48 is a unique local range (RFC 4193)."""
+    """Plan a TUN in 198.18.0.0/15, which is for benchmarks (RFC 2544), and in fd6b:7470:79::/48 (RFC 4193)."""
     return TunOpened(
         name=f"ktpy{number}",
         number=number,
@@ -269,9 +269,9 @@ def _decode(packet: bytes, descriptors: tuple[int, ...]) -> Request:
 
 @contextlib.contextmanager
 def _termination() -> Iterator[socket.socket]:
-    """A socket that turns readable at SIGTERM: noticed between two requests, never within one.
+    """Yield a socket that turns readable at SIGTERM, so that it ends the helper only between two requests.
 
-    From then on SIGTERM is ignored: undoing has begun.
+    SIGTERM is ignored after the block, because undoing has begun.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -287,7 +287,7 @@ def _termination() -> Iterator[socket.socket]:
 
 
 def _complain(text: str) -> None:
-    """To whoever reads our standard error, and, as that may be nobody any more, to the system log."""
+    """Write to standard error and, because nobody may read that any more, to the system log."""
     with contextlib.suppress(OSError):
         os.write(2, text.encode() + b"\n")
     syslog.syslog(syslog.LOG_ERR, text)

@@ -1,6 +1,6 @@
-"""One file in /etc as it is now, and how to put it back byte for byte.
+"""This module saves one file in /etc as it is now, and puts it back byte for byte.
 
-Three forms matter, and each is replaced and restored in its own way:
+Each of three forms is replaced and restored in its own way:
 
 - a regular file: a new one is renamed over it, so that no reader ever sees half of it;
 - a symbolic link: the link itself is replaced, never what it points to (another program owns that);
@@ -26,7 +26,7 @@ FS_APPEND_FL = 0x20
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An extended attribute: an access list, a security label."""
+    """An Attribute is an extended one: an access list, a security label."""
 
     name: str
     value: bytes
@@ -34,7 +34,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A path's state. `content` is what a reader gets (a link followed); the rest describes the path itself."""
+    """A Snapshot is a path's state. `content` is what a reader gets (a link followed); the rest describes the path."""
 
     form: str
     """`file`, `symlink`, `bind-mount` or `absent`."""
@@ -48,7 +48,7 @@ class Snapshot:
 
 
 def take(path: Path) -> Snapshot:
-    """Raises OSError. A dangling link has empty content."""
+    """Take a path's state. A dangling link has empty content. Raises OSError."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -75,14 +75,14 @@ def take(path: Path) -> Snapshot:
 
 
 def overwritten(before: Snapshot, content: bytes, mtime_ns: int) -> Snapshot:
-    """The state we want instead: other content, as like the original as its form allows."""
+    """Return the state with other content, otherwise as like the original as its form allows."""
     if before.form in ("file", "bind-mount"):
         return replace(before, content=content, mtime_ns=mtime_ns)
     return Snapshot("file", content, None, 0o644, 0, 0, mtime_ns, ())
 
 
 def put(path: Path, wanted: Snapshot) -> None:
-    """Make the path what the snapshot says. Whole or not at all, but for a bind mount. Raises OSError."""
+    """Make the path what the snapshot says, atomically except for a bind mount. Raises OSError."""
     if wanted.form == "absent":
         path.unlink(missing_ok=True)
     elif wanted.form == "bind-mount" or _is_mount_point(path):
@@ -94,18 +94,18 @@ def put(path: Path, wanted: Snapshot) -> None:
 
 
 def holds(path: Path, wanted: Snapshot) -> bool:
-    """Is the path what `put(path, wanted)` makes of it? Content and form; a new mode is no reason to say no."""
+    """Tell whether the path has the form and content that `put(path, wanted)` gives it; its mode does not count."""
     now = take(path)
     return (now.form, now.link_target, now.content) == (wanted.form, wanted.link_target, wanted.content)
 
 
 def is_torn(path: Path, old: Snapshot, new: Snapshot) -> bool:
-    """Did a kill hit a bind mount between the two halves of writing `new` in place of `old`?"""
+    """Tell whether a kill hit a bind mount between the two halves of writing `new` in place of `old`."""
     return old.form == "bind-mount" and take(path).content == new.content + old.content[len(new.content) :]
 
 
 def is_immutable(path: Path) -> bool:
-    """Did somebody `chattr +i` (or `+a`) the file, or the folder it is in?"""
+    """Tell whether the file, or the folder it is in, is `chattr +i` (or `+a`)."""
     for candidate in (path, path.parent):
         with contextlib.suppress(OSError), _opened(candidate, os.O_RDONLY) as descriptor:
             flags = int.from_bytes(fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(8))[:4], sys.byteorder)
@@ -140,7 +140,7 @@ def _write_new(path: Path, wanted: Snapshot) -> None:
 
 
 def _write_in_place(path: Path, wanted: Snapshot) -> None:
-    """One write, then the cut: a kill between the two leaves what `is_torn` recognises."""
+    """Write, then truncate: a kill between the two leaves what `is_torn` recognises."""
     with _opened(path, os.O_WRONLY) as descriptor:
         os.pwrite(descriptor, wanted.content, 0)
         os.ftruncate(descriptor, len(wanted.content))
@@ -149,7 +149,7 @@ def _write_in_place(path: Path, wanted: Snapshot) -> None:
 
 
 def _is_mount_point(path: Path) -> bool:
-    """os.path.ismount knows folders only. The fifth field is the mount point (proc_pid_mountinfo(5))."""
+    """Find the path among the mount points, field 5 of proc_pid_mountinfo(5); os.path.ismount knows folders only."""
     mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     return any(_unescape(mount.split(" ")[4]) == str(path) for mount in mounts)
 

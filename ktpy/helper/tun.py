@@ -1,4 +1,4 @@
-"""Opening the TUN device (Documentation/networking/tuntap.rst of the kernel)."""
+"""This module opens the TUN device (Documentation/networking/tuntap.rst of the kernel)."""
 
 import errno
 import fcntl
@@ -29,7 +29,7 @@ class InterfaceNameTaken(Exception):
 
 
 def open_device(name: str) -> int:
-    """Make the TUN device `name`, never joining an existing one; returns its non-blocking descriptor.
+    """Make the TUN device `name`, never joining an existing one; return its non-blocking descriptor.
 
     With checksum and TCP segmentation offload the kernel hands over packets of up to 64 KB. The device lives
     until the last copy of the descriptor is closed. Raises `InterfaceNameTaken` and `TunUnavailable`.

@@ -1,7 +1,7 @@
-"""Frozen dataclasses to JSON and back, strictly: what is not exactly the declared shape is refused.
+"""This module turns frozen dataclasses into JSON and back; it refuses what is not exactly the declared shape.
 
 The helper is root and reads what an unprivileged process wrote, and a journal is replayed by a later version
-or after a crash, so a decoder that guesses would be a hole. Missing and unknown keys, wrong types (a bool is
+or after a crash, so the decoder does not guess. Missing and unknown keys, wrong types (a bool is
 not an int) and malformed addresses all raise `MessageError`; the dataclasses' own `__post_init__` checks
 what a value may be.
 """
@@ -91,7 +91,7 @@ def _decode_dataclass(shape: type, value: object) -> object:
 
 
 def _decode_optional(alternatives: tuple[Any, ...], value: object) -> object:
-    """Messages know one kind of union besides the address types: something, or null."""
+    """Decode the one kind of union that messages have besides the address types: something, or null."""
     if value is None and types.NoneType in alternatives:
         return None
     something = [alternative for alternative in alternatives if alternative is not types.NoneType]
