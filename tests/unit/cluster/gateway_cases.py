@@ -10,9 +10,9 @@ from ktpy.cluster.changes.preview import PREVIEW
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import PortMapping
 from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
-Json = dict[str, Any]
 KEY = "ssh-ed25519 AAAA"
 
 

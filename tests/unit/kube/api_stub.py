@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-Json = dict[str, Any]
+from ktpy.kube.objects import Json
 
 
 @dataclass

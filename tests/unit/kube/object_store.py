@@ -18,9 +18,9 @@ from typing import Any
 from aiohttp import web
 
 from ktpy.kube import resources
+from ktpy.kube.objects import Json
 from tests.unit.kube.api_stub import refused
 
-Json = dict[str, Any]
 NAMESPACE = "shop"
 _PATH = re.compile(r"(?P<collection>/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/[a-z]+)(?:/(?P<name>[^/]+))?")
 SLICES = resources.ENDPOINT_SLICES.path(NAMESPACE)

@@ -1,10 +1,8 @@
-from typing import Any
-
 import pytest
 
 from ktpy.cluster.service import field_managers
+from ktpy.kube.objects import Json
 
-Json = dict[str, Any]
 SELECTOR: Json = {"f:spec": {"f:selector": {}}}
 
 

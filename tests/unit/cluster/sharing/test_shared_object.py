@@ -8,7 +8,8 @@ from ktpy.cluster.sharing.shared_object import SharedObject
 from ktpy.errors import NameTaken, RestoreIncomplete
 from ktpy.kube import writes
 from ktpy.kube.client import Api
-from tests.unit.kube.object_store import SERVICES, Json, ObjectStore
+from ktpy.kube.objects import Json
+from tests.unit.kube.object_store import SERVICES, ObjectStore
 
 NAME = "web-ktpy-origin"
 
