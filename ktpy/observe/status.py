@@ -1,9 +1,10 @@
 """What a session is at one moment. These values, as JSON, are the documented output of `ktpy status --output json`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ktpy.observe.codec import from_json, to_json
+from ktpy.observe.counters import CounterGroups
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class ConnectStatus:
     uptime_s: float
     bytes: TrafficBytes = TrafficBytes()
     open_flows: int = 0
+    counters: CounterGroups = field(default_factory=dict)
+    """By what counts: `link`, `packets` of the TUN, `flows` and `dns`. A group is there once its part is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.helper.replay import describe
 from ktpy.link.tunnel import SshTunnel
+from ktpy.observe.counters import CounterRegistry, numbers
 from ktpy.observe.events import Notice, Report
 
 DNS_PORT = 53
@@ -97,6 +98,7 @@ class Laptop:
         extra_zones: Sequence[str],
         routed: Sequence[Network],
         work: asyncio.TaskGroup,
+        counters: CounterRegistry,
     ) -> SetResolver:
         """Answer names in `work` and make the machine ask us; returns what the machine was told."""
         machine = self.resolver
@@ -106,9 +108,12 @@ class Laptop:
         zone.set_routed(routed)
         to_cluster = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in cluster_dns.nameservers])
         upstream = Upstream(machine.nameservers, own_addresses=[str(address)])
-        resolver = SplitResolver(zone, upstream=Forwarder(upstream), cluster=Forwarder(to_cluster))
+        outside, inside = Forwarder(upstream), Forwarder(to_cluster)
+        resolver = SplitResolver(zone, upstream=outside, cluster=inside)
         [sockets] = await self.helper.bind_dns([address])
-        work.create_task(Server(resolver, [sockets.udp], [sockets.tcp]).serve(), name="name server")
+        server = Server(resolver, [sockets.udp], [sockets.tcp])
+        work.create_task(server.serve(), name="name server")
+        counters.add("dns", lambda: dns_numbers(resolver, server, upstream=outside, cluster=inside))
         request = resolver_request(address, cluster_dns.domain, namespace, extra_zones=extra_zones, routed=routed)
         await self.helper.set_resolver(
             request.nameservers,
@@ -125,6 +130,17 @@ class Laptop:
             "The privileged helper died, so ktpy ended the session.",
             hint="`sudo ktpy clean` (or the next `ktpy connect`) undoes what the helper could not.",
         )
+
+
+def dns_numbers(resolver: SplitResolver, server: Server, *, upstream: Forwarder, cluster: Forwarder) -> dict[str, int]:
+    """What the name server counts."""
+    return numbers(resolver.counters) | {
+        "overloaded": server.overloaded,
+        "cluster_cache_hits": cluster.cache_hits,
+        "cluster_exchanges": cluster.exchanges,
+        "upstream_cache_hits": upstream.cache_hits,
+        "upstream_exchanges": upstream.exchanges,
+    }
 
 
 async def _undo_for_dead_helper(report: Report) -> None:

@@ -19,7 +19,8 @@ STARTING = ConnectStatus(pid=7, server="https://a", context="lab", namespace="sh
 def test_a_session_that_is_about_to_connect_has_every_key() -> None:
     assert json.dumps(encode_status(STARTING)) == (
         '{"kind": "connect", "pid": 7, "dns": null, "ranges": [], "pod": null, "server": "https://a", "context": "lab",'
-        ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "bytes": {"in": 0, "out": 0}, "open_flows": 0}'
+        ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "bytes": {"in": 0, "out": 0}, "open_flows": 0,'
+        ' "counters": {}}'
     )
 
 

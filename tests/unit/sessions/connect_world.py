@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from ktpy.capture.tun.pump import PacketCounters
 from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError, RangeOverlap
+from ktpy.observe.counters import CounterRegistry
 from ktpy.observe.events import Ended, Event, Ready
+from ktpy.packet.flow_table import Counters as FlowCounters
 from ktpy.sessions import connect
 from ktpy.sessions.options import ConnectOptions
 
@@ -166,6 +169,7 @@ class Shadow:
 class Tunnel:
     host_key = HOST_KEY
     hello = SimpleNamespace(nameservers=("10.96.0.10",))
+    sent_bytes, received_bytes = 40, 30
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -196,11 +200,17 @@ class Machine:
     async def start_pump(self, _tunnel: Tunnel, undo: AsyncExitStack) -> Any:
         await self._world.step("start pump")
         undo.callback(self._world.note, "stop pump")
-        traffic = SimpleNamespace(received_bytes=3, sent_bytes=4)
-        return SimpleNamespace(traffic=traffic, open_flows=1, wait_closed=lambda: self._wait("TUN"))
+        return SimpleNamespace(
+            traffic=SimpleNamespace(received_bytes=3, sent_bytes=4),
+            open_flows=1,
+            packets=PacketCounters(read_packets=5),
+            flows=FlowCounters(admitted=1),
+            wait_closed=lambda: self._wait("TUN"),
+        )
 
-    async def serve_names(self, *_: object, **__: object) -> Any:
+    async def serve_names(self, *_: object, counters: CounterRegistry, **__: object) -> Any:
         await self._world.step("serve names")
+        counters.add("dns", lambda: {"zone": 2})
         addresses = (ip_address("127.18.0.1"),)
         return SimpleNamespace(cluster_domain="cluster.local", nameservers=addresses, search=("svc.cluster.local",))
 

@@ -173,6 +173,9 @@ async def test_the_status_of_a_session_that_stands(world: World) -> None:
     assert status.dns == DnsStatus("cluster.local", "127.18.0.1", "resolv.conf", ("svc.cluster.local",))
     assert status.ranges == (RangeStatus("10.96.0.0/12", "services", "ServiceCIDR"),)
     assert status.bytes == TrafficBytes(3, 4)
+    assert list(status.counters) == ["link", "packets", "flows", "dns"]
+    assert status.counters["link"] == {"sent_bytes": 40, "received_bytes": 30}
+    assert (status.counters["packets"]["read_packets"], status.counters["flows"]["admitted"]) == (5, 1)
 
 
 async def test_the_status_of_a_session_that_starts(world: World) -> None:

@@ -1,0 +1,32 @@
+from dataclasses import dataclass, field
+
+from ktpy.observe.counters import CounterRegistry, numbers
+from ktpy.packet.headers import Drop
+
+
+@dataclass(slots=True)
+class Counted:
+    flows: int = 0
+    dropped: dict[Drop, int] = field(default_factory=lambda: {Drop.MALFORMED: 0, Drop.STRAY_RESET: 0})
+
+
+def test_fields_are_numbers_by_name_and_by_reason() -> None:
+    counted = Counted(flows=3)
+    counted.dropped[Drop.STRAY_RESET] += 1
+    assert numbers(counted) == {"flows": 3, "dropped_malformed": 0, "dropped_stray_reset": 1}
+
+
+def test_a_snapshot_is_of_its_moment() -> None:
+    counted, registry = Counted(), CounterRegistry()
+    registry.add("flows", lambda: numbers(counted))
+    before = registry.snapshot()
+    counted.flows += 1
+    assert (before["flows"]["flows"], registry.snapshot()["flows"]["flows"]) == (0, 1)
+
+
+def test_a_group_is_there_once_its_part_is_and_is_the_last_one_added() -> None:
+    registry = CounterRegistry()
+    assert registry.snapshot() == {}
+    registry.add("link", lambda: {"sent_bytes": 1})
+    registry.add("link", lambda: {"sent_bytes": 2})
+    assert registry.snapshot() == {"link": {"sent_bytes": 2}}
