@@ -182,7 +182,8 @@ class FlowTable:
             flow.seen |= RESET
             self._resets.append(flow)
         elif flags & SYN and not flags & ACK and flow.finished:
-            del self._rewrites[flow.key]
+            if rewrite is flow.outbound:  # else nobody of ours sent it, and a newer flow may have the same 4-tuple
+                del self._rewrites[flow.key]
             return True
         return False
 

@@ -308,6 +308,21 @@ def test_a_new_connection_on_the_4_tuple_of_a_finished_flow_is_dialled_anew(tabl
     assert parse(data)[TCP].sport == new.port
 
 
+@FAMILIES
+def test_a_syn_in_the_acceptors_direction_of_a_finished_flow_is_a_stray_and_takes_nothing_away(
+    table: FlowTable, family: int
+) -> None:
+    finished = opened(table, family)
+    finish(table, family, finished)
+    newer = opened(table, family)
+    for _ in range(2):
+        assert isinstance(feed(table, wire(from_acceptor(family, finished, "S"))), Answer)
+    assert table.counters.stray == 2
+    assert feed(table, wire(from_app(family, "PA", b"x"))) is REWRITTEN
+    table.forget(finished)
+    table.forget(newer)
+
+
 def test_a_syn_of_an_unfinished_flow_is_a_retransmission(table: FlowTable) -> None:
     opened(table, 4)
     assert feed(table, wire(from_app(4, "S"))) is REWRITTEN
