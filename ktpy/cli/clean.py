@@ -8,7 +8,7 @@ from ktpy.cli import render
 from ktpy.cli.options import cluster, verbose
 from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
-from ktpy.errors import KtpyError, KubeconfigMissing
+from ktpy.errors import KubeconfigMissing
 
 
 @click.command()
@@ -63,11 +63,7 @@ def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, al
 def _clean_others(place: Any, *, dry_run: bool, all_namespaces: bool) -> bool:
     from ktpy.sessions import once
 
-    failures: list[KtpyError] = []
-    if dry_run:
-        found = once.find_leftovers(place, all_namespaces=all_namespaces)
-    else:
-        found, failures = once.remove_leftovers(place, all_namespaces=all_namespaces)
+    found, failures = once.sweep_dead(place, all_namespaces=all_namespaces, dry_run=dry_run)
     for one in found:
         click.echo(f"{'would remove' if dry_run else 'removed'} {one.kind} {one.namespace}/{one.name}: {one.reason}")
     if failures:

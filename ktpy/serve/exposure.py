@@ -11,7 +11,7 @@ from ktpy.wire.route import Counters
 
 
 class Exposure:
-    """The exposed ports of one intercept. They outlive the routes, which come and go."""
+    """An Exposure is the exposed ports of one intercept. It outlives the routes, which come and go."""
 
     def __init__(self, mappings: Iterable[PortMapping], instead: str, report: Report) -> None:
         """`instead` says what becomes of requests while the local port does not answer."""
@@ -40,7 +40,7 @@ class Exposure:
                 probes.create_task(local_port.watch(), name=f"probe {local_port.number}")
 
     def warnings(self, *, is_command_to_come: bool) -> list[str]:
-        """What the user should know before it starts."""
+        """Return what the user should know before the intercept starts."""
         found = []
         for port, local_port in self.local_ports.items():
             number = local_port.number
@@ -55,18 +55,18 @@ class Exposure:
     # --- routes
 
     def begin(self, pod_uid: str, counted: Mapping[int, Counters]) -> None:
-        """A route to this pod stands, and has counted this so far."""
+        """Take note that a route to this pod stands, and what it has counted so far."""
         self._live[pod_uid] = dict(counted)
         self._changed()
 
     def count(self, pod_uid: str, counted: Mapping[int, Counters]) -> None:
-        """The route to this pod has counted this so far. Does nothing before its `begin` and after its `end`."""
+        """Take note of what the route to this pod has counted so far; not before `begin` or after `end`."""
         if pod_uid in self._live:
             self._live[pod_uid] = dict(counted)
             self._changed()
 
     def end(self, pod_uid: str) -> None:
-        """The route to this pod is gone."""
+        """Take note that the route to this pod is gone."""
         for port, counters in self._live.pop(pod_uid).items():
             total = self._ended.get(port, Counters()) + counters
             self._ended[port] = Counters(total.requests, total.fallbacks)

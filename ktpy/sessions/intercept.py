@@ -1,4 +1,4 @@
-"""`ktpy exchange`, `mesh` and `preview`, from nothing to ready to undone.
+"""Runs `ktpy exchange`, `mesh` and `preview`, from nothing to ready to undone.
 
 Every undo is registered before its change. What the laptop does for requests that reach it (probes, routes) is set up
 first and goes last, so that requests which are under way while the Service is given back are still served.
@@ -43,12 +43,12 @@ def run(options: InterceptOptions, caller: Caller, report: Report) -> int:
 
 
 def owner_of(caller: Caller) -> str:
-    """Whom others see: `alice@laptop`."""
+    """Return whom others see: `alice@laptop`."""
     return f"{caller.name}@{socket.gethostname()}"[:OWNER_MAX]
 
 
 class _Intercept:
-    """One command. Its session in the cluster is another one when it comes back after others took it for dead."""
+    """An _Intercept is one command. It is a new session in the cluster whenever others have taken it for dead."""
 
     def __init__(self, options: InterceptOptions, caller: Caller, report: Report) -> None:
         self.name = options.kind
@@ -71,7 +71,7 @@ class _Intercept:
         return self._kind.farewell.format(target=self._target)
 
     def handles_signal(self, signal_number: int) -> bool:
-        """While the user's command runs, Ctrl-C is for that."""
+        """Return whether ktpy handles the signal: while the user's command runs, Ctrl-C is for that."""
         return not (signal_number == signal.SIGINT and self._is_command_running)
 
     async def run(self) -> int:

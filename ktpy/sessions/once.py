@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ktpy.cluster.changes import recover as recovering
 from ktpy.cluster.changes import sweep
 from ktpy.cluster.changes.inventory import Participant, take_inventory
-from ktpy.cluster.changes.recover import Recovered
+from ktpy.cluster.changes.recover import RecoveredSelector
 from ktpy.cluster.changes.sweep import Leftover
 from ktpy.cluster.service import ports
 from ktpy.daemon.records import Record, Records
@@ -82,14 +82,14 @@ def _describe(participant: Participant) -> dict[str, Any]:
     }
 
 
-def find_leftovers(place: ClusterRef, *, all_namespaces: bool) -> list[Leftover]:
-    """Return what dead sessions of any user have left."""
-    return place.run(lambda api: sweep.find(api, None if all_namespaces else api.namespace))
+def sweep_dead(place: ClusterRef, *, all_namespaces: bool, dry_run: bool) -> tuple[list[Leftover], list[KtpyError]]:
+    """Remove what dead sessions of any user have left; return what is gone, or would be, and what went wrong."""
 
+    async def work(api: Api) -> tuple[list[Leftover], list[KtpyError]]:
+        namespace = None if all_namespaces else api.namespace
+        return (await sweep.find(api, namespace), []) if dry_run else await sweep.remove(api, namespace)
 
-def remove_leftovers(place: ClusterRef, *, all_namespaces: bool) -> tuple[list[Leftover], list[KtpyError]]:
-    """Remove it, and return what is gone and what went wrong."""
-    return place.run(lambda api: sweep.remove(api, None if all_namespaces else api.namespace))
+    return place.run(work)
 
 
 def undo_record(record: Record, records: Records, report: Report) -> None:
@@ -98,6 +98,6 @@ def undo_record(record: Record, records: Records, report: Report) -> None:
     place.run(lambda api: undo_killed(api, records, report))
 
 
-def recover(place: ClusterRef, service: str, *, evict: bool) -> Recovered | None:
+def recover(place: ClusterRef, service: str, *, evict: bool) -> RecoveredSelector | None:
     """Give one Service back what it selected; None when it needs nothing."""
     return place.run(lambda api: recovering.recover(api, service, evict=evict))

@@ -1,4 +1,4 @@
-"""One session's time in the cluster: it enters, stays until it is over, and leaves.
+"""A session's time in the cluster: it enters, stays until it is over, and leaves.
 
 Every undo is registered before its change. Routes are set up first and go last, so that requests which are under way
 while the Service is given back are still served.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """Whom a Participation tells what happens."""
+    """Callbacks are what a Participation calls when something happens."""
 
     step: Callable[[str], None]
     """A named step of the entry is done."""
@@ -36,7 +36,7 @@ class Callbacks:
 
 
 class Participation:
-    """One session in the cluster."""
+    """A Participation is one session in the cluster, from its first change to its last."""
 
     def __init__(
         self, change: ClusterChange, routes: "Routes", record: AbstractContextManager[None], callbacks: Callbacks

@@ -1,4 +1,4 @@
-"""What every kind of change in a cluster has in common; `ktpy.cluster.changes.registry` has all kinds."""
+"""The parts that all kinds of change in a cluster have in common. `ktpy.cluster.changes.registry` lists the kinds."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from ktpy.kube.resources import Resource
 
 OnProgress = Callable[[PodProgress], None]
 Guard = Callable[[Callable[[str], None]], Awaitable[None]]
-"""Follows, until cancelled, what others do to the change's objects; what it tells the user goes to the callback."""
+"""A Guard follows, until cancelled, what others do to the change's objects; it calls back with what the user reads."""
 
 
 class ClusterChange:
-    """One session's change in the cluster, from its first object to its last.
+    """A ClusterChange is what one session changes in the cluster, from its first object to its last.
 
     undo.push_async_callback(change.leave)       # before `enter`: undoes it from wherever it stopped
     tasks.create_task(change.lease.keep(...))    # renews the Lease, once there is one
@@ -39,7 +39,7 @@ class ClusterChange:
         exit: Iterable[Step],  # noqa: A002 - the word for it
         guard: Guard | None = None,
     ) -> None:
-        """`checks` change nothing. `redirection` brings requests to the gateway; what comes before harms nobody."""
+        """`checks` change nothing; only the steps of `redirection` have an effect on the Service's clients."""
         self.lease = lease
         self.pods = pods
         self.guard = guard
@@ -73,7 +73,7 @@ class ClusterChange:
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """A resource of which a change leaves objects when its session is killed."""
+    """Remains are the objects of one resource that a change leaves when its session is killed."""
 
     kind: str
     """As `ktpy clean` names it: `deployment`."""
@@ -84,7 +84,7 @@ class Remains:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of change, as far as those need it who find its objects and remove them."""
+    """A Kind of change tells how its objects are found and removed."""
 
     name: str
     roles: frozenset[str]
@@ -96,21 +96,21 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class InterceptKind(Kind):
-    """A kind of change that brings requests for a Service to the laptop."""
+    """An InterceptKind is a kind of change that brings requests for a Service to the laptop."""
 
     owns_service: bool
-    """Whether the Service is the session's own: it comes and goes with it, and no other session has a part in it."""
+    """Whether the session makes the Service itself, so that no other session has a part in it."""
     prepare: Callable[[Api, InterceptOptions], Awaitable[InterceptPlan]]
-    """Finds out what will be done. Raises what is wrong with the target or the ports, in a sentence."""
+    """Finds out what the change will be. Raises TargetAbsent, TargetUnsuitable, PortUnknown and the like."""
     change: Callable[[Api, InterceptPlan, SessionIdentity, OnProgress], ClusterChange]
     farewell: str
-    """What is said in the end; `{target}` stands for the Service's name."""
+    """The last sentence to the user; `{target}` stands for the Service's name."""
     when_local_down: Callable[[InterceptOptions], str]
     """What becomes of requests while the local port does not answer: `go to the original pods`."""
 
 
 def own_lease(api: Api, plan: InterceptPlan, session: SessionIdentity) -> OwnLease:
-    """The Lease by which others see that the session is alive."""
+    """Make the Lease by which others see that the session is alive."""
     return OwnLease(
         api, session=session.id, owner=session.owner, target=plan.interceptee.name, description=plan.description
     )

@@ -19,7 +19,7 @@ from ktpy.wire.route import ORIGIN
 
 
 async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
-    """Find the Service and its ports. Raises what is wrong with them, in a sentence."""
+    """Find the Service and its ports. Raises what `targets` and `ports` refuse."""
     service = await targets.find(api, targets.Reference.parse(options.target))
     name: str = service["metadata"]["name"]
     await targets.refuse_unsuitable(api, service)
@@ -36,7 +36,7 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
 
 
 def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress: OnProgress) -> ClusterChange:
-    """One session's part in the gateway."""
+    """Make the change by which one session takes part in the gateway."""
     pods = GatewayPods(api, plan.interceptee, session)
     entry = GatewayEntry(api, plan, session, pods, on_progress)
     return ClusterChange(
@@ -50,12 +50,12 @@ def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress:
 
 
 def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tuple[Step, ...]:
-    """The steps by which these sessions leave, and no others that may be dead."""
+    """Return the steps by which these sessions leave, and no others that may be dead."""
     return GatewayExit(api, interceptee, sessions).steps_for_known
 
 
 def when_local_down(options: InterceptOptions) -> str:
-    """What becomes of requests while the local port does not answer."""
+    """Return what becomes of requests while the local port does not answer."""
     return "go to the original pods" if options.when_local_down == ORIGIN else "fail, as you asked for"
 
 

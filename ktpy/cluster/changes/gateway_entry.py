@@ -1,7 +1,7 @@
-"""How a session takes part in the gateway before a Service: the named steps of its way in.
+"""The named steps by which a session takes part in the gateway before a Service.
 
-Whatever the Service's traffic needs is there before the Service changes. Each step reads what there is, and one that
-meets others at the same object tries again.
+The Service changes only when everything that its traffic needs is there. Each step reads what there is, and tries again
+where others change the same object at the same time.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ RACES = 20
 
 
 class GatewayEntry:
-    """One session's way into the gateway. `gateway_guard` repeats some of its steps, when others undo them."""
+    """A GatewayEntry is one session's way into the gateway. Its guard repeats some steps, when others undo them."""
 
     def __init__(
         self, api: Api, plan: InterceptPlan, session: SessionIdentity, pods: GatewayPods, on_progress: OnProgress
@@ -90,7 +90,7 @@ class GatewayEntry:
         await self._pods.until_ready(self._generation, timeout_s, self._on_progress, is_in_use=is_in_use)
 
     async def redirect(self) -> None:
-        """Let the Service select the gateway, as it is at that moment: others may have changed it since."""
+        """Let the Service select the gateway. It is read anew for that: others may have changed it since."""
         while True:
             service = await self._fresh_service()
             if self._ports_of(service) != self._ports:

@@ -28,7 +28,7 @@ PODS_TIMEOUT_S = 10.0
 
 
 class GatewayExit:
-    """The steps by which the sessions `gone`, and any that prove to be dead, leave one Service."""
+    """A GatewayExit has the steps by which the sessions `gone`, and any that prove to be dead, leave one Service."""
 
     def __init__(
         self,

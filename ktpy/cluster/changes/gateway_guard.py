@@ -1,4 +1,4 @@
-"""What a session does while others change the Service it intercepts, or delete the objects beside it."""
+"""Guards an intercept while others change its Service, or delete the objects beside it."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ INSISTENCE_S = 60.0
 
 
 class GatewayGuard:
-    """The guard of one session's part in a gateway, once its entry is complete."""
+    """A GatewayGuard looks after one session's part in a gateway, from the end of its entry on."""
 
     def __init__(self, api: Api, interceptee: Interceptee, session: SessionIdentity, entry: GatewayEntry) -> None:
         """`entry` makes again what is gone."""

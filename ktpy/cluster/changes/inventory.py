@@ -25,7 +25,7 @@ _KIND_OF_ROLE = {role: kind for kind in INTERCEPT_KINDS for role in kind.roles}
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """A session that has a part in a Service."""
+    """A Participant is a session that has a part in a Service."""
 
     id: str
     owner: str
@@ -38,7 +38,7 @@ class Participant:
 
 @dataclass(slots=True)
 class ServiceInventory:
-    """A Service, and all that ktpy has put around it."""
+    """A ServiceInventory is one Service with all that ktpy has put around it."""
 
     service: Interceptee
     kind: InterceptKind = GATEWAY
@@ -68,7 +68,7 @@ async def take_inventory(api: Api, namespace: str | None) -> list[ServiceInvento
 async def objects_of(
     api: Api, namespace: str | None, kinds: Collection[Kind], *, known: Collection[Resource] = ()
 ) -> AsyncGenerator[tuple[str, Json], None]:
-    """What changes of these kinds have made in one namespace, or in all (None): the kind of object, and the object.
+    """Yield the objects that changes of these kinds have made in one namespace, or in all (None), each with its kind.
 
     Resources that are `known` already are left out.
     """
@@ -86,7 +86,7 @@ async def objects_of(
 
 
 class _ByService:
-    """Objects, sorted by the Service they belong to."""
+    """Sorts objects by the Service they belong to."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], ServiceInventory] = {}

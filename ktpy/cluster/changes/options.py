@@ -1,4 +1,4 @@
-"""What the user asks of `ktpy exchange`, `ktpy mesh` and `ktpy preview`. Light: the command line imports it."""
+"""The options of `ktpy exchange`, `mesh` and `preview`. The command line imports this module, so it is light."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ DEFAULT_POD_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class InterceptOptions:
-    """The options of `ktpy exchange`, `ktpy mesh` and `ktpy preview`."""
+    """InterceptOptions are what the user asks for on the command line; the defaults are the documented ones."""
 
     kind: str
     """exchange, mesh or preview."""
@@ -36,4 +36,4 @@ class InterceptOptions:
     image: str = DEFAULT_IMAGE
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
     command: tuple[str, ...] = ()
-    """To be run while it stands; it leaves with the command's end."""
+    """A program to run while the intercept stands; ktpy leaves when it ends."""

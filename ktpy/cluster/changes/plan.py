@@ -1,4 +1,4 @@
-"""What comes of an InterceptOptions in the light of the cluster.
+"""The values that an intercept is described by, once its options have been compared with the cluster.
 
 An InterceptPlan and a SessionIdentity travel together from the session to the manifests.
 """
@@ -12,7 +12,7 @@ from ktpy.cluster.service.ports import PortMapping
 
 @dataclass(frozen=True, slots=True)
 class SessionIdentity:
-    """Who a session is in the cluster. It is another one when it comes back after others took it for dead."""
+    """A SessionIdentity is who a session is in the cluster. It changes when others have taken the session for dead."""
 
     id: str
     owner: str
@@ -23,7 +23,7 @@ class SessionIdentity:
 
 @dataclass(frozen=True, slots=True)
 class InterceptPlan:
-    """What one command will do in the cluster. Nothing is changed yet."""
+    """An InterceptPlan is what one command will do in the cluster. Nothing is changed yet."""
 
     options: InterceptOptions
     interceptee: Interceptee
@@ -33,7 +33,7 @@ class InterceptPlan:
 
     @property
     def description(self) -> str:
-        """What others read about the session in `ktpy list`: `mesh of port 80, VERSION: foobar`."""
+        """Say what the session does, as others read it in `ktpy list`: `mesh of port 80, VERSION: foobar`."""
         numbers = ", ".join(str(one.remote) for one in self.ports)
         match = f", {self.options.match}" if self.options.match is not None else ""
         return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{match}"

@@ -28,7 +28,7 @@ _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
 class PreviewEntry:
-    """The steps by which one session makes its preview."""
+    """A PreviewEntry has the steps by which one session makes its preview."""
 
     def __init__(
         self, api: Api, plan: InterceptPlan, session: SessionIdentity, pods: GatewayPods, on_progress: OnProgress
@@ -99,13 +99,13 @@ class PreviewEntry:
 
 
 async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
-    """Look at the name and the ports. Raises what is wrong with them, in a sentence."""
+    """Look at the name and the ports. Raises TargetUnsuitable, PortUnknown and RouteTaken."""
     refuse_name(options.target)
     return InterceptPlan(options, Interceptee(api.namespace, options.target), preview_ports(options.expose))
 
 
 def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress: OnProgress) -> ClusterChange:
-    """One session's preview. All of it is the session's own, so it needs no guard."""
+    """Make the change for a preview. Nobody else has a part in its objects, so it needs no guard."""
     pods = GatewayPods(api, plan.interceptee, session)
     entry = PreviewEntry(api, plan, session, pods, on_progress)
     return ClusterChange(
@@ -118,7 +118,7 @@ def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress:
 
 
 def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tuple[Step, ...]:
-    """The steps that remove these sessions' preview, wherever its creation stopped; and nothing of anybody else's."""
+    """Return the steps that remove what these sessions have made of a preview, and nothing of anybody else's."""
     return tuple(step for session in sorted(sessions) for step in _removal_of_one(api, interceptee, session))
 
 

@@ -19,14 +19,14 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class Recovered:
-    """What the Service selects again, and where that was written."""
+class RecoveredSelector:
+    """A RecoveredSelector is what the Service selects again, and where ktpy has found that."""
 
     selector: dict[str, str]
     source: str
 
 
-async def recover(api: Api, name: str, *, evict: bool = False) -> Recovered | None:
+async def recover(api: Api, name: str, *, evict: bool = False) -> RecoveredSelector | None:
     """Take every session out of a Service and remove what ktpy has put around it; return None if there is nothing.
 
     Raises TargetAbsent, RestoreIncomplete when nothing tells the selector, and SessionsLive when live sessions use the
@@ -60,21 +60,21 @@ async def recover(api: Api, name: str, *, evict: bool = False) -> Recovered | No
     return recovered
 
 
-async def _find_selector(api: Api, interceptee: Interceptee, service: Json) -> Recovered | None:
+async def _find_selector(api: Api, interceptee: Interceptee, service: Json) -> RecoveredSelector | None:
     if selector := service_state.selector_for(service):
-        return Recovered(selector, "the service itself")
+        return RecoveredSelector(selector, "the service itself")
     origin = interceptee.origin(api)
     try:
         found = await api.request("GET", origin.path)
         if is_ours(found, origin.target) and (selector := found["spec"].get("selector")):
-            return Recovered(selector, f"service {origin.name}")
+            return RecoveredSelector(selector, f"service {origin.name}")
     except NotFound:
         pass
     try:
         applied = json.loads((service["metadata"].get("annotations") or {}).get(_LAST_APPLIED) or "null")
         selector = applied["spec"]["selector"]
         if isinstance(selector, dict) and selector and not service_state.is_redirected(applied):
-            return Recovered(selector, "what was last applied with kubectl")
+            return RecoveredSelector(selector, "what was last applied with kubectl")
     except (ValueError, TypeError, KeyError):
         pass
     return None

@@ -11,5 +11,5 @@ _BY_COMMAND = {"exchange": GATEWAY, "mesh": GATEWAY, "preview": PREVIEW}
 
 
 def kind_of(command: str) -> InterceptKind:
-    """The kind of change that `ktpy COMMAND` makes: exchange, mesh or preview."""
+    """Return the kind of change that a command makes: exchange, mesh or preview."""
     return _BY_COMMAND[command]

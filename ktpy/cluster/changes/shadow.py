@@ -1,4 +1,4 @@
-"""The kind of change that `ktpy connect` makes: the Job of a shadow pod. `ktpy.cluster.pods.shadow` makes it."""
+"""The kind of change that `ktpy connect` makes: a Job with a shadow pod. `ktpy.cluster.pods.shadow` creates it."""
 
 from collections.abc import Collection
 from functools import partial
@@ -13,7 +13,7 @@ from ktpy.kube.resources import JOBS
 
 
 def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tuple[Step, ...]:
-    """The steps that delete the Jobs of these sessions; of `interceptee` only the namespace counts."""
+    """Return the steps that delete the Jobs of these sessions in the namespace of `interceptee`."""
     return tuple(
         Step("delete the job", partial(delete_own, api, JOBS.path(interceptee.namespace, shadow_name(one)), one))
         for one in sorted(sessions)

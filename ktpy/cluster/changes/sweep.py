@@ -13,7 +13,7 @@ _UNUSED = "no live session uses it"
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """One thing that `remove` takes away."""
+    """A Leftover is one thing that `remove` takes away."""
 
     kind: str
     namespace: str

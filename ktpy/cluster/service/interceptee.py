@@ -10,7 +10,7 @@ from ktpy.kube.resources import DEPLOYMENTS, INGRESSES, SERVICES
 
 @dataclass(frozen=True, slots=True)
 class Interceptee:
-    """One Service. Every session that has a part in it finds the same objects by its name."""
+    """An Interceptee is one Service. All sessions that have a part in it find the same objects by its name."""
 
     namespace: str
     name: str

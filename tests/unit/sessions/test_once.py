@@ -1,0 +1,95 @@
+"""Commands that do one thing and end; each runs in a thread, for it brings an event loop of its own."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ktpy.daemon.records import Record, Records
+from ktpy.kube.client import Api
+from ktpy.observe.events import Event, Notice
+from ktpy.sessions import once
+from ktpy.wire.route import Match
+from tests.unit.cluster.gateway_cases import essence, furnish, gateway, is_clean, preview
+from tests.unit.kube.api_stub import kubeconfig
+from tests.unit.kube.object_store import ObjectStore
+
+
+@pytest.fixture
+def place(store: ObjectStore, tmp_path: Path) -> once.ClusterRef:
+    return once.ClusterRef(kubeconfig(tmp_path, store.url, {"token": "t"}))
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Records:
+    return Records(tmp_path / "intercepts")
+
+
+async def test_services_and_who_has_a_part_in_them(
+    store: ObjectStore, store_api: Api, place: once.ClusterRef, records: Records
+) -> None:
+    furnish(store)
+    await gateway(store_api, "a", "al@x", kind="mesh", match=Match(path_prefix="/b")).enter()
+    await preview(store_api, "p").enter()
+    store.pass_time(61)
+    await gateway(store_api, "b", "bo@x").enter()
+    found = await asyncio.to_thread(once.services, place, records, lambda _: None)
+    assert (found["namespace"], list(found)) == ("shop", ["namespace", "context", "services"])
+    pay, web = sorted(found["services"], key=lambda one: str(one["name"]))
+    assert web == {
+        "name": "web",
+        "ports": "80 (http)",
+        "is_preview": False,
+        "intercepts": [
+            {"session": "a", "owner": "al@x", "description": "mesh of port 80, path /b", "is_live": False},
+            {"session": "b", "owner": "bo@x", "description": "exchange of port 80", "is_live": True},
+        ],
+    }
+    assert (pay["name"], pay["is_preview"], len(pay["intercepts"])) == ("pay", True, 1)
+
+
+async def test_the_list_first_undoes_what_was_killed(
+    store: ObjectStore, store_api: Api, place: once.ClusterRef, records: Records
+) -> None:
+    before = furnish(store)
+    await gateway(store_api, "a").enter()
+    record = Record("a", "exchange", "web", "shop", store_api.target.server, None, place.kubeconfig)
+    with records.hold(record):
+        pass
+    told: list[Event] = []
+    found = await asyncio.to_thread(once.services, place, records, told.append)
+    assert [one["intercepts"] for one in found["services"]] == [[]]
+    assert told == [Notice("An earlier ktpy was killed: its exchange of web in namespace shop is undone.")]
+    assert essence(store) == before
+
+
+@pytest.mark.parametrize("all_namespaces", [False, True])
+async def test_the_dead_are_swept_unless_it_is_a_dry_run(
+    store: ObjectStore, store_api: Api, place: once.ClusterRef, all_namespaces: bool
+) -> None:
+    before = furnish(store)
+    await gateway(store_api, "a", "al").enter()
+    store.pass_time(61)
+
+    async def sweep(*, dry_run: bool) -> list[str]:
+        found, failures = await asyncio.to_thread(
+            once.sweep_dead, place, all_namespaces=all_namespaces, dry_run=dry_run
+        )
+        assert failures == []
+        return [f"{one.kind} {one.name}" for one in found]
+
+    expected = ["session web/a", "interception web", "service web-ktpy-origin", "deployment web-ktpy-gateway"]
+    assert await sweep(dry_run=True) == expected
+    assert not is_clean(store)
+    assert await sweep(dry_run=False) == expected
+    assert essence(store) == before
+    assert is_clean(store)
+
+
+async def test_one_service_by_force(store: ObjectStore, store_api: Api, place: once.ClusterRef) -> None:
+    before = furnish(store)
+    await gateway(store_api, "a").enter()
+    recovered = await asyncio.to_thread(once.recover, place, "web", evict=True)
+    assert recovered is not None
+    assert recovered.selector == {"app": "web"}
+    assert essence(store) == before
