@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,8 +54,8 @@ class Records:
     @contextmanager
     def stale(self) -> Iterator[list[Record]]:
         """The records of sessions that were killed, locked against others who may want to undo them too."""
-        with _Locks() as locks:
-            found = [locks.lock(path) for path in sorted(self._directory.glob("*.json"))]
+        with ExitStack() as locks:
+            found = [_lock(path, locks) for path in sorted(self._directory.glob("*.json"))]
             yield [record for record in found if record is not None]
 
     def forget(self, record: Record) -> None:
@@ -63,28 +63,11 @@ class Records:
         (self._directory / f"{record.session}.json").unlink(missing_ok=True)
 
 
-class _Locks:
-    """Locks on files, until the end of the block."""
-
-    def __init__(self) -> None:
-        self._descriptors: list[int] = []
-
-    def __enter__(self) -> "_Locks":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-
-    def lock(self, path: Path) -> Record | None:
-        """The record, if nobody holds it. A file that is none yet is being written, or was never finished."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        self._descriptors.append(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return Record(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            return None
+def _lock(path: Path, locks: ExitStack) -> Record | None:
+    """The record, if nobody holds it. A file that is none yet is being written, or was never finished."""
+    try:
+        file = locks.enter_context(path.open("rb"))
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return Record(**json.load(file))
+    except (OSError, ValueError, TypeError):  # OSError also where it is gone meanwhile
+        return None

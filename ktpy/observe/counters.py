@@ -1,40 +1,26 @@
 """What the parts of a session count. They are read when somebody asks, so that counting costs an increment."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-CounterGroups = dict[str, dict[str, int]]
+Numbers = dict[str, int]
+CounterReaders = dict[str, Callable[[], Numbers]]
+"""How each group of a session's counters is read: its parts put themselves in."""
 
 
-class CounterRegistry:
-    """A CounterRegistry knows how to read each group of counters of a session."""
-
-    def __init__(self) -> None:
-        self._readers: dict[str, Callable[[], dict[str, int]]] = {}
-
-    def add(self, group: str, read: Callable[[], dict[str, int]]) -> None:
-        """Make `read` tell the group from now on; a later one of the same name takes its place."""
-        self._readers[group] = read
-
-    def snapshot(self) -> CounterGroups:
-        """The numbers of this moment."""
-        return {group: read() for group, read in self._readers.items()}
+def snapshot(readers: CounterReaders) -> dict[str, Numbers]:
+    """The numbers of this moment, by group."""
+    return {group: read() for group, read in readers.items()}
 
 
-def numbers(counters: "DataclassInstance") -> dict[str, int]:
-    """The fields of a dataclass by name; of a field that counts by reason, `dropped_malformed` and so on."""
-
-    def pairs() -> Iterator[tuple[str, int]]:
-        for field in fields(counters):
-            match getattr(counters, field.name):
-                case dict() as reasons:
-                    for reason, number in reasons.items():
-                        yield f"{field.name}_{reason.value.replace(' ', '_')}", number
-                case number:
-                    yield field.name, number
-
-    return dict(pairs())
+def numbers(counters: "DataclassInstance") -> Numbers:
+    """The fields of a dataclass by name; of one that counts by reason, `dropped_malformed` and so on."""
+    found: Numbers = {}
+    for name, value in ((field.name, getattr(counters, field.name)) for field in fields(counters)):
+        by_reason = value.items() if isinstance(value, dict) else ()
+        found |= {f"{name}_{reason.value.replace(' ', '_')}": number for reason, number in by_reason} or {name: value}
+    return found

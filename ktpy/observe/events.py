@@ -53,18 +53,10 @@ class Ended:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """A listener of a broadcast was so slow that `count` events before this one were dropped."""
-
-    kind: ClassVar[str] = "missed"
-    count: int
-
-
-Event = Step | Notice | PortsChanged | Ready | Ended | Missed
+Event = Step | Notice | PortsChanged | Ready | Ended
 Report = Callable[[Event], None]
 
-_EVENTS: dict[str, type[Event]] = {one.kind: one for one in (Step, Notice, PortsChanged, Ready, Ended, Missed)}
+_EVENTS: dict[str, type[Event]] = {one.kind: one for one in (Step, Notice, PortsChanged, Ready, Ended)}
 
 
 def to_object(event: Event) -> dict[str, Any]:

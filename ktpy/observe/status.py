@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ktpy.observe.codec import from_json, to_json
-from ktpy.observe.counters import CounterGroups
+from ktpy.observe.counters import Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ConnectStatus:
     uptime_s: float
     bytes: TrafficBytes = TrafficBytes()
     open_flows: int = 0
-    counters: CounterGroups = field(default_factory=dict)
+    counters: dict[str, Numbers] = field(default_factory=dict)
     """By what counts: `link`, `packets` of the TUN, `flows` and `dns`. A group is there once its part is."""
 
 

@@ -31,7 +31,7 @@ from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.broadcast import Broadcast
-from ktpy.observe.counters import CounterRegistry, numbers
+from ktpy.observe.counters import CounterReaders, numbers, snapshot
 from ktpy.observe.events import Event, Notice, Ready, Report, Step, to_object
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes, encode_status
 from ktpy.observe.trace import traced
@@ -87,7 +87,7 @@ class _Connect:
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
         self._pump: Pump | None = None
-        self._counters = CounterRegistry()
+        self._counters: CounterReaders = {}
         self._known = ConnectStatus(pid=os.getpid(), server="", context="", namespace="", state="starting", uptime_s=0)
         self.is_ready = False
 
@@ -130,8 +130,7 @@ class _Connect:
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._pump = pump = await machine.start_pump(tunnel, laptop)
         work.create_task(pump.wait_closed(), name="watch TUN")
-        self._counters.add("packets", lambda: numbers(pump.packets))
-        self._counters.add("flows", lambda: numbers(pump.flows))
+        self._counters |= {"packets": lambda: numbers(pump.packets), "flows": lambda: numbers(pump.flows)}
         routed = await self._route_chosen(machine, tunnel, chosen)
         self._follow_ranges(api, machine, routed, work)
         if self._options.dns:
@@ -181,7 +180,7 @@ class _Connect:
         self._known = replace(self._known, pod=pod)
         tunnel = await _dial(PortForward(api, api.namespace, pod, SHADOW_PORT), key, self._options.pod_timeout_s)
         undo.callback(tunnel.close)
-        self._counters.add("link", lambda: {"sent_bytes": tunnel.sent_bytes, "received_bytes": tunnel.received_bytes})
+        self._counters["link"] = lambda: {"sent_bytes": tunnel.sent_bytes, "received_bytes": tunnel.received_bytes}
         self._step("ssh", f"a session with {pod}")
         work.create_task(_confirm(shadow, tunnel), name="confirm session")
         return tunnel
@@ -294,7 +293,7 @@ class _Connect:
             uptime_s=round(time.monotonic() - self._began_s, 1),
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
             open_flows=pump.open_flows if pump else 0,
-            counters=self._counters.snapshot(),
+            counters=snapshot(self._counters),
         )
 
     def _request_quit(self) -> dict[str, Any]:

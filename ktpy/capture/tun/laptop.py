@@ -25,7 +25,7 @@ from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.helper.replay import describe
 from ktpy.link.tunnel import SshTunnel
-from ktpy.observe.counters import CounterRegistry, numbers
+from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
 
 DNS_PORT = 53
@@ -98,7 +98,7 @@ class Laptop:
         extra_zones: Sequence[str],
         routed: Sequence[Network],
         work: asyncio.TaskGroup,
-        counters: CounterRegistry,
+        counters: CounterReaders,
     ) -> SetResolver:
         """Answer names in `work` and make the machine ask us; returns what the machine was told."""
         machine = self.resolver
@@ -113,7 +113,7 @@ class Laptop:
         [sockets] = await self.helper.bind_dns([address])
         server = Server(resolver, [sockets.udp], [sockets.tcp])
         work.create_task(server.serve(), name="name server")
-        counters.add("dns", lambda: dns_numbers(resolver, server, upstream=outside, cluster=inside))
+        counters["dns"] = lambda: dns_numbers(resolver, server, upstream=outside, cluster=inside)
         request = resolver_request(address, cluster_dns.domain, namespace, extra_zones=extra_zones, routed=routed)
         await self.helper.set_resolver(
             request.nameservers,

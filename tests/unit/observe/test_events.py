@@ -1,6 +1,6 @@
 import pytest
 
-from ktpy.observe.events import Ended, Event, Missed, Notice, PortsChanged, Ready, Step, decode, encode
+from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step, decode, encode
 from ktpy.observe.status import ConnectStatus, DnsStatus, InterceptStatus, PortStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
@@ -45,7 +45,6 @@ INTERCEPTED = InterceptStatus(
         PortsChanged((PORT,)),
         Ready(CONNECTED),
         Ready(INTERCEPTED),
-        Missed(3),
         Ended(24, "the pod is not ready", "try again\nlater"),
     ],
 )

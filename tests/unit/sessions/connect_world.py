@@ -17,7 +17,7 @@ from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError, RangeOverlap
-from ktpy.observe.counters import CounterRegistry
+from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Ended, Event, Ready
 from ktpy.packet.flow_table import Counters as FlowCounters
 from ktpy.sessions import connect
@@ -208,9 +208,9 @@ class Machine:
             wait_closed=lambda: self._wait("TUN"),
         )
 
-    async def serve_names(self, *_: object, counters: CounterRegistry, **__: object) -> Any:
+    async def serve_names(self, *_: object, counters: CounterReaders, **__: object) -> Any:
         await self._world.step("serve names")
-        counters.add("dns", lambda: {"zone": 2})
+        counters["dns"] = lambda: {"zone": 2}
         addresses = (ip_address("127.18.0.1"),)
         return SimpleNamespace(cluster_domain="cluster.local", nameservers=addresses, search=("svc.cluster.local",))
 

@@ -193,7 +193,7 @@ async def test_events_can_be_listened_to(world: World) -> None:
         await world.is_reached.wait()
         reader, writer = await asyncio.open_unix_connection(world.control_socket)
         writer.write(b'{"verb": "events"}\n')
-        await until(lambda: bool(world.connect._broadcast._listeners))
+        await until(lambda: bool(world.connect._broadcast._queues))
         world.go_on.set()
         kinds = []
         while "ready" not in kinds:
