@@ -2,7 +2,7 @@
 
 import click
 
-from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step
+from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, StartStep
 from ktpy.observe.status import ConnectStatus, InterceptStatus, PortStatus, SessionStatus
 
 RANGES_SHOWN = 8
@@ -14,7 +14,7 @@ def event(event: Event, *, err: bool = False) -> None:
     `err` says it on standard error.
     """
     match event:
-        case Step(name, detail, elapsed_s):
+        case StartStep(name, detail, elapsed_s):
             mark = click.style(f"{name:<9}", fg="green")
             click.echo(f"  {mark} {detail} {click.style(f'({elapsed_s:.2f} s)', dim=True)}", err=err)
         case Notice(text):

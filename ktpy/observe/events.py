@@ -10,7 +10,7 @@ from ktpy.observe.status import PortStatus, SessionStatus, decode_status
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StartStep:
     """Part of the start-up is done, or has reached `detail`; `elapsed_s` counts from the start of the command."""
 
     kind: ClassVar[str] = "step"
@@ -53,10 +53,10 @@ class Ended:
     hint: str | None = None
 
 
-Event = Step | Notice | PortsChanged | Ready | Ended
+Event = StartStep | Notice | PortsChanged | Ready | Ended
 Report = Callable[[Event], None]
 
-_EVENTS: dict[str, type[Event]] = {one.kind: one for one in (Step, Notice, PortsChanged, Ready, Ended)}
+_EVENTS: dict[str, type[Event]] = {one.kind: one for one in (StartStep, Notice, PortsChanged, Ready, Ended)}
 
 
 def to_object(event: Event) -> dict[str, Any]:

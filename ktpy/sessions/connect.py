@@ -32,7 +32,7 @@ from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.broadcast import Broadcast
 from ktpy.observe.counters import CounterReaders, numbers, snapshot
-from ktpy.observe.events import Event, Notice, Ready, Report, Step, to_object
+from ktpy.observe.events import Event, Notice, Ready, Report, StartStep, to_object
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes, encode_status
 from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
@@ -283,7 +283,7 @@ class _Connect:
         self._broadcast.publish(event)
 
     def _step(self, name: str, detail: str) -> None:
-        self._report(Step(name, detail, time.monotonic() - self._began_s))
+        self._report(StartStep(name, detail, time.monotonic() - self._began_s))
 
     def _status(self) -> ConnectStatus:
         pump = self._pump

@@ -25,7 +25,7 @@ from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
 from ktpy.link.key import make_key
-from ktpy.observe.events import Notice, Ready, Report, Step
+from ktpy.observe.events import Notice, Ready, Report, StartStep
 from ktpy.observe.status import InterceptStatus, encode_status
 from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
@@ -165,7 +165,7 @@ class _Intercept:
     # --- what the user sees
 
     def _step(self, name: str, detail: str) -> None:
-        self._report(Step(name, detail, time.monotonic() - self._began_s))
+        self._report(StartStep(name, detail, time.monotonic() - self._began_s))
 
     def _tell_pod(self, progress: PodProgress) -> None:
         self._step("pod", str(progress))

@@ -9,7 +9,7 @@ from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.resources import ENDPOINT_SLICES, SERVICES
-from ktpy.kube.watch import Delete, Synced, Upsert, WatchEvent, watch
+from ktpy.kube.watch import Delete, Synced, Upsert, watch
 
 if TYPE_CHECKING:
     from ktpy.dns.zone import Zone
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class ZoneFeed:
-    """Fills `zone`. Where the whole cluster may not be watched, the session's namespace is."""
+    """A ZoneFeed fills its zone. Where the whole cluster may not be watched, the session's namespace is."""
 
     def __init__(self, api: Api, zone: "Zone") -> None:
         self._api = api
@@ -49,17 +49,12 @@ class ZoneFeed:
 
     async def _feed(self, path: str, upsert: Callable[[Json], None], delete: Callable[[str, str], None]) -> None:
         async for event in watch(self._api, path, is_patient=True):  # a lost link is the tunnel's to tell
-            self._apply(event, path, upsert, delete)
-
-    def _apply(
-        self, event: WatchEvent, path: str, upsert: Callable[[Json], None], delete: Callable[[str, str], None]
-    ) -> None:
-        match event:
-            case Upsert(obj):
-                upsert(obj)
-            case Delete(obj):
-                delete(obj["metadata"]["namespace"], obj["metadata"]["name"])
-            case Synced():
-                self._unsynced.discard(path.rpartition("/")[2])
-                if not self._unsynced and not self._zone.synced:
-                    self._zone.synced = True
+            match event:
+                case Upsert(obj):
+                    upsert(obj)
+                case Delete(obj):
+                    delete(obj["metadata"]["namespace"], obj["metadata"]["name"])
+                case Synced():
+                    self._unsynced.discard(path.rpartition("/")[2])
+                    if not self._unsynced:
+                        self._zone.synced = True

@@ -3,7 +3,7 @@
 import pytest
 
 from ktpy.cli import render
-from ktpy.observe.events import Step
+from ktpy.observe.events import StartStep
 from tests.bench.first_byte import part, parts
 
 
@@ -27,7 +27,7 @@ def test_part(line: str, expected: str | None) -> None:
 
 
 def test_lines_are_read_as_ktpy_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
-    render.event(Step("ssh", "a session with ktpy-shadow-1-abc", 0.83))
+    render.event(StartStep("ssh", "a session with ktpy-shadow-1-abc", 0.83))
     assert part(capsys.readouterr().out.rstrip("\n")) == "ssh"
 
 

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from ktpy.cli import render
-from ktpy.observe.events import Ended, Notice, Step
+from ktpy.observe.events import Ended, Notice, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
@@ -52,7 +52,7 @@ def test_of_many_ranges_the_first_are_shown() -> None:
 
 
 def test_events_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    render.event(Step("pod", "started", 0.5))
+    render.event(StartStep("pod", "started", 0.5))
     render.event(Notice("Something."), err=True)
     render.event(Ended(0, "Over."))
     render.event(Ended(24, "No pod.", "Wait.\nThen ask."))

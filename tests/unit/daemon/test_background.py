@@ -16,7 +16,7 @@ DETACH = '''
 import os, sys
 from pathlib import Path
 from ktpy.daemon.background import detach
-from ktpy.observe.events import Ended, Ready, Step
+from ktpy.observe.events import Ended, Ready, StartStep
 from ktpy.observe.status import ConnectStatus
 
 STATUS = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=1.0)
@@ -45,9 +45,9 @@ def run(work: str, log: Path) -> list[str]:
 def test_the_command_returns_when_the_work_is_ready_and_the_work_goes_on(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    work = f"report(Step('a', 'b', 0.1)); report(Ready(STATUS)); open({str(fifo)!r}).read(); return 0"
+    work = f"report(StartStep('a', 'b', 0.1)); report(Ready(STATUS)); open({str(fifo)!r}).read(); return 0"
     step, ready = run(work, tmp_path / "log")
-    assert step == "Step(name='a', detail='b', elapsed_s=0.1)"
+    assert step == "StartStep(name='a', detail='b', elapsed_s=0.1)"
     assert ready.startswith("Ready(status=ConnectStatus(kind='connect', pid=7,")
     fifo.write_text("the work still reads this")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, Step, decode, encode
+from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, StartStep, decode, encode
 from ktpy.observe.status import ConnectStatus, DnsStatus, InterceptStatus, PortStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
@@ -40,7 +40,7 @@ INTERCEPTED = InterceptStatus(
 @pytest.mark.parametrize(
     "event",
     [
-        Step("pod", "started on node1", 0.5),
+        StartStep("pod", "started on node1", 0.5),
         Notice("undone: a link"),
         PortsChanged((PORT,)),
         Ready(CONNECTED),

@@ -10,7 +10,7 @@ import pytest
 
 from ktpy.daemon import control_client
 from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavailable
-from ktpy.observe.events import Ended, Notice, Step
+from ktpy.observe.events import Ended, Notice, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 from ktpy.sessions.options import ConnectOptions
 from tests.unit.sessions.connect_world import LOCAL, NEW, World, world
@@ -63,7 +63,7 @@ async def test_the_stages_come_in_order_and_are_undone_in_order(world: World) ->
 async def test_the_user_is_told_of_each_stage(world: World) -> None:
     async with world.session():
         await world.ready
-    told = [(step.name, step.detail) for step in world.events if isinstance(step, Step)]
+    told = [(step.name, step.detail) for step in world.events if isinstance(step, StartStep)]
     assert told == [
         ("cluster", "lab (https://a), namespace shop"),
         ("ssh", "a session with ktpy-connect-x-y"),
@@ -93,7 +93,7 @@ def expected_undo(world: World) -> list[str]:
     made = {
         "stop pump": "route 10.96.0.0/12" in world.steps,
         "undo laptop": "prepare laptop" in world.steps,
-        "close tunnel": any(isinstance(event, Step) and event.name == "ssh" for event in world.events),
+        "close tunnel": any(isinstance(event, StartStep) and event.name == "ssh" for event in world.events),
     }
     return [step for step in UNDO if made.get(step, True)]
 

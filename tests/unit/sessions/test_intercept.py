@@ -15,7 +15,7 @@ from ktpy.daemon.records import Records
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import CommandAbsent, RouteTaken, TargetAbsent
 from ktpy.kube.client import Api
-from ktpy.observe.events import Event, Notice, PortsChanged, Ready, Step
+from ktpy.observe.events import Event, Notice, PortsChanged, Ready, StartStep
 from ktpy.observe.status import InterceptStatus
 from ktpy.serve import routes
 from ktpy.sessions.intercept import _Intercept
@@ -73,7 +73,7 @@ class Exchange:
         return running
 
     def steps(self) -> list[str]:
-        return [event.detail for event in self.events if isinstance(event, Step) and event.name == "gateway"]
+        return [event.detail for event in self.events if isinstance(event, StartStep) and event.name == "gateway"]
 
     def notices(self) -> list[str]:
         return [event.text for event in self.events if isinstance(event, Notice)]
@@ -128,7 +128,7 @@ async def test_a_local_port_that_is_down_is_told_before_anything_is_changed(stor
     assert warning in exchange.notices()
     told_at = next(index for index, event in enumerate(exchange.events) if event == Notice(warning))
     assert not any(isinstance(event, PortsChanged) for event in exchange.events[:told_at])
-    assert [event.name for event in exchange.events[:told_at] if isinstance(event, Step)] == ["cluster"]
+    assert [event.name for event in exchange.events[:told_at] if isinstance(event, StartStep)] == ["cluster"]
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
