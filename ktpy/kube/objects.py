@@ -46,6 +46,11 @@ def metadata_of(item: Json) -> Metadata:
     return metadata
 
 
+def version_of(item: Json) -> Json:
+    """Return the metadata that lets a patch succeed for exactly this object, as it is now: uid and resourceVersion."""
+    return {key: item["metadata"][key] for key in ("uid", "resourceVersion")}
+
+
 def name_of(item: Json) -> str:
     """Return the object's name."""
     return metadata_of(item)["name"]

@@ -18,7 +18,7 @@ from ktpy.cluster.service.ports import AppProtocol, GatewayPort, gateway_ports
 from ktpy.cluster.steps import Step
 from ktpy.errors import GatewayMismatch, TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, annotations_of, labels_of, metadata_of
+from ktpy.kube.objects import Json, annotations_of, labels_of, version_of
 from ktpy.kube.writes import patch_object
 
 FOLLOW_TIMEOUT_S = 5.0
@@ -35,7 +35,7 @@ class GatewayEntry:
     ) -> None:
         self._api, self._plan, self._session = api, plan, session
         self._pods, self._on_progress = pods, on_progress
-        self._target = plan.interceptee.name
+        self._interceptee, self._target = plan.interceptee, plan.interceptee.name
         self._gateway, self._origin = plan.interceptee.gateway(api), plan.interceptee.origin(api)
         self._service: Json = {}
         self._origin_now: Json = {}
@@ -102,16 +102,16 @@ class GatewayEntry:
                 is_changed = service_state.selector_for(found) != selector
                 return None if is_changed else service_state.entering(found, self._session.id, self._pod_labels)
 
-            _, is_done = await patch_object(self._api, self._plan.interceptee.service_path, entering)
+            _, is_done = await patch_object(self._api, self._interceptee.service_path, entering)
             if is_done:
-                await patch_object(self._api, self._plan.interceptee.service_path, service_state.handing_over)
+                await patch_object(self._api, self._interceptee.service_path, service_state.handing_over)
                 return
 
     async def _wait_for_endpoints(self) -> None:
         """Wait, so that the next request goes through the gateway. That is not vital: a time-out is no error."""
 
         async def have_followed() -> bool:
-            return await is_served_by_gateway(self._api, self._plan.interceptee) == (True, False)
+            return await is_served_by_gateway(self._api, self._interceptee) == (True, False)
 
         await poll_until(have_followed, FOLLOW_TIMEOUT_S)
 
@@ -135,7 +135,7 @@ class GatewayEntry:
         return gateway_ports(service, spoken)
 
     async def _align_origin(self, selector: Mapping[str, str]) -> None:
-        """An origin Service that was there already leads where the Service leads now."""
+        """Let an origin Service that was there already lead where the Service leads now."""
         ports = gateway_manifest.origin_ports(self._service)
 
         def align(origin: Json) -> Json | None:
@@ -143,15 +143,13 @@ class GatewayEntry:
             if spec.get("selector") == selector and gateway_manifest.origin_ports(origin) == ports:
                 return None
             changed = dict.fromkeys((spec.get("selector") or {}).keys()) | dict(selector)
-            found = metadata_of(origin)
-            version = {"uid": found["uid"], "resourceVersion": found["resourceVersion"]}
-            return {"metadata": version, "spec": {"selector": changed, "ports": ports}}
+            return {"metadata": version_of(origin), "spec": {"selector": changed, "ports": ports}}
 
         if align(self._origin_now) is not None:
             self._origin_now, _ = await patch_object(self._api, self._origin.path, align)
 
     def _mismatch(self, deployment: Json) -> str | None:
-        """Why this gateway, perhaps another's, cannot serve this session; None when it can."""
+        """Return why this gateway, which others may have made, cannot serve this session; None when it can."""
         document = gateway_manifest.document_of(deployment) or {}
         if document.get("version") != 1:
             return "it is of another version of ktpy"
@@ -162,18 +160,16 @@ class GatewayEntry:
             if theirs.get(port.port, {}).get("bind") != port.bind:
                 return f"it does not relay port {port.port} as the service has it now"
         options = self._plan.options
+        wanted = AppProtocol.HTTP if options.match is not None else options.protocol
         for exposed in self._plan.ports:
             is_http = theirs[exposed.remote]["http"]
-            wants_http = (
-                True if options.match is not None else options.protocol and options.protocol is AppProtocol.HTTP
-            )
-            if wants_http is not None and is_http is not wants_http:
+            if wanted is not None and is_http is not (wanted is AppProtocol.HTTP):
                 return f"it relays port {exposed.remote} as {'HTTP' if is_http else 'plain TCP'}"
         return None
 
     async def _clear_stale(self, deployment: Json, problem: str) -> None:
         """Remove a gateway that does not fit and that nobody alive uses. Raises GatewayMismatch when somebody does."""
-        dead = await dead_sessions(self._api, self._plan.interceptee)
+        dead = await dead_sessions(self._api, self._interceptee)
         users = holders(annotations_of(deployment))
         if others := users.keys() - dead - {self._session.id}:
             names = ", ".join(sorted({users[one] for one in others}))
@@ -181,7 +177,7 @@ class GatewayEntry:
                 f"The gateway of {self._target} is in use by {names}, and {problem}.",
                 hint="Try again when they have left.",
             )
-        leaving = GatewayExit(self._api, self._plan.interceptee, dead)
+        leaving = GatewayExit(self._api, self._interceptee, dead)
         await leaving.restore()
         await leaving.wait_for_endpoints()
         await self._gateway.release({self._session.id, *dead})

@@ -4,7 +4,7 @@ A session is alive while it renews its Lease. Everything else is looked at befor
 it without a Lease has died: a session has its Lease before anything else, and gives it up last.
 """
 
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass, field
 
 from ktpy.cluster import names
@@ -89,16 +89,16 @@ class _ByService:
     """Sorts objects by the Service they belong to."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], ServiceInventory] = {}
-        self._involved: dict[tuple[str, str], dict[str, str]] = {}
-        """The sessions that appear at each, and their owners where they are known."""
+        self._found: dict[Interceptee, ServiceInventory] = {}
+        self._owners: dict[Interceptee, dict[str, str]] = {}
+        """The sessions that appear at each Service, and their owners; an owner that is not known is empty."""
 
     def add_service(self, service: Json) -> None:
         if labels_of(service).get(names.MANAGED_BY) == "ktpy":
             self.add_object("service", service)
         elif names.INTERCEPTED in annotations_of(service) or service_state.is_redirected(service):
             state = service_state.read(service)
-            found = self._at(service, name_of(service), state.sessions if state is not None else ())
+            found = self._at(service, name_of(service), dict.fromkeys(state.sessions if state is not None else (), ""))
             found.is_redirected = service_state.is_redirected(service)
             found.has_annotation = names.INTERCEPTED in annotations_of(service)
 
@@ -108,40 +108,34 @@ class _ByService:
         change = _KIND_OF_ROLE.get(labels.get(names.ROLE, ""))
         if change is None or names.TARGET not in labels:
             return
-        is_its_own = change.owns_service
-        sessions = {labels[names.SESSION]: labels[names.OWNER]} if is_its_own else names.holders(annotations_of(item))
-        found = self._at(item, labels[names.TARGET], sessions)
+        maker = {labels[names.SESSION]: labels[names.OWNER]}
+        owners = maker if change.owns_service else names.holders(annotations_of(item))
+        found = self._at(item, labels[names.TARGET], owners)
         found.objects.append((kind, name_of(item)))
-        if is_its_own:
+        if change.owns_service:
             found.kind = change
 
     def add_pod(self, pod: Json) -> None:
         """Add a gateway's pod, unless it is ending: whoever may come in there has nothing any more."""
         if not is_being_deleted(pod):
-            self._at(pod, labels_of(pod)[names.GATEWAY], names.authorized_sessions(annotations_of(pod)))
+            sessions = names.authorized_sessions(annotations_of(pod))
+            self._at(pod, labels_of(pod)[names.GATEWAY], dict.fromkeys(sessions, ""))
 
     def judge(self, leases: dict[str, Lease]) -> list[ServiceInventory]:
         for lease in leases.values():
-            self._involve((lease.namespace, lease.target), {lease.session: lease.owner})
-        for key, found in self._found.items():
-            involved = self._involved[key].items()
-            found.participants = {one: _participant(one, owner, leases.get(one)) for one, owner in involved}
-        return [self._found[key] for key in sorted(self._found)]
+            self._involve(Interceptee(lease.namespace, lease.target), {lease.session: lease.owner})
+        for service, found in self._found.items():
+            for session, owner in self._owners[service].items():
+                own = leases.get(session)
+                owner = own.owner if own is not None else owner  # in full there; labels cannot have all of it
+                found.participants[session] = Participant(session, owner or "somebody", own)
+        return [self._found[service] for service in sorted(self._found)]
 
-    def _at(self, item: Json, name: str, sessions: Iterable[str]) -> ServiceInventory:
-        key = (metadata_of(item)["namespace"], name)
-        self._involve(key, sessions)
-        return self._found[key]
+    def _at(self, item: Json, name: str, owners: dict[str, str]) -> ServiceInventory:
+        return self._involve(Interceptee(metadata_of(item)["namespace"], name), owners)
 
-    def _involve(self, key: tuple[str, str], sessions: Iterable[str]) -> None:
-        """`sessions` may be a mapping to their owners."""
-        self._found.setdefault(key, ServiceInventory(Interceptee(*key)))
-        involved = self._involved.setdefault(key, {})
-        for one in sessions:
-            owner = sessions[one] if isinstance(sessions, dict) else ""
-            involved[one] = involved.get(one) or owner
-
-
-def _participant(session: str, owner: str, lease: Lease | None) -> Participant:
-    """The Lease has the owner's name in full; labels cannot."""
-    return Participant(session, (lease.owner if lease is not None else owner) or "somebody", lease)
+    def _involve(self, service: Interceptee, owners: dict[str, str]) -> ServiceInventory:
+        known = self._owners.setdefault(service, {})
+        for session, owner in owners.items():
+            known[session] = known.get(session) or owner
+        return self._found.setdefault(service, ServiceInventory(service))

@@ -8,7 +8,7 @@ from ktpy.kube.client import Api
 from ktpy.kube.resources import DEPLOYMENTS, INGRESSES, SERVICES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Interceptee:
     """An Interceptee is one Service. All sessions that have a part in it find the same objects by its name."""
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, gateway_name
 from ktpy.cluster.service import field_managers
-from ktpy.kube.objects import Json, annotations_of, name_of
+from ktpy.kube.objects import Json, annotations_of, name_of, version_of
 
 _VERSION = 1
 
@@ -106,7 +106,7 @@ def handing_over(service: Json) -> Json | None:
     interception = read(service)
     if interception is None or (fields := field_managers.given_back(service, interception.managers)) is None:
         return None
-    return {"metadata": _version(service) | {"managedFields": fields}}
+    return {"metadata": version_of(service) | {"managedFields": fields}}
 
 
 def leaving(service: Json, gone: Iterable[str], *, lost_selector: Mapping[str, str] | None = None) -> Json | None:
@@ -152,13 +152,9 @@ def _has_annotation(service: Json) -> bool:
 
 
 def _patch(service: Json, annotation: str | None, selector: Mapping[str, str | None]) -> Json:
-    patch: Json = {"metadata": _version(service)}
+    patch: Json = {"metadata": version_of(service)}
     if annotation is not None or _has_annotation(service):
         patch["metadata"]["annotations"] = {INTERCEPTED: annotation}
     if selector:
         patch["spec"] = {"selector": dict(selector)}
     return patch
-
-
-def _version(service: Json) -> Json:
-    return {key: service["metadata"][key] for key in ("uid", "resourceVersion")}

@@ -7,6 +7,7 @@ from ktpy.kube.objects import (
     name_of,
     spec_of,
     status_of,
+    version_of,
 )
 
 BARE = {"metadata": {"name": "web", "uid": "1", "resourceVersion": "2"}}
@@ -33,3 +34,8 @@ def test_what_is_there_is_told_as_it_is() -> None:
     assert labels_of(item) == {"a": "b"}
     assert is_being_deleted(item)
     assert conditions_of(item) == [{"type": "Ready", "status": "True"}]
+
+
+def test_the_version_of_an_object_is_what_a_patch_may_demand() -> None:
+    item = {"metadata": {"name": "web", "uid": "u", "resourceVersion": "7"}}
+    assert version_of(item) == {"uid": "u", "resourceVersion": "7"}
