@@ -1,4 +1,4 @@
-"""Where a session runs: in this process, or with `--detach` in one of its own that goes on when the command ends."""
+"""Running a session in this process, or with `--detach` in one of its own that goes on when the command ends."""
 
 import os
 import signal
@@ -13,9 +13,9 @@ from ktpy.observe.events import Ended, Event, PortsChanged, Ready, Report, decod
 
 
 def perform(work: Callable[[Report], int], show: Report, caller: Caller, log_name: str | None) -> int:
-    """Run `work`, showing its events; returns the exit code.
+    """Run `work` and show its events; return the exit code.
 
-    With the name of a log, it runs in the background and this returns when the session is ready or has ended.
+    With the name of a log the session runs in the background, and this returns when it is ready or has ended.
     """
     if log_name is None:
         return work(show)
@@ -30,11 +30,11 @@ def perform(work: Callable[[Report], int], show: Report, caller: Caller, log_nam
 
 
 def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
-    """Run `work` in a background process; yields its events until it is ready or has ended.
+    """Run `work` in a background process; yield its events until it is ready or has ended.
 
-    Until then it keeps the terminal, where sudo may ask for a password; then it leaves the terminal's session, so that
-    closing the terminal does not end it. Its standard output and error go to `log`. Call this before threads or event
-    loops exist.
+    The process keeps the terminal until it is ready, because sudo may ask for a password. Then it leaves the terminal's
+    session, so that closing the terminal does not end it. Its standard output and error go to `log`. This has to be
+    called before threads or event loops exist.
     """
     events, report_to = os.pipe()
     if os.fork() == 0:

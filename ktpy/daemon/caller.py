@@ -1,4 +1,4 @@
-"""Who asked: under sudo the session belongs to the user who typed the command, not to root."""
+"""The user whose session it is: under sudo that is the user who typed the command, not root."""
 
 import os
 import pwd
@@ -10,7 +10,7 @@ from ktpy.errors import PrivilegeMissing
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user a session runs as."""
+    """A Caller is the user a session runs as."""
 
     uid: int
     gid: int
@@ -19,7 +19,7 @@ class Caller:
 
     @classmethod
     def current(cls) -> "Caller":
-        """The user behind sudo where there is one, else the user of this process."""
+        """Return the user behind sudo where there is one, else the user of this process. Raises PrivilegeMissing."""
         uid = int(os.environ.get("SUDO_UID", os.geteuid())) if os.geteuid() == 0 else os.geteuid()
         try:
             entry = pwd.getpwuid(uid)
@@ -32,7 +32,7 @@ class Caller:
         return os.geteuid() == 0 and self.uid != 0
 
     def drop_privileges(self) -> None:
-        """Become the caller for good. Does nothing where this process is the caller already."""
+        """Become the caller for good. It does nothing where this process is the caller already."""
         if not self.is_behind_sudo:
             return
         os.initgroups(self.name, self.gid)
@@ -41,10 +41,10 @@ class Caller:
 
 
 def adopt_environment() -> None:
-    """Under sudo, take the caller's own environment back, as the caller's shell had it.
+    """Take the caller's own environment back, as the caller's shell had it, where this process runs under sudo.
 
     sudo strips KUBECONFIG, AWS_PROFILE and the PATH on which credential plugins lie; its own process still has them.
-    What runs as root (the helper) does not look at the environment.
+    The helper, which runs as root, does not look at the environment.
     """
     caller = Caller.current()
     if not caller.is_behind_sudo:
@@ -58,7 +58,7 @@ def adopt_environment() -> None:
 
 
 def _environment_of_sudo() -> dict[str, str]:
-    """The environment sudo was started with, or nothing where /proc does not show it."""
+    """Return the environment sudo was started with; it is empty where /proc does not show it."""
     process = Path(f"/proc/{os.getppid()}")
     try:
         if (process / "comm").read_text().strip() != "sudo":

@@ -20,7 +20,7 @@ LEAVE_TIMEOUT_S = 90.0
 
 
 def ask(path: Path, verb: str) -> dict[str, Any]:
-    """Send one request to the session behind `path`; returns its answer.
+    """Send one request to the session behind `path`; return its answer.
 
     Raises KtpyError where the session does not answer, and with the session's own words where it cannot do this.
     """
@@ -29,7 +29,7 @@ def ask(path: Path, verb: str) -> dict[str, Any]:
 
 
 def ask_status(path: Path) -> SessionStatus:
-    """What the session behind `path` is at this moment. Raises KtpyError as `ask` does."""
+    """Return the status of the session behind `path`. Raises KtpyError as `ask` does."""
     return decode_status(ask(path, "status"))
 
 
@@ -70,7 +70,7 @@ def _connected(path: Path, timeout_s: float | None) -> socket.socket:
 
 
 def _answers(connection: socket.socket, path: Path, verb: str) -> Iterator[dict[str, Any]]:
-    """Send a request; yields each line that comes back. The first one is owed: its absence is a failure."""
+    """Send a request; yield each line that comes back. A session that sends none has failed."""
     try:
         connection.sendall(json.dumps({"verb": verb}).encode() + b"\n")
         with connection.makefile("rb") as lines:

@@ -15,7 +15,7 @@ from ktpy.errors import KtpyError
 
 Answer = dict[str, Any]
 Verbs = Mapping[str, Callable[[], Answer | AsyncIterator[Answer]]]
-"""What can be asked for: a verb returns its answer, or an iterator whose every value is sent as it comes."""
+"""A verb returns its answer, or an iterator whose every value is sent as it comes."""
 
 logger = logging.getLogger(__name__)
 

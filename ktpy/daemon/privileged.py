@@ -1,4 +1,4 @@
-"""What commands need root for: the helper of a session, and undoing what killed runs left on this laptop."""
+"""The things that need root: the helper of a session, and undoing what killed runs left on this laptop."""
 
 import os
 from collections.abc import Callable
@@ -26,12 +26,12 @@ def launch_helper(caller: Caller) -> LaunchedHelper | None:
 
 
 def stale_journals() -> list[journal.StaleJournal]:
-    """What killed runs left on this laptop, the latest first. Changes nothing, and needs no root."""
+    """Return what killed runs left on this laptop, the latest first. It changes nothing, and needs no root."""
     return journal.stale()
 
 
 def undo_stale_journals(say: Say) -> bool:
-    """Undo what killed runs left on this laptop, and say so; False where there was nothing.
+    """Undo what killed runs left on this laptop, and say so; return False where there was nothing.
 
     Raises HelperFailed where something could not be undone, and PrivilegeMissing where sudo refuses.
     """

@@ -1,7 +1,7 @@
-"""What this laptop has in clusters: a file for each intercept, written before anything is changed there.
+"""A file for each intercept that this laptop has in a cluster, written before anything is changed there.
 
-The session holds an flock on its file for as long as it lives, so a file without a lock was left by one that was
-killed, and its part in the cluster can be undone at once. Others have to wait until its Lease has expired.
+The session holds an flock on its file for as long as it lives. A file without a lock was therefore left by a session
+that was killed, and its part in the cluster can be undone at once. Others wait until its Lease has expired.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from ktpy.daemon.caller import Caller
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Enough to find an intercept in its cluster again, and to undo it."""
+    """A Record holds enough to find an intercept in its cluster again, and to undo it."""
 
     session: str
     kind: str
@@ -30,7 +30,7 @@ class Record:
 
 
 class Records:
-    """One user's directory of records. It is persistent: a session may end with the machine."""
+    """Records is one user's directory of them. It is persistent, because a session may end with the machine."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -41,7 +41,7 @@ class Records:
 
     @contextmanager
     def hold(self, record: Record) -> Iterator[None]:
-        """Write the record, and hold its lock while the block runs. It stays until somebody calls `forget`."""
+        """Write the record and hold its lock while the block runs. The file stays until somebody calls `forget`."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._directory / f"{record.session}.json"
         with path.open("x") as file:
@@ -53,18 +53,18 @@ class Records:
 
     @contextmanager
     def stale(self) -> Iterator[list[Record]]:
-        """The records of sessions that were killed, locked against others who may want to undo them too."""
+        """Yield the records of sessions that were killed, locked against others who may undo them too."""
         with ExitStack() as locks:
             found = [_lock(path, locks) for path in sorted(self._directory.glob("*.json"))]
             yield [record for record in found if record is not None]
 
     def forget(self, record: Record) -> None:
-        """Its part in the cluster is undone."""
+        """Remove the record, because its part in the cluster is undone."""
         (self._directory / f"{record.session}.json").unlink(missing_ok=True)
 
 
 def _lock(path: Path, locks: ExitStack) -> Record | None:
-    """The record, if nobody holds it. A file that is none yet is being written, or was never finished."""
+    """Return the record; None where somebody holds it, and where the file is not, or was never, finished."""
     try:
         file = locks.enter_context(path.open("rb"))
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

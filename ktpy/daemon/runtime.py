@@ -1,7 +1,7 @@
-"""Where a user's running sessions are found: by their control sockets, `KIND.ID.sock`.
+"""The directory in which a user's running sessions are found by their control sockets, `KIND.ID.sock`.
 
-A user is connected to a cluster once, so `connect` also holds a lock. It is an flock: it dies with its holder, so a
-session that was killed leaves nothing that has to be cleaned up.
+A user is connected to a cluster only once, so `connect` also holds a lock. The lock is an flock, which dies with its
+holder, so a session that was killed leaves nothing that has to be cleaned up.
 """
 
 import contextlib
@@ -22,19 +22,19 @@ INTERCEPT = "intercept"
 
 @dataclass(frozen=True, slots=True)
 class RuntimeDirectory:
-    """A user's private directory for what lives as long as a session does."""
+    """A RuntimeDirectory is a user's private directory for files that live as long as a session does."""
 
     path: Path
 
     @classmethod
     def of(cls, caller: Caller) -> "RuntimeDirectory":
-        """/run/user/UID/ktpy where logind made that, else a directory under the user's home."""
+        """Return /run/user/UID/ktpy where logind made /run/user/UID, else a directory under the user's home."""
         systemd = Path(f"/run/user/{caller.uid}")
         owned = systemd.is_dir() and systemd.stat().st_uid == caller.uid
         return cls(systemd / "ktpy" if owned else caller.home / ".local/state/ktpy/run")
 
     def log(self, name: str) -> Path:
-        """What a session in the background writes."""
+        """Return the file that a session in the background writes its log to."""
         return self.path / f"{name}.log"
 
     def make(self) -> None:
@@ -42,7 +42,7 @@ class RuntimeDirectory:
 
     @contextlib.contextmanager
     def claim(self, server: str) -> Iterator[Path]:
-        """Hold the only session to `server` (the API server's URL); yields the control socket's path.
+        """Hold the only session to `server` (the API server's URL); yield the control socket's path.
 
         Raises AlreadyConnected where another session of this user holds it.
         """
@@ -61,13 +61,13 @@ class RuntimeDirectory:
 
     @contextlib.contextmanager
     def intercept(self, session: str) -> Iterator[Path]:
-        """The control socket's path of one intercept; a user has any number of them."""
+        """Yield the control socket's path of one intercept; a user has any number of them."""
         self.make()
         with self._control_socket(INTERCEPT, session) as control:
             yield control
 
     def control_sockets(self, kind: str = "*") -> list[Path]:
-        """The control sockets somebody answers on; the others are removed."""
+        """Return the control sockets on which a session answers, and remove the others."""
         return [path for path in sorted(self.path.glob(f"{kind}.*.sock")) if _is_answered(path)]
 
     @contextlib.contextmanager

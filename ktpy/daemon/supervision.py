@@ -1,4 +1,4 @@
-"""What every session has around it: an event loop, signals that end it, and one word at its end."""
+"""Running a session in an event loop, with signals that end it and one event that tells how it ended."""
 
 import asyncio
 import logging
@@ -14,24 +14,24 @@ logger = logging.getLogger(__name__)
 
 
 class Session(Protocol):
-    """A use case that runs until it is told to end."""
+    """A Session is a use case that runs until it is told to end."""
 
     name: str
     is_ready: bool
 
     @property
     def farewell(self) -> str:
-        """What to say when it has ended as asked: everything is undone."""
+        """The sentence that tells that it has ended as asked and everything is undone."""
 
     async def run(self) -> int:
-        """Return the exit code when it ends as asked; raise what else ends it. All is undone either way."""
+        """Return the exit code when it ends as asked; raise what else ends it. Everything is undone either way."""
 
     def handles_signal(self, signal_number: int) -> bool:
-        """Whether this signal is for ktpy."""
+        """Return whether this signal is for ktpy, not for the user's command."""
 
 
 def run(session: Session, report: Report) -> int:
-    """Run the session to its end; returns the exit code. The last event reported is an Ended."""
+    """Run the session to its end; return the exit code. The last event reported is an Ended."""
     # Each connection is a descriptor; the soft limit of 1,024 is for programs that use select(2).
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -50,7 +50,7 @@ def _event_loop() -> Any:
 
 
 def log_loop_errors() -> None:
-    """What the running event loop complains about, to nobody in particular, goes to the log of -vv.
+    """Send what the running event loop complains about to the log of -vv.
 
     Connections that are given up while they open (certificate not trusted, another one failed first) leave futures that
     nobody asks any more, and TLS that nobody closes. What matters comes out of a task that is awaited.
@@ -63,7 +63,7 @@ def log_loop_errors() -> None:
 
 
 async def _supervise(session: Session) -> Ended:
-    """Signals end the session as asking it to end does."""
+    """Run the session; a signal ends it as a request to end does."""
     log_loop_errors()
     running = asyncio.create_task(session.run(), name=session.name)
     signals: list[int] = []

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as JSON objects, and back. A field `in_` is the key `in`, which is a keyword of Python.
+"""Turning frozen dataclasses into JSON objects, and back. A field `in_` has the key `in`, a keyword of Python.
 
 A decoder skips unknown keys, and gives absent ones their defaults: a session and the command that asks it may be of
 different versions. `ktpy.helper.wire` is strict instead, for what it reads is done by root.
@@ -16,12 +16,15 @@ T = TypeVar("T")
 
 
 def to_json(value: "DataclassInstance") -> dict[str, Any]:
-    """A dataclass as `json.dumps` takes it; keys are in the order of the fields."""
+    """Return a dataclass as `json.dumps` takes it; keys are in the order of the fields."""
     return asdict(value, dict_factory=lambda pairs: {name.rstrip("_"): value for name, value in pairs})
 
 
 def from_json(shape: type[T], value: dict[str, Any]) -> T:
-    """The inverse of `to_json`. Raises TypeError where a key without a default is absent."""
+    """Return the dataclass of a JSON object: the inverse of `to_json`.
+
+    Raises TypeError where a key without a default is absent.
+    """
     return typing.cast(T, _decode(shape, value))
 
 

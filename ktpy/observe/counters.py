@@ -1,4 +1,4 @@
-"""What the parts of a session count. They are read when somebody asks, so that counting costs an increment."""
+"""Reading what the parts of a session count. It happens when somebody asks, so that counting costs an increment."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 Numbers = dict[str, int]
 CounterReaders = dict[str, Callable[[], Numbers]]
-"""How each group of a session's counters is read: its parts put themselves in."""
+"""A function for each group of a session's counters; the part that counts puts it in."""
 
 
 def snapshot(readers: CounterReaders) -> dict[str, Numbers]:
-    """The numbers of this moment, by group."""
+    """Return the numbers of this moment, by group."""
     return {group: read() for group, read in readers.items()}
 
 
 def numbers(counters: "DataclassInstance") -> Numbers:
-    """The fields of a dataclass by name; of one that counts by reason, `dropped_malformed` and so on."""
+    """Return the fields of a dataclass by name; a field that counts by reason gives `dropped_malformed` and so on."""
     found: Numbers = {}
     for name, value in ((field.name, getattr(counters, field.name)) for field in fields(counters)):
         by_reason = value.items() if isinstance(value, dict) else ()

@@ -1,4 +1,4 @@
-"""What a session tells its user while it works: plain values, so that they cross a pipe from a background process."""
+"""The events by which a session tells its user what it does. They are plain values, and cross a pipe or a socket."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ktpy.observe.status import PortStatus, SessionStatus, decode_status
 
 @dataclass(frozen=True, slots=True)
 class StartStep:
-    """Part of the start-up is done, or has reached `detail`; `elapsed_s` counts from the start of the command."""
+    """A part of the start-up is done, or has reached `detail`; `elapsed_s` counts from the start of the command."""
 
     kind: ClassVar[str] = "step"
     name: str
@@ -21,7 +21,7 @@ class StartStep:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user should know that is not an error."""
+    """A Notice is something the user should know that is not an error."""
 
     kind: ClassVar[str] = "notice"
     text: str
@@ -60,17 +60,17 @@ _EVENTS: dict[str, type[Event]] = {one.kind: one for one in (StartStep, Notice, 
 
 
 def to_object(event: Event) -> dict[str, Any]:
-    """The JSON object of an event."""
+    """Return the event as a JSON object."""
     return {"kind": event.kind, **to_json(event)}
 
 
 def encode(event: Event) -> str:
-    """One line of JSON, without the newline."""
+    """Return the event as one line of JSON, without the newline."""
     return json.dumps(to_object(event))
 
 
 def decode(line: str) -> Event:
-    """The inverse of `encode`."""
+    """Return the event of a line; the inverse of `encode`."""
     fields = json.loads(line)
     kind = fields.pop("kind")
     return Ready(decode_status(fields["status"])) if kind == Ready.kind else from_json(_EVENTS[kind], fields)

@@ -1,4 +1,4 @@
-"""What a session is at one moment. These values, as JSON, are the documented output of `ktpy status --output json`."""
+"""The state of a session at one moment. As JSON it is the documented output of `ktpy status --output json`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from ktpy.observe.counters import Numbers
 
 @dataclass(frozen=True, slots=True)
 class RangeStatus:
-    """A range of addresses that is routed into the cluster."""
+    """A RangeStatus is a range of addresses that is routed into the cluster."""
 
     network: str
     kind: str
@@ -19,7 +19,7 @@ class RangeStatus:
 
 @dataclass(frozen=True, slots=True)
 class DnsStatus:
-    """How the machine resolves names of the cluster."""
+    """A DnsStatus tells how the machine resolves names of the cluster."""
 
     cluster_domain: str
     address: str
@@ -31,7 +31,7 @@ class DnsStatus:
 
 @dataclass(frozen=True, slots=True)
 class TrafficBytes:
-    """Payload of all connections, closed ones too, as the laptop sees it."""
+    """TrafficBytes counts the payload of all connections, also of closed ones, as the laptop sees it."""
 
     in_: int = 0
     out: int = 0
@@ -39,7 +39,7 @@ class TrafficBytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectStatus:
-    """A session of `ktpy connect`."""
+    """A ConnectStatus describes a session of `ktpy connect`."""
 
     kind: str = "connect"
     pid: int
@@ -57,7 +57,7 @@ class ConnectStatus:
     bytes: TrafficBytes = TrafficBytes()
     open_flows: int = 0
     counters: dict[str, Numbers] = field(default_factory=dict)
-    """By what counts: `link`, `packets` of the TUN, `flows` and `dns`. A group is there once its part is."""
+    """The groups `link`, `packets` of the TUN, `flows` and `dns`, each from when its part of the session exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,10 @@ SessionStatus = ConnectStatus | InterceptStatus
 
 
 def encode_status(status: SessionStatus) -> dict[str, Any]:
-    """The JSON object of a status."""
+    """Return the status as a JSON object."""
     return to_json(status)
 
 
 def decode_status(value: dict[str, Any]) -> SessionStatus:
-    """The inverse of `encode_status`."""
+    """Return the status of a JSON object; the inverse of `encode_status`."""
     return from_json(ConnectStatus, value) if value["kind"] == "connect" else from_json(InterceptStatus, value)

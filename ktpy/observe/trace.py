@@ -1,4 +1,4 @@
-"""The log of what was done and how long it took: `-v` shows steps, `-vv` each request and watch as well.
+"""Logging what was done and how long it took: `-v` shows steps, `-vv` each request and watch as well.
 
 As httpcore does: `started` and then `complete` or `failed`, so that a user's log shows what hung. No secret may be a
 detail: names, paths and methods only.
