@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ktpy.wire.pod import AUTHORIZED_KEY_PREFIX
+
 # The kubelet writes one line per annotation, `key="value"`, the value quoted as Go's %q does
 # (k8s.io/kubernetes/pkg/fieldpath), so a newline inside a value never ends the line.
-_ANNOTATION = re.compile(r'ktpy\.dev/authorized-key\.(?P<session>[^=]+)="(?P<key>.*)"')
+_ANNOTATION = re.compile(re.escape(AUTHORIZED_KEY_PREFIX) + r'(?P<session>[^=]+)="(?P<key>.*)"')
 _SESSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 # 51 bytes in base64 (RFC 8709): the lengths and the name "ssh-ed25519" are constant, the last 32 bytes are the key.
 _ED25519 = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}")

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from ktpy_agent.hello import MAX_LINE_BYTES
+from ktpy.wire.route import MAX_LINE_BYTES
 
 
 class RouteConnection:
@@ -28,9 +28,8 @@ class RouteConnection:
         *lines, self._unread = (self._unread + data).split(b"\n")
         return None if not data or len(self._unread) > MAX_LINE_BYTES else lines
 
-    def send(self, answer: dict[str, object]) -> bool:
-        """Send one JSON line; False when the other side is gone, or has not read for minutes."""
-        line = json.dumps(answer).encode() + b"\n"
+    def send(self, line: bytes) -> bool:
+        """Send one line; False when the other side is gone, or has not read for minutes."""
         try:
             return self.socket.send(line) == len(line)
         except OSError:

@@ -15,14 +15,15 @@ import sys
 import time
 from pathlib import Path
 
+from ktpy.wire.gateway import GatewaySpec, SpecError
+from ktpy.wire.route import HelloError, Refusal, RouteCounters, RouteHello, accepted_line, counters_line
 from ktpy_agent.authorized_keys import GATEWAY_OPTIONS, AuthorizedKeys, Permission
 from ktpy_agent.children import reap, spawn
 from ktpy_agent.control import ControlSocket, RouteConnection
 from ktpy_agent.counters import Counters
-from ktpy_agent.gateway_spec import GatewaySpec, SpecError, parse_spec
+from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.haproxy import HAProxy, HAProxyError
 from ktpy_agent.haproxy_config import Machine, render
-from ktpy_agent.hello import HelloError, parse_hello
 from ktpy_agent.liveness import AliveSockets
 from ktpy_agent.pod_log import announce_host_key, log
 from ktpy_agent.routes import Refused, Route, RouteTable
@@ -158,7 +159,7 @@ class Gateway:
         try:
             if self._stop_signals:
                 raise Refused(f"this gateway of {self._spec.target} is about to end", for_now=True)  # noqa: TRY301
-            hello = parse_hello(line, session)
+            hello = RouteHello.parse(line, session)
             before = self._table.routes
             routes = self._table.join(hello)
         except HelloError as exc:
@@ -187,7 +188,7 @@ class Gateway:
 
     def _refuse(self, connection: RouteConnection, refused: Refused) -> None:
         log(f"refused session {connection.session}: {refused.sentence}")
-        connection.send({"refused": refused.sentence, "holder": refused.holder, "for_now": refused.for_now})
+        connection.send(Refusal(refused.sentence, refused.holder, refused.for_now).line())
         self._leave(connection)
         self._control.drop(connection)
 
@@ -214,8 +215,8 @@ class Gateway:
         self._loaded = generation
         for connection, routes in newcomers.items():
             self._newcomers.pop(connection, None)
-            answer = [{"port": route.port.port, "socket": str(self._socket(route))} for route in routes]
-            if not connection.send({"accepted": answer}):
+            answer = accepted_line((route.port.port, str(self._socket(route))) for route in routes)
+            if not connection.send(answer):
                 self._leave(connection)
                 self._control.drop(connection)
 
@@ -242,7 +243,7 @@ class Gateway:
         self._counters_due_s = now_s + COUNTERS_S
         self._count()
         for session, connection in list(self._connections.items()):
-            if connection not in self._newcomers and not connection.send({"counters": self._counted(session)}):
+            if connection not in self._newcomers and not connection.send(counters_line(self._counted(session))):
                 self._leave(connection)
                 self._control.drop(connection)
 
@@ -251,18 +252,18 @@ class Gateway:
         with contextlib.suppress(HAProxyError):  # the master starts itself anew with each reload, deaf for an instant
             self._counters.update(self._haproxy.statistics())
 
-    def _counted(self, session: str) -> dict[str, dict[str, int | bool]]:
+    def _counted(self, session: str) -> dict[int, RouteCounters]:
         """By port; several matches of one session on a port count together."""
-        counted: dict[str, dict[str, int | bool]] = {}
+        counted: dict[int, RouteCounters] = {}
         for route in self._table.routes:
             if route.session == session:
                 count = self._counters.count(route.name)
-                of_port = counted.setdefault(str(route.port.port), {"requests": 0, "fallbacks": 0, "is_up": True})
-                of_port["requests"] += count.requests
-                of_port["fallbacks"] += count.fallbacks
                 # A worker that is new takes every server to be up until its first check.
                 is_up = self._alive.has(route) and self._counters.is_up(route.name)
-                of_port["is_up"] = of_port["is_up"] and is_up
+                so_far = counted.get(route.port.port, RouteCounters(is_up=True))
+                counted[route.port.port] = RouteCounters(
+                    so_far.requests + count.requests, so_far.fallbacks + count.fallbacks, so_far.is_up and is_up
+                )
         return counted
 
     # Children

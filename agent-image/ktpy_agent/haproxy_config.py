@@ -7,9 +7,9 @@ For HAProxy 2.6 and later. Whatever a laptop named passes through `quote`, and s
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ktpy.wire.gateway import GatewaySpec, Port
+from ktpy.wire.route import Match
 from ktpy_agent.baggage import member_regex
-from ktpy_agent.gateway_spec import GatewaySpec, Port
-from ktpy_agent.hello import Match
 from ktpy_agent.routes import Route
 
 # The gateway must never be what ends a quiet stream (server-sent events, WebSocket, gRPC, a database's session): hence
@@ -151,7 +151,7 @@ def _match(name: str, match: Match) -> list[str]:
 def _header_criteria(match: Match) -> list[str]:
     """req.fhdr: each line of the header as a whole, since a comma separates nothing in most of them."""
     return [
-        f"req.fhdr({header.name}) -m {'reg' if header.is_regex else 'str'} -- {quote(header.text)}"
+        f"req.fhdr({header.name}) -m {'reg' if header.is_regex else 'str'} -- {quote(header.value)}"
         for header in sorted(match.headers)
     ]
 

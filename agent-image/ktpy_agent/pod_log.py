@@ -2,6 +2,8 @@
 
 import sys
 
+from ktpy.wire.pod import host_key_line
+
 
 def log(message: str) -> None:
     """One line of the pod's log."""
@@ -9,6 +11,6 @@ def log(message: str) -> None:
 
 
 def announce_host_key(public_key: str) -> None:
-    """The line of the pod's log that a laptop compares with the key sshd shows it."""
-    sys.stdout.write(f"ktpy-agent host-key {public_key}\n")
+    """Write the line that names the host key."""
+    sys.stdout.write(host_key_line(public_key))
     sys.stdout.flush()

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from ktpy_agent.gateway_spec import GatewaySpec, Port
-from ktpy_agent.hello import Hello, Match, RouteRequest
+from ktpy.wire.gateway import GatewaySpec, Port
+from ktpy.wire.route import FAIL, Match, RouteHello, RouteRequest
 
 MAX_ROUTES = 256
 
@@ -54,7 +54,7 @@ class RouteTable:
         self.generation = 1
         """Counts the changes."""
 
-    def join(self, hello: Hello) -> tuple[Route, ...]:
+    def join(self, hello: RouteHello) -> tuple[Route, ...]:
         """Give a session all the routes it asks for, or raise Refused and change nothing.
 
         A session that is here already is replaced: its laptop has lost the connection and come back, perhaps before
@@ -69,7 +69,7 @@ class RouteTable:
             for other in others + joined:
                 if other.port == port and _clash(other.match, request.match):
                     raise Refused(_clash_sentence(self._spec, port, request.match, other.owner), other.owner)
-            route = Route(number, hello.session, hello.owner, port, request.match, request.fails_when_down)
+            route = Route(number, hello.session, hello.owner, port, request.match, request.when_local_down == FAIL)
             joined += (route,)
         self._serial += len(joined)
         self.routes = others + joined

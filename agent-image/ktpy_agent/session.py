@@ -4,7 +4,6 @@ It tells the laptop about the pod, and ends the SSH connection when the laptop f
 did not notice a frozen laptop, and a dead one must not keep the pod alive.
 """
 
-import json
 import os
 import select
 import signal
@@ -13,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from ktpy_agent import __version__
+from ktpy import __version__
+from ktpy.wire import resolv_conf
+from ktpy.wire.session import AgentHello
 from ktpy_agent.settings import Settings
 
 
@@ -23,8 +24,8 @@ def run(settings: Settings) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register:
         try:
             register.connect(str(settings.socket))
-            sys.stdout.write(hello(Path("/etc/resolv.conf")))
-            sys.stdout.flush()
+            sys.stdout.buffer.write(hello(Path("/etc/resolv.conf")))
+            sys.stdout.buffer.flush()
             await_silence(sys.stdin.fileno(), register.fileno(), settings.silence_s)
         except OSError as exc:
             sys.stderr.write(f"ktpy-agent session ends: {exc}\n")
@@ -33,26 +34,14 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def hello(resolv_conf: Path) -> str:
-    """The first line of every session, JSON: protocol version, agent version, how this pod resolves names."""
+def hello(path: Path) -> bytes:
+    """The first line of every session; `path` is the pod's resolv.conf."""
     try:
-        text = resolv_conf.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         text = ""
-    return json.dumps({"version": 1, "agent": __version__, "resolv_conf": parse_resolv_conf(text)}) + "\n"
-
-
-def parse_resolv_conf(text: str) -> dict[str, list[str]]:
-    """Name servers and search list (resolv.conf(5)): of several `search` or `domain` lines the last counts."""
-    nameservers: list[str] = []
-    search: list[str] = []
-    for line in text.splitlines():
-        match line.split():
-            case ["nameserver", address, *_]:
-                nameservers.append(address)
-            case ["search" | "domain", *names]:
-                search = names
-    return {"nameservers": nameservers, "search": search}
+    resolver = resolv_conf.parse(text)
+    return AgentHello(__version__, resolver.nameservers, resolver.search).line()
 
 
 def await_silence(beats: int, register: int, silence_s: float) -> None:

@@ -4,26 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ktpy.wire import pod
+
 
 class SettingsError(ValueError):
     """An environment variable has a value the agent cannot use."""
 
 
 class Settings(NamedTuple):  # a dataclass would take 7 ms to import
-    run_dir: Path = Path("/run/ktpy")
-    """The only place the agent writes to: an emptyDir, since the root file system is read-only."""
-    annotations: Path = Path("/etc/ktpy/podinfo/annotations")
-    """metadata.annotations of this pod, as a downward API volume shows them."""
+    run_dir: Path = Path(pod.RUN_DIR)
+    annotations: Path = Path(pod.PODINFO_DIR, pod.ANNOTATIONS_FILE)
     sshd_config: Path = Path("/etc/ktpy/sshd_config")
-    sshd_port: int = 2222
-    idle_s: float = 60.0
-    """Without an SSH session for this long, the agent exits 0 and the pod's Job is done."""
-    silence_s: float = 20.0
-    """A laptop beats every 5 s; one that is silent for this long is taken for dead."""
-    route_silence_s: float = 3.0
-    """The same for a gateway's route: its laptop beats every second, and others wait that long for a frozen one."""
-    ready_port: int = 2223
-    """Where a gateway answers `GET /ready`, once its HAProxy listens."""
+    sshd_port: int = pod.SSHD_PORT
+    idle_s: float = pod.IDLE_S
+    silence_s: float = pod.SESSION_SILENCE_S
+    route_silence_s: float = pod.ROUTE_SILENCE_S
+    ready_port: int = pod.READY_PORT
     drain_s: float = 3.0
     """A gateway that was told to stop goes when no new connection has come for so long: every node knows it then."""
 
@@ -51,11 +47,11 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
                 run_dir=Path(environment.get("KTPY_RUN_DIR", default.run_dir)),
                 annotations=Path(environment.get("KTPY_ANNOTATIONS", default.annotations)),
                 sshd_config=Path(environment.get("KTPY_SSHD_CONFIG", default.sshd_config)),
-                sshd_port=int(environment.get("KTPY_SSHD_PORT", default.sshd_port)),
+                sshd_port=int(environment.get(pod.SSHD_PORT_VARIABLE, default.sshd_port)),
                 idle_s=float(environment.get("KTPY_IDLE_S", default.idle_s)),
                 silence_s=float(environment.get("KTPY_SILENCE_S", default.silence_s)),
                 route_silence_s=float(environment.get("KTPY_ROUTE_SILENCE_S", default.route_silence_s)),
-                ready_port=int(environment.get("KTPY_READY_PORT", default.ready_port)),
+                ready_port=int(environment.get(pod.READY_PORT_VARIABLE, default.ready_port)),
                 drain_s=float(environment.get("KTPY_DRAIN_S", default.drain_s)),
             )
         except ValueError as exc:

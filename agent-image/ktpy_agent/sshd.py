@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
+from ktpy.wire.pod import LOGIN
 from ktpy_agent.children import spawn
 from ktpy_agent.settings import Settings
 
 SSHD = "/usr/sbin/sshd"  # absolute: it starts itself again for each connection
 SSH_KEYGEN = "/usr/bin/ssh-keygen"
-LOGIN = "ktpy"
 PASSWD_FILE = Path("/var/lib/extrausers/passwd")
 """Where libnss-extrausers looks for accounts; in the image a link into the run directory."""
 

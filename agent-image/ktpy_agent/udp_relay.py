@@ -8,7 +8,8 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from ktpy_agent.gateway_spec import GatewaySpec, Port, SpecError, parse_spec
+from ktpy.wire.gateway import GatewaySpec, Port, SpecError
+from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.pod_log import log
 from ktpy_agent.settings import Settings
 

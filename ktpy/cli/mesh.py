@@ -7,7 +7,7 @@ import click
 
 from ktpy.cli.intercept_options import gateway_label, intercepting, perform, when_local_down
 from ktpy.daemon.caller import Caller
-from ktpy.sessions.options import Header, Match, parse_header
+from ktpy.sessions.options import Header, Match, is_path_prefix, parse_header
 
 VERSION_HEADER = "VERSION"
 BAGGAGE_KEY = "ktpy-version"
@@ -29,7 +29,7 @@ def _version(_context: click.Context, _parameter: click.Parameter, value: str | 
 
 
 def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"/[\x21\x22\x24-\x3e\x40-\x7e]{0,255}", value):
+    if value is not None and not is_path_prefix(value):
         raise click.BadParameter("A path prefix begins with a slash and has no query, such as /api.")
     return value
 
@@ -72,7 +72,7 @@ def mesh(version: str | None, headers: tuple[Header, ...], path_prefix: str | No
 def match_of(version: str | None, headers: tuple[Header, ...], path_prefix: str | None) -> Match:
     """Return the match. A version alone may also come as baggage; beside other headers that would bypass them."""
     by_version = (Header(VERSION_HEADER, version),) if version is not None else ()
-    baggage = {BAGGAGE_KEY: version} if version is not None and not headers else {}
+    baggage = ((BAGGAGE_KEY, version),) if version is not None and not headers else ()
     return Match(by_version + headers, path_prefix, baggage)
 
 

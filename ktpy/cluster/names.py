@@ -5,7 +5,7 @@ import re
 import secrets
 from collections.abc import Mapping
 
-DOMAIN = "ktpy.dev"
+from ktpy.wire.pod import AUTHORIZED_KEY_PREFIX, DOMAIN, GATEWAY_ANNOTATION
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 APP_NAME = "app.kubernetes.io/name"
@@ -14,7 +14,7 @@ OWNER = f"{DOMAIN}/owner"
 SESSION = f"{DOMAIN}/session"
 TARGET = f"{DOMAIN}/target"
 """The Service that is intercepted, or previewed."""
-GATEWAY = f"{DOMAIN}/gateway"
+GATEWAY = GATEWAY_ANNOTATION
 """The intercepted Service selects by this label. As an annotation of the gateway's pods it says what they relay."""
 INTERCEPTED = f"{DOMAIN}/intercepted"
 """This annotation of an intercepted Service holds its own selector, and the sessions."""
@@ -22,7 +22,6 @@ INTERCEPTED = f"{DOMAIN}/intercepted"
 DESCRIPTION = f"{DOMAIN}/description"
 """This annotation of a session's Lease says what it does, for `ktpy list`."""
 
-_AUTHORIZED_KEY = f"{DOMAIN}/authorized-key."
 _HELD_BY = f"{DOMAIN}/held-by."
 NAME_MAX = 63
 """The length of a Service's name has this limit (RFC 1035, section 2.3.4)."""
@@ -43,12 +42,14 @@ def owner_label(user: str) -> str:
 
 def authorized_key_annotation(session: str) -> str:
     """Return the annotation of the agent's pod that holds a session's public key."""
-    return f"{_AUTHORIZED_KEY}{session}"
+    return f"{AUTHORIZED_KEY_PREFIX}{session}"
 
 
 def authorized_sessions(annotations: Mapping[str, str]) -> frozenset[str]:
     """Return the sessions whose keys an agent's pod lets in."""
-    return frozenset(key.removeprefix(_AUTHORIZED_KEY) for key in annotations if key.startswith(_AUTHORIZED_KEY))
+    return frozenset(
+        key.removeprefix(AUTHORIZED_KEY_PREFIX) for key in annotations if key.startswith(AUTHORIZED_KEY_PREFIX)
+    )
 
 
 def holder_annotation(session: str) -> str:

@@ -4,9 +4,9 @@ The user's own name servers stay listed after ours. When everything of ktpy is k
 loopback port, which refuses in an instant, and glibc goes on to the next: the machine can still look up names.
 """
 
-from dataclasses import dataclass
-
 from ktpy.helper.wire import Address
+from ktpy.wire.resolv_conf import ParsedResolvConf
+from ktpy.wire.resolv_conf import parse as parse_text
 
 UNSET_NAMESERVER = "127.0.0.1"
 """What glibc asks when the file names nobody (resolv.conf(5))."""
@@ -19,41 +19,9 @@ NDOTS = 2
 1 the outside is asked first, and many a namespace is called as a top-level domain is. A pod has 5."""
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedResolvConf:
-    """A ParsedResolvConf is what a resolv.conf says."""
-
-    nameservers: tuple[str, ...]
-    search: tuple[str, ...]
-    """When it is empty, glibc takes the domain of the machine's own name."""
-    options: tuple[str, ...]
-    others: tuple[str, ...]
-    """Whole lines of other keywords (`sortlist`)."""
-
-
 def parse(content: bytes) -> ParsedResolvConf:
-    """Read a resolv.conf and skip what glibc skips. The last of `search` and `domain` counts, options add up."""
-    nameservers: list[str] = []
-    search: tuple[str, ...] = ()
-    options: list[str] = []
-    others: list[str] = []
-    for line in content.decode(errors="surrogateescape").splitlines():
-        match line.split():
-            case []:
-                pass
-            case [first, *_] if first.startswith(("#", ";")):
-                pass
-            case ["nameserver", address, *_]:
-                nameservers.append(address)
-            case ["domain", domain, *_]:
-                search = (domain,)
-            case ["search", *domains]:
-                search = tuple(domains)
-            case ["options", *more]:
-                options.extend(more)
-            case _:
-                others.append(line)
-    return ParsedResolvConf(tuple(nameservers), search, tuple(options), tuple(others))
+    """Read a resolv.conf, see `ktpy.wire.resolv_conf.parse`; bytes that are no UTF-8 survive until `render`."""
+    return parse_text(content.decode(errors="surrogateescape"))
 
 
 def render(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ktpy.errors import ResolverNotWritable
 from ktpy.helper.protocol import SetResolver
-from ktpy.helper.resolv_conf import ParsedResolvConf, parse
+from ktpy.helper.resolv_conf import parse
+from ktpy.wire.resolv_conf import ParsedResolvConf
 
 RUN_DIR = Path("/run/systemd/resolve")
 STUB_FILE = RUN_DIR / "stub-resolv.conf"

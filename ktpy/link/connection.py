@@ -13,10 +13,10 @@ from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.channel import Link
 from ktpy.link.key import ClientKey
 from ktpy.observe.trace import traced
+from ktpy.wire.pod import LOGIN, SSHD_PORT
 
 T = TypeVar("T")
 
-USERNAME: Final = "ktpy"
 KEEPALIVE_INTERVAL_S: Final = 3.0
 KEEPALIVE_COUNT: Final = 2
 """A silent link is given up after (KEEPALIVE_COUNT + 1) * KEEPALIVE_INTERVAL_S = 9 s."""
@@ -44,8 +44,8 @@ class AgentServer:
     """The agent's sshd as the connector reaches it, and how patient one is with it."""
 
     host: str = "pod"
-    port: int = 2222
-    username: str = USERNAME
+    port: int = SSHD_PORT
+    username: str = LOGIN
     timeout_s: float = OPEN_TIMEOUT_S
     """Until the agent has said its first line."""
     keepalive_interval_s: float = KEEPALIVE_INTERVAL_S

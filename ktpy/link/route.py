@@ -11,26 +11,29 @@ from typing import Final
 
 import asyncssh
 
-from ktpy.errors import LinkLost
+from ktpy.errors import LinkLost, PodNotReady, RouteTaken
 from ktpy.link.accept import LocalPort, answer
 from ktpy.link.channel import Link
 from ktpy.link.connection import AgentConnection, AgentServer, AgentSession, Connector
 from ktpy.link.key import ClientKey
-from ktpy.wire.route import BEAT, Counters, Hello, parse_answer, parse_counters
+from ktpy.wire.pod import ROUTE_BEAT_S
+from ktpy.wire.route import BEAT, Refusal, RouteCounters, RouteHello, parse_answer, parse_counters
 
 ROUTE_COMMAND: Final = "ktpy-agent route"
-BEAT_INTERVAL_S: Final = 1.0
-"""The agent ends the route after 3 s of silence."""
 
-OnCounters = Callable[[dict[int, Counters]], None]
+OnCounters = Callable[[dict[int, RouteCounters]], None]
 
 logger = logging.getLogger(__name__)
+
+
+class RouteNotYet(PodNotReady):
+    """This pod of the gateway takes no route just now; in a moment it will, or another one."""
 
 
 class Route(AgentConnection):
     """Open it, then `serve` until the link is lost or the task is cancelled, then `close`."""
 
-    def __init__(self, hello: Hello, local_ports: Mapping[int, LocalPort]) -> None:
+    def __init__(self, hello: RouteHello, local_ports: Mapping[int, LocalPort]) -> None:
         super().__init__()
         self._hello = hello
         self._local_ports = local_ports
@@ -42,12 +45,12 @@ class Route(AgentConnection):
         cls,
         connector: Connector,
         client_key: ClientKey,
-        hello: Hello,
+        hello: RouteHello,
         local_ports: Mapping[int, LocalPort],
         on_counters: OnCounters,
         server: AgentServer,
         *,
-        beat_interval_s: float = BEAT_INTERVAL_S,
+        beat_interval_s: float = ROUTE_BEAT_S,
     ) -> "Route":
         """Connect and register. `local_ports` has one for each port of `hello`.
 
@@ -62,7 +65,7 @@ class Route(AgentConnection):
             opening=hello.line(),
             beat=BEAT,
             beat_interval_s=beat_interval_s,
-            parse_answer=lambda line: parse_answer(line, hello.ports),
+            parse_answer=lambda line: read_answer(line, hello),
             on_line=lambda line: on_counters(parse_counters(line)),
         )
         route._session = session
@@ -137,3 +140,15 @@ class _Forward:
         except asyncssh.ChannelOpenError:
             await self.withdraw()
             raise
+
+
+def read_answer(line: bytes, hello: RouteHello) -> dict[int, str]:
+    """Read the gateway's answer. Raises RouteTaken, RouteNotYet, ValueError for what is no answer to `hello`."""
+    answered = parse_answer(line, hello.ports)
+    if not isinstance(answered, Refusal):
+        return answered
+    sentence = f"{answered.sentence.rstrip('.')}."
+    if answered.for_now:
+        raise RouteNotYet(sentence)
+    hint = "Nothing was changed. Ask the holder, or take another port or match." if answered.holder else None
+    raise RouteTaken(sentence, hint=hint)

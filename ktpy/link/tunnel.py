@@ -1,9 +1,7 @@
 """The SSH connection to the agent in the shadow pod, given out as channels into the cluster."""
 
 import asyncio
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, TypeVar
 
@@ -12,34 +10,12 @@ import asyncssh
 from ktpy.link.channel import Channel, open_failure
 from ktpy.link.connection import DIAL_INTERVAL_S, AgentConnection, AgentServer, AgentSession, Connector, dial
 from ktpy.link.key import ClientKey
+from ktpy.wire.pod import SESSION_BEAT_S
+from ktpy.wire.session import AgentHello
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
 SESSION_COMMAND: Final = "ktpy-agent session"
-BEAT_INTERVAL_S: Final = 5.0
-"""The agent ends the session after 20 s without a beat."""
-_HELLO_VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What the agent says first: its version, and the resolver of the pod it runs in."""
-
-    agent: str
-    nameservers: tuple[str, ...]
-    search: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, line: bytes) -> "Hello":
-        """Raises ValueError for anything else than a hello of the version this ktpy speaks."""
-        try:
-            message = json.loads(line)
-            if message["version"] != _HELLO_VERSION:
-                raise ValueError(f"it speaks version {message['version']}, ktpy speaks {_HELLO_VERSION}")
-            resolver = message["resolv_conf"]
-            return cls(str(message["agent"]), tuple(resolver["nameservers"]), tuple(resolver["search"]))
-        except (KeyError, TypeError) as exc:
-            raise ValueError(f"its hello lacks {exc}") from exc
 
 
 class SshTunnel(AgentConnection):
@@ -47,7 +23,7 @@ class SshTunnel(AgentConnection):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hello = Hello("", (), ())
+        self.hello = AgentHello("", (), ())
         self._openings: set[asyncio.Task[None]] = set()
 
     @classmethod
@@ -57,7 +33,7 @@ class SshTunnel(AgentConnection):
         client_key: ClientKey,
         server: AgentServer,
         *,
-        beat_interval_s: float = BEAT_INTERVAL_S,
+        beat_interval_s: float = SESSION_BEAT_S,
     ) -> "SshTunnel":
         """Connect, log in, and read the agent's hello.
 
@@ -65,7 +41,7 @@ class SshTunnel(AgentConnection):
         connection breaks on the way, PodFailed when what answers is not our agent or does not take our key.
         """
         tunnel = cls()
-        session = AgentSession(tunnel, SESSION_COMMAND, beat_interval_s=beat_interval_s, parse_answer=Hello.parse)
+        session = AgentSession(tunnel, SESSION_COMMAND, beat_interval_s=beat_interval_s, parse_answer=AgentHello.parse)
         tunnel.hello = await tunnel._connect(
             connector,
             client_key,

@@ -7,7 +7,7 @@ from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Notice, PortsChanged, Report
 from ktpy.observe.status import PortStatus
 from ktpy.serve.local_port import PRIVILEGED_BELOW, LocalPort
-from ktpy.wire.route import Counters
+from ktpy.wire.route import RouteCounters, total_of
 
 
 class Exposure:
@@ -19,9 +19,9 @@ class Exposure:
         self._report = report
         self._reported: tuple[PortStatus, ...] = ()
         self._is_watched = False
-        self._live: dict[str, Mapping[int, Counters]] = {}
+        self._live: dict[str, Mapping[int, RouteCounters]] = {}
         """What each standing route has counted, by the uid of its pod."""
-        self._ended: dict[int, Counters] = {}
+        self._ended: dict[int, RouteCounters] = {}
         """What routes that are gone had counted."""
         self._missed_since: dict[int, int] = {}
         """The fallbacks of a port when its local port stopped answering, until what it has missed is told."""
@@ -54,12 +54,12 @@ class Exposure:
 
     # --- routes
 
-    def begin(self, pod_uid: str, counted: Mapping[int, Counters]) -> None:
+    def begin(self, pod_uid: str, counted: Mapping[int, RouteCounters]) -> None:
         """Take note that a route to this pod stands, and what it has counted so far."""
         self._live[pod_uid] = dict(counted)
         self._changed()
 
-    def count(self, pod_uid: str, counted: Mapping[int, Counters]) -> None:
+    def count(self, pod_uid: str, counted: Mapping[int, RouteCounters]) -> None:
         """Take note of what the route to this pod has counted so far; not before `begin` or after `end`."""
         if pod_uid in self._live:
             self._live[pod_uid] = dict(counted)
@@ -68,8 +68,8 @@ class Exposure:
     def end(self, pod_uid: str) -> None:
         """Take note that the route to this pod is gone."""
         for port, counters in self._live.pop(pod_uid).items():
-            total = self._ended.get(port, Counters()) + counters
-            self._ended[port] = Counters(total.requests, total.fallbacks)
+            total = total_of((self._ended.get(port, RouteCounters()), counters))
+            self._ended[port] = total._replace(is_up=False)
         self._changed()
 
     @property
@@ -85,9 +85,8 @@ class Exposure:
         counted = self._counters(port)
         return PortStatus(port, local_port.number, local_port.is_up, counted.is_up, counted.requests, counted.fallbacks)
 
-    def _counters(self, port: int) -> Counters:
-        live = [of_pod.get(port, Counters()) for of_pod in self._live.values()]
-        return sum(live, start=self._ended.get(port, Counters()))
+    def _counters(self, port: int) -> RouteCounters:
+        return total_of(of.get(port, RouteCounters()) for of in (self._ended, *self._live.values()))
 
     def _changed(self) -> None:
         for port in [port for port in self._missed_since if self.local_ports[port].is_up]:

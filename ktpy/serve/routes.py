@@ -16,7 +16,7 @@ from ktpy.link.connection import AgentServer, KeyNotTaken
 from ktpy.link.key import ClientKey
 from ktpy.link.route import Route
 from ktpy.serve.exposure import Exposure
-from ktpy.wire.route import Counters, Hello
+from ktpy.wire.route import RouteCounters, RouteHello
 
 FIRST_RETRY_S, FIRST_RETRY_LIMIT_S = 0.05, 0.2
 """While the pod starts, and its agent has not read our key yet."""
@@ -37,7 +37,7 @@ class Routes:
         api: Api,
         pods: GatewayPods,
         key: ClientKey,
-        hello: Hello,
+        hello: RouteHello,
         exposure: Exposure,
         timeout_s: float,
     ) -> None:
@@ -95,9 +95,9 @@ class Routes:
 
     async def _serve_once(self, pod: GatewayPod, forward: PortForward) -> None:
         """Open a route and serve it until its link is lost."""
-        counted: dict[int, Counters] = {}
+        counted: dict[int, RouteCounters] = {}
 
-        def count(counters: dict[int, Counters]) -> None:
+        def count(counters: dict[int, RouteCounters]) -> None:
             counted.update(counters)
             self._exposure.count(pod.uid, counted)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ktpy.aio.retry import Backoff, retry
 from ktpy.cluster.pods.pod_state import PodProgress
-from ktpy.cluster.pods.shadow import SHADOW_PORT, Shadow
+from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
 from ktpy.daemon import control_server, supervision
@@ -37,6 +37,8 @@ from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBy
 from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.zone_feed import ZoneFeed
+from ktpy.wire.pod import SSHD_PORT
+from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
     from ktpy.capture.tun.laptop import Laptop
@@ -178,10 +180,12 @@ class _Connect:
     ) -> "SshTunnel":
         pod = await shadow.pod_name()
         self._known = replace(self._known, pod=pod)
-        tunnel = await _dial(PortForward(api, api.namespace, pod, SHADOW_PORT), key, self._options.pod_timeout_s)
+        tunnel = await _dial(PortForward(api, api.namespace, pod, SSHD_PORT), key, self._options.pod_timeout_s)
         undo.callback(tunnel.close)
         self._counters["link"] = lambda: {"sent_bytes": tunnel.sent_bytes, "received_bytes": tunnel.received_bytes}
         self._step("ssh", f"a session with {pod}")
+        if (difference := version_difference(tunnel.hello.version)) is not None:
+            self._report(Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other."))
         work.create_task(_confirm(shadow, tunnel), name="confirm session")
         return tunnel
 

@@ -32,7 +32,7 @@ from ktpy.serve.exposure import Exposure
 from ktpy.sessions.options import InterceptOptions
 from ktpy.sessions.participation import Callbacks, Participation
 from ktpy.sessions.undo_killed import undo_killed
-from ktpy.wire.route import Hello
+from ktpy.wire.route import RouteHello, RouteRequest
 
 OWNER_MAX = 64
 
@@ -122,7 +122,8 @@ class _Intercept:
         session = SessionIdentity(new_session_id(), self._owner, key.public_line)
         self._session = session.id
         change = self._kind.change(api, plan, session, self._tell_pod)
-        hello = Hello(session.id, self._owner, tuple(exposure.local_ports), options.match, options.when_local_down)
+        requests = (RouteRequest(port, options.match, options.when_local_down) for port in exposure.local_ports)
+        hello = RouteHello(session.id, self._owner, tuple(requests))
         record = Record(
             session.id, self.name, self._target, api.namespace, target.server, target.context, options.kubeconfig
         )

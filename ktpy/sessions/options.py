@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
-from ktpy.wire.route import Header, Match, parse_header
+from ktpy.wire.route import Header, Match, is_path_prefix, parse_header
 
 __all__ = [
     "DEFAULT_IMAGE",
@@ -17,6 +17,7 @@ __all__ = [
     "Header",
     "InterceptOptions",
     "Match",
+    "is_path_prefix",
     "parse_expose",
     "parse_header",
     "refusal_of_include",

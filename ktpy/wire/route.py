@@ -1,27 +1,37 @@
-"""What laptop and gateway say to each other about a route: one JSON object a line. Pure."""
+"""What laptop and gateway say to each other about a route: one JSON object a line. Pure.
+
+Whoever may annotate the gateway's pods may send a hello, and what it names ends up in HAProxy's configuration: so each
+field has to be of a narrow form here, and is quoted there.
+"""
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeGuard
 
-from ktpy.errors import PodNotReady, RouteTaken
+from ktpy.wire.version import VERSION, is_understood
 
-VERSION: Final = 1
 BEAT: Final = b"{}\n"
 ORIGIN: Final = "origin"
 FAIL: Final = "fail"
+MAX_LINE_BYTES: Final = 65536
+MAX_ROUTES: Final = 64
+MAX_CRITERIA: Final = 8
+MAX_TEXT: Final = 256
+MAX_OWNER: Final = 64
+
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of RFC 9110's tokens what is used in practice
-_PRINTABLE = re.compile(r"[\x20-\x7e]{1,256}")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")  # no space at the ends: HTTP cuts it off
+_REGEX = re.compile(r"[\x20-\x7e]+")
+_PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")  # neither fragment nor query
+_BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # token, RFC 9110 5.6.2
 
 
-class RouteNotYet(PodNotReady):
-    """This pod of the gateway takes no route just now; in a moment it will, or another one."""
+class HelloError(ValueError):
+    """The hello is refused; the message is the sentence the laptop shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One request header that must have a value, or match a regular expression (PCRE, unanchored)."""
 
     name: str
@@ -38,22 +48,26 @@ class Header:
 def parse_header(text: str) -> Header:
     """`name=value` or `name=~regex`. ValueError, with a sentence for the user, for what the gateway would not take."""
     name, separator, value = text.partition("=")
-    if not separator or not _HEADER_NAME.fullmatch(name):
+    if not separator or not _fits(name, _HEADER_NAME):
         raise ValueError(f"{text!r} is not NAME=VALUE or NAME=~REGEX, such as x-user=alice.")
     is_regex = value.startswith("~")
     value = value[1:] if is_regex else value
-    if not _PRINTABLE.fullmatch(value) or (value != value.strip() and not is_regex):
+    if not _fits(value, _REGEX if is_regex else _HEADER_VALUE):
         raise ValueError(f"The value of header {name} has to be 1 to 256 printable ASCII characters, no space around.")
     return Header(name, value, is_regex)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """Which requests are meant: all headers and the path prefix; or, as an alternative, the W3C baggage."""
+def is_path_prefix(text: str) -> bool:
+    """Whether a gateway takes this as the path prefix of a match."""
+    return _fits(text, _PATH)
+
+
+class Match(NamedTuple):
+    """Which requests are meant: those with all the headers, or with the W3C baggage; in either case below the path."""
 
     headers: tuple[Header, ...] = ()
     path_prefix: str | None = None
-    baggage: Mapping[str, str] = field(default_factory=dict)
+    baggage: tuple[tuple[str, str], ...] = ()
 
     def document(self) -> dict[str, Any]:
         return {
@@ -68,40 +82,87 @@ class Match:
         return " and ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What a laptop asks of a gateway. `match` None takes all requests of the ports: an exchange."""
+class RouteRequest(NamedTuple):
+    port: int
+    match: Match | None = None
+    """None takes all requests of the port: an exchange."""
+    when_local_down: str = ORIGIN
+    """While the laptop's local port is closed, requests turn to the original pods (ORIGIN) or get a 503 (FAIL)."""
+
+
+class RouteHello(NamedTuple):
+    """What a laptop says first: who it is, and which requests it asks for."""
 
     session: str
     owner: str
-    ports: tuple[int, ...]
-    match: Match | None = None
-    when_local_down: str = ORIGIN
+    routes: tuple[RouteRequest, ...]
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return tuple(route.port for route in self.routes)
 
     def line(self) -> bytes:
-        match = self.match.document() if self.match is not None else None
-        routes = [{"port": port, "match": match, "when_local_down": self.when_local_down} for port in self.ports]
-        message = {"version": VERSION, "session": self.session, "owner": self.owner, "routes": routes}
-        return json.dumps(message).encode() + b"\n"
+        """Render the hello."""
+        routes = [
+            {
+                "port": route.port,
+                "match": route.match.document() if route.match is not None else None,
+                "when_local_down": route.when_local_down,
+            }
+            for route in self.routes
+        ]
+        return _line({"version": VERSION, "session": self.session, "owner": self.owner, "routes": routes})
+
+    @classmethod
+    def parse(cls, line: bytes, session: str) -> "RouteHello":
+        """Read and check a hello; `session` is whose key opened the SSH connection.
+
+        Keys it does not know are ignored, but not in a match: that would take requests nobody asked for. Raises
+        HelloError.
+        """
+        try:
+            document = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            raise HelloError("the hello line is not JSON") from exc
+        fields = _fields(document, "hello", {"version", "session", "owner", "routes"})
+        if not is_understood(fields["version"]):
+            version = str(fields["version"])[:20]
+            raise HelloError(f"the hello line is of version {version!r}, and this gateway reads {VERSION}")
+        if fields["session"] != session:
+            raise HelloError("the hello line names another session than the key that logged in")
+        owner = fields["owner"]
+        if not isinstance(owner, str) or not owner.isprintable() or not 0 < len(owner) <= MAX_OWNER:
+            raise HelloError(f"the owner has to be printable text of at most {MAX_OWNER} characters")
+        routes = tuple(_route(item) for item in _list(fields["routes"], "routes", MAX_ROUTES))
+        if not routes:
+            raise HelloError("the hello line asks for no route")
+        return cls(session, owner, routes)
 
 
-def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str]:
-    """The path in the pod of the unix socket for each port.
+class Refusal(NamedTuple):
+    """The gateway takes no route."""
 
-    Raises RouteTaken when somebody else has the port or the match, RouteNotYet for what passes, ValueError for what is
-    no answer to our hello.
-    """
+    sentence: str
+    holder: str | None = None
+    """Who has the port or the match already, if that is why."""
+    for_now: bool = False
+    """Whether the same may be taken in a moment."""
+
+    def line(self) -> bytes:
+        """Render the answer to a hello."""
+        return _line({"refused": self.sentence, "holder": self.holder, "for_now": self.for_now})
+
+
+def accepted_line(sockets: Iterable[tuple[int, str]]) -> bytes:
+    """Render the answer to a hello that is accepted: each route's port, and the path in the pod of its unix socket."""
+    return _line({"accepted": [{"port": port, "socket": socket} for port, socket in sockets]})
+
+
+def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str] | Refusal:
+    """The path in the pod of the unix socket for each port. Raises ValueError for what is no answer to our hello."""
     message = _object(line)
     if "refused" in message:
-        sentence = f"{str(message['refused']).rstrip('.')}."
-        if message.get("for_now"):
-            raise RouteNotYet(sentence)
-        raise RouteTaken(
-            sentence,
-            hint="Nothing was changed. Ask the holder, or take another port or match."
-            if message.get("holder")
-            else None,
-        )
+        return Refusal(str(message["refused"]), message.get("holder"), bool(message.get("for_now")))
     try:
         sockets = {int(entry["port"]): str(entry["socket"]) for entry in message["accepted"]}
     except (KeyError, TypeError) as exc:
@@ -111,30 +172,114 @@ def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str]:
     return sockets
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What a gateway pod has counted for one route since it accepted it."""
+class RouteCounters(NamedTuple):
+    """What a gateway pod has counted for one port since it accepted the route."""
 
     requests: int = 0
     fallbacks: int = 0
-    """Requests that were ours and went to the original pods, because the laptop did not answer."""
+    """Requests that were the laptop's and went to the original pods, because it did not answer."""
     is_up: bool = False
     """Whether the gateway sends requests to the laptop now."""
 
-    def __add__(self, other: "Counters") -> "Counters":
-        return Counters(self.requests + other.requests, self.fallbacks + other.fallbacks, self.is_up or other.is_up)
+
+def total_of(counters: Iterable[RouteCounters]) -> RouteCounters:
+    """Add up what several pods have counted; requests come to the laptop while any of them sends them."""
+    every = tuple(counters)
+    return RouteCounters(
+        sum(one.requests for one in every), sum(one.fallbacks for one in every), any(one.is_up for one in every)
+    )
 
 
-def parse_counters(line: bytes) -> dict[int, Counters]:
+def counters_line(counters: Mapping[int, RouteCounters]) -> bytes:
+    """Render the counters of a session's ports."""
+    return _line({"counters": {str(port): counted._asdict() for port, counted in counters.items()}})
+
+
+def parse_counters(line: bytes) -> dict[int, RouteCounters]:
     """By port; nothing for a line that is about something else. Raises ValueError for what is no message."""
     message = _object(line)
     try:
         return {
-            int(port): Counters(int(of["requests"]), int(of["fallbacks"]), bool(of["is_up"]))
+            int(port): RouteCounters(int(of["requests"]), int(of["fallbacks"]), bool(of["is_up"]))
             for port, of in message.get("counters", {}).items()
         }
     except (KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"its counters lack {exc}") from exc
+
+
+def _route(item: object) -> RouteRequest:
+    fields = _fields(item, "route", {"port", "match", "when_local_down"})
+    port, when_local_down = fields["port"], fields["when_local_down"]
+    if type(port) is not int or not 0 < port < 65536:
+        raise HelloError("a route's port has to be a number from 1 to 65535")
+    if when_local_down not in (ORIGIN, FAIL):
+        raise HelloError("when_local_down has to be origin or fail")
+    return RouteRequest(port, None if fields["match"] is None else _match(fields["match"]), when_local_down)
+
+
+def _match(item: object) -> Match:
+    known = {"headers", "path_prefix", "baggage"}
+    fields = _fields(item, "match", known)
+    if unknown := fields.keys() - known:
+        raise HelloError(f"this gateway cannot match by {', '.join(sorted(unknown))}")
+    match = Match(
+        tuple(dict.fromkeys(_header(header) for header in _list(fields["headers"], "headers", MAX_CRITERIA))),
+        None if fields["path_prefix"] is None else _text(fields["path_prefix"], "path prefix", _PATH),
+        tuple(_baggage(fields["baggage"])),
+    )
+    if match == Match():
+        raise HelloError("a match has to name a header, a path prefix or baggage")
+    return match
+
+
+def _header(item: object) -> Header:
+    """Read a header, its name in lower case: names of header fields have none (RFC 9110, 5.1)."""
+    if isinstance(item, dict) and len(item) == 2 and "name" in item:
+        name = _text(item["name"], "header name", _HEADER_NAME).lower()
+        if "exact" in item:
+            return Header(name, _text(item["exact"], f"value of header {name}", _HEADER_VALUE), is_regex=False)
+        if "regex" in item:
+            return Header(name, _text(item["regex"], f"regex of header {name}", _REGEX), is_regex=True)
+    raise HelloError("a header has to have a name, and exact or regex")
+
+
+def _baggage(item: object) -> list[tuple[str, str]]:
+    if item is None:
+        return []
+    if not isinstance(item, dict) or not 0 < len(item) <= MAX_CRITERIA:
+        raise HelloError(f"baggage has to be an object of at most {MAX_CRITERIA} members")
+    members = []
+    for key, value in item.items():
+        if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 64 or value != value.strip():
+            raise HelloError("a value in baggage has to be printable text of at most 64 characters")
+        members.append((_text(key, "key in baggage", _BAGGAGE_KEY), value))
+    return members
+
+
+def _fits(value: object, form: re.Pattern[str]) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= MAX_TEXT and form.fullmatch(value) is not None
+
+
+def _text(value: object, what: str, form: re.Pattern[str]) -> str:
+    if not _fits(value, form):
+        raise HelloError(f"the {what} has characters that cannot be matched, or is longer than {MAX_TEXT}")
+    return value
+
+
+def _list(value: object, what: str, limit: int) -> list[Any]:
+    if not isinstance(value, list) or len(value) > limit:
+        raise HelloError(f"{what} has to be a list of at most {limit}")
+    return value
+
+
+def _fields(value: object, what: str, fields: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict) or not fields <= value.keys():
+        raise HelloError(f"a {what} has to have the fields {', '.join(sorted(fields))}")
+    return value
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
 
 
 def _object(line: bytes) -> dict[str, Any]:

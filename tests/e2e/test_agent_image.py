@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 import ktpy
-from ktpy.cluster.pods.shadow_manifest import SHADOW_PORT, shadow_job
+from ktpy.cluster.pods.shadow_manifest import shadow_job
+from ktpy.wire.pod import SSHD_PORT
 from tests.lab import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
@@ -82,7 +83,7 @@ def start(lab: Lab, pod: dict[str, Any]) -> None:
 
 
 @contextmanager
-def port_forward(lab: Lab, name: str, port: int = SHADOW_PORT) -> Iterator[int]:
+def port_forward(lab: Lab, name: str, port: int = SSHD_PORT) -> Iterator[int]:
     """The laptop's port that leads to a port of the pod, unless told otherwise its sshd's."""
     process = lab.popen(["kubectl", "-n", NAMESPACE, "port-forward", f"pod/{name}", f":{port}"])
     try:

@@ -4,7 +4,7 @@ from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFaile
 from ktpy.kube.portforward.upgrade import PortForwardNotYet
 from ktpy.kube.refusals import NeverSent, Unavailable
 from ktpy.link.connection import KeyNotTaken
-from ktpy.wire.route import RouteNotYet
+from ktpy.link.route import RouteNotYet
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from ktpy.errors import GatewayMismatch, TargetUnsuitable
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, labels_of, version_of
 from ktpy.kube.writes import patch_object
+from ktpy.wire.gateway import GatewaySpec
+from ktpy.wire.version import version_difference
 
 FOLLOW_TIMEOUT_S = 5.0
 """How long the endpoints may take to follow the selector before the entry goes on all the same."""
@@ -40,6 +42,7 @@ class GatewayEntry:
         self._service: Json = {}
         self._origin_now: Json = {}
         self._ports: tuple[GatewayPort, ...] = ()
+        self._spec: GatewaySpec | None = None
         self._generation = ""
         self._pod_labels: dict[str, str] = {}
         self.preparation = (
@@ -69,6 +72,11 @@ class GatewayEntry:
         address: str = self._origin_now["spec"]["clusterIP"]
         return address
 
+    @property
+    def version_difference(self) -> str | None:
+        """How the version of the ktpy that made the gateway differs from this one's, in words."""
+        return version_difference(self._spec.version) if self._spec is not None else None
+
     async def hold_gateway(self) -> None:
         """Create the gateway's Deployment, or use the one that is there if it fits; raise GatewayMismatch if not."""
         redirecting = service_state.redirecting_labels(self._target, self._original_selector(self._service))
@@ -77,7 +85,8 @@ class GatewayEntry:
         )
         for _ in range(RACES):
             deployment = await self._gateway.hold(manifest, self._session.id, self._session.owner)
-            if (problem := self._mismatch(deployment)) is None:
+            self._spec = gateway_manifest.spec_of(deployment)
+            if (problem := self._mismatch(self._spec)) is None:
                 self._generation = labels_of(deployment)[SESSION]
                 self._pod_labels = labels_of(deployment["spec"]["template"])
                 return
@@ -148,21 +157,20 @@ class GatewayEntry:
         if align(self._origin_now) is not None:
             self._origin_now, _ = await patch_object(self._api, self._origin.path, align)
 
-    def _mismatch(self, deployment: Json) -> str | None:
+    def _mismatch(self, spec: GatewaySpec | None) -> str | None:
         """Return why this gateway, which others may have made, cannot serve this session; None when it can."""
-        document = gateway_manifest.document_of(deployment) or {}
-        if document.get("version") != 1:
+        if spec is None:
             return "it is of another version of ktpy"
-        if (document.get("origin") or {}).get("host") != self.origin_address:
+        if spec.origin != self.origin_address:
             return "it leads to an origin service that is gone"
-        theirs = {port["port"]: port for port in document.get("ports") or [] if port["protocol"] == "TCP"}
+        theirs = {port.port: port for port in spec.tcp_ports}
         for port in (port for port in self._ports if port.protocol == "TCP"):
-            if theirs.get(port.port, {}).get("bind") != port.bind:
+            if port.port not in theirs or theirs[port.port].bind != port.bind:
                 return f"it does not relay port {port.port} as the service has it now"
         options = self._plan.options
         wanted = AppProtocol.HTTP if options.match is not None else options.protocol
         for exposed in self._plan.ports:
-            is_http = theirs[exposed.remote]["http"]
+            is_http = theirs[exposed.remote].http
             if wanted is not None and is_http is not (wanted is AppProtocol.HTTP):
                 return f"it relays port {exposed.remote} as {'HTTP' if is_http else 'plain TCP'}"
         return None

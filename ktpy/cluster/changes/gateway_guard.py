@@ -36,6 +36,8 @@ class GatewayGuard:
         Mends what would leave the Service without endpoints. Raises TargetAbsent when the Service is deleted, and
         SessionLost when somebody has taken this session out.
         """
+        if (difference := self._entry.version_difference) is not None:
+            on_notice(f"The gateway of {self._target} is {difference} than this ktpy; they understand each other.")
         async with task_group() as tasks:
             tasks.create_task(self._guard_service(on_notice), name="watch the service")
             tasks.create_task(self._guard_gateway(on_notice), name="watch the gateway")

@@ -4,7 +4,6 @@ The gateway's pods do not exit when nobody is left: as long as a Service may sel
 pods.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 from ktpy.cluster import names
@@ -13,6 +12,8 @@ from ktpy.cluster.pods import agent_pod
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import GatewayPort, agent_ports
 from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
+from ktpy.wire.gateway import GatewaySpec, SpecError
+from ktpy.wire.pod import READY_PORT_VARIABLE, SSHD_PORT_VARIABLE
 
 SSH_PORT_NAME = "ktpy-ssh"
 TERMINATION_GRACE_S = 45
@@ -51,16 +52,6 @@ def origin_ports(service: Json) -> list[Json]:
     return [{key: port[key] for key in _PORT_KEEPS if key in port} for port in service["spec"]["ports"]]
 
 
-def gateway_document(target: str, ports: Sequence[GatewayPort], origin_host: str | None) -> Json:
-    """What the gateway's pods are told in their annotation; without an origin (a preview) there is no way back."""
-    return {
-        "version": 1,
-        "target": target,
-        "origin": {"host": origin_host} if origin_host is not None else None,
-        "ports": [port.document() for port in ports],
-    }
-
-
 def gateway_deployment(
     plan: InterceptPlan,
     session: SessionIdentity,
@@ -80,7 +71,7 @@ def gateway_deployment(
     asked_for = {**(redirecting or {}), **plan.options.gateway_labels}
     # The label app.kubernetes.io/name is for people only, and the Service may select by it.
     chosen = {key: value for key, value in asked_for.items() if key == names.APP_NAME or key not in own}
-    document = gateway_document(target, ports, origin_host)
+    spec = GatewaySpec(target, origin_host, tuple(port.relayed() for port in ports))
     selector = {names.GATEWAY: target, names.SESSION: session.id}
     return {
         "apiVersion": "apps/v1",
@@ -96,7 +87,7 @@ def gateway_deployment(
             "template": {
                 "metadata": {
                     "labels": own | chosen,
-                    "annotations": agent_pod.annotations({names.GATEWAY: json.dumps(document, separators=(",", ":"))}),
+                    "annotations": agent_pod.annotations({names.GATEWAY: spec.document()}),
                 },
                 "spec": _pod_spec(plan.options.image, ports, selector),
             },
@@ -104,13 +95,12 @@ def gateway_deployment(
     }
 
 
-def document_of(deployment: Json) -> Json | None:
-    """The gateway_document of a Deployment's pods; None when something else than ktpy has written it."""
+def spec_of(deployment: Json) -> GatewaySpec | None:
+    """What a gateway's pods have been told; None when this ktpy does not understand it."""
     try:
-        document = json.loads(annotations_of(deployment["spec"]["template"]).get(names.GATEWAY, "null"))
-    except ValueError:
+        return GatewaySpec.parse(annotations_of(deployment["spec"]["template"]).get(names.GATEWAY, ""))
+    except SpecError:
         return None
-    return document if isinstance(document, dict) else None
 
 
 def preview_service(
@@ -172,8 +162,8 @@ def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, s
             sysctls=[{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if needs_low_ports else [],
             container={
                 "env": [
-                    {"name": "KTPY_SSHD_PORT", "value": str(ssh)},
-                    {"name": "KTPY_READY_PORT", "value": str(ready)},
+                    {"name": SSHD_PORT_VARIABLE, "value": str(ssh)},
+                    {"name": READY_PORT_VARIABLE, "value": str(ready)},
                 ],
                 # The probe has a port of its own: at one of the Service's it might reach the original pods.
                 "readinessProbe": {

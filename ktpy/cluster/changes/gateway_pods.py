@@ -12,7 +12,6 @@ from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, auth
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.cluster.service.interceptee import Interceptee
-from ktpy.cluster.service.ports import SSH_PORT
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.objects import (
@@ -29,6 +28,7 @@ from ktpy.kube.refusals import Conflict, NotFound, admission_refusal
 from ktpy.kube.resources import ENDPOINT_SLICES, PODS
 from ktpy.kube.watch import Delete, Synced, Upsert, list_all, watch, watch_object
 from ktpy.kube.writes import annotate
+from ktpy.wire.pod import SSHD_PORT
 
 SETTLED_S = 0.5
 """How long a pod has to be ready before others may depend on it.
@@ -225,7 +225,7 @@ async def _pods(api: Api, interceptee: Interceptee) -> list[Json]:
 def _gateway_pod(pod: Json) -> GatewayPod:
     metadata = pod["metadata"]
     ports: list[Json] = pod["spec"]["containers"][0].get("ports") or []
-    ssh_port = next((port["containerPort"] for port in ports if port.get("name") == SSH_PORT_NAME), SSH_PORT)
+    ssh_port = next((port["containerPort"] for port in ports if port.get("name") == SSH_PORT_NAME), SSHD_PORT)
     return GatewayPod(metadata["name"], metadata["uid"], ssh_port)
 
 

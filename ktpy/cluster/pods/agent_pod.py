@@ -6,12 +6,11 @@ The agent needs no rights in the cluster, no Secret and no token, and passes Pod
 from collections.abc import Mapping, Sequence
 
 from ktpy.kube.objects import Json
+from ktpy.wire.pod import ANNOTATIONS_FILE, PODINFO_DIR, RUN_DIR
 
 CONTAINER = "agent"
 NOT_IN_A_MESH = {"sidecar.istio.io/inject": "false"}
 """Istio reads it as a label, its older releases as an annotation."""
-_RUN_DIR = "/run/ktpy"
-_PODINFO_DIR = "/etc/ktpy/podinfo"
 
 
 def annotations(own: Mapping[str, str]) -> dict[str, str]:
@@ -57,8 +56,8 @@ def pod_spec(
                 # There is no CPU limit, for it would throttle everybody's traffic while the node idles.
                 "resources": {"requests": dict(requests), "limits": {"memory": "512Mi"}},
                 "volumeMounts": [
-                    {"name": "run", "mountPath": _RUN_DIR},
-                    {"name": "podinfo", "mountPath": _PODINFO_DIR, "readOnly": True},
+                    {"name": "run", "mountPath": RUN_DIR},
+                    {"name": "podinfo", "mountPath": PODINFO_DIR, "readOnly": True},
                 ],
                 **(container or {}),
             }
@@ -68,7 +67,9 @@ def pod_spec(
             {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": run_dir_size}},
             {
                 "name": "podinfo",
-                "downwardAPI": {"items": [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]},
+                "downwardAPI": {
+                    "items": [{"path": ANNOTATIONS_FILE, "fieldRef": {"fieldPath": "metadata.annotations"}}]
+                },
             },
         ],
     }

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from ktpy.errors import ApiRefused, Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.resources import PODS
+from ktpy.wire.pod import parse_host_key
 
 HOST_KEY_ATTEMPTS = 20
 HOST_KEY_PERIOD_S = 0.25
-_HOST_KEY = "ktpy-agent host-key "
 
 
 async def host_key(
@@ -27,8 +27,7 @@ async def host_key(
             return None
         except ApiRefused:  # the container is still being created
             text = ""
-        for line in text.splitlines():
-            if line.startswith(_HOST_KEY):
-                return line.removeprefix(_HOST_KEY).strip()
+        if (found := parse_host_key(text)) is not None:
+            return found
         await sleep(HOST_KEY_PERIOD_S)
     return None

@@ -4,7 +4,7 @@ shadow = Shadow(api, image=..., public_key=..., pod_timeout_s=...)
 undo.push_async_callback(shadow.delete)          # before create: the Job's name is ours
 tasks.create_task(shadow.supervise())            # raises what goes wrong with the pod, for as long as it runs
 await shadow.create()
-pod = await shadow.pod_name()                    # dial its SHADOW_PORT at once, again and again
+pod = await shadow.pod_name()                    # dial its SSHD_PORT at once, again and again
 await shadow.release_deadline()                  # the SSH session stands
 """
 
@@ -19,7 +19,7 @@ from ktpy.cluster.pods import pod_log, pod_state
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
-from ktpy.cluster.pods.shadow_manifest import SHADOW_PORT, shadow_job
+from ktpy.cluster.pods.shadow_manifest import shadow_job
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, metadata_of
@@ -27,8 +27,6 @@ from ktpy.kube.refusals import Conflict, NeverSent, NotFound
 from ktpy.kube.resources import EVENTS, JOBS, PODS
 from ktpy.kube.watch import Delete, Upsert, watch
 from ktpy.kube.writes import delete, merge_patch
-
-__all__ = ["SHADOW_PORT", "Shadow"]
 
 EVENTS_AFTER_S = 0.5
 """Events tell why a start takes long. One that is quicker than this does without, and saves their requests."""

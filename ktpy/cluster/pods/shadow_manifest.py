@@ -7,9 +7,8 @@ Job and its pod away.
 from ktpy.cluster.names import authorized_key_annotation, labels, shadow_name
 from ktpy.cluster.pods import agent_pod
 from ktpy.kube.objects import Json
+from ktpy.wire.pod import SSHD_PORT
 
-SHADOW_PORT = 2222
-"""The port on which sshd listens, on the pod's loopback, which only a port-forward reaches."""
 START_MARGIN_S = 30
 """The cluster ends a pod that nobody reaches this much later than the laptop's time-out."""
 TTL_S = 10
@@ -40,7 +39,7 @@ def shadow_job(*, session: str, owner: str, namespace: str, image: str, public_k
                     **agent_pod.pod_spec(
                         image=image,
                         role="shadow",
-                        ports=[{"name": "ssh", "containerPort": SHADOW_PORT, "protocol": "TCP"}],
+                        ports=[{"name": "ssh", "containerPort": SSHD_PORT, "protocol": "TCP"}],
                         requests={"cpu": "10m", "memory": "32Mi"},
                         run_dir_size="8Mi",
                         termination_grace_s=2,

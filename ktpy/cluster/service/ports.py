@@ -16,9 +16,9 @@ from enum import StrEnum
 
 from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.objects import Json, name_of
+from ktpy.wire import gateway
+from ktpy.wire.pod import READY_PORT, SSHD_PORT
 
-SSH_PORT = 2222
-READY_PORT = 2223
 PORT_MAX = 65535
 _HTTP = frozenset({"http", "http2", "h2c", "grpc", "ws"})
 _TLS = frozenset({"https", "tls", "wss"})
@@ -69,14 +69,9 @@ class GatewayPort:
     target: str | None = None
     """The name that the Service's targetPort asks for; the gateway's container port bears it."""
 
-    def document(self) -> Json:
-        return {
-            "port": self.port,
-            "name": self.name,
-            "bind": self.bind,
-            "protocol": self.protocol,
-            "http": self.http,
-        }
+    def relayed(self) -> gateway.Port:
+        """The port as the gateway's pods are told of it."""
+        return gateway.Port(self.port, self.name, self.bind, self.protocol, self.http)
 
 
 def parse_expose(options: Iterable[str]) -> tuple[ExposeOption, ...]:
@@ -142,7 +137,7 @@ def gateway_ports(service: Json, spoken: Mapping[int, AppProtocol] | None = None
     """
     distinct = [port for port in _ports(service) if _sharing_target(service, port)[0] is port]
     taken = {(_protocol(port), _target(port)) for port in distinct if isinstance(_target(port), int)}
-    taken |= {("TCP", SSH_PORT), ("TCP", READY_PORT)}
+    taken |= {("TCP", SSHD_PORT), ("TCP", READY_PORT)}
     found = []
     for port in distinct:
         target, protocol = _target(port), _protocol(port)
@@ -162,7 +157,7 @@ def gateway_ports(service: Json, spoken: Mapping[int, AppProtocol] | None = None
 def agent_ports(ports: Iterable[GatewayPort]) -> tuple[int, int]:
     """Choose the ports of the gateway's sshd and of its readiness probe among those that the Service does not use."""
     taken = {port.bind for port in ports if port.protocol == "TCP"}
-    ssh, ready, *_ = [number for number in range(SSH_PORT, SSH_PORT + len(taken) + 2) if number not in taken]
+    ssh, ready, *_ = [number for number in range(SSHD_PORT, SSHD_PORT + len(taken) + 2) if number not in taken]
     return ssh, ready
 
 

@@ -35,6 +35,9 @@ class Pod:
         self._log_grew = threading.Condition()
         self._version = 0
         shutil.copytree(AGENT_IMAGE, directory / "agent-image")
+        (directory / "ktpy").mkdir()
+        shutil.copy(AGENT_IMAGE.parent / "ktpy" / "__init__.py", directory / "ktpy")
+        shutil.copytree(AGENT_IMAGE.parent / "ktpy" / "wire", directory / "ktpy" / "wire")
         self.run_dir.mkdir()
         os.chown(self.run_dir, UID, UID)
         (directory / "podinfo").mkdir()

@@ -3,10 +3,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from ktpy_agent.gateway_spec import GatewaySpec, Port
 from ktpy_agent.haproxy import HAProxy, first_complaint, worker_pids
 from ktpy_agent.haproxy_config import Machine, render
 
+from ktpy.wire.gateway import GatewaySpec, Port
 from tests.ports import free_port
 from tests.unit.agent.pod import eventually
 

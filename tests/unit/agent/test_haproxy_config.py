@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from ktpy_agent.gateway_spec import GatewaySpec, Port
 from ktpy_agent.haproxy_config import Machine, quote, render
-from ktpy_agent.hello import Header, Match
 from ktpy_agent.routes import Route
 
+from ktpy.wire.gateway import GatewaySpec, Port
+from ktpy.wire.route import Header, Match
 from tests.ports import free_port
 from tests.unit.agent.gateway_pod import get, web_server
 from tests.unit.agent.pod import eventually
@@ -62,7 +62,7 @@ HOSTILE = [
 
 
 def match(*headers: Header, path: str | None = None, baggage: dict[str, str] | None = None) -> Match:
-    return Match(frozenset(headers), path, frozenset((baggage or {}).items()))
+    return Match(headers, path, tuple((baggage or {}).items()))
 
 
 def exact(name: str, text: str) -> Header:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ktpy_agent.gateway_spec import Port
 from ktpy_agent.liveness import AliveSockets, listening
 from ktpy_agent.routes import Route
+
+from ktpy.wire.gateway import Port
 
 ROUTE = Route(1, "s1", "amy", Port(80, "", 8080, "TCP", http=True), None, fails_when_down=False)
 

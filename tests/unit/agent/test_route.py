@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ktpy_agent.hello import MAX_LINE_BYTES
 from ktpy_agent.route import carry
+
+from ktpy.wire.route import MAX_LINE_BYTES
 
 
 class Ends:

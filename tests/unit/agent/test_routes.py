@@ -1,9 +1,10 @@
 """Playbooks: who joins and leaves, and what the table says to it."""
 
 import pytest
-from ktpy_agent.gateway_spec import GatewaySpec, Port
-from ktpy_agent.hello import Header, Hello, Match, RouteRequest
 from ktpy_agent.routes import MAX_ROUTES, Refused, RouteTable
+
+from ktpy.wire.gateway import GatewaySpec, Port
+from ktpy.wire.route import Header, Match, RouteHello, RouteRequest
 
 HTTP = Port(80, "http", 8080, "TCP", http=True)
 POSTGRES = Port(5432, "", 5432, "TCP", http=False)
@@ -16,17 +17,15 @@ def table() -> RouteTable:
 
 
 def mesh(*headers: tuple[str, str], path: str | None = None, baggage: dict[str, str] | None = None) -> Match:
-    criteria = frozenset(Header(name, text, is_regex=False) for name, text in headers)
-    return Match(criteria, path, frozenset((baggage or {}).items()))
+    criteria = tuple(Header(name, text) for name, text in headers)
+    return Match(criteria, path, tuple((baggage or {}).items()))
 
 
-def hello(session: str, *matches: Match | None, port: int = 80) -> Hello:
-    return Hello(
-        session, f"{session}-owner", tuple(RouteRequest(port, match, fails_when_down=False) for match in matches)
-    )
+def hello(session: str, *matches: Match | None, port: int = 80) -> RouteHello:
+    return RouteHello(session, f"{session}-owner", tuple(RouteRequest(port, match) for match in matches))
 
 
-def refused(table: RouteTable, newcomer: Hello) -> tuple[str, str | None]:
+def refused(table: RouteTable, newcomer: RouteHello) -> tuple[str, str | None]:
     before = (table.routes, table.generation, table.last_owner.copy())
     with pytest.raises(Refused) as caught:
         table.join(newcomer)

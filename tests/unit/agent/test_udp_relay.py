@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from ktpy_agent import udp_relay
-from ktpy_agent.gateway_spec import GatewaySpec, Port
 from ktpy_agent.udp_relay import Relay, open_relays
 
+from ktpy.wire.gateway import GatewaySpec, Port
 from tests.ports import free_port
 
 

@@ -112,7 +112,7 @@ def test_a_command_with_options_of_its_own(asked: Asked) -> None:
 
 def test_a_version_matches_the_header_or_the_baggage(asked: Asked) -> None:
     match = asked.by("mesh", "web", "-e", "3001", "--version", "foobar").match
-    assert match == Match((Header("VERSION", "foobar"),), None, {"ktpy-version": "foobar"})
+    assert match == Match((Header("VERSION", "foobar"),), None, (("ktpy-version", "foobar"),))
 
 
 def test_beside_other_headers_baggage_is_no_way_round_them(asked: Asked) -> None:

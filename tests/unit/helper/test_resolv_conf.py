@@ -4,7 +4,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from ktpy.helper.resolv_conf import ParsedResolvConf, parse, render
+from ktpy.helper.resolv_conf import parse, render
+from ktpy.wire.resolv_conf import ParsedResolvConf
 
 OURS = (ip_address("127.18.0.53"),)
 SEARCH = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")

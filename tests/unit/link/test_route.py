@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ktpy.errors import LinkLost, PodFailed, RouteTaken
+from ktpy.errors import KtpyError, LinkLost, PodFailed, RouteTaken
 from ktpy.link.connection import KeyNotTaken
 from ktpy.link.key import make_key
-from ktpy.link.route import Route
-from ktpy.wire.route import Counters, Hello
+from ktpy.link.route import Route, RouteNotYet, read_answer
+from ktpy.wire.route import Refusal, RouteCounters, RouteHello, RouteRequest
 from tests.unit.link.sshd import Sshd, echo, target, until
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -34,7 +34,7 @@ try:
 finally:  # the end of stdin, or of whoever reads stdout
     open("left", "w").close()
 """
-HELLO = Hello("ab12", "alice", (80,))
+HELLO = RouteHello("ab12", "alice", (RouteRequest(80),))
 
 
 class FakeLocalPort:
@@ -108,12 +108,12 @@ async def connect(sshd: Sshd) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 async def test_the_agent_hears_who_we_are_and_counts(sshd: Sshd) -> None:
-    heard: asyncio.Queue[dict[int, Counters]] = asyncio.Queue()
+    heard: asyncio.Queue[dict[int, RouteCounters]] = asyncio.Queue()
     route = await open_route(sshd, FakeLocalPort(), on_counters=heard.put_nowait)
     assert json.loads((sshd.directory / "hello").read_text()) == json.loads(HELLO.line())
     async with asyncio.timeout(5):
-        assert await heard.get() == {80: Counters(0, 0, is_up=True)}
-        assert await heard.get() == {80: Counters(1, 0, is_up=True)}
+        assert await heard.get() == {80: RouteCounters(0, 0, is_up=True)}
+        assert await heard.get() == {80: RouteCounters(1, 0, is_up=True)}
     route.close()
     assert await route.wait_closed() is None
     await until((sshd.directory / "left").exists, "the agent hears that we left")
@@ -319,3 +319,20 @@ async def test_a_socket_that_cannot_be_made_loses_the_link(sshd: Sshd) -> None:
     route = await open_route(sshd, FakeLocalPort())
     async with asyncio.timeout(5):
         assert "does not make the socket" in str(await route.serve())
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error", "hint"),
+    [
+        (Refusal("port 80 is exchanged by bob already", "bob"), RouteTaken, "Ask the holder"),
+        (Refusal("service web has no port 80."), RouteTaken, None),
+        (Refusal("this gateway of web is about to end", for_now=True), RouteNotYet, None),
+    ],
+)
+def test_a_refusal_is_an_error_with_the_gateways_sentence(
+    refusal: Refusal, error: type[KtpyError], hint: str | None
+) -> None:
+    with pytest.raises(error, match=rf"^{refusal.sentence.rstrip('.')}\.$") as raised:
+        read_answer(refusal.line(), HELLO)
+    assert (hint or "") in (raised.value.hint or "")
+    assert (raised.value.hint is None) is (hint is None)

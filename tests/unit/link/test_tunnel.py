@@ -20,7 +20,9 @@ from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.channel import open_failure
 from ktpy.link.connection import WINDOW_MAX_BYTES, AgentServer
 from ktpy.link.key import make_key
-from ktpy.link.tunnel import BEAT_INTERVAL_S, Hello, SshTunnel, dial_until
+from ktpy.link.tunnel import SshTunnel, dial_until
+from ktpy.wire.pod import SESSION_BEAT_S
+from ktpy.wire.session import AgentHello
 from tests.unit.link.sshd import Sshd, echo, target, until
 
 HELLO = {
@@ -51,7 +53,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
         server.stop()
 
 
-async def open_tunnel(sshd: Sshd, *, beat_interval_s: float = BEAT_INTERVAL_S, **patience: Any) -> SshTunnel:
+async def open_tunnel(sshd: Sshd, *, beat_interval_s: float = SESSION_BEAT_S, **patience: Any) -> SshTunnel:
     server = replace(sshd.place, **patience)
     return await SshTunnel.open(asyncio.get_running_loop(), sshd.key, server, beat_interval_s=beat_interval_s)
 
@@ -111,7 +113,7 @@ async def reply_after_eof(reader: asyncio.StreamReader, writer: asyncio.StreamWr
 
 
 async def test_hello_and_host_key(sshd: Sshd, tunnel: SshTunnel) -> None:
-    assert tunnel.hello == Hello("9.9", ("10.96.0.10",), ("shop.svc.cluster.local",))
+    assert tunnel.hello == AgentHello("9.9", ("10.96.0.10",), ("shop.svc.cluster.local",))
     assert tunnel.host_key == (sshd.directory / "host_key.pub").read_text().strip()
     assert tunnel.host_key.startswith("ssh-ed25519 AAAA")
 

@@ -4,7 +4,7 @@ import socket
 from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Event, Notice, PortsChanged
 from ktpy.serve.exposure import Exposure
-from ktpy.wire.route import Counters
+from ktpy.wire.route import RouteCounters
 
 
 def free_port() -> int:
@@ -44,8 +44,8 @@ async def test_a_privileged_port_is_warned_of() -> None:
 async def test_counts_of_routes_that_come_and_go_add_up() -> None:
     exposure = expose(Told())
     exposure.begin("pod-1", {})
-    exposure.begin("pod-2", {80: Counters(5, 1, is_up=True)})
-    exposure.count("pod-1", {80: Counters(3, 0, is_up=True)})
+    exposure.begin("pod-2", {80: RouteCounters(5, 1, is_up=True)})
+    exposure.count("pod-1", {80: RouteCounters(3, 0, is_up=True)})
     assert exposure.routes == 2
     exposure.end("pod-2")
     assert (exposure.ports()[0].requests, exposure.ports()[0].fallbacks) == (8, 1)
@@ -60,9 +60,9 @@ async def test_what_changes_is_told_once() -> None:
     exposure = expose(told)
     watching = asyncio.create_task(exposure.watch())
     await asyncio.sleep(0)
-    exposure.begin("pod", {80: Counters(1, 0, is_up=True)})
-    exposure.count("pod", {80: Counters(1, 0, is_up=True)})
-    exposure.count("pod", {80: Counters(2, 0, is_up=True)})
+    exposure.begin("pod", {80: RouteCounters(1, 0, is_up=True)})
+    exposure.count("pod", {80: RouteCounters(1, 0, is_up=True)})
+    exposure.count("pod", {80: RouteCounters(2, 0, is_up=True)})
     watching.cancel()
     assert [event.ports[0].requests for event in told.events if isinstance(event, PortsChanged)] == [1, 2]
 
@@ -72,7 +72,7 @@ async def test_a_port_that_went_and_came_back_says_what_it_has_missed() -> None:
     exposure = expose(told)
     number = exposure.local_ports[80].number
     watching = asyncio.create_task(exposure.watch())
-    exposure.begin("pod", {80: Counters(7, 0, is_up=True)})
+    exposure.begin("pod", {80: RouteCounters(7, 0, is_up=True)})
     async with asyncio.timeout(10):
         for _ in range(2):
             async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", number):
@@ -80,7 +80,7 @@ async def test_a_port_that_went_and_came_back_says_what_it_has_missed() -> None:
             await exposure.local_ports[80].wait_down()
         async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", number):
             await exposure.local_ports[80].wait_up()
-            exposure.count("pod", {80: Counters(7, 5, is_up=True)})
+            exposure.count("pod", {80: RouteCounters(7, 5, is_up=True)})
     watching.cancel()
     assert told.notices()[:3] == [
         f"Local port {number} answers.",
@@ -93,5 +93,5 @@ async def test_a_port_that_went_and_came_back_says_what_it_has_missed() -> None:
 async def test_counts_of_a_route_that_does_not_stand_are_left_out() -> None:
     """Its first ones may come before it is said to stand, its last ones after its end."""
     exposure = expose(Told())
-    exposure.count("pod", {80: Counters(3, 0, is_up=True)})
+    exposure.count("pod", {80: RouteCounters(3, 0, is_up=True)})
     assert (exposure.routes, exposure.ports()[0].requests) == (0, 0)

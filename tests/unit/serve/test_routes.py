@@ -9,10 +9,10 @@ import pytest
 from ktpy.cluster.changes.gateway_pods import GatewayPod
 from ktpy.errors import PodNotReady, RouteTaken
 from ktpy.link.key import make_key
-from ktpy.link.route import Route
+from ktpy.link.route import Route, RouteNotYet
 from ktpy.serve.exposure import Exposure
 from ktpy.serve.routes import Routes
-from ktpy.wire.route import Hello, RouteNotYet
+from ktpy.wire.route import RouteHello, RouteRequest
 
 POD = GatewayPod("web-ktpy-gateway-1", "uid-1", ssh_port=2222)
 
@@ -33,7 +33,7 @@ class NoApi:
 
 
 def made(*pods: GatewayPod, timeout_s: float = 0.3) -> Routes:
-    hello = Hello("a", "amy", (80,))
+    hello = RouteHello("a", "amy", (RouteRequest(80),))
     exposure = Exposure((), "the original pods", lambda _: None)
     return Routes(NoApi(), Pods(*pods), make_key(), hello, exposure, timeout_s)  # type: ignore[arg-type]
 

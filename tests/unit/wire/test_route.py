@@ -2,12 +2,24 @@ import json
 
 import pytest
 
-from ktpy.errors import RouteTaken
-from ktpy.wire.route import Counters, Header, Hello, Match, RouteNotYet, parse_answer, parse_counters
+from ktpy.wire.route import (
+    FAIL,
+    Header,
+    Match,
+    Refusal,
+    RouteCounters,
+    RouteHello,
+    RouteRequest,
+    accepted_line,
+    counters_line,
+    parse_answer,
+    parse_counters,
+    total_of,
+)
 
 
 def test_an_exchange_asks_for_all_requests_of_each_port() -> None:
-    line = Hello("ab12", "alice", (80, 443), when_local_down="fail").line()
+    line = RouteHello("ab12", "alice", (RouteRequest(80, None, FAIL), RouteRequest(443, None, FAIL))).line()
     assert line.endswith(b"\n")
     assert json.loads(line) == {
         "version": 1,
@@ -21,8 +33,10 @@ def test_an_exchange_asks_for_all_requests_of_each_port() -> None:
 
 
 def test_a_mesh_names_what_it_wants() -> None:
-    match = Match((Header("VERSION", "foobar"), Header("x-user", "^al", is_regex=True)), "/api", {"ktpy-version": "v"})
-    [route] = json.loads(Hello("ab12", "alice", (80,), match).line())["routes"]
+    match = Match(
+        (Header("VERSION", "foobar"), Header("x-user", "^al", is_regex=True)), "/api", (("ktpy-version", "v"),)
+    )
+    [route] = json.loads(RouteHello("ab12", "alice", (RouteRequest(80, match),)).line())["routes"]
     assert route["match"] == {
         "headers": [{"name": "VERSION", "exact": "foobar"}, {"name": "x-user", "regex": "^al"}],
         "path_prefix": "/api",
@@ -36,13 +50,21 @@ def test_accepted() -> None:
 
 
 def test_refused_names_the_holder() -> None:
-    with pytest.raises(RouteTaken, match=r"^port 80 is exchanged by bob already\.$"):
-        parse_answer(b'{"refused": "port 80 is exchanged by bob already", "holder": "bob"}', [80])
+    line = b'{"refused": "port 80 is exchanged by bob already", "holder": "bob"}'
+    assert parse_answer(line, [80]) == Refusal("port 80 is exchanged by bob already", "bob")
 
 
 def test_refused_for_now() -> None:
-    with pytest.raises(RouteNotYet, match=r"^this gateway of web is about to end\.$"):
-        parse_answer(b'{"refused": "this gateway of web is about to end", "holder": null, "for_now": true}', [80])
+    line = b'{"refused": "this gateway of web is about to end", "holder": null, "for_now": true}'
+    assert parse_answer(line, [80]) == Refusal("this gateway of web is about to end", for_now=True)
+
+
+def test_what_a_gateway_renders_is_what_a_laptop_reads() -> None:
+    assert parse_answer(accepted_line([(80, "/a"), (81, "/b")]), [80, 81]) == {80: "/a", 81: "/b"}
+    refusal = Refusal("port 80 is exchanged by bob already", "bob")
+    assert parse_answer(refusal.line(), [80]) == refusal
+    counters = {80: RouteCounters(2, 1, is_up=True)}
+    assert parse_counters(counters_line(counters)) == counters
 
 
 @pytest.mark.parametrize(
@@ -56,7 +78,7 @@ def test_what_is_no_answer(line: bytes) -> None:
 
 def test_counters() -> None:
     line = b'{"counters": {"80": {"requests": 12, "fallbacks": 1, "is_up": true}}}'
-    assert parse_counters(line) == {80: Counters(12, 1, is_up=True)}
+    assert parse_counters(line) == {80: RouteCounters(12, 1, is_up=True)}
     assert parse_counters(b'{"news": "of a later version"}') == {}
 
 
@@ -69,8 +91,8 @@ def test_what_are_no_counters(line: bytes) -> None:
 
 
 def test_counters_of_several_pods_add_up() -> None:
-    total = sum([Counters(2, 1, is_up=False), Counters(3, 0, is_up=True)], start=Counters())
-    assert total == Counters(5, 1, is_up=True)
+    total = total_of([RouteCounters(2, 1, is_up=False), RouteCounters(3, 0, is_up=True)])
+    assert total == RouteCounters(5, 1, is_up=True)
 
 
 def test_a_match_reads_as_a_person_would_say_it() -> None:

@@ -9,6 +9,7 @@ from ktpy.cluster import names
 from ktpy.cluster.changes import gateway_manifest
 from ktpy.cluster.changes.plan import SessionIdentity
 from ktpy.cluster.service.ports import gateway_ports
+from ktpy.wire.gateway import GatewaySpec
 from tests.unit.cluster.gateway_cases import KEY, plan, service
 
 PORTS = [
@@ -37,7 +38,7 @@ def container(made: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_agent_is_told_what_to_relay(made: dict[str, Any]) -> None:
     annotation = made["spec"]["template"]["metadata"]["annotations"]["ktpy.dev/gateway"]
-    assert json.loads(annotation) == gateway_manifest.document_of(made)
+    assert GatewaySpec.parse(annotation) == gateway_manifest.spec_of(made)
     assert json.loads(annotation) == {
         "version": 1,
         "target": "web",
@@ -125,4 +126,4 @@ def test_the_origin_leads_where_the_service_led() -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
 def test_a_document_that_is_not_ours(made: dict[str, Any], text: str) -> None:
     made["spec"]["template"]["metadata"]["annotations"]["ktpy.dev/gateway"] = text
-    assert gateway_manifest.document_of(made) is None
+    assert gateway_manifest.spec_of(made) is None

@@ -2,7 +2,9 @@ import json
 from typing import Any
 
 import pytest
-from ktpy_agent.hello import Header, Hello, HelloError, Match, RouteRequest, parse_hello
+
+from ktpy.wire.route import FAIL, Header, HelloError, Match, RouteHello, RouteRequest
+from ktpy.wire.version import VERSION
 
 MATCH = {"headers": [{"name": "VERSION", "exact": "foobar"}], "path_prefix": None, "baggage": None}
 ROUTE = {"port": 80, "match": MATCH, "when_local_down": "origin"}
@@ -25,31 +27,57 @@ def with_header(header: Any) -> bytes:
 
 def refused(hello: bytes) -> str:
     with pytest.raises(HelloError) as caught:
-        parse_hello(hello, "s1")
+        RouteHello.parse(hello, "s1")
     return str(caught.value)
 
 
 def match_of(hello: bytes) -> Match:
-    match = parse_hello(hello, "s1").routes[0].match
+    match = RouteHello.parse(hello, "s1").routes[0].match
     assert match
     return match
 
 
 def test_a_mesh_and_an_exchange() -> None:
     routes = [ROUTE, {"port": 443, "match": None, "when_local_down": "fail"}]
-    match = Match(frozenset({Header("version", "foobar", is_regex=False)}), None, frozenset())
-    assert parse_hello(line(routes=routes), "s1") == Hello(
-        "s1", "amy", (RouteRequest(80, match, fails_when_down=False), RouteRequest(443, None, fails_when_down=True))
+    match = Match((Header("version", "foobar"),))
+    assert RouteHello.parse(line(routes=routes), "s1") == RouteHello(
+        "s1", "amy", (RouteRequest(80, match), RouteRequest(443, None, FAIL))
     )
 
 
 def test_a_match_with_everything() -> None:
     headers = [{"name": "A", "exact": "x y"}, {"name": "b", "regex": "^(al|bo)$"}]
     assert match_of(with_match(headers=headers, path_prefix="/api", baggage={"ktpy-version": "foo"})) == Match(
-        frozenset({Header("a", "x y", is_regex=False), Header("b", "^(al|bo)$", is_regex=True)}),
+        (Header("a", "x y", is_regex=False), Header("b", "^(al|bo)$", is_regex=True)),
         "/api",
-        frozenset({("ktpy-version", "foo")}),
+        (("ktpy-version", "foo"),),
     )
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])
+def test_a_laptop_one_version_older_or_newer_is_understood(version: int) -> None:
+    assert RouteHello.parse(line(version=version), "s1") == RouteHello.parse(line(), "s1")
+
+
+def test_a_laptop_of_a_far_version_is_told_which_one_this_is() -> None:
+    assert (
+        refused(line(version=VERSION + 2)) == f"the hello line is of version '{VERSION + 2}', and this gateway reads 1"
+    )
+
+
+def test_keys_of_a_later_version_are_ignored() -> None:
+    hello = line(routes=[{**ROUTE, "later": 1}], later=1)
+    assert RouteHello.parse(hello, "s1") == RouteHello.parse(line(), "s1")
+
+
+def test_a_match_by_what_is_unknown_is_refused_for_it_would_take_too_much() -> None:
+    assert refused(with_match(query="x")) == "this gateway cannot match by query"
+
+
+def test_what_a_laptop_renders_is_what_a_gateway_reads() -> None:
+    match = Match((Header("version", "a"), Header("user", "^al", is_regex=True)), "/api", (("ktpy-version", "a"),))
+    hello = RouteHello("s1", "amy", (RouteRequest(80, match), RouteRequest(81, None, FAIL)))
+    assert RouteHello.parse(hello.line(), "s1") == hello
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"7", b"\xff", b"[" * 60000, b'"x"', b"{}"])
@@ -60,8 +88,10 @@ def test_what_is_no_hello_is_refused(text: bytes) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2},
+        {"version": VERSION - 2},
+        {"version": VERSION + 2},
         {"version": "1"},
+        {"version": True},
         {"session": "s2"},
         {"owner": ""},
         {"owner": "a" * 65},
@@ -70,7 +100,6 @@ def test_what_is_no_hello_is_refused(text: bytes) -> None:
         {"routes": [ROUTE] * 65},
         {"routes": {}},
         {"routes": [None]},
-        {"extra": 1},
         *({"owner": owner} for owner in HOSTILE if owner != "caf\u00e9"),
     ],
 )
@@ -79,7 +108,7 @@ def test_a_wrong_field_is_refused(changes: dict[str, Any]) -> None:
 
 
 def test_an_owner_may_be_called_anything_printable() -> None:
-    assert parse_hello(line(owner='Ren\u00e9 O\'Hara} # "x"'), "s1").owner == 'Ren\u00e9 O\'Hara} # "x"'
+    assert RouteHello.parse(line(owner='Ren\u00e9 O\'Hara} # "x"'), "s1").owner == 'Ren\u00e9 O\'Hara} # "x"'
 
 
 @pytest.mark.parametrize(

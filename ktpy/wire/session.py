@@ -1,0 +1,34 @@
+"""What the agent of a shadow pod says first on a session's channel: one JSON line. Pure."""
+
+import json
+from typing import NamedTuple
+
+from ktpy.wire.version import VERSION, is_understood
+
+
+class AgentHello(NamedTuple):
+    """The agent's version, and the resolver of the pod it runs in."""
+
+    agent: str
+    nameservers: tuple[str, ...]
+    search: tuple[str, ...]
+    version: int = VERSION
+    """The version of the wire that the agent speaks."""
+
+    def line(self) -> bytes:
+        """Render the hello."""
+        resolv_conf = {"nameservers": self.nameservers, "search": self.search}
+        message = {"version": self.version, "agent": self.agent, "resolv_conf": resolv_conf}
+        return json.dumps(message).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> "AgentHello":
+        """Read a hello; keys it does not know are ignored. Raises ValueError for anything else, or a far version."""
+        try:
+            message = json.loads(line)
+            if not is_understood(version := message["version"]):
+                raise ValueError(f"it speaks version {version}, ktpy speaks {VERSION}")
+            resolver = message["resolv_conf"]
+            return cls(str(message["agent"]), tuple(resolver["nameservers"]), tuple(resolver["search"]), version)
+        except (KeyError, TypeError) as exc:
+            raise ValueError(f"its hello lacks {exc}") from exc

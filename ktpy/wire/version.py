@@ -1,0 +1,21 @@
+"""The version that every message and document of the wire bears, and which other versions are understood.
+
+A new key that a reader may pass over needs no new version. A change that a reader has to know of gets one, and both
+ends keep understanding the version before it.
+"""
+
+from typing import Final
+
+VERSION: Final = 1
+
+
+def is_understood(version: object) -> bool:
+    """Whether this end understands the other's version: its own, the one before it, and the one after it."""
+    return type(version) is int and abs(version - VERSION) <= 1
+
+
+def version_difference(version: int) -> str | None:
+    """How the other end's version differs from this end's, in words; None when it does not."""
+    if version == VERSION:
+        return None
+    return f"one version {'older' if version < VERSION else 'newer'}"
