@@ -141,7 +141,7 @@ async def test_key_that_is_not_taken(sshd: Sshd) -> None:
 
 IMPOSTORS = {
     "no JSON": ("print('Welcome to Debian')", PodFailed, "not ktpy's agent"),
-    "another version": ("print('{\"version\": 2}')", PodFailed, "it speaks version 2"),
+    "another version": ("print('{\"version\": 3}')", PodFailed, "it speaks version 3"),
     "a field missing": ("print('{\"version\": 1}')", PodFailed, "lacks 'resolv_conf'"),
     "no object": ("print('[1]')", PodFailed, "not ktpy's agent"),
     "not UTF-8": ("import os; os.write(1, b'\\xff\\n')", PodFailed, "not ktpy's agent"),
