@@ -3,6 +3,7 @@ import pytest
 from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.preview import PREVIEW
 from ktpy.cluster.changes.registry import INTERCEPT_KINDS, KINDS, kind_of
+from ktpy.errors import KtpyError
 from tests.unit.cluster.gateway_cases import plan
 
 
@@ -13,6 +14,11 @@ def test_a_role_tells_the_kind() -> None:
 
 def test_a_command_tells_the_kind() -> None:
     assert [kind_of(one) for one in ("exchange", "mesh", "preview")] == [GATEWAY, GATEWAY, PREVIEW]
+
+
+def test_the_command_of_a_newer_version() -> None:
+    with pytest.raises(KtpyError, match="does not know"):
+        kind_of("develop")
 
 
 def test_what_is_said_in_the_end() -> None:
