@@ -1,6 +1,7 @@
 """The main process's end, against helpers that behave badly. Helpers that work are in tests/net."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
@@ -42,6 +43,14 @@ def fake() -> Fake:
 async def test_hello_tells_who_it_is(fake: Fake) -> None:
     helper = await HelperClient.start(fake("say(HELLO); hear()"))
     assert helper.hello == Hello(1, 1000)
+    await helper.close()
+
+
+async def test_requests_are_traced(fake: Fake, caplog: pytest.LogCaptureFixture) -> None:
+    helper = await HelperClient.start(fake("say(HELLO); hear(); say(RESOLVER % 'resolv.conf'); hear()"))
+    with caplog.at_level(logging.INFO, "ktpy"):
+        await helper.detect_resolver()
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["helper DetectResolver"] * 2
     await helper.close()
 
 

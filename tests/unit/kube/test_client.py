@@ -1,6 +1,7 @@
 """The client against a scripted API server: what it sends, and what becomes of each kind of answer."""
 
 import json
+import logging
 import socket
 import stat
 from ipaddress import ip_address
@@ -51,6 +52,21 @@ async def test_warnings_of_the_server_are_collected(stub: ApiStub, api: Api) -> 
     warnings: list[str] = []
     await api.request("POST", "/j", body={}, warnings=warnings)
     assert warnings == ["would violate PodSecurity"]
+
+
+async def test_requests_and_watches_are_traced_without_secrets(
+    stub: ApiStub, api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.script(f"GET {PODS}", Answer())
+    stub.script(f"WATCH {PODS}", Answer(lines=[{"type": "ADDED"}], is_endless=False))
+    with caplog.at_level(logging.DEBUG, "ktpy.observe"):
+        await api.request("GET", PODS)
+        async for _ in api.lines(PODS, query={"watch": "true"}, silence_s=5):
+            pass
+    started = [record.getMessage() for record in caplog.records if record.getMessage().endswith("started")]
+    request = f"request GET {PODS}: started"
+    assert started == [request, f"watch {PODS}: started", request]
+    assert "Bearer" not in caplog.text
 
 
 async def test_text_is_not_parsed(stub: ApiStub, api: Api) -> None:
