@@ -4,10 +4,9 @@ The search list is a pod's own (`<ns>.svc.<domain> svc.<domain> <domain>`), so t
 in the user's namespace.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
-from typing import Any, Final
+from typing import Final
 
 from ktpy.dns.records import normalised, reverse_zones
 from ktpy.helper.protocol import SetResolver
@@ -17,27 +16,16 @@ REVERSE_DOMAINS_MAX: Final = 128
 """systemd-resolved takes 256 domains for a link; this leaves room for the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterDns:
-    """ClusterDns says how the cluster resolves names, as a pod sees it."""
+def cluster_domain_in(search: Iterable[str]) -> str:
+    """Return the cluster's domain: what follows `<namespace>.svc.` in a pod's search list, which the kubelet wrote.
 
-    domain: str
-    nameservers: tuple[str, ...]
-
-    @classmethod
-    def of(cls, resolv_conf: Mapping[str, Any]) -> "ClusterDns":
-        """Read the agent's /etc/resolv.conf (`nameservers`, `search`), which the kubelet wrote.
-
-        The domain is what follows `<namespace>.svc.` in the search list. A pod without one (a webhook gave it a
-        `dnsPolicy`) leaves the default.
-        """
-        domain = DEFAULT_CLUSTER_DOMAIN
-        for name in resolv_conf.get("search", ()):
-            labels = str(name).lower().strip(".").split(".")
-            if labels[1:2] == ["svc"] and len(labels) > 2:
-                domain = ".".join(labels[2:])
-                break
-        return cls(domain, tuple(map(str, resolv_conf.get("nameservers", ()))))
+    A pod without one (a webhook gave it a `dnsPolicy`) leaves the default.
+    """
+    for name in search:
+        match name.lower().strip(".").split(".", 2):
+            case [_, "svc", domain]:
+                return domain
+    return DEFAULT_CLUSTER_DOMAIN
 
 
 def server_address(resolver_kind: str, tun_number: int, tun_address: IPv4Address) -> IPv4Address:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 STATE_DIR = Path("/var/lib/ktpy")
 JOURNAL_DIR = STATE_DIR / "journal"
@@ -55,7 +55,7 @@ class Entry:
     index: int
     kind: str
     summary: str
-    body: Any
+    body: object
 
 
 class Journal:
@@ -126,7 +126,7 @@ class Journal:
         """Return the changes that are not undone yet, the latest first."""
         return tuple(reversed(self._pending))
 
-    def record(self, kind: str, summary: str, body: Any) -> Entry:
+    def record(self, kind: str, summary: str, body: object) -> Entry:
         """Put a change on disk. The change may be made only after this has returned. Raises OSError."""
         entry = Entry(self._next_index, kind, summary, body)
         self._append({"change": entry.index, "kind": kind, "summary": summary, "body": body})
@@ -146,7 +146,7 @@ class Journal:
                 self.path.unlink()
         self._file.close()
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, object]) -> None:
         self._file.write(json.dumps(line).encode() + b"\n")
         os.fsync(self._file.fileno())
 

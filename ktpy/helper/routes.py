@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -14,7 +14,7 @@ from pyroute2 import IPRoute, NetlinkError
 from ktpy.errors import HelperFailed
 from ktpy.helper.protocol import LocalNetwork, TunOpened
 from ktpy.helper.routable import is_reserved
-from ktpy.helper.wire import Network
+from ktpy.helper.wire import Address, Network
 
 IPV6_SETTINGS = Path("/proc/sys/net/ipv6/conf")
 
@@ -43,7 +43,7 @@ def link_names() -> set[str]:
         return {_attribute(link, "IFLA_IFNAME") for link in netlink.link("dump")}
 
 
-def local_addresses() -> list[Any]:
+def local_addresses() -> list[Address]:
     with IPRoute() as netlink:
         return [ip_address(_attribute(address, "IFA_ADDRESS")) for address in netlink.addr("dump")]
 
@@ -204,7 +204,7 @@ def _enabled_ipv6(name: str) -> bool:
     return True
 
 
-def _ignoring_absence(call: Any, *args: object, **kwargs: object) -> None:
+def _ignoring_absence(call: Callable[..., object], *args: object, **kwargs: object) -> None:
     try:
         call(*args, **kwargs)
     except NetlinkError as exc:

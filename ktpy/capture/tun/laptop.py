@@ -14,7 +14,7 @@ from ktpy.dns.forward import Forwarder
 from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
 from ktpy.dns.stream import StreamClient
-from ktpy.dns.system import ClusterDns, resolver_request, server_address
+from ktpy.dns.system import cluster_domain_in, resolver_request, server_address
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed, KtpyError
@@ -103,10 +103,9 @@ class Laptop:
         """Answer names in `work` and make the machine ask us; returns what the machine was told."""
         machine = self.resolver
         address = server_address(machine.kind, self.tun.opened.number, self.tun.opened.address4.ip)
-        cluster_dns = ClusterDns.of({"search": tunnel.hello.search, "nameservers": tunnel.hello.nameservers})
-        zone.cluster_domain = cluster_dns.domain
+        zone.cluster_domain = cluster_domain = cluster_domain_in(tunnel.hello.search)
         zone.set_routed(routed)
-        to_cluster = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in cluster_dns.nameservers])
+        to_cluster = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in tunnel.hello.nameservers])
         upstream = Upstream(machine.nameservers, own_addresses=[str(address)])
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
         resolver = SplitResolver(zone, upstream=outside, cluster=inside)
@@ -114,7 +113,7 @@ class Laptop:
         server = Server(resolver, [sockets.udp], [sockets.tcp])
         work.create_task(server.serve(), name="name server")
         counters["dns"] = lambda: dns_numbers(resolver, server, upstream=outside, cluster=inside)
-        request = resolver_request(address, cluster_dns.domain, namespace, extra_zones=extra_zones, routed=routed)
+        request = resolver_request(address, cluster_domain, namespace, extra_zones=extra_zones, routed=routed)
         await self.helper.set_resolver(
             request.nameservers,
             search=request.search,
