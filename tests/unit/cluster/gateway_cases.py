@@ -76,6 +76,15 @@ def gateway(
     return GATEWAY.change(api, plan("web", *exposed, **options), identity(session, owner), lambda _: None)
 
 
+def of_version(store: ObjectStore, version: int) -> None:
+    """Make the gateway one of a ktpy that speaks this version."""
+    deployment = store.get(DEPLOYMENTS, "web-ktpy-gateway")
+    assert deployment is not None
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+    annotations["ktpy.dev/gateway"] = annotations["ktpy.dev/gateway"].replace('"version":1', f'"version":{version}')
+    store.put(DEPLOYMENTS, deployment)
+
+
 def preview(api: Api, session: str, *exposed: PortMapping, name: str = "pay", **options: Any) -> ClusterChange:
     made = plan(name, *exposed, kind="preview", **options)
     return PREVIEW.change(api, made, identity(session, f"{session}@x"), lambda _: None)

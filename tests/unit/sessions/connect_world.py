@@ -22,6 +22,8 @@ from ktpy.observe.events import Ended, Event, Ready
 from ktpy.packet.flow_table import Counters as FlowCounters
 from ktpy.sessions import connect
 from ktpy.sessions.options import ConnectOptions
+from ktpy.wire.session import AgentHello
+from ktpy.wire.version import VERSION
 
 HOST_KEY = "ssh-ed25519 AAAA"
 SERVICES = RoutedRange(ip_network("10.96.0.0/12"), "services", "ServiceCIDR")
@@ -44,6 +46,7 @@ class World:
         self.blocked_at: str | None = None
         self.is_reached, self.go_on = asyncio.Event(), asyncio.Event()
         self.failures: dict[str, Exception] = {}
+        self.agent_version = VERSION
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.end: dict[str, asyncio.Future[Any]] = {
@@ -168,11 +171,11 @@ class Shadow:
 
 class Tunnel:
     host_key = HOST_KEY
-    hello = SimpleNamespace(nameservers=("10.96.0.10",))
     sent_bytes, received_bytes = 40, 30
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.hello = AgentHello("0.1.0", ("10.96.0.10",), (), world.agent_version)
 
     async def wait_closed(self) -> KtpyError | None:
         lost: KtpyError | None = await self._world.end["link"]

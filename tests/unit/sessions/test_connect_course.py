@@ -13,6 +13,7 @@ from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavail
 from ktpy.observe.events import Ended, Notice, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 from ktpy.sessions.options import ConnectOptions
+from ktpy.wire.version import VERSION
 from tests.unit.sessions.connect_world import LOCAL, NEW, World, world
 
 __all__ = ["world"]
@@ -224,3 +225,18 @@ async def test_each_stage_is_traced(world: World, caplog: pytest.LogCaptureFixtu
         "stage serve names: started",
     ]
     assert re.fullmatch(r"stage serve names: failed after \d\.\d{3} s: KtpyError", traced[-1])
+
+
+@pytest.mark.parametrize(
+    ("version", "notices"),
+    [
+        (VERSION - 1, ["The agent in the pod is one version older than this ktpy; they understand each other."]),
+        (VERSION, []),
+        (VERSION + 1, ["The agent in the pod is one version newer than this ktpy; they understand each other."]),
+    ],
+)
+async def test_an_agent_of_another_version_is_told(world: World, version: int, notices: list[str]) -> None:
+    world.agent_version = version
+    async with world.session():
+        await world.ready
+    assert [event.text for event in world.events if isinstance(event, Notice)] == notices

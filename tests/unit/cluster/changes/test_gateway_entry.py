@@ -9,7 +9,17 @@ from ktpy.cluster.service.ports import AppProtocol, PortMapping
 from ktpy.errors import GatewayMismatch
 from ktpy.kube.client import Api
 from ktpy.wire.route import Match
-from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector, service
+from ktpy.wire.version import VERSION
+from tests.unit.cluster.gateway_cases import (
+    REDIRECTED,
+    essence,
+    furnish,
+    gateway,
+    is_clean,
+    of_version,
+    selector,
+    service,
+)
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, SERVICES, ObjectStore
 
 
@@ -50,3 +60,14 @@ async def test_somebody_uses_it(store: ObjectStore, store_api: Api, plan: dict[s
     await own.leave()
     assert selector(store) == REDIRECTED
     assert store.names(LEASES) == ["ktpy-b"]
+
+
+@pytest.mark.parametrize("version", [VERSION - 2, VERSION + 2])
+async def test_somebody_of_a_far_version_uses_it(store: ObjectStore, store_api: Api, version: int) -> None:
+    furnish(store)
+    await gateway(store_api, "b", "bo").enter()
+    of_version(store, version)
+    own = gateway(store_api, "a")
+    with pytest.raises(GatewayMismatch, match="in use by bo, and it is of another version of ktpy"):
+        await own.enter()
+    await own.leave()

@@ -7,7 +7,8 @@ import pytest
 from ktpy.cluster.names import INTERCEPTED
 from ktpy.errors import SessionLost, TargetAbsent
 from ktpy.kube.client import Api
-from tests.unit.cluster.gateway_cases import REDIRECTED, furnish, gateway, selector
+from ktpy.wire.version import VERSION
+from tests.unit.cluster.gateway_cases import REDIRECTED, furnish, gateway, of_version, selector
 from tests.unit.kube.object_store import DEPLOYMENTS, SERVICES, ObjectStore
 
 
@@ -96,4 +97,21 @@ async def test_an_origin_that_was_deleted_comes_back_where_it_was(store: ObjectS
     again = store.get(SERVICES, "web-ktpy-origin") or {}
     assert again["spec"] == origin["spec"]
     assert again["metadata"]["uid"] != origin["metadata"]["uid"]
+    guarding.cancel()
+
+
+@pytest.mark.parametrize(("version", "word"), [(VERSION - 1, "older"), (VERSION + 1, "newer")])
+async def test_a_gateway_of_another_version_is_told(
+    store: ObjectStore, store_api: Api, version: int, word: str
+) -> None:
+    furnish(store)
+    await gateway(store_api, "b").enter()
+    of_version(store, version)
+    own = gateway(store_api, "a")
+    await own.enter()
+    told: asyncio.Queue[str] = asyncio.Queue()
+    assert own.guard is not None
+    guarding = asyncio.ensure_future(own.guard(told.put_nowait))
+    sentence = f"The gateway of web is one version {word} than this ktpy; they understand each other."
+    assert await asyncio.wait_for(told.get(), 5) == sentence
     guarding.cancel()
