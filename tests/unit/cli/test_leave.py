@@ -1,0 +1,66 @@
+"""Which of this user's intercepts `ktpy leave` ends, and what it says."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ktpy.cli.main import cli
+from ktpy.daemon import control_client
+from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.errors import InterceptAbsent
+from ktpy.observe.status import InterceptStatus
+
+WEB = InterceptStatus(
+    kind="mesh",
+    reference="deployment/web",
+    target="web",
+    when_local_down="origin",
+    owner="al@laptop",
+    pid=7,
+    server="https://a",
+    context="lab",
+    namespace="shop",
+    session="5e55",
+    state="intercepted",
+    uptime_s=0.5,
+)
+PAY = replace(WEB, kind="preview", reference="pay", target="pay", session="5e56", namespace="test")
+FOUND = {Path("web.sock"): WEB, Path("pay.sock"): PAY}
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The sessions that were asked to end."""
+    asked: list[Path] = []
+    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: list(FOUND))
+    monkeypatch.setattr(control_client, "ask_status", FOUND.__getitem__)
+    monkeypatch.setattr(control_client, "quit_session", lambda path, _: asked.append(path))
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["web"], ["Left: mesh of web."]),
+        (["deployment/web"], ["Left: mesh of web."]),
+        (["5e56"], ["Left: preview of pay."]),
+        (["--all"], ["Left: mesh of web.", "Left: preview of pay."]),
+        (["--all", "-n", "test"], ["Left: preview of pay."]),
+    ],
+)
+def test_what_is_meant_is_left(left: list[Path], arguments: list[str], said: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["leave", *arguments])
+    assert done.output.splitlines() == said
+    assert len(left) == len(said)
+
+
+@pytest.mark.parametrize("arguments", [["db"], ["web", "-n", "test"]])
+def test_what_is_not_there(left: list[Path], arguments: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["leave", *arguments])
+    assert (done.exit_code, left) == (InterceptAbsent.exit_code, [])
+    assert done.stderr.splitlines() == [
+        f"error: You have no intercept of {arguments[0]} on this laptop.",
+        "hint: You have: pay, web.",
+    ]

@@ -1,0 +1,52 @@
+"""What `ktpy list` prints; what it finds: tests/unit/sessions/test_once.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ktpy.cli.main import cli
+from ktpy.daemon.caller import Caller
+from ktpy.sessions import once
+
+
+def service(name: str, ports: str, *intercepts: tuple[str, str, bool], is_preview: bool = False) -> dict[str, Any]:
+    found = [
+        {"session": "5e55", "owner": owner, "description": description, "is_live": is_live}
+        for owner, description, is_live in intercepts
+    ]
+    return {"name": name, "ports": ports, "is_preview": is_preview, "intercepts": found}
+
+
+def listed(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, services: list[dict[str, Any]]) -> str:
+    found = {"namespace": "shop", "context": "lab", "services": services}
+    monkeypatch.setattr(Caller, "current", lambda: Caller(1000, 1000, "al", home))
+    monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
+    monkeypatch.setattr(once, "services", lambda *_: found)
+    done = CliRunner().invoke(cli, ["list", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_line_for_each_intercept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mesh = ("al@a", "mesh of port 80, VERSION: v", True)
+    dead = ("bo@b", "", False)
+    services = [service("web", "80 (http)", mesh, dead), service("pay", "8080", is_preview=True)]
+    assert listed(monkeypatch, tmp_path, services=services).splitlines() == [
+        "SERVICE        PORTS      INTERCEPTS",
+        "web            80 (http)  al@a: mesh of port 80, VERSION: v",
+        "                          bo@b: unknown (dead; ktpy clean removes it)",
+        "pay (preview)  8080",
+    ]
+
+
+def test_a_namespace_without_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert listed(monkeypatch, tmp_path, services=[]) == "Namespace shop has no services.\n"
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    services = [service("web", "80 (http)")]
+    printed = json.loads(listed(monkeypatch, tmp_path, "--output", "json", services=services))
+    assert printed == {"namespace": "shop", "context": "lab", "services": services}
