@@ -1,7 +1,5 @@
 """How an error reaches the user: its sentence, its hint, its exit code."""
 
-import logging
-
 import pytest
 from click.testing import CliRunner, Result
 
@@ -34,14 +32,6 @@ def test_vv_shows_the_traceback(flag: str, is_shown: bool) -> None:
     done = run("status", flag)
     assert ("Traceback" in done.stderr) is is_shown
     assert done.exit_code == Forbidden.exit_code
-
-
-@pytest.mark.parametrize(
-    ("arguments", "level"), [([], logging.WARNING), (["-v"], logging.INFO), (["-vv"], logging.DEBUG)]
-)
-def test_how_much_is_logged(arguments: list[str], level: int) -> None:
-    run("status", *arguments)
-    assert logging.getLogger("ktpy").level == level
 
 
 def test_version() -> None:

@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+import logging
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ktpy.cli import options
+from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
+
+
+@click.command()
+@options.cluster(namespace="Where.")
+@options.image
+@options.pod_timeout
+@options.output
+@options.verbose
+def tell(**given: object) -> None:
+    click.echo(" ".join(f"{name}={given[name]}" for name in sorted(given)))
+
+
+@pytest.fixture(autouse=True)
+def level() -> Iterator[None]:
+    logger = logging.getLogger("ktpy")
+    before = logger.level
+    yield
+    logger.setLevel(before)
+
+
+def told(*arguments: str, env: dict[str, str] | None = None) -> dict[str, str]:
+    done = CliRunner().invoke(tell, arguments, env=env)
+    assert done.exit_code == 0, done.output
+    return dict(pair.split("=", 1) for pair in done.output.split())
+
+
+def test_defaults() -> None:
+    assert told() == {
+        "context": "None",
+        "image": DEFAULT_IMAGE,
+        "kubeconfig": "None",
+        "namespace": "None",
+        "output": "text",
+        "pod_timeout": str(DEFAULT_POD_TIMEOUT_S),
+    }
+
+
+def test_each_has_an_environment_variable_and_the_command_line_wins() -> None:
+    env = {"KTPY_NAMESPACE": "shop", "KTPY_CONTEXT": "lab", "KTPY_KUBECONFIG": "/k", "KTPY_OUTPUT": "json"}
+    given = told("--namespace", "mine", env=env | {"KTPY_IMAGE": "a:1", "KTPY_POD_TIMEOUT": "7"})
+    assert given == {
+        "context": "lab",
+        "image": "a:1",
+        "kubeconfig": "/k",
+        "namespace": "mine",
+        "output": "json",
+        "pod_timeout": "7.0",
+    }
+
+
+@pytest.mark.parametrize("wrong", [["--pod-timeout", "0"], ["--output", "yaml"]])
+def test_wrong_values_are_usage_errors(wrong: list[str]) -> None:
+    assert CliRunner().invoke(tell, wrong).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], logging.WARNING), (["-v"], logging.INFO), (["-vv"], logging.DEBUG), (["-v", "-v", "-v"], logging.DEBUG)],
+)
+def test_how_much_is_logged(arguments: list[str], expected: int) -> None:
+    told(*arguments)
+    assert logging.getLogger("ktpy").level == expected
