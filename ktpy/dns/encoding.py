@@ -6,7 +6,7 @@ from typing import Any, Final
 import dnslib
 
 from ktpy.dns.message import AA, EncodedReply, Query, parse_query, record_spans
-from ktpy.dns.records import Answer, ResourceRecord, RRType, Soa, Srv
+from ktpy.dns.records import ResourceRecord, RRType, Soa, Srv, ZoneAnswer
 
 _POINTER_TO_QUESTION: Final = b"\xc0\x0c"
 _POINTER_REACH_BYTES: Final = 0x4000  # a compression pointer has 14 bits
@@ -16,7 +16,7 @@ class UndecodableError(Exception):
     """dnslib cannot read a reply of another server."""
 
 
-def encode(query: Query, answer: Answer) -> EncodedReply:
+def encode(query: Query, answer: ZoneAnswer) -> EncodedReply:
     """Encode what the zone says."""
     return _packed(
         query,
@@ -27,7 +27,7 @@ def encode(query: Query, answer: Answer) -> EncodedReply:
     )
 
 
-def encode_joined(query: Query, answer: Answer, rest: bytes) -> EncodedReply:
+def encode_joined(query: Query, answer: ZoneAnswer, rest: bytes) -> EncodedReply:
     """Encode an answer whose CNAME chain left the zone, with the reply that resolves its end.
 
     Raises UndecodableError when that reply is no DNS.

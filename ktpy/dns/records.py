@@ -76,8 +76,8 @@ class ResourceRecord(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An Answer is what the zone says about a name.
+class ZoneAnswer:
+    """A ZoneAnswer is what the zone says about a name.
 
     `unfinished` is the name at which a CNAME chain leaves the zone: somebody else has to resolve it, and the
     records found go behind `answers`.

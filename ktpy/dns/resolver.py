@@ -18,7 +18,7 @@ from ktpy.dns.message import (
     rcode_of,
     render,
 )
-from ktpy.dns.records import Answer, Elsewhere, Rcode, RRType
+from ktpy.dns.records import Elsewhere, Rcode, RRType, ZoneAnswer
 from ktpy.dns.zone import Zone
 
 ANSWER_WITHIN_S: Final = 4.8  # glibc waits 5 s for a name server
@@ -96,7 +96,7 @@ class SplitResolver:
             self.counters.failed += 1
             return failure(query, Rcode.SERVFAIL)
 
-    def _encode(self, query: Query, answer: Answer) -> EncodedReply:
+    def _encode(self, query: Query, answer: ZoneAnswer) -> EncodedReply:
         reply = encode(query, answer)
         if len(self._encoded) >= ENCODED_MAX:
             self._encoded.clear()
@@ -121,7 +121,7 @@ class SplitResolver:
         reply = await forwarder.ask(query, over_tcp=over_tcp)
         return fitted(query, reply, _limit_bytes(query, over_tcp))
 
-    async def _finish(self, query: Query, answer: Answer, target: str, over_tcp: bool) -> bytes:
+    async def _finish(self, query: Query, answer: ZoneAnswer, target: str, over_tcp: bool) -> bytes:
         """Resolve the end of a CNAME chain that leaves the zone, so that getaddrinfo gets its address.
 
         An outside target is first asked of the machine's resolvers, whose addresses are the ones this machine can

@@ -12,13 +12,13 @@ from typing import Final, TypeVar
 
 from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
 from ktpy.dns.records import (
-    Answer,
     Elsewhere,
     Rcode,
     ResourceRecord,
     RRType,
     Soa,
     Srv,
+    ZoneAnswer,
     address_type,
     ancestors,
     dashed,
@@ -174,11 +174,11 @@ class Zone:
 
     # --- what is answered
 
-    def lookup(self, qname: str, qtype: int) -> Answer | Elsewhere:
+    def lookup(self, qname: str, qtype: int) -> ZoneAnswer | Elsewhere:
         """Answer a question of class IN. Names compare without regard to case (RFC 4343)."""
         return self._lookup(qname.lower().rstrip("."), qtype, 0)
 
-    def _lookup(self, name: str, qtype: int, chain: int) -> Answer | Elsewhere:
+    def _lookup(self, name: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
         if self._extra_zones and not self._extra_zones.isdisjoint(ancestors(name)):
             return Elsewhere.ASK_CLUSTER
         if name.endswith(self.cluster_domain):
@@ -189,7 +189,7 @@ class Zone:
             return self._reverse_name(name, qtype)
         return Elsewhere.NOT_OURS
 
-    def _cluster_name(self, name: str, inside: str, qtype: int, chain: int) -> Answer | Elsewhere:
+    def _cluster_name(self, name: str, inside: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
         """Answer a name of the cluster domain; `inside` is the part before the domain."""
         if not self._synced:
             return Elsewhere.ASK_CLUSTER
@@ -311,7 +311,7 @@ class Zone:
             return None
         return _Node(_address_records(name, [address]))
 
-    def _reverse_name(self, name: str, qtype: int) -> Answer | Elsewhere:
+    def _reverse_name(self, name: str, qtype: int) -> ZoneAnswer | Elsewhere:
         if self._synced and (address := reversed_address(name)) is not None:
             targets = self._names_at(address)
             if targets:
@@ -336,31 +336,31 @@ class Zone:
                     names[f"{_hostname(endpoint)}.{self._name_of(behind)}"] = None
         return list(names)
 
-    def _answer(self, node: _Node | None, qtype: int, apex: str, chain: int) -> Answer:
+    def _answer(self, node: _Node | None, qtype: int, apex: str, chain: int) -> ZoneAnswer:
         """Pick what was asked from a node; `apex` owns the SOA record that makes a negative answer cachable."""
         if node is None:
-            return Answer(Rcode.NXDOMAIN, authority=(self._soa(apex),))
+            return ZoneAnswer(Rcode.NXDOMAIN, authority=(self._soa(apex),))
         picked = tuple(
             record for record in node.records if record.rtype in (qtype, RRType.CNAME) or qtype == RRType.ANY
         )
         if not picked:
-            return Answer(Rcode.NOERROR, authority=(self._soa(apex),))
+            return ZoneAnswer(Rcode.NOERROR, authority=(self._soa(apex),))
         first = picked[0]
         if first.rtype == RRType.CNAME and qtype not in (RRType.CNAME, RRType.ANY):
             return self._chase(first, qtype, chain)
-        return Answer(Rcode.NOERROR, picked, additional=node.additional if qtype == RRType.SRV else ())
+        return ZoneAnswer(Rcode.NOERROR, picked, additional=node.additional if qtype == RRType.SRV else ())
 
-    def _chase(self, alias: ResourceRecord, qtype: int, chain: int) -> Answer:
+    def _chase(self, alias: ResourceRecord, qtype: int, chain: int) -> ZoneAnswer:
         """Follow an alias while it stays in the zone. The response code is the last name's (RFC 6604)."""
         if chain == CNAME_CHAIN_MAX:
-            return Answer(Rcode.SERVFAIL)  # a loop, or as good as one
+            return ZoneAnswer(Rcode.SERVFAIL)  # a loop, or as good as one
         target = str(alias.data)
         found = self._lookup(target, qtype, chain + 1)
         if isinstance(found, Elsewhere):
-            return Answer(Rcode.NOERROR, (alias,), unfinished=target)
+            return ZoneAnswer(Rcode.NOERROR, (alias,), unfinished=target)
         if found.rcode == Rcode.SERVFAIL:
             return found
-        return Answer(found.rcode, (alias, *found.answers), found.authority, found.additional, found.unfinished)
+        return ZoneAnswer(found.rcode, (alias, *found.answers), found.authority, found.additional, found.unfinished)
 
     def _name_of(self, service: Service) -> str:
         return f"{service.name}.{service.namespace}.svc.{self.cluster_domain}"

@@ -2,10 +2,10 @@ import pytest
 
 from ktpy.dns.encoding import UndecodableError, encode, encode_joined, question
 from ktpy.dns.message import render
-from ktpy.dns.records import Answer, Rcode, ResourceRecord, RRType, Soa, Srv
+from ktpy.dns.records import Rcode, ResourceRecord, RRType, Soa, Srv, ZoneAnswer
 from tests.unit.dns.name_servers import asked, denying, parsed, reply
 
-ALIAS = Answer(
+ALIAS = ZoneAnswer(
     Rcode.NOERROR, (ResourceRecord("out.example", RRType.CNAME, 5, "db.example.com"),), unfinished="db.example.com"
 )
 
@@ -25,7 +25,7 @@ ALIAS = Answer(
 def test_every_type_of_record_the_zone_makes(rtype: str, data: bytes | str | Srv | Soa, shown: str) -> None:
     query = asked("name.example", rtype)
     record = ResourceRecord("name.example", RRType[rtype], 5, data)
-    [found] = parsed(render(query, encode(query, Answer(Rcode.NOERROR, (record,))), 512)).rr
+    [found] = parsed(render(query, encode(query, ZoneAnswer(Rcode.NOERROR, (record,))), 512)).rr
     assert str(found.rdata) == shown
     assert found.ttl == 5
 
@@ -33,7 +33,7 @@ def test_every_type_of_record_the_zone_makes(rtype: str, data: bytes | str | Srv
 def test_a_negative_answer() -> None:
     query = asked("gone.example")
     soa = ResourceRecord("example", RRType.SOA, 5, Soa("ns.example", "mail.example", 1, 2, 3, 4, 5))
-    answer = parsed(render(query, encode(query, Answer(Rcode.NXDOMAIN, authority=(soa,))), 512))
+    answer = parsed(render(query, encode(query, ZoneAnswer(Rcode.NXDOMAIN, authority=(soa,))), 512))
     assert answer.header.rcode == Rcode.NXDOMAIN
     assert str(answer.auth[0].rname) == "example."
 
@@ -42,7 +42,7 @@ def test_hundreds_of_srv_targets_stay_readable() -> None:
     """Beyond 16 KB no compression pointer reaches; the addresses are left out then."""
     query = asked("_pg._tcp.db.example", "SRV")
     names = [f"pod-number-{index}.db.example" for index in range(500)]
-    answer = Answer(
+    answer = ZoneAnswer(
         Rcode.NOERROR,
         tuple(ResourceRecord("_pg._tcp.db.example", RRType.SRV, 5, Srv(0, 1, 5432, name)) for name in names),
         additional=tuple(ResourceRecord(name, RRType.A, 5, bytes([10, 0, 0, 1])) for name in names),

@@ -18,7 +18,7 @@ from ktpy.dns.message import (
     readdressed,
     render,
 )
-from ktpy.dns.records import Answer, Rcode, ResourceRecord, RRType, Srv
+from ktpy.dns.records import Rcode, ResourceRecord, RRType, Srv, ZoneAnswer
 from tests.unit.dns.name_servers import addresses, answering, asked, denying, parsed, reply, truncating
 
 
@@ -232,7 +232,7 @@ def test_a_readdressed_reply_has_the_new_id_case_and_age() -> None:
 
 
 def encoded(query: Query, *records: ResourceRecord, additional: tuple[ResourceRecord, ...] = ()) -> EncodedReply:
-    return encode(query, Answer(Rcode.NOERROR, records, additional=additional))
+    return encode(query, ZoneAnswer(Rcode.NOERROR, records, additional=additional))
 
 
 def a_records(count: int) -> list[ResourceRecord]:

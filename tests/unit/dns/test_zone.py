@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ktpy.dns.records import Answer, Elsewhere, Rcode, RRType, Soa, Srv, dashed, packed
+from ktpy.dns.records import Elsewhere, Rcode, RRType, Soa, Srv, ZoneAnswer, dashed, packed
 from ktpy.dns.zone import CNAME_CHAIN_MAX, TTL_S, Zone
 from tests.unit.dns.kube import endpoint_slice, external_name, service
 
@@ -67,7 +67,7 @@ class Case(NamedTuple):
     expected: object
 
 
-def summary(found: Answer | Elsewhere) -> object:
+def summary(found: ZoneAnswer | Elsewhere) -> object:
     """An answer as a set of its data; a negative one as NXDOMAIN or NODATA."""
     if isinstance(found, Elsewhere):
         return found
@@ -196,9 +196,9 @@ def test_beyond_the_specification(zone: Zone, case: Case) -> None:
     assert summary(zone.lookup(case.name, case.qtype)) == case.expected
 
 
-def answer(zone: Zone, name: str, qtype: int) -> Answer:
+def answer(zone: Zone, name: str, qtype: int) -> ZoneAnswer:
     found = zone.lookup(name, qtype)
-    assert isinstance(found, Answer)
+    assert isinstance(found, ZoneAnswer)
     return found
 
 
