@@ -1,7 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,14 +5,6 @@ import pytest
 from ktpy.daemon.records import Record, Records
 
 RECORD = Record("ab12", "exchange", "web", "shop", "https://a", "lab", None)
-HOLD = """
-import sys
-from pathlib import Path
-from ktpy.daemon.records import Record, Records
-with Records(Path(sys.argv[1])).hold(Record("ab12", "exchange", "web", "shop", "https://a", "lab", None)):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 def test_a_session_that_lives_is_not_stale_and_one_that_has_left_is_forgotten(tmp_path: Path) -> None:
@@ -42,18 +30,6 @@ def test_what_could_not_be_undone_stays_for_the_next_time(tmp_path: Path) -> Non
         records.forget(RECORD)
     with records.stale() as stale:
         assert stale == []
-
-
-def test_a_killed_session_is_stale_and_is_undone_by_one_at_a_time(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLD, os.fspath(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        holder.send_signal(signal.SIGKILL)
-    records = Records(tmp_path)
-    with records.stale() as stale, Records(tmp_path).stale() as others:
-        assert stale == [RECORD]
-        assert others == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"session": "ab12"}'])

@@ -1,8 +1,5 @@
 import os
-import signal
 import socket
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,15 +7,6 @@ import pytest
 
 from ktpy.daemon.runtime import CONNECT, INTERCEPT, RuntimeDirectory
 from ktpy.errors import AlreadyConnected
-
-HOLD_A_CLAIM = """
-import sys, time
-from pathlib import Path
-from ktpy.daemon.runtime import RuntimeDirectory
-with RuntimeDirectory(Path(sys.argv[1])).claim("https://a"):
-    print("claimed", flush=True)
-    sys.stdin.read()
-"""
 
 
 @pytest.fixture
@@ -44,17 +32,6 @@ def test_a_claim_can_be_taken_again_after_it_is_given_up(runtime: RuntimeDirecto
     for _ in range(2):
         with runtime.claim("https://a"):
             pass
-
-
-def test_a_claim_dies_with_its_holder(runtime: RuntimeDirectory) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD_A_CLAIM, os.fspath(runtime.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"claimed\n"
-        holder.send_signal(signal.SIGKILL)
-    with runtime.claim("https://a"):
-        pass
 
 
 def test_the_directory_is_private(runtime: RuntimeDirectory) -> None:

@@ -3,7 +3,6 @@
 import json
 import logging
 import socket
-import stat
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -153,31 +152,6 @@ class TestRenewal:
             (tmp_path / "token").write_text("new")
             assert await api.request("GET", "/version") == {"major": "1"}
             await api.close()
-
-    async def test_a_plugin_is_asked_again(self, tmp_path: Path) -> None:
-        """The plugin's second answer is another token."""
-        plugin = tmp_path / "plugin"
-        plugin.write_text(
-            "#!/bin/sh\n"
-            f"[ -e {tmp_path}/asked ] && token=new || token=old; touch {tmp_path}/asked\n"
-            """printf '{"apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "%s"}}' $token\n"""
-        )
-        plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
-        user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
-        async with api_stub.serving(prepare=lambda stub: self.reject(stub, until="new")) as stub:
-            stub.script("GET /version", Answer({"major": "1"}))
-            api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
-            assert await api.request("GET", "/version") == {"major": "1"}
-            await api.close()
-
-    async def test_a_failing_plugin_is_unauthorized_with_its_words(self, stub: ApiStub, tmp_path: Path) -> None:
-        user = {"exec": {"apiVersion": "v1", "command": "sh", "args": ["-c", "echo log in first >&2; exit 1"]}}
-        api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
-        with pytest.raises(Unauthorized) as raised:
-            await api.request("GET", "/version")
-        assert raised.value.hint == "log in first"
-        assert stub.asked == []
-        await api.close()
 
 
 class TestEndpoint:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -106,19 +105,6 @@ class TestClientCertificate:
             "client-key-data": encoded(other_key_pair.key),
         }
         async with loaded(tmp_path, tls_stub.url, user=user, cluster=cluster) as api:
-            assert await api.request("GET", "/version") == {"major": "1"}
-
-    async def test_from_a_plugin(
-        self, tls_stub: ApiStub, other_key_pair: KeyPair, cluster: dict[str, str], tmp_path: Path
-    ) -> None:
-        status = {
-            "clientCertificateData": other_key_pair.certificate.decode(),
-            "clientKeyData": other_key_pair.key.decode(),
-        }
-        version = "client.authentication.k8s.io/v1"
-        (tmp_path / "answer").write_text(json.dumps({"apiVersion": version, "status": status}))
-        plugin = {"apiVersion": version, "command": "cat", "args": [str(tmp_path / "answer")]}
-        async with loaded(tmp_path, tls_stub.url, user={"exec": plugin}, cluster=cluster) as api:
             assert await api.request("GET", "/version") == {"major": "1"}
 
     async def test_missing(self, tls_stub: ApiStub, cluster: dict[str, str], tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
 import base64
-import json
 import ssl
 from pathlib import Path
 from typing import Any
@@ -139,12 +138,6 @@ class TestExecPlugin:
         plugin = ExecPlugin({}, {}, clock)
         assert await plugin.header() is None
         assert plugin.key_pair == (b"C", b"K")
-
-    async def test_the_script_of_a_kubeconfig_is_run(self, tmp_path: Path) -> None:
-        answer = {"apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "real"}}
-        (tmp_path / "answer").write_text(json.dumps(answer))
-        plugin = {"apiVersion": answer["apiVersion"], "command": "cat", "args": [str(tmp_path / "answer")]}
-        assert await from_user({"exec": plugin}, {}).header() == "Bearer real"
 
 
 class TestFileOrData:

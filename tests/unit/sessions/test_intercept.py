@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +16,7 @@ from ktpy.errors import CommandAbsent, RouteTaken, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice, PortsChanged, Ready, StartStep
 from ktpy.observe.status import InterceptStatus
-from ktpy.serve import routes
+from ktpy.serve import command, routes
 from ktpy.sessions.intercept import _Intercept
 from ktpy.sessions.options import ExposeOption, InterceptOptions
 from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, is_clean, selector
@@ -134,11 +133,21 @@ async def test_a_local_port_that_is_down_is_told_before_anything_is_changed(stor
         await running
 
 
-async def test_it_leaves_with_the_end_of_the_command_and_its_exit_code(store: ObjectStore, caller: Caller) -> None:
+async def test_it_leaves_with_the_end_of_the_command_and_its_exit_code(
+    store: ObjectStore, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = furnish(store)
-    exchange = Exchange(caller, sys.executable, "-c", "raise SystemExit(3)")
+    exchange = Exchange(caller, "sh", "-c", "exit 3")
+    commands: list[Sequence[str]] = []
+
+    async def run(arguments: Sequence[str]) -> int:
+        commands.append(arguments)
+        return 3
+
+    monkeypatch.setattr(command, "run", run)
     running = await exchange.start()
     assert await running == 3
+    assert [list(arguments) for arguments in commands] == [["sh", "-c", "exit 3"]]
     assert essence(store) == before
     assert is_clean(store)
 

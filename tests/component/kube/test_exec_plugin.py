@@ -1,17 +1,25 @@
 """Credential plugins are real programs here: shell scripts in a temporary directory."""
 
 import asyncio
+import base64
 import json
 import os
 import shlex
+import ssl
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from ktpy.errors import Unauthorized
 from ktpy.kube import exec_plugin
+from ktpy.kube.client import Api
+from ktpy.kube.credentials import from_user, load_key_pair
+from tests.unit.kube import api_stub
+from tests.unit.kube.api_stub import Answer, ApiStub
+from tests.unit.kube.certificates import KeyPair
 
 V1 = "client.authentication.k8s.io/v1"
 CLUSTER = {"server": "https://api.test:6443"}
@@ -123,3 +131,74 @@ async def test_a_cancelled_wait_ends_the_plugin(script: Any, tmp_path: Path) -> 
         await waiting
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+# --- the client with a plugin in its kubeconfig
+
+
+def reject_old(stub: ApiStub) -> None:
+    """Answer 401 to every token but `new`."""
+    answer_all = stub.answer
+
+    async def reject(request: Any) -> Any:
+        if request.headers.get("Authorization") != "Bearer new":
+            return web.json_response(api_stub.refused(401, "Unauthorized"), status=401)
+        return await answer_all(request)
+
+    stub.answer = reject  # type: ignore[method-assign]
+
+
+async def test_after_a_401_the_client_asks_again(tmp_path: Path) -> None:
+    """The plugin's second answer is another token."""
+    plugin = tmp_path / "plugin"
+    plugin.write_text(
+        "#!/bin/sh\n"
+        f"[ -e {tmp_path}/asked ] && token=new || token=old; touch {tmp_path}/asked\n"
+        """printf '{"apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "%s"}}' $token\n"""
+    )
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
+    async with api_stub.serving(prepare=reject_old) as stub:
+        stub.script("GET /version", Answer({"major": "1"}))
+        api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
+        assert await api.request("GET", "/version") == {"major": "1"}
+        await api.close()
+
+
+async def test_the_client_hands_on_what_a_failing_plugin_says(stub: ApiStub, tmp_path: Path) -> None:
+    user = {"exec": {"apiVersion": "v1", "command": "sh", "args": ["-c", "echo log in first >&2; exit 1"]}}
+    api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
+    with pytest.raises(Unauthorized) as raised:
+        await api.request("GET", "/version")
+    assert raised.value.hint == "log in first"
+    assert stub.asked == []
+    await api.close()
+
+
+async def test_a_certificate_of_a_plugin_opens_the_connection(
+    key_pair: KeyPair, other_key_pair: KeyPair, tmp_path: Path
+) -> None:
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    load_key_pair(server_tls, (key_pair.certificate, key_pair.key))
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    server_tls.load_verify_locations(cadata=other_key_pair.certificate.decode())
+    cluster = {"certificate-authority-data": base64.b64encode(key_pair.certificate).decode()}
+    status = {
+        "clientCertificateData": other_key_pair.certificate.decode(),
+        "clientKeyData": other_key_pair.key.decode(),
+    }
+    version = "client.authentication.k8s.io/v1"
+    (tmp_path / "answer").write_text(json.dumps({"apiVersion": version, "status": status}))
+    plugin = {"apiVersion": version, "command": "cat", "args": [str(tmp_path / "answer")]}
+    async with api_stub.serving(server_tls) as stub:
+        stub.script("GET /version", Answer({"major": "1"}))
+        api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user={"exec": plugin}, cluster=cluster))
+        assert await api.request("GET", "/version") == {"major": "1"}
+        await api.close()
+
+
+async def test_the_script_of_a_kubeconfig_is_run(tmp_path: Path) -> None:
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "real"}}
+    (tmp_path / "answer").write_text(json.dumps(answer))
+    plugin = {"apiVersion": answer["apiVersion"], "command": "cat", "args": [str(tmp_path / "answer")]}
+    assert await from_user({"exec": plugin}, {}).header() == "Bearer real"

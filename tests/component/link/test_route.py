@@ -16,7 +16,7 @@ from ktpy.link.connection import KeyNotTaken
 from ktpy.link.key import make_key
 from ktpy.link.route import Route, RouteNotYet, read_answer
 from ktpy.wire.route import Refusal, RouteCounters, RouteHello, RouteRequest
-from tests.unit.link.sshd import Sshd, echo, target, until
+from tests.component.link.sshd import Sshd, echo, target, until
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

@@ -23,7 +23,7 @@ from ktpy.link.key import make_key
 from ktpy.link.tunnel import SshTunnel, dial_until
 from ktpy.wire.pod import SESSION_BEAT_S
 from ktpy.wire.session import AgentHello
-from tests.unit.link.sshd import Sshd, echo, target, until
+from tests.component.link.sshd import Sshd, echo, target, until
 
 HELLO = {
     "version": 1,

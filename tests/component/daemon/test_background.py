@@ -1,0 +1,74 @@
+"""A command that returns while its work goes on in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+DETACH = '''
+import os, sys
+from pathlib import Path
+from ktpy.daemon.background import detach
+from ktpy.observe.events import Ended, Ready, StartStep
+from ktpy.observe.status import ConnectStatus
+
+STATUS = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=1.0)
+TRACED = """
+import logging
+from ktpy.observe.trace import traced
+logging.basicConfig(level=logging.INFO)
+with traced("stage", "open cluster"):
+    pass
+"""
+
+def work(report):
+    {work}
+
+for event in detach(work, Path(sys.argv[1])):
+    print(event, flush=True)
+'''
+
+
+def run(work: str, log: Path) -> list[str]:
+    code = DETACH.format(work=work)
+    done = subprocess.run([sys.executable, "-c", code, log], capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout.splitlines()
+
+
+def test_the_command_returns_when_the_work_is_ready_and_the_work_goes_on(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    work = f"report(StartStep('a', 'b', 0.1)); report(Ready(STATUS)); open({str(fifo)!r}).read(); return 0"
+    step, ready = run(work, tmp_path / "log")
+    assert step == "StartStep(name='a', detail='b', elapsed_s=0.1)"
+    assert ready.startswith("Ready(status=ConnectStatus(kind='connect', pid=7,")
+    fifo.write_text("the work still reads this")
+
+
+def test_a_failure_is_passed_on(tmp_path: Path) -> None:
+    work = "report(Ended(24, 'no pod', 'wait')); return 24"
+    assert run(work, tmp_path / "log") == ["Ended(exit_code=24, message='no pod', hint='wait')"]
+
+
+def test_a_death_without_a_word_is_told_with_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    [told] = run("os.kill(os.getpid(), 9)", log)
+    assert "ended without a word" in told
+    assert str(log) in told
+
+
+def test_what_the_work_writes_goes_to_a_private_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run("print('to stderr', file=sys.stderr); report(Ended(0, 'over')); return 0", log)
+    assert "to stderr" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_steps_that_v_tells_are_in_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    work = "exec(TRACED); report(Ended(0, 'over')); return 0"
+    run(work, log)
+    assert [line.partition(" in ")[0] for line in log.read_text().splitlines()[:2]] == [
+        "INFO:ktpy.observe.trace:stage open cluster: started",
+        "INFO:ktpy.observe.trace:stage open cluster: complete",
+    ]
