@@ -1,7 +1,6 @@
 """Options that several commands share."""
 
 import logging
-from collections.abc import Iterator
 
 import click
 import pytest
@@ -19,14 +18,6 @@ from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
 @options.verbose
 def tell(**given: object) -> None:
     click.echo(" ".join(f"{name}={given[name]}" for name in sorted(given)))
-
-
-@pytest.fixture(autouse=True)
-def level() -> Iterator[None]:
-    logger = logging.getLogger("ktpy")
-    before = logger.level
-    yield
-    logger.setLevel(before)
 
 
 def told(*arguments: str, env: dict[str, str] | None = None) -> dict[str, str]:
