@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from ktpy.wire.route import MAX_LINE_BYTES
+from ktpy.wire.pod import MAX_LINE_BYTES
 
 
 class RouteConnection:

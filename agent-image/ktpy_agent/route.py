@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from ktpy.wire.route import MAX_LINE_BYTES
+from ktpy.wire.pod import MAX_LINE_BYTES
 from ktpy_agent.session import end_connection
 from ktpy_agent.settings import Settings
 

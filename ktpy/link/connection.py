@@ -13,7 +13,7 @@ from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.channel import Link
 from ktpy.link.key import ClientKey
 from ktpy.observe.trace import traced
-from ktpy.wire.pod import LOGIN, SSHD_PORT
+from ktpy.wire.pod import LOGIN, MAX_LINE_BYTES, SSHD_PORT
 
 T = TypeVar("T")
 
@@ -30,7 +30,6 @@ WINDOW_BUDGET_BYTES: Final = 64 << 20
 
 # aes128-gcm runs on the CPU's AES instructions: twice as fast as chacha20, which OpenSSH and asyncssh both prefer.
 _CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com")
-_LINE_LIMIT_BYTES: Final = 64 << 10
 
 
 class KeyNotTaken(PodFailed):
@@ -227,7 +226,7 @@ class AgentSession(asyncssh.SSHClientSession[bytes], Generic[T]):
         if self.answer.done() and self._on_line is None:
             return  # the agent has nothing more to say that we expect
         *lines, self._unread = (self._unread + data).split(b"\n")
-        if len(self._unread) > _LINE_LIMIT_BYTES:
+        if len(self._unread) > MAX_LINE_BYTES:
             lines.append(self._unread)
             self._unread = b""
         for line in lines:

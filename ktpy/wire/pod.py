@@ -32,6 +32,9 @@ ROUTE_BEAT_S: Final = 1.0
 ROUTE_SILENCE_S: Final = 3.0
 """The agent ends a route after this long without a beat: others wait that long for a frozen laptop."""
 
+MAX_LINE_BYTES: Final = 65536
+"""Neither end sends a longer line."""
+
 _HOST_KEY: Final = "ktpy-agent host-key "
 
 

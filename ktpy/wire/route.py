@@ -14,7 +14,6 @@ from ktpy.wire.version import VERSION, is_understood
 BEAT: Final = b"{}\n"
 ORIGIN: Final = "origin"
 FAIL: Final = "fail"
-MAX_LINE_BYTES: Final = 65536
 MAX_ROUTES: Final = 64
 MAX_CRITERIA: Final = 8
 MAX_TEXT: Final = 256

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from ktpy_agent.route import carry
 
-from ktpy.wire.route import MAX_LINE_BYTES
+from ktpy.wire.pod import MAX_LINE_BYTES
 
 
 class Ends:
