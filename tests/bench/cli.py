@@ -20,10 +20,10 @@ from tests.bench.gateway import target as gateway_target
 from tests.bench.gateway.visitors import RATE
 from tests.bench.samples import Samples
 from tests.bench.specs import Spec
-from tests.e2e.sessions import USER
 from tests.lab import Lab, LabError
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
 from tests.lab.report import say
+from tests.lab.sessions.connect import USER
 
 ON_THE_LAB = """Brings the lab up when it is not, and leaves it up; everything
 else that it made is gone afterwards, also after Ctrl-C. Let nothing else run meanwhile."""

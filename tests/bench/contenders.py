@@ -9,8 +9,8 @@ from tests.bench.background import background
 from tests.bench.catalogue import COREDNS, PORT_FORWARD
 from tests.bench.specs import KTPY
 from tests.bench.target import NAMESPACE, PORTS, Target
-from tests.e2e.sessions import connecting
 from tests.lab import Lab
+from tests.lab.sessions.connect import connecting
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import memory
-from tests.e2e.sessions import USER, connecting
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import USER, connecting
 
 logger = logging.getLogger(__name__)
 

@@ -32,15 +32,15 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.demo import manifest
-from tests.e2e.history import History
-from tests.e2e.intercepted import SLOWEST_S, as_before
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting, ConnectSession, connecting
-from tests.e2e.shop import Shop
-from tests.e2e.visitors import Visitors, visiting
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.object_history import History
+from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.target_service import SLOWEST_S, as_before
 from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
+from tests.lab.sessions.connect import Connecting, ConnectSession, connecting
+from tests.lab.sessions.http_clients import Visitors, visiting
 
 IMAGE_BUILD_TIMEOUT_S = 900.0
 ROLLOUT_TIMEOUT_S = 180.0

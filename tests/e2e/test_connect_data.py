@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from tests.demo.server import big_body
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import ConnectSession
-from tests.e2e.shop import NAMESPACE, Shop
-from tests.e2e.workloads import shell_server
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.workloads import shell_server
 from tests.lab import Lab
 from tests.lab.namespaces import inside_netns
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import ConnectSession
 
 GIGABYTE = 1_000_000_000
 TRANSFER_TIMEOUT_S = 120.0

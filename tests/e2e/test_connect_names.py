@@ -11,12 +11,12 @@ from ipaddress import ip_address
 import pytest
 from dnslib import QTYPE, RCODE, DNSRecord
 
-from tests.e2e.laptop import Laptop, raw_question
-from tests.e2e.sessions import ConnectSession, connecting
-from tests.e2e.shop import Shop
+from tests.e2e.kit.laptop import Laptop, raw_question
+from tests.e2e.kit.shop import Shop
 from tests.lab import Lab
 from tests.lab.layout import RESOLVER_IPV4
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import ConnectSession, connecting
 
 NAMESPACE = "e2e-names"
 DOMAIN = "cluster.local"

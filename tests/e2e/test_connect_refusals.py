@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import ConnectSession
-from tests.e2e.shop import Shop
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import Shop
 from tests.lab import Lab
 from tests.lab.layout import API_PORT, NODE_IPV4
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import ConnectSession
 
 REFUSED_WITHIN_S = 0.3
 UNREACHABLE_WITHIN_S = 5.0  # of which 3 s are the node's, which asks thrice who has the address (ARP, RFC 4861)

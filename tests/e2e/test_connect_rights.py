@@ -12,13 +12,13 @@ import yaml
 
 from ktpy.cluster import rbac
 from ktpy.kube.rights import Rule
-from tests.e2e.attempts import attempt
-from tests.e2e.laptop import Laptop
-from tests.e2e.rights import granted, role
-from tests.e2e.sessions import ConnectSession, connecting
-from tests.e2e.shop import NAMESPACE, Shop
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.rights import granted, role
+from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.lab import Lab
 from tests.lab.layout import CLUSTER_DNS_IPV4, POD_IPV4, SERVICE_IPV4
+from tests.lab.sessions.connect import ConnectSession, connecting
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

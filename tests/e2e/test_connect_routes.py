@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting, ConnectSession
-from tests.e2e.shop import NAMESPACE, Shop
-from tests.e2e.workloads import shell_server
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.workloads import shell_server
 from tests.lab import Lab
 from tests.lab.layout import API_PORT, NODE_IPV4, POD_IPV4, POD_IPV6, SERVICE_IPV4, SERVICE_IPV6
+from tests.lab.sessions.connect import Connecting, ConnectSession
 
 RANGE_OVERLAP, ALREADY_CONNECTED, NOT_CONNECTED, USAGE = 30, 31, 36, 2
 SERVICES, PODS = {SERVICE_IPV4, SERVICE_IPV6}, {POD_IPV4, POD_IPV6}

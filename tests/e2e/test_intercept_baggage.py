@@ -6,27 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import workloads
-from tests.e2e.intercepted import until_reached
-from tests.e2e.intercepts import intercepting
-from tests.e2e.local_server import LocalServer, serving
-from tests.e2e.shop import Shop
-from tests.e2e.visitors import ask
-from tests.e2e.workloads import Manifest, container
+from tests.e2e.kit import workloads
+from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.target_service import until_reached
+from tests.e2e.kit.workloads import Manifest, container
 from tests.lab import Lab
+from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.intercept import intercepting
+from tests.lab.sessions.local_server import LocalServer, serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 NAMESPACE = "baggage"
 LOCAL = 3001
 ORIGINAL, LAPTOPS = "a b c", "a b laptop's"
-HERE = Path(__file__).parent
+KIT = Path(__file__).parent / "kit"
 
 Get = Callable[..., str]
 
 
 def chain() -> list[Manifest]:
-    objects = [workloads.code("relay", relay=HERE / "relay.py"), workloads.client()]
+    objects = [workloads.code("relay", relay=KIT / "relay.py"), workloads.client()]
     for name, *following in (("a", "b"), ("b", "c"), ("c",)):
         program = container(name, "python3", "/code/relay.py", name, *following, ports={"http": 8080})
         port = {"name": "http", "port": 80, "targetPort": "http"}

@@ -5,17 +5,17 @@ import signal
 
 import pytest
 
-from tests.e2e.attempts import attempt
-from tests.e2e.foreground import Foreground
-from tests.e2e.intercepted import EXPOSED, LOCAL, SLOWEST_S, getter, until_reached
-from tests.e2e.intercepts import intercepting, ktpys_objects
-from tests.e2e.laptop import Laptop
-from tests.e2e.local_server import serving
-from tests.e2e.shop import NAMESPACE
-from tests.e2e.visitors import Visitors, ask
-from tests.e2e.visits import SOON_S, until_answered, until_asked
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, SLOWEST_S, getter, until_reached
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.foreground import Foreground
+from tests.lab.sessions.http_clients import Visitors, ask
+from tests.lab.sessions.intercept import intercepting, ktpys_objects
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import SOON_S, until_answered, until_asked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

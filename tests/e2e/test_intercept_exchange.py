@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.intercepted import EXPOSED, LOCAL, getter, until_reached
-from tests.e2e.intercepts import intercepting
-from tests.e2e.laptop import Laptop
-from tests.e2e.local_server import serving
-from tests.e2e.shop import NAMESPACE, Shop
-from tests.e2e.visitors import Visitors, ask
-from tests.e2e.visits import SOON_S, until_answered, until_asked
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, getter, until_reached
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.http_clients import Visitors, ask
+from tests.lab.sessions.intercept import intercepting
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import SOON_S, until_answered, until_asked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

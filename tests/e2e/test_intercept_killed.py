@@ -16,16 +16,16 @@ from ktpy.cluster.changes.registry import kind_of
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.steps import Step
 from ktpy.kube.client import Api
-from tests.e2e.history import History
-from tests.e2e.intercepted import EXPOSED, LOCAL, REDIRECTED, SERVICES, SLOWEST_S, as_before
-from tests.e2e.intercepts import Intercept, intercepting, ktpys_objects
-from tests.e2e.interrupted import interrupted
-from tests.e2e.laptop import Laptop
-from tests.e2e.local_server import serving
-from tests.e2e.shop import NAMESPACE, Shop
-from tests.e2e.visitors import Visitors, visiting
-from tests.e2e.visits import until_answered
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.object_history import History
+from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.signal_at_step import interrupted
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, REDIRECTED, SERVICES, SLOWEST_S, as_before
 from tests.lab import Lab
+from tests.lab.sessions.http_clients import Visitors, visiting
+from tests.lab.sessions.intercept import Intercept, intercepting, ktpys_objects
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import until_answered
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import workloads
-from tests.e2e.attempts import Attempt, attempt
-from tests.e2e.intercepted import until_reached
-from tests.e2e.intercepts import Intercept
-from tests.e2e.local_server import serving
-from tests.e2e.shop import Shop
-from tests.e2e.visitors import ask
-from tests.e2e.workloads import Manifest, container
+from tests.e2e.kit import workloads
+from tests.e2e.kit.failed_command import Attempt, attempt
+from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.target_service import until_reached
+from tests.e2e.kit.workloads import Manifest, container
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY
+from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.intercept import Intercept
+from tests.lab.sessions.local_server import serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

@@ -6,14 +6,14 @@ from http import HTTPStatus
 
 import pytest
 
-from tests.e2e.intercepted import EXPOSED, LOCAL
-from tests.e2e.intercepts import Intercept, intercepting
-from tests.e2e.local_server import serving
-from tests.e2e.shop import NAMESPACE
-from tests.e2e.visitors import Visitors
-from tests.e2e.visits import until_answered
+from tests.e2e.kit.shop import NAMESPACE
+from tests.e2e.kit.target_service import EXPOSED, LOCAL
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.http_clients import Visitors
+from tests.lab.sessions.intercept import Intercept, intercepting
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import until_answered
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

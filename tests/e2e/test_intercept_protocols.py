@@ -17,17 +17,17 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests import h2c
 from tests.demo.server import big_body
-from tests.e2e import every_port, local_program, redis, workloads
-from tests.e2e.every_port import ECHO, GRPC, H2C, HTTP, HTTPS, REDIS
-from tests.e2e.intercepted import until_reached
-from tests.e2e.intercepts import Intercept, intercepting
-from tests.e2e.shop import Shop
+from tests.e2e.kit import every_port, local_program, redis, workloads
+from tests.e2e.kit.every_port import ECHO, GRPC, H2C, HTTP, HTTPS, REDIS
+from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.target_service import until_reached
+from tests.kit import h2c
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY
 from tests.lab.namespaces import inside_netns, stream_socket
 from tests.lab.processes import wait_until
+from tests.lab.sessions.intercept import Intercept, intercepting
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -207,7 +207,7 @@ def test_h2c_with_prior_knowledge(exchange: Intercept, pod: Path, host: str) -> 
 @pytest.fixture(scope="module")
 def grpc_calls(exchange: Intercept, pod: Path, host: str) -> dict[str, object]:
     """What came of each call of a gRPC client in the pod."""
-    program = [sys.executable, "-m", "tests.e2e.grpc_program", "call", f"{host}:{GRPC}"]
+    program = [sys.executable, "-m", "tests.e2e.kit.grpc_program", "call", f"{host}:{GRPC}"]
     command = ["nsenter", f"--net={pod}", *program]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import EXPOSED
-from tests.e2e.intercepts import ktpys_objects
-from tests.e2e.shop import NAMESPACE
-from tests.e2e.workloads import applied, service
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.shop import NAMESPACE
+from tests.e2e.kit.target_service import EXPOSED
+from tests.e2e.kit.workloads import applied, service
 from tests.lab import Lab
+from tests.lab.sessions.intercept import ktpys_objects
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

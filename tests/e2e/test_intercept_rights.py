@@ -9,11 +9,11 @@ import yaml
 
 from ktpy.cluster import rbac
 from ktpy.kube.rights import Rule
-from tests.e2e.intercepted import EXPOSED
-from tests.e2e.intercepts import ktpys_objects
-from tests.e2e.rights import granted, role
-from tests.e2e.shop import NAMESPACE
+from tests.e2e.kit.rights import granted, role
+from tests.e2e.kit.shop import NAMESPACE
+from tests.e2e.kit.target_service import EXPOSED
 from tests.lab import Lab
+from tests.lab.sessions.intercept import ktpys_objects
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

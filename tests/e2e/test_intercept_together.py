@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.history import History
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
-from tests.e2e.intercepts import Intercept
-from tests.e2e.interrupted import interrupted, until_stopped
-from tests.e2e.local_server import LocalServer, serving
-from tests.e2e.shop import NAMESPACE, Shop
-from tests.e2e.visitors import Visitors, visiting
-from tests.e2e.visits import STEADY_S, until_answered
+from tests.e2e.kit.object_history import History
+from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.signal_at_step import interrupted, until_stopped
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, SERVICES, SLOWEST_S, as_before
 from tests.lab import Lab
+from tests.lab.sessions.http_clients import Visitors, visiting
+from tests.lab.sessions.intercept import Intercept
+from tests.lab.sessions.local_server import LocalServer, serving
+from tests.lab.sessions.request_log import STEADY_S, until_answered
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

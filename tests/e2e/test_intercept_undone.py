@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from tests.demo import manifest
-from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import EXPOSED, LOCAL, REDIRECTED, SERVICES, essence
-from tests.e2e.intercepts import Intercept, intercepting
-from tests.e2e.laptop import Laptop
-from tests.e2e.local_server import serving
-from tests.e2e.shop import NAMESPACE
-from tests.e2e.visitors import Visitors
-from tests.e2e.visits import until_answered
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, REDIRECTED, SERVICES, essence
 from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
+from tests.lab.sessions.http_clients import Visitors
+from tests.lab.sessions.intercept import Intercept, intercepting
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import until_answered
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

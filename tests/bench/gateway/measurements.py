@@ -16,10 +16,10 @@ from tests.bench.gateway.stage import BACK_TIMEOUT_S, EXCHANGED_PORT, LOCAL, ans
 from tests.bench.gateway.target import PORT, WEB, Target
 from tests.bench.samples import percentile
 from tests.bench.target import NAMESPACE
-from tests.e2e.local_server import serving
-from tests.e2e.visitors import ask
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.local_server import serving
 
 Figures = dict[str, float]
 

@@ -18,9 +18,9 @@ from tests.bench.gateway.target import BEHIND, STRAIGHT, Target
 from tests.bench.gateway.visitors import crowd
 from tests.bench.samples import Samples
 from tests.bench.specs import KTPY, Spec
-from tests.e2e.visits import until_answered
 from tests.lab import Lab, LabError
 from tests.lab.processes import wait_until
+from tests.lab.sessions.request_log import until_answered
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from tests.bench.gateway.target import PORT, WEB, Target
 from tests.bench.gateway.visitors import Crowd
 from tests.bench.server import BODY
 from tests.bench.target import NAMESPACE
-from tests.e2e.intercepts import Intercept, intercepting, ktpys_objects
-from tests.e2e.local_server import serving
-from tests.e2e.sessions import USER
-from tests.e2e.visitors import ask
-from tests.e2e.visits import until_answered
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import USER
+from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.intercept import Intercept, intercepting, ktpys_objects
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import until_answered
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from tests.e2e.visits import Visit
+from tests.lab.sessions.request_log import Visit
 
 SLOW_S = 2.0  # what even a busy machine does not do by itself
 ANSWER_CHARACTERS = 10

@@ -10,7 +10,7 @@ from typing import IO
 
 from tests.bench.gateway.pods import Pod
 from tests.bench.gateway.target import PORT, WEB, Target
-from tests.e2e.visits import Visit, Visits
+from tests.lab.sessions.request_log import Visit, Visits
 
 RATE = 200.0  # requests a second, of all pods together
 END_TIMEOUT_S = 30.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.component.agent.pod import PATIENCE_S, Pod, eventually, make_identity
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 ALL: dict[str, Any] = {"match": None}
 LAPTOP = Path(__file__).with_name("laptop.py")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 AGENT_IMAGE = Path(__file__).resolve().parents[3] / "agent-image"
 UID = 65532

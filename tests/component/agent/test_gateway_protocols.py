@@ -12,8 +12,8 @@ import pytest
 
 from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
 from tests.component.agent.pod import PATIENCE_S, eventually
-from tests.ports import free_port
-from tests.tcp_server import tcp_server
+from tests.kit.ports import free_port
+from tests.kit.tcp_server import tcp_server
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),
@@ -206,7 +206,7 @@ def test_an_upgrade_to_h2c_is_not_passed_on(pod: GatewayPod) -> None:
 
 
 def test_grpc_with_streaming_and_trailers_goes_where_each_call_belongs(pod: GatewayPod) -> None:
-    h2c = pytest.importorskip("tests.h2c", reason="needs the h2 package")
+    h2c = pytest.importorskip("tests.kit.h2c", reason="needs the h2 package")
     with tcp_server(h2c.grpc("origin")) as origin, tcp_server(h2c.grpc("local")) as local:
         bind = pod.add_port(origin)
         mesh = {"port": origin, **header("version", exact="foobar")}

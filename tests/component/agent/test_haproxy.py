@@ -10,7 +10,7 @@ from ktpy_agent.haproxy_config import Machine, render
 
 from ktpy.wire.gateway import GatewaySpec, Port
 from tests.component.agent.pod import eventually
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 
 @pytest.mark.skipif(not Path("/usr/sbin/haproxy").exists(), reason="needs haproxy")

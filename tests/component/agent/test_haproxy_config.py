@@ -17,7 +17,7 @@ from ktpy.wire.gateway import GatewaySpec, Port
 from ktpy.wire.route import Header, Match
 from tests.component.agent.gateway_pod import get, web_server
 from tests.component.agent.pod import eventually
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 HTTP = Port(80, "http", 8080, "TCP", http=True)
 REDIS = Port(6379, "", 6379, "TCP", http=False)

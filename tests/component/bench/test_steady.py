@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from tests.bench.load.steady import KEPT_CONNECTIONS
 from tests.bench.loading import ENVIRONMENT, command
-from tests.ports import free_port
-from tests.tcp_server import Serve, tcp_server
+from tests.kit.ports import free_port
+from tests.kit.tcp_server import Serve, tcp_server
 
 RATE = 100
 LOAD_S = 1.0

@@ -16,7 +16,7 @@ import asyncssh
 
 from ktpy.link.connection import AgentServer
 from ktpy.link.key import ClientKey, make_key
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 
 @dataclass

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.attempts import Kubeconfigs
 from tests.e2e.connect_errors.failing import NAMESPACE, api_object
-from tests.e2e.faults import stranger
-from tests.e2e.laptop import Laptop
+from tests.e2e.kit.failed_command import Kubeconfigs
+from tests.e2e.kit.faults import stranger
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.e2e.attempts import Attempt, attempt
+from tests.e2e.kit.failed_command import Attempt, attempt
 from tests.lab import Lab
 
 NAMESPACE = "errors"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.attempts import Kubeconfigs, encoded
 from tests.e2e.connect_errors.failing import ABSENT_HOST, failing
-from tests.e2e.faults import silent_server
+from tests.e2e.kit.failed_command import Kubeconfigs, encoded
+from tests.e2e.kit.faults import silent_server
 from tests.lab import Lab
 from tests.lab.certs import Authority, Client
 from tests.lab.layout import API_PORT, NODE_IPV4

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.attempts import Kubeconfigs, attempt
 from tests.e2e.connect_errors.failing import NAMESPACE, failing
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import connecting
+from tests.e2e.kit.failed_command import Kubeconfigs, attempt
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
 from tests.lab.layout import API_PORT, NODE_IPV4
+from tests.lab.sessions.connect import connecting
 
 
 class TestLaptop:

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from tests.e2e.attempts import attempt
 from tests.e2e.connect_errors.failing import NAMESPACE, api_object, failing
-from tests.e2e.faults import silent_server
-from tests.e2e.workloads import applied
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.faults import silent_server
+from tests.e2e.kit.workloads import applied
 from tests.lab import Lab
 from tests.lab.images import COREDNS_IMAGE
 from tests.lab.layout import NODE_IPV4

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.e2e.attempts import Kubeconfigs
 from tests.e2e.connect_errors.failing import NAMESPACE, failing
-from tests.e2e.sessions import connecting
+from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.lab import Lab
 from tests.lab.layout import API_PORT, NODE_IPV4
+from tests.lab.sessions.connect import connecting
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import processes
 from tests.e2e.connect_undo.undoing import NAMESPACE, NO_ROUTES, OPTIONS, Abandoned, job_of
-from tests.e2e.faults import silent_server, stranger
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import ConnectSession, connecting
+from tests.e2e.kit import processes
+from tests.e2e.kit.faults import silent_server, stranger
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
 from tests.lab.layout import NODE_IPV4
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import ConnectSession, connecting
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

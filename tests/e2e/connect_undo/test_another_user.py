@@ -2,11 +2,11 @@
 
 import re
 
-from tests.e2e.attempts import attempt
 from tests.e2e.connect_undo.undoing import OPTIONS
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
+from tests.lab.sessions.connect import Connecting
 
 
 def test_another_user_is_refused(

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from tests.e2e import processes
 from tests.e2e.connect_undo.undoing import OPTIONS, every_resolver, exists, job_of, recover
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting, ConnectSession
+from tests.e2e.kit import processes
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
+from tests.lab.sessions.connect import Connecting, ConnectSession
 
 
 @every_resolver

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e import processes
 from tests.e2e.connect_undo.undoing import (
     ASIDE_S,
     MOMENTS,
@@ -17,10 +16,11 @@ from tests.e2e.connect_undo.undoing import (
     outside_name_resolves_within_s,
     recover,
 )
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting, ConnectSession, connecting
+from tests.e2e.kit import processes
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import Connecting, ConnectSession, connecting
 
 
 @every_resolver

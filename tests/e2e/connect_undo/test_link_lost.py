@@ -3,10 +3,10 @@
 import time
 
 from tests.e2e.connect_undo.undoing import LINK_LOST_WITHIN_S, OPTIONS, Abandoned
-from tests.e2e.faults import unplugged
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting
+from tests.e2e.kit.faults import unplugged
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
+from tests.lab.sessions.connect import Connecting
 
 
 def test_link_cut(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.connect_undo.undoing import NAMESPACE, OPTIONS, exists, job_of
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
+from tests.lab.sessions.connect import Connecting
 
 
 def test_pod_deleted(before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:

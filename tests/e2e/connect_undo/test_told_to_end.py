@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e import processes
 from tests.e2e.connect_undo.undoing import MOMENTS, OPTIONS, every_resolver, exists, job_of
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import Connecting, ConnectSession
+from tests.e2e.kit import processes
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
+from tests.lab.sessions.connect import Connecting, ConnectSession
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -2,11 +2,11 @@
 
 import signal
 
-from tests.e2e import processes
 from tests.e2e.connect_undo.undoing import CLUSTER_CLEAN_S, POD_END_S, Abandoned
-from tests.e2e.sessions import ConnectSession
+from tests.e2e.kit import processes
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import ConnectSession
 
 
 def test_the_frozen_session_was_ended_in_the_cluster(

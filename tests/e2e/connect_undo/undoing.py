@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from tests.e2e.laptop import Laptop
-from tests.e2e.sessions import ConnectSession
+from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab, resolver_modes
 from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import ConnectSession
 
 NAMESPACE = "undo"
 OPTIONS = ("--namespace", NAMESPACE)

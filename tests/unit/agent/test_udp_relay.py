@@ -9,7 +9,7 @@ from ktpy_agent import udp_relay
 from ktpy_agent.udp_relay import Relay, open_relays
 
 from ktpy.wire.gateway import GatewaySpec, Port
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 
 class Origin:

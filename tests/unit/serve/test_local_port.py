@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ktpy.serve.local_port import LocalPort
-from tests.ports import free_port
+from tests.kit.ports import free_port
 
 
 @asynccontextmanager

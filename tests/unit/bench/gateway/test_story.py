@@ -1,7 +1,7 @@
 """What the log says of requests that failed or waited."""
 
 from tests.bench.gateway.story import SLOW_S, tell
-from tests.e2e.visits import Visit
+from tests.lab.sessions.request_log import Visit
 
 RESET = "ConnectionResetError: reset"
 

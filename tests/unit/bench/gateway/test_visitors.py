@@ -3,7 +3,7 @@
 import io
 
 from tests.bench.gateway.visitors import RATE, Crowd
-from tests.e2e.visits import Visit
+from tests.lab.sessions.request_log import Visit
 
 FAILED = "Ended: after 0 bytes of the answer, kept connection"
 

@@ -7,7 +7,7 @@ import yaml
 
 from ktpy.cluster import rbac
 from ktpy.kube.rights import Rule
-from tests.e2e.shop import NAMESPACE
+from tests.e2e.kit.shop import NAMESPACE
 from tests.lab import Lab
 
 

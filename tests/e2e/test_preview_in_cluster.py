@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import workloads
-from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import until_reached
-from tests.e2e.intercepts import Intercept, intercepting
-from tests.e2e.laptop import Laptop
-from tests.e2e.local_server import listener, serving
-from tests.e2e.visitors import ask
+from tests.e2e.kit import workloads
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.target_service import until_reached
+from tests.kit.tcp_server import tcp_server
 from tests.lab import Lab
 from tests.lab.namespaces import stream_socket
 from tests.lab.processes import wait_until
-from tests.tcp_server import tcp_server
+from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.intercept import Intercept, intercepting
+from tests.lab.sessions.local_server import listener, serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tests.e2e.foreground import Foreground
 from tests.lab import Lab
+from tests.lab.sessions.foreground import Foreground
 
 OBJECTS = "services,deployments,pods,leases"
 

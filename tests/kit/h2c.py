@@ -8,7 +8,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-from tests.tcp_server import Serve
+from tests.kit.tcp_server import Serve
 
 Headers = list[tuple[str, str]]
 

@@ -1,6 +1,6 @@
 """The developer's web program on the laptop: everything that HTTP/1.1 carries. Run as user dev, by `running`.
 
-    python -m tests.e2e.local_program PORT
+    python -m tests.e2e.kit.local_program PORT
 
 | request              | answer                                                                                |
 |----------------------|---------------------------------------------------------------------------------------|

@@ -1,7 +1,7 @@
 """A gRPC service and its client, with the library that everybody uses; each is a process of its own.
 
-    python -m tests.e2e.grpc_program serve PORT
-    python -m tests.e2e.grpc_program call HOST:PORT        prints in JSON what came of each call
+    python -m tests.e2e.kit.grpc_program serve PORT
+    python -m tests.e2e.kit.grpc_program call HOST:PORT        prints in JSON what came of each call
 
 Messages are plain bytes: what protocol buffers make of them is nothing that a gateway sees.
 """

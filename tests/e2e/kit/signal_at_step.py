@@ -1,6 +1,6 @@
 """Runs ktpy's command line, and sends it a signal before or after a named step of its work in the cluster.
 
-    python -m tests.e2e.interrupted SIGKILL after 1 "redirect the service" exchange web --expose 3001:80
+    python -m tests.e2e.kit.signal_at_step SIGKILL after 1 "redirect the service" exchange web --expose 3001:80
 
 The signal comes as from outside, but at exactly that moment: the process is stopped, or gone, before anything else of
 its happens. The number tells which time, for steps that entry and exit have in common. Instead of a step, a request may
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 def interrupted(number: signal.Signals, moment: str, step: str, time: int = 1) -> list[str]:
     """What to run on a laptop instead of `ktpy`."""
     environment = ["env", f"PYTHONPATH={REPOSITORY}"]
-    return [*environment, sys.executable, "-m", "tests.e2e.interrupted", number.name, moment, str(time), step]
+    return [*environment, sys.executable, "-m", "tests.e2e.kit.signal_at_step", number.name, moment, str(time), step]
 
 
 def until_stopped(process: "subprocess.Popen[str]") -> None:

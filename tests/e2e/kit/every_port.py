@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests import h2c
-from tests.e2e import workloads
-from tests.e2e.local_server import listener, running_program
-from tests.e2e.workloads import Manifest, container
+from tests.e2e.kit import workloads
+from tests.e2e.kit.workloads import Manifest, container
+from tests.kit import h2c
+from tests.kit.tcp_server import Serve, tcp_server
 from tests.lab import Lab, certs
 from tests.lab.layout import REPOSITORY
-from tests.tcp_server import Serve, tcp_server
+from tests.lab.sessions.local_server import listener, running_program
 
 NAME = "all"
 HTTP, GRPC, H2C, REDIS, HTTPS, ECHO = 80, 50051, 8082, 6379, 443, 7
@@ -62,8 +62,8 @@ def served_locally(lab: Lab) -> Iterator[None]:
     """Everything that is exposed but the database."""
     with ExitStack() as stack:
         web, grpc = str(LOCAL_HTTP), str(LOCAL_GRPC)
-        stack.enter_context(running_program(lab, "tests.e2e.local_program", web, port=LOCAL_HTTP))
-        stack.enter_context(running_program(lab, "tests.e2e.grpc_program", "serve", grpc, port=LOCAL_GRPC))
+        stack.enter_context(running_program(lab, "tests.e2e.kit.local_program", web, port=LOCAL_HTTP))
+        stack.enter_context(running_program(lab, "tests.e2e.kit.grpc_program", "serve", grpc, port=LOCAL_GRPC))
         stack.enter_context(tcp_server(h2c.grpc("local"), listener(lab, LOCAL_H2C)))
         stack.enter_context(tcp_server(_speaking_tls(lab), listener(lab, HTTPS)))
         yield

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from tests.e2e.foreground import Foreground
 from tests.lab import Lab
+from tests.lab.sessions.foreground import Foreground
 
 USER = "dev"
 

@@ -1,21 +1,21 @@
-"""A preview: a service that only the laptop serves."""
+"""The command `ktpy preview`, from nothing to a service that only the laptop serves, and back."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.attempts import attempt
-from tests.e2e.intercepted import EXPOSED, LOCAL, SERVICES, until_nothing_of_ktpys
-from tests.e2e.intercepts import intercepting, ktpys_objects
-from tests.e2e.laptop import Laptop
-from tests.e2e.local_server import serving
-from tests.e2e.shop import NAMESPACE
-from tests.e2e.visitors import ask
-from tests.e2e.visits import SOON_S
+from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, SERVICES, until_nothing_of_ktpys
 from tests.lab import Lab
 from tests.lab.namespaces import stream_socket
 from tests.lab.processes import wait_until
+from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.intercept import intercepting, ktpys_objects
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import SOON_S
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.e2e.shop import NAMESPACE
+from tests.e2e.kit.shop import NAMESPACE
 from tests.lab import Lab
 
 WATCH_S = 1

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.visits import Visit, Visits
 from tests.lab.namespaces import stream_socket
+from tests.lab.sessions.request_log import Visit, Visits
 
 TIMEOUT_S = 10.0
 KEPT_FOR = 20

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.e2e.intercepts import ktpys_objects
-from tests.e2e.shop import NAMESPACE
-from tests.e2e.visitors import ask
-from tests.e2e.visits import SOON_S
+from tests.e2e.kit.shop import NAMESPACE
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.intercept import ktpys_objects
+from tests.lab.sessions.request_log import SOON_S
 
 LOCAL, OTHER_LOCAL = 3001, 3002
 SLOWEST_S = 5.0
