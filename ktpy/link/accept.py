@@ -52,8 +52,8 @@ class _PodEnd(End):
         self._write(data)
 
 
-async def answer(link: Link, local_port: LocalPort) -> asyncssh.SSHUNIXSession[bytes]:
-    """Take one connection in the pod: dial the local port first, and refuse the channel when nobody is there.
+async def accept(link: Link, local_port: LocalPort) -> asyncssh.SSHUNIXSession[bytes]:
+    """Accept one connection in the pod: dial the local port first, and refuse the channel when nobody is there.
 
     asyncssh awaits this for each connection to a forwarded socket. sshd closes that socket when it raises.
     """

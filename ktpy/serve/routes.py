@@ -8,13 +8,16 @@ from ktpy.aio.retry import Backoff
 from ktpy.cluster.changes.gateway_pods import GatewayPod, GatewayPods
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_log import host_key
-from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, PodNotReady
+from ktpy.errors import KtpyError, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.kube.refusals import NotFound
-from ktpy.link.connection import AgentServer, KeyNotTaken
+from ktpy.link.connection import AgentServer
+from ktpy.link.dial_policy import KeepDialling
+from ktpy.link.forwards import serve_forwards
 from ktpy.link.key import ClientKey
-from ktpy.link.route import Route
+from ktpy.link.route import route_command
+from ktpy.link.uplink import AgentPod, DialFailed, LinkDown, LinkEvent, LinkUp, Uplink
 from ktpy.serve.exposure import Exposure
 from ktpy.wire.route import RouteCounters, RouteHello
 
@@ -30,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Routes:
-    """`run` it; `first` tells when the first one stands. What ends `run` is what no waiting would mend."""
+    """The routes of one intercept. `run` holds them; `first` waits for the first one."""
 
     def __init__(
         self,
@@ -80,56 +83,60 @@ class Routes:
 
     async def _hold(self, pod: GatewayPod) -> None:
         """Keep a route to one pod; one that is told to go drains, and its route ends with it."""
-        forward = PortForward(self._api, self._api.namespace, pod.name, pod.ssh_port)
-        backoff = Backoff(FIRST_RETRY_S, FIRST_RETRY_LIMIT_S)
-        while pod.uid in self._staying:
-            try:
-                await self._serve_once(pod, forward)
-                backoff = Backoff(RETRY_S, RETRY_LIMIT_S)
-            except (KeyNotTaken, PodNotReady, LinkLost, ApiUnreachable) as error:
-                self._hindrance = error
-                logger.info("no route to %s yet: %s", pod.name, error)
-            except NotFound:
-                return
-            await backoff.pause()
+        uplink = self._uplink(pod)
+        try:
+            await uplink.run()
+        except NotFound:
+            return
+        finally:
+            uplink.close()
 
-    async def _serve_once(self, pod: GatewayPod, forward: PortForward) -> None:
-        """Open a route and serve it until its link is lost."""
+    def _uplink(self, pod: GatewayPod) -> Uplink[dict[int, str]]:
         counted: dict[int, RouteCounters] = {}
+        local_ports = self._exposure.local_ports
+        agent_pod = AgentPod(
+            pod.name,
+            PortForward(self._api, self._api.namespace, pod.name, pod.ssh_port),
+            lambda: self._printed_host_key(pod),
+            f"The SSH host key is not the one that pod {pod.name} printed, so somebody is between; ktpy leaves.",
+            AgentServer(port=pod.ssh_port),
+            RESTART_GRACE_S,
+        )
+
+        async def find_pod() -> AgentPod | None:
+            return agent_pod if pod.uid in self._staying else None
 
         def count(counters: dict[int, RouteCounters]) -> None:
             counted.update(counters)
             self._exposure.count(pod.uid, counted)
 
-        local_ports = self._exposure.local_ports
-        route = await Route.open(forward, self._key, self._hello, local_ports, count, AgentServer(port=pod.ssh_port))
-        try:
-            self._exposure.begin(pod.uid, counted)
-            if not self._first.done():
-                self._first.set_result(None)
-            async with asyncio.TaskGroup() as work:
-                confirming = work.create_task(self._confirm(pod, route), name="confirm host key")
-                reason = await route.serve()
-                confirming.cancel()
-            logger.info("the route to %s has ended: %s", pod.name, reason)
-        finally:
-            route.close()
-            self._exposure.end(pod.uid)
+        def take(event: LinkEvent[dict[int, str]]) -> None:
+            match event:
+                case LinkUp():
+                    self._exposure.begin(pod.uid, counted)
+                    if not self._first.done():
+                        self._first.set_result(None)
+                case LinkDown(reason=reason):
+                    if reason is not None:
+                        logger.info("the route to %s has ended: %s", pod.name, reason)
+                    self._exposure.end(pod.uid)
+                    counted.clear()
+                case DialFailed(error=error) if error.is_transient:
+                    self._hindrance = error
+                    logger.info("no route to %s yet: %s", pod.name, error)
 
-    async def _confirm(self, pod: GatewayPod, route: Route) -> None:
-        """Make sure that it is the pod that answers: raise HostKeyMismatch. Off the critical path."""
+        return Uplink(
+            find_pod,
+            self._key,
+            route_command(self._hello, count),
+            KeepDialling(Backoff(FIRST_RETRY_S, FIRST_RETRY_LIMIT_S), Backoff(RETRY_S, RETRY_LIMIT_S)),
+            on_event=take,
+            hold=lambda connection: serve_forwards(connection, connection.hello, local_ports),
+        )
+
+    async def _printed_host_key(self, pod: GatewayPod) -> str | None:
         try:
-            printed = await host_key(self._api, pod.name, CONTAINER)
+            return await host_key(self._api, pod.name, CONTAINER)
         except KtpyError as error:
             logger.info("the log of %s cannot be read: %s", pod.name, error)
-            return
-        if printed in (None, route.host_key):
-            return
-        try:
-            async with asyncio.timeout(RESTART_GRACE_S):
-                await route.wait_closed()  # the container has been started again since, with a key of its own
-        except TimeoutError:
-            raise HostKeyMismatch(
-                f"The SSH host key is not the one that pod {pod.name} printed, so somebody is between; ktpy leaves.",
-                hint="Tell whoever runs the cluster.",
-            ) from None
+            return None

@@ -25,7 +25,7 @@ from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed
 from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import HostKeyMismatch, KtpyError, RangeOverlap
+from ktpy.errors import KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from ktpy.capture.tun.pump import Pump
     from ktpy.cluster.routing.networks import Network
     from ktpy.dns.zone import Zone
-    from ktpy.link.tunnel import SshTunnel
+    from ktpy.link.uplink import LinkEvent, Uplink
+    from ktpy.wire.session import AgentHello
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -123,20 +124,20 @@ class _Connect:
         # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
         await asyncio.to_thread(importlib.import_module, "ktpy.capture.tun.laptop")
         zone = self._feed_zone(api, work)
+        uplink = self._hold_uplink(api, shadow, key, cluster, work)
         async with asyncio.TaskGroup() as start:
-            opening = start.create_task(self._open_tunnel(api, shadow, key, cluster, work), name="open tunnel")
+            opening = start.create_task(_open_tunnel(uplink), name="open tunnel")
             preparing = start.create_task(_prepare_laptop(launched, laptop, self._report), name="prepare laptop")
             routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
-        tunnel, machine, chosen = opening.result(), preparing.result(), routing.result()
-        work.create_task(_until_link_lost(tunnel), name="watch link")
+        hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
-        self._pump = pump = await machine.start_pump(tunnel, laptop)
+        self._pump = pump = await machine.start_pump(uplink, laptop)
         work.create_task(pump.wait_closed(), name="watch TUN")
         self._counters |= {"packets": lambda: numbers(pump.packets), "flows": lambda: numbers(pump.flows)}
-        routed = await self._route_chosen(machine, tunnel, chosen)
+        routed = await self._route_chosen(machine, hello, chosen)
         self._follow_ranges(api, machine, routed, work)
         if self._options.dns:
-            await self._serve_names(api, machine, tunnel, zone, routed, work)
+            await self._serve_names(api, machine, uplink, hello, zone, routed, work)
 
     @_stage
     async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
@@ -174,20 +175,40 @@ class _Connect:
         work.create_task(ZoneFeed(api, zone).run(), name="zone feed")
         return zone
 
-    @_stage
-    async def _open_tunnel(
+    def _hold_uplink(
         self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
-    ) -> "SshTunnel":
-        pod = await shadow.pod_name()
-        self._known = replace(self._known, pod=pod)
-        tunnel = await _dial(PortForward(api, api.namespace, pod, SSHD_PORT), key, self._options.pod_timeout_s)
-        undo.callback(tunnel.close)
-        self._counters["link"] = lambda: {"sent_bytes": tunnel.sent_bytes, "received_bytes": tunnel.received_bytes}
-        self._step("ssh", f"a session with {pod}")
-        if (difference := version_difference(tunnel.hello.version)) is not None:
-            self._report(Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other."))
-        work.create_task(_confirm(shadow, tunnel), name="confirm session")
-        return tunnel
+    ) -> "Uplink[AgentHello]":
+        """Hold the uplink to the shadow pod in `work`. A lost link ends it, and so the session."""
+        from ktpy.link.dial_policy import DialUntilUp
+        from ktpy.link.session import SHADOW_SESSION
+        from ktpy.link.uplink import AgentPod, Uplink
+
+        async def find_pod() -> AgentPod:
+            pod = await shadow.pod_name()
+            self._known = replace(self._known, pod=pod)
+            return AgentPod(
+                pod,
+                PortForward(api, api.namespace, pod, SSHD_PORT),
+                lambda: _printed_host_key(shadow),
+                "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
+            )
+
+        policy = DialUntilUp(self._options.pod_timeout_s)
+        uplink = Uplink(find_pod, key, SHADOW_SESSION, policy, on_event=self._take_link_event)
+        undo.callback(uplink.close)
+        self._counters["link"] = uplink.byte_counts
+        work.create_task(uplink.run(), name="hold uplink")
+        return uplink
+
+    def _take_link_event(self, event: "LinkEvent[AgentHello]") -> None:
+        from ktpy.link.uplink import LinkUp
+
+        if isinstance(event, LinkUp):
+            self._step("ssh", f"a session with {event.pod}")
+            if (difference := version_difference(event.hello.version)) is not None:
+                self._report(
+                    Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other.")
+                )
 
     @_stage
     async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
@@ -200,10 +221,10 @@ class _Connect:
 
     @_stage
     async def _route_chosen(
-        self, machine: "Laptop", tunnel: "SshTunnel", chosen: list[RoutedRange]
+        self, machine: "Laptop", hello: "AgentHello", chosen: list[RoutedRange]
     ) -> list[RoutedRange]:
         """Route what was found, and the pod's own name servers; returns all that is routed."""
-        name_servers = map(ip_address, tunnel.hello.nameservers)
+        name_servers = map(ip_address, hello.nameservers)
         exclude = self._excluded(machine)
         routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
         await self._route(machine, routed)
@@ -225,7 +246,8 @@ class _Connect:
         self,
         api: Api,
         machine: "Laptop",
-        tunnel: "SshTunnel",
+        uplink: "Uplink[AgentHello]",
+        hello: "AgentHello",
         zone: "Zone",
         routed: list[RoutedRange],
         work: asyncio.TaskGroup,
@@ -233,7 +255,8 @@ class _Connect:
         networks = [entry.network for entry in routed]
         told = await machine.serve_names(
             zone,
-            tunnel,
+            uplink,
+            hello,
             api.namespace,
             extra_zones=self._options.dns_zones,
             routed=networks,
@@ -312,33 +335,20 @@ async def _prepare_laptop(launched: LaunchedHelper, undo: AsyncExitStack, report
     return await Laptop.prepare(launched, undo, report)
 
 
-async def _dial(forward: PortForward, key: ClientKey, timeout_s: float) -> "SshTunnel":
-    from ktpy.link.connection import AgentServer
-    from ktpy.link.tunnel import dial_until
-
-    return await dial_until(forward, key, AgentServer(), timeout_s=timeout_s)
+@_stage
+async def _open_tunnel(uplink: "Uplink[AgentHello]") -> "AgentHello":
+    return await uplink.wait_up()
 
 
-async def _confirm(shadow: Shadow, tunnel: "SshTunnel") -> None:
-    """The session stands: free the Job of its deadline, then make sure that it is the pod that answers.
+async def _printed_host_key(shadow: Shadow) -> str | None:
+    """The session stands: free the Job of its deadline, and read the key that the pod printed.
 
-    Raises HostKeyMismatch. Where the user may not read the pod's log, the API server's word has to do. While the API
-    server does not answer it is asked again: the tunnel stands meanwhile, and if it does not, that is the error.
+    Where the user may not read the pod's log, the API server's word has to do. While the API server does not answer it
+    is asked again: the link stands meanwhile, and if it does not, that is the error.
     """
 
     async def release() -> str | None:
         await shadow.release_deadline()
         return await shadow.host_key()
 
-    printed = await retry(release, Backoff().pause)
-    if printed is not None and printed != tunnel.host_key:
-        raise HostKeyMismatch(
-            "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
-            hint="Tell whoever runs the cluster.",
-        )
-
-
-async def _until_link_lost(tunnel: "SshTunnel") -> None:
-    lost = await tunnel.wait_closed()
-    if lost is not None:
-        raise lost
+    return await retry(release, Backoff().pause)

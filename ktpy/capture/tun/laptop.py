@@ -24,9 +24,10 @@ from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
 from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.helper.replay import describe
-from ktpy.link.tunnel import SshTunnel
+from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
+from ktpy.wire.session import AgentHello
 
 DNS_PORT = 53
 
@@ -79,12 +80,12 @@ class Laptop:
         if networks:  # else there is nothing to route: all is excluded, or the user may see nothing
             await self.helper.add_routes(outranking(networks, (local.network for local in self.networks)))
 
-    async def start_pump(self, tunnel: SshTunnel, undo: AsyncExitStack) -> Pump:
+    async def start_pump(self, uplink: Uplink[AgentHello], undo: AsyncExitStack) -> Pump:
         """From now on a packet that is routed into the TUN arrives."""
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
         addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
-        pump = Pump(self.tun.descriptor, addresses, tunnel.create_connection)
+        pump = Pump(self.tun.descriptor, addresses, uplink.create_connection)
         await pump.start()
         undo.push_async_callback(pump.aclose)
         return pump
@@ -92,7 +93,8 @@ class Laptop:
     async def serve_names(
         self,
         zone: Zone,
-        tunnel: SshTunnel,
+        uplink: Uplink[AgentHello],
+        hello: AgentHello,
         namespace: str,
         *,
         extra_zones: Sequence[str],
@@ -103,15 +105,23 @@ class Laptop:
         """Answer names in `work` and make the machine ask us; returns what the machine was told."""
         machine = self.resolver
         address = server_address(machine.kind, self.tun.opened.number, self.tun.opened.address4.ip)
-        zone.cluster_domain = cluster_domain = cluster_domain_in(tunnel.hello.search)
+        zone.cluster_domain = cluster_domain = cluster_domain_in(hello.search)
         zone.set_routed(routed)
-        to_cluster = StreamClient(tunnel.create_connection, [(server, DNS_PORT) for server in tunnel.hello.nameservers])
+        to_cluster = StreamClient(uplink.create_connection, [(server, DNS_PORT) for server in hello.nameservers])
         upstream = Upstream(machine.nameservers, own_addresses=[str(address)])
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
         resolver = SplitResolver(zone, upstream=outside, cluster=inside)
         [sockets] = await self.helper.bind_dns([address])
         server = Server(resolver, [sockets.udp], [sockets.tcp])
-        work.create_task(server.serve(), name="name server")
+
+        async def serve() -> None:
+            try:
+                await server.serve()
+            finally:
+                upstream.close()
+                to_cluster.close()
+
+        work.create_task(serve(), name="name server")
         counters["dns"] = lambda: dns_numbers(resolver, server, upstream=outside, cluster=inside)
         request = resolver_request(address, cluster_domain, namespace, extra_zones=extra_zones, routed=routed)
         await self.helper.set_resolver(

@@ -8,8 +8,9 @@ import pytest
 
 from ktpy.cluster.changes.gateway_pods import GatewayPod
 from ktpy.errors import PodNotReady, RouteTaken
+from ktpy.link.connection import AgentConnection
 from ktpy.link.key import make_key
-from ktpy.link.route import Route, RouteNotYet
+from ktpy.link.route import RouteNotYet
 from ktpy.serve.exposure import Exposure
 from ktpy.serve.routes import Routes
 from ktpy.wire.route import RouteHello, RouteRequest
@@ -53,11 +54,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> "Callable[[Exception], list[None]
     def fail_with(error: Exception) -> list[None]:
         attempts: list[None] = []
 
-        async def fail(*_: Any) -> Route:
+        async def fail(*_: Any) -> AgentConnection[Any]:
             attempts.append(None)
             raise error
 
-        monkeypatch.setattr(Route, "open", fail)
+        monkeypatch.setattr(AgentConnection, "open", fail)
         return attempts
 
     return fail_with

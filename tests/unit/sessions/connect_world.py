@@ -17,6 +17,8 @@ from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError, RangeOverlap
+from ktpy.link.channel import Link
+from ktpy.link.connection import AgentConnection
 from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Ended, Event, Ready
 from ktpy.packet.flow_table import Counters as FlowCounters
@@ -133,7 +135,6 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "launch": launch,
         "Shadow": lambda *_, **__: Shadow(world),
         "PortForward": lambda *_: None,
-        "_dial": dial,
         "_prepare_laptop": prepare,
         "discover": discover,
         "new_pods": new_pods,
@@ -141,6 +142,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "ZoneFeed": lambda *_: SimpleNamespace(run=lambda: world.step("feed zone")),
     }.items():
         monkeypatch.setattr(connect, name, fake)
+    monkeypatch.setattr(AgentConnection, "open", dial)
 
 
 class Shadow:
@@ -171,7 +173,7 @@ class Shadow:
 
 class Tunnel:
     host_key = HOST_KEY
-    sent_bytes, received_bytes = 40, 30
+    link = Link(sent_bytes=40, received_bytes=30)
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -200,7 +202,7 @@ class Machine:
     async def route(self, networks: list[object]) -> None:
         await self._world.step(f"route {' '.join(map(str, networks))}")
 
-    async def start_pump(self, _tunnel: Tunnel, undo: AsyncExitStack) -> Any:
+    async def start_pump(self, _uplink: object, undo: AsyncExitStack) -> Any:
         await self._world.step("start pump")
         undo.callback(self._world.note, "stop pump")
         return SimpleNamespace(

@@ -1,12 +1,11 @@
 """Parts of `connect` that need no cluster; all of it together is what the end-to-end tests are for."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ktpy.errors import ApiUnreachable, HostKeyMismatch
-from ktpy.sessions.connect import _confirm
+from ktpy.errors import ApiUnreachable
+from ktpy.sessions.connect import _printed_host_key
 
 
 class Shadow:
@@ -26,25 +25,18 @@ class Shadow:
         return answer
 
 
-def tunnel(host_key: str) -> Any:
-    return SimpleNamespace(host_key=host_key)
-
-
 def shadow(*answers: ApiUnreachable | str | None) -> Any:
     return Shadow(*answers)
 
 
 @pytest.mark.parametrize("printed", ["ssh-ed25519 AAAA", None])
-async def test_a_session_is_confirmed(printed: str | None) -> None:
-    await _confirm(shadow(printed), tunnel("ssh-ed25519 AAAA"))
-
-
-async def test_another_host_key_ends_it() -> None:
-    with pytest.raises(HostKeyMismatch):
-        await _confirm(shadow("ssh-ed25519 AAAA"), tunnel("ssh-ed25519 BBBB"))
+async def test_the_key_that_the_pod_printed_is_read_once_the_deadline_is_released(printed: str | None) -> None:
+    quiet = shadow(printed)
+    assert await _printed_host_key(quiet) == printed
+    assert quiet.asked == 1
 
 
 async def test_an_api_server_that_is_away_for_a_moment_is_asked_again() -> None:
     busy = shadow(ApiUnreachable("Restarting."), "ssh-ed25519 AAAA")
-    await _confirm(busy, tunnel("ssh-ed25519 AAAA"))
+    assert await _printed_host_key(busy) == "ssh-ed25519 AAAA"
     assert busy.asked == 2

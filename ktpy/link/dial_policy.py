@@ -1,0 +1,75 @@
+"""Policies of an uplink: how long to wait before it dials again, and when it does not."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from ktpy.aio.retry import Backoff
+from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, PodNotReady
+from ktpy.link.connection import KeyNotTaken
+
+DIAL_INTERVAL_S: Final = 0.05
+
+
+class DialPolicy(Protocol):
+    """A DialPolicy returns when an uplink is to dial again, or raises what ends the uplink."""
+
+    async def dial_failed(self, error: KtpyError, began_s: float) -> None:
+        """Wait after an attempt that began at `began_s` (of the monotonic clock) and failed."""
+
+    async def link_lost(self, reason: LinkLost) -> None:
+        """Wait after the loss of a link that stood."""
+
+
+class DialUntilUp:
+    """The policy for a pod that may only just be starting: dial until it answers, and never after a lost link.
+
+    The kubelet tells a pod's state up to a second late, while a port-forward works as soon as sshd listens. What will
+    not go away by itself (401, 403, a pod that is gone, a foreign image) is raised at once; `timeout_s` after the
+    first attempt began, the last failure is.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        *,
+        interval_s: float = DIAL_INTERVAL_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._timeout_s, self._interval_s = timeout_s, interval_s
+        self._clock, self._sleep = clock, sleep
+        self._deadline_s: float | None = None
+
+    async def dial_failed(self, error: KtpyError, began_s: float) -> None:
+        if self._deadline_s is None:
+            self._deadline_s = began_s + self._timeout_s
+        if not error.is_transient or isinstance(error, KeyNotTaken):
+            raise error
+        now_s = self._clock()
+        if now_s >= self._deadline_s:
+            if isinstance(error, ApiUnreachable):
+                raise error
+            raise PodNotReady(f"The pod did not accept an SSH session within {self._timeout_s:g} s. {error}") from error
+        await self._sleep(max(0.0, began_s + self._interval_s - now_s))
+
+    async def link_lost(self, reason: LinkLost) -> None:
+        raise reason
+
+
+class KeepDialling:
+    """The policy that dials as long as failures pass by themselves, also after a lost link."""
+
+    def __init__(self, first: Backoff, after_loss: Backoff) -> None:
+        self._backoff, self._after_loss = first, after_loss
+
+    async def dial_failed(self, error: KtpyError, began_s: float) -> None:  # noqa: ARG002 - the pauses are its own
+        if not error.is_transient:
+            raise error
+        await self._backoff.pause()
+
+    async def link_lost(self, reason: LinkLost) -> None:  # noqa: ARG002 - any
+        self._backoff = self._after_loss
+        self._backoff.reset()
+        await self._backoff.pause()

@@ -1,0 +1,63 @@
+"""Connections from inside the pod, as channels of an SSH connection to its agent."""
+
+import asyncio
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+import asyncssh
+
+from ktpy.link.channel import Channel, open_failure
+from ktpy.link.connection import AgentConnection
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+
+class Dialer:
+    """A Dialer dials from inside the pod over one connection to its agent."""
+
+    def __init__(self, connection: AgentConnection[Any]) -> None:
+        self._connection = connection
+        self._openings: set[asyncio.Task[None]] = set()
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], P], host: str, port: int
+    ) -> tuple[asyncio.Transport, P]:
+        """Connect from inside the pod, as `loop.create_connection` does from here.
+
+        `host` must be an address: sshd resolves a name with everything else on the connection waiting. Raises the
+        OSError that `connect` raised in the pod (see `open_failure`), ConnectionAbortedError when the link is lost.
+        There is no time limit but the pod's kernel's (two minutes): cancel it, which leaves nothing behind.
+        """
+        ip_address(host)
+        if self._connection.is_closed:
+            raise self._aborted()
+        channel = Channel(self._connection.link, protocol_factory, (host, port))
+        # asyncssh forgets a channel whose opening is cancelled, and sshd would hold it: so let it open, then close it.
+        opening = asyncio.get_running_loop().create_task(self._open(channel, host, port), name=f"open {host}:{port}")
+        self._openings.add(opening)
+        opening.add_done_callback(self._openings.discard)
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            channel.abandon()
+            opening.add_done_callback(_retrieve)
+            raise
+        except asyncssh.ChannelOpenError as exc:
+            if self._connection.is_closed:
+                raise self._aborted() from exc
+            raise open_failure(exc) from exc
+        return channel, channel.get_protocol()  # type: ignore[return-value]  # what protocol_factory made
+
+    async def _open(self, channel: Channel, host: str, port: int) -> None:
+        window_bytes = self._connection.window_bytes
+        await self._connection.ssh.create_connection(lambda: channel, host, port, encoding=None, window=window_bytes)
+
+    def _aborted(self) -> ConnectionAbortedError:
+        return ConnectionAbortedError(str(self._connection.reason or "The tunnel is closed."))
+
+
+def _retrieve(opening: "asyncio.Task[None]") -> None:
+    """The opener was cancelled, and nobody else asks how it went."""
+    if not opening.cancelled():
+        opening.exception()

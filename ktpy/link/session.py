@@ -1,0 +1,116 @@
+"""The agent's session: the first channel of an SSH connection, which carries lines both ways."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import asyncssh
+
+from ktpy.errors import KtpyError, LinkLost, PodFailed
+from ktpy.wire.pod import MAX_LINE_BYTES, SESSION_BEAT_S
+from ktpy.wire.session import AgentHello
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCommand(Generic[T]):
+    """What the agent is asked to run in the session, and the lines that go to and fro there."""
+
+    command: str
+    parse_answer: Callable[[bytes], T]
+    """Reads the agent's first line. It raises ValueError when that is not the agent we expect, and a KtpyError when
+    the agent says no."""
+    beat_interval_s: float
+    beat: bytes = b"\n"
+    """Is sent again and again, so that the agent knows we are alive."""
+    opening: bytes = b""
+    """Is sent first."""
+    on_line: Callable[[bytes], None] | None = None
+    """Gets each later line. It may raise ValueError too: then the link is lost."""
+
+
+SHADOW_SESSION: Final = AgentCommand("ktpy-agent session", AgentHello.parse, SESSION_BEAT_S)
+"""What the agent in a shadow pod runs."""
+
+
+class AgentSession(asyncssh.SSHClientSession[bytes], Generic[T]):
+    """The session channel: lines come from the agent, beats go to it. The link ends with it."""
+
+    def __init__(self, agent_command: AgentCommand[T], lose: Callable[[LinkLost], None]) -> None:
+        """`lose` gives up the connection for the reason it is called with."""
+        self.answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._command = agent_command
+        self._lose = lose
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._unread = b""
+        self._complaint = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+
+    def session_started(self) -> None:
+        if self._channel and self._command.opening:
+            self._channel.write(self._command.opening)
+        self._beat()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        if datatype == asyncssh.EXTENDED_DATA_STDERR:
+            self._complaint = (self._complaint + data)[-1024:]
+            return
+        if self.answer.done() and self._command.on_line is None:
+            return  # the agent has nothing more to say that we expect
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        if len(self._unread) > MAX_LINE_BYTES:
+            lines.append(self._unread)
+            self._unread = b""
+        for line in lines:
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        if self.answer.done():
+            if self._command.on_line is not None:
+                try:
+                    self._command.on_line(line)
+                except ValueError as exc:
+                    self._lose(LinkLost(f"The agent in the pod does not keep to the protocol: {exc}."))
+            return
+        try:
+            self.answer.set_result(self._command.parse_answer(line))
+        except ValueError as exc:
+            self.answer.set_exception(
+                PodFailed(
+                    f"What answers in the pod is not ktpy's agent of this version: {exc}.",
+                    hint="Use the image that belongs to this version of ktpy, see --image.",
+                )
+            )
+        except KtpyError as exc:
+            self.answer.set_exception(exc)  # the agent's no
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._channel = None
+        said = self._complaint.decode(errors="replace").strip()
+        ended = f"The agent in the pod ended the session{': ' + said if said else ''}."
+        if not self.answer.done():
+            self.answer.set_exception(link_lost(exc) if exc else PodFailed(ended))
+        if exc is None:
+            self._lose(LinkLost(ended))
+
+    def _beat(self) -> None:
+        if self._channel and not self._channel.is_closing():
+            self._channel.write(self._command.beat)
+            self._timer = asyncio.get_running_loop().call_later(self._command.beat_interval_s, self._beat)
+
+
+def link_lost(exc: BaseException) -> LinkLost:
+    """Return the LinkLost that says in what way `exc` ended the connection."""
+    if isinstance(exc, LinkLost):
+        return exc
+    if isinstance(exc, asyncssh.ConnectionLost) and "keepalive" in exc.reason:
+        return LinkLost("The link to the pod went silent, so ktpy gave it up.")
+    text = exc.reason if isinstance(exc, asyncssh.DisconnectError) else str(exc)
+    return LinkLost(f"The link to the pod was lost: {text.rstrip('.') or type(exc).__name__}.")

@@ -1,0 +1,176 @@
+"""The uplink: the way to an agent, which outlives any one connection to it and any one pod."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ktpy.aio.task_group import task_group
+from ktpy.errors import HostKeyMismatch, KtpyError, LinkLost
+from ktpy.link.channel import Link
+from ktpy.link.connection import AgentConnection, AgentServer, Connector
+from ktpy.link.dial_policy import DialPolicy
+from ktpy.link.dialer import Dialer
+from ktpy.link.key import ClientKey
+from ktpy.link.session import AgentCommand
+from ktpy.observe.trace import traced
+
+P = TypeVar("P", bound=asyncio.Protocol)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPod:
+    """The pod that an uplink leads to at this moment."""
+
+    name: str
+    connector: Connector
+    printed_host_key: Callable[[], Awaitable[str | None]]
+    """Reads the host key that the pod printed; None where nobody can tell."""
+    mismatch: str
+    """What HostKeyMismatch says."""
+    server: AgentServer = field(default_factory=AgentServer)
+    restart_grace_s: float = 0.0
+    """How long the link to a container that has ended may seem to stand (keepalive)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp(Generic[T]):
+    """A connection stands. `hello` is what the agent said first."""
+
+    pod: str
+    hello: T
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The connection is gone: lost for `reason`, or closed."""
+
+    pod: str
+    reason: LinkLost | None
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """An attempt failed; the policy decides about the next."""
+
+    pod: str
+    error: KtpyError
+
+
+LinkEvent = LinkUp[T] | LinkDown | DialFailed
+
+
+class Uplink(Generic[T]):
+    """An Uplink finds its pod, dials it, confirms its host key, holds the connection, and dials again. `run` it."""
+
+    def __init__(
+        self,
+        find_pod: Callable[[], Awaitable[AgentPod | None]],
+        client_key: ClientKey,
+        command: AgentCommand[T],
+        policy: DialPolicy,
+        *,
+        on_event: Callable[[LinkEvent[T]], None] = lambda _: None,
+        hold: Callable[[AgentConnection[T]], Awaitable[LinkLost | None]] = lambda connection: connection.wait_closed(),
+    ) -> None:
+        """`find_pod` is asked before each attempt; None ends the uplink.
+
+        `hold` works with a connection until it ends, and returns why it was lost, None when it was closed.
+        """
+        self._find_pod = find_pod
+        self._client_key = client_key
+        self._command = command
+        self._policy = policy
+        self._on_event = on_event
+        self._hold = hold
+        self._up: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._pod = ""
+        self._connection: AgentConnection[T] | None = None
+        self._dialer: Dialer | None = None
+        self._reason: LinkLost | None = None
+        self._sent_bytes = self._received_bytes = 0
+
+    def byte_counts(self) -> dict[str, int]:
+        """Return how many payload bytes went over channels, of the connections that have ended and of this one."""
+        link = self._connection.link if self._connection else Link()
+        return {
+            "sent_bytes": self._sent_bytes + link.sent_bytes,
+            "received_bytes": self._received_bytes + link.received_bytes,
+        }
+
+    async def wait_up(self) -> T:
+        """Wait until a connection stands, and return what the agent said first. `run` must run meanwhile."""
+        return await asyncio.shield(self._up)
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], P], host: str, port: int
+    ) -> tuple[asyncio.Transport, P]:
+        """Connect from inside the pod, see `Dialer`; raise ConnectionAbortedError while no connection stands."""
+        if self._dialer is None:
+            raise ConnectionAbortedError(str(self._reason or "The tunnel is closed."))
+        return await self._dialer.create_connection(protocol_factory, host, port)
+
+    async def run(self) -> None:
+        """Hold a connection as long as there is a pod; return when there is none, or after `close`.
+
+        Raises HostKeyMismatch, and what the policy raises. The connection stands on when this is cancelled or a
+        host key does not match: whoever unwinds calls `close`.
+        """
+        while (pod := await self._find_pod()) is not None:
+            connection = await self._dial(pod)
+            if connection is None:
+                continue
+            self._go_up(pod, connection)
+            async with task_group() as tasks:
+                confirming = tasks.create_task(_confirm(pod, connection), name="confirm host key")
+                reason = await self._hold(connection)
+                confirming.cancel()
+            self._go_down(reason)
+            if reason is None:
+                return
+            await self._policy.link_lost(reason)
+
+    def close(self) -> None:
+        """Close the connection if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._go_down(None)
+
+    async def _dial(self, pod: AgentPod) -> AgentConnection[T] | None:
+        began_s = time.monotonic()
+        try:
+            with traced("dial", "the pod's agent"):
+                return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
+        except KtpyError as error:
+            self._on_event(DialFailed(pod.name, error))
+            await self._policy.dial_failed(error, began_s)
+            return None
+
+    def _go_up(self, pod: AgentPod, connection: AgentConnection[T]) -> None:
+        counted = self.byte_counts()
+        self._sent_bytes, self._received_bytes = counted["sent_bytes"], counted["received_bytes"]
+        self._pod, self._connection, self._dialer = pod.name, connection, Dialer(connection)
+        self._up.set_result(connection.hello)
+        self._on_event(LinkUp(pod.name, connection.hello))
+
+    def _go_down(self, reason: LinkLost | None) -> None:
+        if self._dialer is None:
+            return
+        self._dialer = None
+        self._reason = reason
+        self._up = asyncio.get_running_loop().create_future()
+        self._on_event(LinkDown(self._pod, reason))
+
+
+async def _confirm(pod: AgentPod, connection: AgentConnection[T]) -> None:
+    """Make sure that it is the pod that answers: raise HostKeyMismatch. This is off the critical path."""
+    printed = await pod.printed_host_key()
+    if printed in (None, connection.host_key):
+        return
+    try:
+        async with asyncio.timeout(pod.restart_grace_s):
+            await connection.wait_closed()  # the container has been started again since, with a key of its own
+    except TimeoutError:
+        raise HostKeyMismatch(pod.mismatch, hint="Tell whoever runs the cluster.") from None

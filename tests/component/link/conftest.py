@@ -1,0 +1,51 @@
+"""The agents in pods, each behind a real OpenSSH server."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ktpy.link.connection import AgentConnection
+from ktpy.link.dialer import Dialer
+from ktpy.wire.session import AgentHello
+from tests.component.link import gateway as gateways
+from tests.component.link import shadow as shadows
+from tests.component.link.sshd import Sshd
+
+
+@contextmanager
+def running(directory: Path, agent: str) -> Iterator[Sshd]:
+    server = Sshd(directory)
+    server.install(agent)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """A shadow pod."""
+    with running(tmp_path, shadows.AGENT) as server:
+        yield server
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Sshd]:
+    """A gateway's pod."""
+    with running(tmp_path, gateways.AGENT) as server:
+        yield server
+
+
+@pytest.fixture
+async def connection(sshd: Sshd) -> AsyncIterator[AgentConnection[AgentHello]]:
+    connection = await shadows.open_connection(sshd)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def dialer(connection: AgentConnection[AgentHello]) -> Dialer:
+    return Dialer(connection)

@@ -1,0 +1,93 @@
+"""A route to a gateway's stand-in agent, and the local ports that it leads to."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from ktpy.errors import LinkLost
+from ktpy.link.connection import AgentConnection
+from ktpy.link.forwards import serve_forwards
+from ktpy.link.route import OnCounters, route_command
+from ktpy.wire.route import RouteHello, RouteRequest
+from tests.component.link.sshd import Sshd, until
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+AGENT = """
+import json, os, sys
+hello = json.loads(sys.stdin.readline())
+with open("hello", "w") as seen:
+    json.dump(hello, seen)
+def say(message):
+    print(json.dumps(message), flush=True)
+say({"accepted": [{"port": r["port"], "socket": f"{os.getcwd()}/{r['port']}.sock"} for r in hello["routes"]]})
+try:
+    for number, line in enumerate(sys.stdin):
+        say({"counters": {"80": {"requests": number, "fallbacks": 0, "is_up": True}}})
+finally:  # the end of stdin, or of whoever reads stdout
+    open("left", "w").close()
+"""
+HELLO = RouteHello("ab12", "alice", (RouteRequest(80),))
+
+
+class FakeLocalPort:
+    """Up and down at the test's word; what it says when it is down is what a real port would."""
+
+    def __init__(self, number: int = 0, *, is_up: bool = True) -> None:
+        self.number = number
+        self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.turn(is_up)
+
+    def turn(self, is_up: bool) -> None:
+        on, off = (self.up, self.down) if is_up else (self.down, self.up)
+        on.set()
+        off.clear()
+
+    async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        try:
+            return await asyncio.get_running_loop().create_connection(protocol_factory, "127.0.0.1", self.number)
+        except OSError:
+            self.turn(False)
+            raise
+
+    async def wait_up(self) -> None:
+        await self.up.wait()
+
+    async def wait_down(self) -> None:
+        await self.down.wait()
+
+
+async def open_route(gateway: Sshd, *, on_counters: OnCounters = lambda _: None) -> AgentConnection[dict[int, str]]:
+    command = route_command(HELLO, on_counters, beat_interval_s=0.05)
+    return await AgentConnection.open(asyncio.get_running_loop(), gateway.key, command, gateway.place)
+
+
+async def serve(connection: AgentConnection[dict[int, str]], local: FakeLocalPort) -> LinkLost | None:
+    return await serve_forwards(connection, connection.hello, {80: local})
+
+
+@asynccontextmanager
+async def serving(gateway: Sshd, local: FakeLocalPort) -> AsyncIterator[AgentConnection[dict[int, str]]]:
+    connection = await open_route(gateway)
+    task = asyncio.create_task(serve(connection, local))
+    yield connection
+    connection.close()
+    assert await task is None
+
+
+def accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+async def connect(gateway: Sshd) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    path = gateway.directory / "80.sock"
+    await until(lambda: accepts(path), "the socket in the pod")
+    return await asyncio.open_unix_connection(path)

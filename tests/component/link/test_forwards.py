@@ -1,0 +1,103 @@
+"""Sockets in the pod that follow local ports, on a real OpenSSH server."""
+
+import asyncio
+import signal
+import socket
+from contextlib import suppress
+
+import pytest
+
+from ktpy.errors import LinkLost
+from tests.component.link.gateway import AGENT, FakeLocalPort, accepts, connect, open_route, serve, serving
+from tests.component.link.sshd import Sshd, echo, target, until
+
+
+async def test_an_agent_that_babbles_later_loses_the_link(gateway: Sshd) -> None:
+    gateway.install(AGENT.replace('say({"counters"', 'print("oops", flush=True); ({"counters"'))
+    connection = await open_route(gateway)
+    async with asyncio.timeout(5):
+        reason = await serve(connection, FakeLocalPort())
+    assert "does not keep to the protocol" in str(reason)
+
+
+async def test_the_socket_is_there_only_while_the_local_port_answers(gateway: Sshd) -> None:
+    path = gateway.directory / "80.sock"
+    async with target(echo) as number:
+        local = FakeLocalPort(number, is_up=False)
+        async with serving(gateway, local):
+            await asyncio.sleep(0.1)
+            assert not accepts(path)
+            for _ in range(3):
+                local.turn(True)
+                await until(lambda: accepts(path), "the socket")
+                local.turn(False)
+                await until(lambda: not accepts(path), "no socket")
+
+
+async def test_a_refused_dial_ends_the_connection_and_takes_the_socket_away(gateway: Sshd) -> None:
+    with socket.socket() as bound:  # and nobody listens
+        bound.bind(("127.0.0.1", 0))
+        async with serving(gateway, FakeLocalPort(bound.getsockname()[1])):
+            path = gateway.directory / "80.sock"
+            await until(path.exists, "the socket")
+            reader, writer = await asyncio.open_unix_connection(path)
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+            writer.close()
+            await until(lambda: not accepts(path), "no socket")
+
+
+async def test_a_connection_that_stands_outlives_the_socket(gateway: Sshd) -> None:
+    async with target(echo) as number:
+        local = FakeLocalPort(number)
+        async with serving(gateway, local):
+            reader, writer = await connect(gateway)
+            writer.write(b"here")
+            assert await reader.readexactly(4) == b"here"
+            local.turn(False)
+            await until(lambda: not accepts(gateway.directory / "80.sock"), "no socket")
+            writer.write(b"still here")
+            assert await reader.readexactly(10) == b"still here"
+            writer.close()
+
+
+async def test_sshd_killed(gateway: Sshd) -> None:
+    began, lost = asyncio.Event(), asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began.set()
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        lost.set()
+        writer.close()
+
+    async with target(hold) as number:
+        connection = await open_route(gateway)
+        task = asyncio.create_task(serve(connection, FakeLocalPort(number)))
+        _, writer = await connect(gateway)
+        async with asyncio.timeout(5):
+            await began.wait()
+            gateway.signal(signal.SIGKILL)
+            assert isinstance(await task, LinkLost)
+            await lost.wait()
+        writer.close()
+
+
+async def test_cancelled(gateway: Sshd) -> None:
+    async with target(echo) as number:
+        connection = await open_route(gateway)
+        task = asyncio.create_task(serve(connection, FakeLocalPort(number)))
+        _, writer = await connect(gateway)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        connection.close()
+        assert await connection.wait_closed() is None
+        writer.close()
+
+
+async def test_a_socket_that_cannot_be_made_loses_the_link(gateway: Sshd) -> None:
+    gateway.install(AGENT.replace("os.getcwd()", "'/nowhere'"))
+    connection = await open_route(gateway)
+    async with asyncio.timeout(5):
+        assert "does not make the socket" in str(await serve(connection, FakeLocalPort()))

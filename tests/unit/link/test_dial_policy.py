@@ -1,0 +1,86 @@
+"""Policies of an uplink, on a clock of the test's own."""
+
+import pytest
+
+from ktpy.aio.retry import Backoff
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFailed, PodNotReady
+from ktpy.kube.portforward.port_forward import PortForwardNotYet
+from ktpy.link.connection import KeyNotTaken
+from ktpy.link.dial_policy import DialUntilUp, KeepDialling
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.pauses_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    async def sleep(self, pause_s: float) -> None:
+        self.pauses_s.append(pause_s)
+        self.now_s += pause_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def until_up(clock: Clock, timeout_s: float = 10) -> DialUntilUp:
+    return DialUntilUp(timeout_s, interval_s=0.5, clock=clock, sleep=clock.sleep)
+
+
+@pytest.mark.parametrize("error", [PortForwardNotYet("no node"), ApiUnreachable("blip"), LinkLost("died")])
+async def test_attempts_begin_at_the_interval(clock: Clock, error: KtpyError) -> None:
+    policy = until_up(clock)
+    for attempt_s in (0.2, 0.7):
+        began_s = clock.now_s
+        clock.now_s += attempt_s
+        await policy.dial_failed(error, began_s)
+    assert clock.pauses_s == [pytest.approx(0.3), 0]
+
+
+@pytest.mark.parametrize("error", [Forbidden("no"), PodFailed("foreign"), KeyNotTaken("stranger")])
+async def test_what_will_not_go_away_is_raised_at_once(clock: Clock, error: KtpyError) -> None:
+    with pytest.raises(type(error)):
+        await until_up(clock).dial_failed(error, clock.now_s)
+    assert clock.pauses_s == []
+
+
+@pytest.mark.parametrize("last", [PortForwardNotYet("no node yet"), LinkLost("no node yet")])
+async def test_the_deadline_counts_from_the_first_attempt(clock: Clock, last: KtpyError) -> None:
+    policy = until_up(clock, timeout_s=1)
+    await policy.dial_failed(last, clock.now_s)
+    await policy.dial_failed(last, clock.now_s)
+    with pytest.raises(PodNotReady, match=r"within 1 s\. no node yet") as raised:
+        await policy.dial_failed(last, clock.now_s)
+    assert raised.value.__cause__ is last
+
+
+async def test_an_api_server_that_is_away_at_the_deadline_is_the_failure(clock: Clock) -> None:
+    away = ApiUnreachable("away")
+    with pytest.raises(ApiUnreachable, match="away"):
+        await until_up(clock, timeout_s=0).dial_failed(away, clock.now_s)
+
+
+async def test_a_lost_link_is_final(clock: Clock) -> None:
+    with pytest.raises(LinkLost, match="gone"):
+        await until_up(clock).link_lost(LinkLost("gone"))
+
+
+async def test_keep_dialling_pauses_longer_and_longer_and_anew_after_a_loss(clock: Clock) -> None:
+    policy = KeepDialling(Backoff(1, 2, clock.sleep), Backoff(10, 40, clock.sleep))
+    for _ in range(3):
+        await policy.dial_failed(KeyNotTaken("not yet"), clock.now_s)
+    for _ in range(2):
+        await policy.link_lost(LinkLost("gone"))
+        await policy.dial_failed(ApiUnreachable("blip"), clock.now_s)
+    for pause_s, longest_s in zip(clock.pauses_s, [1, 2, 2, 10, 20, 10, 20], strict=True):
+        assert longest_s / 2 <= pause_s <= longest_s
+
+
+async def test_keep_dialling_ends_with_what_no_waiting_mends(clock: Clock) -> None:
+    with pytest.raises(Forbidden):
+        await KeepDialling(Backoff(1, 2, clock.sleep), Backoff(10, 40, clock.sleep)).dial_failed(Forbidden("no"), 0)
+    assert clock.pauses_s == []
