@@ -1,4 +1,4 @@
-"""Who may log in: the pod's annotations, turned into OpenSSH's authorized_keys.
+"""The pod's annotations say who may log in; this module turns them into OpenSSH's authorized_keys.
 
 A laptop adds its public key as an annotation of the pod, so Kubernetes RBAC decides who may. Whoever may write
 annotations is still not trusted with the *options* of an authorized_keys line: only a key of exactly the expected
@@ -25,7 +25,7 @@ GATEWAY_OPTIONS = 'restrict,port-forwarding,permitopen="localhost:1",permitliste
 
 
 class Permission(NamedTuple):
-    """What a key lets its holder do: the options of its line."""
+    """A Permission is what a key lets its holder do: the options of its line."""
 
     options: str
     command: str
@@ -33,7 +33,7 @@ class Permission(NamedTuple):
 
 
 class Annotations(NamedTuple):
-    """The keys of well-formed annotations by session id, and the session ids of the refused ones, for the log."""
+    """Annotations hold the well-formed keys by session id, and the session ids of the refused ones, for the log."""
 
     keys: dict[str, str]
     refused: list[str]
@@ -55,7 +55,7 @@ def parse_annotations(text: str) -> Annotations:
 
 
 def render_authorized_keys(keys: dict[str, str], permission: Permission) -> str:
-    """One line per session, all with the same permission; the comment names the session in sshd's log."""
+    """Render one line per session, all with one permission; the comment names the session in sshd's log."""
     return "".join(
         f'{permission.options},command="{permission.command.format(session=session)}" {key} {session}\n'
         for session, key in sorted(keys.items())
@@ -63,7 +63,7 @@ def render_authorized_keys(keys: dict[str, str], permission: Permission) -> str:
 
 
 class AuthorizedKeys:
-    """Keeps the authorized_keys file in step with the annotations file."""
+    """An AuthorizedKeys keeps the authorized_keys file in step with the annotations file."""
 
     def __init__(self, annotations: Path, path: Path, permission: Permission, log: Callable[[str], None]) -> None:
         self.path = path
@@ -74,7 +74,7 @@ class AuthorizedKeys:
         self._write("")
 
     def refresh(self) -> None:
-        """Render again if the annotations changed. Cheap enough to be called ten times a second.
+        """Render again if the annotations changed. It is cheap enough to be called ten times a second.
 
         The kubelet changes the file by an atomic swap of the `..data` symbolic link, so a new inode or time is a
         complete new version. A missing file means nobody may log in.

@@ -7,7 +7,7 @@ _PLAIN = {*range(0x21, 0x7F)} - {*b'",;\\%'}
 
 
 def member_regex(key: str, value: str) -> str:
-    """A PCRE that finds the list member `key=value` in one `baggage` header.
+    """Return a PCRE that finds the list member `key=value` in one `baggage` header.
 
     The header is `key1=value1;property, key2 = value2`: members separated by commas, optional white space around
     each part, properties after a semicolon. A value is UTF-8 of which each octet may be percent-encoded, with digits

@@ -1,4 +1,4 @@
-"""The supervisor's end of the routes: one connection on a unix socket per `ktpy-agent route` process."""
+"""The supervisor's end of the routes is one connection on a unix socket per `ktpy-agent route` process."""
 
 import json
 import selectors
@@ -10,7 +10,7 @@ from ktpy.wire.pod import MAX_LINE_BYTES
 
 
 class RouteConnection:
-    """A live route process: its two first lines are the session id, which sshd vouches for, and the laptop's hello."""
+    """A RouteConnection is a live route process. It says its session id, for which sshd vouches, then a hello."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -18,7 +18,7 @@ class RouteConnection:
         self._unread = b""
 
     def lines(self) -> list[bytes] | None:
-        """The complete lines that have come; None at the end, also when a line is too long."""
+        """Return the complete lines that have come; None at the end, also when a line is too long."""
         try:
             data = self.socket.recv(MAX_LINE_BYTES)
         except BlockingIOError:
@@ -37,7 +37,7 @@ class RouteConnection:
 
 
 class ControlSocket:
-    """Accepts routes and tells the gateway of each hello and each end. The kernel reports an end however it came."""
+    """A ControlSocket accepts routes and tells the gateway of each hello and each end, however the end came."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ControlSocket:
         self._listener = listen(path, selector, self._accept)
 
     def drop(self, connection: RouteConnection) -> None:
-        """End a route from here; its process then ends the SSH connection. Does not call back."""
+        """End a route from here; its process then ends the SSH connection. `on_end` is not called."""
         if connection in self._connections:
             self._connections.discard(connection)
             self._selector.unregister(connection.socket)
@@ -91,7 +91,7 @@ class ControlSocket:
 
 
 def listen(path: Path, selector: selectors.BaseSelector, on_readable: Callable[[], None]) -> socket.socket:
-    """A listening unix socket of ours at `path`, whatever an earlier container of the pod left there."""
+    """Make a listening unix socket at `path`, whatever an earlier container of the pod left there."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))

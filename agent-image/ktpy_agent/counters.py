@@ -1,4 +1,4 @@
-"""How many requests each route served, summed over HAProxy's generations. Pure: reads the text of `show stat`."""
+"""The requests that each route served are summed over HAProxy's generations. Pure: text of `show stat` in."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class Count(NamedTuple):
 
 
 class Counters:
-    """Every reload starts a worker that counts from zero, while the old one counts what it still serves."""
+    """Counters add up workers: each reload starts one that counts from zero, while the old one still counts."""
 
     def __init__(self) -> None:
         self._ended: dict[str, Count] = {}
@@ -33,7 +33,7 @@ class Counters:
         return total.get(route, Count(0, 0))
 
     def is_up(self, route: str) -> bool:
-        """Whether requests go to the laptop now."""
+        """Return whether requests go to the laptop now."""
         return route in self._up
 
 
@@ -45,7 +45,7 @@ def _sum(one: dict[str, Count], other: dict[str, Count]) -> dict[str, Count]:
 
 
 def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
-    """Counts by route, and the routes that are up. Back ends are named `route3_h1`, `route3_h2` or `route3_tcp`."""
+    """Return counts by route, and the routes that are up. Back ends are `route3_h1`, `route3_h2` or `route3_tcp`."""
     header, *rows = text.removeprefix("# ").splitlines() or [""]
     names = header.split(",")
     counts: dict[str, Count] = {}
@@ -64,7 +64,7 @@ def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
 
 
 def _answered(cells: dict[str, str], variant: str) -> int:
-    """Responses where HAProxy understands them, else connections."""
+    """Return the number of responses where HAProxy understands them, else of connections."""
     if variant == "tcp":
         return int(cells["stot"] or 0)
     return sum(int(cells[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"))

@@ -1,4 +1,4 @@
-"""The supervisor: pid 1 of a gateway pod.
+"""The supervisor is pid 1 of a gateway pod.
 
 It runs HAProxy, which has the intercepted service's ports, and sshd, through which laptops come. It keeps the table of
 live routes, and HAProxy's configuration in step with it. Whatever fails around it, HAProxy goes on with what it has
@@ -31,14 +31,14 @@ from ktpy_agent.settings import Settings
 from ktpy_agent.sshd import SshdError, make_host_key, start_sshd, write_account
 
 TICK_S = 0.1
-"""How soon a changed annotation, or a socket that came or went, is noticed; signals and routes wake us at once."""
+"""A changed annotation, or a socket that came or went, is noticed this soon; signals and routes wake us at once."""
 COUNTERS_S = 1.0
 RESTART_S = 1.0
-"""Least time between two starts of the same child."""
+"""At least this time passes between two starts of the same child."""
 DRAIN_MOST_S = 20.0
-"""A gateway that was told to stop takes connections for so long at most: somebody may have its address itself."""
+"""A gateway that was told to stop takes connections for at most this long: somebody may have its address itself."""
 LAST_CONNECTIONS_S = 15.0
-"""How long connections have to end by themselves once a gateway that goes takes no new ones."""
+"""Connections have this long to end by themselves once a gateway that goes takes no new ones."""
 # sshd lets nobody listen on unix sockets who may not on TCP ports; the keys' options take the latter away again.
 SSHD_POLICY = ("AllowTcpForwarding=remote", "AllowStreamLocalForwarding=remote", "StreamLocalBindUnlink=yes")
 
@@ -56,7 +56,7 @@ def run(settings: Settings) -> int:
 
 
 def describe_machine(settings: Settings) -> Machine:
-    """What this pod allows. More than four threads would cost memory that a gateway has no use for."""
+    """Return what this pod allows. More than four threads would cost memory that a gateway has no use for."""
     limits = Path("/proc/self/limits").read_text(encoding="ascii")
     hard = next(line.split()[4] for line in limits.splitlines() if line.startswith("Max open files"))
     descriptors = 40_000 if hard == "unlimited" else min(int(hard), 40_000)
@@ -153,7 +153,7 @@ class Gateway:
     # Routes
 
     def _join(self, connection: RouteConnection, session: str, line: bytes) -> None:
-        """A laptop's hello: it is answered once HAProxy has loaded its routes."""
+        """Take a laptop's hello, which is answered once HAProxy has loaded its routes."""
         if connection in self._connections.values():
             return
         try:
@@ -177,7 +177,7 @@ class Gateway:
             log(f"session {session} of {hello.owner} takes {_describe(routes)}")
 
     def _leave(self, connection: RouteConnection) -> None:
-        """The end of a route, however it came; requests turn to the original pods at once, before any reload."""
+        """Take the end of a route, however it came; requests turn to the original pods at once, before any reload."""
         session = connection.session
         self._newcomers.pop(connection, None)
         if session is not None and self._connections.get(session) is connection:
@@ -221,7 +221,7 @@ class Gateway:
                 self._control.drop(connection)
 
     def _refuse_culprits(self, newcomers: dict[RouteConnection, tuple[Route, ...]], complaint: str) -> None:
-        """Everything a laptop can name was checked before, except that a regular expression compiles."""
+        """Refuse the newcomers with which HAProxy does not load: their regular expressions do not compile."""
         log(f"HAProxy would not load generation {self._table.generation}: {complaint}")
         self._reload_due_s = 0.0 if newcomers else time.monotonic() + RESTART_S
         complaints = {each: self._haproxy.check(self._render(routes)) for each, routes in newcomers.items()}
@@ -253,7 +253,7 @@ class Gateway:
             self._counters.update(self._haproxy.statistics())
 
     def _counted(self, session: str) -> dict[int, RouteCounters]:
-        """By port; several matches of one session on a port count together."""
+        """Return a session's counters by port; several matches on one port count together."""
         counted: dict[int, RouteCounters] = {}
         for route in self._table.routes:
             if route.session == session:
@@ -276,7 +276,7 @@ class Gateway:
         self._haproxy.start()
 
     def _await_haproxy(self) -> None:
-        """The first start has to succeed: it does not when a port is taken."""
+        """Wait until HAProxy serves. The first start has to succeed; it does not when a port is taken."""
         while not self._haproxy.is_serving(self._loaded):
             for pid, status in reap():
                 if pid == self._haproxy.pid:
@@ -284,7 +284,7 @@ class Gateway:
             time.sleep(0.01)
 
     def _revive(self) -> None:
-        """Start the children that are not there: all at first, later those that died."""
+        """Start the children that are not there: at first all, later those that died."""
         if self._haproxy.pid is None and self._may_start("haproxy"):
             self._haproxy.start()
         if "sshd" not in self._pids and self._may_start("sshd"):
@@ -308,7 +308,7 @@ class Gateway:
             log(f"{name} ended with status {status}")
 
     def _wake_on_signals(self) -> None:
-        """As pid 1 we have no default actions; a signal, a dead child's included, wakes the selector."""
+        """Let signals, a dead child's included, wake the selector; pid 1 has no default actions."""
         woken, waker = socket.socketpair()
         for end in (woken, waker):
             end.setblocking(False)

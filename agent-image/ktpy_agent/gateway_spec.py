@@ -1,4 +1,4 @@
-"""The gateway's spec as its pod finds it: an annotation in the file of the downward API."""
+"""A gateway's pod finds its spec in the downward API's file of annotations."""
 
 import json
 
@@ -7,7 +7,7 @@ from ktpy.wire.pod import GATEWAY_ANNOTATION
 
 
 def find_annotation(text: str, name: str) -> str | None:
-    """One annotation's value from the downward API's file: `name="value"`, quoted as Go's %q does.
+    """Return one annotation's value from the downward API's file: `name="value"`, quoted as Go's %q does.
 
     For printable text those are JSON's quotes; what only Go knows (`\\x00`, `\\a`) is in no value of ours.
     """
@@ -21,7 +21,7 @@ def find_annotation(text: str, name: str) -> str | None:
 
 
 def parse_spec(annotations: str) -> GatewaySpec:
-    """The spec of this pod from the text of its annotations file; SpecError says what is wrong with it."""
+    """Read the spec of this pod in the text of its annotations file. SpecError says what is wrong with it."""
     value = find_annotation(annotations, GATEWAY_ANNOTATION)
     if value is None:
         raise SpecError(f"the pod has no annotation {GATEWAY_ANNOTATION}")

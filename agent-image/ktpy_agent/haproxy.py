@@ -1,4 +1,4 @@
-"""HAProxy as a child process in master-worker mode: one master that outlives reloads, one worker per generation."""
+"""HAProxy is a child process in master-worker mode: one master outlives reloads, each generation is one worker."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ from ktpy_agent.children import spawn
 
 HAPROXY = "/usr/sbin/haproxy"
 RELOAD_S = 10.0
-"""How long a new worker may take to serve; with load on every core it is some 0.1 s."""
+"""A new worker may take this long to serve; with load on every core it takes some 0.1 s."""
 _POLL_S = 0.01
 
 
@@ -36,7 +36,7 @@ class HAProxy:
         self.pid = spawn([HAPROXY, *arguments])
 
     def check(self, config: str) -> str | None:
-        """What HAProxy says against a configuration; None when it would load it. Changes nothing."""
+        """Return what HAProxy says against a configuration; None when it would load it. Nothing changes."""
         self._candidate.write_text(config, encoding="utf-8")
         _, status = os.waitpid(spawn([HAPROXY, "-c", "-f", str(self._candidate)], output=str(self._complaint)), 0)
         if status == 0:
@@ -68,20 +68,20 @@ class HAProxy:
         return True
 
     def is_serving(self, generation: int) -> bool:
-        """Whether the worker that takes new connections has this configuration."""
+        """Return whether the worker that takes new connections has this configuration."""
         try:
             return f"\ndescription: ktpy-{generation}\n" in self._ask(self._runtime, "show info")
         except HAProxyError:
             return False
 
     def statistics(self) -> dict[int, str]:
-        """`show stat` of each live worker, servers only, by pid: the present one first, then those that retire."""
+        """Return `show stat` (servers only) of each live worker by pid: the present one, then those that retire."""
         processes = self._ask(self._master, "show proc")
         command = "show stat -1 4 -1"
         return {pid: self._ask(self._master, f"@!{pid} {command}") for pid in worker_pids(processes)}
 
     def clients(self) -> int:
-        """How many connections the present worker has taken on the Service's ports."""
+        """Return how many connections the present worker has taken on the Service's ports."""
         rows = csv.DictReader(self._ask(self._runtime, "show stat -1 1 -1").removeprefix("# ").splitlines())
         return sum(int(row["conn_tot"]) for row in rows if row["pxname"].startswith("port"))
 
@@ -91,7 +91,7 @@ class HAProxy:
             os.kill(self.pid, number)
 
     def _ask(self, path: Path, command: str) -> str:
-        """The answer to one command on a socket of HAProxy's."""
+        """Return the answer to one command on a socket of HAProxy's."""
         answer = b""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1.0)
@@ -115,7 +115,7 @@ def _comes_true(condition: Callable[[], bool], deadline_s: float) -> bool:
 
 
 def first_complaint(output: str) -> str:
-    """The first error that `haproxy -c` printed, in one line without the process id and the path."""
+    """Return the first error that `haproxy -c` printed, in one line without the process id and the path."""
     for line in output.splitlines():
         if "[ALERT]" in line:
             return line.rpartition("]")[2].strip(" :")[:300]
@@ -123,6 +123,6 @@ def first_complaint(output: str) -> str:
 
 
 def worker_pids(show_proc: str) -> list[int]:
-    """Pids of the workers in the answer of `show proc`, the present one first."""
+    """Return the pids of the workers in the answer of `show proc`, the present one first."""
     rows = [line.split() for line in show_proc.splitlines() if not line.startswith("#")]
     return [int(row[0]) for row in rows if len(row) > 1 and row[1] == "worker"]

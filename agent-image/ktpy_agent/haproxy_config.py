@@ -1,4 +1,4 @@
-"""HAProxy's configuration, rendered from the gateway's spec and its live routes. Pure.
+"""HAProxy's configuration is rendered from the gateway's spec and its live routes. Pure.
 
 For HAProxy 2.6 and later. Whatever a laptop named passes through `quote`, and stands at the end of its line, after
 `--`: there HAProxy takes no word for an option or for the end of an expression.
@@ -61,7 +61,7 @@ _HTTP_BACKEND = """\
 
 
 class Machine(NamedTuple):
-    """What the configuration depends on besides the routes."""
+    """A Machine is what the configuration depends on besides the routes."""
 
     run_dir: str
     ready_port: int
@@ -73,7 +73,7 @@ class Machine(NamedTuple):
 def render(
     machine: Machine, spec: GatewaySpec, routes: Sequence[Route], last_owner: dict[int, str], generation: int
 ) -> str:
-    """The whole configuration. `generation` is how one tells from outside which one HAProxy has loaded."""
+    """Render the whole configuration. `generation` tells from outside which one HAProxy has loaded."""
     lines = [*_global_lines(machine, generation), _DEFAULTS]
     lines += ["frontend ready", _bind(machine, machine.ready_port), "  monitor-uri /ready", ""]
     for port in spec.tcp_ports:
@@ -86,7 +86,7 @@ def render(
 
 
 def quote(text: str) -> str:
-    """One word of HAProxy's configuration that stands for exactly `text` (manual, 2.2 "Quoting and escaping").
+    """Render one word of HAProxy's configuration that stands for exactly `text` (manual, 2.2 "Quoting and escaping").
 
     Nothing is special between single quotes, not even a backslash; a single quote itself stands outside.
     """
@@ -112,7 +112,7 @@ def _bind(machine: Machine, port: int) -> str:
 
 
 def _frontend(machine: Machine, port: Port, routes: list[Route]) -> list[str]:
-    """Requests of one port: the matches first, oldest first, then an exchange, then the original pods."""
+    """Render one port: the matches first, oldest first, then an exchange, then the original pods."""
     lines = [f"frontend port{port.port}", _bind(machine, port.bind)]
     if not port.http:
         return [
@@ -149,7 +149,7 @@ def _match(name: str, match: Match) -> list[str]:
 
 
 def _header_criteria(match: Match) -> list[str]:
-    """req.fhdr: each line of the header as a whole, since a comma separates nothing in most of them."""
+    """Use req.fhdr, each line of the header as a whole, since a comma separates nothing in most of them."""
     return [
         f"req.fhdr({header.name}) -m {'reg' if header.is_regex else 'str'} -- {quote(header.value)}"
         for header in sorted(match.headers)
@@ -161,13 +161,13 @@ def _baggage_criteria(match: Match) -> list[str]:
 
 
 def _path_criteria(prefix: str) -> list[str]:
-    """Whole path elements, as an Ingress's pathType Prefix has it: /a holds for /a and /a/b, not for /ab."""
+    """Match whole path elements, as an Ingress's pathType Prefix has it: /a holds for /a and /a/b, not for /ab."""
     prefix = prefix.rstrip("/")
     return [f"path -m beg -- {quote(prefix + '/')}"] + ([f"path -m str -- {quote(prefix)}"] if prefix else [])
 
 
 def _origin(spec: GatewaySpec, port: Port, last_owner: str | None) -> list[str]:
-    """The original pods alone; for a preview, which has none, the answer that nobody serves now."""
+    """Render the original pods alone; for a preview, which has none, the answer that nobody serves now."""
     away = f"{last_owner}'s laptop is away" if last_owner else "no laptop is connected"
     refusal = _refusal(f"preview {spec.target}: {away}, so nothing serves port {port.port} now.\n")
     lines: list[str] = []
@@ -182,7 +182,7 @@ def _origin(spec: GatewaySpec, port: Port, last_owner: str | None) -> list[str]:
 
 
 def _route(machine: Machine, spec: GatewaySpec, route: Route) -> list[str]:
-    """One laptop, with the original pods behind it unless its owner wants requests to fail then."""
+    """Render one laptop, with the original pods behind it unless its owner wants requests to fail then."""
     stem = f"{machine.run_dir}/routes/{route.stem}"
     refusal = _refusal(
         f"port {route.port.port} of {spec.target} is served by {route.owner}'s laptop, which is away"
@@ -203,7 +203,7 @@ def _route(machine: Machine, spec: GatewaySpec, route: Route) -> list[str]:
 
 
 def _variants(port: Port) -> list[tuple[str, str]]:
-    """Suffixes of back ends and what their servers speak: HTTP goes on as it came, a server line knows one version."""
+    """Return suffixes of back ends and what their servers speak: HTTP goes on as it came, in one version a server."""
     return [("h1", ""), ("h2", " proto h2")] if port.http else [("tcp", "")]
 
 

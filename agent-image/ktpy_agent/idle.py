@@ -1,15 +1,15 @@
-"""When the pod is no longer needed. Pure: the caller brings the clock."""
+"""An idle timer says when the pod is no longer needed. Pure: the caller brings the clock."""
 
 
 class IdleTimer:
-    """Measures how long there has been no SSH session, from the start on."""
+    """An IdleTimer measures how long there has been no SSH session, from the start on."""
 
     def __init__(self, limit_s: float, now_s: float) -> None:
         self._limit_s = limit_s
         self._idle_since_s: float | None = now_s
 
     def observe(self, sessions: int, now_s: float) -> bool:
-        """Take the number of sessions at `now_s` (monotonic, seconds); True once idle for the limit."""
+        """Take the number of sessions at `now_s` (monotonic, seconds); return True once idle for the limit."""
         if sessions:
             self._idle_since_s = None
             return False

@@ -1,4 +1,4 @@
-"""Tells HAProxy which laptops can serve, without ever touching one.
+"""Sockets of the agent tell HAProxy which laptops can serve, without ever touching one.
 
 A laptop keeps sshd's unix socket of its route in place only while its local port answers. HAProxy could check that
 socket by connecting to it, but sshd would pass each check on to the laptop's program, which may take only one
@@ -17,7 +17,7 @@ _LISTENS = 0x10000  # __SO_ACCEPTCON of linux/net.h
 
 
 def listening(proc_net_unix: str) -> set[str]:
-    """Paths of the unix sockets that listen, from /proc/net/unix (proc(5)).
+    """Return the paths of the unix sockets that listen, from /proc/net/unix (proc(5)).
 
     A file alone says nothing: sshd closes a listener that the laptop takes back, and leaves its file.
     """
@@ -44,11 +44,11 @@ class AliveSockets:
             self._close(stem)
 
     def has(self, route: Route) -> bool:
-        """Whether the laptop could serve when last looked at."""
+        """Return whether the laptop could serve when last looked at."""
         return route.stem in self._listeners
 
     def remove(self, routes: Iterable[Route]) -> None:
-        """Routes that ended: take sshd's sockets away as well, since a killed sshd leaves them."""
+        """Take the sockets of routes that ended away, sshd's as well, since a killed sshd leaves them."""
         for route in routes:
             if route.stem in self._listeners:
                 self._close(route.stem)
@@ -64,7 +64,7 @@ class AliveSockets:
         (self._dir / f"{stem}.alive").unlink(missing_ok=True)
 
     def _accept(self, stem: str) -> None:
-        """A check of HAProxy's: that it was accepted is all it wants."""
+        """Accept a check of HAProxy's, which is all it wants."""
         if (listener := self._listeners.get(stem)) is None:
             return
         try:

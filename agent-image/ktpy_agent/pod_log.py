@@ -6,7 +6,7 @@ from ktpy.wire.pod import host_key_line
 
 
 def log(message: str) -> None:
-    """One line of the pod's log."""
+    """Write one line of the pod's log."""
     sys.stderr.write(f"ktpy-agent {message}\n")
 
 

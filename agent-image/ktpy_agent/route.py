@@ -1,4 +1,4 @@
-"""The forced command of a gateway's SSH sessions: carries one laptop's hello and beats in, answers and counters out.
+"""The forced command of a gateway's SSH sessions carries a laptop's hello and beats in, answers and counters out.
 
 The route is this process's connection to the supervisor: however the process ends, the kernel closes it, and the
 route is gone. A laptop that falls silent has its SSH connection ended here, which fails what was sent to it at once,
@@ -17,7 +17,7 @@ from ktpy_agent.session import end_connection
 from ktpy_agent.settings import Settings
 
 _LAST_WORDS_S = 1.0
-"""How long a laptop has to read why it was refused, and to hang up."""
+"""A laptop has this long to read why it was refused, and to hang up."""
 
 
 def run(settings: Settings, session: str) -> int:

@@ -1,4 +1,4 @@
-"""Who gets which requests: the table of live routes. Pure; the gateway's supervisor owns the one instance."""
+"""The table of live routes says who gets which requests. Pure; the gateway's supervisor owns the one instance."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ MAX_ROUTES = 256
 
 
 class Refused(Exception):
-    """A route that cannot be had: the sentence for the user, and who holds it already, if that is why.
+    """A route cannot be had: here are the sentence for the user, and who holds it already, if that is why.
 
     Or it cannot be had yet: then the laptop tries again by itself.
     """
@@ -22,10 +22,10 @@ class Refused(Exception):
 
 
 class Route(NamedTuple):
-    """Some or all requests of a port, for as long as one SSH session lives."""
+    """A Route is some or all requests of a port, for as long as one SSH session lives."""
 
     serial: int
-    """Never given twice: the dying SSH session of a laptop that came back must not take its new socket away."""
+    """No two routes share one: the dying SSH session of a laptop that came back must not take its new socket away."""
     session: str
     owner: str
     port: Port
@@ -34,12 +34,12 @@ class Route(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its back ends in HAProxy."""
+        """The name of its back ends in HAProxy."""
         return f"route{self.serial}"
 
     @property
     def stem(self) -> str:
-        """Of its unix sockets' names: `.sock` is sshd's, which leads to the laptop, `.alive` tells that it is there."""
+        """The stem of its unix sockets' names: `.sock` is sshd's and leads to the laptop, `.alive` tells so."""
         return f"{self.session}-{self.port.port}-{self.serial}"
 
 
@@ -48,11 +48,11 @@ class RouteTable:
         self._spec = spec
         self._serial = 0
         self.routes: tuple[Route, ...] = ()
-        """Oldest first: where two matches hold for one request, the older one has it."""
+        """They are the oldest first: where two matches hold for one request, the older one has it."""
         self.last_owner: dict[int, str] = {}
-        """Who had an exchange of a port last, by port number."""
+        """The owner who had an exchange of a port last, by port number."""
         self.generation = 1
-        """Counts the changes."""
+        """This counts the changes."""
 
     def join(self, hello: RouteHello) -> tuple[Route, ...]:
         """Give a session all the routes it asks for, or raise Refused and change nothing.
@@ -78,7 +78,7 @@ class RouteTable:
         return joined
 
     def leave(self, session: str) -> tuple[Route, ...]:
-        """Take away what a session has; the routes that went."""
+        """Take away what a session has; return the routes that went."""
         gone = tuple(route for route in self.routes if route.session == session)
         if gone:
             self.routes = tuple(route for route in self.routes if route.session != session)
@@ -100,7 +100,7 @@ class RouteTable:
 
 
 def _clash(one: Match | None, other: Match | None) -> bool:
-    """Whether two routes of a port ask for the same requests: both all of them, or one alternative in common."""
+    """Return whether two routes of a port ask for the same requests: both all of them, or one alternative in common."""
     if one is None or other is None:
         return one is other
     return not _alternatives(one).isdisjoint(_alternatives(other))

@@ -1,4 +1,4 @@
-"""The forced command: what every SSH session of a laptop runs, whatever it asked for.
+"""The forced command is what every SSH session of a laptop runs, whatever it asked for.
 
 It tells the laptop about the pod, and ends the SSH connection when the laptop falls silent: sshd's own ClientAlive
 did not notice a frozen laptop, and a dead one must not keep the pod alive.
@@ -34,7 +34,7 @@ def run(settings: Settings) -> int:
 
 
 def hello(path: Path) -> bytes:
-    """The first line of every session; `path` is the pod's resolv.conf."""
+    """Return the first line of every session; `path` is the pod's resolv.conf."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

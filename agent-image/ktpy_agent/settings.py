@@ -1,4 +1,4 @@
-"""Where the agent finds and puts things. The pod needs none of these set; tests point them elsewhere."""
+"""The settings say where the agent finds and puts things. The pod needs none of these set; tests set them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
     route_silence_s: float = pod.ROUTE_SILENCE_S
     ready_port: int = pod.READY_PORT
     drain_s: float = 3.0
-    """A gateway that was told to stop goes when no new connection has come for so long: every node knows it then."""
+    """A gateway that was told to stop goes when no new connection has come for this long: every node knows it then."""
 
     @property
     def socket(self) -> Path:

@@ -1,4 +1,4 @@
-"""The supervisor: pid 1 of the shadow pod.
+"""The supervisor is pid 1 of the shadow pod.
 
 It runs sshd, keeps the authorized keys in step with the pod's annotations, counts the live sessions, and ends the
 pod when there has been none for a while, so that a laptop which dies leaves nothing in the cluster.
@@ -20,7 +20,7 @@ from ktpy_agent.settings import Settings
 from ktpy_agent.sshd import SshdError, make_host_key, start_sshd, write_account
 
 TICK_S = 0.1
-"""How soon a changed annotation, a signal or a dead sshd is noticed."""
+"""A changed annotation, a signal or a dead sshd is noticed this soon."""
 
 
 def run(settings: Settings) -> int:
@@ -76,7 +76,7 @@ class Supervisor:
         self._stop_signal = number
 
     def _reap(self) -> int | None:
-        """sshd's exit status once it ended."""
+        """Return sshd's exit status once it ended."""
         for pid, status in reap():
             if pid == self._sshd_pid:
                 self._sshd_pid = None
@@ -85,7 +85,7 @@ class Supervisor:
 
 
 class SessionRegister:
-    """Counts the live `ktpy-agent session` processes: each holds a connection to a unix socket.
+    """A SessionRegister counts the live `ktpy-agent session` processes: each holds a connection to a unix socket.
 
     The kernel closes the connection however the process ends, SIGKILL included, so the count is never stale.
     """
@@ -102,7 +102,7 @@ class SessionRegister:
         self._sessions: set[socket.socket] = set()
 
     def wait(self, timeout_s: float) -> int:
-        """Wait for sessions to come or go, at most `timeout_s`; how many are live."""
+        """Wait for sessions to come or go, at most `timeout_s`; return how many are live."""
         for key, _ in self._selector.select(timeout_s):
             if key.fileobj is self._listener:
                 self._accept()
@@ -126,7 +126,7 @@ class SessionRegister:
         self._selector.register(session, selectors.EVENT_READ)
 
     def _read(self, session: socket.socket) -> None:
-        """A session has nothing to say: readable means it ended."""
+        """Drop a session that has ended: it has nothing to say, so readable means that."""
         try:
             ended = not session.recv(4096)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""OpenSSH's server as a child process, without root: its host key, its command line, its account."""
+"""OpenSSH's server is a child process, without root; here are its host key, its command line and its account."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from ktpy_agent.settings import Settings
 SSHD = "/usr/sbin/sshd"  # absolute: it starts itself again for each connection
 SSH_KEYGEN = "/usr/bin/ssh-keygen"
 PASSWD_FILE = Path("/var/lib/extrausers/passwd")
-"""Where libnss-extrausers looks for accounts; in the image a link into the run directory."""
+"""libnss-extrausers looks for accounts here; in the image it is a link into the run directory."""
 
 
 class SshdError(RuntimeError):
@@ -21,17 +21,17 @@ def write_account(run_dir: Path) -> None:
     """Give the uid this pod runs as the name that laptops log in with.
 
     sshd only lets a user in whose passwd entry has sshd's own uid, and a cluster may pick that uid at random
-    (OpenShift), while the root file system is read-only: hence an entry written now, found through
+    (OpenShift), while the root file system is read-only: so the entry is written now, and found through
     libnss-extrausers. Its gid is never used (without root, sshd changes no groups) but must be at least 500.
     """
     if not PASSWD_FILE.is_symlink():
-        return  # not in the image: the user has an account of his own
+        return  # not in the image: the user has an account
     uid = os.getuid()
     (run_dir / "passwd").write_text(f"{LOGIN}:x:{uid}:{uid}::{run_dir}:/bin/sh\n", encoding="ascii")
 
 
 def make_host_key(run_dir: Path) -> tuple[Path, str]:
-    """A fresh ed25519 key of this pod; the second item is the public half, `ssh-ed25519 AAAA...`."""
+    """Make an ed25519 key of this pod; the second item is the public half, `ssh-ed25519 AAAA...`."""
     private = run_dir / "host_key"
     public = private.with_suffix(".pub")
     private.unlink(missing_ok=True)

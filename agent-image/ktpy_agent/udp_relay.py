@@ -1,4 +1,4 @@
-"""UDP ports of an intercepted service: HAProxy has no UDP, so datagrams are relayed to the original pods here."""
+"""HAProxy has no UDP, so datagrams to an intercepted Service's UDP ports are relayed to the original pods here."""
 
 import os
 import selectors
@@ -16,7 +16,7 @@ from ktpy_agent.settings import Settings
 IDLE_S = 120.0
 """A client without a datagram for this long is forgotten, as by Linux's conntrack (udp_timeout_stream)."""
 MAX_CLIENTS = 4096
-"""Per port; beyond it the longest idle one is forgotten."""
+"""A port has at most this many clients; beyond it the longest idle one is forgotten."""
 _MAX_DATAGRAM = 65535
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -25,7 +25,7 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 class Client(NamedTuple):
     address: Address
     origin: socket.socket
-    """Connected: only the original pods' answers arrive on it."""
+    """It is connected: only the original pods' answers arrive on it."""
     last_s: float
 
 
@@ -50,14 +50,14 @@ def run(settings: Settings) -> int:
 
 
 def open_relays(spec: GatewaySpec, selector: selectors.BaseSelector) -> list["Relay"]:
-    """One per UDP port; a preview, which has no original pods, has none."""
+    """Open a relay per UDP port; a preview, which has no original pods, has none."""
     if spec.origin is None:
         return []
     return [Relay(port, spec.origin, selector) for port in spec.udp_ports]
 
 
 class Relay:
-    """One port. Each client has a socket of its own towards the origin, which is how answers find their way back."""
+    """A Relay serves one port. Answers find their way back since each client has its own socket to the origin."""
 
     def __init__(self, port: Port, origin: str, selector: selectors.BaseSelector) -> None:
         self._origin = (origin, port.port)
@@ -111,7 +111,7 @@ class Relay:
 
 
 def _listen(port: int) -> socket.socket:
-    """A socket for both IP versions, where the pod has both."""
+    """Open a socket for both IP versions, where the pod has both."""
     if socket.has_dualstack_ipv6():
         listener = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)

@@ -17,11 +17,13 @@ class SpecError(ValueError):
 
 
 class Port(NamedTuple):
+    """A Port is one port of a Service that a gateway stands in front of."""
+
     port: int
-    """The Service's port number, by which laptops name it."""
+    """This is the Service's port number, by which laptops name it."""
     name: str
     bind: int
-    """What the gateway listens on: the number that the Service's targetPort leads to."""
+    """The gateway listens on this number, to which the Service's targetPort leads."""
     protocol: str
     """TCP or UDP."""
     http: bool
@@ -31,10 +33,12 @@ class Port(NamedTuple):
 
 
 class GatewaySpec(NamedTuple):
+    """A GatewaySpec is what a gateway's pods are told."""
+
     target: str
-    """Name of the intercepted Service, for messages."""
+    """This is the name of the intercepted Service, for messages."""
     origin: str | None
-    """IP address of the Service with the original pods; None for a preview, which has none."""
+    """This is the IP address of the Service with the original pods; None for a preview, which has none."""
     ports: tuple[Port, ...]
     version: int = VERSION
     """The version of the wire that its writer spoke."""

@@ -1,4 +1,4 @@
-"""resolv.conf(5), read as glibc reads it. Pure."""
+"""A resolv.conf(5) is read here as glibc reads it. Pure."""
 
 from typing import NamedTuple
 

@@ -31,7 +31,7 @@ class HelloError(ValueError):
 
 
 class Header(NamedTuple):
-    """One request header that must have a value, or match a regular expression (PCRE, unanchored)."""
+    """A Header is one request header that must have a value, or match a regular expression (PCRE, unanchored)."""
 
     name: str
     value: str
@@ -45,7 +45,7 @@ class Header(NamedTuple):
 
 
 def parse_header(text: str) -> Header:
-    """`name=value` or `name=~regex`. ValueError, with a sentence for the user, for what the gateway would not take."""
+    """Read `name=value` or `name=~regex`. Raises ValueError, a sentence for the user, for what no gateway takes."""
     name, separator, value = text.partition("=")
     if not separator or not _fits(name, _HEADER_NAME):
         raise ValueError(f"{text!r} is not NAME=VALUE or NAME=~REGEX, such as x-user=alice.")
@@ -57,12 +57,12 @@ def parse_header(text: str) -> Header:
 
 
 def is_path_prefix(text: str) -> bool:
-    """Whether a gateway takes this as the path prefix of a match."""
+    """Return whether a gateway takes this as the path prefix of a match."""
     return _fits(text, _PATH)
 
 
 class Match(NamedTuple):
-    """Which requests are meant: those with all the headers, or with the W3C baggage; in either case below the path."""
+    """A Match means the requests with all the headers, or with the W3C baggage; in either case below the path."""
 
     headers: tuple[Header, ...] = ()
     path_prefix: str | None = None
@@ -82,6 +82,8 @@ class Match(NamedTuple):
 
 
 class RouteRequest(NamedTuple):
+    """A RouteRequest asks for some or all requests of one port."""
+
     port: int
     match: Match | None = None
     """None takes all requests of the port: an exchange."""
@@ -90,7 +92,7 @@ class RouteRequest(NamedTuple):
 
 
 class RouteHello(NamedTuple):
-    """What a laptop says first: who it is, and which requests it asks for."""
+    """A RouteHello is what a laptop says first: who it is, and which requests it asks for."""
 
     session: str
     owner: str
@@ -139,13 +141,13 @@ class RouteHello(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The gateway takes no route."""
+    """A Refusal is the answer of a gateway that takes no route."""
 
     sentence: str
     holder: str | None = None
-    """Who has the port or the match already, if that is why."""
+    """This is who has the port or the match already, if that is why."""
     for_now: bool = False
-    """Whether the same may be taken in a moment."""
+    """This says whether the same may be taken in a moment."""
 
     def line(self) -> bytes:
         """Render the answer to a hello."""
@@ -158,7 +160,7 @@ def accepted_line(sockets: Iterable[tuple[int, str]]) -> bytes:
 
 
 def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str] | Refusal:
-    """The path in the pod of the unix socket for each port. Raises ValueError for what is no answer to our hello."""
+    """Return the path in the pod of each port's unix socket. Raises ValueError for what is no answer to our hello."""
     message = _object(line)
     if "refused" in message:
         return Refusal(str(message["refused"]), message.get("holder"), bool(message.get("for_now")))
@@ -172,13 +174,13 @@ def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str] | Refusal:
 
 
 class RouteCounters(NamedTuple):
-    """What a gateway pod has counted for one port since it accepted the route."""
+    """RouteCounters are what a gateway's pod has counted for one port since it accepted the route."""
 
     requests: int = 0
     fallbacks: int = 0
-    """Requests that were the laptop's and went to the original pods, because it did not answer."""
+    """These requests were the laptop's and went to the original pods, because it did not answer."""
     is_up: bool = False
-    """Whether the gateway sends requests to the laptop now."""
+    """This says whether the gateway sends requests to the laptop now."""
 
 
 def total_of(counters: Iterable[RouteCounters]) -> RouteCounters:
@@ -195,7 +197,7 @@ def counters_line(counters: Mapping[int, RouteCounters]) -> bytes:
 
 
 def parse_counters(line: bytes) -> dict[int, RouteCounters]:
-    """By port; nothing for a line that is about something else. Raises ValueError for what is no message."""
+    """Return counters by port, none for a line about something else. Raises ValueError for what is no message."""
     message = _object(line)
     try:
         return {

@@ -7,13 +7,13 @@ from ktpy.wire.version import VERSION, is_understood
 
 
 class AgentHello(NamedTuple):
-    """The agent's version, and the resolver of the pod it runs in."""
+    """An AgentHello names the agent's version, and the resolver of the pod it runs in."""
 
     agent: str
     nameservers: tuple[str, ...]
     search: tuple[str, ...]
     version: int = VERSION
-    """The version of the wire that the agent speaks."""
+    """The agent speaks this version of the wire."""
 
     def line(self) -> bytes:
         """Render the hello."""

@@ -10,12 +10,12 @@ VERSION: Final = 1
 
 
 def is_understood(version: object) -> bool:
-    """Whether this end understands the other's version: its own, the one before it, and the one after it."""
+    """Return whether this end understands the other's version: its own, the one before it, and the one after it."""
     return type(version) is int and abs(version - VERSION) <= 1
 
 
 def version_difference(version: int) -> str | None:
-    """How the other end's version differs from this end's, in words; None when it does not."""
+    """Say in words how the other end's version differs from this end's; None when it does not."""
     if version == VERSION:
         return None
     return f"one version {'older' if version < VERSION else 'newer'}"
