@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import catalogue, plan, rows, specs, table, target
-from tests.bench.gateway import catalogue as gateway_catalogue
+from tests.bench import cases, plan, rows, specs, table, target
+from tests.bench.gateway import cases as gateway_cases
 from tests.bench.gateway import plan as gateway_plan
-from tests.bench.gateway import stage as gateway_stage
+from tests.bench.gateway import scenario as gateway_scenario
 from tests.bench.gateway import target as gateway_target
-from tests.bench.gateway.visitors import RATE
+from tests.bench.gateway.load import RATE
 from tests.bench.samples import Samples
 from tests.bench.specs import Spec
 from tests.lab import Lab, LabError
@@ -63,7 +63,7 @@ class Bench:
 
     summary: str
     description: str
-    catalogue: Sequence[Spec]
+    cases: Sequence[Spec]
     run: Callable[[Conditions], Outcome]
 
 
@@ -99,7 +99,7 @@ BENCHES = {
         "figures of `ktpy connect`",
         "Measures `ktpy connect` beside raw `kubectl port-forward` and sshuttle on the lab, in one run, turn by turn,"
         f" and prints medians with their spread and the goals. {ON_THE_LAB} About seven minutes.",
-        catalogue.CONNECT,
+        cases.CONNECT,
         _connect,
     ),
     "gateway": Bench(
@@ -107,7 +107,7 @@ BENCHES = {
         f"Counts on the lab what becomes of {RATE:g} requests a second of everybody else while intercepts come, go and"
         " are disturbed, and measures what a gateway costs those who are not intercepted. Prints the worst round and"
         f" the goals; says in its log what failed, and when. {ON_THE_LAB} About twenty minutes.",
-        gateway_catalogue.GATEWAY,
+        gateway_cases.GATEWAY,
         _gateway,
     ),
 }
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
     if not (1 <= options.rounds <= 20 and 0.5 <= options.seconds <= 30):
         parser().error("--rounds is 1 to 20, --seconds 0.5 to 30")
     try:
-        wanted = specs.select(bench.catalogue, filter(None, options.rows.split(",")))
+        wanted = specs.select(bench.cases, filter(None, options.rows.split(",")))
     except specs.UnknownRow as error:
         parser().error(str(error))
     if os.geteuid() != 0:
@@ -205,7 +205,7 @@ def _sweep(lab: Lab) -> None:
     """Nothing of the bench is left. Whoever began something has ended it already, unless a signal came in between."""
     lab.exec(["ktpy", "quit"], user=USER)
     lab.set_latency(0)
-    gateway_stage.leave_all(lab)
+    gateway_scenario.leave_all(lab)
     target.remove(lab)
 
 

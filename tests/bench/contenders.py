@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.bench import target as bench_target
 from tests.bench.background import background
-from tests.bench.catalogue import COREDNS, PORT_FORWARD
+from tests.bench.cases import COREDNS, PORT_FORWARD
 from tests.bench.specs import KTPY
 from tests.bench.target import NAMESPACE, PORTS, Target
 from tests.lab import Lab

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.bench.catalogue import FIRST_BYTE, FIRST_BYTE_PART
+from tests.bench.cases import FIRST_BYTE, FIRST_BYTE_PART
 from tests.bench.errors import BenchError
 from tests.bench.loading import on_laptop
 from tests.bench.server import HTTP_PORT

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench import catalogue, memory
+from tests.bench import cases, memory
 from tests.bench.background import background
 from tests.bench.contenders import Contender
 from tests.bench.errors import BenchError
@@ -40,7 +40,7 @@ class Measurement:
 
 
 def throughput(flows: int, direction: str, round_trip_ms: int = 0) -> Measurement:
-    figure = catalogue.throughput(flows, direction, round_trip_ms)
+    figure = cases.throughput(flows, direction, round_trip_ms)
     port = {"down": SOURCE_PORT, "up": SINK_PORT}[direction]
 
     def take(lab: Lab, contender: Contender, duration_s: float) -> Figures:
@@ -72,7 +72,7 @@ def _connections(lab: Lab, contender: Contender, duration_s: float) -> Figures:
 
 
 def _questions(lab: Lab, contender: Contender, *bounds: float) -> Any:
-    if contender.name == catalogue.COREDNS:
+    if contender.name == cases.COREDNS:
         return on_node(lab, "questions", CLUSTER_DNS_IPV4, FULL_NAME, *bounds)
     return on_laptop(lab, "questions", contender.dns, FULL_NAME, *bounds)
 

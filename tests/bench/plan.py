@@ -6,16 +6,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench import contenders, crowd, first_byte, measurements
-from tests.bench.catalogue import COREDNS, FIRST_BYTE, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
+from tests.bench import contenders, first_byte, many_services, measurements
+from tests.bench.cases import COREDNS, FIRST_BYTE, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
 from tests.bench.contenders import Contender
-from tests.bench.errors import BenchError
 from tests.bench.measurements import Measurement
 from tests.bench.samples import Samples, Source
 from tests.bench.specs import KTPY, Spec
 from tests.bench.sshuttle import sshuttle
 from tests.bench.target import Target
-from tests.lab import Lab, LabError
+from tests.lab import Lab
 
 logger = logging.getLogger(__name__)
 
@@ -49,22 +48,22 @@ class Run:
             if self._wanted(wanted):
                 with _latency(self.lab, round_trip_ms):
                     self._phase(wanted)
-        self._crowd()
+        self._many_services()
 
     def _first_byte(self) -> None:
         if not any(spec.figure == FIRST_BYTE for spec in self.specs):
             return
         for number in range(FIRST_BYTE_ROUNDS):
             logger.info("first byte, round %d of %d", number + 1, FIRST_BYTE_ROUNDS)
-            with self._reporting(KTPY):
+            with self.samples.reporting(KTPY):
                 self.samples.add(KTPY, first_byte.measure(self.lab))
 
-    def _crowd(self) -> None:
-        if not any(spec.figure == crowd.FIGURE for spec in self.specs):
+    def _many_services(self) -> None:
+        if not any(spec.figure == many_services.FIGURE for spec in self.specs):
             return
-        with self._reporting(KTPY), crowd.crowded(f"{self.lab.name}-crowd", self.archive) as lab:
-            logger.info(crowd.FIGURE)
-            self.samples.add(KTPY, crowd.measure(lab))
+        with self.samples.reporting(KTPY), many_services.crowded(f"{self.lab.name}-many", self.archive) as lab:
+            logger.info(many_services.FIGURE)
+            self.samples.add(KTPY, many_services.measure(lab))
 
     def _phase(self, phase: Iterable[Measurement]) -> None:
         """Everyone who takes part is up; then measurement by measurement, round by round, one after the other."""
@@ -74,12 +73,12 @@ class Run:
             return
         with ExitStack() as ways:
             up: dict[str, Contender] = {}
-            with self._reporting(KTPY):
+            with self.samples.reporting(KTPY):
                 logger.info("connecting")
                 up[KTPY] = ways.enter_context(contenders.ktpy(self.lab, self.target))
             for name, bring_up in _BASELINES.items():
                 if name in names:
-                    with self._reporting(name):
+                    with self.samples.reporting(name):
                         up[name] = ways.enter_context(bring_up(self.lab, self.target))
             for measurement, taking_part in wanted.items():
                 self._measure(measurement, [up[name] for name in taking_part if name in up])
@@ -101,17 +100,8 @@ class Run:
         for number in range(rounds):
             logger.info("%s, round %d of %d", ", ".join(measurement.figures), number + 1, rounds)
             for contender in taking_part:
-                with self._reporting(f"{contender.name}, {measurement.figures[0]}"):
+                with self.samples.reporting(f"{contender.name}, {measurement.figures[0]}"):
                     self.samples.add(contender.name, measurement.take(self.lab, contender, self.duration_s))
-
-    @contextmanager
-    def _reporting(self, what: str) -> Iterator[None]:
-        """One failure costs its own rows only."""
-        try:
-            yield
-        except (BenchError, LabError, AssertionError) as error:  # AssertionError: ktpy did not become ready
-            logger.warning("%s: %s", what, error)
-            self.samples.fail(f"{what}: {error}")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.bench.catalogue import FIRST_BYTE, FIRST_BYTE_PART
+from tests.bench.cases import FIRST_BYTE, FIRST_BYTE_PART
 from tests.bench.samples import Samples, Source, Summary
 from tests.bench.specs import KTPY, Spec
 

@@ -1,10 +1,16 @@
 """What was measured, several times over, and how it is reduced to one figure."""
 
+import logging
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from tests.lab import LabError
+
+logger = logging.getLogger(__name__)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -52,6 +58,15 @@ class Samples:
     def fail(self, reason: str) -> None:
         """Something could not be measured; said once however often it happens."""
         self._failures[reason] = None
+
+    @contextmanager
+    def reporting(self, what: str) -> Iterator[None]:
+        """Note a failure of `what`: it costs its own rows only."""
+        try:
+            yield
+        except (LabError, AssertionError) as error:  # AssertionError: ktpy did not do as it was told
+            logger.warning("%s: %s", what, error)
+            self.fail(f"{what}: {error}")
 
     @property
     def failures(self) -> list[str]:

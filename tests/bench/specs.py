@@ -40,13 +40,13 @@ class UnknownRow(ValueError):
     """No row is called so."""
 
 
-def select(catalogue: Sequence[Spec], patterns: Iterable[str]) -> list[Spec]:
-    """The rows whose names match one of the patterns (as file names do), in the catalogue's order; no pattern: all.
+def select(cases: Sequence[Spec], patterns: Iterable[str]) -> list[Spec]:
+    """The rows whose names match one of the patterns (as file names do), in the cases's order; no pattern: all.
 
     Raises UnknownRow for a pattern that matches nothing.
     """
     wanted = list(patterns) or ["*"]
     for pattern in wanted:
-        if not any(fnmatchcase(spec.name, pattern) for spec in catalogue):
-            raise UnknownRow(f"no row is called {pattern!r}; there are: {', '.join(spec.name for spec in catalogue)}")
-    return [spec for spec in catalogue if any(fnmatchcase(spec.name, pattern) for pattern in wanted)]
+        if not any(fnmatchcase(spec.name, pattern) for spec in cases):
+            raise UnknownRow(f"no row is called {pattern!r}; there are: {', '.join(spec.name for spec in cases)}")
+    return [spec for spec in cases if any(fnmatchcase(spec.name, pattern) for pattern in wanted)]

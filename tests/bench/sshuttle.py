@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.background import background
-from tests.bench.catalogue import SSHUTTLE
+from tests.bench.cases import SSHUTTLE
 from tests.bench.contenders import Contender, forwarding
 from tests.bench.target import NAMESPACE, PORTS, Target, apply
 from tests.lab import Lab, cache, debian

@@ -8,11 +8,11 @@ from http.client import HTTPException
 from pathlib import Path
 
 from tests.bench.errors import BenchError
-from tests.bench.gateway import catalogue
-from tests.bench.gateway.catalogue import ADDED, KINDS, PERCENTS, RATE
+from tests.bench.gateway import cases
+from tests.bench.gateway.cases import ADDED, KINDS, PERCENTS, RATE
 from tests.bench.gateway.image import unpacked_mb
 from tests.bench.gateway.pods import Pod, gateway_pods, started_s
-from tests.bench.gateway.stage import BACK_TIMEOUT_S, EXCHANGED_PORT, LOCAL, answers, exchanging
+from tests.bench.gateway.scenario import BACK_TIMEOUT_S, EXCHANGED_PORT, LOCAL, answers, exchanging
 from tests.bench.gateway.target import PORT, WEB, Target
 from tests.bench.samples import percentile
 from tests.bench.target import NAMESPACE
@@ -38,7 +38,7 @@ def first_request(lab: Lab, target: Target) -> Figures:
             wait_until(lambda: answers(lab, host) == LOCAL, BACK_TIMEOUT_S, "the first local request")
             took_s = time.monotonic() - began_s
             exchange.wait_ready()
-    return {catalogue.FIRST_REQUEST: took_s}
+    return {cases.FIRST_REQUEST: took_s}
 
 
 def start_to_ready(lab: Lab) -> Figures:
@@ -56,7 +56,7 @@ def start_to_ready(lab: Lab) -> Figures:
         wait_until(is_ready, BACK_TIMEOUT_S, "the gateway to be ready")
         ready_s = time.monotonic()
         first = next(process for process in pod.processes() if process.is_called("ktpy-agent", "gateway"))
-        return {catalogue.READY: ready_s - started_s(first)}
+        return {cases.READY: ready_s - started_s(first)}
 
 
 def _ready_port(lab: Lab, pod: Pod) -> int:
@@ -74,7 +74,7 @@ def idle_memory(lab: Lab) -> Figures:
         exchange.kill()
         wait_until(lambda: not _has_route(pod), BACK_TIMEOUT_S, "the dead laptop's route to end")
         time.sleep(IDLE_AFTER_S)
-        return {catalogue.MEMORY: pod.memory_mb(), catalogue.MEMORY_OF_ONE: with_route_mb}
+        return {cases.MEMORY: pod.memory_mb(), cases.MEMORY_OF_ONE: with_route_mb}
 
 
 def _has_route(pod: Pod) -> bool:
@@ -83,7 +83,7 @@ def _has_route(pod: Pod) -> bool:
 
 def image(archive: Path) -> Figures:
     """All files of the image's layers, unpacked, in MB."""
-    return {catalogue.IMAGE: unpacked_mb(archive)}
+    return {cases.IMAGE: unpacked_mb(archive)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class OfOthers:
 
 def _requests(kind: str) -> OfOthers:
     """One after the other, in milliseconds."""
-    names = {percent: catalogue.others(kind, percent) for percent in PERCENTS}
+    names = {percent: cases.others(kind, percent) for percent in PERCENTS}
 
     def take(visitors: Pod, host: str, duration_s: float) -> Figures:
         took_s = visitors.run("requests", kind, host, PORT, duration_s, MOST_REQUESTS)

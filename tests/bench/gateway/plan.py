@@ -1,24 +1,22 @@
 """What runs when, and what is reported of it."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.bench.errors import BenchError
-from tests.bench.gateway import catalogue, measurements
-from tests.bench.gateway.catalogue import WITHOUT
-from tests.bench.gateway.disturbances import DISTURBANCES, Disturbance
+from tests.bench.gateway import cases, measurements
+from tests.bench.gateway.cases import WITHOUT
+from tests.bench.gateway.faults import FAULTS, Fault
+from tests.bench.gateway.load import steady_load
 from tests.bench.gateway.measurements import Figures
-from tests.bench.gateway.stage import meshing, stage, strike
-from tests.bench.gateway.story import tell
+from tests.bench.gateway.report import timeline
+from tests.bench.gateway.scenario import clean_up, meshing, scenario
 from tests.bench.gateway.target import BEHIND, STRAIGHT, Target
-from tests.bench.gateway.visitors import crowd
 from tests.bench.samples import Samples
 from tests.bench.specs import KTPY, Spec
-from tests.lab import Lab, LabError
+from tests.lab import Lab
 from tests.lab.processes import wait_until
 from tests.lab.sessions.request_log import until_answered
 
@@ -46,17 +44,17 @@ class Run:
 
     def all(self) -> None:
         """Whatever the wanted rows need."""
-        with self._reporting("what an earlier run left"):
-            strike(self.lab)
+        with self.samples.reporting("what an earlier run left"):
+            clean_up(self.lab)
         self._rounds(
-            (catalogue.FIRST_REQUEST,), FIRST_REQUEST_ROUNDS, lambda: measurements.first_request(self.lab, self.target)
+            (cases.FIRST_REQUEST,), FIRST_REQUEST_ROUNDS, lambda: measurements.first_request(self.lab, self.target)
         )
-        self._rounds((catalogue.READY,), self.rounds, lambda: measurements.start_to_ready(self.lab))
-        self._rounds((catalogue.MEMORY, catalogue.MEMORY_OF_ONE), 1, lambda: measurements.idle_memory(self.lab))
-        self._rounds((catalogue.IMAGE,), 1, lambda: measurements.image(self.archive))
+        self._rounds((cases.READY,), self.rounds, lambda: measurements.start_to_ready(self.lab))
+        self._rounds((cases.MEMORY, cases.MEMORY_OF_ONE), 1, lambda: measurements.idle_memory(self.lab))
+        self._rounds((cases.IMAGE,), 1, lambda: measurements.image(self.archive))
         self._of_others()
-        for disturbance in DISTURBANCES:
-            self._rounds(catalogue.figures(disturbance), self.rounds, partial(self._disturb, disturbance))
+        for fault in FAULTS:
+            self._rounds(cases.figures(fault), self.rounds, partial(self._disturb, fault))
 
     def _wants(self, figures: Sequence[str]) -> bool:
         return any(source.figure in figures for spec in self.specs for source in spec.sources)
@@ -66,7 +64,7 @@ class Run:
             return
         for number in range(rounds):
             logger.info("%s, round %d of %d", ", ".join(figures), number + 1, rounds)
-            with self._reporting(figures[0]):
+            with self.samples.reporting(figures[0]):
                 self.samples.add(KTPY, take())
 
     def _of_others(self) -> None:
@@ -75,7 +73,7 @@ class Run:
         if not wanted:
             return
         ways = {KTPY: self.target.cluster_ips[BEHIND], WITHOUT: self.target.cluster_ips[STRAIGHT]}
-        with self._reporting("others"), meshing(self.lab, BEHIND, ways[KTPY]):
+        with self.samples.reporting("others"), meshing(self.lab, BEHIND, ways[KTPY]):
             for kind in wanted:
                 for number in range(self.rounds):
                     logger.info("%s, round %d of %d", ", ".join(kind.figures), number + 1, self.rounds)
@@ -83,34 +81,25 @@ class Run:
                     taken = {name: kind.take(self.target.visitors[0], host, self.duration_s) for name, host in order}
                     for name, figures in taken.items():
                         self.samples.add(name, figures)
-                    self.samples.add(KTPY, catalogue.differences(taken[KTPY], taken[WITHOUT]))
+                    self.samples.add(KTPY, cases.differences(taken[KTPY], taken[WITHOUT]))
 
-    def _disturb(self, disturbance: Disturbance) -> Figures:
+    def _disturb(self, fault: Fault) -> Figures:
         """Once, while everybody else uses the service."""
-        with stage(self.lab, self.target) as scene:
-            disturbance.prepare(scene)
-            scene.until_reached(disturbance.answers_before)
+        with scenario(self.lab, self.target) as scene:
+            fault.prepare(scene)
+            scene.until_reached(fault.answers_before)
             try:
-                with crowd(self.target) as everybody:
-                    scene.crowd = everybody
-                    until_answered(everybody, disturbance.answers_before)
+                with steady_load(self.target) as everybody:
+                    scene.load = everybody
+                    until_answered(everybody, fault.answers_before)
                     scene.notes.clear()
-                    disturbance.happen(scene)
+                    fault.happen(scene)
                     enough = len(everybody.visits) + AFTERWARDS
                     wait_until(lambda: len(everybody.visits) >= enough, AFTERWARDS_TIMEOUT_S, "requests afterwards")
             finally:
-                for line in tell(scene.crowd.visits, scene.notes):
+                for line in timeline(scene.load.visits, scene.notes):
                     logger.info("  %s", line)
         self.requests += len(everybody.visits)
         self.late_s = max(self.late_s, everybody.late_s)
         figures = (len(everybody.failures()), everybody.slowest_s(), everybody.outage_s)
-        return dict(zip(catalogue.figures(disturbance), figures, strict=True))
-
-    @contextmanager
-    def _reporting(self, what: str) -> Iterator[None]:
-        """One failure costs its own rows only."""
-        try:
-            yield
-        except (BenchError, LabError, AssertionError) as error:  # AssertionError: ktpy did not do as it was told
-            logger.warning("%s: %s", what, error)
-            self.samples.fail(f"{what}: {error}")
+        return dict(zip(cases.figures(fault), figures, strict=True))

@@ -148,7 +148,7 @@ class Visitors:
         return connection
 
     def _put_back(self, connection: Connection, answer: bytes) -> None:
-        """For the next, unless one side thinks that it has served long enough, or the crowd is over."""
+        """For the next, unless one side thinks that it has served long enough, or the load has ended."""
         head = answer.partition(b"\r\n\r\n")[0]
         is_over = connection.transport.is_closing() or (_field(head, b"connection") or b"").lower() == b"close"
         if is_over or connection.used >= connection.lasts or len(self._idle) >= KEPT_CONNECTIONS:

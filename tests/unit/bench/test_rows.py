@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.catalogue import FIRST_BYTE
+from tests.bench.cases import FIRST_BYTE
 from tests.bench.goals import at_least_times, at_most
 from tests.bench.rows import Row, build
 from tests.bench.samples import Samples, Source

@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.bench.errors import BenchError
 from tests.bench.samples import Samples, Source, Summary, percentile
+from tests.lab import LabError
 
 
 @pytest.mark.parametrize(
@@ -63,3 +65,18 @@ def test_the_same_failure_is_said_once() -> None:
     for reason in ("b", "a", "b"):
         samples.fail(reason)
     assert samples.failures == ["b", "a"]
+
+
+@pytest.mark.parametrize("error", [BenchError("no pod"), LabError("no pod"), AssertionError("no pod")])
+def test_a_failure_is_noted_and_what_comes_after_goes_on(error: Exception) -> None:
+    samples = Samples()
+    with samples.reporting("ready"):
+        raise error
+    assert samples.failures == ["ready: no pod"]
+
+
+def test_an_error_of_the_program_is_not_taken_for_a_failed_measurement() -> None:
+    samples = Samples()
+    with pytest.raises(ValueError, match="a bug"), samples.reporting("ready"):
+        raise ValueError("a bug")
+    assert samples.failures == []

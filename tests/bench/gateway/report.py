@@ -12,7 +12,7 @@ ANSWER_CHARACTERS = 10
 Note = tuple[float, str]
 
 
-def tell(visits: Sequence[Visit], notes: Sequence[Note]) -> Iterator[str]:
+def timeline(visits: Sequence[Visit], notes: Sequence[Note]) -> Iterator[str]:
     """Lines in order of time, which begins with the first note; nothing when all was well.
 
     Between two notes, requests that fared alike are one line. They count by when they were due.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tests.bench.gateway.disturbances import DISTURBANCES, Disturbance
+from tests.bench.gateway.faults import FAULTS, Fault
 from tests.bench.goals import at_most
 from tests.bench.samples import Source
 from tests.bench.specs import Spec
@@ -22,22 +22,22 @@ def others(kind: str, percent: int) -> str:
     return f"others-{kind}-p{percent}"
 
 
-def failed(disturbance: Disturbance) -> str:
-    return f"{disturbance.name}-failed"
+def failed(fault: Fault) -> str:
+    return f"{fault.name}-failed"
 
 
-def slowest(disturbance: Disturbance) -> str:
-    return f"{disturbance.name}-slowest"
+def slowest(fault: Fault) -> str:
+    return f"{fault.name}-slowest"
 
 
-def outage(disturbance: Disturbance) -> str:
+def outage(fault: Fault) -> str:
     """Name of the figure: from the first request that failed to the last."""
-    return f"{disturbance.name}-outage"
+    return f"{fault.name}-outage"
 
 
-def figures(disturbance: Disturbance) -> tuple[str, str, str]:
+def figures(fault: Fault) -> tuple[str, str, str]:
     """All three."""
-    return failed(disturbance), slowest(disturbance), outage(disturbance)
+    return failed(fault), slowest(fault), outage(fault)
 
 
 def differences(through: Mapping[str, float], without: Mapping[str, float]) -> dict[str, float]:
@@ -53,12 +53,12 @@ def _others_rows() -> Iterable[Spec]:
     yield Spec(RATE, "1/s", Source(WITHOUT, RATE))
 
 
-def _disturbance_rows(disturbance: Disturbance) -> Iterable[Spec]:
-    may_fail = disturbance.kills_gateway
-    yield Spec(failed(disturbance), "requests", goal=None if may_fail else at_most(0), is_worst=True)
-    yield Spec(slowest(disturbance), "s", goal=None if may_fail else at_most(5), is_worst=True)
+def _fault_rows(fault: Fault) -> Iterable[Spec]:
+    may_fail = fault.kills_gateway
+    yield Spec(failed(fault), "requests", goal=None if may_fail else at_most(0), is_worst=True)
+    yield Spec(slowest(fault), "s", goal=None if may_fail else at_most(5), is_worst=True)
     if may_fail:
-        yield Spec(outage(disturbance), "s", is_worst=True)
+        yield Spec(outage(fault), "s", is_worst=True)
 
 
 GATEWAY: Sequence[Spec] = (
@@ -68,5 +68,5 @@ GATEWAY: Sequence[Spec] = (
     Spec(MEMORY_OF_ONE, "MB"),
     Spec(IMAGE, "MB", goal=at_most(120)),
     *_others_rows(),
-    *(spec for disturbance in DISTURBANCES for spec in _disturbance_rows(disturbance)),
+    *(spec for fault in FAULTS for spec in _fault_rows(fault)),
 )

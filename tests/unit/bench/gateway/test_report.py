@@ -1,13 +1,13 @@
 """What the log says of requests that failed or waited."""
 
-from tests.bench.gateway.story import SLOW_S, tell
+from tests.bench.gateway.report import SLOW_S, timeline
 from tests.lab.sessions.request_log import Visit
 
 RESET = "ConnectionResetError: reset"
 
 
 def test_nothing_when_all_was_well() -> None:
-    assert list(tell([Visit(1.0, SLOW_S, "web")], [(0.5, "killed")])) == []
+    assert list(timeline([Visit(1.0, SLOW_S, "web")], [(0.5, "killed")])) == []
 
 
 def test_requests_that_fared_alike_are_one_line_between_what_happened() -> None:
@@ -19,7 +19,7 @@ def test_requests_that_fared_alike_are_one_line_between_what_happened() -> None:
         Visit(11.5, 0.25, RESET),
         Visit(10.75, 0.2, "web"),
     ]
-    assert list(tell(visits, [(11.0, "killed"), (13.0, "back")])) == [
+    assert list(timeline(visits, [(11.0, "killed"), (13.0, "back")])) == [
         "  -0.500 s to   -0.250 s,    2 in  0.200 s or less: answered by web",
         "  +0.000 s -- killed",
         "  +0.500 s to   +0.750 s,    2 in  0.250 s or less: FAILED: ConnectionResetError: reset",
@@ -30,6 +30,6 @@ def test_requests_that_fared_alike_are_one_line_between_what_happened() -> None:
 
 
 def test_an_answer_that_came_late_is_told_too() -> None:
-    assert list(tell([Visit(10.0, 4.5, "x" * 100)], [])) == [
+    assert list(timeline([Visit(10.0, 4.5, "x" * 100)], [])) == [
         "  +0.000 s to   +0.000 s,    1 in  4.500 s or less: late answered by xxxxxxxxxx"
     ]

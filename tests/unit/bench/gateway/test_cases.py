@@ -1,7 +1,7 @@
 """Which rows `scripts/bench gateway` has."""
 
 from tests.bench.gateway import measurements
-from tests.bench.gateway.catalogue import (
+from tests.bench.gateway.cases import (
     FIRST_REQUEST,
     GATEWAY,
     IMAGE,
@@ -11,7 +11,7 @@ from tests.bench.gateway.catalogue import (
     differences,
     figures,
 )
-from tests.bench.gateway.disturbances import DISTURBANCES
+from tests.bench.gateway.faults import FAULTS
 
 
 def test_no_two_rows_have_one_name() -> None:
@@ -22,15 +22,15 @@ def test_no_two_rows_have_one_name() -> None:
 def test_every_row_can_be_measured() -> None:
     measured = {FIRST_REQUEST, READY, MEMORY, MEMORY_OF_ONE, IMAGE}
     measured |= {figure for kind in measurements.OF_OTHERS for figure in kind.figures}
-    measured |= {figure for disturbance in DISTURBANCES for figure in figures(disturbance)}
+    measured |= {figure for fault in FAULTS for figure in figures(fault)}
     assert {source.figure for spec in GATEWAY for source in spec.sources} <= measured
 
 
 def test_nothing_may_fail_unless_the_gateway_itself_dies() -> None:
-    for disturbance in DISTURBANCES:
-        goals = {spec.name: spec.goal for spec in GATEWAY if spec.figure in figures(disturbance)}
-        if "pod-" in disturbance.name or "container-" in disturbance.name:
-            assert set(goals) == set(figures(disturbance))  # how long the outage takes, too
+    for fault in FAULTS:
+        goals = {spec.name: spec.goal for spec in GATEWAY if spec.figure in figures(fault)}
+        if "pod-" in fault.name or "container-" in fault.name:
+            assert set(goals) == set(figures(fault))  # how long the outage takes, too
             assert set(goals.values()) == {None}
         else:
             assert len(goals) == 2

@@ -2,25 +2,25 @@
 
 import io
 
-from tests.bench.gateway.visitors import RATE, Crowd
+from tests.bench.gateway.load import RATE, Load
 from tests.lab.sessions.request_log import Visit
 
 FAILED = "Ended: after 0 bytes of the answer, kept connection"
 
 
-def crowd(*lines: str) -> Crowd:
-    seen = Crowd()
+def steady_load(*lines: str) -> Load:
+    seen = Load()
     seen.read(io.StringIO("".join(f"{line}\n" for line in lines)))
     return seen
 
 
 def test_requests_count_from_when_they_were_due() -> None:
-    seen = crowd('[10.0, 0.25, 0.5, "web"]', '[10.5, 0.01, 0.02, "web"]')
+    seen = steady_load('[10.0, 0.25, 0.5, "web"]', '[10.5, 0.01, 0.02, "web"]')
     assert seen.visits == [Visit(10.0, 0.5, "web"), Visit(10.5, 0.02, "web")]
     assert seen.late_s == 0.25
     assert seen.outage_s == 0.0
 
 
 def test_an_outage_is_from_the_first_that_failed_to_the_last() -> None:
-    seen = crowd(f'[12.0, 0, 1, "{FAILED}"]', '[11.0, 0, 1, "web"]', f'[10.0, 0, 1, "{FAILED}"]')
+    seen = steady_load(f'[12.0, 0, 1, "{FAILED}"]', '[11.0, 0, 1, "web"]', f'[10.0, 0, 1, "{FAILED}"]')
     assert seen.outage_s == 2.0 + 1 / RATE

@@ -1,7 +1,7 @@
 """Which rows `scripts/bench connect` has."""
 
-from tests.bench import crowd, measurements
-from tests.bench.catalogue import CONNECT, FIRST_BYTE, ROUND_TRIPS_MS
+from tests.bench import many_services, measurements
+from tests.bench.cases import CONNECT, FIRST_BYTE, ROUND_TRIPS_MS
 from tests.bench.specs import KTPY, select
 
 
@@ -14,7 +14,7 @@ def test_every_row_can_be_measured() -> None:
     phases = [measurements.STRAIGHT, *map(measurements.at_round_trip, ROUND_TRIPS_MS)]
     measured = {figure for phase in phases for measurement in phase for figure in measurement.figures}
     wanted = {source.figure for spec in CONNECT for source in spec.sources}
-    assert wanted == measured | {FIRST_BYTE, crowd.FIGURE}
+    assert wanted == measured | {FIRST_BYTE, many_services.FIGURE}
 
 
 def test_a_row_at_latency_needs_the_figure_without() -> None:

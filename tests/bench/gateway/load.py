@@ -17,7 +17,7 @@ END_TIMEOUT_S = 30.0
 
 
 @dataclass
-class Crowd(Visits):
+class Load(Visits):
     """`late_s`: by how much a request began after it was due, at most: the machine's fault, but part of the figures."""
 
     late_s: float = field(default=0.0, kw_only=True)
@@ -37,9 +37,9 @@ class Crowd(Visits):
 
 
 @contextmanager
-def crowd(target: Target) -> Iterator[Crowd]:
+def steady_load(target: Target) -> Iterator[Load]:
     """They come until the block ends; then the last of them have had their answers."""
-    seen = Crowd()
+    seen = Load()
     with ExitStack() as stack:
         programs = [stack.enter_context(_program(pod, target)) for pod in target.visitors]
         readers = [

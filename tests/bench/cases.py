@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.bench import crowd
+from tests.bench import many_services
 from tests.bench.goals import Goal, at_least, at_least_times, at_most, at_most_times
 from tests.bench.samples import Source
 from tests.bench.specs import KTPY, Spec
@@ -81,6 +81,6 @@ CONNECT: Sequence[Spec] = (
     Spec("dns-p99", "ms", Source(COREDNS, "dns-p99"), at_most(2)),
     *_memory_rows(),
     Spec("memory-peak", "MB", Source(PORT_FORWARD, "memory-peak")),
-    Spec(crowd.FIGURE, "MB", goal=at_most(150)),
+    Spec(many_services.FIGURE, "MB", goal=at_most(150)),
     *_round_trip_rows(),
 )

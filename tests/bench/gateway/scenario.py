@@ -1,4 +1,4 @@
-"""Where a disturbance happens: developers with intercepts of the service, and the crowd that uses it meanwhile."""
+"""Where a fault happens: developers with intercepts of the service, and the load on it meanwhile."""
 
 import logging
 import os
@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 
+from tests.bench.gateway.load import Load
 from tests.bench.gateway.pods import Pod, Process, gateway_pods
 from tests.bench.gateway.target import PORT, WEB, Target
-from tests.bench.gateway.visitors import Crowd
 from tests.bench.server import BODY
 from tests.bench.target import NAMESPACE
 from tests.lab import Lab
@@ -33,20 +33,20 @@ ASK_TIMEOUT_S = 1.0
 
 
 @dataclass
-class Stage:
+class Scenario:
     """`note` says what happens when; the log shows it beside what failed."""
 
     lab: Lab
     target: Target
     stack: ExitStack
-    crowd: Crowd = field(default_factory=Crowd)
+    load: Load = field(default_factory=Load)
     notes: list[tuple[float, str]] = field(default_factory=list)
 
     def note(self, what: str) -> None:
         self.notes.append((time.monotonic(), what))
 
     def open_port(self) -> None:
-        """The developer's program runs until the stage is struck, or `close_port`."""
+        """The developer's program runs until the scenario ends, or `close_port`."""
         self._port = self.stack.enter_context(ExitStack())
         self._port.enter_context(serving(self.lab, EXCHANGED_PORT, LOCAL))
 
@@ -57,7 +57,7 @@ class Stage:
         self.exchange = self._intercept("exchange", "--expose", f"{EXCHANGED_PORT}:http", *options, user=USER)
 
     def begin_mesh(self) -> None:
-        """Another developer's, of requests that nobody of the crowd makes."""
+        """Another developer's, of requests that no other client makes."""
         options = ("--expose", f"{MESHED_PORT}:http", "--version", NOBODY)
         self.mesh = self._intercept("mesh", *options, user=OTHER_USER)
 
@@ -81,7 +81,7 @@ class Stage:
 
     def until_answered(self, by: str) -> None:
         """Wait until nobody else answers."""
-        took_s = until_answered(self.crowd, by, BACK_TIMEOUT_S)
+        took_s = until_answered(self.load, by, BACK_TIMEOUT_S)
         self.note(f"answered by {'the laptop' if by == LOCAL else 'the original pod'} (waited {took_s:.1f} s)")
 
     # --- the gateway
@@ -118,17 +118,17 @@ def answers(lab: Lab, host: str, headers: Mapping[str, str] = {}) -> str | None:
 
 
 @contextmanager
-def stage(lab: Lab, target: Target) -> Iterator[Stage]:
+def scenario(lab: Lab, target: Target) -> Iterator[Scenario]:
     """An empty one, with nothing of ktpy's before and after it."""
-    strike(lab)
+    clean_up(lab)
     try:
         with ExitStack() as stack:
-            yield Stage(lab, target, stack)
+            yield Scenario(lab, target, stack)
     finally:
-        strike(lab)
+        clean_up(lab)
 
 
-def strike(lab: Lab) -> None:
+def clean_up(lab: Lab) -> None:
     """Remove what intercepts have left, whatever became of them."""
     leave_all(lab)
     for user in (USER, OTHER_USER):
@@ -151,7 +151,7 @@ def exchanging(lab: Lab) -> Iterator[Intercept]:
         yield exchange
     finally:
         exchange.close()
-        strike(lab)
+        clean_up(lab)
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def meshing(lab: Lab, service: str, host: str) -> Iterator[None]:
     with serving(lab, MESHED_PORT, LOCAL), intercepting(lab, "mesh", service, *options, namespace=NAMESPACE):
         wait_until(lambda: answers(lab, host, marked) == LOCAL, BACK_TIMEOUT_S, f"{service} to lead to its gateway")
         yield
-    strike(lab)
+    clean_up(lab)
 
 
 def signal_all(intercept: Intercept, number: int) -> None:
