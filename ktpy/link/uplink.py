@@ -1,6 +1,7 @@
 """The uplink: the way to an agent, which outlives any one connection to it and any one pod."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -141,7 +142,7 @@ class Uplink(Generic[T]):
     async def _dial(self, pod: AgentPod) -> AgentConnection[T] | None:
         began_s = time.monotonic()
         try:
-            with traced("dial", "the pod's agent"):
+            with traced("dial", pod.name, level=logging.DEBUG):  # a pod that starts is dialled 20 times a second
                 return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
         except KtpyError as error:
             self._on_event(DialFailed(pod.name, error))

@@ -1,8 +1,8 @@
-"""`ktpy connect`, from nothing to ready to undone.
+"""`ktpy connect`: its start in stages, what keeps it up, and its undo.
 
-What can run side by side does: the helper starts while the kubeconfig is read; the pod starts while ranges are
-discovered, names are watched and the TUN is made. Every undo is registered before its change, in the order in which
-`_Connect.run` reads; whatever ends the session unwinds the same way.
+Stages run side by side where they can: the helper starts while the kubeconfig is read; the pod starts while ranges are
+discovered, names are watched and the TUN is made. Every undo is registered before its change, and whatever ends the
+session unwinds the same two stacks.
 """
 
 import asyncio
@@ -53,9 +53,9 @@ T = TypeVar("T")
 
 
 def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> int:
-    """Connect, stay until told to stop, undo; returns the exit code. The last event reported is an Ended.
+    """Connect, stay until told to stop, undo; return the exit code. The last event reported is an Ended.
 
-    `helper` is the privileged helper where it could be launched already; else sudo is asked for it.
+    `helper` is the privileged helper where it could be launched already; otherwise sudo is asked for it.
     """
     return supervision.run(_Connect(options, helper, caller, report), report)
 
@@ -72,11 +72,11 @@ def _stage(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[A
 
 
 class _Quit(Exception):
-    """`ktpy quit`."""
+    """`ktpy quit` asked the session to end."""
 
 
 class _Connect:
-    """One session. Its two undo stacks unwind the laptop first, then the cluster."""
+    """A _Connect is one session. Its two undo stacks unwind the laptop first, then the cluster."""
 
     name = "connect"
     farewell = "Disconnected; everything is undone."
@@ -95,7 +95,7 @@ class _Connect:
         self.is_ready = False
 
     async def run(self) -> int:
-        """Return when `ktpy quit` asked for it; raise what else ended the session. All is undone either way."""
+        """Return when `ktpy quit` asked for it; raise what else ended the session. Everything is undone either way."""
         try:
             async with AsyncExitStack() as cluster, AsyncExitStack() as laptop, asyncio.TaskGroup() as work:
                 work.create_task(self._until_quit(), name="wait for quit")
@@ -114,7 +114,7 @@ class _Connect:
         await self._quit.wait()
         raise _Quit
 
-    # --- the stages, each with the scope that its work and its undo live in
+    # --- the stages: each is given the undo stack and the task group that what it makes lives in
 
     async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
         api = await self._open_cluster(cluster)
@@ -141,7 +141,7 @@ class _Connect:
 
     @_stage
     async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
-        """Read the kubeconfig, and be the one session of this user there, which other commands can ask."""
+        """Read the kubeconfig, claim this user's only session to the cluster, and answer on its control socket."""
         options = self._options
         api = await Api.load(options.kubeconfig, options.context, options.namespace)
         cluster.push_async_callback(api.close)
@@ -168,7 +168,7 @@ class _Connect:
         return shadow
 
     def _feed_zone(self, api: Api, work: asyncio.TaskGroup) -> "Zone":
-        """Names come while the pod starts, so that none is asked in vain once the machine asks us."""
+        """Fill the zone while the pod starts, so that it knows the names once the machine asks ktpy."""
         from ktpy.dns.zone import Zone
 
         zone = Zone(extra_zones=self._options.dns_zones)
@@ -223,7 +223,7 @@ class _Connect:
     async def _route_chosen(
         self, machine: "Laptop", hello: "AgentHello", chosen: list[RoutedRange]
     ) -> list[RoutedRange]:
-        """Route what was found, and the pod's own name servers; returns all that is routed."""
+        """Route what was found, and the pod's own name servers; return all that is routed."""
         name_servers = map(ip_address, hello.nameservers)
         exclude = self._excluded(machine)
         routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
@@ -233,7 +233,7 @@ class _Connect:
         return routed
 
     def _follow_ranges(self, api: Api, machine: "Laptop", routed: list[RoutedRange], work: asyncio.TaskGroup) -> None:
-        """Pods and Services outside the known ranges are routed as they come."""
+        """Route pods and Services outside the known ranges as they come."""
         exclude = self._excluded(machine)
         if self._options.pods:
             new = new_pods(api, routed, exclude=exclude)
@@ -341,10 +341,10 @@ async def _open_tunnel(uplink: "Uplink[AgentHello]") -> "AgentHello":
 
 
 async def _printed_host_key(shadow: Shadow) -> str | None:
-    """The session stands: free the Job of its deadline, and read the key that the pod printed.
+    """Free the Job of its deadline now that the session stands, and return the key that the pod printed.
 
-    Where the user may not read the pod's log, the API server's word has to do. While the API server does not answer it
-    is asked again: the link stands meanwhile, and if it does not, that is the error.
+    It is None where the user may not read the pod's log: then the API server's word has to do. While the API server
+    does not answer it is asked again. The link stands meanwhile; if it does not, that is the error.
     """
 
     async def release() -> str | None:
