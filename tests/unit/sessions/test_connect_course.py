@@ -221,7 +221,6 @@ async def test_each_stage_is_traced(world: World, caplog: pytest.LogCaptureFixtu
         "stage create shadow: started",
         "stage open tunnel: started",
         "stage choose ranges: started",
-        "dial the pod's agent: started",
         "stage route chosen: started",
         "stage serve names: started",
     ]
