@@ -47,16 +47,22 @@ def is_up(layout: Layout) -> bool:
     return layout.ready_file.exists() and node.is_running(layout) and laptop.is_running(layout)
 
 
+def is_own(layout: Layout) -> bool:
+    """Whether this checkout made the lab: its laptop has the ktpy of its maker on its PATH, and on sudo's."""
+    path: object = json.loads(layout.ready_file.read_text()).get("path")
+    return path == laptop.search_path(layout)
+
+
 def up(layout: Layout) -> None:
-    """Make the lab, or find it made; returns when pods can run."""
-    if is_up(layout) and api(layout).is_ready():
+    """Make the lab, or find it made by this checkout; returns when pods can run."""
+    if is_up(layout) and is_own(layout) and api(layout).is_ready():
         say(f"{layout.name} is up")
         return
     debian.ensure_packages(debian.REQUIREMENTS)
     kubernetes = binaries.kubernetes()
     archives = images.archives()
     with lab_lock(layout):
-        if is_up(layout):
+        if is_up(layout) and is_own(layout):
             network.set_link(layout, up=True)  # a `cut` that was killed leaves it down
             wait_until(api(layout).is_ready, API_TIMEOUT_S, "the API server")
             say(f"{layout.name} is up")
@@ -110,7 +116,9 @@ def _start(layout: Layout, kubernetes: Path, archives: list[Path]) -> None:
     )
     say(f"  node Ready ({ticker.elapsed()})")
     wait_until(lambda: cluster.deployment_is_available("kube-system", "coredns"), READY_TIMEOUT_S, "CoreDNS")
-    layout.ready_file.write_text(json.dumps({"kubernetes": version, "since": time.time()}))
+    layout.ready_file.write_text(
+        json.dumps({"kubernetes": version, "since": time.time(), "path": laptop.search_path(layout)})
+    )
     say(f"{layout.name} is up ({ticker.elapsed()}): scripts/lab --name {layout.name} exec -- bash")
 
 
