@@ -27,7 +27,7 @@ def failure(laptop: Laptop, address: str, port: int) -> tuple[str, float]:
     started_s = time.monotonic()
     try:
         with laptop.connection(address, port) as connection:
-            connection.send(b"")  # Linux may tell of an ICMP error only then: see tests/net/test_pump.py
+            connection.send(b"")  # Linux may tell of an ICMP error only then: see tests/net/capture/tun/test_pump.py
             return "connected", time.monotonic() - started_s
     except TimeoutError:
         return "silence", time.monotonic() - started_s
