@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from ktpy.wire.gateway import GatewaySpec, SpecError
-from ktpy.wire.route import HelloError, Refusal, RouteCounters, RouteHello, accepted_line, counters_line
+from ktpy.wire.route import HelloError, RouteCounters, RouteHello, accepted_line, counters_line
 from ktpy_agent.authorized_keys import GATEWAY_OPTIONS, AuthorizedKeys, Permission
 from ktpy_agent.children import reap, spawn
 from ktpy_agent.control import ControlSocket, RouteConnection
@@ -187,8 +187,8 @@ class Gateway:
             log(f"session {session} of {routes[0].owner} gives back {_describe(routes)}")
 
     def _refuse(self, connection: RouteConnection, refused: Refused) -> None:
-        log(f"refused session {connection.session}: {refused.sentence}")
-        connection.send(Refusal(refused.sentence, refused.holder, refused.for_now).line())
+        log(f"refused session {connection.session}: {refused}")
+        connection.send(refused.refusal.line())
         self._leave(connection)
         self._control.drop(connection)
 

@@ -3,22 +3,17 @@
 from typing import NamedTuple
 
 from ktpy.wire.gateway import GatewaySpec, Port
-from ktpy.wire.route import FAIL, Match, RouteHello, RouteRequest
+from ktpy.wire.route import FAIL, Match, Refusal, RouteHello, RouteRequest
 
 MAX_ROUTES = 256
 
 
 class Refused(Exception):
-    """A route cannot be had: here are the sentence for the user, and who holds it already, if that is why.
-
-    Or it cannot be had yet: then the laptop tries again by itself.
-    """
+    """A route cannot be had, now or at all; `refusal` is what the laptop is told."""
 
     def __init__(self, sentence: str, holder: str | None = None, *, for_now: bool = False) -> None:
         super().__init__(sentence)
-        self.sentence = sentence
-        self.holder = holder
-        self.for_now = for_now
+        self.refusal = Refusal(sentence, holder, for_now)
 
 
 class Route(NamedTuple):

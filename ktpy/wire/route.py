@@ -104,14 +104,7 @@ class RouteHello(NamedTuple):
 
     def line(self) -> bytes:
         """Render the hello."""
-        routes = [
-            {
-                "port": route.port,
-                "match": route.match.document() if route.match is not None else None,
-                "when_local_down": route.when_local_down,
-            }
-            for route in self.routes
-        ]
+        routes = [route._asdict() | {"match": route.match and route.match.document()} for route in self.routes]
         return _line({"version": VERSION, "session": self.session, "owner": self.owner, "routes": routes})
 
     @classmethod

@@ -30,7 +30,7 @@ def refused(table: RouteTable, newcomer: RouteHello) -> tuple[str, str | None]:
     with pytest.raises(Refused) as caught:
         table.join(newcomer)
     assert (table.routes, table.generation, table.last_owner) == before
-    return caught.value.sentence, caught.value.holder
+    return caught.value.refusal.sentence, caught.value.refusal.holder
 
 
 A = mesh(("version", "a"))
