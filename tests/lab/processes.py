@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.kit.waiting import eventually
 from tests.lab.errors import LabError
 from tests.lab.layout import REPOSITORY
-
-POLL_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,8 @@ def _start_ticks(pid: int) -> int | None:
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
     """Poll until `condition` holds; LabError when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise LabError(f"waited {timeout_s:g} s in vain for {what}")
-        time.sleep(POLL_INTERVAL_S)
+    if not eventually(condition, timeout_s=timeout_s):
+        raise LabError(f"waited {timeout_s:g} s in vain for {what}")
 
 
 def kill_and_wait(pids: Iterable[int], timeout_s: float) -> None:

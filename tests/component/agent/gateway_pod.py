@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.component.agent.pod import PATIENCE_S, Pod, eventually, make_identity
+from tests.component.agent.pod import PATIENCE_S, Pod, make_identity
 from tests.kit.ports import free_port
+from tests.kit.waiting import eventually
 
 ALL: dict[str, Any] = {"match": None}
 LAPTOP = Path(__file__).with_name("laptop.py")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.component.agent.gateway_pod import ALL, GatewayPod, Load, get, header, open_directory, web_server
-from tests.component.agent.pod import PATIENCE_S, eventually, kill
+from tests.component.agent.pod import PATIENCE_S, kill
+from tests.kit.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
-from tests.component.agent.pod import PATIENCE_S, eventually
+from tests.component.agent.pod import PATIENCE_S
 from tests.kit.ports import free_port
 from tests.kit.tcp_server import tcp_server
+from tests.kit.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),

@@ -9,8 +9,8 @@ from ktpy_agent.haproxy import HAProxy
 from ktpy_agent.haproxy_config import Machine, render
 
 from ktpy.wire.gateway import GatewaySpec, Port
-from tests.component.agent.pod import eventually
 from tests.kit.ports import free_port
+from tests.kit.waiting import eventually
 
 
 @pytest.mark.skipif(not Path("/usr/sbin/haproxy").exists(), reason="needs haproxy")

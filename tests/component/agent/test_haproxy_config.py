@@ -16,8 +16,8 @@ from ktpy_agent.routes import Route
 from ktpy.wire.gateway import GatewaySpec, Port
 from ktpy.wire.route import Header, Match
 from tests.component.agent.gateway_pod import get, web_server
-from tests.component.agent.pod import eventually
 from tests.kit.ports import free_port
+from tests.kit.waiting import eventually
 
 HTTP = Port(80, "http", 8080, "TCP", http=True)
 REDIS = Port(6379, "", 6379, "TCP", http=False)

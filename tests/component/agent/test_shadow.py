@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.component.agent.pod import AGENT_IMAGE, PATIENCE_S, Pod, eventually, kill, make_identity
+from tests.component.agent.pod import AGENT_IMAGE, PATIENCE_S, Pod, kill, make_identity
+from tests.kit.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),

@@ -12,7 +12,8 @@ from ktpy.link.connection import AgentConnection
 from ktpy.link.forwards import serve_forwards
 from ktpy.link.route import OnCounters, route_command
 from ktpy.wire.route import RouteHello, RouteRequest
-from tests.component.link.sshd import Sshd, until
+from tests.component.link.sshd import Sshd
+from tests.kit.waiting import until
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

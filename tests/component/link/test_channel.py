@@ -10,7 +10,8 @@ from ktpy.link.connection import WINDOW_MAX_BYTES, AgentConnection
 from ktpy.link.dialer import Dialer
 from ktpy.wire.session import AgentHello
 from tests.component.link.shadow import Client, reply_after_eof
-from tests.component.link.sshd import Sshd, echo, target, until
+from tests.component.link.sshd import Sshd, echo, target
+from tests.kit.waiting import until
 
 
 async def test_echo_and_counters(connection: AgentConnection[AgentHello], dialer: Dialer) -> None:

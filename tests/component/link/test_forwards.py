@@ -9,7 +9,8 @@ import pytest
 
 from ktpy.errors import LinkLost
 from tests.component.link.gateway import AGENT, FakeLocalPort, accepts, connect, open_route, serve, serving
-from tests.component.link.sshd import Sshd, echo, target, until
+from tests.component.link.sshd import Sshd, echo, target
+from tests.kit.waiting import until
 
 
 async def test_an_agent_that_babbles_later_loses_the_link(gateway: Sshd) -> None:

@@ -11,7 +11,8 @@ from ktpy.link.key import make_key
 from ktpy.link.route import RouteNotYet, read_answer
 from ktpy.wire.route import Refusal, RouteCounters
 from tests.component.link.gateway import HELLO, open_route
-from tests.component.link.sshd import Sshd, until
+from tests.component.link.sshd import Sshd
+from tests.kit.waiting import until
 
 
 async def test_the_agent_hears_who_we_are_and_counts(gateway: Sshd) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from ktpy.errors import LinkLost, PodFailed
 from tests.component.link.shadow import open_connection
-from tests.component.link.sshd import Sshd, until
+from tests.component.link.sshd import Sshd
+from tests.kit.waiting import until
 
 
 async def test_beats(sshd: Sshd) -> None:

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from ktpy.kube import resources
 from ktpy.kube.objects import Json
+from tests.kit.waiting import until
 from tests.unit.kube.api_stub import refused
 
 NAMESPACE = "shop"
@@ -77,9 +78,7 @@ class ObjectStore:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what requests in flight bring about."""
-        async with asyncio.timeout(5):
-            while not condition():  # noqa: ASYNC110 - it may be anything
-                await asyncio.sleep(0.005)
+        await until(condition, timeout_s=5)
 
     # --- the server
 

@@ -1,0 +1,82 @@
+"""Routes into the TUN, and which networks count as local."""
+
+import os
+
+import pytest
+
+from ktpy.errors import HelperFailed
+from ktpy.helper.client import HelperClient
+from tests.net.helper.machine import Machine
+from tests.net.helper.session import NETWORKS, opened
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
+
+
+async def test_routes_of_both_families(box: Machine, helper: HelperClient) -> None:
+    async with opened(helper):
+        await helper.add_routes(NETWORKS)
+        assert box.routes("ktpy0") == {str(network) for network in NETWORKS}
+
+
+async def test_routes_are_added_all_or_none(box: Machine, helper: HelperClient) -> None:
+    box.run("ip", "route", "add", "10.244.0.0/24", "via", "192.168.77.1")
+    async with opened(helper):
+        with pytest.raises(HelperFailed, match=r"a route to 10\.244\.0\.0/24 already"):
+            await helper.add_routes(NETWORKS)
+        assert box.routes("ktpy0") == set()
+        assert "via 192.168.77.1" in box.run("ip", "route", "show", "10.244.0.0/24")
+
+
+async def test_routes_that_are_there_already_survive_a_failed_request(box: Machine, helper: HelperClient) -> None:
+    box.run("ip", "route", "add", "10.244.0.0/24", "via", "192.168.77.1")
+    async with opened(helper):
+        await helper.add_routes(NETWORKS[:1])
+        with pytest.raises(HelperFailed):
+            await helper.add_routes(NETWORKS)
+        assert box.routes("ktpy0") == {"10.96.0.0/16"}
+
+
+async def test_routes_come_before_those_with_a_metric(box: Machine, helper: HelperClient) -> None:
+    """The user has allowed the overlap, or we had not been asked."""
+    box.shell("ip route add 10.96.0.0/16 via 192.168.77.1 metric 50; ip -6 route add fd96::/108 via fd77::1 metric 50")
+    async with opened(helper):
+        await helper.add_routes(NETWORKS)
+        assert "dev ktpy0" in box.run("ip", "route", "get", "10.96.0.1")
+        assert "dev ktpy0" in box.run("ip", "route", "get", "fd96::1")
+
+
+async def test_routes_need_a_tun(helper: HelperClient) -> None:
+    with pytest.raises(HelperFailed, match="no TUN device yet"):
+        await helper.add_routes(NETWORKS)
+
+
+async def test_local_networks_are_what_a_cluster_range_may_overlap(box: Machine, helper: HelperClient) -> None:
+    box.shell(
+        """
+        ip route add default via 192.168.77.1
+        ip route add 0.0.0.0/1 via 192.168.77.1
+        ip route add 10.8.0.0/16 via 192.168.77.1 table 52
+        ip route add blackhole 10.9.0.0/16
+        ip -6 route add fd99::/48 via fd77::1
+        ip addr add 172.30.0.5 peer 172.30.0.1 dev far0
+        """
+    )
+    async with opened(helper):
+        await helper.add_routes(NETWORKS)
+        found = {(str(local.network), local.interface) for local in await helper.local_networks()}
+    assert found == {
+        ("192.168.77.0/24", "lan0"),
+        ("fd77::/64", "lan0"),
+        ("10.8.0.0/16", "lan0"),
+        ("fd99::/48", "lan0"),
+        ("172.30.0.1/32", "far0"),
+        ("172.30.0.5/32", "far0"),
+    }
+
+
+async def test_networks_of_another_ktpy_are_local(box: Machine, helper: HelperClient) -> None:
+    async with opened(helper), await HelperClient.start(box.launch()) as second, opened(second):
+        await helper.add_routes(NETWORKS)
+        found = {(str(local.network), local.interface) for local in await second.local_networks()}
+    assert {(str(network), "ktpy0") for network in NETWORKS} <= found
+    assert not any(interface == "ktpy1" for _, interface in found)
