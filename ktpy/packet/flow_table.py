@@ -1,15 +1,14 @@
 """The flow table: turns every TCP packet of the TUN round to a local acceptor and back (hairpin NAT).
 
-Sans I/O, in the manner of h11: the caller reads a packet into a buffer, calls `FlowTable.receive`, and does what
-comes back says. The kernel terminates TCP; here only headers change. A flow's first SYN is held until the caller
-has dialled the far side and says `admit`, `refuse` or `unreachable`.
+Sans I/O, in the manner of h11: the caller reads a packet into a buffer, calls `FlowTable.rewrite`, and for what is of
+no known flow does what `Dispatch.receive` returns. The kernel terminates TCP; here only headers change. A flow's first
+SYN is held until the caller has dialled the far side and says `admit`, `refuse` or `unreachable`.
 """
 
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final
 
 from ktpy.packet import replies
@@ -40,18 +39,6 @@ probe interval (TCP_RTO_MAX, 120 s), so that an app that reads slowly gets every
 PORTS: Final = range(1024, 65536)
 
 
-class Verdict(Enum):
-    """What `receive` did with a packet that asks for nothing else."""
-
-    REWRITTEN = auto()
-    """The buffer now holds what is to be written back."""
-    DROPPED = auto()
-
-
-REWRITTEN: Final = Verdict.REWRITTEN
-DROPPED: Final = Verdict.DROPPED
-
-
 @dataclass(frozen=True, slots=True)
 class NewFlow:
     """A new flow, its SYN held: dial `flow.destination`, then `admit`, `refuse` or `unreachable` it."""
@@ -67,7 +54,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Counters:
+class FlowCounters:
     """What the table did, since its start."""
 
     flows: int = 0
@@ -81,7 +68,18 @@ class Counters:
     dropped: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
 
 
-# One unpack fetches all that the fast path looks at, one store puts the 4-tuple back.
+# One unpack fetches all that the fast path looks at, one store puts the 4-tuple back. These are the first 50 bytes of a
+# packet over IPv4; a star marks what is written:
+#
+#      0 |vflags                  virtio_net_hdr              |
+#     10 |ver/ihl tos  length      | id          fragment     |
+#     18 |ttl         protocol     | IP checksum * source *   |
+#     26 |        destination *    | sport *     dport *      |
+#     34 |sequence                 | acknowledgement          |
+#     42 |data offset flags        | window      checksum *   |
+#     48 |urgent pointer           |
+#
+# Over IPv6 the header is 20 bytes longer and has no checksum: next header is at 16, the addresses are at 18.
 _READ4 = struct.Struct("!B15xHxBH12s9xB2xH").unpack_from
 """vnet flags, fragment, protocol, header checksum, 4-tuple, TCP flags, TCP checksum"""
 _READ6 = struct.Struct("!B15xBx36s9xB2xH").unpack_from
@@ -110,7 +108,7 @@ class FlowTable:
         linger_s: float = LINGER_S,
         quiet_s: float = QUIET_S,
     ) -> None:
-        self.counters = Counters()
+        self.counters = FlowCounters()
         self._hairpins = {len(pin.own): pin for pin in hairpins}
         self._max_flows = min(max_flows, len(ports))
         self._linger_s = linger_s
@@ -127,21 +125,22 @@ class FlowTable:
         """How many flows there are, in any state."""
         return len(self._ports_in_use)
 
-    def receive(self, buffer: bytearray, length: int) -> Verdict | NewFlow | Answer:
-        """Take the packet in `buffer[:length]`, virtio_net_hdr in front, and say what to do.
+    def rewrite(self, buffer: bytearray, length: int) -> bool:
+        """Rewrite the packet in `buffer[:length]`, virtio_net_hdr in front; return False if it is of no known flow.
 
-        Never raises on malformed input. The packet of a known flow costs one look-up and one checksum update.
+        When this returns True the buffer holds what is to be written back. It costs one look-up and one checksum
+        update, and never raises on malformed input. Every other packet goes through `Dispatch`.
         """
         if length < _LEAST4:
-            return self._judge(buffer, length)
+            return False
         if buffer[10] != IPV4_PLAIN:
-            return self._receive6(buffer, length)
+            return self._rewrite6(buffer, length)
         vnet_flags, fragment, protocol, ip_checksum, key, flags, tcp_checksum = _READ4(buffer)
         rewrite = self._rewrites.get(key)
         if rewrite is None or protocol != PROTOCOL_TCP or fragment & FRAGMENT_MASK:
-            return self._judge(buffer, length)
+            return False
         if flags & _MARKING and self._mark(rewrite, flags):
-            return self._judge(buffer, length)
+            return False
         rewrite.flow.active = True
         # RFC 1624: ~(~C + ~m + m'). A sum of two 16-bit numbers needs folding once.
         total = (ip_checksum ^ 0xFFFF) + rewrite.address_change
@@ -152,17 +151,17 @@ class FlowTable:
         else:
             total = (tcp_checksum ^ 0xFFFF) + rewrite.tuple_change
             _STORE16(buffer, _CHECKSUM4_OFFSET, ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF)
-        return REWRITTEN
+        return True
 
-    def _receive6(self, buffer: bytearray, length: int) -> Verdict | NewFlow | Answer:
+    def _rewrite6(self, buffer: bytearray, length: int) -> bool:
         if length < _LEAST6 or buffer[10] >> 4 != 6:
-            return self._judge(buffer, length)
+            return False
         vnet_flags, next_header, key, flags, tcp_checksum = _READ6(buffer)
         rewrite = self._rewrites.get(key)
         if rewrite is None or next_header != PROTOCOL_TCP:
-            return self._judge(buffer, length)
+            return False
         if flags & _MARKING and self._mark(rewrite, flags):
-            return self._judge(buffer, length)
+            return False
         rewrite.flow.active = True
         _STORE6(buffer, _STORE6_OFFSET, rewrite.new)
         if vnet_flags & NEEDS_CSUM:
@@ -171,7 +170,7 @@ class FlowTable:
         else:
             total = (tcp_checksum ^ 0xFFFF) + rewrite.tuple_change
             _STORE16(buffer, _CHECKSUM6_OFFSET, ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF)
-        return REWRITTEN
+        return True
 
     def _mark(self, rewrite: Rewrite, flags: int) -> bool:
         """Note a SYN, FIN or RST of a known flow; True when the SYN begins a new connection on the same 4-tuple."""
@@ -187,11 +186,10 @@ class FlowTable:
             return True
         return False
 
-    def _judge(self, buffer: bytearray, length: int) -> Verdict | NewFlow | Answer:
-        """Decide about a packet that belongs to no flow that is open."""
-        segment = parse_segment(buffer, length)
+    def receive(self, buffer: bytearray, length: int) -> NewFlow | Answer | None:
+        """Decide about a TCP packet that `rewrite` left as it is; None when it is dropped."""
+        segment = parse_segment(buffer)
         if isinstance(segment, Drop):
-            # UDP and ICMP echo are counted as unsupported here; their dispatch belongs before this line.
             return self._drop(segment)
         if segment.flags & RST:
             return self._drop(Drop.STRAY_RESET)
@@ -218,9 +216,13 @@ class FlowTable:
         self.counters.flows += 1
         return NewFlow(flow)
 
-    def _drop(self, reason: Drop) -> Verdict:
+    def _drop(self, reason: Drop) -> NewFlow | Answer | None:
+        self.count_drop(reason)
+        return None
+
+    def count_drop(self, reason: Drop) -> None:
+        """Count a packet of any protocol that goes no further."""
         self.counters.dropped[reason] += 1
-        return DROPPED
 
     def _take_port(self) -> int:
         """Ports go round: never used ones first, then the one that has been free longest.
@@ -243,13 +245,13 @@ class FlowTable:
         self._rewrites[flow.reply_key] = flow.inbound
         syn = bytearray(flow.syn)
         flow.syn = b""
-        self.receive(syn, len(syn))
+        self.rewrite(syn, len(syn))
         return bytes(syn)
 
     def refuse(self, flow: Flow) -> bytes:
         """The far side refused: returns the reset that answers the held SYN, and forgets the flow."""
         self.counters.refused += 1
-        segment = parse_segment(bytearray(flow.syn), len(flow.syn))
+        segment = parse_segment(bytearray(flow.syn))
         assert isinstance(segment, Segment)  # noqa: S101  # it parsed when it came
         self.forget(flow)
         return replies.reset(segment)

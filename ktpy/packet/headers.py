@@ -41,7 +41,6 @@ TCP6_OFFSET: Final = VNET_HEADER_BYTES + IPV6_HEADER_BYTES
 TUPLE4_OFFSET: Final = VNET_HEADER_BYTES + 12
 TUPLE4_BYTES: Final = 12
 TUPLE6_OFFSET: Final = VNET_HEADER_BYTES + 8
-TUPLE6_BYTES: Final = 36
 """Source, destination, source port and destination port lie side by side in a packet without IP options: one
 slice is a flow's key, and one store rewrites it."""
 
@@ -75,47 +74,42 @@ class Segment:
 _TCP = struct.Struct("!4xIIBB")
 
 
-def parse_segment(buffer: bytearray, length: int) -> Segment | Drop:
-    """Parse the packet in `buffer[:length]`, checking every length; never raises on malformed input."""
+def protocol_of(buffer: bytearray, length: int) -> int | Drop:
+    """Return the protocol (IANA) of the packet in `buffer[:length]`; never raises on malformed input.
+
+    The lengths in the IP header are right then. IPv6 extension headers, which precede the protocol, are a Drop.
+    """
     if length <= VNET_HEADER_BYTES:
         return Drop.MALFORMED
     version = buffer[VNET_HEADER_BYTES] >> 4
     if version == 4:
-        return _parse4(buffer, length)
-    if version == 6:
-        return _parse6(buffer, length)
-    return Drop.MALFORMED
+        if length < TCP4_OFFSET or buffer[VNET_HEADER_BYTES] < IPV4_PLAIN or _end4(buffer) > length:
+            return Drop.MALFORMED
+        return buffer[19]
+    if version != 6 or length < TCP6_OFFSET or _end6(buffer) > length:
+        return Drop.MALFORMED
+    if buffer[16] == FRAGMENT_HEADER:
+        return Drop.FRAGMENT
+    return Drop.OPTIONS if buffer[16] in EXTENSION_HEADERS else buffer[16]
 
 
-def _parse4(buffer: bytearray, length: int) -> Segment | Drop:
-    if length < TCP4_OFFSET or buffer[VNET_HEADER_BYTES] < IPV4_PLAIN:
-        return Drop.MALFORMED
-    end = VNET_HEADER_BYTES + int.from_bytes(buffer[12:14], "big")
-    if end > length:
-        return Drop.MALFORMED
-    if buffer[19] != PROTOCOL_TCP:
-        return Drop.UNSUPPORTED
+def parse_segment(buffer: bytearray) -> Segment | Drop:
+    """Parse a packet whose `protocol_of` is TCP, checking every length; never raises on malformed input."""
+    if buffer[VNET_HEADER_BYTES] >> 4 == 6:
+        return _parse_tcp(buffer, TUPLE6_OFFSET, TCP6_OFFSET, _end6(buffer))
     if int.from_bytes(buffer[16:18], "big") & FRAGMENT_MASK:
         return Drop.FRAGMENT
     if buffer[VNET_HEADER_BYTES] != IPV4_PLAIN:
         return Drop.OPTIONS
-    return _parse_tcp(buffer, TUPLE4_OFFSET, TCP4_OFFSET, end)
+    return _parse_tcp(buffer, TUPLE4_OFFSET, TCP4_OFFSET, _end4(buffer))
 
 
-def _parse6(buffer: bytearray, length: int) -> Segment | Drop:
-    if length < TCP6_OFFSET:
-        return Drop.MALFORMED
-    end = TCP6_OFFSET + int.from_bytes(buffer[14:16], "big")
-    if end > length:
-        return Drop.MALFORMED
-    next_header = buffer[16]
-    if next_header == FRAGMENT_HEADER:
-        return Drop.FRAGMENT
-    if next_header in EXTENSION_HEADERS:
-        return Drop.OPTIONS
-    if next_header != PROTOCOL_TCP:
-        return Drop.UNSUPPORTED
-    return _parse_tcp(buffer, TUPLE6_OFFSET, TCP6_OFFSET, end)
+def _end4(buffer: bytearray) -> int:
+    return VNET_HEADER_BYTES + int.from_bytes(buffer[12:14], "big")
+
+
+def _end6(buffer: bytearray) -> int:
+    return TCP6_OFFSET + int.from_bytes(buffer[14:16], "big")
 
 
 def _parse_tcp(buffer: bytearray, tuple_offset: int, tcp: int, end: int) -> Segment | Drop:

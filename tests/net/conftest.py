@@ -136,7 +136,6 @@ async def cluster() -> AsyncIterator[Cluster]:
 @pytest_asyncio.fixture
 async def pump(tun_fd: int, cluster: Cluster) -> AsyncIterator[Pump]:
     """A running pump between the TUN and the make-believe cluster."""
-    made = Pump(tun_fd, ADDRESSES, cluster.dial, dial_timeout_s=4.0, linger_s=0.5)
-    await made.start()
+    made = await Pump.start(tun_fd, ADDRESSES, cluster.dial, dial_timeout_s=4.0, linger_s=0.5)
     yield made
     await made.aclose()

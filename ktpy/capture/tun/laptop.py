@@ -85,8 +85,7 @@ class Laptop:
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
         addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
-        pump = Pump(self.tun.descriptor, addresses, uplink.create_connection)
-        await pump.start()
+        pump = await Pump.start(self.tun.descriptor, addresses, uplink.create_connection)
         undo.push_async_callback(pump.aclose)
         return pump
 

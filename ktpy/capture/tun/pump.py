@@ -16,8 +16,9 @@ from typing import Final
 
 from ktpy.capture.tun.relay import Dial, FarEnd, Relay, Traffic, TunAddress
 from ktpy.errors import TunUnavailable
+from ktpy.packet.dispatch import Dispatch
 from ktpy.packet.flow import Flow, Hairpin, State
-from ktpy.packet.flow_table import DROPPED, REWRITTEN, Answer, Counters, FlowTable
+from ktpy.packet.flow_table import Answer, FlowCounters, FlowTable
 from ktpy.packet.headers import VNET_HEADER_BYTES
 
 __all__ = ["Dial", "PacketCounters", "Pump", "TunAddress"]
@@ -55,6 +56,35 @@ class Pump:
     def __init__(
         self,
         tun_fd: int,
+        relay: Relay,
+        table: FlowTable,
+        flows: dict[int, Flow],
+        dial: Dial,
+        dial_timeout_s: float,
+        max_dials: int,
+    ) -> None:
+        self._tun_fd = tun_fd
+        self._relay = relay
+        self._table = table
+        self._dispatch = Dispatch(table)
+        self._flows = flows
+        self._dial = dial
+        self._dial_timeout_s = dial_timeout_s
+        self._dial_slots = asyncio.Semaphore(max_dials)
+        self._dials: set[asyncio.Task[None]] = set()
+        self._buffer = bytearray(PACKET_BYTES)
+        self._backlog: deque[bytes] = deque()
+        loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._closing = False
+        self.packets = PacketCounters()
+        loop.add_reader(tun_fd, self._drain)
+        self._tick = loop.call_later(TICK_S, self._on_tick)
+
+    @classmethod
+    async def start(
+        cls,
+        tun_fd: int,
         addresses: Sequence[TunAddress],
         dial: Dial,
         *,
@@ -62,25 +92,27 @@ class Pump:
         max_dials: int = 256,
         max_flows: int = 16384,
         linger_s: float = 2.0,
-    ) -> None:
-        """`tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close."""
-        self._tun_fd = tun_fd
-        self._addresses = list(addresses)
-        self._dial = dial
-        self._dial_timeout_s = dial_timeout_s
-        self._dial_slots = asyncio.Semaphore(max_dials)
-        self._dials: set[asyncio.Task[None]] = set()
-        self._max_flows = max_flows
-        self._linger_s = linger_s
-        self._relay = Relay(self._addresses, self._release)
-        self._table = FlowTable([])
-        self._flows: dict[int, Flow] = {}
-        self._buffer = bytearray(PACKET_BYTES)
-        self._backlog: deque[bytes] = deque()
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._closing = False
-        self._tick: asyncio.TimerHandle | None = None
-        self.packets = PacketCounters()
+    ) -> "Pump":
+        """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then.
+
+        `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close.
+        """
+        flows: dict[int, Flow] = {}
+
+        def release(port: int) -> None:
+            table.release(flows.pop(port), time.monotonic())
+
+        relay = Relay(addresses, release)
+        ports = await relay.listen()
+        table = FlowTable(
+            [
+                Hairpin(ip_address(address.own).packed, ip_address(address.peer).packed, port)
+                for address, port in zip(addresses, ports, strict=True)
+            ],
+            max_flows=max_flows,
+            linger_s=linger_s,
+        )
+        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials)
 
     @property
     def traffic(self) -> Traffic:
@@ -88,7 +120,7 @@ class Pump:
         return self._relay.traffic
 
     @property
-    def flows(self) -> Counters:
+    def flows(self) -> FlowCounters:
         """What became of the flows and of the packets that were not passed on."""
         return self._table.counters
 
@@ -96,26 +128,6 @@ class Pump:
     def open_flows(self) -> int:
         """Connections that apps have at this moment."""
         return len(self._flows)
-
-    @property
-    def table_size(self) -> int:
-        """Entries in the flow table: open flows, those being dialled, and those that linger."""
-        return len(self._table)
-
-    async def start(self) -> None:
-        """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then."""
-        ports = await self._relay.listen()
-        self._table = FlowTable(
-            [
-                Hairpin(ip_address(address.own).packed, ip_address(address.peer).packed, port)
-                for address, port in zip(self._addresses, ports, strict=True)
-            ],
-            max_flows=self._max_flows,
-            linger_s=self._linger_s,
-        )
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._tun_fd, self._drain)
-        self._tick = loop.call_later(TICK_S, self._on_tick)
 
     async def wait_closed(self) -> None:
         """Return after `aclose`; raise TunUnavailable as soon as the TUN is gone."""
@@ -146,8 +158,7 @@ class Pump:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._tun_fd)
         loop.remove_writer(self._tun_fd)
-        if self._tick is not None:
-            self._tick.cancel()
+        self._tick.cancel()
 
     def _fail(self, error: OSError) -> None:
         if self._ended.done():
@@ -163,7 +174,7 @@ class Pump:
 
     def _drain(self) -> None:
         """Move a bounded batch of packets: read, rewrite in place, write back."""
-        fd, buffer, receive, write = self._tun_fd, self._buffer, self._table.receive, os.write
+        fd, buffer, rewrite, write = self._tun_fd, self._buffer, self._table.rewrite, os.write
         view, vector, packets = memoryview(buffer), [buffer], self.packets
         for _ in range(BATCH_PACKETS):
             try:
@@ -175,8 +186,7 @@ class Pump:
                 return
             packets.read_packets += 1
             packets.read_bytes += length - VNET_HEADER_BYTES
-            event = receive(buffer, length)
-            if event is REWRITTEN:
+            if rewrite(buffer, length):
                 try:
                     write(fd, view[:length])
                 except OSError:
@@ -186,9 +196,11 @@ class Pump:
                     continue
                 packets.written_packets += 1
                 packets.written_bytes += length - VNET_HEADER_BYTES
-            elif isinstance(event, Answer):
+                continue
+            event = self._dispatch.receive(buffer, length)
+            if isinstance(event, Answer):
                 self._write(event.packet)
-            elif event is not DROPPED:
+            elif event is not None:
                 self._begin(event.flow)
 
     def _write(self, packet: bytes) -> None:
@@ -256,9 +268,6 @@ class Pump:
         finally:
             if flow.state is State.DIALLING:  # cancelled, or a mistake in `dial`: the app must not be left waiting
                 self._write(self._table.refuse(flow))
-
-    def _release(self, port: int) -> None:
-        self._table.release(self._flows.pop(port), time.monotonic())
 
     def _on_tick(self) -> None:
         """Once a second: what no packet and no socket tells by itself."""

@@ -7,14 +7,16 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_NOP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 
-from ktpy.packet.headers import ACK, FIN, SYN, Drop, Segment, parse_segment
+from ktpy.packet.headers import ACK, FIN, PROTOCOL_TCP, SYN, Drop, Segment, parse_segment, protocol_of
 from tests.unit.packet.oracle import SERVICE4, SERVICE6, own, service, tcp, wire
 
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
 
-def parse(data: bytes | bytearray) -> Segment | Drop:
-    return parse_segment(bytearray(data), len(data))
+def parse(data: bytes | bytearray) -> Segment | Drop | int:
+    """The segment, or why there is none; the protocol's number when it is not TCP."""
+    protocol = protocol_of(bytearray(data), len(data))
+    return parse_segment(bytearray(data)) if protocol == PROTOCOL_TCP else protocol
 
 
 @FAMILIES
@@ -41,13 +43,9 @@ def test_tcp_options_are_not_payload(family: int) -> None:
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
-        (IP(dst=SERVICE4) / UDP(dport=53), Drop.UNSUPPORTED),
-        (IP(dst=SERVICE4) / ICMP(), Drop.UNSUPPORTED),
         (IP(dst=SERVICE4, options=[IPOption_NOP()] * 4) / TCP(), Drop.OPTIONS),
         (IP(dst=SERVICE4, flags="MF") / TCP(), Drop.FRAGMENT),
         (IP(dst=SERVICE4, frag=8) / TCP(), Drop.FRAGMENT),
-        (IPv6(dst=SERVICE6) / UDP(dport=53), Drop.UNSUPPORTED),
-        (IPv6(dst=SERVICE6) / ICMPv6EchoRequest(), Drop.UNSUPPORTED),
         (IPv6(dst=SERVICE6) / IPv6ExtHdrDestOpt() / TCP(), Drop.OPTIONS),
         (IPv6(dst=SERVICE6) / IPv6ExtHdrFragment() / TCP(), Drop.FRAGMENT),
         (IP(dst=SERVICE4, len=2000) / TCP(), Drop.MALFORMED),
@@ -60,6 +58,23 @@ def test_tcp_options_are_not_payload(family: int) -> None:
 )
 def test_what_is_not_a_plain_tcp_segment_is_dropped_with_its_reason(packet: Any, reason: Drop) -> None:
     assert parse(bytes(10) + bytes(packet)) is reason
+
+
+@pytest.mark.parametrize(
+    ("packet", "protocol"),
+    [
+        (IP(dst=SERVICE4) / TCP(), 6),
+        (IP(dst=SERVICE4) / UDP(dport=53), 17),
+        (IP(dst=SERVICE4, flags="MF") / UDP(dport=53), 17),
+        (IP(dst=SERVICE4) / ICMP(), 1),
+        (IPv6(dst=SERVICE6) / TCP(), 6),
+        (IPv6(dst=SERVICE6) / UDP(dport=53), 17),
+        (IPv6(dst=SERVICE6) / ICMPv6EchoRequest(), 58),
+    ],
+)
+def test_the_protocol_of_a_packet(packet: Any, protocol: int) -> None:
+    data = bytearray(bytes(10) + bytes(packet))
+    assert protocol_of(data, len(data)) == protocol
 
 
 @FAMILIES

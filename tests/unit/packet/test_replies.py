@@ -13,7 +13,7 @@ FAMILIES = pytest.mark.parametrize("family", [4, 6])
 
 def answered(family: int, flags: str, payload: bytes = b"", **fields: int) -> bytes:
     data = wire(tcp((own(family), 50000), (service(family), 80), flags, payload, **fields))
-    segment = parse_segment(data, len(data))
+    segment = parse_segment(data)
     assert isinstance(segment, Segment)
     return reset(segment)
 

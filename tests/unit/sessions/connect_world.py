@@ -21,7 +21,7 @@ from ktpy.link.channel import Link
 from ktpy.link.connection import AgentConnection
 from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Ended, Event, Ready
-from ktpy.packet.flow_table import Counters as FlowCounters
+from ktpy.packet.flow_table import FlowCounters
 from ktpy.sessions import connect
 from ktpy.sessions.options import ConnectOptions
 from ktpy.wire.session import AgentHello

@@ -327,7 +327,7 @@ async def test_an_app_that_gives_up_while_its_flow_is_dialled_leaves_nothing(pum
     with pytest.raises(TimeoutError):
         await asyncio.to_thread(connect, SERVICE4, 80, 0.1)
     await asyncio.wait_for(closed.wait(), 5)
-    await eventually(lambda: pump.table_size == 0)
+    await eventually(lambda: len(pump._table) == 0)
 
 
 # --- resets
@@ -399,13 +399,11 @@ async def test_a_reset_is_noticed_while_the_server_does_not_read(pump: Pump, clu
 
 async def test_a_connection_older_than_the_pump_is_reset(tun_fd: int, cluster: Cluster) -> None:
     await cluster.serve(SERVICE4, 80, echo)
-    first = Pump(tun_fd, ADDRESSES, cluster.dial)
-    await first.start()
+    first = await Pump.start(tun_fd, ADDRESSES, cluster.dial)
     app = await asyncio.to_thread(connect, SERVICE4)
     await eventually(lambda: first.open_flows == 1)
     first._stop()  # as if its process had been killed: nobody tells the app
-    second = Pump(tun_fd, ADDRESSES, cluster.dial)
-    await second.start()
+    second = await Pump.start(tun_fd, ADDRESSES, cluster.dial)
     app.sendall(b"x")
     with app, pytest.raises(ConnectionResetError):
         await asyncio.to_thread(app.recv, 1)
@@ -443,7 +441,7 @@ async def test_the_flow_table_is_empty_after_all_is_closed(pump: Pump, cluster: 
                 connect(SERVICE4, 81)
 
     await asyncio.to_thread(talk)
-    await eventually(lambda: pump.table_size == 0)
+    await eventually(lambda: len(pump._table) == 0)
     assert pump.open_flows == 0
     assert pump._table._rewrites == {}
     assert pump._relay._ends == {}
@@ -504,8 +502,7 @@ async def test_the_backlog_keeps_what_the_tun_does_not_take(cluster: Cluster) ->
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         ours.setblocking(False)
-        pump = Pump(ours.fileno(), [], cluster.dial)
-        await pump.start()
+        pump = await Pump.start(ours.fileno(), [], cluster.dial)
         while True:  # fill it
             try:
                 os.write(ours.fileno(), b"filler")
