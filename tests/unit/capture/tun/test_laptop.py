@@ -1,14 +1,22 @@
 """What the laptop's half of `connect` derives from what the helper saw."""
 
-from ipaddress import ip_network
+import asyncio
+from ipaddress import ip_interface, ip_network
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from ktpy.capture.tun import laptop as laptops
 from ktpy.capture.tun.laptop import Laptop, dns_numbers
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
+from ktpy.dns.stream import StreamClient
+from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
 from ktpy.helper.protocol import Resolver
+from ktpy.wire.session import AgentHello
 
 
 def test_the_machines_name_servers_as_ranges() -> None:
@@ -32,3 +40,38 @@ async def test_the_numbers_of_the_name_server() -> None:
         "cluster_cache_hits": 2,
         "upstream_exchanges": 3,
     }
+
+
+async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[type] = []
+    serving = asyncio.Event()
+
+    async def serve() -> None:
+        serving.set()
+        await asyncio.get_running_loop().create_future()
+
+    async def bind_dns(_: object) -> Any:
+        return [SimpleNamespace(udp=None, tcp=None)]
+
+    async def set_resolver(*_: object, **__: object) -> None: ...
+
+    monkeypatch.setattr(Upstream, "close", lambda _: closed.append(Upstream))
+    monkeypatch.setattr(StreamClient, "close", lambda _: closed.append(StreamClient))
+    monkeypatch.setattr(laptops, "Server", lambda *_: SimpleNamespace(serve=serve))
+    helper: Any = SimpleNamespace(bind_dns=bind_dns, set_resolver=set_resolver)
+    tun: Any = SimpleNamespace(opened=SimpleNamespace(number=0, address4=ip_interface("198.18.0.1/30")))
+    resolver = Resolver(kind="resolv.conf", form="file", nameservers=("192.0.2.53",), search=(), options=())
+    hello = AgentHello("0", ("10.96.0.10",), ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"))
+    uplink: Any = SimpleNamespace(create_connection=None)
+
+    async def until_served() -> None:
+        async with asyncio.TaskGroup() as work:
+            machine = Laptop(helper, tun, (), resolver)
+            await machine.serve_names(Zone(), uplink, hello, "shop", extra_zones=(), routed=(), work=work, counters={})
+
+    session = asyncio.create_task(until_served())
+    async with asyncio.timeout(5):
+        await serving.wait()
+    session.cancel()
+    await asyncio.wait({session})
+    assert closed == [Upstream, StreamClient]
