@@ -1,5 +1,6 @@
 import socket
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,27 @@ from ktpy.kube.client import Api
 from tests.unit.kube.api_stub import ApiStub, kubeconfig, serving
 from tests.unit.kube.certificates import KeyPair, make_key_pair
 from tests.unit.kube.object_store import ObjectStore, storing
+
+_PROCESS_EVENTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
+_is_in_unit_test = False
+
+
+def _refuse_process(event: str, _: tuple[object, ...]) -> None:
+    assert not (_is_in_unit_test and event in _PROCESS_EVENTS), (
+        "a test that starts a process belongs in tests/component"
+    )
+
+
+sys.addaudithook(_refuse_process)
+
+
+@pytest.fixture(autouse=True)
+def no_process() -> Iterator[None]:
+    """Fail a test that starts a process: it is slow, and fails for reasons of its own."""
+    global _is_in_unit_test
+    _is_in_unit_test = True
+    yield
+    _is_in_unit_test = False
 
 
 @pytest.fixture
