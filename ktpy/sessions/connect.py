@@ -7,7 +7,6 @@ session unwinds the same two stacks.
 
 import asyncio
 import gc
-import importlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -18,6 +17,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ktpy.aio.retry import Backoff, retry
+from ktpy.capture.spec import Front
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
@@ -41,7 +41,6 @@ from ktpy.wire.pod import SSHD_PORT
 from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
-    from ktpy.capture.tun.laptop import Laptop
     from ktpy.capture.tun.pump import Pump
     from ktpy.cluster.routing.networks import Network
     from ktpy.dns.zone import Zone
@@ -122,12 +121,12 @@ class _Connect:
         key = make_key()
         shadow = await self._create_shadow(api, key, cluster, work)
         # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
-        await asyncio.to_thread(importlib.import_module, "ktpy.capture.tun.laptop")
+        front = await asyncio.to_thread(self._options.capture.load)
         zone = self._feed_zone(api, work)
         uplink = self._hold_uplink(api, shadow, key, cluster, work)
         async with asyncio.TaskGroup() as start:
             opening = start.create_task(_open_tunnel(uplink), name="open tunnel")
-            preparing = start.create_task(_prepare_laptop(launched, laptop, self._report), name="prepare laptop")
+            preparing = start.create_task(_prepare_laptop(front, launched, laptop, self._report), name="prepare laptop")
             routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
@@ -211,7 +210,7 @@ class _Connect:
                 )
 
     @_stage
-    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Laptop]") -> list[RoutedRange]:
+    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Front]") -> list[RoutedRange]:
         options = self._options
         found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
         machine = await preparing
@@ -220,19 +219,17 @@ class _Connect:
         return found
 
     @_stage
-    async def _route_chosen(
-        self, machine: "Laptop", hello: "AgentHello", chosen: list[RoutedRange]
-    ) -> list[RoutedRange]:
+    async def _route_chosen(self, machine: Front, hello: "AgentHello", chosen: list[RoutedRange]) -> list[RoutedRange]:
         """Route what was found, and the pod's own name servers; return all that is routed."""
         name_servers = map(ip_address, hello.nameservers)
         exclude = self._excluded(machine)
         routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
         await self._route(machine, routed)
         names = ", ".join(str(entry.network) for entry in routed)
-        self._step("routes", f"{names or 'none'} by {machine.tun.opened.name}")
+        self._step("routes", f"{names or 'none'} by {machine.name}")
         return routed
 
-    def _follow_ranges(self, api: Api, machine: "Laptop", routed: list[RoutedRange], work: asyncio.TaskGroup) -> None:
+    def _follow_ranges(self, api: Api, machine: Front, routed: list[RoutedRange], work: asyncio.TaskGroup) -> None:
         """Route pods and Services outside the known ranges as they come."""
         exclude = self._excluded(machine)
         if self._options.pods:
@@ -245,7 +242,7 @@ class _Connect:
     async def _serve_names(
         self,
         api: Api,
-        machine: "Laptop",
+        machine: Front,
         uplink: "Uplink[AgentHello]",
         hello: "AgentHello",
         zone: "Zone",
@@ -269,15 +266,15 @@ class _Connect:
 
     # --- routes
 
-    def _excluded(self, machine: "Laptop") -> "list[Network]":
+    def _excluded(self, machine: Front) -> "list[Network]":
         return [*self._options.exclude, *machine.name_servers]
 
-    async def _route(self, machine: "Laptop", ranges: list[RoutedRange]) -> None:
+    async def _route(self, machine: Front, ranges: list[RoutedRange]) -> None:
         await machine.route([entry.network for entry in ranges])
         routed = tuple(RangeStatus(str(entry.network), entry.kind, entry.source) for entry in ranges)
         self._known = replace(self._known, ranges=self._known.ranges + routed)
 
-    async def _route_newcomers(self, machine: "Laptop", newcomers: AsyncIterator[list[RoutedRange]]) -> None:
+    async def _route_newcomers(self, machine: Front, newcomers: AsyncIterator[list[RoutedRange]]) -> None:
         async for ranges in newcomers:
             try:
                 machine.refuse_overlaps(ranges, self._options.include)
@@ -329,10 +326,8 @@ class _Connect:
 
 
 @_stage
-async def _prepare_laptop(launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "Laptop":
-    from ktpy.capture.tun.laptop import Laptop
-
-    return await Laptop.prepare(launched, undo, report)
+async def _prepare_laptop(front: type[Front], launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> Front:
+    return await front.prepare(launched, undo, report)
 
 
 @_stage

@@ -1,8 +1,9 @@
 """What the user asked for, and the words it is said in. The command line needs no other module of the lower layers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
+from ktpy.capture.spec import CaptureSpec
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
@@ -36,6 +37,7 @@ class ConnectOptions:
     dns_zones: tuple[str, ...] = ()
     pods: bool = True
     dns: bool = True
+    capture: CaptureSpec = field(default_factory=CaptureSpec)
     image: str = DEFAULT_IMAGE
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
 

@@ -113,7 +113,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         await world.step("dial")
         return Tunnel(world)
 
-    async def prepare(_launched: object, undo: AsyncExitStack, _report: object) -> Any:
+    async def prepare(_front: object, _launched: object, undo: AsyncExitStack, _report: object) -> Any:
         undo.callback(world.note, "undo laptop")
         await world.step("prepare laptop")
         return Machine(world)
@@ -190,7 +190,7 @@ class Tunnel:
 class Machine:
     name_servers = (ip_network("192.0.2.53"),)
     resolver = SimpleNamespace(kind="resolv.conf")
-    tun = SimpleNamespace(opened=SimpleNamespace(name="ktpy0"))
+    name = "ktpy0"
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""What the laptop's half of `connect` derives from what the helper saw."""
+"""What the front of mode `tun` derives from what the helper saw."""
 
 import asyncio
 from ipaddress import ip_interface, ip_network
@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from ktpy.capture.tun import laptop as laptops
-from ktpy.capture.tun.laptop import Laptop, dns_numbers
+from ktpy.capture.tun import front as fronts
+from ktpy.capture.tun.front import TunFront, dns_numbers
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
@@ -22,7 +22,7 @@ from ktpy.wire.session import AgentHello
 def test_the_machines_name_servers_as_ranges() -> None:
     nameservers = ("192.0.2.53", "2001:db8::53", "fe80::1%eth0", "not-an-address")
     resolver = Resolver(kind="resolv.conf", form="file", nameservers=nameservers, search=(), options=())
-    laptop = Laptop(cast(Any, None), cast(Any, None), (), resolver)
+    laptop = TunFront(cast(Any, None), cast(Any, None), (), resolver)
     assert laptop.name_servers == [ip_network("192.0.2.53"), ip_network("2001:db8::53"), ip_network("fe80::1")]
 
 
@@ -57,7 +57,7 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
 
     monkeypatch.setattr(Upstream, "close", lambda _: closed.append(Upstream))
     monkeypatch.setattr(StreamClient, "close", lambda _: closed.append(StreamClient))
-    monkeypatch.setattr(laptops, "Server", lambda *_: SimpleNamespace(serve=serve))
+    monkeypatch.setattr(fronts, "Server", lambda *_: SimpleNamespace(serve=serve))
     helper: Any = SimpleNamespace(bind_dns=bind_dns, set_resolver=set_resolver)
     tun: Any = SimpleNamespace(opened=SimpleNamespace(number=0, address4=ip_interface("198.18.0.1/30")))
     resolver = Resolver(kind="resolv.conf", form="file", nameservers=("192.0.2.53",), search=(), options=())
@@ -66,7 +66,7 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
 
     async def until_served() -> None:
         async with asyncio.TaskGroup() as work:
-            machine = Laptop(helper, tun, (), resolver)
+            machine = TunFront(helper, tun, (), resolver)
             await machine.serve_names(Zone(), uplink, hello, "shop", extra_zones=(), routed=(), work=work, counters={})
 
     session = asyncio.create_task(until_served())

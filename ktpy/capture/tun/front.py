@@ -1,4 +1,4 @@
-"""The laptop's half of `connect`: TUN, routes and resolver, by way of the helper."""
+"""The front of mode `tun`: a TUN device, routes and the resolver, by way of the helper."""
 
 import asyncio
 import os
@@ -33,8 +33,8 @@ DNS_PORT = 53
 
 
 @dataclass(frozen=True, slots=True)
-class Laptop:
-    """What was made ready before anything was known of the cluster; and what can be done with it."""
+class TunFront:
+    """A TunFront is ready before anything is known of the cluster."""
 
     helper: HelperClient
     tun: Tun
@@ -42,7 +42,7 @@ class Laptop:
     resolver: MachineResolver
 
     @classmethod
-    async def prepare(cls, launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "Laptop":
+    async def prepare(cls, launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "TunFront":
         """Put right what an earlier run left, look around, make the TUN. Nothing is routed into it yet."""
 
         async def undo_all() -> None:
@@ -61,6 +61,11 @@ class Laptop:
         tun = await helper.open_tun()
         undo.callback(os.close, tun.descriptor)
         return cls(helper, tun, networks, resolver)
+
+    @property
+    def name(self) -> str:
+        """The TUN's name."""
+        return self.tun.opened.name
 
     @property
     def name_servers(self) -> list[Network]:

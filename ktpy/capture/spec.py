@@ -1,0 +1,74 @@
+"""How programs' traffic gets in: the mode, the interface of what captures it, and the class of each mode."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from asyncio import TaskGroup
+
+    from ktpy.capture.tun.pump import Pump
+    from ktpy.cluster.routing.networks import Network
+    from ktpy.cluster.routing.ranges import RoutedRange
+    from ktpy.dns.zone import Zone
+    from ktpy.helper.launch import LaunchedHelper
+    from ktpy.helper.protocol import Resolver, SetResolver
+    from ktpy.link.uplink import Uplink
+    from ktpy.observe.counters import CounterReaders
+    from ktpy.observe.events import Report
+    from ktpy.wire.session import AgentHello
+
+
+class Front(Protocol):
+    """A Front captures traffic for the cluster. Whatever it changes is undone by the exit stacks it is given."""
+
+    @classmethod
+    async def prepare(cls, launched: "LaunchedHelper", undo: AsyncExitStack, report: "Report") -> "Front": ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def resolver(self) -> "Resolver": ...
+    @property
+    def name_servers(self) -> "list[Network]": ...
+    def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> None: ...
+    async def start_pump(self, uplink: "Uplink[AgentHello]", undo: AsyncExitStack) -> "Pump": ...
+    async def route(self, networks: "Sequence[Network]") -> None: ...
+    async def serve_names(
+        self,
+        zone: "Zone",
+        uplink: "Uplink[AgentHello]",
+        hello: "AgentHello",
+        namespace: str,
+        *,
+        extra_zones: Sequence[str],
+        routed: "Sequence[Network]",
+        work: "TaskGroup",
+        counters: "CounterReaders",
+    ) -> "SetResolver": ...
+    async def until_helper_gone(self) -> None: ...
+
+
+def _tun() -> type[Front]:
+    from ktpy.capture.tun.front import TunFront
+
+    return TunFront
+
+
+FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {"tun": _tun}
+"""By mode. Each function imports what its class needs, which takes some tenths of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSpec:
+    """The parsed mode; raises ValueError for one that there is not."""
+
+    mode: str = "tun"
+
+    def __post_init__(self) -> None:
+        if self.mode not in FRONTS:
+            raise ValueError(f"no way to capture traffic is called {self.mode!r}; there are: {', '.join(FRONTS)}")
+
+    def load(self) -> type[Front]:
+        """Import the class of the mode and return it."""
+        return FRONTS[self.mode]()
