@@ -96,7 +96,6 @@ class _Intercept:
         return exit_code
 
     async def _prepare(self, api: Api) -> InterceptPlan:
-        """Undo what was left, and find out what is to be done. Raises what is wrong with the target or the ports."""
         await undo_killed(api, self._records, self._report)
         # The largest imports, while the API server answers.
         loading = asyncio.to_thread(importlib.import_module, "ktpy.serve.routes")
@@ -106,7 +105,6 @@ class _Intercept:
         return plan
 
     async def _look_at_local_ports(self, plan: InterceptPlan) -> Exposure:
-        """Find out which ones answer, and say what the user should know before anything is changed."""
         exposure = Exposure(plan.ports, self._kind.when_local_down(self._options), self._report)
         await exposure.look()
         for warning in [*plan.warnings, *exposure.warnings(is_command_to_come=bool(self._options.command))]:
@@ -114,7 +112,6 @@ class _Intercept:
         return exposure
 
     def _participation(self, api: Api, plan: InterceptPlan, exposure: Exposure) -> Participation:
-        """A new session in the cluster, with a key of its own. Nothing is changed yet."""
         from ktpy.serve.routes import Routes
 
         options, target = self._options, api.target
@@ -144,7 +141,6 @@ class _Intercept:
             self._report(Ready(self._status(api, exposure)))
 
     async def _until_told_to_end(self) -> int:
-        """Return the exit code when it is asked to leave, and when the user's command has run, as soon as it may."""
         async with (
             background_task(self._leave_requested.wait(), "leave requested") as leaving,
             background_task(self._run_command(), "command") as running,

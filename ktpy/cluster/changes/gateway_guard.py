@@ -1,8 +1,9 @@
 """Guards an intercept while others change its Service, or delete the objects beside it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.gateway_entry import GatewayEntry
@@ -23,7 +24,6 @@ class GatewayGuard:
     """A GatewayGuard looks after one session's part in a gateway, from the end of its entry on."""
 
     def __init__(self, api: Api, interceptee: Interceptee, session: SessionIdentity, entry: GatewayEntry) -> None:
-        """`entry` makes again what is gone."""
         self._api, self._interceptee, self._session, self._entry = api, interceptee, session, entry
         self._target = interceptee.name
         self._put_back_s = float("-inf")
@@ -38,20 +38,23 @@ class GatewayGuard:
         """
         if (difference := self._entry.version_difference) is not None:
             on_notice(f"The gateway of {self._target} is {difference} than this ktpy; they understand each other.")
+        gateway, origin = self._interceptee.gateway(self._api), self._interceptee.origin(self._api)
         async with task_group() as tasks:
-            tasks.create_task(self._guard_service(on_notice), name="watch the service")
-            tasks.create_task(self._guard_gateway(on_notice), name="watch the gateway")
-            tasks.create_task(self._guard_origin(on_notice), name="watch the origin service")
+            for collection, name, judge in (
+                (SERVICES.path(self._interceptee.namespace), self._target, self._judge_service),
+                (gateway.collection, gateway.name, self._judge_gateway),
+                (origin.collection, origin.name, self._judge_origin),
+            ):
+                tasks.create_task(self._follow(collection, name, partial(judge, on_notice)), name=f"watch {name}")
 
-    async def _guard_service(self, on_notice: Callable[[str], None]) -> None:
-        services = SERVICES.path(self._interceptee.namespace)
-        async with aclosing(watch_object(self._api, services, self._target)) as states:
-            async for service in states:
-                if service is None:
-                    raise TargetAbsent(f"Service {self._target} was deleted.")
-                await self._judge_service(service, on_notice)
+    async def _follow(self, collection: str, name: str, judge: Callable[[Json | None], Awaitable[None]]) -> None:
+        async with aclosing(watch_object(self._api, collection, name)) as states:
+            async for found in states:
+                await judge(found)
 
-    async def _judge_service(self, service: Json, on_notice: Callable[[str], None]) -> None:
+    async def _judge_service(self, on_notice: Callable[[str], None], service: Json | None) -> None:
+        if service is None:
+            raise TargetAbsent(f"Service {self._target} was deleted.")
         state = service_state.read(service)
         if state is not None and self._session.id not in state.sessions:
             raise SessionLost(f"Somebody has taken this session out of service {self._target}.")
@@ -74,20 +77,14 @@ class GatewayGuard:
             on_notice(f"Somebody has applied {self._target} as it was; ktpy redirects it once more.")
             await self._entry.redirect()
 
-    async def _guard_gateway(self, on_notice: Callable[[str], None]) -> None:
-        gateway = self._interceptee.gateway(self._api)
-        async with aclosing(watch_object(self._api, gateway.collection, gateway.name)) as states:
-            async for deployment in states:
-                if deployment is None:
-                    on_notice(f"Somebody has deleted the gateway of {self._target}; ktpy makes it anew.")
-                    await self._entry.hold_origin()
-                    await self._entry.hold_gateway()
+    async def _judge_gateway(self, on_notice: Callable[[str], None], deployment: Json | None) -> None:
+        if deployment is None:
+            on_notice(f"Somebody has deleted the gateway of {self._target}; ktpy makes it anew.")
+            await self._entry.hold_origin()
+            await self._entry.hold_gateway()
 
-    async def _guard_origin(self, on_notice: Callable[[str], None]) -> None:
-        origin = self._interceptee.origin(self._api)
-        async with aclosing(watch_object(self._api, origin.collection, origin.name)) as states:
-            async for found in states:
-                if found is None:
-                    on_notice(f"Somebody has deleted service {origin.name}; ktpy makes it anew.")
-                    # The gateway's pods know its address: it has to be the same.
-                    await self._entry.hold_origin(address=self._entry.origin_address)
+    async def _judge_origin(self, on_notice: Callable[[str], None], origin: Json | None) -> None:
+        if origin is None:
+            on_notice(f"Somebody has deleted service {self._interceptee.origin_name}; ktpy makes it anew.")
+            # The gateway's pods know its address: it has to be the same.
+            await self._entry.hold_origin(address=self._entry.origin_address)

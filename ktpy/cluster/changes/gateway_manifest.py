@@ -179,7 +179,6 @@ def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, s
 
 
 def _apart(selector: Mapping[str, str]) -> Json:
-    """Replicas on different nodes, where there are several."""
     term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": dict(selector)}}
     return {"weight": 100, "podAffinityTerm": term}
 

@@ -240,7 +240,6 @@ def _generation(pod: Json) -> str:
 
 
 def _is_staying(pod: Json) -> bool:
-    """Not deleted, evicted or ended."""
     return not is_being_deleted(pod) and not _has_ended(pod)
 
 

@@ -146,5 +146,4 @@ def _disruption(pod: Json) -> str:
 
 
 def _clause(words: str) -> str:
-    """Cut off the full stop, for the middle of a sentence."""
     return words.rstrip(" .\n")

@@ -147,7 +147,6 @@ class Shadow:
                         raise PodFailed(f"The pod {pod['metadata']['name']} was deleted.")
 
     def _learn(self, now: PodWatch) -> None:
-        """Take in what is known of the pod now, and report each stage once. Raises when the pod has failed."""
         before, self._state = self._state, now
         if now.progress is not None:
             self._has_pod.set()
@@ -191,7 +190,6 @@ class Shadow:
             self._learn(self._state.heard(event))
 
     async def _events(self, name: str) -> AsyncIterator[Json]:
-        """Yield the events about one object; none where they may not be read."""
         path = EVENTS.path(self._api.namespace)
         with suppress(Forbidden):
             async with aclosing(watch(self._api, path, fields=f"involvedObject.name={name}")) as events:
@@ -200,7 +198,6 @@ class Shadow:
                         yield event.obj
 
     async def _last_words(self) -> str | None:
-        """Return the end of the pod's log, where it may be read."""
         if self._state.progress is None:
             return None
         path = PODS.path(self._api.namespace, self._state.progress.pod, "log")

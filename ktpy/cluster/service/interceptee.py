@@ -26,18 +26,14 @@ class Interceptee:
 
     @property
     def ingress_path(self) -> str:
-        """Of a preview's Ingress."""
         return INGRESSES.path(self.namespace, self.name)
 
     @property
     def origin_name(self) -> str:
-        """The name of the Service that leads to the original pods."""
         return origin_name(self.name)
 
     def gateway(self, api: Api) -> SharedObject:
-        """The gateway's Deployment, which all sessions share."""
         return SharedObject(api, DEPLOYMENTS.path(self.namespace), gateway_name(self.name), self.name)
 
     def origin(self, api: Api) -> SharedObject:
-        """The origin Service, which all sessions share."""
         return SharedObject(api, SERVICES.path(self.namespace), self.origin_name, self.name)

@@ -111,7 +111,7 @@ def resolve_ports(
         _refuse_unsuitable(service, port, is_mesh=is_mesh, protocol=protocol)
         first = _sharing_target(service, port)[0]["port"]
         if first in found:
-            raise RouteTaken(f"Port {_words(port)} of {_name(service)} is exposed twice in this command.")
+            raise RouteTaken(f"Port {_words(port)} of {name_of(service)} is exposed twice in this command.")
         found[first] = PortMapping(expose.local, first)
     return tuple(found.values())
 
@@ -124,7 +124,7 @@ def shared_ports(service: Json, exposed: Iterable[PortMapping]) -> list[str]:
         if len(alike) > 1:
             numbers = " and ".join(alike)
             warnings.append(
-                f"Ports {numbers} of {_name(service)} lead to the same port of the pods: all of them are exposed."
+                f"Ports {numbers} of {name_of(service)} lead to the same port of the pods: all of them are exposed."
             )
     return warnings
 
@@ -173,17 +173,17 @@ def _port_meant(service: Json, expose: ExposeOption) -> Json:
         candidates = [port for port in tcp if port["port"] == expose.local] or (tcp if len(tcp) == 1 else [])
         if not candidates and len(ports) == 1:
             candidates = ports
-        problem = f"--expose {expose} does not say which port of {_name(service)} is meant."
+        problem = f"--expose {expose} does not say which port of {name_of(service)} is meant."
     else:
         candidates = [port for port in ports if expose.remote in (str(port["port"]), port.get("name"))]
-        problem = f"Service {_name(service)} has no port {expose.remote}."
+        problem = f"Service {name_of(service)} has no port {expose.remote}."
     if not candidates:
         raise PortUnknown(problem, hint=f"Its ports are: {describe(service)}.")
     return min(candidates, key=lambda port: _protocol(port) != "TCP")  # 53 may be both: TCP is what can be exposed
 
 
 def _refuse_unsuitable(service: Json, port: Json, *, is_mesh: bool, protocol: AppProtocol | None) -> None:
-    where = f"port {_words(port)} of {_name(service)}"
+    where = f"port {_words(port)} of {name_of(service)}"
     if (transport := _protocol(port)) != "TCP":
         raise TargetUnsuitable(
             f"Exposing a {transport} port is not supported yet: {where} keeps reaching the original pods."
@@ -224,10 +224,6 @@ def _protocol(port: Json) -> str:
 def _target(port: Json) -> int | str:
     found: int | str = port.get("targetPort") or port["port"]
     return found
-
-
-def _name(service: Json) -> str:
-    return name_of(service)
 
 
 def _words(port: Json) -> str:

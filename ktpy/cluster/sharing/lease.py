@@ -65,7 +65,6 @@ class OwnLease:
         self._session, self._owner, self._target = session, owner, target
         self._path = LEASES.path(api.namespace, lease_name(session))
         self._uid: str | None = None
-        self._is_released = False
         self._claimed = asyncio.Event()
         self._renewed_at_s = 0.0
 
@@ -120,22 +119,15 @@ class OwnLease:
         try:
             await merge_patch(self._api, self._path, patch)
         except (NotFound, Conflict) as exc:
-            if self._is_released:
-                return
             raise SessionLost(
                 f"This session was not heard from for more than {EXPIRED_AFTER_S:g} s, so its part in "
                 f"{self._target} has been taken out of the cluster.",
                 hint="Start it again.",
             ) from exc
 
-    async def release(self) -> None:
-        """Delete the Lease: the last thing a session does. It may be gone, or never have been made."""
-        self._is_released = True
-        await release(self._api, self._api.namespace, self._session)
-
 
 async def release(api: Api, namespace: str, session: str) -> None:
-    """Delete the Lease of a session that has nothing left in the cluster."""
+    """Delete the Lease: the last thing a session does. It may be gone, or never have been made."""
     await delete_own(api, LEASES.path(namespace, lease_name(session)), session)
 
 
@@ -176,7 +168,6 @@ def _lease(item: Json, now: datetime) -> Lease:
 
 
 def _age_s(metadata: Metadata, now: datetime) -> float | None:
-    """Return the age of a Lease, in whole seconds, as both times are."""
     times = [entry["time"] for entry in metadata.get("managedFields") or [] if entry.get("time")]
     if not times:
         return None
@@ -189,5 +180,4 @@ def _awake_or_asleep_s() -> float:
 
 
 def _now() -> str:
-    """Return the time by the laptop's clock, for people, as a MicroTime."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from ktpy.cluster.sharing.lease import OwnLease, expire, leases
+from ktpy.cluster.sharing.lease import OwnLease, expire, leases, release
 from ktpy.errors import KtpyError, SessionLost
 from ktpy.kube.client import Api
 from tests.unit.kube.object_store import LEASES, ObjectStore
@@ -97,8 +97,8 @@ async def test_a_lease_without_times_is_left_alone(store: ObjectStore, store_api
 
 async def test_releasing(store: ObjectStore, store_api: Api) -> None:
     own = of(store_api)
-    await own.release()  # never claimed
+    await release(store_api, "shop", "a")  # never claimed
     await own.claim()
-    await own.release()
+    await release(store_api, "shop", "a")
     assert store.names(LEASES) == []
-    await own.release()
+    await release(store_api, "shop", "a")
