@@ -18,13 +18,8 @@ class UndecodableError(Exception):
 
 def encode(query: Query, answer: ZoneAnswer) -> EncodedReply:
     """Encode what the zone says."""
-    return _packed(
-        query,
-        answer.rcode,
-        [_dnslib_record(record) for record in answer.answers],
-        [_dnslib_record(record) for record in answer.authority],
-        [_dnslib_record(record) for record in answer.additional],
-    )
+    sections = (answer.answers, answer.authority, answer.additional)
+    return _packed(query, answer.rcode, *(list(map(_dnslib_record, section)) for section in sections))
 
 
 def encode_joined(query: Query, answer: ZoneAnswer, rest: bytes) -> EncodedReply:
@@ -36,7 +31,7 @@ def encode_joined(query: Query, answer: ZoneAnswer, rest: bytes) -> EncodedReply
         other: Any = dnslib.DNSRecord.parse(rest)
     except (dnslib.DNSError, ValueError, IndexError) as exc:
         raise UndecodableError("a reply is not valid DNS") from exc
-    alias = [_dnslib_record(record) for record in answer.answers]
+    alias = list(map(_dnslib_record, answer.answers))
     return _packed(query, other.header.rcode, alias + other.rr, other.auth, [])
 
 

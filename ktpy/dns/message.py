@@ -122,24 +122,14 @@ def parse_query(data: bytes) -> Query:
         name_end = _question_name_end(data)
         qtype, qclass = _TYPE_CLASS.unpack_from(data, name_end)
         question = data[HEADER_BYTES:name_end].lower() + data[name_end : name_end + 4]
-        opt = None
-        if additionals:
-            opt = _find_opt(data, name_end + 4, (0, authorities, additionals))
+        opt = _find_opt(data, name_end + 4, (0, authorities, additionals)) if additionals else None
     except (ValueError, IndexError, struct.error) as exc:
         raise FormatError("unreadable", header_only_reply(data, Rcode.FORMERR)) from exc
     if opt is None:
         return Query(data, question, flags, qtype, qclass, UDP_DEFAULT_BYTES, None, 0, False)
-    return Query(
-        data,
-        question,
-        flags,
-        qtype,
-        qclass,
-        udp_limit_bytes=min(max(opt.rclass, UDP_DEFAULT_BYTES), UDP_LARGEST_BYTES),
-        edns_version=opt.ttl_s >> 16 & 0xFF,
-        edns_flags=opt.ttl_s & 0xFFFF,
-        has_edns_options=opt.end > opt.ttl_offset + 6,
-    )
+    udp_limit_bytes = min(max(opt.rclass, UDP_DEFAULT_BYTES), UDP_LARGEST_BYTES)
+    edns_version, has_options = opt.ttl_s >> 16 & 0xFF, opt.end > opt.ttl_offset + 6
+    return Query(data, question, flags, qtype, qclass, udp_limit_bytes, edns_version, opt.ttl_s & 0xFFFF, has_options)
 
 
 def record_spans(data: bytes, offset: int, counts: tuple[int, ...]) -> Iterator[RecordSpan]:

@@ -9,7 +9,7 @@ from sys import intern
 from typing import NamedTuple
 
 from ktpy.dns.records import packed
-from ktpy.kube.objects import Json, endpoints_of, labels_of, metadata_of, spec_of
+from ktpy.kube.objects import Endpoint, Json, endpoints_of, labels_of, metadata_of, spec_of
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -80,17 +80,16 @@ class EndpointSlice:
             name=intern(metadata["name"]),
             service=intern(service),
             endpoints=tuple(
-                EndpointAddress(
-                    packed(address),
-                    intern((endpoint.get("hostname") or "").lower()),
-                    # The API: an absent condition means unknown, to be taken as ready.
-                    (endpoint.get("conditions") or {}).get("ready") is not False,
-                )
+                EndpointAddress(packed(address), intern((endpoint.get("hostname") or "").lower()), _is_ready(endpoint))
                 for endpoint in endpoints_of(obj)
                 for address in endpoint.get("addresses") or ()
             ),
             ports=_ports(obj),
         )
+
+
+def _is_ready(endpoint: Endpoint) -> bool:
+    return (endpoint.get("conditions") or {}).get("ready") is not False  # an absent condition is to be taken as ready
 
 
 def _ports(holder: Json) -> tuple[Port, ...]:

@@ -105,8 +105,7 @@ class SplitResolver:
 
     def _kept(self, query: Query, where: Elsewhere, over_tcp: bool) -> bytes | None:
         forwarder = self._forwarder(where)
-        reply = None if forwarder is None else forwarder.cached(query)
-        if reply is None:
+        if forwarder is None or (reply := forwarder.cached(query)) is None:
             return None
         self._count(where)
         return fitted(query, reply, _limit_bytes(query, over_tcp))

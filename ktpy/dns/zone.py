@@ -5,10 +5,10 @@ docs/specification.md) and, where that leaves room, as CoreDNS does. NXDOMAIN an
 RFC 8020: a name that has names below it exists, even when it has no records of its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
 from ktpy.dns.records import (
@@ -53,14 +53,11 @@ class _Namespace:
         self.slices_of: dict[str, tuple[EndpointSlice, ...]] = {}  # by service
 
 
-class _Node:
+class _Node(NamedTuple):
     """A _Node is an existing name: its records, and the address records that go with its SRV records."""
 
-    __slots__ = ("additional", "records")
-
-    def __init__(self, records: Iterable[ResourceRecord] = (), additional: Iterable[ResourceRecord] = ()) -> None:
-        self.records = tuple(records)
-        self.additional = tuple(additional)
+    records: Sequence[ResourceRecord] = ()
+    additional: Sequence[ResourceRecord] = ()
 
 
 _EMPTY: Final = _Node()  # an empty non-terminal: exists, holds nothing
@@ -78,7 +75,7 @@ class Zone:
         self.cluster_domain = cluster_domain.lower().strip(".")
         self.generation = 1
         self._extra_zones = normalised(extra_zones)
-        self._synced = False
+        self.synced = False
         self._scope: frozenset[str] | None = None
         self._routed_reverse: frozenset[str] = frozenset()
         self._namespaces: dict[str, _Namespace] = {}
@@ -86,15 +83,6 @@ class Zone:
         self._slices_at: dict[bytes, tuple[EndpointSlice, ...]] = {}  # by endpoint address
 
     # --- what is known
-
-    @property
-    def synced(self) -> bool:
-        return self._synced
-
-    @synced.setter
-    def synced(self, value: bool) -> None:
-        self._synced = value
-        self.generation += 1
 
     def set_scope(self, namespaces: AbstractSet[str] | None) -> None:
         """Say which namespaces are watched. None means the whole cluster, so what is absent does not exist."""
@@ -191,12 +179,12 @@ class Zone:
 
     def _cluster_name(self, name: str, inside: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
         """Answer a name of the cluster domain; `inside` is the part before the domain."""
-        if not self._synced:
+        if not self.synced:
             return Elsewhere.ASK_CLUSTER
         labels = inside.split(".") if inside else []
         match labels:
-            case []:
-                node: _Node | Elsewhere | None = self._apex(qtype)
+            case [] if qtype != RRType.NS:
+                node: _Node | Elsewhere | None = _Node([self._soa(self.cluster_domain)])
             case ["dns-version"]:
                 node = _Node([ResourceRecord(name, RRType.TXT, TTL_S, SCHEMA_VERSION)])
             case [*_, "svc"]:
@@ -204,14 +192,10 @@ class Zone:
             case [*_, "pod"]:
                 node = self._pod_name(name, labels[:-1])
             case _:
-                node = Elsewhere.ASK_CLUSTER  # CoreDNS can serve custom names here
+                node = Elsewhere.ASK_CLUSTER  # custom names of CoreDNS's, and what name servers there are
         if isinstance(node, Elsewhere):
             return node
         return self._answer(node, qtype, self.cluster_domain, chain)
-
-    def _apex(self, qtype: int) -> _Node | Elsewhere:
-        # Which name servers there are, only the cluster knows.
-        return Elsewhere.ASK_CLUSTER if qtype == RRType.NS else _Node([self._soa(self.cluster_domain)])
 
     def _service_name(self, name: str, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
         """Return the node of a name under svc.<domain>; None when it does not exist (NXDOMAIN)."""
@@ -280,9 +264,8 @@ class Zone:
         else:
             add(service.ports, base, service.cluster_ips)
         weight = max(100 // (len(targets) or 1), 1)
-        return _Node(
-            [ResourceRecord(owner, RRType.SRV, TTL_S, Srv(0, weight, port, host)) for host, port in targets], additional
-        )
+        records = [ResourceRecord(owner, RRType.SRV, TTL_S, Srv(0, weight, port, host)) for host, port in targets]
+        return _Node(records, tuple(additional))
 
     def _endpoint(self, name: str, service: Service, hostname: str) -> _Node | None:
         """Return an endpoint by its name. As in CoreDNS, services with a cluster IP have endpoints, too."""
@@ -312,12 +295,11 @@ class Zone:
         return _Node(_address_records(name, [address]))
 
     def _reverse_name(self, name: str, qtype: int) -> ZoneAnswer | Elsewhere:
-        if self._synced and (address := reversed_address(name)) is not None:
-            targets = self._names_at(address)
-            if targets:
-                records = [ResourceRecord(name, RRType.PTR, TTL_S, target) for target in targets]
-                # Each known address is a zone of its own: no claim is made on its neighbours.
-                return self._answer(_Node(records), qtype, name, 0)
+        address = reversed_address(name) if self.synced else None
+        if address is not None and (targets := self._names_at(address)):
+            records = [ResourceRecord(name, RRType.PTR, TTL_S, target) for target in targets]
+            # Each known address is a zone of its own: no claim is made on its neighbours.
+            return self._answer(_Node(records), qtype, name, 0)
         if self._routed_reverse and not self._routed_reverse.isdisjoint(ancestors(name)):
             return Elsewhere.ASK_CLUSTER
         return Elsewhere.NOT_OURS
@@ -348,7 +330,7 @@ class Zone:
         first = picked[0]
         if first.rtype == RRType.CNAME and qtype not in (RRType.CNAME, RRType.ANY):
             return self._chase(first, qtype, chain)
-        return ZoneAnswer(Rcode.NOERROR, picked, additional=node.additional if qtype == RRType.SRV else ())
+        return ZoneAnswer(Rcode.NOERROR, picked, additional=tuple(node.additional) if qtype == RRType.SRV else ())
 
     def _chase(self, alias: ResourceRecord, qtype: int, chain: int) -> ZoneAnswer:
         """Follow an alias while it stays in the zone. The response code is the last name's (RFC 6604)."""

@@ -1,7 +1,6 @@
 """systemd-resolved takes, by resolvectl(1), name servers and domains that belong to a link and vanish with it."""
 
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -79,8 +78,6 @@ def wait_for_search(domains: tuple[str, ...]) -> bool:
 
 
 def _answers() -> bool:
-    if shutil.which("resolvectl") is None:
-        return False
     try:
         _run_all(["dns"])
     except ResolverNotWritable:

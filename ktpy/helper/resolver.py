@@ -28,13 +28,9 @@ def detect() -> Resolver:
         upstream = resolved.uplink() if in_charge else previous
     except OSError as exc:
         raise _not_writable(exc) from exc
-    return Resolver(
-        kind=SYSTEMD_RESOLVED if in_charge else PLAIN,
-        form=now.form,
-        nameservers=upstream.nameservers if in_charge else previous.nameservers or (resolv_conf.UNSET_NAMESERVER,),
-        search=previous.search,
-        options=previous.options,
-    )
+    nameservers = upstream.nameservers if in_charge else previous.nameservers or (resolv_conf.UNSET_NAMESERVER,)
+    kind = SYSTEMD_RESOLVED if in_charge else PLAIN
+    return Resolver(kind, now.form, nameservers, previous.search, previous.options)
 
 
 def set_up(journal: Journal, wanted: SetResolver, link: str, alias: str) -> Resolver:
@@ -64,35 +60,26 @@ def _write(journal: Journal, wanted: SetResolver, nameservers: tuple[Address, ..
     with journals.exclusive():
         try:
             now = snapshot.take(RESOLV_CONF)
-            content = resolv_conf.render(
-                resolv_conf.parse(now.content),
-                nameservers,
-                wanted.search,
-                wanted.cluster_domain,
-                socket.gethostname(),
-            )
+            previous, host_name = resolv_conf.parse(now.content), socket.gethostname()
+            content = resolv_conf.render(previous, nameservers, wanted.search, wanted.cluster_domain, host_name)
             others = [journal_id for journal_id in journals.journal_ids() if journal_id != journal.journal_id]
             written = snapshot.overwritten(now, content, mtime_ns=time.time_ns())
-            change = ResolvConf(str(RESOLV_CONF), written, layers_of(RESOLV_CONF, now, others))
-            with recorded(journal, change):
+            with recorded(journal, ResolvConf(str(RESOLV_CONF), written, layers_of(RESOLV_CONF, now, others))):
                 snapshot.put(RESOLV_CONF, written)
         except OSError as exc:
             raise _not_writable(exc) from exc
 
 
 def _not_writable(exc: OSError) -> ResolverNotWritable:
-    if exc.errno == errno.EROFS:
-        return ResolverNotWritable(
-            f"{RESOLV_CONF} is on a read-only file system; ktpy left it as it is.",
-            hint="Leave the resolver alone and use cluster IPs: ktpy connect --no-dns",
-        )
     if exc.errno in (errno.EPERM, errno.EACCES) and snapshot.is_immutable(RESOLV_CONF):
         return ResolverNotWritable(
             f"{RESOLV_CONF} is protected against changes (chattr +i); ktpy left it as it is.",
             hint=f"Look at it: lsattr {RESOLV_CONF}\nTake the protection away: sudo chattr -i {RESOLV_CONF}",
         )
-    reason = os.strerror(exc.errno) if exc.errno else str(exc)
+    reason = f"cannot be written ({os.strerror(exc.errno) if exc.errno else exc})"
+    if exc.errno == errno.EROFS:
+        reason = "is on a read-only file system"
     return ResolverNotWritable(
-        f"{RESOLV_CONF} cannot be written ({reason}); ktpy left it as it is.",
+        f"{RESOLV_CONF} {reason}; ktpy left it as it is.",
         hint="Leave the resolver alone and use cluster IPs: ktpy connect --no-dns",
     )

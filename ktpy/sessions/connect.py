@@ -36,7 +36,7 @@ from ktpy.observe.events import Event, Notice, Ready, Report, StartStep, to_obje
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes, encode_status
 from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
-from ktpy.sessions.zone_feed import ZoneFeed
+from ktpy.sessions.zone_feed import feed_zone
 from ktpy.wire.pod import SSHD_PORT
 from ktpy.wire.version import version_difference
 
@@ -171,7 +171,7 @@ class _Connect:
         from ktpy.dns.zone import Zone
 
         zone = Zone(extra_zones=self._options.dns_zones)
-        work.create_task(ZoneFeed(api, zone).run(), name="zone feed")
+        work.create_task(feed_zone(api, zone), name="zone feed")
         return zone
 
     def _hold_uplink(

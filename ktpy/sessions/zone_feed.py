@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
-from ktpy.kube.resources import ENDPOINT_SLICES, SERVICES
+from ktpy.kube.resources import ENDPOINT_SLICES, SERVICES, Resource
 from ktpy.kube.watch import Delete, Synced, Upsert, watch
 
 if TYPE_CHECKING:
@@ -17,44 +17,37 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class ZoneFeed:
-    """A ZoneFeed fills its zone. Where the whole cluster may not be watched, the session's namespace is."""
+async def feed_zone(api: Api, zone: "Zone") -> None:
+    """Fill the zone until cancelled. Names that may not be watched are left to the cluster's own DNS.
 
-    def __init__(self, api: Api, zone: "Zone") -> None:
-        self._api = api
-        self._zone = zone
-        self._unsynced = {"services", "endpointslices"}
+    Where the whole cluster may not be watched, the session's namespace is. Raises Forbidden when not even that may be.
+    """
+    try:
+        await _watch(api, zone, None)
+    except* Forbidden:
+        logger.info("services of the whole cluster are not ours to see: watching namespace %s", api.namespace)
+        zone.set_scope({api.namespace})
+        await _watch(api, zone, api.namespace)
 
-    async def run(self) -> None:
-        """Watch until cancelled. Names that may not be watched are left to the cluster's own DNS.
 
-        Raises Forbidden when not even those of the session's namespace may be.
-        """
-        try:
-            await self._watch(None)
-        except* Forbidden:
-            logger.info("services of the whole cluster are not ours to see: watching namespace %s", self._api.namespace)
-            self._zone.set_scope({self._api.namespace})
-            await self._watch(self._api.namespace)
+async def _watch(api: Api, zone: "Zone", namespace: str | None) -> None:
+    unsynced = {SERVICES, ENDPOINT_SLICES}
 
-    async def _watch(self, namespace: str | None) -> None:
-        async with asyncio.TaskGroup() as watches:
-            zone = self._zone
-            for resource, upsert, delete in (
-                (SERVICES, zone.upsert_service, zone.delete_service),
-                (ENDPOINT_SLICES, zone.upsert_endpoint_slice, zone.delete_endpoint_slice),
-            ):
-                path = resource.path(namespace)
-                watches.create_task(self._feed(path, upsert, delete), name=f"watch {path}")
-
-    async def _feed(self, path: str, upsert: Callable[[Json], None], delete: Callable[[str, str], None]) -> None:
-        async for event in watch(self._api, path, is_patient=True):  # a lost link is the tunnel's to tell
+    async def follow(resource: Resource, upsert: Callable[[Json], None], delete: Callable[[str, str], None]) -> None:
+        async for event in watch(api, resource.path(namespace), is_patient=True):  # a lost link is the tunnel's to tell
             match event:
                 case Upsert(obj):
                     upsert(obj)
                 case Delete(obj):
                     delete(obj["metadata"]["namespace"], obj["metadata"]["name"])
                 case Synced():
-                    self._unsynced.discard(path.rpartition("/")[2])
-                    if not self._unsynced:
-                        self._zone.synced = True
+                    unsynced.discard(resource)
+                    if not unsynced:
+                        zone.synced = True
+
+    async with asyncio.TaskGroup() as watches:
+        for resource, upsert, delete in (
+            (SERVICES, zone.upsert_service, zone.delete_service),
+            (ENDPOINT_SLICES, zone.upsert_endpoint_slice, zone.delete_endpoint_slice),
+        ):
+            watches.create_task(follow(resource, upsert, delete), name=f"watch {resource.path(namespace)}")

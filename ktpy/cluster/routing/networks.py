@@ -75,37 +75,20 @@ def covering(addresses: Iterable[Address]) -> list[Network]:
     return found
 
 
-def single(address: Address) -> Network:
-    """Return the range of this one address."""
-    return ip_network(address)
-
-
 def is_covered(address: Address, networks: Iterable[Network]) -> bool:
-    return any(network.version == address.version and address in network for network in networks)
+    return any(address in network for network in networks)
 
 
 def _intersection(one: Network, other: Network) -> Network | None:
     """Return the smaller of two ranges that meet: it lies in the other."""
-    if _contains(one, other):
-        return other
-    return one if _contains(other, one) else None
+    return max(one, other, key=lambda network: network.prefixlen) if one.overlaps(other) else None
 
 
 def _contains(outer: Network, inner: Network) -> bool:
-    if isinstance(outer, IPv4Network) and isinstance(inner, IPv4Network):
-        return inner.subnet_of(outer)
-    if isinstance(outer, IPv6Network) and isinstance(inner, IPv6Network):
-        return inner.subnet_of(outer)
-    return False
+    return outer.overlaps(inner) and outer.prefixlen <= inner.prefixlen
 
 
 def _without(network: Network, hole: Network) -> Iterable[Network]:
-    if _contains(hole, network):
-        return ()
     if not _contains(network, hole):
-        return (network,)
-    if isinstance(network, IPv4Network) and isinstance(hole, IPv4Network):
-        return network.address_exclude(hole)
-    if isinstance(network, IPv6Network) and isinstance(hole, IPv6Network):
-        return network.address_exclude(hole)
-    return (network,)
+        return () if _contains(hole, network) else (network,)
+    return network.address_exclude(hole)  # type: ignore[arg-type]  # what contains it is of its family

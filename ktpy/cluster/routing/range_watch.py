@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from ipaddress import ip_network
 
-from ktpy.cluster.routing.networks import Address, Network, single, subtract
+from ktpy.cluster.routing.networks import Address, Network, subtract
 from ktpy.cluster.routing.ranges import FOR_GOOD, OF_NODES, RoutedRange, pod_addresses, pod_cidrs, service_addresses
 from ktpy.errors import Forbidden
 from ktpy.helper.routable import NEVER_ROUTED
@@ -43,13 +43,10 @@ async def new_services(
 
 
 async def _fresh(
-    api: Api,
-    feed: AsyncGenerator[list[Network], None],
-    routed: Sequence[RoutedRange],
-    exclude: Sequence[Network],
+    api: Api, feed: AsyncGenerator[list[Network], None], routed: Sequence[RoutedRange], exclude: Sequence[Network]
 ) -> AsyncGenerator[list[Network], None]:
     """Yield what of the feed is not routed yet, and may be."""
-    holes = [*exclude, *NEVER_ROUTED, *map(single, await api.addresses())]
+    holes = [*exclude, *NEVER_ROUTED, *map(ip_network, await api.addresses())]
     known = [entry.network for entry in routed]
     async with aclosing(feed):
         async for networks in feed:
@@ -74,6 +71,6 @@ async def _addresses(
         try:
             async for event in watch(api, path, fields=fields, is_patient=True):
                 if isinstance(event, Upsert):
-                    yield [single(address) for address in addresses_of(event.obj)]
+                    yield [ip_network(address) for address in addresses_of(event.obj)]
         except Forbidden:
             continue

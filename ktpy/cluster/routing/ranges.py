@@ -12,16 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
 from ktpy.aio.task_group import task_group
-from ktpy.cluster.routing.networks import (
-    Address,
-    Network,
-    aggregate,
-    covering,
-    is_covered,
-    overlaps,
-    single,
-    subtract,
-)
+from ktpy.cluster.routing.networks import Address, Network, aggregate, covering, is_covered, overlaps, subtract
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
 from ktpy.helper.protocol import LocalNetwork
 from ktpy.helper.routable import NEVER_ROUTED, is_default_route
@@ -54,14 +45,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterRanges:
-    """ClusterRanges are what discovery found, before the user's options count."""
-
-    services: Found
-    pods: Found
-
-
-@dataclass(frozen=True, slots=True)
 class RoutedRange:
     """A RoutedRange goes through the tunnel."""
 
@@ -78,9 +61,9 @@ async def discover(
     async with task_group() as tasks:
         addresses = tasks.create_task(api.addresses(), name="resolve the API server")
         of_services = tasks.create_task(service_ranges(api), name="discover service ranges")
-        of_pods = tasks.create_task(pod_ranges(api) if pods else _no_pods(), name="discover pod ranges")
-    found = ClusterRanges(of_services.result(), of_pods.result())
-    return choose(found, include=include, exclude=exclude, api_addresses=addresses.result())
+        of_pods = tasks.create_task(pod_ranges(api), name="discover pod ranges") if pods else None
+    found_pods = of_pods.result() if of_pods else Found((), "--no-pods")
+    return choose(of_services.result(), found_pods, include=include, exclude=exclude, api_addresses=addresses.result())
 
 
 async def service_ranges(api: Api) -> Found:
@@ -113,7 +96,7 @@ async def pod_ranges(api: Api) -> Found:
             of_nodes += map(ip_network, pod_cidrs(node))
     of_nodes = aggregate(of_nodes)
     addresses, whose = await _visible(api, PODS, pod_addresses, fields="status.phase=Running", expected=of_nodes)
-    outside = [single(address) for address in addresses if not is_covered(address, of_nodes)]
+    outside = [ip_network(address) for address in addresses if not is_covered(address, of_nodes)]
     networks = tuple(aggregate([*of_nodes, *outside]))
     if not of_nodes:
         return Found(networks, f"the addresses of {whose}")
@@ -121,7 +104,8 @@ async def pod_ranges(api: Api) -> Found:
 
 
 def choose(
-    found: ClusterRanges,
+    services: Found,
+    pods: Found,
     *,
     include: Sequence[Network] = (),
     exclude: Sequence[Network] = (),
@@ -137,12 +121,12 @@ def choose(
                 f"{network} is every address there is, and ktpy never takes the default route.",
                 hint="Name the ranges you need with --include.",
             )
-    holes = [*exclude, *NEVER_ROUTED, *(single(address) for address in api_addresses)]
+    holes = [*exclude, *NEVER_ROUTED, *map(ip_network, api_addresses)]
     chosen: list[RoutedRange] = []
     for kind, networks, source in (
         ("included", tuple(include), "--include"),
-        ("services", found.services.networks, found.services.source),
-        ("pods", found.pods.networks, found.pods.source),
+        ("services", services.networks, services.source),
+        ("pods", pods.networks, pods.source),
     ):
         taken = [routed.network for routed in chosen]
         chosen += [RoutedRange(network, kind, source) for network in subtract(networks, [*holes, *taken])]
@@ -169,9 +153,8 @@ def refuse_overlaps(
         return
     kinds = {entry.network: entry for entry in ranges}
     lines = [
-        f"{overlap.network} ({kinds[overlap.network].kind}, from {kinds[overlap.network].source}) overlaps "
-        f"{overlap.local.network} on {overlap.local.interface}"
-        for overlap in found
+        f"{network} ({kinds[network].kind}, from {kinds[network].source}) overlaps {local.network} on {local.interface}"
+        for network, local, _ in found
     ]
     shared = dict.fromkeys(str(overlap.shared) for overlap in found)
     exclude, include_too = (
@@ -217,11 +200,7 @@ def routed_too(
 ) -> list[RoutedRange]:
     """Return Service addresses known from elsewhere that are not routed yet and not excluded."""
     holes = [*exclude, *NEVER_ROUTED, *(entry.network for entry in routed)]
-    return [RoutedRange(network, "services", source) for network in subtract(map(single, addresses), holes)]
-
-
-async def _no_pods() -> Found:
-    return Found((), "--no-pods")
+    return [RoutedRange(network, "services", source) for network in subtract(map(ip_network, addresses), holes)]
 
 
 async def _ranges_of_an_impossible_service(api: Api) -> list[Network]:
@@ -255,7 +234,7 @@ async def _ranges_of_shown_services(api: Api) -> Found:
     addresses, whose = await _visible(api, SERVICES, service_addresses)
     networks = covering(addresses)
     if any(network.prefixlen < _WIDEST_SERVICE_RANGE[network.version] for network in networks):
-        networks = aggregate(single(address) for address in addresses)  # of several ranges: none can be told
+        networks = aggregate(map(ip_network, addresses))  # of several ranges: none can be told
     return Found(tuple(networks), f"the cluster IPs of {whose}")
 
 
@@ -271,10 +250,8 @@ async def _visible(
 
     When a whole page of objects lies in the `expected` ranges, the others are taken to lie there too.
     """
-    for path, whose in (
-        (resource.path(), f"all {resource.plural}"),
-        (resource.path(api.namespace), f"the {resource.plural} in namespace {api.namespace}"),
-    ):
+    of_namespace = f"the {resource.plural} in namespace {api.namespace}"
+    for path, whose in ((resource.path(), f"all {resource.plural}"), (resource.path(api.namespace), of_namespace)):
         seen, addresses = 0, list[Address]()
         try:
             async for item in list_all(api, path, fields=fields):

@@ -139,7 +139,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "discover": discover,
         "new_pods": new_pods,
         "new_services": new_services,
-        "ZoneFeed": lambda *_: SimpleNamespace(run=lambda: world.step("feed zone")),
+        "feed_zone": lambda *_: world.step("feed zone"),
     }.items():
         monkeypatch.setattr(connect, name, fake)
     monkeypatch.setattr(AgentConnection, "open", dial)

@@ -9,7 +9,7 @@ import pytest
 
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
-from ktpy.sessions.zone_feed import ZoneFeed
+from ktpy.sessions.zone_feed import feed_zone
 from tests.unit.kube.api_stub import ApiStub, forbidding, listed, watched
 
 SERVICES, SLICES = "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"
@@ -61,7 +61,7 @@ class Zone:
 
 @asynccontextmanager
 async def feeding(api: Api, zone: Zone) -> AsyncIterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(ZoneFeed(api, cast(Any, zone)).run())
+    task = asyncio.create_task(feed_zone(api, cast(Any, zone)))
     yield task
     task.cancel()
     await asyncio.wait({task})
@@ -101,7 +101,7 @@ async def test_who_may_see_nothing_is_told(stub: ApiStub, api: Api) -> None:
         stub.script(f"GET {path}", forbidding())
     zone = Zone()
     with pytest.raises(ExceptionGroup) as raised:
-        await ZoneFeed(api, cast(Any, zone)).run()
+        await feed_zone(api, cast(Any, zone))
     _, others = raised.value.split(Forbidden)
     assert others is None
     assert not zone.synced

@@ -9,7 +9,6 @@ from ktpy.cluster.routing.networks import (
     is_covered,
     outranking,
     overlaps,
-    single,
     subtract,
 )
 from ktpy.helper.protocol import LocalNetwork
@@ -103,10 +102,6 @@ def test_an_overlap_is_allowed_where_it_is_wholly_named(allowed: str, count: int
 )
 def test_covering_is_the_smallest_common_range(addresses: list[str], ranges: list[str]) -> None:
     assert covering(map(ip_address, addresses)) == networks(*ranges)
-
-
-def test_single() -> None:
-    assert [single(ip_address(text)) for text in ("10.0.0.1", "fd00::1")] == networks("10.0.0.1/32", "fd00::1/128")
 
 
 def test_is_covered_keeps_the_families_apart() -> None:

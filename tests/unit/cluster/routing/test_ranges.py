@@ -7,7 +7,7 @@ import pytest
 
 from ktpy.cluster.routing import ranges
 from ktpy.cluster.routing.networks import Network
-from ktpy.cluster.routing.ranges import ClusterRanges, Found, RoutedRange, choose, leave_out, refuse_overlaps
+from ktpy.cluster.routing.ranges import Found, RoutedRange, choose, leave_out, refuse_overlaps
 from ktpy.errors import NamespaceAbsent, RangeOverlap
 from ktpy.helper.protocol import LocalNetwork
 from ktpy.kube.client import Api
@@ -154,12 +154,11 @@ def test_pod_cidr_of_an_old_cluster() -> None:
 
 
 class TestChoose:
-    FOUND = ClusterRanges(
-        Found(networks("10.96.0.0/16", "fd96::/108"), "s"), Found(networks("10.244.0.0/24", "fd44::/64"), "p")
-    )
+    SERVICES = Found(networks("10.96.0.0/16", "fd96::/108"), "s")
+    PODS = Found(networks("10.244.0.0/24", "fd44::/64"), "p")
 
     def test_all_that_was_found_with_its_source(self) -> None:
-        assert choose(self.FOUND) == [
+        assert choose(self.SERVICES, self.PODS) == [
             RoutedRange(ip_network("10.96.0.0/16"), "services", "s"),
             RoutedRange(ip_network("fd96::/108"), "services", "s"),
             RoutedRange(ip_network("10.244.0.0/24"), "pods", "p"),
@@ -167,7 +166,7 @@ class TestChoose:
         ]
 
     def routed(self, **options: Any) -> list[str]:
-        return [str(entry.network) for entry in choose(self.FOUND, **options)]
+        return [str(entry.network) for entry in choose(self.SERVICES, self.PODS, **options)]
 
     def test_exclude(self) -> None:
         assert self.routed(exclude=networks("10.96.0.0/17", "fd00::/8")) == ["10.96.128.0/17", "10.244.0.0/24"]
@@ -176,7 +175,7 @@ class TestChoose:
         assert "172.31.0.0/16" in self.routed(include=networks("172.31.0.0/16"))
 
     def test_no_address_is_routed_twice(self) -> None:
-        entries = choose(self.FOUND, include=networks("10.96.0.0/17"))
+        entries = choose(self.SERVICES, self.PODS, include=networks("10.96.0.0/17"))
         of_services = [str(entry.network) for entry in entries if entry.kind == "services"]
         assert of_services == ["10.96.128.0/17", "fd96::/108"]
 
@@ -184,7 +183,7 @@ class TestChoose:
         assert "172.31.0.0/16" not in self.routed(include=networks("172.31.0.0/16"), exclude=networks("172.31.0.0/16"))
 
     def test_the_api_server_is_never_routed(self) -> None:
-        left = choose(self.FOUND, api_addresses=[ip_address("10.244.0.1"), ip_address("10.9.9.9")])
+        left = choose(self.SERVICES, self.PODS, api_addresses=[ip_address("10.244.0.1"), ip_address("10.9.9.9")])
         pods = [entry.network for entry in left if entry.kind == "pods" and entry.network.version == 4]
         assert sum(network.num_addresses for network in pods) == 255
         assert not any(ip_address("10.244.0.1") in network for network in pods)
@@ -198,7 +197,7 @@ class TestChoose:
     @pytest.mark.parametrize("everything", ["0.0.0.0/0", "::/0"])
     def test_a_default_route_is_refused(self, everything: str) -> None:
         with pytest.raises(RangeOverlap, match="never takes the default route"):
-            choose(self.FOUND, include=networks(everything))
+            choose(self.SERVICES, self.PODS, include=networks(everything))
 
 
 class TestRefuseOverlaps:
