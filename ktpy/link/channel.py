@@ -183,14 +183,8 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
         """`peername` is the address in the cluster. There is no socket."""
         return self._peername if name == "peername" else default
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._channel.set_write_buffer_limits(high, low)
-
     def get_write_buffer_size(self) -> int:
         return self._channel.get_write_buffer_size()
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = cast(asyncio.Protocol, protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         return cast(asyncio.BaseProtocol, self._protocol)

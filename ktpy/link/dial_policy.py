@@ -61,12 +61,16 @@ class DialUntilUp:
 class KeepDialling:
     """The policy that dials as long as failures pass by themselves, also after a lost link."""
 
-    def __init__(self, first: Backoff, after_loss: Backoff) -> None:
-        self._backoff, self._after_loss = first, after_loss
+    def __init__(
+        self, first: Backoff, after_loss: Backoff, on_failure: Callable[[KtpyError], None] = lambda _: None
+    ) -> None:
+        """`on_failure` is called with each failure that passes."""
+        self._backoff, self._after_loss, self._on_failure = first, after_loss, on_failure
 
     async def dial_failed(self, error: KtpyError, began_s: float) -> None:  # noqa: ARG002 - the pauses are its own
         if not error.is_transient:
             raise error
+        self._on_failure(error)
         await self._backoff.pause()
 
     async def link_lost(self, reason: LinkLost) -> None:  # noqa: ARG002 - any

@@ -6,16 +6,35 @@ socket is gone.
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, cast
 
 import asyncssh
 
 from ktpy.errors import LinkLost
-from ktpy.link.accept import LocalPort, accept
+from ktpy.link.channel import Channel
 from ktpy.link.connection import AgentConnection
+from ktpy.link.splice import End
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+SSH_OPEN_CONNECT_FAILED = 2
+"""RFC 4254, section 5.1."""
 
 logger = logging.getLogger(__name__)
+
+
+class LocalPort(Protocol):
+    """A TCP port of this laptop, which somebody may or may not be listening on."""
+
+    async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        """Raises OSError when nobody answers, and then `wait_down` returns at once."""
+
+    async def wait_up(self) -> None:
+        """Return when the port answers."""
+
+    async def wait_down(self) -> None:
+        """Return when the port does not answer."""
 
 
 async def serve_forwards(
@@ -78,12 +97,36 @@ class _Forward:
         await self._listener.wait_closed()
 
     async def _accept(self) -> asyncssh.SSHUNIXSession[bytes]:
-        """The gateway tries again at once what we refuse, so the socket has to be gone before it hears of it.
+        """Dial the local port for one connection in the pod; asyncssh refuses the channel when this raises.
 
-        The other way round it tried the same again, over and over, and gave up with an error for the client.
+        The gateway tries a refused connection again at once, over and over, so the socket is taken away first.
         """
         try:
-            return await accept(self._connection.link, self._local_port)
-        except asyncssh.ChannelOpenError:
+            _, local = await self._local_port.connect(End)
+        except OSError as exc:
             await self.withdraw()
-            raise
+            raise asyncssh.ChannelOpenError(SSH_OPEN_CONNECT_FAILED, "the local port does not answer") from exc
+        asyncio.get_running_loop().call_soon(_drop_unless_joined, local)
+        channel = Channel(self._connection.link, lambda: _PodEnd(local), ("pod", 0))
+        # A Channel is a session for TCP; one for a unix socket has the same methods.
+        return cast("asyncssh.SSHUNIXSession[bytes]", channel)
+
+
+class _PodEnd(End):
+    """The end at the channel. It comes last, so it joins the two."""
+
+    __slots__ = ("_local",)
+
+    def __init__(self, local: End) -> None:
+        super().__init__()
+        self._local = local
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.join(self._local)
+
+
+def _drop_unless_joined(local: End) -> None:
+    """Drop a dialled connection for which asyncssh made no channel, because the SSH connection has gone meanwhile."""
+    if local.other is None and local.transport is not None:
+        local.transport.abort()

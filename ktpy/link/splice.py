@@ -29,6 +29,9 @@ class End(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
+    def data_received(self, data: bytes) -> None:
+        self._write(data)
+
     def _keep(self, data: bytes) -> None:
         """Hold what arrives before the other end is there: one piece, for uvloop starts to read whatever we said."""
         self._early.append(data)

@@ -36,33 +36,6 @@ class AgentPod:
     """How long the link to a container that has ended may seem to stand (keepalive)."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkUp(Generic[T]):
-    """A connection stands. `hello` is what the agent said first."""
-
-    pod: str
-    hello: T
-
-
-@dataclass(frozen=True, slots=True)
-class LinkDown:
-    """The connection is gone: lost for `reason`, or closed."""
-
-    pod: str
-    reason: LinkLost | None
-
-
-@dataclass(frozen=True, slots=True)
-class DialFailed:
-    """An attempt failed; the policy decides about the next."""
-
-    pod: str
-    error: KtpyError
-
-
-LinkEvent = LinkUp[T] | LinkDown | DialFailed
-
-
 class Uplink(Generic[T]):
     """An Uplink finds its pod, dials it, confirms its host key, holds the connection, and dials again. `run` it."""
 
@@ -73,21 +46,16 @@ class Uplink(Generic[T]):
         command: AgentCommand[T],
         policy: DialPolicy,
         *,
-        on_event: Callable[[LinkEvent[T]], None] = lambda _: None,
         hold: Callable[[AgentConnection[T]], Awaitable[LinkLost | None]] = lambda connection: connection.wait_closed(),
     ) -> None:
-        """`find_pod` is asked before each attempt; None ends the uplink.
-
-        `hold` works with a connection until it ends, and returns why it was lost, None when it was closed.
-        """
+        """`find_pod` is asked before each attempt; None ends the uplink. `hold` works with a connection until it ends,
+        and returns why it was lost, None when it was closed."""
         self._find_pod = find_pod
         self._client_key = client_key
         self._command = command
         self._policy = policy
-        self._on_event = on_event
         self._hold = hold
         self._up: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._pod = ""
         self._connection: AgentConnection[T] | None = None
         self._dialer: Dialer | None = None
         self._reason: LinkLost | None = None
@@ -123,7 +91,7 @@ class Uplink(Generic[T]):
             connection = await self._dial(pod)
             if connection is None:
                 continue
-            self._go_up(pod, connection)
+            self._go_up(connection)
             async with task_group() as tasks:
                 confirming = tasks.create_task(_confirm(pod, connection), name="confirm host key")
                 reason = await self._hold(connection)
@@ -145,16 +113,14 @@ class Uplink(Generic[T]):
             with traced("dial", pod.name, level=logging.DEBUG):  # a pod that starts is dialled 20 times a second
                 return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
         except KtpyError as error:
-            self._on_event(DialFailed(pod.name, error))
             await self._policy.dial_failed(error, began_s)
             return None
 
-    def _go_up(self, pod: AgentPod, connection: AgentConnection[T]) -> None:
+    def _go_up(self, connection: AgentConnection[T]) -> None:
         counted = self.byte_counts()
         self._sent_bytes, self._received_bytes = counted["sent_bytes"], counted["received_bytes"]
-        self._pod, self._connection, self._dialer = pod.name, connection, Dialer(connection)
+        self._connection, self._dialer = connection, Dialer(connection)
         self._up.set_result(connection.hello)
-        self._on_event(LinkUp(pod.name, connection.hello))
 
     def _go_down(self, reason: LinkLost | None) -> None:
         if self._dialer is None:
@@ -162,7 +128,6 @@ class Uplink(Generic[T]):
         self._dialer = None
         self._reason = reason
         self._up = asyncio.get_running_loop().create_future()
-        self._on_event(LinkDown(self._pod, reason))
 
 
 async def _confirm(pod: AgentPod, connection: AgentConnection[T]) -> None:

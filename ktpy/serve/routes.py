@@ -8,16 +8,16 @@ from ktpy.aio.retry import Backoff
 from ktpy.cluster.changes.gateway_pods import GatewayPod, GatewayPods
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_log import host_key
-from ktpy.errors import KtpyError, PodNotReady
+from ktpy.errors import KtpyError, LinkLost, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.kube.refusals import NotFound
-from ktpy.link.connection import AgentServer
+from ktpy.link.connection import AgentConnection, AgentServer
 from ktpy.link.dial_policy import KeepDialling
 from ktpy.link.forwards import serve_forwards
 from ktpy.link.key import ClientKey
 from ktpy.link.route import route_command
-from ktpy.link.uplink import AgentPod, DialFailed, LinkDown, LinkEvent, LinkUp, Uplink
+from ktpy.link.uplink import AgentPod, Uplink
 from ktpy.serve.exposure import Exposure
 from ktpy.wire.route import RouteCounters, RouteHello
 
@@ -93,7 +93,6 @@ class Routes:
 
     def _uplink(self, pod: GatewayPod) -> Uplink[dict[int, str]]:
         counted: dict[int, RouteCounters] = {}
-        local_ports = self._exposure.local_ports
         agent_pod = AgentPod(
             pod.name,
             PortForward(self._api, self._api.namespace, pod.name, pod.ssh_port),
@@ -110,28 +109,28 @@ class Routes:
             counted.update(counters)
             self._exposure.count(pod.uid, counted)
 
-        def take(event: LinkEvent[dict[int, str]]) -> None:
-            match event:
-                case LinkUp():
-                    self._exposure.begin(pod.uid, counted)
-                    if not self._first.done():
-                        self._first.set_result(None)
-                case LinkDown(reason=reason):
-                    if reason is not None:
-                        logger.info("the route to %s has ended: %s", pod.name, reason)
-                    self._exposure.end(pod.uid)
-                    counted.clear()
-                case DialFailed(error=error) if error.is_transient:
-                    self._hindrance = error
-                    logger.info("no route to %s yet: %s", pod.name, error)
+        def take_failure(error: KtpyError) -> None:
+            self._hindrance = error
+            logger.info("no route to %s yet: %s", pod.name, error)
+
+        async def hold(connection: AgentConnection[dict[int, str]]) -> LinkLost | None:
+            self._exposure.begin(pod.uid, counted)
+            if not self._first.done():
+                self._first.set_result(None)
+            try:
+                if reason := await serve_forwards(connection, connection.hello, self._exposure.local_ports):
+                    logger.info("the route to %s has ended: %s", pod.name, reason)
+                return reason
+            finally:
+                self._exposure.end(pod.uid)
+                counted.clear()
 
         return Uplink(
             find_pod,
             self._key,
             route_command(self._hello, count),
-            KeepDialling(Backoff(FIRST_RETRY_S, FIRST_RETRY_LIMIT_S), Backoff(RETRY_S, RETRY_LIMIT_S)),
-            on_event=take,
-            hold=lambda connection: serve_forwards(connection, connection.hello, local_ports),
+            KeepDialling(Backoff(FIRST_RETRY_S, FIRST_RETRY_LIMIT_S), Backoff(RETRY_S, RETRY_LIMIT_S), take_failure),
+            hold=hold,
         )
 
     async def _printed_host_key(self, pod: GatewayPod) -> str | None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ktpy.capture.tun.pump import Pump
     from ktpy.cluster.routing.networks import Network
     from ktpy.dns.zone import Zone
-    from ktpy.link.uplink import LinkEvent, Uplink
+    from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
 P = ParamSpec("P")
@@ -125,7 +125,7 @@ class _Connect:
         zone = self._feed_zone(api, work)
         uplink = self._hold_uplink(api, shadow, key, cluster, work)
         async with asyncio.TaskGroup() as start:
-            opening = start.create_task(_open_tunnel(uplink), name="open tunnel")
+            opening = start.create_task(self._open_tunnel(uplink), name="open tunnel")
             preparing = start.create_task(_prepare_laptop(front, launched, laptop, self._report), name="prepare laptop")
             routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
@@ -193,21 +193,19 @@ class _Connect:
             )
 
         policy = DialUntilUp(self._options.pod_timeout_s)
-        uplink = Uplink(find_pod, key, SHADOW_SESSION, policy, on_event=self._take_link_event)
+        uplink = Uplink(find_pod, key, SHADOW_SESSION, policy)
         undo.callback(uplink.close)
         self._counters["link"] = uplink.byte_counts
         work.create_task(uplink.run(), name="hold uplink")
         return uplink
 
-    def _take_link_event(self, event: "LinkEvent[AgentHello]") -> None:
-        from ktpy.link.uplink import LinkUp
-
-        if isinstance(event, LinkUp):
-            self._step("ssh", f"a session with {event.pod}")
-            if (difference := version_difference(event.hello.version)) is not None:
-                self._report(
-                    Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other.")
-                )
+    @_stage
+    async def _open_tunnel(self, uplink: "Uplink[AgentHello]") -> "AgentHello":
+        hello = await uplink.wait_up()
+        self._step("ssh", f"a session with {self._known.pod}")
+        if (difference := version_difference(hello.version)) is not None:
+            self._report(Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other."))
+        return hello
 
     @_stage
     async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Front]") -> list[RoutedRange]:
@@ -328,11 +326,6 @@ class _Connect:
 @_stage
 async def _prepare_laptop(front: type[Front], launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> Front:
     return await front.prepare(launched, undo, report)
-
-
-@_stage
-async def _open_tunnel(uplink: "Uplink[AgentHello]") -> "AgentHello":
-    return await uplink.wait_up()
 
 
 async def _printed_host_key(shadow: Shadow) -> str | None:

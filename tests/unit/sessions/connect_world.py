@@ -49,6 +49,7 @@ class World:
         self.is_reached, self.go_on = asyncio.Event(), asyncio.Event()
         self.failures: dict[str, Exception] = {}
         self.agent_version = VERSION
+        self.has_tunnel = False
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.end: dict[str, asyncio.Future[Any]] = {
@@ -177,6 +178,7 @@ class Tunnel:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        world.has_tunnel = True
         self.hello = AgentHello("0.1.0", ("10.96.0.10",), (), world.agent_version)
 
     async def wait_closed(self) -> KtpyError | None:

@@ -94,7 +94,7 @@ def expected_undo(world: World) -> list[str]:
     made = {
         "stop pump": "route 10.96.0.0/12" in world.steps,
         "undo laptop": "prepare laptop" in world.steps,
-        "close tunnel": any(isinstance(event, StartStep) and event.name == "ssh" for event in world.events),
+        "close tunnel": world.has_tunnel,
     }
     return [step for step in UNDO if made.get(step, True)]
 
