@@ -9,7 +9,7 @@ from ktpy.cli.options import output, verbose
 from ktpy.daemon import control_client, privileged
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.observe.status import encode_status
+from ktpy.observe.codec import to_json
 
 
 @click.command()
@@ -20,7 +20,7 @@ def status(output: str) -> None:
     privileged.undo_stale_journals_unasked(render.on_standard_error)
     sessions = [control_client.ask_status(path) for path in RuntimeDirectory.of(Caller.current()).control_sockets()]
     if output == "json":
-        click.echo(json.dumps({"sessions": [encode_status(session) for session in sessions]}, indent=2))
+        click.echo(json.dumps({"sessions": [to_json(session) for session in sessions]}, indent=2))
     elif sessions:
         click.echo("\n".join(render.status(session) for session in sessions))
     else:

@@ -6,7 +6,6 @@ It is plain blocking sockets, so that `ktpy status` and `ktpy quit` start at onc
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,12 @@ def ask(path: Path, verb: str) -> dict[str, Any]:
     Raises KtpyError where the session does not answer, and with the session's own words where it cannot do this.
     """
     with _connected(path, ANSWER_TIMEOUT_S) as connection:
-        return next(_answers(connection, path, verb))
+        return _answer(connection, path, verb)
 
 
 def ask_status(path: Path) -> SessionStatus:
     """Return the status of the session behind `path`. Raises KtpyError as `ask` does."""
     return decode_status(ask(path, "status"))
-
-
-def listen(path: Path, verb: str) -> Iterator[dict[str, Any]]:
-    """Yield what the session streams for `verb`, until the session ends. Raises KtpyError as `ask` does."""
-    with _connected(path, None) as connection:
-        yield from _answers(connection, path, verb)
 
 
 def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:
@@ -45,7 +38,7 @@ def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:
     Raises KtpyError as `ask` does, and where the session is still there after `timeout_s`.
     """
     with _connected(path, timeout_s) as connection:
-        next(_answers(connection, path, "quit"))
+        _answer(connection, path, "quit")
         try:
             while connection.recv(4096):
                 pass
@@ -58,7 +51,7 @@ def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:
             pass  # gone, which is what was asked
 
 
-def _connected(path: Path, timeout_s: float | None) -> socket.socket:
+def _connected(path: Path, timeout_s: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(timeout_s)
     try:
@@ -69,17 +62,13 @@ def _connected(path: Path, timeout_s: float | None) -> socket.socket:
     return connection
 
 
-def _answers(connection: socket.socket, path: Path, verb: str) -> Iterator[dict[str, Any]]:
-    """Send a request; yield each line that comes back. A session that sends none has failed."""
+def _answer(connection: socket.socket, path: Path, verb: str) -> dict[str, Any]:
     try:
         connection.sendall(json.dumps({"verb": verb}).encode() + b"\n")
         with connection.makefile("rb") as lines:
             answer: dict[str, Any] = json.loads(lines.readline())
-            while "error" not in answer:
-                yield answer
-                if not (line := lines.readline()):
-                    return
-                answer = json.loads(line)
     except (OSError, ValueError) as error:
         raise KtpyError(f"The session behind {path} did not answer: {error}.") from error
-    raise KtpyError(answer["error"], hint=answer.get("hint"))
+    if "error" in answer:
+        raise KtpyError(answer["error"], hint=answer.get("hint"))
+    return answer

@@ -12,11 +12,6 @@ CounterReaders = dict[str, Callable[[], Numbers]]
 """A function for each group of a session's counters; the part that counts puts it in."""
 
 
-def snapshot(readers: CounterReaders) -> dict[str, Numbers]:
-    """Return the numbers of this moment, by group."""
-    return {group: read() for group, read in readers.items()}
-
-
 def numbers(counters: "DataclassInstance") -> Numbers:
     """Return the fields of a dataclass by name; a field that counts by reason gives `dropped_malformed` and so on."""
     found: Numbers = {}

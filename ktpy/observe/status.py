@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktpy.observe.codec import from_json, to_json
+from ktpy.observe.codec import from_json
 from ktpy.observe.counters import Numbers
 
 
@@ -109,11 +109,6 @@ class InterceptStatus:
 SessionStatus = ConnectStatus | InterceptStatus
 
 
-def encode_status(status: SessionStatus) -> dict[str, Any]:
-    """Return the status as a JSON object."""
-    return to_json(status)
-
-
 def decode_status(value: dict[str, Any]) -> SessionStatus:
-    """Return the status of a JSON object; the inverse of `encode_status`."""
+    """Return the status of a JSON object; the inverse of `to_json`."""
     return from_json(ConnectStatus, value) if value["kind"] == "connect" else from_json(InterceptStatus, value)

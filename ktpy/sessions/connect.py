@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ktpy.aio.retry import Backoff, retry
 from ktpy.capture.spec import Front
-from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
@@ -30,10 +29,10 @@ from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
-from ktpy.observe.broadcast import Broadcast
-from ktpy.observe.counters import CounterReaders, numbers, snapshot
-from ktpy.observe.events import Event, Notice, Ready, Report, StartStep, to_object
-from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes, encode_status
+from ktpy.observe.codec import to_json
+from ktpy.observe.counters import CounterReaders, numbers
+from ktpy.observe.events import Notice, Ready, Report, StartStep
+from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.zone_feed import feed_zone
@@ -84,8 +83,7 @@ class _Connect:
         self._options = options
         self._launched = helper
         self._caller = caller
-        self._broadcast = Broadcast()
-        self._report_to_caller = report
+        self._report = report
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
         self._pump: Pump | None = None
@@ -147,7 +145,8 @@ class _Connect:
         server = api.target.server
         control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
         self._known = replace(self._known, server=server, context=api.target.context, namespace=api.namespace)
-        await cluster.enter_async_context(control_server.serve(control_path, self._verbs()))
+        verbs = {"status": lambda: to_json(self._status()), "quit": self._request_quit}
+        await cluster.enter_async_context(control_server.serve(control_path, verbs))
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
         return api
 
@@ -159,7 +158,7 @@ class _Connect:
             image=options.image,
             public_key=key.public_line,
             pod_timeout_s=options.pod_timeout_s,
-            on_progress=self._tell_pod,
+            on_progress=lambda progress: self._step("pod", str(progress)),
         )
         undo.push_async_callback(self._delete_shadow, shadow)
         work.create_task(shadow.supervise(), name="supervise pod")
@@ -247,14 +246,13 @@ class _Connect:
         routed: list[RoutedRange],
         work: asyncio.TaskGroup,
     ) -> None:
-        networks = [entry.network for entry in routed]
         told = await machine.serve_names(
             zone,
             uplink,
             hello,
             api.namespace,
             extra_zones=self._options.dns_zones,
-            routed=networks,
+            routed=[entry.network for entry in routed],
             work=work,
             counters=self._counters,
         )
@@ -281,9 +279,6 @@ class _Connect:
             else:
                 await self._route(machine, ranges)
 
-    def _tell_pod(self, progress: PodProgress) -> None:
-        self._step("pod", str(progress))
-
     async def _delete_shadow(self, shadow: Shadow) -> None:
         try:
             await shadow.delete()
@@ -291,18 +286,7 @@ class _Connect:
             why = f"Job {shadow.job} could not be deleted: {error.message}"
             self._report(Notice(f"{why} It removes itself within two minutes."))
 
-    def _verbs(self) -> control_server.Verbs:
-        return {
-            "status": lambda: encode_status(self._status()),
-            "quit": self._request_quit,
-            "events": lambda: (to_object(event) async for event in self._broadcast.listen()),
-        }
-
     # --- what the user sees
-
-    def _report(self, event: Event) -> None:
-        self._report_to_caller(event)
-        self._broadcast.publish(event)
 
     def _step(self, name: str, detail: str) -> None:
         self._report(StartStep(name, detail, time.monotonic() - self._began_s))
@@ -315,7 +299,7 @@ class _Connect:
             uptime_s=round(time.monotonic() - self._began_s, 1),
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
             open_flows=pump.open_flows if pump else 0,
-            counters=snapshot(self._counters),
+            counters={group: read() for group, read in self._counters.items()},
         )
 
     def _request_quit(self) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
 from ktpy.link.key import make_key
+from ktpy.observe.codec import to_json
 from ktpy.observe.events import Notice, Ready, Report, StartStep
-from ktpy.observe.status import InterceptStatus, encode_status
+from ktpy.observe.status import InterceptStatus
 from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
 from ktpy.sessions.options import InterceptOptions
@@ -85,7 +86,7 @@ class _Intercept:
             exposure = await self._look_at_local_ports(plan)
             path = undo.enter_context(RuntimeDirectory.of(self._caller).intercept(new_session_id()))
             verbs: control_server.Verbs = {
-                "status": lambda: encode_status(self._status(api, exposure)),
+                "status": lambda: to_json(self._status(api, exposure)),
                 "quit": self._request_leave,
             }
             await undo.enter_async_context(control_server.serve(path, verbs))

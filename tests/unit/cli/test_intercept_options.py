@@ -11,7 +11,7 @@ from ktpy.cli.main import cli
 from ktpy.cli.mesh import version_of
 from ktpy.observe.codec import to_json
 from ktpy.observe.events import Ended, Notice, PortsChanged, Ready, Report
-from ktpy.observe.status import InterceptStatus, PortStatus, encode_status
+from ktpy.observe.status import InterceptStatus, PortStatus
 from ktpy.sessions import intercept
 from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions
 from ktpy.wire.route import Header, Match
@@ -206,7 +206,7 @@ def test_json(asked: Asked) -> None:
         json.loads(line) for line in run("exchange", "web", "-e", "3001", "-o", "json").output.splitlines()
     ]
     assert [event["kind"] for event in events] == ["notice", "ready", "routed", "ended"]
-    assert events[1]["status"] == json.loads(json.dumps(encode_status(STATUS)))
+    assert events[1]["status"] == json.loads(json.dumps(to_json(STATUS)))
     assert events[2]["ports"] == [to_json(PORT)]
 
 

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +6,14 @@ import pytest
 
 from ktpy.daemon import control_client, control_server
 from ktpy.errors import KtpyError
-from ktpy.observe.status import ConnectStatus, encode_status
+from ktpy.observe.codec import to_json
+from ktpy.observe.status import ConnectStatus
 
 STATUS = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=1.0)
 
 
 async def test_a_status_arrives_as_the_value_it_was(tmp_path: Path) -> None:
-    async with control_server.serve(tmp_path / "s", {"status": lambda: encode_status(STATUS)}):
+    async with control_server.serve(tmp_path / "s", {"status": lambda: to_json(STATUS)}):
         assert await asyncio.to_thread(control_client.ask_status, tmp_path / "s") == STATUS
 
 
@@ -31,16 +31,6 @@ async def test_a_failure_of_the_session_is_raised_in_its_own_words(tmp_path: Pat
         with pytest.raises(KtpyError, match=r"^It is broken\.$") as raised:
             await asyncio.to_thread(control_client.ask, tmp_path / "s", "status")
     assert raised.value.hint == "Mend it."
-
-
-async def test_a_stream_is_heard_until_it_ends(tmp_path: Path) -> None:
-    async def events() -> AsyncIterator[dict[str, Any]]:
-        yield {"n": 1}
-        yield {"n": 2}
-
-    async with control_server.serve(tmp_path / "s", {"events": events}):
-        heard = await asyncio.to_thread(lambda: list(control_client.listen(tmp_path / "s", "events")))
-    assert heard == [{"n": 1}, {"n": 2}]
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense\n"])

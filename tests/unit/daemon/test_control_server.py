@@ -1,6 +1,5 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -55,40 +54,3 @@ async def test_a_verb_that_fails_is_answered_with_its_own_failure(tmp_path: Path
     async with control_server.serve(tmp_path / "s", {"status": fail}):
         [line] = await exchange(tmp_path / "s", b'{"verb": "status"}\n')
     assert json.loads(line) == answer
-
-
-class Stream:
-    """A verb that sends what is put in, and knows when nobody listens any more."""
-
-    def __init__(self) -> None:
-        self.values: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.ended = asyncio.Event()
-
-    async def __call__(self) -> AsyncIterator[dict[str, Any]]:
-        try:
-            while value := await self.values.get():
-                yield value
-        finally:
-            self.ended.set()
-
-
-async def test_a_stream_is_a_line_for_each_value_until_it_ends(tmp_path: Path) -> None:
-    stream = Stream()
-    async with control_server.serve(tmp_path / "s", {"events": stream}):
-        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
-        writer.write(b'{"verb": "events"}\n')
-        for number in (1, 2):
-            stream.values.put_nowait({"n": number})
-            assert await reader.readline() == f'{{"n": {number}}}\n'.encode()
-        stream.values.put_nowait({})
-        assert await reader.read() == b""
-        writer.close()
-
-
-async def test_a_stream_ends_when_its_client_leaves(tmp_path: Path) -> None:
-    stream = Stream()
-    async with control_server.serve(tmp_path / "s", {"events": stream}):
-        stream.values.put_nowait({"n": 1})
-        await exchange(tmp_path / "s", b'{"verb": "events"}\n')
-        async with asyncio.timeout(5):
-            await stream.ended.wait()

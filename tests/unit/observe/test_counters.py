@@ -1,6 +1,6 @@
 from dataclasses import dataclass, field
 
-from ktpy.observe.counters import CounterReaders, numbers, snapshot
+from ktpy.observe.counters import numbers
 from ktpy.packet.headers import Drop
 
 
@@ -14,11 +14,3 @@ def test_fields_are_numbers_by_name_and_by_reason() -> None:
     counted = Counted(flows=3)
     counted.dropped[Drop.STRAY_RESET] += 1
     assert numbers(counted) == {"flows": 3, "dropped_malformed": 0, "dropped_stray_reset": 1}
-
-
-def test_a_snapshot_is_of_its_moment() -> None:
-    counted = Counted()
-    readers: CounterReaders = {"flows": lambda: numbers(counted)}
-    before = snapshot(readers)
-    counted.flows += 1
-    assert (before["flows"]["flows"], snapshot(readers)["flows"]["flows"]) == (0, 1)

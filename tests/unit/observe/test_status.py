@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from ktpy.observe.codec import to_json
 from ktpy.observe.status import (
     ConnectStatus,
     DnsStatus,
@@ -10,14 +11,13 @@ from ktpy.observe.status import (
     PortStatus,
     RangeStatus,
     decode_status,
-    encode_status,
 )
 
 STARTING = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="starting", uptime_s=0.1)
 
 
 def test_a_session_that_is_about_to_connect_has_every_key() -> None:
-    assert json.dumps(encode_status(STARTING)) == (
+    assert json.dumps(to_json(STARTING)) == (
         '{"kind": "connect", "pid": 7, "dns": null, "ranges": [], "pod": null, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "bytes": {"in": 0, "out": 0}, "open_flows": 0,'
         ' "counters": {}}'
@@ -26,7 +26,7 @@ def test_a_session_that_is_about_to_connect_has_every_key() -> None:
 
 def test_names_and_ranges() -> None:
     dns = DnsStatus("cluster.local", "10.199.0.1", "resolv.conf", ("svc.cluster.local",))
-    encoded = encode_status(replace(STARTING, dns=dns, ranges=(RangeStatus("10.0.0.0/8", "pods", "nodes"),)))
+    encoded = to_json(replace(STARTING, dns=dns, ranges=(RangeStatus("10.0.0.0/8", "pods", "nodes"),)))
     assert json.dumps([encoded["dns"], encoded["ranges"]]) == (
         '[{"cluster_domain": "cluster.local", "address": "10.199.0.1", "resolver": "resolv.conf",'
         ' "search": ["svc.cluster.local"]}, [{"network": "10.0.0.0/8", "kind": "pods", "source": "nodes"}]]'
@@ -35,7 +35,7 @@ def test_names_and_ranges() -> None:
 
 def test_a_session_of_another_version_is_understood() -> None:
     """It may lack what this version tells, and tell what this version does not know."""
-    encoded = encode_status(STARTING)
+    encoded = to_json(STARTING)
     del encoded["open_flows"]
     assert decode_status(encoded | {"mood": "good"}) == STARTING
 
@@ -59,10 +59,10 @@ def test_an_intercept_has_every_key() -> None:
         routes=1,
         ports=(port,),
     )
-    assert json.dumps(encode_status(status)) == (
+    assert json.dumps(to_json(status)) == (
         '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": "VERSION: v",'
         ' "when_local_down": "origin", "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "routes": 1, "ports":'
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2}]}'
     )
-    assert decode_status(json.loads(json.dumps(encode_status(status)))) == status
+    assert decode_status(json.loads(json.dumps(to_json(status)))) == status

@@ -1,7 +1,6 @@
 """The course of `connect`: what comes after what, what goes on side by side, and how all of it is undone."""
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -186,21 +185,6 @@ async def test_the_status_of_a_session_that_starts(world: World) -> None:
         status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
     assert isinstance(status, ConnectStatus)
     assert (status.state, status.server, status.pod, status.dns) == ("starting", "https://a", None, None)
-
-
-async def test_events_can_be_listened_to(world: World) -> None:
-    world.blocked_at = "wait for pod"
-    async with world.session():
-        await world.is_reached.wait()
-        reader, writer = await asyncio.open_unix_connection(world.control_socket)
-        writer.write(b'{"verb": "events"}\n')
-        await until(lambda: bool(world.connect._broadcast._queues))
-        world.go_on.set()
-        kinds = []
-        while "ready" not in kinds:
-            kinds.append(json.loads(await reader.readline())["kind"])
-        writer.close()
-    assert kinds == ["step", "step", "step", "ready"]
 
 
 async def test_without_names(world: World) -> None:
