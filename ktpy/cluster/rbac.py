@@ -23,6 +23,7 @@ CONNECT = (
 """Without these, in the user's own namespace, `connect` does not work."""
 
 CONNECT_OPTIONAL = (
+    Rule("batch", "jobs", ("list",), "for clean, to see Jobs of killed sessions"),
     Rule("", "events", ("list", "watch"), "to say why the pod does not start"),
     Rule("", "pods/log", ("get",), "to compare the SSH host key with the one the pod printed"),
 )

@@ -18,6 +18,7 @@ class Metadata(TypedDict, total=False):
     resourceVersion: Required[str]
     labels: dict[str, str]
     annotations: dict[str, str]
+    creationTimestamp: str
     deletionTimestamp: str
     managedFields: list[Json]
 

@@ -313,14 +313,14 @@ async def _prepare_laptop(front: type[Front], launched: LaunchedHelper, undo: As
 
 
 async def _printed_host_key(shadow: Shadow) -> str | None:
-    """Free the Job of its deadline now that the session stands, and return the key that the pod printed.
+    """Put the Job's deadline off now that the session stands, and return the key that the pod printed.
 
     It is None where the user may not read the pod's log: then the API server's word has to do. While the API server
     does not answer it is asked again. The link stands meanwhile; if it does not, that is the error.
     """
 
     async def release() -> str | None:
-        await shadow.release_deadline()
+        await shadow.push_deadline()
         return await shadow.host_key()
 
     return await retry(release, Backoff().pause)

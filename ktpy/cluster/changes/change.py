@@ -83,8 +83,8 @@ class Remains:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A Kind of change tells how its objects are found and removed."""
+class InterceptKind:
+    """An InterceptKind is a kind of change that brings requests for a Service to the laptop."""
 
     name: str
     roles: frozenset[str]
@@ -92,12 +92,6 @@ class Kind:
     remains: tuple[Remains, ...]
     removal: Callable[[Api, Interceptee, Collection[str]], tuple[Step, ...]]
     """The steps that take these sessions' changes back, wherever their entries stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class InterceptKind(Kind):
-    """An InterceptKind is a kind of change that brings requests for a Service to the laptop."""
-
     owns_service: bool
     """Whether the session makes the Service itself, so that no other session has a part in it."""
     prepare: Callable[[Api, InterceptOptions], Awaitable[InterceptPlan]]

@@ -4,11 +4,11 @@ A session is alive while it renews its Lease. Everything else is looked at befor
 it without a Lease has died: a session has its Lease before anything else, and gives it up last.
 """
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from ktpy.cluster import names
-from ktpy.cluster.changes.change import InterceptKind, Kind
+from ktpy.cluster.changes.change import InterceptKind
 from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.registry import INTERCEPT_KINDS
 from ktpy.cluster.service import service_state
@@ -17,7 +17,7 @@ from ktpy.cluster.sharing.lease import Lease, leases
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of, name_of
-from ktpy.kube.resources import PODS, SERVICES, Resource
+from ktpy.kube.resources import PODS, SERVICES
 from ktpy.kube.watch import list_all
 
 _KIND_OF_ROLE = {role: kind for kind in INTERCEPT_KINDS for role in kind.roles}
@@ -58,24 +58,17 @@ async def take_inventory(api: Api, namespace: str | None) -> list[ServiceInvento
     found = _ByService()
     async for service in list_all(api, SERVICES.path(namespace)):
         found.add_service(service)
-    async for kind, item in objects_of(api, namespace, INTERCEPT_KINDS, known={SERVICES}):
+    async for kind, item in _objects_but_services(api, namespace):
         found.add_object(kind, item)
     async for pod in list_all(api, PODS.path(namespace), labels=names.GATEWAY):
         found.add_pod(pod)
     return found.judge(await leases(api, namespace))  # last: see above
 
 
-async def objects_of(
-    api: Api, namespace: str | None, kinds: Collection[Kind], *, known: Collection[Resource] = ()
-) -> AsyncGenerator[tuple[str, Json], None]:
-    """Yield the objects that changes of these kinds have made in one namespace, or in all (None), each with its kind.
-
-    Resources that are `known` already are left out.
-    """
-    roles = sorted(role for kind in kinds for role in kind.roles)
-    managed = f"{names.MANAGED_BY}=ktpy,{names.ROLE} in ({','.join(roles)})"
-    for remains in dict.fromkeys(remains for kind in kinds for remains in kind.remains):
-        if remains.resource in known:
+async def _objects_but_services(api: Api, namespace: str | None) -> AsyncGenerator[tuple[str, Json], None]:
+    managed = f"{names.MANAGED_BY}=ktpy,{names.ROLE} in ({','.join(sorted(_KIND_OF_ROLE))})"
+    for remains in dict.fromkeys(remains for kind in INTERCEPT_KINDS for remains in kind.remains):
+        if remains.resource is SERVICES:
             continue
         try:
             async for item in list_all(api, remains.resource.path(namespace), labels=managed):

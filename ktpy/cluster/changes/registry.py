@@ -1,12 +1,10 @@
-"""All kinds of change that ktpy makes in a cluster, by their names and by the commands that make them."""
+"""The kinds of change by which requests come to the laptop, by the commands that make them."""
 
-from ktpy.cluster.changes.change import InterceptKind, Kind
+from ktpy.cluster.changes.change import InterceptKind
 from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.preview import PREVIEW
-from ktpy.cluster.changes.shadow import SHADOW
 from ktpy.errors import KtpyError
 
-KINDS: tuple[Kind, ...] = (SHADOW, GATEWAY, PREVIEW)
 INTERCEPT_KINDS: tuple[InterceptKind, ...] = (GATEWAY, PREVIEW)
 _BY_COMMAND = {"exchange": GATEWAY, "mesh": GATEWAY, "preview": PREVIEW}
 

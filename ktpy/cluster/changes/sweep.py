@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 from ktpy.cluster.changes.inventory import Participant, ServiceInventory, take_inventory
+from ktpy.cluster.changes.shadow import dead_jobs
+from ktpy.cluster.names import OWNER
 from ktpy.cluster.sharing import lease
 from ktpy.cluster.steps import run_steps
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, labels_of, metadata_of
+from ktpy.kube.refusals import Conflict
+from ktpy.kube.resources import JOBS
+from ktpy.kube.writes import delete
 
 _UNUSED = "no live session uses it"
 
@@ -36,7 +42,8 @@ def leftovers_of(found: ServiceInventory) -> list[Leftover]:
 async def find(api: Api, namespace: str | None) -> list[Leftover]:
     """Return what dead sessions have left in one namespace, or in all (None), without what live ones use."""
     inventory = await take_inventory(api, namespace)
-    return [leftover for found in inventory for leftover in leftovers_of(found)]
+    jobs = [_leftover_job(job) for job in await dead_jobs(api, namespace)]
+    return [leftover for found in inventory for leftover in leftovers_of(found)] + jobs
 
 
 async def remove(api: Api, namespace: str | None) -> tuple[list[Leftover], list[KtpyError]]:
@@ -59,7 +66,24 @@ async def remove(api: Api, namespace: str | None) -> tuple[list[Leftover], list[
                 removed += [one for one in leftovers if (one.name in names if one.kind == "session" else is_deserted)]
         except KtpyError as failure:
             failures.append(failure)
+    for job in await dead_jobs(api, namespace):
+        metadata = metadata_of(job)
+        path = JOBS.path(metadata["namespace"], metadata["name"])
+        try:
+            await delete(api, path, metadata["uid"], metadata["resourceVersion"], missing_ok=True)
+            removed.append(_leftover_job(job))
+        except Conflict:  # its deadline has been put off meanwhile
+            continue
+        except KtpyError as failure:
+            failures.append(failure)
     return removed, failures
+
+
+def _leftover_job(job: Json) -> Leftover:
+    metadata = metadata_of(job)
+    return Leftover(
+        "job", metadata["namespace"], metadata["name"], f"{labels_of(job).get(OWNER)} is not connected by it"
+    )
 
 
 async def _expire(api: Api, dead: list[Participant]) -> frozenset[str]:

@@ -5,11 +5,12 @@ undo.push_async_callback(shadow.delete)          # before create: the Job's name
 tasks.create_task(shadow.supervise())            # raises what goes wrong with the pod, for as long as it runs
 await shadow.create()
 pod = await shadow.pod_name()                    # dial its SSHD_PORT at once, again and again
-await shadow.release_deadline()                  # the SSH session stands
+await shadow.push_deadline()                     # the SSH session stands; `supervise` repeats it
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
@@ -19,7 +20,7 @@ from ktpy.cluster.pods import pod_log, pod_state
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
-from ktpy.cluster.pods.shadow_manifest import shadow_job
+from ktpy.cluster.pods.shadow_manifest import DEADLINE_S, shadow_job
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, metadata_of
@@ -31,6 +32,7 @@ from ktpy.kube.writes import delete, merge_patch
 EVENTS_AFTER_S = 0.5
 """Events tell why a start takes long. One that is quicker than this does without, and saves their requests."""
 DELETE_TIMEOUT_S = 5.0
+PUSH_EVERY_S = 20.0
 _LAST_WORDS_LINES = 10
 
 logger = logging.getLogger(__name__)
@@ -66,13 +68,15 @@ class Shadow:
         self._job_path = JOBS.path(api.namespace, self.job)
         self._may_exist = self._is_deleting = False
         self._uid: str | None = None
+        self._created_s = 0.0
+        """By a clock that goes on while the laptop sleeps (clock_gettime(2)); the Job is not older than this."""
         self._state = PodWatch("the Job controller has not created it")
         self._has_pod, self._has_started, self._is_released = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._explaining: list[asyncio.Task[None]] = []
 
     async def create(self) -> None:
         """Create the Job. Raises Forbidden, NamespaceAbsent, QuotaExceeded and the like."""
-        self._may_exist = True
+        self._may_exist, self._created_s = True, time.clock_gettime(time.CLOCK_BOOTTIME)
         warnings: list[str] = []
         try:
             job = await self._api.request(
@@ -94,12 +98,13 @@ class Shadow:
     async def supervise(self) -> None:
         """Follow the pod until cancelled. Raises an error that says what went wrong, as soon as that is known.
 
-        Until `release_deadline`: PodUnschedulable, ImagePullFailed, QuotaExceeded, PodSecurityRefused, PodFailed, and
+        Until `push_deadline`: PodUnschedulable, ImagePullFailed, QuotaExceeded, PodSecurityRefused, PodFailed, and
         PodNotReady after the time allowed. From then on PodFailed when the pod ends, is evicted or deleted.
         """
         try:
             async with task_group() as tasks:
                 tasks.create_task(self._limit_time(), name="pod time-out")
+                tasks.create_task(self._keep_pushing(), name="push the Job's deadline")
                 self._explaining = [
                     tasks.create_task(self._watch_job_events(), name="watch events of the Job"),
                     tasks.create_task(self._watch_pod_events(), name="watch events of the pod"),
@@ -108,10 +113,11 @@ class Shadow:
         except PodFailed as failure:
             raise failure.with_hint(failure.hint or await self._last_words()) from failure
 
-    async def release_deadline(self) -> None:
-        """End the time-out here and the one in the cluster, because the session stands."""
+    async def push_deadline(self) -> None:
+        """End the time-out here and put off the one in the cluster, because the session stands."""
         self._is_released.set()
-        patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": None}}
+        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - self._created_s
+        patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": round(age_s) + DEADLINE_S}}
         await merge_patch(self._api, self._job_path, patch)
 
     async def delete(self) -> None:
@@ -167,6 +173,19 @@ class Shadow:
             f"The pod did not accept an SSH session within {self._pod_timeout_s:g} s: {self._state.waiting_for}.",
             hint="Allow more time with --pod-timeout.",
         )
+
+    async def _keep_pushing(self) -> None:
+        """Without this the cluster ends the pod, whatever its containers do: others may have injected some."""
+        await self._is_released.wait()
+        with suppress(NotFound, Conflict):  # the Job is gone, and the pod's watch tells
+            while True:
+                await asyncio.sleep(PUSH_EVERY_S)
+                try:
+                    await self.push_deadline()
+                except KtpyError as error:
+                    if not error.is_transient:
+                        raise
+                    logger.info("the deadline of %s could not be put off: %s", self.job, error)
 
     async def _give_up_unless_scheduled(self) -> None:
         await asyncio.sleep(UNSCHEDULABLE_GRACE_S)

@@ -1,7 +1,8 @@
 """The Job behind the shadow pod, as a manifest. Pure.
 
 A Job, because it cleans up after itself: the agent ends when no laptop has spoken for a minute, and the TTL takes the
-Job and its pod away.
+Job and its pod away. The Job's deadline, which the laptop puts off while it lives, ends the containers that others have
+injected into the pod, too.
 """
 
 from ktpy.cluster.names import authorized_key_annotation, labels, shadow_name
@@ -11,6 +12,8 @@ from ktpy.wire.pod import SSHD_PORT
 
 START_MARGIN_S = 30
 """The cluster ends a pod that nobody reaches this much later than the laptop's time-out."""
+DEADLINE_S = 100
+"""A session's Job ends this long after the laptop has put its deadline off for the last time."""
 TTL_S = 10
 
 

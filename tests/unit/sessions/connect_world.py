@@ -162,7 +162,7 @@ class Shadow:
         await self._world.step("wait for pod")
         return "ktpy-connect-x-y"
 
-    async def release_deadline(self) -> None:
+    async def push_deadline(self) -> None:
         await self._world.step("release deadline")
 
     async def host_key(self) -> str:

@@ -15,7 +15,7 @@ class Shadow:
         self._answers = list(answers)
         self.asked = 0
 
-    async def release_deadline(self) -> None:
+    async def push_deadline(self) -> None:
         self.asked += 1
 
     async def host_key(self) -> str | None:

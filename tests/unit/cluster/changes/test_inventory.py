@@ -1,8 +1,6 @@
 from ktpy.cluster.changes.gateway import GATEWAY
-from ktpy.cluster.changes.inventory import objects_of, take_inventory
+from ktpy.cluster.changes.inventory import take_inventory
 from ktpy.cluster.changes.preview import PREVIEW
-from ktpy.cluster.changes.registry import INTERCEPT_KINDS
-from ktpy.cluster.changes.shadow import SHADOW
 from ktpy.cluster.names import labels
 from ktpy.kube.client import Api
 from tests.unit.cluster.gateway_cases import furnish, gateway, preview
@@ -25,10 +23,7 @@ async def test_it_tells_who_does_what(store: ObjectStore, store_api: Api) -> Non
     assert (pay.service.name, pay.kind, list(pay.participants)) == ("pay", PREVIEW, ["p"])
 
 
-async def test_what_a_shadow_leaves_is_found_by_its_kind_only(store: ObjectStore, store_api: Api) -> None:
+async def test_what_a_shadow_leaves_is_no_intercept(store: ObjectStore, store_api: Api) -> None:
     name = "ktpy-shadow-5e55"
     store.put(JOBS, {"metadata": {"name": name, "labels": labels("shadow", owner="al", session="5e55")}})
-    found = [(kind, item["metadata"]["name"]) async for kind, item in objects_of(store_api, "shop", (SHADOW,))]
-    assert found == [("job", name)]
-    assert [item async for item in objects_of(store_api, "shop", INTERCEPT_KINDS)] == []
     assert await take_inventory(store_api, "shop") == []

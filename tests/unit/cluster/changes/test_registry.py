@@ -2,14 +2,14 @@ import pytest
 
 from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.preview import PREVIEW
-from ktpy.cluster.changes.registry import INTERCEPT_KINDS, KINDS, kind_of
+from ktpy.cluster.changes.registry import INTERCEPT_KINDS, kind_of
 from ktpy.errors import KtpyError
 from tests.unit.cluster.gateway_cases import plan
 
 
 def test_a_role_tells_the_kind() -> None:
-    roles = [role for kind in KINDS for role in kind.roles]
-    assert sorted(roles) == ["gateway", "origin", "preview", "shadow"]
+    roles = [role for kind in INTERCEPT_KINDS for role in kind.roles]
+    assert sorted(roles) == ["gateway", "origin", "preview"]
 
 
 def test_a_command_tells_the_kind() -> None:

@@ -12,6 +12,7 @@ from ktpy.cluster.pods import pod_log
 from ktpy.cluster.pods import shadow as shadow_module
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.pods.shadow import Shadow
+from ktpy.cluster.pods.shadow_manifest import DEADLINE_S
 from ktpy.errors import (
     ApiUnreachable,
     Forbidden,
@@ -221,17 +222,49 @@ async def test_a_crash_whose_log_may_not_be_read(cluster: ApiStub, api: Api) -> 
     assert raised.value.hint is None
 
 
-class TestReleaseDeadline:
-    async def test_ends_both_time_outs(self, cluster: ApiStub, api: Api) -> None:
+class TestPushDeadline:
+    async def test_ends_the_time_out_here_and_puts_off_the_one_in_the_cluster(self, cluster: ApiStub, api: Api) -> None:
         cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING)))))
         cluster.script(f"PATCH {JOB}", Answer())
         async with supervised(api, pod_timeout_s=0.1) as (seen, supervising):
             await seen.shadow.create()
-            await seen.shadow.release_deadline()
+            await seen.shadow.push_deadline()
             ended, _ = await asyncio.wait([supervising], timeout=0.2)
             assert not ended
         [patch] = cluster.asked_for(f"PATCH {JOB}")
-        assert patch.body == {"metadata": {"uid": "u-1"}, "spec": {"activeDeadlineSeconds": None}}
+        assert patch.body == {"metadata": {"uid": "u-1"}, "spec": {"activeDeadlineSeconds": DEADLINE_S}}
+
+    async def test_it_is_pushed_while_the_session_lives(
+        self, cluster: ApiStub, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shadow_module, "PUSH_EVERY_S", 0.02)
+        clock_s = 1000.0
+        monkeypatch.setattr("time.clock_gettime", lambda _: clock_s)
+        cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING)))))
+        cluster.script(f"PATCH {JOB}", Answer(), refusing(503, "not now"), Answer())
+        async with supervised(api) as (seen, supervising):
+            await seen.shadow.create()
+            clock_s += 30
+            await seen.shadow.push_deadline()
+            clock_s += 20
+            await cluster.until_asked_for(f"PATCH {JOB}", 3)
+            assert not supervising.done()
+        deadlines = [asked.body["spec"]["activeDeadlineSeconds"] for asked in cluster.asked_for(f"PATCH {JOB}")]
+        assert deadlines[0] == 30 + DEADLINE_S
+        assert set(deadlines[1:]) == {50 + DEADLINE_S}
+
+    async def test_a_job_that_is_gone_is_told_by_its_pod(
+        self, cluster: ApiStub, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shadow_module, "PUSH_EVERY_S", 0.02)
+        cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING)))))
+        cluster.script(f"PATCH {JOB}", Answer(), refusing(404, "gone"))
+        async with supervised(api) as (seen, supervising):
+            await seen.shadow.create()
+            await seen.shadow.push_deadline()
+            await cluster.until_asked_for(f"PATCH {JOB}", 2)
+            ended, _ = await asyncio.wait([supervising], timeout=0.1)
+            assert not ended
 
     async def test_from_then_on_the_end_of_the_pod_is_told(self, cluster: ApiStub, api: Api) -> None:
         cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING))), ("DELETED", at(pod(RUNNING)))))
