@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Front(Protocol):
-    """A Front captures traffic for the cluster. Whatever it changes is undone by the exit stacks it is given."""
+    """A Front captures traffic for the cluster. The exit stacks that it is given undo what it changes."""
 
     @classmethod
     async def prepare(cls, launched: "LaunchedHelper", undo: AsyncExitStack, report: "Report") -> "Front": ...
@@ -56,7 +56,7 @@ def _tun() -> type[Front]:
 
 
 FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {"tun": _tun}
-"""By mode. Each function imports what its class needs, which takes some tenths of a second."""
+"""Each mode's function imports its class, which takes some tenths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,5 +70,4 @@ class CaptureSpec:
             raise ValueError(f"no way to capture traffic is called {self.mode!r}; there are: {', '.join(FRONTS)}")
 
     def load(self) -> type[Front]:
-        """Import the class of the mode and return it."""
         return FRONTS[self.mode]()

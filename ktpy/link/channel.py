@@ -1,4 +1,4 @@
-"""One SSH channel as an asyncio transport, so that what relays a socket needs to know nothing of SSH."""
+"""An SSH channel as an asyncio transport."""
 
 import asyncio
 import errno
@@ -27,13 +27,11 @@ _FAILURES: Final = {
 
 
 def open_failure(exc: asyncssh.ChannelOpenError) -> OSError:
-    """What `connect` would have raised in the pod.
+    """Return the error that `connect` raised in the pod, of the class that belongs to its errno.
 
-    OpenSSH (9.2 and 10.0 were asked) answers code 2, SSH_OPEN_CONNECT_FAILED of RFC 4254, section 5.1, with strerror of
-    what came of the attempt: refused, no route to host (after 3 s), network unreachable, timed out (after two minutes).
-    When the pod's kernel makes no attempt, the text is "open failed": it has no route, as for IPv6 in a pod without.
-    A destination that PermitOpen or `restrict` forbids is code 1, "open failed" too. The result has the class that
-    belongs to its errno: ConnectionRefusedError, TimeoutError, PermissionError, plain OSError for the unreachable.
+    OpenSSH (9.2, 10.0) answers code 2, SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1), with strerror of the attempt: refused,
+    no route to host (after 3 s), network unreachable, timed out (after two minutes); "open failed" where the pod's
+    kernel has no route and makes no attempt. What PermitOpen or `restrict` forbids is code 1.
     """
     if exc.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
         return OSError(errno.EACCES, f"forwarding is not permitted: {exc.reason}")
@@ -42,10 +40,10 @@ def open_failure(exc: asyncssh.ChannelOpenError) -> OSError:
 
 @dataclass(slots=True)
 class Link:
-    """What the channels of one SSH connection share.
+    """A Link is what the channels of one SSH connection share.
 
-    asyncssh does not pass on that its connection is congested, and each channel by itself only stops at its window,
-    2 MiB. So a channel that writes while the link is congested waits here; the rest need not be touched.
+    asyncssh does not pass on that its connection is congested, and a channel by itself only stops at its window
+    (2 MiB), so a channel that writes while the link is congested waits here.
     """
 
     congested: bool = False
@@ -53,6 +51,9 @@ class Link:
     sent_bytes: int = 0
     received_bytes: int = 0
     waiting: set["Channel"] = field(default_factory=set)
+
+    def congest(self) -> None:
+        self.congested = True
 
     def clear(self) -> None:
         self.congested = False
@@ -62,10 +63,10 @@ class Link:
 
 
 class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
-    """The session that asyncssh calls, and the transport that the protocol writes to.
+    """A Channel is the session that asyncssh calls, and the transport that the protocol writes to.
 
-    Like a socket's transport in all but this: SSH knows no reset. A reset from the far side comes as an end of stream,
-    and `abort` ends the far side's connection with what is in flight lost, by a reset only if it had unread data.
+    It differs from a socket's transport because SSH knows no reset: the far side's comes as an end of stream, and
+    `abort` ends the far side's connection with what is in flight lost, by a reset only if it had unread data.
     """
 
     def __init__(self, link: Link, protocol_factory: Callable[[], asyncio.Protocol], peername: tuple[str, int]) -> None:
@@ -82,7 +83,7 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
         self._close_timer: asyncio.TimerHandle | None = None
 
     def abandon(self) -> None:
-        """Nobody waits for the channel any more: close it if it opens yet."""
+        """Close the channel as soon as it opens, because nobody waits for it any more."""
         self._protocol_factory = None
 
     # --- asyncssh's side
@@ -104,7 +105,7 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
             self._protocol.data_received(data)
 
     def eof_received(self) -> bool:
-        """As with a socket: unless the protocol wants to go on writing, the transport closes."""
+        """Close, as a socket's transport does, unless the protocol wants to go on writing."""
         if self._protocol and not self._protocol.eof_received():
             self.close()
         return True
@@ -149,7 +150,7 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
         self._channel.write_eof()
 
     def close(self) -> None:
-        """Deliver what was written, then close; `connection_lost(None)` follows when the pod's side has closed too."""
+        """Deliver what was written, then close; `connection_lost(None)` comes when the pod's side has closed too."""
         if self._closing:
             return
         self._closing = True
@@ -197,7 +198,7 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
             self._protocol.pause_writing()
 
     def resume(self, what: int) -> None:
-        """One thing the writer waited for has come; when it was the last, the protocol may write again."""
+        """Let the protocol write again if `what` was the last thing that it waited for."""
         paused, self._waits_for = self._waits_for, self._waits_for & ~what
         if paused and not self._waits_for and self._protocol:
             self._protocol.resume_writing()

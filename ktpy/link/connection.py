@@ -37,7 +37,7 @@ class KeyNotTaken(PodFailed):
 
 @dataclass(frozen=True, slots=True)
 class AgentServer:
-    """The AgentServer is the agent's sshd as the connector reaches it, with the time it is given."""
+    """An AgentServer is the agent's sshd as the connector reaches it."""
 
     host: str = "pod"
     port: int = SSHD_PORT
@@ -56,7 +56,7 @@ class Connector(Protocol):
 
 
 class _Client(asyncssh.SSHClient):
-    """asyncssh tells it of the connection's beginning and end; it knows why the connection was given up."""
+    """A _Client knows why its connection was given up."""
 
     def __init__(self) -> None:
         self.closed: asyncio.Future[LinkLost | None] = asyncio.get_running_loop().create_future()
@@ -88,9 +88,7 @@ class _Client(asyncssh.SSHClient):
 class AgentConnection(Generic[T]):
     """An AgentConnection is an SSH connection whose first channel is a session of the agent. `open` makes it.
 
-    The session channel comes first: sshd leaves Nagle's algorithm on for a connection that only forwards, and each
-    small answer then took 38 ms instead of 2. It carries what both sides have to say, and the beats that tell the
-    agent we are alive.
+    Without a session channel sshd leaves Nagle's algorithm on, and each small answer took 38 ms instead of 2.
     """
 
     def __init__(self, ssh: asyncssh.SSHClientConnection, hello: T, client: _Client, link: Link) -> None:
@@ -109,9 +107,8 @@ class AgentConnection(Generic[T]):
     ) -> "AgentConnection[T]":
         """Connect, log in, start the session, and wait for what the agent says first.
 
-        Raises what the connector raises (PortForwardNotYet when nobody listens in the pod yet), LinkLost when the
-        connection breaks on the way, KeyNotTaken, PodFailed when what answers is not our agent, and what
-        `command.parse_answer` raises.
+        Raises what the connector and `command.parse_answer` raise, LinkLost, KeyNotTaken, and PodFailed when what
+        answers is not our agent.
         """
         link, client = Link(), _Client()
         session = AgentSession(command, client.lose)
@@ -154,7 +151,6 @@ class AgentConnection(Generic[T]):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the connection has ended."""
         return self._client.closed.done()
 
     @property
@@ -177,42 +173,24 @@ class AgentConnection(Generic[T]):
         self.ssh.close()
 
     def lose(self, why: LinkLost) -> None:
-        """Give the link up for a reason of our own."""
         self._client.lose(why)
 
 
-class _Tap(asyncio.Protocol):
-    """Stands between the port-forward and asyncssh, to hear of congestion. asyncssh takes it as its `tunnel=`."""
+class _Tap:
+    """A _Tap opens the stream that asyncssh runs on, as its `tunnel=`, and tells the link of congestion there."""
 
     def __init__(self, connector: Connector, link: Link) -> None:
-        self._connector = connector
-        self._link = link
-        self._inner: Any = None
+        self._connector, self._link = connector, link
 
     async def create_connection(
         self, protocol_factory: Callable[[], Any], host: str, port: int
     ) -> tuple[asyncio.Transport, Any]:
-        self._inner = protocol_factory()
-        transport, _ = await self._connector.create_connection(lambda: self, host, port)
-        return transport, self._inner
+        def make_protocol() -> Any:
+            ssh = protocol_factory()
+            ssh.pause_writing, ssh.resume_writing = self._link.congest, self._link.clear  # asyncssh has none
+            return ssh
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._inner.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._inner.data_received(data)
-
-    def eof_received(self) -> None:
-        self._inner.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._link.congested = True
-
-    def resume_writing(self) -> None:
-        self._link.clear()
+        return await self._connector.create_connection(make_protocol, host, port)
 
     def close(self) -> None:
-        """asyncssh closes its tunnel after the connection; the transport is closed by then."""
+        """Do nothing: asyncssh closes its tunnel after the connection, whose transport is closed by then."""

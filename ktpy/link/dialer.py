@@ -25,9 +25,9 @@ class Dialer:
     ) -> tuple[asyncio.Transport, P]:
         """Connect from inside the pod, as `loop.create_connection` does from here.
 
-        `host` must be an address: sshd resolves a name with everything else on the connection waiting. Raises the
-        OSError that `connect` raised in the pod (see `open_failure`), ConnectionAbortedError when the link is lost.
-        There is no time limit but the pod's kernel's (two minutes): cancel it, which leaves nothing behind.
+        `host` is an address: sshd resolves a name with everything else on the connection waiting. Raises what
+        `open_failure` returns, and ConnectionAbortedError when the link is lost. Only the pod's kernel limits the
+        time (two minutes); a cancelled call leaves nothing behind.
         """
         ip_address(host)
         if self._connection.is_closed:
@@ -58,6 +58,6 @@ class Dialer:
 
 
 def _retrieve(opening: "asyncio.Task[None]") -> None:
-    """The opener was cancelled, and nobody else asks how it went."""
+    """Retrieve the result, which nobody else does once the opener is cancelled."""
     if not opening.cancelled():
         opening.exception()

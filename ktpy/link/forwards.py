@@ -1,7 +1,7 @@
 """Forwards: unix sockets in a pod that lead to ports of this laptop.
 
-A socket is there only while its local port answers: the gateway sends requests to the original pods as soon as the
-socket is gone.
+A socket is there only while its local port answers, because the gateway sends requests to the original pods as soon
+as the socket is gone.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class LocalPort(Protocol):
-    """A TCP port of this laptop, which somebody may or may not be listening on."""
+    """A LocalPort is a TCP port of this laptop."""
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """Raises OSError when nobody answers, and then `wait_down` returns at once."""

@@ -1,4 +1,4 @@
-"""The key pair of one session. Here and not in `ssh`, so that the pod can be created before asyncssh is imported."""
+"""The key pair of one session, made without asyncssh, whose import the creation of the pod does not wait for."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """The private half exists in this process's memory only."""
+    """A ClientKey exists in this process's memory only."""
 
     private_pem: bytes = field(repr=False)
     """In OpenSSH's format, unencrypted."""

@@ -1,7 +1,4 @@
-"""A route: what the agent in a gateway's pod is asked to run, and what it answers.
-
-The route exists as long as the SSH connection does.
-"""
+"""A route: what the agent in a gateway's pod runs as long as the SSH connection stands, and what it answers."""
 
 from collections.abc import Callable
 from typing import Final
@@ -17,7 +14,7 @@ OnCounters = Callable[[dict[int, RouteCounters]], None]
 
 
 class RouteNotYet(PodNotReady):
-    """This pod of the gateway takes no route just now; in a moment it will, or another one."""
+    """This pod of the gateway takes no route just now, but may in a moment."""
 
 
 def route_command(

@@ -1,4 +1,4 @@
-"""The agent's session: the first channel of an SSH connection, which carries lines both ways."""
+"""The agent's session, the first channel of an SSH connection: it carries lines both ways."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,19 +16,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class AgentCommand(Generic[T]):
-    """What the agent is asked to run in the session, and the lines that go to and fro there."""
+    """An AgentCommand is what the agent runs in the session, and the lines that go to and fro there."""
 
     command: str
     parse_answer: Callable[[bytes], T]
-    """Reads the agent's first line. It raises ValueError when that is not the agent we expect, and a KtpyError when
-    the agent says no."""
+    """Reads the agent's first line; raises ValueError for another agent's, a KtpyError when the agent says no."""
     beat_interval_s: float
     beat: bytes = b"\n"
-    """Is sent again and again, so that the agent knows we are alive."""
+    """Is sent every `beat_interval_s`."""
     opening: bytes = b""
     """Is sent first."""
     on_line: Callable[[bytes], None] | None = None
-    """Gets each later line. It may raise ValueError too: then the link is lost."""
+    """Gets each later line; when it raises ValueError the link is lost."""
 
 
 SHADOW_SESSION: Final = AgentCommand("ktpy-agent session", AgentHello.parse, SESSION_BEAT_S)
@@ -36,7 +35,7 @@ SHADOW_SESSION: Final = AgentCommand("ktpy-agent session", AgentHello.parse, SES
 
 
 class AgentSession(asyncssh.SSHClientSession[bytes], Generic[T]):
-    """The session channel: lines come from the agent, beats go to it. The link ends with it."""
+    """An AgentSession takes lines from the agent and sends it beats. The link ends with it."""
 
     def __init__(self, agent_command: AgentCommand[T], lose: Callable[[LinkLost], None]) -> None:
         """`lose` gives up the connection for the reason it is called with."""

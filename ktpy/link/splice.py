@@ -1,4 +1,4 @@
-"""Two transports joined to one connection: bytes, ends of stream, pauses and resets are carried over both ways."""
+"""Two transports joined to one connection. Bytes, ends of stream, pauses and resets are carried over both ways."""
 
 import asyncio
 import socket
@@ -8,11 +8,11 @@ from contextlib import suppress
 from typing import cast
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-"""struct linger: on, 0 s. The kernel sends a reset instead of a FIN."""
+"""This struct linger (on, 0 s) makes the kernel send a reset instead of a FIN (socket(7))."""
 
 
 class End(asyncio.Protocol):
-    """One end of a relayed connection. What arrives here goes out at `other`."""
+    """An End is one of the two ends of a spliced connection. What it receives is written at `other`."""
 
     __slots__ = ("_early", "_is_full", "_write", "eof", "error", "lost", "other", "transport")
 
@@ -33,19 +33,19 @@ class End(asyncio.Protocol):
         self._write(data)
 
     def _keep(self, data: bytes) -> None:
-        """Hold what arrives before the other end is there: one piece, for uvloop starts to read whatever we said."""
+        """Hold what arrives before the other end is there. uvloop delivers one piece even if reading is paused."""
         self._early.append(data)
         self.pause_reading()
 
     def join(self, waiting: "End") -> None:
-        """From now on each hands on to the other; `waiting` was not read until now."""
+        """Splice this end and `waiting`, which was not read until now."""
         self.flow_into(waiting)
         waiting.flow_into(self)
         if not self._is_full:  # of what came early
             waiting.resume_reading()
 
     def flow_into(self, other: "End") -> None:
-        """Hand on what came before, then everything to come."""
+        """Write at `other` what came before, and from now on what comes."""
         self.other = other
         out = other.transport
         assert out is not None  # noqa: S101  # both ends stand before they are joined
@@ -77,7 +77,7 @@ class End(asyncio.Protocol):
             self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """Carry the half-close over, and stay open for the other direction."""
+        """Close the other end's writing half. This end stays open for the other direction."""
         self.eof = True
         if self.other is not None:
             self._pass_eof(self.other)
@@ -97,7 +97,7 @@ class End(asyncio.Protocol):
             self.other.end(exc)
 
     def end(self, error: Exception | None) -> None:
-        """Close after what is still to be written; with an error, reset at once."""
+        """Close once everything is written; with an error reset at once, and drop what is not written."""
         if self.transport is None or self.lost:
             return
         if error is None:

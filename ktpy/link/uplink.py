@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class AgentPod:
-    """The pod that an uplink leads to at this moment."""
+    """An AgentPod is the pod that an uplink leads to at this moment."""
 
     name: str
     connector: Connector
@@ -33,7 +33,7 @@ class AgentPod:
     """What HostKeyMismatch says."""
     server: AgentServer = field(default_factory=AgentServer)
     restart_grace_s: float = 0.0
-    """How long the link to a container that has ended may seem to stand (keepalive)."""
+    """The link to a container that has ended may seem to stand this long (keepalive)."""
 
 
 class Uplink(Generic[T]):
@@ -131,7 +131,7 @@ class Uplink(Generic[T]):
 
 
 async def _confirm(pod: AgentPod, connection: AgentConnection[T]) -> None:
-    """Make sure that it is the pod that answers: raise HostKeyMismatch. This is off the critical path."""
+    """Raise HostKeyMismatch if it is not the pod that answers. This is off the critical path."""
     printed = await pod.printed_host_key()
     if printed in (None, connection.host_key):
         return

@@ -13,26 +13,24 @@ def fold(total: int) -> int:
 
 
 def word_sum(data: bytes) -> int:
-    """The ones' complement sum of `data`, folded, not complemented. An odd last byte is padded with zero."""
+    """Return the ones' complement sum of `data`, folded, not complemented. An odd last byte is padded with zero."""
     if len(data) % 2:
         data += b"\0"
     return fold(sum(struct.unpack(f"!{len(data) // 2}H", data)))
 
 
 def checksum(data: bytes) -> int:
-    """The finished Internet checksum of `data`."""
     return ~word_sum(data) & WORD_MASK
 
 
 def change(old: bytes, new: bytes) -> int:
-    """What replacing `old` by `new` adds to a ones' complement sum: ~m + m' of RFC 1624, folded.
+    """Return what replacing `old` by `new` adds to a ones' complement sum: ~m + m' of RFC 1624, folded.
 
-    It depends on the replaced fields only, so one value serves every packet of a flow. `old` and `new` have the
-    same even length.
+    Both have the same even length. The value depends on the replaced fields only, so it serves every packet of a flow.
     """
     return fold((~word_sum(old) & WORD_MASK) + word_sum(new))
 
 
 def pseudo_header_sum(addresses: bytes, protocol: int, length: int) -> int:
-    """The folded sum of the TCP pseudo-header; `addresses` is source then destination, of either family."""
+    """Return the folded sum of the pseudo-header; `addresses` is source then destination, of either family."""
     return fold(word_sum(addresses) + protocol + length)

@@ -1,4 +1,4 @@
-"""What the flow table knows of one TCP connection, and the states that connection goes through."""
+"""A flow is what the flow table knows of one TCP connection."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from ktpy.packet.headers import TUPLE4_BYTES
 
 
 class State(Enum):
-    """Where a flow stands between the app and the local acceptor."""
+    """The State of a flow between the app and the local acceptor."""
 
     DIALLING = auto()
     """The app's SYN is held until the far side is known to answer."""
@@ -19,7 +19,7 @@ class State(Enum):
     CLOSING = auto()
     """The relay has let go; the kernel may still be delivering what it buffered."""
     CLOSED = auto()
-    """Not in the table any more."""
+    """The flow is not in the table any more."""
 
 
 TRANSITIONS: Final = {
@@ -38,47 +38,46 @@ BOTH_FINS: Final = FIN_FROM_APP | FIN_FROM_ACCEPTOR
 
 @dataclass(frozen=True, slots=True)
 class Hairpin:
-    """Where one address family's packets are turned round: NAT back through the interface they came from."""
+    """A Hairpin is where one address family's packets are turned round: NAT back to the interface they came from."""
 
     own: bytes
     """The TUN's own address, packed: the acceptor listens on it."""
     peer: bytes
-    """The stand-in peer, packed: an address behind the TUN that no host has."""
+    """The stand-in peer, packed, is an address behind the TUN that no host has."""
     acceptor_port: int
 
 
 class Rewrite:
-    """How one direction of a flow changes its packets. All that the addresses and ports decide is computed once."""
+    """A Rewrite changes the packets of one direction of a flow, by numbers that are computed once."""
 
     __slots__ = ("address_change", "fin", "flow", "new", "tuple_change")
 
     def __init__(self, flow: "Flow", old: bytes, new: bytes, fin: int) -> None:
         self.flow = flow
         self.new = new
-        """The 4-tuple that is stored over the packet's own."""
         self.address_change = change(old[:-4], new[:-4])
-        """What it adds to a sum over the addresses: the IPv4 header's, and the pseudo-header's."""
+        """Is added to a sum over the addresses: the IPv4 header's, and the pseudo-header's."""
         self.tuple_change = change(old, new)
-        """What it adds to a sum over addresses and ports: a finished TCP checksum's."""
+        """Is added to a sum over addresses and ports: a finished TCP checksum's."""
         self.fin = fin
-        """The bit of `Flow.seen` that a FIN in this direction sets."""
+        """A FIN in this direction sets this bit of `Flow.seen`."""
 
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """One TCP connection of an app: its 4-tuple, the port that stands for it, its state."""
+    """A Flow is one TCP connection of an app."""
 
     key: bytes
     """Source, destination, source port, destination port, as they lie in the app's packets."""
     port: int
-    """The stand-in peer's port by which the acceptor knows the flow."""
+    """The acceptor knows the flow by this port of the stand-in peer."""
     syn: bytes
     """The held SYN with its virtio_net_hdr; empty once it has been let through or answered."""
     hairpin: Hairpin
     state: State = State.DIALLING
     seen: int = 0
     active: bool = False
-    """A packet passed since the table last looked: keeps a closing flow from being forgotten too early."""
+    """A packet passed since the table last looked, so a closing flow is not forgotten yet."""
     quiet_since_s: float = 0.0
     outbound: Rewrite = field(init=False, repr=False)
     inbound: Rewrite = field(init=False, repr=False)
@@ -103,17 +102,17 @@ class Flow:
 
     @property
     def destination(self) -> tuple[str, int]:
-        """Whom the app wants to reach: address as text, and port."""
+        """The address, as text, and port that the app wants to reach."""
         size = 4 if len(self.key) == TUPLE4_BYTES else 16
         return str(ipaddress.ip_address(self.key[size : 2 * size])), int.from_bytes(self.key[-2:], "big")
 
     @property
     def finished(self) -> bool:
-        """Whether the wire has nothing left to say: a reset, or a FIN from each side."""
+        """Whether a reset, or a FIN from each side, has passed."""
         return bool(self.seen & RESET) or self.seen & BOTH_FINS == BOTH_FINS
 
     def become(self, state: State) -> None:
-        """Move to `state`; a move that the table of transitions does not have is a mistake of the caller."""
+        """Move to `state`. Raises ValueError for a move that TRANSITIONS does not have."""
         if state not in TRANSITIONS[self.state]:
             raise ValueError(f"a flow that is {self.state.name} cannot become {state.name}")
         self.state = state

@@ -1,8 +1,8 @@
-"""The flow table: turns every TCP packet of the TUN round to a local acceptor and back (hairpin NAT).
+"""The flow table turns every TCP packet of the TUN round to a local acceptor and back (hairpin NAT), without I/O.
 
-Sans I/O, in the manner of h11: the caller reads a packet into a buffer, calls `FlowTable.rewrite`, and for what is of
-no known flow does what `Dispatch.receive` returns. The kernel terminates TCP; here only headers change. A flow's first
-SYN is held until the caller has dialled the far side and says `admit`, `refuse` or `unreachable`.
+The caller reads a packet into a buffer, calls `FlowTable.rewrite`, and for what is of no known flow does what
+`Dispatch.receive` returns. The kernel terminates TCP; here only headers change. A flow's first SYN is held until the
+caller has dialled the far side and calls `admit`, `refuse` or `unreachable`.
 """
 
 import struct
@@ -32,39 +32,39 @@ from ktpy.packet.headers import (
 )
 
 LINGER_S: Final = 2.0
-"""How long a finished flow stays, so that a late retransmission of its last segments is still rewritten."""
+"""A finished flow stays this long, so that a late retransmission of its last segments is still rewritten."""
 QUIET_S: Final = 130.0
-"""How long a released but unfinished flow may be silent: just over Linux's longest retransmission and zero-window
+"""A released but unfinished flow may be silent this long: just over Linux's longest retransmission and zero-window
 probe interval (TCP_RTO_MAX, 120 s), so that an app that reads slowly gets every byte."""
 PORTS: Final = range(1024, 65536)
 
 
 @dataclass(frozen=True, slots=True)
 class NewFlow:
-    """A new flow, its SYN held: dial `flow.destination`, then `admit`, `refuse` or `unreachable` it."""
+    """A NewFlow's SYN is held: dial `flow.destination`, then `admit`, `refuse` or `unreachable` it."""
 
     flow: Flow
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Write `packet`."""
+    """An Answer is a packet to be written."""
 
     packet: bytes
 
 
 @dataclass(slots=True)
 class FlowCounters:
-    """What the table did, since its start."""
+    """FlowCounters count what the table did since its start."""
 
     flows: int = 0
     admitted: int = 0
     refused: int = 0
     unreachable: int = 0
     full: int = 0
-    """New flows answered with a reset because the table was full."""
+    """New flows were answered with a reset because the table was full."""
     stray: int = 0
-    """Packets of no known flow, answered with a reset."""
+    """Packets of no known flow were answered with a reset."""
     dropped: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
 
 
@@ -97,7 +97,7 @@ _MARKING = FIN | SYN | RST
 
 
 class FlowTable:
-    """Rewrites packets in place, holds first SYNs, and knows which flow a stand-in port names."""
+    """A FlowTable rewrites packets in place, and holds first SYNs."""
 
     def __init__(
         self,
@@ -122,14 +122,12 @@ class FlowTable:
         self._released_ports: deque[int] = deque()
 
     def __len__(self) -> int:
-        """How many flows there are, in any state."""
         return len(self._ports_in_use)
 
     def rewrite(self, buffer: bytearray, length: int) -> bool:
         """Rewrite the packet in `buffer[:length]`, virtio_net_hdr in front; return False if it is of no known flow.
 
-        When this returns True the buffer holds what is to be written back. It costs one look-up and one checksum
-        update, and never raises on malformed input. Every other packet goes through `Dispatch`.
+        It costs one look-up and one checksum update, and never raises on malformed input.
         """
         if length < _LEAST4:
             return False
@@ -173,7 +171,7 @@ class FlowTable:
         return True
 
     def _mark(self, rewrite: Rewrite, flags: int) -> bool:
-        """Note a SYN, FIN or RST of a known flow; True when the SYN begins a new connection on the same 4-tuple."""
+        """Note a SYN, FIN or RST of a known flow; return True when a SYN begins a new connection on the 4-tuple."""
         flow = rewrite.flow
         if flags & FIN:
             flow.seen |= rewrite.fin
@@ -225,19 +223,17 @@ class FlowTable:
         self.counters.dropped[reason] += 1
 
     def _take_port(self) -> int:
-        """Ports go round: never used ones first, then the one that has been free longest.
+        """Take a port that was never used, else the one that has been free longest.
 
         So the acceptor's TIME_WAIT (60 s on Linux) is over when a port comes back, up to 1,000 new connections a
-        second without end. Sooner, such a connection may take one retransmission of its SYN, 1 s, and then works.
+        second. Sooner, such a connection may take one retransmission of its SYN, 1 s.
         """
-        port = next(self._unused_ports, None)
-        if port is None:
-            port = self._released_ports.popleft()
+        port = next(self._unused_ports, None) or self._released_ports.popleft()
         self._ports_in_use.add(port)
         return port
 
     def admit(self, flow: Flow) -> bytes:
-        """The far side answered: from now on the flow's packets pass. Returns the held SYN, rewritten."""
+        """Let the flow's packets pass, because the far side answered; return the held SYN, rewritten."""
         flow.become(State.OPEN)
         self.counters.admitted += 1
         del self._held[flow.key]
@@ -249,7 +245,7 @@ class FlowTable:
         return bytes(syn)
 
     def refuse(self, flow: Flow) -> bytes:
-        """The far side refused: returns the reset that answers the held SYN, and forgets the flow."""
+        """Forget the flow, because the far side refused; return the reset that answers the held SYN."""
         self.counters.refused += 1
         segment = parse_segment(bytearray(flow.syn))
         assert isinstance(segment, Segment)  # noqa: S101  # it parsed when it came
@@ -257,29 +253,28 @@ class FlowTable:
         return replies.reset(segment)
 
     def unreachable(self, flow: Flow) -> bytes:
-        """Nobody answered: returns the ICMP error that answers the held SYN, and forgets the flow."""
+        """Forget the flow, because nobody answered; return the ICMP error that answers the held SYN."""
         self.counters.unreachable += 1
         packet = replies.unreachable(flow.hairpin.peer, flow.syn)
         self.forget(flow)
         return packet
 
     def take_resets(self) -> list[Flow]:
-        """The open flows that were reset since the last call.
+        """Return the open flows that were reset since the last call.
 
-        An acceptor's socket that is not being read does not tell its owner of a reset; neither does one that never
-        got past the handshake.
+        An acceptor's socket that is not being read, or is still in its handshake, does not tell its owner of a reset.
         """
         resets, self._resets = self._resets, []
         return [flow for flow in resets if flow.state is State.OPEN]
 
     def release(self, flow: Flow, now_s: float) -> None:
-        """The relay has let go of the flow: `expire` forgets it once the kernel has said all it had to say."""
+        """Let `expire` forget the flow, which the relay has let go of, once the kernel has nothing left to send."""
         flow.become(State.CLOSING)
         flow.quiet_since_s = now_s
         self._closing[flow.port] = flow
 
     def expire(self, now_s: float) -> None:
-        """Forget the released flows whose time has come. To be called about once a second."""
+        """Forget the released flows whose time has come. Call this about once a second."""
         for flow in list(self._closing.values()):
             if flow.active:
                 flow.active = False

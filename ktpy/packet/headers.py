@@ -1,7 +1,6 @@
-"""Where things are in what a TUN with IFF_VNET_HDR hands over: virtio_net_hdr, then IPv4 or IPv6, then TCP.
+"""Offsets and fields in what a TUN with IFF_VNET_HDR hands over: virtio_net_hdr, then IPv4 or IPv6, then TCP.
 
-Offsets count from the start of the buffer, so they include the virtio_net_hdr, and hold for IP headers without
-options, the only ones whose packets are rewritten.
+Offsets include the virtio_net_hdr, and hold for IP headers without options.
 """
 
 import struct
@@ -41,12 +40,12 @@ TCP6_OFFSET: Final = VNET_HEADER_BYTES + IPV6_HEADER_BYTES
 TUPLE4_OFFSET: Final = VNET_HEADER_BYTES + 12
 TUPLE4_BYTES: Final = 12
 TUPLE6_OFFSET: Final = VNET_HEADER_BYTES + 8
-"""Source, destination, source port and destination port lie side by side in a packet without IP options: one
-slice is a flow's key, and one store rewrites it."""
+"""Source, destination, source port and destination port lie side by side without IP options: one slice is a flow's
+key, and one store rewrites it."""
 
 
 class Drop(Enum):
-    """Why a packet goes no further."""
+    """A Drop is why a packet goes no further."""
 
     MALFORMED = "malformed"
     FRAGMENT = "fragment"
@@ -60,15 +59,15 @@ class Drop(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The parts of a TCP packet that deciding about an unknown flow takes."""
+    """A Segment holds the parts of a TCP packet by which an unknown flow is decided about."""
 
     key: bytes
-    """The 4-tuple as it lies in the packet: source, destination, source port, destination port."""
+    """Source, destination, source port, destination port, as they lie in the packet."""
     flags: int
     sequence: int
     acknowledgement: int
     length: int
-    """How far the segment advances the sequence number: its payload, plus one each for SYN and FIN."""
+    """The segment advances the sequence number by its payload's bytes, plus one each for SYN and FIN."""
 
 
 _TCP = struct.Struct("!4xIIBB")

@@ -1,6 +1,6 @@
-"""Packets of our own making: a TCP reset (RFC 9293, 3.10.7.1) and an ICMP unreachable (RFC 792, RFC 4443).
+"""Packets that ktpy makes: a TCP reset (RFC 9293, 3.10.7.1) and an ICMP unreachable (RFC 792, RFC 4443).
 
-Each is a complete packet behind a plain virtio_net_hdr, ready to be written to the TUN.
+Each is complete, behind a plain virtio_net_hdr.
 """
 
 import struct
@@ -25,7 +25,7 @@ _HOP_LIMIT = 64
 _DONT_FRAGMENT = 0x4000
 _ICMP_HOST_UNREACHABLE = (3, 1)
 _ICMPV6_ADDRESS_UNREACHABLE = (1, 3)
-"""Linux fails a connect() in SYN_SENT with EHOSTUNREACH at once on either of these."""
+"""Linux fails a connect() in SYN_SENT with EHOSTUNREACH on either of these."""
 _ICMPV6_QUOTE_BYTES = 1280 - 40 - 8
 _ICMP_QUOTE_BYTES = 576 - 20 - 8
 """How much of the offending packet is quoted: the answer must fit the smallest MTU a host has to accept."""
@@ -36,7 +36,7 @@ _ICMP = struct.Struct("!BBHI")
 
 
 def reset(segment: Segment) -> bytes:
-    """The RST that a host without such a connection would answer `segment` with."""
+    """Return the RST by which a host without such a connection answers `segment`."""
     source, destination, source_port, destination_port = _split(segment.key)
     if segment.flags & ACK:
         sequence, acknowledgement, flags = segment.acknowledgement, 0, RST
@@ -53,10 +53,8 @@ def reset(segment: Segment) -> bytes:
 
 
 def unreachable(router: bytes, packet: bytes) -> bytes:
-    """The ICMP error by which `router` tells the sender of `packet` that its destination cannot be reached.
-
-    `router` is an address of the packet's family; `packet` has its virtio_net_hdr in front.
-    """
+    """Return the ICMP error by which `router` tells the sender of `packet`, behind its virtio_net_hdr, that its
+    destination cannot be reached. `router` is an address of the packet's family."""
     quoted = packet[VNET_HEADER_BYTES:]
     if quoted[0] >> 4 == 4:
         code = _ICMP_HOST_UNREACHABLE

@@ -1,7 +1,8 @@
 """Shows the user the exposed ports: whether the local port answers, and how many requests went where."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Notice, PortsChanged, Report
@@ -25,7 +26,9 @@ class Exposure:
         """What routes that are gone had counted."""
         self._missed_since: dict[int, int] = {}
         """The fallbacks of a port when its local port stopped answering, until what it has missed is told."""
-        self.local_ports = {one.remote: LocalPort(one.local, self._listener(one.remote)) for one in mappings}
+        self.local_ports = {
+            one.remote: LocalPort(one.local, partial(self._local_port_changed, one.remote)) for one in mappings
+        }
         """By port of the Service."""
 
     async def look(self) -> None:
@@ -55,18 +58,18 @@ class Exposure:
     # --- routes
 
     def begin(self, pod_uid: str, counted: Mapping[int, RouteCounters]) -> None:
-        """Take note that a route to this pod stands, and what it has counted so far."""
+        """Note that a route to this pod stands, and what it has counted so far."""
         self._live[pod_uid] = dict(counted)
         self._changed()
 
     def count(self, pod_uid: str, counted: Mapping[int, RouteCounters]) -> None:
-        """Take note of what the route to this pod has counted so far; not before `begin` or after `end`."""
+        """Note what the route to this pod has counted so far, unless that is before `begin` or after `end`."""
         if pod_uid in self._live:
             self._live[pod_uid] = dict(counted)
             self._changed()
 
     def end(self, pod_uid: str) -> None:
-        """Take note that the route to this pod is gone."""
+        """Note that the route to this pod is gone."""
         for port, counters in self._live.pop(pod_uid).items():
             total = total_of((self._ended.get(port, RouteCounters()), counters))
             self._ended[port] = total._replace(is_up=False)
@@ -101,9 +104,6 @@ class Exposure:
             self._report(PortsChanged(ports))
 
     # --- local ports
-
-    def _listener(self, port: int) -> Callable[[], None]:
-        return lambda: self._local_port_changed(port)
 
     def _local_port_changed(self, port: int) -> None:
         if not self._is_watched:

@@ -28,7 +28,6 @@ RETRY_S, RETRY_LIMIT_S = 0.2, 5.0
 
 RESTART_GRACE_S = 15.0
 """The route to a container that has ended may seem to stand this long (keepalive)."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -36,13 +35,7 @@ class Routes:
     """The routes of one intercept. `run` holds them; `first` waits for the first one."""
 
     def __init__(
-        self,
-        api: Api,
-        pods: GatewayPods,
-        key: ClientKey,
-        hello: RouteHello,
-        exposure: Exposure,
-        timeout_s: float,
+        self, api: Api, pods: GatewayPods, key: ClientKey, hello: RouteHello, exposure: Exposure, timeout_s: float
     ) -> None:
         self._api, self._pods, self._key = api, pods, key
         self._hello, self._exposure = hello, exposure
@@ -82,7 +75,7 @@ class Routes:
                     tasks.create_task(self._hold(present[uid]), name=f"route to {present[uid].name}")
 
     async def _hold(self, pod: GatewayPod) -> None:
-        """Keep a route to one pod; one that is told to go drains, and its route ends with it."""
+        """Keep a route to one pod until the pod is gone; a pod that is told to go drains first."""
         uplink = self._uplink(pod)
         try:
             await uplink.run()

@@ -18,7 +18,8 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from ktpy.capture.tun.pump import Pump, TunAddress
+from ktpy.capture.tun.pump import Pump
+from ktpy.capture.tun.relay import TunAddress
 from ktpy.helper.protocol import TunOpened
 from ktpy.helper.routes import ALIAS_PREFIX, add_routes, set_up_link
 from ktpy.helper.tun import open_device

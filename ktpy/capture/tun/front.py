@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from ktpy.capture.tun.pump import Pump, TunAddress
+from ktpy.capture.tun.pump import Pump
+from ktpy.capture.tun.relay import TunAddress
 from ktpy.cluster.routing.networks import Network, outranking
 from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
 from ktpy.dns.forward import Forwarder
@@ -43,7 +44,7 @@ class TunFront:
 
     @classmethod
     async def prepare(cls, launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "TunFront":
-        """Put right what an earlier run left, look around, make the TUN. Nothing is routed into it yet."""
+        """Undo what a killed run left, look around, make the TUN. Nothing is routed into it yet."""
 
         async def undo_all() -> None:
             undone = await helper.close()
@@ -69,7 +70,7 @@ class TunFront:
 
     @property
     def name_servers(self) -> list[Network]:
-        """The machine's own, each a range of one: never routed, for the machine's other names depend on them."""
+        """The machine's own name servers, each a range of one. They are never routed."""
         found: list[Network] = []
         for text in self.resolver.nameservers:
             with suppress(ValueError):  # glibc skips what is no address
@@ -86,7 +87,6 @@ class TunFront:
             await self.helper.add_routes(outranking(networks, (local.network for local in self.networks)))
 
     async def start_pump(self, uplink: Uplink[AgentHello], undo: AsyncExitStack) -> Pump:
-        """From now on a packet that is routed into the TUN arrives."""
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
         addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
@@ -106,7 +106,7 @@ class TunFront:
         work: asyncio.TaskGroup,
         counters: CounterReaders,
     ) -> SetResolver:
-        """Answer names in `work` and make the machine ask us; returns what the machine was told."""
+        """Answer names in `work` and make the machine ask here; return what the machine was told."""
         machine = self.resolver
         address = server_address(machine.kind, self.tun.opened.number, self.tun.opened.address4.ip)
         zone.cluster_domain = cluster_domain = cluster_domain_in(hello.search)
@@ -146,7 +146,6 @@ class TunFront:
 
 
 def dns_numbers(resolver: SplitResolver, server: Server, *, upstream: Forwarder, cluster: Forwarder) -> dict[str, int]:
-    """What the name server counts."""
     return numbers(resolver.counters) | {
         "overloaded": server.overloaded,
         "cluster_cache_hits": cluster.cache_hits,
@@ -157,7 +156,7 @@ def dns_numbers(resolver: SplitResolver, server: Server, *, upstream: Forwarder,
 
 
 async def _undo_for_dead_helper(report: Report) -> None:
-    """Have another helper replay the journal, as far as that needs no password; else say what is left."""
+    """Have another helper replay the journal if that needs no password; else say what is left."""
     left = [summary for stale in journals.stale() for summary in stale.pending]
     if not left:
         return

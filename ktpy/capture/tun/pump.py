@@ -1,7 +1,4 @@
-"""The driver of the TUN descriptor: moves packets through the flow table and dials for new flows.
-
-`ktpy.packet` decides about packets, `ktpy.capture.tun.relay` carries the payload; the I/O between them is here.
-"""
+"""The pump moves packets between the TUN's descriptor and the flow table, and dials for new flows."""
 
 import asyncio
 import contextlib
@@ -21,18 +18,16 @@ from ktpy.packet.flow import Flow, Hairpin, State
 from ktpy.packet.flow_table import Answer, FlowCounters, FlowTable
 from ktpy.packet.headers import VNET_HEADER_BYTES
 
-__all__ = ["Dial", "PacketCounters", "Pump", "TunAddress"]
-
 PACKET_BYTES: Final = VNET_HEADER_BYTES + 65536
 """virtio_net_hdr and the largest packet a TUN with segmentation offload hands over."""
 BATCH_PACKETS: Final = 256
-"""How many packets are moved before the event loop may see to something else. One turn's TLS and SSH input is
-megabytes; with 64 packets a turn, a download waited for the TUN to be emptied while the processor idled."""
+"""This many packets are moved in one turn of the event loop. A turn's TLS and SSH input is megabytes: with 64
+packets a turn, a download waited for the TUN to be emptied while the processor idled."""
 BACKLOG_PACKETS: Final = 1024
-"""How many packets wait while the TUN takes none. Reading stops meanwhile, so only answers to dials can add up."""
+"""This many packets may wait while the TUN takes none. Nothing is read meanwhile, so only answers to dials add up."""
 TICK_S: Final = 1.0
 FAREWELL_S: Final = 1.0
-"""How long closing waits for the last resets to pass."""
+"""Closing waits this long for the last resets to pass."""
 REJECTED: Final = frozenset({errno.EINVAL, errno.ENOBUFS, errno.ENOMEM})
 """Errors of a write that are about the one packet, not about the device."""
 UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
@@ -40,18 +35,18 @@ UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHO
 
 @dataclass(slots=True)
 class PacketCounters:
-    """What went through the TUN's descriptor; bytes without the virtio_net_hdr."""
+    """PacketCounters count what went through the TUN's descriptor; bytes are without the virtio_net_hdr."""
 
     read_packets: int = 0
     read_bytes: int = 0
     written_packets: int = 0
     written_bytes: int = 0
     lost_packets: int = 0
-    """Rejected by the kernel, or the TUN took none and the backlog was full. TCP repeats them."""
+    """The kernel rejected them, or the backlog was full. TCP repeats them."""
 
 
 class Pump:
-    """Connects the apps behind a TUN to what `dial` reaches, until the TUN goes or `aclose` is called."""
+    """A Pump connects the apps behind a TUN to what `dial` reaches, until the TUN is gone or `aclose` is called."""
 
     def __init__(
         self,
@@ -116,25 +111,22 @@ class Pump:
 
     @property
     def traffic(self) -> Traffic:
-        """Payload bytes each way."""
         return self._relay.traffic
 
     @property
     def flows(self) -> FlowCounters:
-        """What became of the flows and of the packets that were not passed on."""
         return self._table.counters
 
     @property
     def open_flows(self) -> int:
-        """Connections that apps have at this moment."""
         return len(self._flows)
 
     async def wait_closed(self) -> None:
-        """Return after `aclose`; raise TunUnavailable as soon as the TUN is gone."""
+        """Return after `aclose`. Raises TunUnavailable as soon as the TUN is gone."""
         await asyncio.shield(self._ended)
 
     async def aclose(self) -> None:
-        """Reset every connection and stop, once the apps have been told: afterwards the TUN may go."""
+        """Reset every connection, and stop once the apps have got the resets. The TUN may be closed then."""
         self._closing = True
         dials = list(self._dials)
         for task in dials:
@@ -173,7 +165,7 @@ class Pump:
         self._ended.exception()  # the caller may prefer not to wait for it
 
     def _drain(self) -> None:
-        """Move a bounded batch of packets: read, rewrite in place, write back."""
+        """Read up to BATCH_PACKETS packets, rewrite each in place, and write it back."""
         fd, buffer, rewrite, write = self._tun_fd, self._buffer, self._table.rewrite, os.write
         view, vector, packets = memoryview(buffer), [buffer], self.packets
         for _ in range(BATCH_PACKETS):
@@ -204,7 +196,7 @@ class Pump:
                 self._begin(event.flow)
 
     def _write(self, packet: bytes) -> None:
-        """Write a packet, behind what already waits. While any waits, nothing is read."""
+        """Write a packet after those that wait already. Nothing is read while any waits."""
         if self._ended.done() or (not self._backlog and self._try_write(packet)):
             return
         if len(self._backlog) >= BACKLOG_PACKETS:
@@ -227,7 +219,7 @@ class Pump:
             loop.add_reader(self._tun_fd, self._drain)
 
     def _try_write(self, packet: bytes) -> bool:
-        """False when the TUN takes no packets now; True when there is nothing left to do about this one."""
+        """Return False when the TUN takes no packets now, True when there is nothing left to do about this one."""
         try:
             os.write(self._tun_fd, packet)
         except BlockingIOError:
@@ -270,7 +262,7 @@ class Pump:
                 self._write(self._table.refuse(flow))
 
     def _on_tick(self) -> None:
-        """Once a second: what no packet and no socket tells by itself."""
+        """See, once a second, to what no packet and no socket tells by itself."""
         now_s = time.monotonic()
         for flow in self._table.take_resets():
             self._relay.abort(flow.port)

@@ -1,7 +1,6 @@
-"""The local acceptor, and the relay that joins each accepted connection to its dialled far end.
+"""The relay accepts the apps' connections and splices each to its far end.
 
-The far end is dialled first (see `ktpy.packet.flow_table`), so it waits, not being read, until the app's connection
-has been accepted. From then on bytes, ends of stream, pauses and resets are carried over both ways.
+The far end is dialled first (see `ktpy.packet.flow_table`), and is not read until the app's connection is accepted.
 """
 
 import asyncio
@@ -13,11 +12,11 @@ from typing import Final, NamedTuple
 from ktpy.link.splice import End
 
 CONGESTION_CONTROL: Final = b"reno"
-"""Between acceptor and app is only the TUN: nothing is lost there, and nothing else has to be shared with. A sender
-that estimates the bandwidth (bbr) takes each turn of ours for congestion, and slows down. Every kernel has reno."""
+"""Nothing is lost between acceptor and app, where only the TUN is. A sender that estimates the bandwidth (bbr) takes
+each turn of the event loop for congestion, and slows down. Every kernel has reno."""
 
 Dial = Callable[[Callable[[], asyncio.Protocol], str, int], Awaitable[tuple[asyncio.Transport, asyncio.Protocol]]]
-"""Connects to an address and port in the cluster: the signature of `loop.create_connection`.
+"""A Dial connects to an address and port in the cluster, as `loop.create_connection` does.
 
 Raises ConnectionRefusedError when the port is closed, TimeoutError or an OSError with EHOSTUNREACH or ENETUNREACH
 when nobody answers, and another OSError when the link itself fails.
@@ -25,25 +24,23 @@ when nobody answers, and another OSError when the link itself fails.
 
 
 class TunAddress(NamedTuple):
-    """The TUN's addresses of one family."""
+    """A TunAddress holds the TUN's addresses of one family."""
 
     own: str
     peer: str
-    """The stand-in peer from which every relayed connection seems to come."""
+    """Every relayed connection seems to come from this stand-in peer."""
 
 
 @dataclass(slots=True)
 class Traffic:
-    """Payload bytes relayed since the start."""
+    """Traffic counts the payload bytes relayed from apps into the cluster and back, since the start."""
 
     sent_bytes: int = 0
-    """From apps into the cluster."""
     received_bytes: int = 0
-    """From the cluster to apps."""
 
 
 class FarEnd(End):
-    """The end in the cluster."""
+    """A FarEnd is the end in the cluster."""
 
     __slots__ = ("deadline_s", "port", "relay")
 
@@ -51,7 +48,7 @@ class FarEnd(End):
         super().__init__()
         self.relay = relay
         self.port = port
-        """The stand-in port by which the app's connection will be known."""
+        """The app's connection will come from this stand-in port."""
         self.deadline_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,7 +66,7 @@ class FarEnd(End):
 
 
 class NearEnd(End):
-    """The end at the app: a connection that the acceptor took."""
+    """A NearEnd is the end at the app, a connection that the acceptor took."""
 
     __slots__ = ("relay",)
 
@@ -96,7 +93,7 @@ class NearEnd(End):
 
 
 class Relay:
-    """Accepts the connections that the flow table turned round, and joins each to its far end."""
+    """A Relay accepts the connections that the flow table turned round, and splices each to its far end."""
 
     def __init__(
         self, addresses: Iterable[TunAddress], on_finished: Callable[[int], None], *, accept_timeout_s: float = 10.0
@@ -112,7 +109,7 @@ class Relay:
         self._expected: dict[int, FarEnd] = {}
 
     async def listen(self) -> list[int]:
-        """Bind a free port on each of the TUN's own addresses; returns the ports in the order of the addresses."""
+        """Bind a free port on each of the TUN's own addresses; return the ports in the order of the addresses."""
         loop = asyncio.get_running_loop()
         for address in self._addresses:
             server = await loop.create_server(lambda: NearEnd(self), address.own, 0, backlog=4096)
@@ -122,18 +119,18 @@ class Relay:
         return [server.sockets[0].getsockname()[1] for server in self._servers]
 
     def expect(self, far: FarEnd, now_s: float) -> None:
-        """The app's SYN is about to be let through: its connection comes from the port of `far`."""
+        """Expect the app's connection, whose SYN is about to be let through, from the port of `far`."""
         far.deadline_s = now_s + self._accept_timeout_s
         self._expected[far.port] = self._ends[far.port] = far
 
     def claim(self, peername: tuple[str, int] | None) -> FarEnd | None:
-        """The far end that waits for the connection from `peername`; None when that is no flow of ours."""
+        """Return the far end that waits for the connection from `peername`, None when that is no flow of ours."""
         if peername is None or peername[0] not in self._peers:
             return None
         return self._expected.pop(peername[1], None)
 
     def expire(self, now_s: float) -> None:
-        """Let go of far ends whose app never completed its handshake. To be called about once a second."""
+        """Abort far ends whose app never completed its handshake. Call this about once a second."""
         for far in list(self._expected.values()):  # in order of their deadlines
             if now_s < far.deadline_s:
                 return
@@ -152,7 +149,7 @@ class Relay:
             self.finished(far)
 
     def finished(self, far: FarEnd) -> None:
-        """Both ends are gone."""
+        """Forget the connection, both of whose ends are gone."""
         if self._ends.pop(far.port, None) is not None:
             self._on_finished(far.port)
 
@@ -162,10 +159,9 @@ class Relay:
             self.abort(port)
 
     def close(self) -> None:
-        """Stop accepting.
+        """Stop accepting. The connections that `abort_all` reset must be gone.
 
-        Not before the connections that `abort_all` reset are gone: asyncio neither hands over nor closes a connection
-        that it has accepted when its server is closed at that moment, and the app would never hear of it.
+        asyncio neither hands over nor closes a connection that it has just accepted when its server is closed.
         """
         for server in self._servers:
             server.close()
