@@ -1,6 +1,6 @@
 """How programs' traffic gets in: the mode, the interface of what captures it, and the class of each mode."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
@@ -45,7 +45,7 @@ class Front(Protocol):
         routed: "Sequence[Network]",
         work: "TaskGroup",
         counters: "CounterReaders",
-    ) -> "SetResolver": ...
+    ) -> "tuple[SetResolver, AsyncIterator[str]]": ...
     async def until_helper_gone(self) -> None: ...
 
 

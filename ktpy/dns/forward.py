@@ -43,9 +43,16 @@ class Forwarder:
         self.cache_hits = 0
         self.exchanges = 0
         self._exchange = exchange
+        self._cache_capacity = cache_capacity
+        self._clock = clock
         self._cache = ReplyCache(cache_capacity, clock)
         self._in_flight: dict[Hashable, asyncio.Future[bytes]] = {}
         self._slots = asyncio.Semaphore(concurrency)  # each exchange may hold a descriptor for each server
+
+    def replace_exchange(self, exchange: Exchange) -> None:
+        """Ask another server from now on, and forget what the one before said."""
+        self._exchange = exchange
+        self._cache = ReplyCache(self._cache_capacity, self._clock)
 
     def cached(self, query: Query) -> bytes | None:
         """Return the cached reply, None when there is none."""
@@ -65,10 +72,11 @@ class Forwarder:
         if flight is not None:
             return readdressed(await asyncio.shield(flight), query)
         flight = asyncio.get_running_loop().create_future()
+        cache = self._cache
         self._in_flight[key, over_tcp] = flight
         try:
             reply = await self._fetch(query, over_tcp)
-            self._cache.put(key, query, reply)
+            cache.put(key, query, reply)
             flight.set_result(reply)
         finally:
             del self._in_flight[key, over_tcp]

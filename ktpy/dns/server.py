@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from ktpy.dns.message import HEADER_BYTES, Query, failure, header_only_reply
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Server:
-    """A Server answers from a resolver on bound sockets, which it owns from then on."""
+    """A Server answers from a resolver on bound sockets, which it owns from then on, to whom `is_client` allows."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Server:
         udp: Sequence[socket.socket],
         tcp: Sequence[socket.socket],
         *,
+        is_client: Callable[[str], bool] = lambda _: True,
         idle_s: float = IDLE_S,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
@@ -40,6 +41,7 @@ class Server:
         self.idle_s = idle_s
         self.connections_max = connections_max
         self._resolver = resolver
+        self.is_client = is_client
         self._udp = tuple(udp)
         self._tcp = tuple(tcp)
         self._pending = 0
@@ -97,6 +99,8 @@ class Server:
                 data, client = sock.recvfrom(UDP_QUERY_MAX_BYTES)
             except OSError:  # nothing left, or an ICMP error of an earlier reply
                 return
+            if not self.is_client(client[0]):
+                continue
             reply = self.reply_now(data, over_tcp=False)
             if isinstance(reply, Query):
                 tasks.create_task(self._reply_to(sock, client, reply), name="dns: a query over UDP")
@@ -128,7 +132,12 @@ class _ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        if len(self._server.connections) >= self._server.connections_max:
+        peer = transport.get_extra_info("peername")  # None: it is gone already
+        if (
+            peer is None
+            or not self._server.is_client(peer[0])
+            or len(self._server.connections) >= self._server.connections_max
+        ):
             self._transport.abort()
             return
         self._server.connections.add(self)

@@ -12,6 +12,7 @@ from ktpy.dns.records import normalised, reverse_zones
 from ktpy.helper.protocol import SetResolver
 
 DEFAULT_CLUSTER_DOMAIN: Final = "cluster.local"
+SYSTEMD_RESOLVED: Final = "systemd-resolved"
 REVERSE_DOMAINS_MAX: Final = 128
 """systemd-resolved takes 256 domains for a link; this leaves room for the others."""
 
@@ -34,7 +35,7 @@ def server_address(resolver_kind: str, tun_number: int, tun_address: IPv4Address
     For systemd-resolved it is the TUN's own address, which goes with the link. For resolv.conf it is a loopback
     address: when all of ktpy was killed, a closed loopback port refuses at once, and glibc asks the next server.
     """
-    return tun_address if resolver_kind == "systemd-resolved" else IPv4Address(f"127.18.{tun_number}.53")
+    return tun_address if resolver_kind == SYSTEMD_RESOLVED else IPv4Address(f"127.18.{tun_number}.53")
 
 
 def resolver_request(

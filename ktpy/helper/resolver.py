@@ -9,6 +9,7 @@ from pathlib import Path
 from ktpy.errors import ResolverNotWritable
 from ktpy.helper import journal as journals
 from ktpy.helper import resolv_conf, resolved, snapshot
+from ktpy.helper.changes import RESOLV_CONF as RESOLV_CONF_CHANGE
 from ktpy.helper.changes import ResolvConf, ResolvedLink, layers_of, recorded
 from ktpy.helper.journal import Journal
 from ktpy.helper.protocol import Resolver, SetResolver
@@ -35,6 +36,8 @@ def detect() -> Resolver:
 
 def set_up(journal: Journal, wanted: SetResolver, link: str, alias: str) -> Resolver:
     """Make the machine ask `wanted.nameservers`; return what it asked before. Raises ResolverNotWritable.
+
+    It may be called again, after somebody has replaced /etc/resolv.conf: what is there then is what comes back later.
 
     A static file that names resolved's stub (cloud images, some containers) gets no search domains from
     resolved, so they are written into it, and its name server stays the only one.
@@ -63,9 +66,12 @@ def _write(journal: Journal, wanted: SetResolver, nameservers: tuple[Address, ..
             previous, host_name = resolv_conf.parse(now.content), socket.gethostname()
             content = resolv_conf.render(previous, nameservers, wanted.search, wanted.cluster_domain, host_name)
             others = [journal_id for journal_id in journals.journal_ids() if journal_id != journal.journal_id]
+            superseded = [entry for entry in journal.pending if entry.kind == RESOLV_CONF_CHANGE]
             written = snapshot.overwritten(now, content, mtime_ns=time.time_ns())
             with recorded(journal, ResolvConf(str(RESOLV_CONF), written, layers_of(RESOLV_CONF, now, others))):
                 snapshot.put(RESOLV_CONF, written)
+            for entry in superseded:  # of a file that somebody replaced
+                journal.mark_undone(entry)
         except OSError as exc:
             raise _not_writable(exc) from exc
 

@@ -64,7 +64,6 @@ class Helper:
         self._tun: TunOpened | None = None
         self._routed: set[Network] = set()
         self._dns_addresses: set[Address] = set()
-        self._resolver_is_set = False
 
     def run(self) -> bool:
         """Serve until end of file, SIGTERM or `UndoAll`, then undo; return False when something could not be undone."""
@@ -191,13 +190,9 @@ class Helper:
 
     def _set_resolver(self, request: SetResolver) -> ResolverSet:
         opened = self._require_tun()
-        if self._resolver_is_set:
-            raise HelperFailed("The helper has set the resolver already.")
         if not self._dns_addresses.issuperset(request.nameservers):
             raise HelperFailed("The helper makes only those addresses name servers on which it bound port 53.")
-        previous = resolver.set_up(self._journal(), request, opened.name, self._alias())
-        self._resolver_is_set = True
-        return ResolverSet(previous)
+        return ResolverSet(resolver.set_up(self._journal(), request, opened.name, self._alias()))
 
     # --- state
 

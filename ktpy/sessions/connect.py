@@ -246,7 +246,7 @@ class _Connect:
         routed: list[RoutedRange],
         work: asyncio.TaskGroup,
     ) -> None:
-        told = await machine.serve_names(
+        told, changes = await machine.serve_names(
             zone,
             uplink,
             hello,
@@ -258,7 +258,13 @@ class _Connect:
         )
         dns = DnsStatus(told.cluster_domain, str(told.nameservers[0]), machine.resolver.kind, tuple(told.search))
         self._known = replace(self._known, dns=dns)
+        work.create_task(self._tell_resolver_changes(changes), name="keep resolver")
         self._step("dns", f"names of {told.cluster_domain} by {machine.resolver.kind}")
+
+    async def _tell_resolver_changes(self, changes: AsyncIterator[str]) -> None:
+        async for sentence in changes:
+            self._report(Notice(sentence))
+        self._known = replace(self._known, dns=None)
 
     # --- routes
 

@@ -2,20 +2,22 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from ktpy.capture.tun.pump import Pump
 from ktpy.capture.tun.relay import TunAddress
+from ktpy.capture.tun.resolver_keeper import RESOLV_CONF, keep_resolver
 from ktpy.cluster.routing.networks import Network, outranking
 from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
+from ktpy.dns.clients import LocalClients
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
 from ktpy.dns.stream import StreamClient
-from ktpy.dns.system import cluster_domain_in, resolver_request, server_address
+from ktpy.dns.system import SYSTEMD_RESOLVED, cluster_domain_in, resolver_request, server_address
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed, KtpyError
@@ -105,18 +107,42 @@ class TunFront:
         routed: Sequence[Network],
         work: asyncio.TaskGroup,
         counters: CounterReaders,
-    ) -> SetResolver:
-        """Answer names in `work` and make the machine ask here; return what the machine was told."""
-        machine = self.resolver
-        address = server_address(machine.kind, self.tun.opened.number, self.tun.opened.address4.ip)
+    ) -> tuple[SetResolver, AsyncIterator[str]]:
+        """Answer names in `work` and make the machine ask here; return what the machine was told, and `keep_resolver`.
+
+        Names are answered on the TUN's address whatever the machine asks: containers cannot reach our loopback.
+        """
+        machine, opened = self.resolver, self.tun.opened
         zone.cluster_domain = cluster_domain = cluster_domain_in(hello.search)
         zone.set_routed(routed)
         to_cluster = StreamClient(uplink.create_connection, [(server, DNS_PORT) for server in hello.nameservers])
-        upstream = Upstream(machine.nameservers, own_addresses=[str(address)])
+        kinds = (SYSTEMD_RESOLVED, machine.kind, "resolv.conf")
+        addresses = {kind: server_address(kind, opened.number, opened.address4.ip) for kind in kinds}
+        own_addresses = list(map(str, addresses.values()))
+        upstream = Upstream(machine.nameservers, own_addresses=own_addresses)
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
         resolver = SplitResolver(zone, upstream=outside, cluster=inside)
-        [sockets] = await self.helper.bind_dns([address])
-        server = Server(resolver, [sockets.udp], [sockets.tcp])
+        bound = await self.helper.bind_dns(addresses.values())
+        server = Server(
+            resolver, [own.udp for own in bound], [own.tcp for own in bound], is_client=LocalClients().includes
+        )
+
+        def use(nameservers: Sequence[str]) -> None:
+            nonlocal upstream
+            upstream.close()
+            upstream = Upstream(nameservers, own_addresses=own_addresses)
+            outside.replace_exchange(upstream)
+
+        def request_for(kind: str) -> SetResolver:
+            return resolver_request(addresses[kind], cluster_domain, namespace, extra_zones=extra_zones, routed=routed)
+
+        async def set_resolver(request: SetResolver) -> None:
+            await self.helper.set_resolver(
+                request.nameservers,
+                search=request.search,
+                routing_domains=request.routing_domains,
+                cluster_domain=request.cluster_domain,
+            )
 
         async def serve() -> None:
             try:
@@ -127,14 +153,10 @@ class TunFront:
 
         work.create_task(serve(), name="name server")
         counters["dns"] = lambda: dns_numbers(resolver, server, upstream=outside, cluster=inside)
-        request = resolver_request(address, cluster_domain, namespace, extra_zones=extra_zones, routed=routed)
-        await self.helper.set_resolver(
-            request.nameservers,
-            search=request.search,
-            routing_domains=request.routing_domains,
-            cluster_domain=request.cluster_domain,
-        )
-        return request
+        request = request_for(machine.kind)
+        target = RESOLV_CONF.resolve() if RESOLV_CONF.is_symlink() else None
+        await set_resolver(request)
+        return request, keep_resolver(self.helper.detect_resolver, request_for, set_resolver, use, target=target)
 
     async def until_helper_gone(self) -> None:
         """Raise HelperFailed when the helper dies."""

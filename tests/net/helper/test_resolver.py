@@ -1,5 +1,6 @@
 """/etc/resolv.conf in every form it has on machines."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -7,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from ktpy.capture.tun.resolver_keeper import keep_resolver
 from ktpy.errors import ResolverNotWritable
 from ktpy.helper.client import HelperClient
+from ktpy.helper.protocol import SetResolver
 from tests.net.helper.machine import ORIGINAL, Machine
 from tests.net.helper.session import FORMS, LOOPBACK, SEARCH, answering, connect, let_go, opened
 
@@ -94,3 +97,38 @@ async def refused_resolver(box: Machine, helper: HelperClient, reason: str) -> N
         assert box.state() == before
         bound.udp.close()
         bound.tcp.close()
+
+
+@pytest.mark.parametrize("form", ["file", "symlink"])
+@pytest.mark.parametrize("new_form", ["file", "symlink"])
+async def test_a_replaced_file_is_written_over_within_a_second_and_comes_back_in_the_end(
+    box: Machine, form: str, new_form: str
+) -> None:
+    """As network managers do it: another file, or a link to one, is renamed over it."""
+    box.set_resolv_conf(form)
+    helper = await HelperClient.start(box.launch())
+    tun, sockets = await connect(helper)
+    used: list[Sequence[str]] = []
+    changes = keep_resolver(
+        helper.detect_resolver,
+        lambda _: SetResolver((LOOPBACK,), SEARCH, (), "cluster.local"),
+        lambda request: helper.set_resolver(
+            request.nameservers, search=request.search, cluster_domain=request.cluster_domain
+        ),
+        used.append,
+        path=box.root / "etc/resolv.conf",
+    )
+    telling = asyncio.ensure_future(anext(changes))
+    box.shell("echo nameserver 192.168.77.3 > /etc/new.conf; cp /etc/new.conf /etc/next.conf")
+    box.shell("mv /etc/next.conf /etc/resolv.conf" if new_form == "file" else "ln -sfn new.conf /etc/resolv.conf")
+    before = box.run("stat", "-c", "%N %y", "/etc/resolv.conf"), box.resolv_conf
+    async with asyncio.timeout(1.0):
+        assert "was replaced; ktpy wrote over it again and asks 192.168.77.3" in await telling
+    assert used == [("192.168.77.3",)]
+    with answering(sockets[0], "10.96.0.9"):
+        assert "10.96.0.9" in box.run("getent", "ahostsv4", "web.shop")
+    let_go(tun, sockets)
+    report = await helper.close()
+    assert report is not None
+    assert (report.left, report.failures) == ((), ())
+    assert (box.run("stat", "-c", "%N %y", "/etc/resolv.conf"), box.resolv_conf) == before

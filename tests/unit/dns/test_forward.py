@@ -129,3 +129,17 @@ async def test_not_more_than_so_many_exchanges_at_once() -> None:
         exchange.gate.set()
     assert exchange.most_running == 4
     assert len(exchange.packets) == 20
+
+
+async def test_another_server_is_asked_anew_also_what_was_asked_meanwhile() -> None:
+    before, after = Scripted(open_=False), Scripted()
+    forwarder = Forwarder(before)
+    waiting = asyncio.create_task(forwarder.ask(asked("web.example"), over_tcp=False))
+    await asyncio.sleep(0)
+    assert before.packets
+    forwarder.replace_exchange(after)
+    before.gate.set()
+    await waiting
+    assert forwarder.cached(asked("web.example")) is None
+    await forwarder.ask(asked("web.example"), over_tcp=False)
+    assert len(after.packets) == 1

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -68,7 +68,9 @@ async def read(reader: asyncio.StreamReader) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def serving(*, idle_s: float = 10.0, connections_max: int = 8) -> AsyncIterator[Served]:
+async def serving(
+    *, idle_s: float = 10.0, connections_max: int = 8, is_client: Callable[[str], bool] = lambda _: True
+) -> AsyncIterator[Served]:
     zone = Zone()
     zone.upsert_service(service("web", "shop", "10.96.0.7"))
     zone.upsert_service(service("db"))
@@ -80,7 +82,7 @@ async def serving(*, idle_s: float = 10.0, connections_max: int = 8) -> AsyncIte
     udp.bind(("127.0.0.1", 0))
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     tcp.bind(("127.0.0.1", 0))
-    server = Server(resolver, [udp], [tcp], idle_s=idle_s, connections_max=connections_max)
+    server = Server(resolver, [udp], [tcp], idle_s=idle_s, connections_max=connections_max, is_client=is_client)
     task = asyncio.create_task(server.serve())
     await asyncio.sleep(0)
     try:
@@ -275,3 +277,15 @@ def test_a_query_is_what_reply_now_leaves_over() -> None:
     zone.synced = True
     server = Server(SplitResolver(zone), [], [])
     assert isinstance(server.reply_now(asked("example.com").data, over_tcp=False), Query)
+
+
+async def test_only_clients_are_answered() -> None:
+    allowed = False
+    async with serving(is_client=lambda address: address == "127.0.0.1" and allowed) as served:
+        with served.udp() as client:
+            client.send(asked(WEB, ident=1).data)
+            reader, _ = await served.tcp()
+            assert await reader.read() == b""  # the query over UDP came before, and was passed over
+            allowed = True
+            client.send(asked(WEB, ident=2).data)
+            assert parsed(await receive(client)).header.id == 2

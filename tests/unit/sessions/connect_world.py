@@ -51,6 +51,7 @@ class World:
         self.agent_version = VERSION
         self.has_tunnel = False
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
+        self.resolver_changes: asyncio.Queue[str] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.end: dict[str, asyncio.Future[Any]] = {
             who: loop.create_future() for who in ("pod", "link", "helper", "TUN")
@@ -219,7 +220,12 @@ class Machine:
         await self._world.step("serve names")
         counters["dns"] = lambda: {"zone": 2}
         addresses = (ip_address("127.18.0.1"),)
-        return SimpleNamespace(cluster_domain="cluster.local", nameservers=addresses, search=("svc.cluster.local",))
+        told = SimpleNamespace(cluster_domain="cluster.local", nameservers=addresses, search=("svc.cluster.local",))
+        return told, self._resolver_changes()
+
+    async def _resolver_changes(self) -> AsyncIterator[str]:
+        while sentence := await self._world.resolver_changes.get():
+            yield sentence
 
     async def until_helper_gone(self) -> None:
         await self._wait("helper")

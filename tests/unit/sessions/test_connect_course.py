@@ -164,6 +164,21 @@ async def test_new_ranges_are_routed_unless_they_are_local_too(world: World) -> 
     assert [entry.network for entry in status.ranges] == ["10.96.0.0/12", "10.9.0.0/24"]
 
 
+async def test_a_replaced_resolv_conf_is_told_and_names_that_are_lost_are_not_claimed(world: World) -> None:
+    async with world.session():
+        await world.ready
+        world.resolver_changes.put_nowait("resolv.conf was replaced.")
+        await until(lambda: world.events[-1] == Notice("resolv.conf was replaced."))
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+        assert isinstance(status, ConnectStatus)
+        assert status.dns is not None
+        world.resolver_changes.put_nowait("")  # ktpy gives in
+        await until(lambda: world.resolver_changes.empty())
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+    assert isinstance(status, ConnectStatus)
+    assert status.dns is None
+
+
 async def test_the_status_of_a_session_that_stands(world: World) -> None:
     async with world.session():
         await world.ready

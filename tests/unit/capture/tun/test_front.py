@@ -57,8 +57,8 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
 
     monkeypatch.setattr(Upstream, "close", lambda _: closed.append(Upstream))
     monkeypatch.setattr(StreamClient, "close", lambda _: closed.append(StreamClient))
-    monkeypatch.setattr(fronts, "Server", lambda *_: SimpleNamespace(serve=serve))
-    helper: Any = SimpleNamespace(bind_dns=bind_dns, set_resolver=set_resolver)
+    monkeypatch.setattr(fronts, "Server", lambda *_, **__: SimpleNamespace(serve=serve))
+    helper: Any = SimpleNamespace(bind_dns=bind_dns, set_resolver=set_resolver, detect_resolver=None)
     tun: Any = SimpleNamespace(opened=SimpleNamespace(number=0, address4=ip_interface("198.18.0.1/30")))
     resolver = Resolver(kind="resolv.conf", form="file", nameservers=("192.0.2.53",), search=(), options=())
     hello = AgentHello("0", ("10.96.0.10",), ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"))
