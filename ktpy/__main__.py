@@ -1,15 +1,20 @@
 """The `ktpy` command."""
 
+import signal
 import sys
-
-from ktpy.daemon.caller import adopt_environment
 
 
 def main() -> None:
     """Console entry point."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends ktpy without a word
+    from ktpy.daemon.caller import adopt_environment
+
     adopt_environment()
     from ktpy.cli.main import cli  # after the environment is the caller's: option defaults come from it
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(cli())
 
 

@@ -67,7 +67,7 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **opt
     """Reach every pod IP, service IP and cluster DNS name from every program on this laptop."""
     wanted = ConnectOptions(pods=not no_pods, dns=not no_dns, pod_timeout_s=pod_timeout, **options)
     caller = Caller.current()
-    helper = launch_helper(caller)
+    helper = launch_helper(caller, render.on_standard_error)
 
     def work(report: Report) -> int:
         from ktpy.sessions.connect import run  # the heavy half of ktpy: not before it is needed

@@ -1,5 +1,6 @@
 """This module defines the command group, and how an error reaches the user."""
 
+import signal
 import traceback
 from typing import IO, Any
 
@@ -37,6 +38,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            render.say("Interrupted.", err=True)
+            ctx.exit(128 + signal.SIGINT)
         except KtpyError as error:
             if ctx.find_root().meta.get("ktpy.verbosity", 0) >= 2:
                 traceback.print_exc()

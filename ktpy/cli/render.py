@@ -23,8 +23,8 @@ def event(event: Event, *, err: bool = False) -> None:
             click.echo(status(session), err=err)
         case PortsChanged():
             pass  # ktpy.cli.live shows it
-        case Ended(exit_code, message, hint):
-            if exit_code:
+        case Ended(_, message, hint, is_error):
+            if is_error:
                 failure(message, hint)
             else:
                 click.echo(message, err=err)
@@ -35,8 +35,14 @@ def on_error_output(told: Event) -> None:
     event(told, err=True)
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines whose text may come from outside."""
+    for line in lines:
+        click.echo(line, err=err)
+
+
 def on_standard_error(text: str) -> None:
-    click.echo(text, err=True)
+    say(text, err=True)
 
 
 def failure(message: str, hint: str | None) -> None:

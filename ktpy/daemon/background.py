@@ -11,6 +11,8 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.events import Ended, Event, PortsChanged, Ready, Report, decode, encode
 
+INTERRUPTED = 128 + signal.SIGINT
+
 
 def perform(work: Callable[[Report], int], show: Report, caller: Caller, log_name: str | None) -> int:
     """Run `work` and show its events; return the exit code.
@@ -18,7 +20,7 @@ def perform(work: Callable[[Report], int], show: Report, caller: Caller, log_nam
     With the name of a log the session runs in the background, and this returns when it is ready or has ended.
     """
     if log_name is None:
-        return work(show)
+        return _interruptible(work, show)
     runtime = RuntimeDirectory.of(caller)
     runtime.make()
     exit_code = 0
@@ -48,7 +50,16 @@ def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
             yield event
             if isinstance(event, Ready | Ended):
                 return
-    yield Ended(1, "The background process ended without a word.", hint=f"Its log: {log}")
+    yield Ended(1, "The background process ended without a word.", f"Its log: {log}", is_error=True)
+
+
+def _interruptible(work: Callable[[Report], int], report: Report) -> int:
+    """Do the work. Ctrl-C before its event loop handles signals ends it before it has changed anything."""
+    try:
+        return work(report)
+    except KeyboardInterrupt:
+        report(Ended(INTERRUPTED, "Interrupted; nothing was changed."))
+        return INTERRUPTED
 
 
 def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> int:
@@ -68,7 +79,7 @@ def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> 
                 pipe.write(encode(event) + "\n")
 
         try:
-            return work(report)
+            return _interruptible(work, report)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -1,6 +1,7 @@
 """The things that need root: the helper of a session, and undoing what killed runs left on this laptop."""
 
 import os
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,25 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def launch_helper(caller: Caller) -> LaunchedHelper | None:
-    """Launch the helper while this process is root, then become the caller; None where sudo has to be asked later.
+def launch_helper(caller: Caller, say: Say) -> LaunchedHelper:
+    """Launch the helper, and become the caller. `say` tells why, where sudo is about to ask for a password.
 
-    A command calls this first: the helper gets ready while the rest is imported.
+    A command calls this first: a password is asked for before anything is made, and nothing else is printed meanwhile.
+    Raises PrivilegeMissing where sudo refuses, and HelperFailed.
     """
-    helper = launch() if os.geteuid() == 0 else None
-    caller.drop_privileges()
+    if os.geteuid() == 0:
+        helper = launch()
+        caller.drop_privileges()
+        return helper
+    if shutil.which("sudo") is not None:
+        helper = launch(WITHOUT_A_PASSWORD)
+        if helper.is_started():
+            return helper
+        helper.close()
+        say("ktpy needs root to set this laptop's routes and resolver; a small helper does that, started by sudo.")
+    helper = launch()
+    if not helper.is_started():
+        raise helper.failure()
     return helper
 
 

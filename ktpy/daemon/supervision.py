@@ -12,16 +12,21 @@ from ktpy.observe.events import Ended, Report
 
 logger = logging.getLogger(__name__)
 
+NOTHING_CHANGED = "Interrupted; nothing was changed."
+
 
 class Session(Protocol):
     """A Session is a use case that runs until it is told to end."""
 
     name: str
-    is_ready: bool
+
+    @property
+    def ends_well(self) -> bool:
+        """Whether a signal ends it as asked, with exit code 0: it stands, and no command of the user's is cut off."""
 
     @property
     def farewell(self) -> str:
-        """The sentence that tells that it has ended as asked and everything is undone."""
+        """The sentence that tells how it has ended, and that everything is undone."""
 
     async def run(self) -> int:
         """Return the exit code when it ends as asked; raise what else ends it. Everything is undone either way."""
@@ -35,8 +40,14 @@ def run(session: Session, report: Report) -> int:
     # Each connection is a descriptor; the soft limit of 1,024 is for programs that use select(2).
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with asyncio.Runner(loop_factory=_event_loop()) as runner:
-        ended = runner.run(_supervise(session))
+    ended: Ended | None = None
+    try:
+        with asyncio.Runner(loop_factory=_event_loop()) as runner:
+            ended = runner.run(_supervise(session))
+    except KeyboardInterrupt:
+        if ended is None:
+            raise
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it has ended: only the last sentence is to come
     report(ended)
     return ended.exit_code
 
@@ -67,12 +78,15 @@ async def _supervise(session: Session) -> Ended:
     log_loop_errors()
     running = asyncio.create_task(session.run(), name=session.name)
     signals: list[int] = []
+    ends_well = False
 
     def interrupt(number: int) -> None:
+        nonlocal ends_well
         if not session.handles_signal(number):
             return
         signals.append(number)
         if len(signals) == 1:  # a second one must not break the undoing, whose every step is bounded in time
+            ends_well = session.ends_well
             running.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -82,7 +96,7 @@ async def _supervise(session: Session) -> Ended:
     except asyncio.CancelledError:
         if not signals:
             raise
-        return Ended(0 if session.is_ready else 128 + signals[0], session.farewell)
+        return Ended(0 if ends_well else 128 + signals[0], session.farewell)
     except Exception as error:
         return _ended_by(error)
     return Ended(exit_code, session.farewell)
@@ -92,6 +106,6 @@ def _ended_by(error: BaseException) -> Ended:
     error = first_failure(error)
     logger.debug("the session failed", exc_info=error)
     if isinstance(error, KtpyError):
-        return Ended(error.exit_code, error.message, error.hint)
+        return Ended(error.exit_code, error.message, error.hint, is_error=True)
     hint = "-vv shows the traceback. `ktpy clean --dry-run` tells whether anything was left."
-    return Ended(1, f"Unexpected failure: {error!r}; ktpy has ended.", hint)
+    return Ended(1, f"Unexpected failure: {error!r}; ktpy has ended.", hint, is_error=True)

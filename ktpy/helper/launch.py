@@ -37,6 +37,10 @@ class LaunchedHelper:
         os.set_blocking(self._stderr.fileno(), False)
         self._said = b""
 
+    def is_started(self) -> bool:
+        """Wait until the helper runs, or sudo has refused, however long the user takes for the password."""
+        return self._process.wait() == 0
+
     def failure(self) -> KtpyError:
         """Return why there is no helper. Blocks for up to EXIT_TIMEOUT_S until the process has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):

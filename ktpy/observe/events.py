@@ -51,6 +51,8 @@ class Ended:
     exit_code: int
     message: str
     hint: str | None = None
+    is_error: bool = False
+    """Whether it ended because something failed; not with Ctrl-C, nor with the exit code of the user's command."""
 
 
 Event = StartStep | Notice | PortsChanged | Ready | Ended

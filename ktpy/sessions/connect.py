@@ -14,18 +14,20 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import wraps
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from ktpy.aio.retry import Backoff, retry
+from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Front
 from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
-from ktpy.daemon import control_server, supervision
+from ktpy.daemon import control_client, control_server, supervision
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import KtpyError, RangeOverlap
-from ktpy.helper.launch import LaunchedHelper, launch
+from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
+from ktpy.daemon.supervision import NOTHING_CHANGED
+from ktpy.errors import AlreadyConnected, KtpyError, RangeOverlap
+from ktpy.helper.launch import LaunchedHelper
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
@@ -50,11 +52,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def run(options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> int:
-    """Connect, stay until told to stop, undo; return the exit code. The last event reported is an Ended.
-
-    `helper` is the privileged helper where it could be launched already; otherwise sudo is asked for it.
-    """
+def run(options: ConnectOptions, helper: LaunchedHelper, caller: Caller, report: Report) -> int:
+    """Connect, stay until told to stop, undo; return the exit code. The last event reported is an Ended."""
     return supervision.run(_Connect(options, helper, caller, report), report)
 
 
@@ -77,9 +76,8 @@ class _Connect:
     """A _Connect is one session. Its two undo stacks unwind the laptop first, then the cluster."""
 
     name = "connect"
-    farewell = "Disconnected; everything is undone."
 
-    def __init__(self, options: ConnectOptions, helper: LaunchedHelper | None, caller: Caller, report: Report) -> None:
+    def __init__(self, options: ConnectOptions, helper: LaunchedHelper, caller: Caller, report: Report) -> None:
         self._options = options
         self._launched = helper
         self._caller = caller
@@ -90,6 +88,21 @@ class _Connect:
         self._counters: CounterReaders = {}
         self._known = ConnectStatus(pid=os.getpid(), server="", context="", namespace="", state="starting", uptime_s=0)
         self.is_ready = False
+        self._is_changed = False
+        self._settled: str | None = None
+        """The last sentence, where there was nothing to do."""
+
+    @property
+    def farewell(self) -> str:
+        if self._quit.is_set():
+            return self._settled or "Disconnected by ktpy quit; everything is undone."
+        if not self._is_changed:
+            return NOTHING_CHANGED
+        return f"{'Disconnected' if self.is_ready else 'Interrupted'}; everything is undone."
+
+    @property
+    def ends_well(self) -> bool:
+        return self.is_ready
 
     async def run(self) -> int:
         """Return when `ktpy quit` asked for it; raise what else ended the session. Everything is undone either way."""
@@ -105,7 +118,7 @@ class _Connect:
         return 0
 
     def handles_signal(self, signal_number: int) -> bool:  # noqa: ARG002 - any signal ends it
-        return True
+        return not self._quit.is_set()
 
     async def _until_quit(self) -> None:
         await self._quit.wait()
@@ -115,7 +128,6 @@ class _Connect:
 
     async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
         api = await self._open_cluster(cluster)
-        launched = self._launched or launch()
         key = make_key()
         shadow = await self._create_shadow(api, key, cluster, work)
         # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
@@ -124,7 +136,9 @@ class _Connect:
         uplink = self._hold_uplink(api, shadow, key, cluster, work)
         async with asyncio.TaskGroup() as start:
             opening = start.create_task(self._open_tunnel(uplink), name="open tunnel")
-            preparing = start.create_task(_prepare_laptop(front, launched, laptop, self._report), name="prepare laptop")
+            preparing = start.create_task(
+                _prepare_laptop(front, self._launched, laptop, self._report), name="prepare laptop"
+            )
             routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
@@ -143,7 +157,10 @@ class _Connect:
         api = await Api.load(options.kubeconfig, options.context, options.namespace)
         cluster.push_async_callback(api.close)
         server = api.target.server
-        control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
+        try:
+            control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
+        except AlreadyConnected as error:
+            await self._settle(api, error)
         self._known = replace(self._known, server=server, context=api.target.context, namespace=api.namespace)
         verbs = {"status": lambda: to_json(self._status()), "quit": self._request_quit}
         await cluster.enter_async_context(control_server.serve(control_path, verbs))
@@ -160,7 +177,8 @@ class _Connect:
             pod_timeout_s=options.pod_timeout_s,
             on_progress=lambda progress: self._step("pod", str(progress)),
         )
-        undo.push_async_callback(self._delete_shadow, shadow)
+        self._is_changed = True
+        undo.push_async_callback(uninterrupted, self._delete_shadow, shadow)
         work.create_task(shadow.supervise(), name="supervise pod")
         await shadow.create()
         return shadow
@@ -286,11 +304,24 @@ class _Connect:
                 await self._route(machine, ranges)
 
     async def _delete_shadow(self, shadow: Shadow) -> None:
+        self._step("end", f"deleting job {shadow.job} ...")
         try:
             await shadow.delete()
         except KtpyError as error:
             why = f"Job {shadow.job} could not be deleted: {error.message}"
             self._report(Notice(f"{why} It removes itself within two minutes."))
+
+    async def _settle(self, api: Api, refusal: AlreadyConnected) -> NoReturn:
+        """End well where the running session is what the user wants. Raises the refusal otherwise."""
+        for path in RuntimeDirectory.of(self._caller).control_sockets(CONNECT):
+            running = await asyncio.to_thread(control_client.ask_status, path)
+            place = (running.server, running.context, running.namespace, running.state)
+            if place == (api.target.server, api.target.context, api.namespace, "connected"):
+                what = f"{running.context}, namespace {running.namespace}, by process {running.pid}"
+                self._settled = f"Already connected to {what}; nothing was changed."
+                self._quit.set()
+                raise _Quit
+        raise refusal
 
     # --- what the user sees
 

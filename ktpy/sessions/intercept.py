@@ -66,10 +66,23 @@ class _Intercept:
         self._session: str | None = None
         """The id of the session in the cluster; None before there is one."""
         self._is_command_running = False
+        self._command_ended: int | None = None
+        """The exit code of the user's command."""
 
     @property
     def farewell(self) -> str:
-        return self._kind.farewell.format(target=self._target)
+        told = self._kind.farewell.format(target=self._target)
+        if self._leave_requested.is_set():
+            return told.replace("Left", "Left by ktpy leave", 1)
+        if self._command_ended is not None:
+            return told.replace("Left", f"{self._options.command[0]} ended with {self._command_ended}", 1)
+        if not self._session:
+            return supervision.NOTHING_CHANGED
+        return told if self.is_ready else told.replace("Left", "Interrupted", 1)
+
+    @property
+    def ends_well(self) -> bool:
+        return self.is_ready and not self._is_command_running
 
     def handles_signal(self, signal_number: int) -> bool:
         """Return whether ktpy handles the signal: while the user's command runs, Ctrl-C is for that."""
@@ -130,6 +143,7 @@ class _Intercept:
             notice=lambda text: self._report(Notice(text)),
             silence=self._tell_silence,
             standing=lambda: self._stand(api, exposure),
+            leaving=lambda: self._step("end", f"{self._kind.undoing.format(target=self._target)} ..."),
             left=lambda: self._records.forget(record),
         )
         routes = Routes(api, change.pods, key, hello, exposure, options.pod_timeout_s)
@@ -156,7 +170,8 @@ class _Intercept:
             await asyncio.Event().wait()
         self._is_command_running = True
         try:
-            return await command.run(self._options.command)
+            self._command_ended = await command.run(self._options.command)
+            return self._command_ended
         finally:
             self._is_command_running = False
 

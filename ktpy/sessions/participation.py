@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
+from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
 from ktpy.errors import KtpyError, SessionLost
@@ -31,6 +32,8 @@ class Callbacks:
     """The Lease could not be renewed for this many seconds, and why."""
     standing: Callable[[], None]
     """The entry is complete."""
+    leaving: Callable[[], None]
+    """The undo begins; its steps are told as those of the entry are."""
     left: Callable[[], None]
     """Nothing of this session is left in the cluster."""
 
@@ -55,7 +58,7 @@ class Participation:
             async with AsyncExitStack() as undo:
                 undo.enter_context(self._record)
                 routing = await undo.enter_async_context(background_task(self._routes.run(), "routes"))
-                undo.push_async_callback(self._leave)
+                undo.push_async_callback(uninterrupted, self._leave)
                 keeping = self._change.lease.keep(self._tell.silence)
                 renewing = await undo.enter_async_context(background_task(keeping, "renew the lease"))
                 return await self._stay(ending, routing, renewing)
@@ -86,5 +89,7 @@ class Participation:
             await self._change.guard(self._tell.notice)
 
     async def _leave(self) -> None:
-        await self._change.leave()
+        if self._change.may_exist:
+            self._tell.leaving()
+        await self._change.leave(self._tell.step)
         self._tell.left()

@@ -44,7 +44,7 @@ class ClusterChange:
         self.pods = pods
         self.guard = guard
         """None where nobody else has a part in the objects."""
-        self._may_exist = False
+        self.may_exist = False
         self._preparation = (*checks, Step("claim a lease", self._claim), *preparation)
         self._redirection = tuple(redirection)
         self.entry = self._preparation + self._redirection
@@ -63,11 +63,11 @@ class ClusterChange:
 
     async def leave(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Undo all of `enter`, from wherever it stopped. Raises RestoreIncomplete, and what the API server refuses."""
-        if self._may_exist:
+        if self.may_exist:
             await run_steps(self.exit, on_step)
 
     async def _claim(self) -> None:
-        self._may_exist = True
+        self.may_exist = True
         await self.lease.claim()
 
 
@@ -97,6 +97,8 @@ class InterceptKind:
     prepare: Callable[[Api, InterceptOptions], Awaitable[InterceptPlan]]
     """Finds out what the change will be. Raises TargetAbsent, TargetUnsuitable, PortUnknown and the like."""
     change: Callable[[Api, InterceptPlan, SessionIdentity, OnProgress], ClusterChange]
+    undoing: str
+    """What it does when it ends: `giving {target} back`."""
     farewell: str
     """The last sentence to the user; `{target}` stands for the Service's name."""
     when_local_down: Callable[[InterceptOptions], str]

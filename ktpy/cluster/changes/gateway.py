@@ -67,6 +67,7 @@ GATEWAY = InterceptKind(
     owns_service=False,
     prepare=prepare,
     change=change,
+    undoing="giving {target} back",
     farewell="Left; {target} is as before.",
     when_local_down=when_local_down,
 )

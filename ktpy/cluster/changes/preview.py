@@ -199,6 +199,7 @@ PREVIEW = InterceptKind(
     owns_service=True,
     prepare=prepare,
     change=change,
+    undoing="removing preview {target}",
     farewell="Left; preview {target} is gone.",
     when_local_down=lambda _: "are answered with 503",
 )

@@ -47,7 +47,7 @@ def test_the_command_returns_when_the_work_is_ready_and_the_work_goes_on(tmp_pat
 
 def test_a_failure_is_passed_on(tmp_path: Path) -> None:
     work = "report(Ended(24, 'no pod', 'wait')); return 24"
-    assert run(work, tmp_path / "log") == ["Ended(exit_code=24, message='no pod', hint='wait')"]
+    assert run(work, tmp_path / "log") == ["Ended(exit_code=24, message='no pod', hint='wait', is_error=False)"]
 
 
 def test_a_death_without_a_word_is_told_with_the_log(tmp_path: Path) -> None:

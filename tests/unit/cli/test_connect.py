@@ -59,7 +59,7 @@ class Asked:
         self.log_name: str | None = None
         monkeypatch.setattr(session, "run", self._run)
         monkeypatch.setattr(Caller, "current", lambda: CALLER)
-        monkeypatch.setattr(command, "launch_helper", lambda caller: HELPER if caller is CALLER else None)
+        monkeypatch.setattr(command, "launch_helper", lambda caller, _say: HELPER if caller is CALLER else None)
         monkeypatch.setattr(command, "perform", self._perform)
 
     def _perform(self, work: Callable[[Report], int], show: Report, _caller: Caller, log_name: str | None) -> int:

@@ -55,7 +55,7 @@ def test_events_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     render.event(StartStep("pod", "started", 0.5))
     render.event(Notice("Something."), err=True)
     render.event(Ended(0, "Over."))
-    render.event(Ended(24, "No pod.", "Wait.\nThen ask."))
+    render.event(Ended(24, "No pod.", "Wait.\nThen ask.", is_error=True))
     out, err = capsys.readouterr()
     assert out == "  pod       started (0.50 s)\nOver.\n"
     assert err == "  note      Something.\nerror: No pod.\nhint: Wait.\n      Then ask.\n"

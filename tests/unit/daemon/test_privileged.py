@@ -1,5 +1,7 @@
 """What a killed run left on the laptop, and who gets to undo it."""
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,8 @@ from ktpy.helper import journal, replay
 from ktpy.helper.protocol import Undone
 
 UNDONE = Undone(journal_id="ab12", undone=("link ktpy0",), left=(), failures=())
+
+CALLER = Caller(uid=1000, gid=1000, name="al", home=Path())
 
 
 @dataclass
@@ -85,17 +89,52 @@ def test_what_would_need_a_password_is_told_as_left(machine: Machine) -> None:
     assert machine.said == [f"An earlier ktpy was killed and left: {left}. `sudo ktpy clean` undoes it."]
 
 
-@pytest.mark.parametrize(("uid", "launched"), [(0, [None]), (1000, [])])
 def test_the_helper_of_a_session_is_launched_before_root_is_given_up(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, uid: int, launched: list[None]
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine.uid = uid
-
     def drop(_: Caller) -> None:
-        assert machine.launched == launched
+        assert machine.launched == [None]
         machine.said.append("dropped")
 
+    machine.uid = 0
     monkeypatch.setattr(Caller, "drop_privileges", drop)
-    helper: Any = privileged.launch_helper(Caller(uid=uid, gid=uid, name="al", home=Path()))
-    assert helper == ("helper" if launched else None)
+    helper: Any = privileged.launch_helper(Caller(uid=0, gid=0, name="al", home=Path()), machine.said.append)
+    assert helper == "helper"
     assert machine.said == ["dropped"]
+
+
+class Sudo:
+    """Each launch is a helper that starts, or a sudo that refuses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *starts: bool) -> None:
+        self.course: list[str] = []
+        self._starts = list(starts)
+        monkeypatch.setattr(privileged, "launch", self._launch)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/sudo")
+
+    def _launch(self, prefix: Sequence[str] | None = None) -> Any:
+        self.course.append("without a password" if prefix else "with a password")
+        starts = self._starts.pop(0)
+        refusal = PrivilegeMissing("sudo refuses")
+        return SimpleNamespace(is_started=lambda: starts, close=lambda: None, failure=lambda: refusal)
+
+    def launch_helper(self) -> None:
+        privileged.launch_helper(CALLER, lambda _: self.course.append("why"))
+
+
+def test_where_sudo_wants_no_password_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    sudo = Sudo(monkeypatch, True)
+    sudo.launch_helper()
+    assert sudo.course == ["without a password"]
+
+
+def test_why_a_password_is_asked_for_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    sudo = Sudo(monkeypatch, False, True)
+    sudo.launch_helper()
+    assert sudo.course == ["without a password", "why", "with a password"]
+
+
+def test_a_refusal_of_sudo_ends_it_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PrivilegeMissing, match="sudo refuses"):
+        Sudo(monkeypatch, False, False).launch_helper()

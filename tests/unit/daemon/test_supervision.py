@@ -18,8 +18,8 @@ class Trial:
     name = "trial"
     farewell = "Over."
 
-    def __init__(self, *, is_ready: bool = True) -> None:
-        self.is_ready = is_ready
+    def __init__(self, *, ends_well: bool = True) -> None:
+        self.ends_well = ends_well
 
     async def run(self) -> int:
         return 0
@@ -42,8 +42,8 @@ def test_a_session_that_ends_as_asked() -> None:
     assert outcome(Trial()) == Ended(0, "Over.")
 
 
-@pytest.mark.parametrize(("is_ready", "exit_code"), [(True, 0), (False, 128 + signal.SIGTERM)])
-def test_a_signal(is_ready: bool, exit_code: int) -> None:
+@pytest.mark.parametrize(("ends_well", "exit_code"), [(True, 0), (False, 128 + signal.SIGTERM)])
+def test_a_signal(ends_well: bool, exit_code: int) -> None:
     class Waiting(Trial):
         async def run(self) -> int:
             os.kill(os.getpid(), signal.SIGHUP)  # not for it
@@ -51,7 +51,7 @@ def test_a_signal(is_ready: bool, exit_code: int) -> None:
             await asyncio.get_running_loop().create_future()
             return 0
 
-    assert outcome(Waiting(is_ready=is_ready)).exit_code == exit_code
+    assert outcome(Waiting(ends_well=ends_well)).exit_code == exit_code
 
 
 def test_the_first_of_what_failed_together_is_the_cause_and_the_log_has_the_others(
@@ -63,7 +63,7 @@ def test_the_first_of_what_failed_together_is_the_cause_and_the_log_has_the_othe
         async def run(self) -> int:
             raise ExceptionGroup("", [ExceptionGroup("", [LinkLost("Gone.", hint="Again.")]), ValueError("later")])
 
-    assert outcome(Failing()) == Ended(40, "Gone.", "Again.")
+    assert outcome(Failing()) == Ended(40, "Gone.", "Again.", is_error=True)
     assert [repr(record.exc_info[1]) for record in caplog.records if record.exc_info and record.exc_info[1]] == [
         "ValueError('later')",
         "LinkLost('Gone.')",

@@ -27,6 +27,7 @@ from ktpy.sessions.options import ConnectOptions
 from ktpy.wire.session import AgentHello
 from ktpy.wire.version import VERSION
 
+HELPER: Any = object()
 HOST_KEY = "ssh-ed25519 AAAA"
 SERVICES = RoutedRange(ip_network("10.96.0.0/12"), "services", "ServiceCIDR")
 LOCAL = RoutedRange(ip_network("192.168.7.0/24"), "pods", "pod")
@@ -49,6 +50,7 @@ class World:
         self.is_reached, self.go_on = asyncio.Event(), asyncio.Event()
         self.failures: dict[str, Exception] = {}
         self.agent_version = VERSION
+        self.namespace = "shop"
         self.has_tunnel = False
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         self.resolver_changes: asyncio.Queue[str] = asyncio.Queue()
@@ -78,7 +80,7 @@ class World:
     @asynccontextmanager
     async def session(self, options: ConnectOptions | None = None) -> AsyncIterator["asyncio.Task[Ended]"]:
         """A session, from its begin on; the task's result is what the user is told at the end."""
-        self.connect = connect._Connect(options or ConnectOptions(), None, self.caller, self.report)
+        self.connect = connect._Connect(options or ConnectOptions(), HELPER, self.caller, self.report)
         running = asyncio.create_task(supervision._supervise(self.connect))
         try:
             async with asyncio.timeout(5):
@@ -106,10 +108,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def load(*_: object) -> Any:
         await world.step("load kubeconfig")
         target = SimpleNamespace(server="https://a", context="lab")
-        return SimpleNamespace(target=target, namespace="shop", close=lambda: world.step("close API"))
-
-    def launch() -> Any:
-        world.note("launch helper")
+        return SimpleNamespace(target=target, namespace=world.namespace, close=lambda: world.step("close API"))
 
     async def dial(*_: object) -> Any:
         await world.step("dial")
@@ -134,7 +133,6 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name, fake in {
         "Api": SimpleNamespace(load=load),
-        "launch": launch,
         "Shadow": lambda *_, **__: Shadow(world),
         "PortForward": lambda *_: None,
         "_prepare_laptop": prepare,

@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Callable
 
 import pytest
 
-from ktpy.daemon import control_client
+from ktpy.daemon import control_client, supervision
 from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavailable
 from ktpy.observe.events import Ended, Notice, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
+from ktpy.sessions import connect
 from ktpy.sessions.options import ConnectOptions
 from ktpy.wire.version import VERSION
-from tests.unit.sessions.connect_world import LOCAL, NEW, World, world
+from tests.unit.sessions.connect_world import HELPER, LOCAL, NEW, World, world
 
 __all__ = ["world"]
 
@@ -32,7 +34,7 @@ STAGES = [
     "serve names",
 ]
 """Places where work waits for somebody, in the order in which it reaches them."""
-FAREWELL = Ended(0, "Disconnected; everything is undone.")
+FAREWELL = Ended(0, "Disconnected by ktpy quit; everything is undone.")
 
 
 async def quit_session(world: World) -> None:
@@ -54,7 +56,6 @@ async def test_the_stages_come_in_order_and_are_undone_in_order(world: World) ->
     async with world.session() as running:
         await world.ready
         assert [step for step in world.steps if step in STAGES] == STAGES
-        assert world.steps.index("launch helper") < world.steps.index("create job")
         await quit_session(world)
         assert await running == FAREWELL
     assert world.steps[-5:] == UNDO
@@ -69,6 +70,7 @@ async def test_the_user_is_told_of_each_stage(world: World) -> None:
         ("ssh", "a session with ktpy-connect-x-y"),
         ("routes", "10.96.0.0/12 by ktpy0"),
         ("dns", "names of cluster.local by resolv.conf"),
+        ("end", "deleting job ktpy-connect-x ..."),
     ]
 
 
@@ -112,7 +114,7 @@ async def test_quit_at_any_stage_undoes_what_was_done(world: World, stage: str) 
 async def test_a_failure_at_any_stage_is_told_after_all_is_undone(world: World, stage: str) -> None:
     world.failures[stage] = KtpyError(f"No {stage}.")
     async with world.session() as running:
-        assert await running == Ended(1, f"No {stage}.")
+        assert await running == Ended(1, f"No {stage}.", is_error=True)
     assert undone(world) == expected_undo(world)
 
 
@@ -128,7 +130,7 @@ async def test_what_the_session_needs_ends_it(world: World, who: str, failure: K
     async with world.session() as running:
         await world.ready
         world.end[who].set_exception(failure)
-        assert await running == Ended(failure.exit_code, failure.message)
+        assert await running == Ended(failure.exit_code, failure.message, is_error=True)
     assert world.steps[-5:] == UNDO
 
 
@@ -136,7 +138,7 @@ async def test_a_lost_link_ends_it(world: World) -> None:
     async with world.session() as running:
         await world.ready
         world.end["link"].set_result(LinkLost("The link is lost."))
-        assert await running == Ended(LinkLost.exit_code, "The link is lost.")
+        assert await running == Ended(LinkLost.exit_code, "The link is lost.", is_error=True)
     assert world.steps[-5:] == UNDO
 
 
@@ -159,7 +161,7 @@ async def test_new_ranges_are_routed_unless_they_are_local_too(world: World) -> 
         world.newcomers.put_nowait([NEW])
         await until(lambda: "route 10.9.0.0/24" in world.steps)
         status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
-    assert world.events[-1] == Notice("192.168.7.0/24 overlaps eth0. It is not routed.")
+    assert world.events[-2] == Notice("192.168.7.0/24 overlaps eth0. It is not routed.")
     assert isinstance(status, ConnectStatus)
     assert [entry.network for entry in status.ranges] == ["10.96.0.0/12", "10.9.0.0/24"]
 
@@ -239,3 +241,33 @@ async def test_an_agent_of_another_version_is_told(world: World, version: int, n
     async with world.session():
         await world.ready
     assert [event.text for event in world.events if isinstance(event, Notice)] == notices
+
+
+async def connect_again(world: World) -> Ended:
+    return await supervision._supervise(connect._Connect(ConnectOptions(), HELPER, world.caller, lambda _: None))
+
+
+async def test_connected_already_to_the_same_is_success(world: World) -> None:
+    async with world.session() as running:
+        await world.ready
+        again = await connect_again(world)
+        assert again.exit_code == 0
+        who = f"by process {os.getpid()}"
+        assert again.message == f"Already connected to lab, namespace shop, {who}; nothing was changed."
+        assert not running.done()
+
+
+async def test_connected_already_to_another_namespace_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world.session():
+        await world.ready
+        monkeypatch.setattr(world, "namespace", "pay")
+        again = await connect_again(world)
+        assert (again.exit_code, again.is_error) == (31, True)
+
+
+async def test_interrupted_before_the_pod_is_made(world: World) -> None:
+    world.blocked_at = "load kubeconfig"
+    async with world.session() as running:
+        await world.is_reached.wait()
+        assert world.connect.farewell == "Interrupted; nothing was changed."
+        assert not running.done()

@@ -111,7 +111,7 @@ async def test_from_nothing_to_ready_to_undone(store: ObjectStore, caller: Calle
     assert json.loads(await reader.readline()) == {"ending": True}
     assert await running == 0
     writer.close()
-    assert exchange.session.farewell == "Left; web is as before."
+    assert exchange.session.farewell == "Left by ktpy leave; web is as before."
     assert essence(store) == before
     assert is_clean(store)
     assert RuntimeDirectory.of(caller).control_sockets() == []
@@ -147,6 +147,7 @@ async def test_it_leaves_with_the_end_of_the_command_and_its_exit_code(
     monkeypatch.setattr(command, "run", run)
     running = await exchange.start()
     assert await running == 3
+    assert exchange.session.farewell == "sh ended with 3; web is as before."
     assert [list(arguments) for arguments in commands] == [["sh", "-c", "exit 3"]]
     assert essence(store) == before
     assert is_clean(store)
@@ -187,3 +188,35 @@ def test_ctrl_c_is_for_the_command_while_it_runs(caller: Caller) -> None:
     session._is_command_running = True
     assert not session.handles_signal(2)
     assert session.handles_signal(15)
+
+
+async def test_the_end_is_told_at_once_and_no_second_signal_breaks_it(store: ObjectStore, caller: Caller) -> None:
+    before = furnish(store)
+    exchange = Exchange(caller)
+    running = await exchange.start()
+    told = len(exchange.events)
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    steps = [event for event in exchange.events[told:] if isinstance(event, StartStep)]
+    assert (steps[0].name, steps[0].detail) == ("end", "giving web back ...")
+    assert len(steps) > 3
+    assert exchange.session.farewell == "Left; web is as before."
+    assert essence(store) == before
+    assert is_clean(store)
+    with Records.of(caller).stale() as records:
+        assert records == []
+
+
+async def test_before_anything_is_made_nothing_was_changed(caller: Caller) -> None:
+    assert Exchange(caller).session.farewell == "Interrupted; nothing was changed."
+
+
+async def test_a_signal_that_cuts_the_command_off_is_no_good_end(caller: Caller) -> None:
+    session = Exchange(caller, "sleep", "1").session
+    session.is_ready = True
+    assert session.ends_well
+    session._is_command_running = True
+    assert not session.ends_well

@@ -15,7 +15,7 @@ from ktpy.sessions.participation import Callbacks, Participation
 
 STAGES = ["claim a lease", "prepare", "first route", "redirect"]
 ENTERED = ["record", "routes", *STAGES, "standing"]
-LEFT = ["restore", "release", "left", "routes end", "record ends"]
+LEFT = ["leaving", "restore", "release", "left", "routes end", "record ends"]
 
 
 class World:
@@ -86,7 +86,8 @@ class World:
         def unheard(_: object, __: object = None) -> None:
             """Nobody asks."""
 
-        callbacks = Callbacks(unheard, unheard, unheard, self.stand, lambda: self.course.append("left"))
+        leaving, left = (lambda name=name: self.course.append(name) for name in ("leaving", "left"))
+        callbacks = Callbacks(unheard, unheard, unheard, self.stand, leaving, left)
         made = Participation(self.change, self, self.record(), callbacks)  # type: ignore[arg-type]
         ending = asyncio.ensure_future(self._end())
         try:
