@@ -6,7 +6,9 @@ as the socket is gone.
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
 import asyncssh
@@ -102,7 +104,7 @@ class _Forward:
         The gateway tries a refused connection again at once, over and over, so the socket is taken away first.
         """
         try:
-            _, local = await self._local_port.connect(End)
+            _, local = await self._local_port.connect(_LocalEnd)
         except OSError as exc:
             await self.withdraw()
             raise asyncssh.ChannelOpenError(SSH_OPEN_CONNECT_FAILED, "the local port does not answer") from exc
@@ -110,6 +112,23 @@ class _Forward:
         channel = Channel(self._connection.link, lambda: _PodEnd(local), ("pod", 0))
         # A Channel is a session for TCP; one for a unix socket has the same methods.
         return cast("asyncssh.SSHUNIXSession[bytes]", channel)
+
+
+class _LocalEnd(End):
+    """The end at the local port."""
+
+    __slots__ = ()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass the loss on as an end, behind what was received.
+
+        A server that answers early and closes resets the connection; what it said before is in the socket yet.
+        """
+        if exc is not None and self.transport is not None:
+            with suppress(OSError):  # the socket is empty
+                while data := os.read(self.transport.get_extra_info("socket").fileno(), 1 << 18):
+                    self.data_received(data)
+        super().connection_lost(None)
 
 
 class _PodEnd(End):
