@@ -62,7 +62,7 @@ def status(session: SessionStatus) -> str:
 
 def port(state: PortStatus) -> str:
     """Return an exposed port of an intercept in a line."""
-    local = click.style("up", fg="green") if state.is_local_up else click.style("down", fg="red")
+    local = click.style("up", fg="green") if state.is_local_up else click.style(state.local_state, fg="red")
     counts = f"{state.requests} requests here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
     return f"  port {state.port:<5} to local port {state.local_port:<5} ({local}): {counts}"
 

@@ -7,8 +7,9 @@ as the socket is gone.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import asyncssh
@@ -31,6 +32,9 @@ class LocalPort(Protocol):
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """Raises OSError when nobody answers, and then `wait_down` returns at once."""
+
+    async def doubt(self) -> bool:
+        """Find out whether the port closes connections at once; return whether it is up."""
 
     async def wait_up(self) -> None:
         """Return when the port answers."""
@@ -104,7 +108,7 @@ class _Forward:
         The gateway tries a refused connection again at once, over and over, so the socket is taken away first.
         """
         try:
-            _, local = await self._local_port.connect(_LocalEnd)
+            _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
         except OSError as exc:
             await self.withdraw()
             raise asyncssh.ChannelOpenError(SSH_OPEN_CONNECT_FAILED, "the local port does not answer") from exc
@@ -113,11 +117,30 @@ class _Forward:
         # A Channel is a session for TCP; one for a unix socket has the same methods.
         return cast("asyncssh.SSHUNIXSession[bytes]", channel)
 
+    async def _doubt(self) -> None:
+        """Take the socket away if the local port closes connections at once; the gateway tries again elsewhere then."""
+        if not await self._local_port.doubt():
+            await self.withdraw()
+
 
 class _LocalEnd(End):
-    """The end at the local port."""
+    """The end at the local port. An end before the first byte of answer is passed on when `doubt` is done."""
 
-    __slots__ = ()
+    __slots__ = ("_doubt", "_doubting", "_has_answered")
+
+    def __init__(self, doubt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        self._doubt = doubt
+        self._doubting: asyncio.Task[None] | None = None
+        self._has_answered = False
+
+    def data_received(self, data: bytes) -> None:
+        self._has_answered = True
+        self._write(data)
+
+    def eof_received(self) -> bool:
+        self._pass_on(super().eof_received)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass the loss on as an end, behind what was received.
@@ -128,7 +151,15 @@ class _LocalEnd(End):
             with suppress(OSError):  # the socket is empty
                 while data := os.read(self.transport.get_extra_info("socket").fileno(), 1 << 18):
                     self.data_received(data)
-        super().connection_lost(None)
+        self._pass_on(partial(super().connection_lost, None))
+
+    def _pass_on(self, ending: Callable[[], object]) -> None:
+        is_wanted = self.other is not None and (self.other.eof or self.other.lost)
+        if self._doubting is None and (self._has_answered or is_wanted):
+            ending()
+            return
+        self._doubting = self._doubting or asyncio.get_running_loop().create_task(self._doubt(), name="doubt")
+        self._doubting.add_done_callback(lambda _: ending())
 
 
 class _PodEnd(End):

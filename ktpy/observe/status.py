@@ -75,6 +75,8 @@ class PortStatus:
     """How many came to the laptop."""
     fallbacks: int
     """How many went to the original pods, because the laptop did not answer."""
+    local_state: str = "down"
+    """Of the local port: `up`, `down`, or `accepts and closes`, which is down too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

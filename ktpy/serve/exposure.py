@@ -86,7 +86,10 @@ class Exposure:
 
     def _status_of(self, port: int, local_port: LocalPort) -> PortStatus:
         counted = self._counters(port)
-        return PortStatus(port, local_port.number, local_port.is_up, counted.is_up, counted.requests, counted.fallbacks)
+        is_up = local_port.is_up
+        state = "up" if is_up else "accepts and closes" if local_port.closes else "down"
+        counts = counted.requests, counted.fallbacks
+        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state)
 
     def _counters(self, port: int) -> RouteCounters:
         return total_of(of.get(port, RouteCounters()) for of in (self._ended, *self._live.values()))
@@ -115,7 +118,8 @@ class Exposure:
             self._tell_ports()  # what it has missed is told with the next count, which is complete
         else:
             self._missed_since.setdefault(port, self._counters(port).fallbacks)
-            self._report(Notice(f"Local port {local_port.number} does not answer any more: {self._fate_of(port)}."))
+            what = "accepts connections and closes them at once" if local_port.closes else "does not answer any more"
+            self._report(Notice(f"Local port {local_port.number} {what}: {self._fate_of(port)}."))
             self._changed()
 
     def _fate_of(self, port: int) -> str:

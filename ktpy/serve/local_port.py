@@ -1,28 +1,40 @@
-"""A port of this laptop that requests from the cluster go to, and whether a program answers on it."""
+"""A port of this laptop that requests from the cluster go to, and whether a program serves it."""
 
 import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from ktpy.serve.listeners import is_listened_on
+
 P = TypeVar("P", bound=asyncio.Protocol)
 
 PROBE_INTERVAL_S = 0.25
 CONNECT_TIMEOUT_S = 2.0
-"""A listener on loopback that takes longer does not accept: its backlog is full."""
+FULL_BACKLOG_ATTEMPTS = 60
+"""A request is given up after so many times CONNECT_TIMEOUT_S, about as long as the kernel tries (tcp(7))."""
+LIFE_S = 0.1
+"""A connection that nobody has ended after this time lives."""
 LOOPBACKS = ("127.0.0.1", "::1")
 PRIVILEGED_BELOW = 1024
 
 
 class LocalPort:
-    """A LocalPort is up or down as the last connection to it showed, which was a probe or a request's."""
+    """A LocalPort is up while a program listens on it, however slow that is.
+
+    No connection is made to find out, but where the kernel knows of no listener (a packet filter may lead elsewhere),
+    and where connections were closed before a byte of answer, as forwarders do whose application is down.
+    """
 
     def __init__(self, number: int, on_change: Callable[[], None] = lambda: None) -> None:
-        """`on_change` is called when the port starts or stops answering. Before the first probe it counts as down."""
+        """`on_change` is called when `is_up` or `closes` changes. Before the first probe the port counts as down."""
         self.number = number
+        self.closes = False
+        """Whether the port is down because it accepts connections and closes them at once."""
         self._on_change = on_change
         self._addresses = LOOPBACKS
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._down.set()
+        self._judging: asyncio.Task[None] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -35,7 +47,12 @@ class LocalPort:
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def probe(self) -> bool:
-        """Connect once and let go."""
+        """Find out once whether the port is up."""
+        if self.closes:
+            return await self.doubt()
+        if self._is_listened_on():
+            self._tell(is_up=True)
+            return True
         try:
             transport, _ = await self.connect(asyncio.Protocol)
         except OSError:
@@ -44,22 +61,22 @@ class LocalPort:
         return True
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        """Connect by IPv4 or IPv6, first by the one that answered last. Raises OSError when it is down."""
-        refusal: OSError | None = None
-        for address in self._addresses:
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    pair = await asyncio.get_running_loop().create_connection(protocol_factory, address, self.number)
-            except OSError as exc:  # TimeoutError is one
-                refusal = refusal or exc
-                continue
-            if address != self._addresses[0]:
-                self._addresses = self._addresses[::-1]
-            self._tell(self._up, self._down)
-            return pair
-        self._tell(self._down, self._up)
-        assert refusal is not None  # noqa: S101 - there are addresses
-        raise refusal
+        """Connect by IPv4 or IPv6, first by the one that answered last. Raises OSError when the port is down."""
+        try:
+            pair = await self._dial(protocol_factory)
+        except OSError:
+            self._tell(is_up=False)
+            raise
+        if not self.closes:
+            self._tell(is_up=True)
+        return pair
+
+    async def doubt(self) -> bool:
+        """Find out by a connection whether the port closes it at once; return whether the port is up."""
+        if self._judging is None or self._judging.done():
+            self._judging = asyncio.get_running_loop().create_task(self._judge(), name=f"judge port {self.number}")
+        await asyncio.shield(self._judging)
+        return self.is_up
 
     async def wait_up(self) -> None:
         await self._up.wait()
@@ -67,8 +84,58 @@ class LocalPort:
     async def wait_down(self) -> None:
         await self._down.wait()
 
-    def _tell(self, now: asyncio.Event, before: asyncio.Event) -> None:
-        if not now.is_set():
-            before.clear()
-            now.set()
-            self._on_change()
+    async def _dial(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        refusal: OSError | None = None
+        for address in self._addresses:
+            try:
+                pair = await self._dial_address(protocol_factory, address)
+            except OSError as exc:
+                refusal = refusal or exc
+                continue
+            if address != self._addresses[0]:
+                self._addresses = self._addresses[::-1]
+            return pair
+        assert refusal is not None  # noqa: S101 - there are addresses
+        raise refusal
+
+    async def _dial_address(self, protocol_factory: Callable[[], P], address: str) -> tuple[asyncio.Transport, P]:
+        """Wait for a listener whose backlog is full, as that of a paused program."""
+        for _ in range(FULL_BACKLOG_ATTEMPTS):
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    return await asyncio.get_running_loop().create_connection(protocol_factory, address, self.number)
+            except TimeoutError:
+                if not self._is_listened_on():
+                    raise
+        raise TimeoutError
+
+    async def _judge(self) -> None:
+        reader = asyncio.StreamReader()
+        transport: asyncio.Transport | None = None
+        try:
+            async with asyncio.timeout(LIFE_S):
+                transport, _ = await self._dial(lambda: asyncio.StreamReaderProtocol(reader))
+                lives = bool(await reader.read(1))
+        except TimeoutError:
+            lives = True
+        except OSError:
+            lives = False
+        finally:
+            if transport is not None:
+                transport.close()
+        self._tell(is_up=lives, closes=not lives and transport is not None)
+
+    def _is_listened_on(self) -> bool:
+        try:
+            return is_listened_on(self.number)
+        except OSError:  # the kernel does not tell
+            return False
+
+    def _tell(self, *, is_up: bool, closes: bool = False) -> None:
+        if (is_up, closes) == (self.is_up, self.closes):
+            return
+        self.closes = closes
+        (now, before) = (self._up, self._down) if is_up else (self._down, self._up)
+        before.clear()
+        now.set()
+        self._on_change()

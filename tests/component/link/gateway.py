@@ -39,6 +39,7 @@ class FakeLocalPort:
 
     def __init__(self, number: int = 0, *, is_up: bool = True) -> None:
         self.number = number
+        self.closes = False
         self.up, self.down = asyncio.Event(), asyncio.Event()
         self.turn(is_up)
 
@@ -53,6 +54,11 @@ class FakeLocalPort:
         except OSError:
             self.turn(False)
             raise
+
+    async def doubt(self) -> bool:
+        if self.closes:
+            self.turn(False)
+        return self.up.is_set()
 
     async def wait_up(self) -> None:
         await self.up.wait()

@@ -192,3 +192,21 @@ async def test_a_client_that_does_not_read_holds_up_only_itself(gateway: Sshd) -
         assert await reader.read() == b"pong"
         writer.close()
         greedy.transport.abort()
+
+
+async def test_a_connection_that_is_closed_without_an_answer_takes_the_socket_away_before_it_ends(
+    gateway: Sshd,
+) -> None:
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with target(close) as number:
+        local = FakeLocalPort(number)
+        local.closes = True
+        async with serving(gateway, local):
+            reader, writer = await connect(gateway)
+            writer.write(b"request")
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+            assert not accepts(gateway.directory / "80.sock")
+            writer.close()

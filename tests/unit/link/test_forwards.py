@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,11 +15,15 @@ from tests.unit.link.test_splice import Transport, connected
 ANSWER = b"HTTP/1.1 413 Content Too Large\r\n\r\n" + bytes(100_000)
 
 
+async def never_doubt() -> None:
+    raise AssertionError
+
+
 async def local_end() -> tuple[_LocalEnd, socket.socket]:
     """An end that is connected and not read yet, and the server's socket."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         loop = asyncio.get_running_loop()
-        transport, end = await loop.create_connection(_LocalEnd, *listening.getsockname())
+        transport, end = await loop.create_connection(lambda: _LocalEnd(never_doubt), *listening.getsockname())
         transport.pause_reading()
         return end, listening.accept()[0]
 
@@ -58,3 +62,54 @@ async def test_an_early_answer_is_passed_on_before_the_end(noticed: Callable[[En
     assert b"".join(call for call in at_pod.calls if isinstance(call, bytes)) == ANSWER
     assert "abort" not in at_pod.calls
     assert "close" in at_pod.calls
+
+
+# --- an end before the first byte of answer
+
+
+class Doubt:
+    """A doubt that the test decides."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_decided = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        await self.is_decided.wait()
+
+
+def doubted() -> tuple[_LocalEnd, Doubt, Transport]:
+    doubt = Doubt()
+    local = _LocalEnd(doubt)
+    local.connection_made(cast(asyncio.Transport, Transport()))
+    pod, at_pod = connected()
+    pod.join(local)
+    at_pod.calls.clear()
+    return local, doubt, at_pod
+
+
+async def test_an_end_without_an_answer_is_passed_on_when_the_doubt_is_over() -> None:
+    local, doubt, at_pod = doubted()
+    local.eof_received()
+    local.connection_lost(None)
+    await asyncio.sleep(0)
+    assert (doubt.asked, at_pod.calls) == (1, [])
+    doubt.is_decided.set()
+    await until(lambda: local.lost, "the loss")
+    assert at_pod.calls == ["write_eof", "close"]
+
+
+async def test_an_end_after_an_answer_is_passed_on_at_once() -> None:
+    local, doubt, at_pod = doubted()
+    local.data_received(b"answer")
+    local.eof_received()
+    assert (doubt.asked, at_pod.calls) == (0, [b"answer", "write_eof"])
+
+
+async def test_an_end_that_the_client_asked_for_is_passed_on_at_once() -> None:
+    local, doubt, at_pod = doubted()
+    assert local.other is not None
+    local.other.eof_received()
+    local.eof_received()
+    assert (doubt.asked, at_pod.calls) == (0, ["close"])

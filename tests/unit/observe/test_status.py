@@ -41,7 +41,7 @@ def test_a_session_of_another_version_is_understood() -> None:
 
 
 def test_an_intercept_has_every_key() -> None:
-    port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=2)
+    port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=2, local_state="up")
     status = InterceptStatus(
         kind="mesh",
         reference="deployment/web",
@@ -63,6 +63,7 @@ def test_an_intercept_has_every_key() -> None:
         '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": "VERSION: v",'
         ' "when_local_down": "origin", "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "routes": 1, "ports":'
-        ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2}]}'
+        ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
+        ' "local_state": "up"}]}'
     )
     assert decode_status(json.loads(json.dumps(to_json(status)))) == status

@@ -95,3 +95,22 @@ async def test_counts_of_a_route_that_does_not_stand_are_left_out() -> None:
     exposure = expose(Told())
     exposure.count("pod", {80: RouteCounters(3, 0, is_up=True)})
     assert (exposure.routes, exposure.ports()[0].requests) == (0, 0)
+
+
+async def test_a_port_that_accepts_and_closes_has_a_state_of_its_own() -> None:
+    told = Told()
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as forwarder:
+        exposure = expose(told, local=forwarder.sockets[0].getsockname()[1])
+        local_port = exposure.local_ports[80]
+        await exposure.look()
+        assert exposure.ports()[0].local_state == "up"
+        watching = asyncio.create_task(exposure.watch())
+        await asyncio.sleep(0)
+        await local_port.doubt()
+        watching.cancel()
+    [port] = exposure.ports()
+    assert (port.local_state, port.is_local_up) == ("accepts and closes", False)
+    assert told.notices() == [
+        f"Local port {local_port.number} accepts connections and closes them at once:"
+        " requests for port 80 go to the original pods."
+    ]

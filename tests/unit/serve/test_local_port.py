@@ -1,10 +1,11 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
+from ktpy.serve import local_port
 from ktpy.serve.local_port import LocalPort
 from tests.kit.ports import free_port
 
@@ -66,10 +67,136 @@ async def test_a_refused_request_counts_at_once() -> None:
         await port.wait_down()
 
 
-async def test_a_listener_that_does_not_accept_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ktpy.serve.local_port.CONNECT_TIMEOUT_S", 0.1)
-    with socket.socket() as full, socket.socket() as waiting:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
+@contextmanager
+def full_backlog() -> Iterator[socket.socket]:
+    """A listener that does not accept, as that of a program at a breakpoint, and whose queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
         waiting.connect(full.getsockname())
-        assert not await LocalPort(full.getsockname()[1]).probe()
+        yield full
+
+
+async def test_a_listener_that_does_not_accept_is_up() -> None:
+    with full_backlog() as full:
+        assert await LocalPort(full.getsockname()[1]).probe()
+
+
+async def test_a_request_waits_for_a_listener_that_does_not_accept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_port, "CONNECT_TIMEOUT_S", 0.05)
+    with full_backlog() as full:
+        port = LocalPort(full.getsockname()[1])
+        await port.probe()
+        request = asyncio.create_task(port.connect(asyncio.Protocol))
+        await asyncio.wait({request}, timeout=0.2)
+        assert port.is_up
+        assert not request.done()
+        full.accept()[0].close()
+        async with asyncio.timeout(5):
+            transport, _ = await request
+        transport.close()
+
+
+async def test_a_request_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_port, "CONNECT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(local_port, "FULL_BACKLOG_ATTEMPTS", 3)
+    with full_backlog() as full:
+        port = LocalPort(full.getsockname()[1])
+        with pytest.raises(TimeoutError):
+            await port.connect(asyncio.Protocol)
+        assert not port.is_up
+
+
+async def test_watching_makes_no_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one_shot:
+        one_shot.setblocking(False)
+        port = LocalPort(one_shot.getsockname()[1])
+        watching = asyncio.create_task(port.watch())
+        await port.wait_up()
+        for _ in range(3):
+            await port.probe()
+        with pytest.raises(BlockingIOError):
+            one_shot.accept()
+        watching.cancel()
+
+
+async def test_where_the_kernel_does_not_tell_a_connection_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> bool:
+        raise OSError
+
+    monkeypatch.setattr(local_port, "is_listened_on", unknown)
+    port = LocalPort(free_port())
+    async with server(port.number):
+        assert await port.probe()
+    assert not await port.probe()
+
+
+# --- a port that accepts and closes, as a forwarder whose application is down
+
+
+async def close_at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def reset_at_once(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("serve", [close_at_once, reset_at_once])
+async def test_a_port_that_accepts_and_closes_is_down_until_a_connection_lives(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> None:
+    changes: list[tuple[bool, bool]] = []
+    port = LocalPort(free_port(), lambda: changes.append((port.is_up, port.closes)))
+    async with await asyncio.start_server(serve, "127.0.0.1", port.number):
+        assert await port.probe()
+        assert not await port.doubt()
+        assert not await port.probe()
+        transport, _ = await port.connect(asyncio.Protocol)
+        assert not port.is_up, "a connection that stands proves nothing"
+        transport.close()
+    async with server(port.number):
+        assert await port.probe()
+    assert changes == [(True, False), (False, True), (True, False)]
+
+
+async def test_a_port_that_closed_and_that_nobody_listens_on_any_more_is_down() -> None:
+    port = LocalPort(free_port())
+    async with await asyncio.start_server(close_at_once, "127.0.0.1", port.number):
+        await port.probe()
+        await port.doubt()
+    assert not await port.probe()
+    assert not port.closes
+
+
+async def test_a_doubt_about_a_port_that_serves_or_is_paused_changes_nothing() -> None:
+    port = LocalPort(free_port())
+    async with server(port.number):
+        await port.probe()
+        assert await port.doubt()
+    with full_backlog() as full:
+        port = LocalPort(full.getsockname()[1])
+        await port.probe()
+        assert await port.doubt()
+
+
+async def test_a_server_that_speaks_first_lives() -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready")
+        writer.close()
+
+    port = LocalPort(free_port())
+    async with await asyncio.start_server(greet, "127.0.0.1", port.number):
+        assert await port.doubt()
+
+
+async def test_many_doubts_are_one_connection() -> None:
+    accepted = 0
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.close()
+
+    port = LocalPort(free_port())
+    async with await asyncio.start_server(serve, "127.0.0.1", port.number):
+        await asyncio.gather(*(port.doubt() for _ in range(50)))
+    assert accepted == 1
