@@ -28,6 +28,12 @@ class KtpyError(Exception):
         return type(self)(self.message, hint=hint)
 
 
+class UsageError(KtpyError):
+    """What the user wrote means nothing, as only the cluster could tell."""
+
+    exit_code = 2
+
+
 # --- reaching the cluster
 
 

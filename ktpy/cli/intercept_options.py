@@ -13,7 +13,7 @@ from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Event, Notice, Ready, Report, encode
 from ktpy.observe.status import InterceptStatus
-from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions, parse_expose
+from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions, Reference, parse_expose
 
 
 def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[ExposeOption, ...]:
@@ -99,6 +99,21 @@ def intercepting(command: Decorated) -> Decorated:
     return command
 
 
+def target_reference(text: str) -> Reference:
+    """Read a TARGET. Raises click.BadParameter for what is none."""
+    try:
+        return Reference.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="TARGET") from None
+
+
+def namespace_named(reference: Reference, namespace: str | None) -> str | None:
+    """Return the namespace that the user named: by the option, or as in web.shop. Raises click.UsageError for two."""
+    if reference.namespace is None or namespace in (None, reference.namespace):
+        return reference.namespace or namespace
+    raise click.UsageError(f"{reference.name}.{reference.namespace} and --namespace {namespace} contradict each other.")
+
+
 def perform(
     kind: str,
     *,
@@ -110,6 +125,9 @@ def perform(
     **options: Any,
 ) -> None:
     """Run it in the foreground or in the background, and exit with its exit code."""
+    if kind != "preview" and (reference := target_reference(options["target"])).namespace is not None:
+        namespace = namespace_named(reference, options["namespace"])
+        options |= {"target": reference.name, "namespace": namespace}
     spoken = AppProtocol(protocol) if protocol else None
     wanted = InterceptOptions(kind=kind, protocol=spoken, pod_timeout_s=pod_timeout, **options)
     if detach and wanted.command:

@@ -60,7 +60,8 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
 def mesh(version: str | None, headers: tuple[Header, ...], path_prefix: str | None, **options: Any) -> None:
     """Serve the requests to TARGET that carry your mark on this laptop, until Ctrl-C; all others are left alone.
 
-    TARGET is a service, or KIND/NAME of what a service leads to: deployment/web, statefulset/db, pod/web-0.
+    TARGET is a service (web, or web.shop of namespace shop), or KIND/NAME of what a service leads to: deployment/web,
+    pod/web-0, rollout/web.
     """
     notices = []
     if version is None and not headers and path_prefix is None:

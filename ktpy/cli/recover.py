@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ktpy.cli.intercept_options import namespace_named, target_reference
 from ktpy.cli.options import cluster, verbose
 from ktpy.daemon.caller import Caller
 
@@ -17,6 +18,10 @@ def recover(service: str, evict: bool, **place: Any) -> None:
     """Give SERVICE back to its own pods, and remove all that ktpy has put around it, when everything else is lost."""
     from ktpy.sessions import once  # brings asyncio, which `ktpy --help` need not wait for
 
+    reference = target_reference(service)
+    if reference.kind != "service":
+        raise click.UsageError(f"{service} is no service, and only services are given back.")
+    service, place["namespace"] = reference.name, namespace_named(reference, place["namespace"])
     Caller.current().drop_privileges()
     recovered = once.recover(once.ClusterRef(**place), service, evict=evict)
     if recovered is None:

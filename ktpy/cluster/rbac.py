@@ -63,6 +63,9 @@ INTERCEPT = (
 INTERCEPT_OPTIONAL = (
     Rule("apps", "statefulsets", ("get",), "to find the service of statefulset/NAME"),
     Rule("apps", "daemonsets", ("get",), "to find the service of daemonset/NAME"),
+    Rule("apps", "replicasets", ("get",), "to find the service of replicaset/NAME"),
+    Rule("batch", "jobs", ("get",), "to find the service of job/NAME"),
+    Rule("batch", "cronjobs", ("get",), "to find the service of cronjob/NAME"),
     Rule("networking.k8s.io", "networkpolicies", ("list",), "to warn of policies that would keep traffic off"),
     Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress"),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from ktpy.errors import PodNotReady, RouteTaken
+from ktpy.errors import PodNotReady, RouteTaken, TargetUnsuitable
 from ktpy.link.session import AgentCommand
 from ktpy.wire.pod import ROUTE_BEAT_S
 from ktpy.wire.route import BEAT, Refusal, RouteCounters, RouteHello, parse_answer, parse_counters
@@ -23,7 +23,7 @@ def route_command(
     """Return the command that registers `hello`; the agent's answer is the path of a socket for each port.
 
     Opening a connection with it raises RouteTaken when somebody else has the port or the match, RouteNotYet when the
-    pod takes none just now.
+    pod takes none just now, TargetUnsuitable when it never will.
     """
     return AgentCommand(
         ROUTE_COMMAND,
@@ -36,12 +36,13 @@ def route_command(
 
 
 def read_answer(line: bytes, hello: RouteHello) -> dict[int, str]:
-    """Read the gateway's answer. Raises RouteTaken, RouteNotYet, ValueError for what is no answer to `hello`."""
+    """Read the gateway's answer. Raises what `route_command` says, and ValueError for what is no answer to `hello`."""
     answered = parse_answer(line, hello.ports)
     if not isinstance(answered, Refusal):
         return answered
     sentence = f"{answered.sentence.rstrip('.')}."
     if answered.for_now:
         raise RouteNotYet(sentence)
-    hint = "Nothing was changed. Ask the holder, or take another port or match." if answered.holder else None
-    raise RouteTaken(sentence, hint=hint)
+    if answered.holder is None:
+        raise TargetUnsuitable(sentence)
+    raise RouteTaken(sentence, hint="Nothing was changed. Ask the holder, or take another port or match.")

@@ -11,6 +11,7 @@ from ktpy.cluster.changes.inventory import Participant, take_inventory
 from ktpy.cluster.changes.recover import RecoveredSelector
 from ktpy.cluster.changes.sweep import Leftover
 from ktpy.cluster.service import ports
+from ktpy.cluster.service.targets import refuse_absent_namespace
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.supervision import log_loop_errors
 from ktpy.errors import KtpyError
@@ -68,6 +69,8 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
                     "intercepts": list(map(_describe, participants)),
                 }
             )
+        if not listed:
+            await refuse_absent_namespace(api)
         return {"namespace": api.namespace, "context": api.target.context, "services": listed}
 
     return place.run(look)

@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from ktpy.capture.spec import CaptureSpec
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
+from ktpy.cluster.service.reference import Reference
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
 from ktpy.wire.route import Header, Match, is_path_prefix, parse_header
 
@@ -18,6 +19,7 @@ __all__ = [
     "Header",
     "InterceptOptions",
     "Match",
+    "Reference",
     "is_path_prefix",
     "parse_expose",
     "parse_header",

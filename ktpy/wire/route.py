@@ -6,6 +6,7 @@ field has to be of a narrow form here, and is quoted there.
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeGuard
 
@@ -22,6 +23,13 @@ MAX_OWNER: Final = 64
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")  # of RFC 9110's tokens what is used in practice
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")  # no space at the ends: HTTP cuts it off
 _REGEX = re.compile(r"[\x20-\x7e]+")
+_WRONG_EVERYWHERE = (
+    "unterminated character set",
+    "missing ), unterminated",
+    "unbalanced parenthesis",
+    "bad escape (end of pattern)",
+    "min repeat greater than max repeat",
+)
 _PATH = re.compile(r"/[\x21\x22\x24-\x3e\x40-\x7e]*")  # neither fragment nor query
 _BAGGAGE_KEY = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # token, RFC 9110 5.6.2
 
@@ -53,7 +61,24 @@ def parse_header(text: str) -> Header:
     value = value[1:] if is_regex else value
     if not _fits(value, _REGEX if is_regex else _HEADER_VALUE):
         raise ValueError(f"The value of header {name} has to be 1 to 256 printable ASCII characters, no space around.")
+    if is_regex and (problem := _regex_problem(value)) is not None:
+        raise ValueError(f"The regular expression of header {name} is not valid: {problem}.")
     return Header(name, value, is_regex)
+
+
+def _regex_problem(pattern: str) -> str | None:
+    """Say what is wrong with a regular expression for Python and PCRE alike; HAProxy has the last word."""
+    if "\\Q" in pattern or "(*" in pattern:  # PCRE's own
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            re.compile(pattern)
+    except re.error as error:
+        before = pattern[: error.pos or 0]
+        is_nothing = error.msg == "nothing to repeat" and before[-1:] in ("", "(", "|") and pattern[len(before)] != "{"
+        if is_nothing or error.msg.startswith(_WRONG_EVERYWHERE):
+            return f"{error.msg}, at character {len(before) + 1}"
+    return None
 
 
 def is_path_prefix(text: str) -> bool:

@@ -11,6 +11,7 @@ from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.service import network_policies, ports, targets
 from ktpy.cluster.service.interceptee import Interceptee
+from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.service_state import selector_for
 from ktpy.cluster.steps import Step
 from ktpy.kube.client import Api
@@ -20,7 +21,7 @@ from ktpy.wire.route import ORIGIN
 
 async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     """Find the Service and its ports. Raises what `targets` and `ports` refuse."""
-    service = await targets.find(api, targets.Reference.parse(options.target))
+    service = await targets.find(api, Reference.parse(options.target))
     name: str = service["metadata"]["name"]
     await targets.refuse_unsuitable(api, service)
     is_mesh = options.match is not None

@@ -15,6 +15,7 @@ from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.names import SESSION, holders
 from ktpy.cluster.service import service_state, targets
 from ktpy.cluster.service.ports import AppProtocol, GatewayPort, gateway_ports
+from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.steps import Step
 from ktpy.errors import GatewayMismatch, TargetUnsuitable
 from ktpy.kube.client import Api
@@ -125,7 +126,7 @@ class GatewayEntry:
         await poll_until(have_followed, FOLLOW_TIMEOUT_S)
 
     async def _fresh_service(self) -> Json:
-        service = await targets.find(self._api, targets.Reference("service", self._target))
+        service = await targets.find(self._api, Reference("service", self._target))
         if (problem := targets.unsuitable(service)) is not None:
             raise problem
         return service

@@ -8,6 +8,7 @@ from ktpy.cluster.changes.gateway_exit import GatewayExit
 from ktpy.cluster.changes.inventory import take_inventory
 from ktpy.cluster.service import service_state
 from ktpy.cluster.service.interceptee import Interceptee
+from ktpy.cluster.service.targets import refuse_absent_namespace
 from ktpy.cluster.sharing.shared_object import is_ours
 from ktpy.cluster.steps import run_steps
 from ktpy.errors import RestoreIncomplete, SessionsLive, TargetAbsent
@@ -36,6 +37,7 @@ async def recover(api: Api, name: str, *, evict: bool = False) -> RecoveredSelec
     try:
         service = await api.request("GET", interceptee.service_path)
     except NotFound as exc:
+        await refuse_absent_namespace(api)
         raise TargetAbsent(f"There is no service {name} in namespace {api.namespace}.") from exc
     inventory = await take_inventory(api, api.namespace)
     around = [one for one in inventory if one.service == interceptee and one.kind is GATEWAY]

@@ -1,61 +1,34 @@
 """Finds the Service that the user means (`web`, `deployment/web`, `pod/web-0`), and tells if it can be intercepted."""
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 
 from ktpy.cluster.names import MANAGED_BY, OWNER, ROLE
+from ktpy.cluster.service.reference import KNOWN, Reference
 from ktpy.cluster.service.service_state import selector_for
-from ktpy.errors import TargetAbsent, TargetAmbiguous, TargetUnsuitable
+from ktpy.errors import Forbidden, KtpyError, TargetAbsent, TargetAmbiguous, TargetUnsuitable, UsageError
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, annotations_of, endpoints_of, labels_of, name_of
+from ktpy.kube.objects import Json, annotations_of, endpoints_of, labels_of, metadata_of, name_of, spec_of
 from ktpy.kube.refusals import NotFound
-from ktpy.kube.resources import DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES, STATEFUL_SETS
+from ktpy.kube.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES, Resource
 from ktpy.kube.watch import list_all
 
-_KINDS = {
-    "service": ("service", "services", "svc"),
-    "deployment": ("deployment", "deployments", "deploy"),
-    "statefulset": ("statefulset", "statefulsets", "sts"),
-    "daemonset": ("daemonset", "daemonsets", "ds"),
-    "pod": ("pod", "pods", "po"),
-}
-_BY_ALIAS = {alias: kind for kind, aliases in _KINDS.items() for alias in aliases}
 _LISTED = 20
 """How many names a hint lists at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What the user named: a kind of _KINDS, and a name."""
-
-    kind: str
-    name: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Reference":
-        """`web` or `kind/web`, with kubectl's short forms. ValueError, with a sentence, for what is neither."""
-        alias, separator, name = text.rpartition("/")
-        kind = _BY_ALIAS.get(alias.lower() if separator else "service")
-        if kind is None or not name:
-            raise ValueError(f"{text!r} is not NAME, or one of {', '.join(f'{kind}/NAME' for kind in _KINDS)}.")
-        return cls(kind, name)
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.name}"
-
-
 async def find(api: Api, reference: Reference) -> Json:
-    """Return the Service that is meant. Raises TargetAbsent and TargetAmbiguous."""
+    """Return the Service that is meant.
+
+    Raises UsageError for a kind without pods, NamespaceAbsent, TargetAbsent and TargetAmbiguous.
+    """
     services = SERVICES.path(api.namespace)
-    if reference.kind == "service":
+    if reference.kind == "service" and not reference.group:
         try:
             return await api.request("GET", SERVICES.path(api.namespace, reference.name))
         except NotFound as exc:
-            present = sorted([name_of(item) async for item in list_all(api, services)])
-            raise TargetAbsent(
-                f"There is no service {reference.name} in namespace {api.namespace}.",
-                hint=f"Its services are: {_listing(present)}." if present else "It has no services.",
-            ) from exc
+            raise await _service_absent(api, reference.name) from exc
     labels = await _pod_labels(api, reference)
     found = [item async for item in list_all(api, services) if selects(item, labels)]
     if not found:
@@ -69,6 +42,30 @@ async def find(api: Api, reference: Reference) -> Json:
             f"{len(names)} services lead to {reference}: {_listing(names)}.", hint="Name one of them instead."
         )
     return found[0]
+
+
+async def _service_absent(api: Api, name: str) -> TargetAbsent:
+    present = sorted([name_of(item) async for item in list_all(api, SERVICES.path(api.namespace))])
+    if not present:
+        await refuse_absent_namespace(api)
+    here = f"Its services are: {_listing(present)}." if present else "It has no services."
+    hint = await _elsewhere(api, SERVICES, name)
+    return TargetAbsent(f"There is no service {name} in namespace {api.namespace}.", hint=f"{hint}{here}")
+
+
+async def refuse_absent_namespace(api: Api) -> None:
+    """Raise NamespaceAbsent when the namespace does not exist, as far as the user may see that."""
+    with suppress(Forbidden):
+        await api.request("GET", NAMESPACES.path(name=api.namespace))
+
+
+async def _elsewhere(api: Api, resource: Resource, name: str) -> str:
+    """Say which other namespaces have an object of this name; nothing where the user may not see them."""
+    with suppress(Forbidden):
+        found = [item async for item in list_all(api, resource.path(), fields=f"metadata.name={name}")]
+        if spaces := sorted({metadata_of(item)["namespace"] for item in found} - {api.namespace}):
+            return f"{_listing(spaces)} {'has' if len(spaces) == 1 else 'have'} one: -n {spaces[0]}. "
+    return ""
 
 
 async def refuse_unsuitable(api: Api, service: Json) -> None:
@@ -153,14 +150,47 @@ def managed_by(service: Json) -> str | None:
 
 
 async def _pod_labels(api: Api, reference: Reference) -> dict[str, str]:
-    resource = {"pod": PODS, "deployment": DEPLOYMENTS, "statefulset": STATEFUL_SETS}[reference.kind]
+    """Return the labels of the pods that a workload makes: of its template, or else what it selects."""
+    if (resource := reference.resource or await _served_resource(api, reference)) is None:
+        raise UsageError(
+            f"The API server has no kind for {reference}.",
+            hint=f"Name a service, or KIND/NAME of what has pods: {', '.join(KNOWN)}, or a kind of the cluster's own.",
+        )
     try:
         found = await api.request("GET", resource.path(api.namespace, reference.name))
     except NotFound as exc:
-        raise TargetAbsent(f"There is no {reference} in namespace {api.namespace}.") from exc
-    pod = found if reference.kind == "pod" else found["spec"]["template"]
-    labels: dict[str, str] = (pod.get("metadata") or {}).get("labels") or {}
+        await refuse_absent_namespace(api)
+        hint = (await _elsewhere(api, resource, reference.name)).strip() or None
+        raise TargetAbsent(f"There is no {reference} in namespace {api.namespace}.", hint=hint) from exc
+    if reference.kind == "pod":
+        return labels_of(found)
+    spec = spec_of(found)
+    if reference.kind == "cronjob":
+        spec = spec_of(spec.get("jobTemplate") or {})
+    labels: dict[str, str] | None = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if not labels and isinstance(selector := spec.get("selector"), dict):
+        labels = selector.get("matchLabels", selector)  # a plain map, where the kind is older than label selectors
+    if not labels:
+        raise UsageError(f"{reference} does not tell which pods it has.", hint="Name the service before them.")
     return labels
+
+
+async def _served_resource(api: Api, reference: Reference) -> Resource | None:
+    """Find the kind among those that others have added to this API server (discovery)."""
+    groups: list[Json] = (await api.request("GET", "/apis")).get("groups") or []
+
+    async def look(group: Json) -> Resource | None:
+        version = group["preferredVersion"]["version"]
+        with suppress(KtpyError):  # of a group whose own API server is down nothing is known
+            for one in (await api.request("GET", f"/apis/{group['name']}/{version}")).get("resources") or []:
+                names = {one["name"], one.get("singularName"), str(one.get("kind")).lower()}
+                names |= set(one.get("shortNames") or ())
+                if reference.kind in names and one.get("namespaced") and "/" not in one["name"]:
+                    return Resource(group["name"], version, one["name"])
+        return None
+
+    wanted = [group for group in groups if reference.group in ("", group["name"])]
+    return next(filter(None, await asyncio.gather(*map(look, wanted))), None)
 
 
 async def _names_its_pods(api: Api, service: Json) -> bool:

@@ -73,6 +73,12 @@ def test_exchange(asked: Asked) -> None:
     )
 
 
+@pytest.mark.parametrize("arguments", [["web.shop"], ["svc/web.shop"], ["web.shop", "-n", "shop"]])
+def test_the_namespace_as_in_dns(asked: Asked, arguments: list[str]) -> None:
+    options = asked.by("exchange", *arguments, "--expose", "3001:80")
+    assert (options.target, options.namespace) == ("web", "shop")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--expose", "3001:80", "--expose", "3002:grpc"], ["-e", "3001:80,3002:grpc"], ["-e", "3001:80, 3002:grpc"]],
@@ -161,13 +167,15 @@ WRONG = {
     "value with a newline": (["mesh", "web", "-e", "1", "--header", "x=a\nb"], "printable ASCII"),
     "value with a space before": (["mesh", "web", "-e", "1", "--header", "x= a"], "printable ASCII"),
     "empty regular expression": (["mesh", "web", "-e", "1", "--header", "x=~"], "printable ASCII"),
+    "regular expression": (["mesh", "web", "-e", "1", "--header", "x=~("], "The regular expression of header x"),
+    "no target": (["exchange", "a/b/c", "-e", "1"], "such as web or deployment/web"),
+    "two namespaces": (["exchange", "web.shop", "-e", "1", "-n", "test"], "contradict each other"),
     "version with a space": (["mesh", "web", "-e", "1", "--version", "a b"], "letters, digits"),
     "path without a slash": (["mesh", "web", "-e", "1", "--path-prefix", "api"], "begins with a slash"),
     "path with a query": (["mesh", "web", "-e", "1", "--path-prefix", "/a?b"], "begins with a slash"),
     "udp": (["exchange", "web", "-e", "1", "--protocol", "udp"], "'udp' is not one of"),
     "detached command": (["exchange", "web", "-e", "1", "-d", "--", "true"], "do not go together"),
     "class without ingress": (["preview", "pay", "-e", "1", "--ingress-class", "nginx"], "--ingress HOST"),
-    "leave nothing": (["leave"], "Name a TARGET"),
     "leave all and one": (["leave", "web", "--all"], "Name a TARGET"),
 }
 

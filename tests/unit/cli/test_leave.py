@@ -45,6 +45,12 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     [
         (["web"], ["Left: mesh of web."]),
         (["deployment/web"], ["Left: mesh of web."]),
+        (["deploy/web"], ["Left: mesh of web."]),
+        (["svc/web"], ["Left: mesh of web."]),
+        (["service/pay"], ["Left: preview of pay."]),
+        (["web.shop"], ["Left: mesh of web."]),
+        (["web", "pay"], ["Left: mesh of web.", "Left: preview of pay."]),
+        (["-n", "test"], ["Left: preview of pay."]),
         (["5e56"], ["Left: preview of pay."]),
         (["--all"], ["Left: mesh of web.", "Left: preview of pay."]),
         (["--all", "-n", "test"], ["Left: preview of pay."]),
@@ -56,7 +62,7 @@ def test_what_is_meant_is_left(left: list[Path], arguments: list[str], said: lis
     assert len(left) == len(said)
 
 
-@pytest.mark.parametrize("arguments", [["db"], ["web", "-n", "test"]])
+@pytest.mark.parametrize("arguments", [["db"], ["web", "-n", "test"], ["web.test"], ["db", "web"]])
 def test_what_is_not_there(left: list[Path], arguments: list[str]) -> None:
     done = CliRunner().invoke(cli, ["leave", *arguments])
     assert (done.exit_code, left) == (InterceptAbsent.exit_code, [])
@@ -64,3 +70,13 @@ def test_what_is_not_there(left: list[Path], arguments: list[str]) -> None:
         f"error: You have no intercept of {arguments[0]} on this laptop.",
         "hint: You have: pay, web.",
     ]
+
+
+@pytest.mark.parametrize("arguments", [[], ["web", "--all"], ["a/b/c"]])
+def test_wrong_usage(left: list[Path], arguments: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["leave", *arguments])
+    assert (done.exit_code, left) == (2, [])
+
+
+def test_without_a_target_all_there_are_are_named(left: list[Path]) -> None:
+    assert "You have: pay, web." in CliRunner().invoke(cli, ["leave"]).stderr

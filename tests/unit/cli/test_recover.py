@@ -34,6 +34,12 @@ def test_what_it_says(
     monkeypatch.setattr(once, "recover", recover)
     monkeypatch.setattr(Caller, "current", lambda: Caller(1000, 1000, "al", Path()))
     monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
-    done = CliRunner().invoke(cli, ["recover", "web", "-n", "shop", *(["--evict"] if evict else [])])
-    assert (done.exit_code, done.output) == (0, words)
-    assert asked == [(once.ClusterRef(namespace="shop"), "web", evict)]
+    for named in (["web", "-n", "shop"], ["svc/web", "-n", "shop"], ["web.shop"]):
+        done = CliRunner().invoke(cli, ["recover", *named, *(["--evict"] if evict else [])])
+        assert (done.exit_code, done.output) == (0, words)
+        assert asked.pop() == (once.ClusterRef(namespace="shop"), "web", evict)
+
+
+@pytest.mark.parametrize("arguments", [["deploy/web"], ["a/b/c"], ["web.shop", "-n", "test"]])
+def test_wrong_usage(arguments: list[str]) -> None:
+    assert CliRunner().invoke(cli, ["recover", *arguments]).exit_code == 2

@@ -26,6 +26,7 @@ NAMESPACE = "shop"
 _PATH = re.compile(r"(?P<collection>/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/[a-z]+)(?:/(?P<name>[^/]+))?")
 SLICES = resources.ENDPOINT_SLICES.path(NAMESPACE)
 SERVICES = resources.SERVICES.path(NAMESPACE)
+NAMESPACES = resources.NAMESPACES.path()
 PODS = resources.PODS.path(NAMESPACE)
 DEPLOYMENTS = resources.DEPLOYMENTS.path(NAMESPACE)
 LEASES = resources.LEASES.path(NAMESPACE)
@@ -40,8 +41,10 @@ class ObjectStore:
         self.before: dict[str, list[Callable[[], object]]] = {}
         """By `METHOD resource/name`: what happens ahead of the first, the second... such request."""
         self.forbidden: set[str] = set()
-        """As `list networkpolicies`."""
-        self._objects: dict[tuple[str, str], Json] = {}
+        """As `list networkpolicies`, or `list /api/v1/services` for the whole cluster."""
+        self.discovery: dict[str, Json] = {"/apis": {"groups": []}}
+        """By path: which groups and resources there are besides those that every API server has."""
+        self._objects: dict[tuple[str, str], Json] = {(NAMESPACES, NAMESPACE): {"metadata": {"name": NAMESPACE}}}
         self._versions: Iterator[int] = count(1)
         self._history: list[tuple[int, Json]] = []
         """Each change and its version: a watch begins with those since its resource version."""
@@ -83,8 +86,10 @@ class ObjectStore:
     # --- the server
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        parts = _PATH.fullmatch(request.path)
-        assert parts is not None, request.path
+        if (found := self.discovery.get(request.path)) is not None:
+            return self._json(found, 200)
+        if (parts := _PATH.fullmatch(request.path)) is None:
+            return self._json(refused(503, "the server is currently unable to handle the request"), 503)
         collection, name = parts["collection"], parts["name"]
         resource = collection.rpartition("/")[2]
         if waiting := self.before.get(
@@ -92,7 +97,7 @@ class ObjectStore:
         ):
             waiting.pop(0)()
         verb = {"GET": "get" if name else "list"}.get(request.method, request.method.lower())
-        if f"{verb} {resource}" in self.forbidden:
+        if {f"{verb} {resource}", f"{verb} {collection}"} & self.forbidden:
             return self._json(refused(403, f'User "al" cannot {verb} resource "{resource}"'), 403)
         if request.query.get("watch"):
             return await self._watch(request, collection)
@@ -111,7 +116,8 @@ class ObjectStore:
             return 201, self._create(collection, body)
         found = self._objects.get((collection, name))
         if found is None:
-            return 404, refused(404, f"{name} not found")
+            details = {"kind": collection.rpartition("/")[2], "name": name}
+            return 404, refused(404, f"{name} not found") | {"details": details}
         if request.method == "GET":
             return 200, found
         wanted = body["metadata"] if request.method == "PATCH" else body.get("preconditions") or {}

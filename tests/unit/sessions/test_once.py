@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from ktpy.daemon.records import Record, Records
+from ktpy.errors import NamespaceAbsent
 from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice
 from ktpy.sessions import once
 from ktpy.wire.route import Match
 from tests.unit.cluster.gateway_cases import essence, furnish, gateway, is_clean, preview
 from tests.unit.kube.api_stub import kubeconfig
-from tests.unit.kube.object_store import ObjectStore
+from tests.unit.kube.object_store import NAMESPACES, ObjectStore
 
 
 @pytest.fixture
@@ -93,3 +94,19 @@ async def test_one_service_by_force(store: ObjectStore, store_api: Api, place: o
     assert recovered is not None
     assert recovered.selector == {"app": "web"}
     assert essence(store) == before
+
+
+async def test_a_namespace_that_does_not_exist_has_no_list(
+    store: ObjectStore, place: once.ClusterRef, records: Records
+) -> None:
+    assert (await asyncio.to_thread(once.services, place, records, lambda _: None))["services"] == []
+    store.remove(NAMESPACES, "shop")
+    with pytest.raises(NamespaceAbsent, match="Namespace shop does not exist"):
+        await asyncio.to_thread(once.services, place, records, lambda _: None)
+
+
+async def test_who_may_not_see_namespaces_has_an_empty_list(
+    store: ObjectStore, place: once.ClusterRef, records: Records
+) -> None:
+    store.forbidden.add("get namespaces")
+    assert (await asyncio.to_thread(once.services, place, records, lambda _: None))["services"] == []

@@ -14,6 +14,7 @@ from ktpy.wire.route import (
     counters_line,
     parse_answer,
     parse_counters,
+    parse_header,
     total_of,
 )
 
@@ -98,3 +99,34 @@ def test_counters_of_several_pods_add_up() -> None:
 def test_a_match_reads_as_a_person_would_say_it() -> None:
     match = Match((Header("VERSION", "foobar"), Header("x-user", "^al", is_regex=True)), "/api")
     assert str(match) == "VERSION: foobar and x-user~^al and path /api"
+
+
+@pytest.mark.parametrize("pattern", ["(", "a)", "[a", "[]", "a|*", "+", "x{3,2}", "a\\"])
+def test_a_regular_expression_that_nothing_takes(pattern: str) -> None:
+    with pytest.raises(ValueError, match="The regular expression of header x is not valid: "):
+        parse_header(f"x=~{pattern}")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^al(ice)?$",
+        "[[:alpha:]]+",
+        "^*",
+        "a{2}{3}",
+        r"[\w-z]",
+        r"\Q(\E",
+        "(*UCP)a",
+        r"\Kx",
+        "(?|a|b)",
+        "(?R)?",
+        r"\p{L}",
+        "a++",
+        "{",
+        "{,3}x",
+        "(?i)a",
+        "a(?#note)b",
+    ],
+)
+def test_what_pcre_may_take_is_left_to_the_gateway(pattern: str) -> None:
+    assert parse_header(f"x=~{pattern}").value == pattern

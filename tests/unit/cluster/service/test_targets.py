@@ -1,35 +1,15 @@
+import dataclasses
 from typing import Any
 
 import pytest
 
 from ktpy.cluster.names import GATEWAY
 from ktpy.cluster.service import service_state, targets
-from ktpy.cluster.service.targets import Reference
-from ktpy.errors import TargetAbsent, TargetAmbiguous, TargetUnsuitable
+from ktpy.cluster.service.reference import Reference
+from ktpy.errors import NamespaceAbsent, TargetAbsent, TargetAmbiguous, TargetUnsuitable, UsageError
 from ktpy.kube.client import Api
 from tests.unit.cluster.gateway_cases import essence, furnish, gateway, pod, service
-from tests.unit.kube.object_store import DEPLOYMENTS, PODS, SERVICES, ObjectStore
-
-
-@pytest.mark.parametrize(
-    ("text", "kind", "name"),
-    [
-        ("web", "service", "web"),
-        ("service/web", "service", "web"),
-        ("svc/web", "service", "web"),
-        ("deploy/web", "deployment", "web"),
-        ("StatefulSet/web", "statefulset", "web"),
-        ("po/web-0", "pod", "web-0"),
-    ],
-)
-def test_a_reference(text: str, kind: str, name: str) -> None:
-    assert Reference.parse(text) == Reference(kind, name)
-
-
-@pytest.mark.parametrize("text", ["", "svc/", "/web", "job/web", "a/b/c"])
-def test_no_reference(text: str) -> None:
-    with pytest.raises(ValueError):
-        Reference.parse(text)
+from tests.unit.kube.object_store import DEPLOYMENTS, NAMESPACES, PODS, SERVICES, ObjectStore
 
 
 async def find(api: Api, text: str) -> str:
@@ -74,6 +54,97 @@ async def test_no_service(store: ObjectStore, store_api: Api) -> None:
     assert absent.value.hint == "Its services are: web."
     with pytest.raises(TargetAbsent, match="There is no deployment/wep"):
         await find(store_api, "deployment/wep")
+
+
+LABELS = {"app": "web"}
+TEMPLATE = {"metadata": {"labels": LABELS}}
+ROLLOUTS = "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts"
+
+
+@pytest.mark.parametrize(
+    ("text", "collection", "spec"),
+    [
+        ("deployment.apps/web", DEPLOYMENTS, {"template": TEMPLATE}),
+        ("ds/web", "/apis/apps/v1/namespaces/shop/daemonsets", {"template": TEMPLATE}),
+        ("sts/web", "/apis/apps/v1/namespaces/shop/statefulsets", {"template": TEMPLATE}),
+        ("rs/web", "/apis/apps/v1/namespaces/shop/replicasets", {"template": TEMPLATE}),
+        ("job/web", "/apis/batch/v1/namespaces/shop/jobs", {"template": TEMPLATE}),
+        ("cj/web", "/apis/batch/v1/namespaces/shop/cronjobs", {"jobTemplate": {"spec": {"template": TEMPLATE}}}),
+        ("rollout/web", ROLLOUTS, {"template": TEMPLATE}),
+        ("Rollouts.argoproj.io/web", ROLLOUTS, {"selector": {"matchLabels": LABELS}}),  # with a workloadRef
+        ("ro.v1alpha1.argoproj.io/web", ROLLOUTS, {"selector": LABELS}),
+    ],
+)
+async def test_every_kind_with_pods_leads_to_its_service(
+    store: ObjectStore, store_api: Api, text: str, collection: str, spec: dict[str, Any]
+) -> None:
+    furnish(store)
+    serve_rollouts(store)
+    store.put(collection, {"metadata": {"name": "web"}, "spec": spec})
+    assert await find(store_api, text) == "web"
+
+
+def serve_rollouts(store: ObjectStore) -> None:
+    """Let the store be asked for the kinds it serves: one group answers, another one's API server is down."""
+    rollout = {"name": "rollouts", "singularName": "rollout", "kind": "Rollout", "shortNames": ["ro"]}
+    subresource = {"name": "rollouts/status", "singularName": "", "kind": "Rollout", "namespaced": True}
+    store.discovery = {
+        "/apis": {
+            "groups": [
+                {"name": "down.example.org", "preferredVersion": {"version": "v1"}},
+                {"name": "argoproj.io", "preferredVersion": {"version": "v1alpha1"}},
+            ]
+        },
+        "/apis/argoproj.io/v1alpha1": {"resources": [subresource, {**rollout, "namespaced": True}]},
+    }
+
+
+@pytest.mark.parametrize("text", ["wizard/web", "rollout.apps/web", "service.serving.knative.dev/web"])
+async def test_a_kind_that_is_not_served_is_wrong_usage(store: ObjectStore, store_api: Api, text: str) -> None:
+    serve_rollouts(store)
+    with pytest.raises(UsageError, match=f"The API server has no kind for {text}") as refused:
+        await find(store_api, text)
+    assert refused.value.exit_code == 2
+
+
+async def test_a_kind_without_pods_is_wrong_usage(store: ObjectStore, store_api: Api) -> None:
+    serve_rollouts(store)
+    store.put(ROLLOUTS, {"metadata": {"name": "web"}, "spec": {"host": "web"}})
+    with pytest.raises(UsageError, match="rollout/web does not tell which pods it has"):
+        await find(store_api, "rollout/web")
+
+
+class TestElsewhere:
+    @pytest.fixture(autouse=True)
+    def other(self, store: ObjectStore) -> None:
+        """Service web of namespace shop, seen from another namespace."""
+        store.put(NAMESPACES, {"metadata": {"name": "default"}})
+        furnish(store)
+        deploy(store)
+
+    @pytest.fixture
+    def elsewhere(self, store_api: Api) -> Api:
+        store_api.target = dataclasses.replace(store_api.target, namespace="default")
+        return store_api
+
+    @pytest.mark.parametrize("text", ["web", "deployment/web"])
+    async def test_the_namespace_that_has_it_is_named(self, elsewhere: Api, text: str) -> None:
+        with pytest.raises(TargetAbsent, match="in namespace default") as absent:
+            await find(elsewhere, text)
+        assert "shop has one: -n shop." in str(absent.value.hint)
+
+    async def test_unless_the_user_may_not_see_it(self, store: ObjectStore, elsewhere: Api) -> None:
+        store.put("/api/v1/namespaces/default/services", service("other"))
+        store.forbidden.add("list /api/v1/services")
+        with pytest.raises(TargetAbsent) as absent:
+            await find(elsewhere, "web")
+        assert absent.value.hint == "Its services are: other."
+
+    @pytest.mark.parametrize("text", ["web", "deployment/web"])
+    async def test_a_namespace_that_does_not_exist(self, store: ObjectStore, elsewhere: Api, text: str) -> None:
+        store.remove(NAMESPACES, "default")
+        with pytest.raises(NamespaceAbsent, match="Namespace default does not exist"):
+            await find(elsewhere, text)
 
 
 def test_an_ordinary_service_is_suitable() -> None:
