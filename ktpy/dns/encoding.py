@@ -35,6 +35,11 @@ def encode_joined(query: Query, answer: ZoneAnswer, rest: bytes) -> EncodedReply
     return _packed(query, other.header.rcode, alias + other.rr, other.auth, [])
 
 
+def wire_name(name: str) -> bytes:
+    """Return a name as on the wire, its capitals kept."""
+    return b"".join(bytes([len(label)]) + label for label in name.encode().split(b".")) + b"\0"
+
+
 def question(name: str, qtype: int) -> Query:
     """Make a query for a name, with a random id and recursion desired."""
     header = dnslib.DNSHeader(id=secrets.randbits(16), rd=1)

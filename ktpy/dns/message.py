@@ -68,6 +68,11 @@ class Query:
         return HEADER_BYTES + len(self.question)
 
     @property
+    def spelled_name(self) -> bytes:
+        """Return the name as on the wire, with the client's capitals."""
+        return self.data[HEADER_BYTES : self.question_end - 4]
+
+    @property
     def labels(self) -> list[bytes]:
         """Return the labels of the name, in lower case."""
         labels, offset = [], 0

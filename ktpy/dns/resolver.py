@@ -2,12 +2,14 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from typing import Final
 
-from ktpy.dns.encoding import UndecodableError, encode, encode_joined, question
+from ktpy.dns.encoding import UndecodableError, encode, encode_joined, question, wire_name
 from ktpy.dns.forward import Forwarder, NoAnswerError
 from ktpy.dns.message import (
     CLASS_IN,
+    RCODE_MASK,
     TCP_LARGEST_BYTES,
     EncodedReply,
     FormatError,
@@ -20,8 +22,10 @@ from ktpy.dns.message import (
 )
 from ktpy.dns.records import Elsewhere, Rcode, RRType, ZoneAnswer
 from ktpy.dns.zone import Zone
+from ktpy.helper.resolv_conf import marked
 
 ANSWER_WITHIN_S: Final = 4.8  # glibc waits 5 s for a name server
+OUTSIDE_WITHIN_S: Final = 1.0  # who is offline waits for this, with a name that might be the Internet's
 ENCODED_MAX: Final = 4096
 _ANSWER_COUNT: Final = slice(6, 8)
 
@@ -44,13 +48,26 @@ class SplitResolver:
     Without `upstream`, outside names are refused: glibc and musl then ask the next name server, if there is one.
     Without `cluster`, or when it does not answer, names that only it can decide fail (SERVFAIL); NXDOMAIN
     would deny a name that may exist.
+
+    `search` is what resolvers append to short names. A name with a dot that was appended to (`example.com`, see
+    `ktpy.helper.resolv_conf.marked`) is denied where it exists outside, else the Service `example` in a namespace `com`
+    would answer for it. `wpad` (web proxy auto-discovery) is denied below each search domain.
     """
 
-    def __init__(self, zone: Zone, *, upstream: Forwarder | None = None, cluster: Forwarder | None = None) -> None:
+    def __init__(
+        self,
+        zone: Zone,
+        *,
+        upstream: Forwarder | None = None,
+        cluster: Forwarder | None = None,
+        search: Sequence[str] = (),
+    ) -> None:
         self.counters = QueryCounters()
         self.zone = zone
         self.upstream = upstream
         self.cluster = cluster
+        self._appended = {wire_name(domain): domain.count(".") + 1 for domain in marked(search)}  # number of labels
+        self._denied = frozenset(wire_name(f"wpad.{domain}".lower()) for domain in search)
         self._encoded: dict[bytes, EncodedReply] = {}
         self._encoded_generation = 0
         self._turn = 0
@@ -67,16 +84,21 @@ class SplitResolver:
         if self._encoded_generation != self.zone.generation:
             self._encoded.clear()
             self._encoded_generation = self.zone.generation
+        if query.question[:-4] in self._denied:
+            self.counters.refused += 1
+            return self._denial(query, over_tcp)
         reply = self._encoded.get(query.question)
         if reply is None:
             if query.qclass != CLASS_IN or query.qtype in (RRType.AXFR, RRType.IXFR):
                 return self._refusal(query, Rcode.REFUSED)
             found = self.zone.lookup(query.qname, query.qtype)
             if isinstance(found, Elsewhere):
-                return self._kept(query, found, over_tcp) or query
+                return (None if self._short_name(query) else self._kept(query, found, over_tcp)) or query
             if found.unfinished is not None:
                 return query
             reply = self._encode(query, found)
+        if not reply.flags & RCODE_MASK and self._short_name(query):
+            return query
         self.counters.zone += 1
         self._turn += 1
         return render(query, reply, _limit_bytes(query, over_tcp), self._turn)
@@ -85,16 +107,45 @@ class SplitResolver:
         """Return the reply to a query that another server decides."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                found = self.zone.lookup(query.qname, query.qtype)
-                if isinstance(found, Elsewhere):
-                    return await self._forward(query, found, over_tcp)
-                self.counters.zone += 1
-                if found.unfinished is None:  # the zone has learned it in the meantime
-                    return render(query, self._encode(query, found), _limit_bytes(query, over_tcp))
-                return await self._finish(query, found, found.unfinished, over_tcp)
+                reply = await self._answer(query, over_tcp)
+                short = self._short_name(query)
+                if short and rcode_of(reply) == Rcode.NOERROR and await self._exists_outside(short, query.qtype):
+                    return self._denial(query, over_tcp)
+                return reply
         except (NoAnswerError, UndecodableError, TimeoutError):
             self.counters.failed += 1
             return failure(query, Rcode.SERVFAIL)
+
+    async def _answer(self, query: Query, over_tcp: bool) -> bytes:
+        found = self.zone.lookup(query.qname, query.qtype)
+        if isinstance(found, Elsewhere):
+            return await self._forward(query, found, over_tcp)
+        self.counters.zone += 1
+        if found.unfinished is None:  # the zone has learned it in the meantime, or it is a short name
+            return render(query, self._encode(query, found), _limit_bytes(query, over_tcp))
+        return await self._finish(query, found, found.unfinished, over_tcp)
+
+    def _denial(self, query: Query, over_tcp: bool) -> bytes:
+        return render(query, encode(query, self.zone.denial()), _limit_bytes(query, over_tcp))
+
+    def _short_name(self, query: Query) -> str | None:
+        """Return the name with a dot to which the query's search domain was appended, if one was."""
+        spelled = query.spelled_name
+        for suffix, labels in self._appended.items():
+            if spelled.endswith(suffix):
+                short = b".".join(query.labels[:-labels])
+                return short.decode() if b"." in short and short.isascii() else None
+        return None
+
+    async def _exists_outside(self, name: str, qtype: int) -> bool:
+        """Ask the previous resolvers; while they do not answer, the cluster's name counts."""
+        if self.upstream is None:
+            return False
+        try:
+            async with asyncio.timeout(OUTSIDE_WITHIN_S):
+                return rcode_of(await self.upstream.ask(question(name, qtype), over_tcp=False)) == Rcode.NOERROR
+        except (NoAnswerError, TimeoutError):
+            return False
 
     def _encode(self, query: Query, answer: ZoneAnswer) -> EncodedReply:
         reply = encode(query, answer)

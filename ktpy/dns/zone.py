@@ -166,6 +166,10 @@ class Zone:
         """Answer a question of class IN. Names compare without regard to case (RFC 4343)."""
         return self._lookup(qname.lower().rstrip("."), qtype, 0)
 
+    def denial(self) -> ZoneAnswer:
+        """Return that a name of the cluster domain does not exist."""
+        return self._answer(None, RRType.A, self.cluster_domain, 0)
+
     def _lookup(self, name: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
         if self._extra_zones and not self._extra_zones.isdisjoint(ancestors(name)):
             return Elsewhere.ASK_CLUSTER

@@ -4,6 +4,8 @@ The user's own name servers stay listed after ours. When everything of ktpy is k
 loopback port, which refuses in an instant, and glibc goes on to the next: the machine can still look up names.
 """
 
+from collections.abc import Sequence
+
 from ktpy.helper.wire import Address
 from ktpy.wire.resolv_conf import ParsedResolvConf
 from ktpy.wire.resolv_conf import parse as parse_text
@@ -40,7 +42,10 @@ def render(
     options = [option for option in previous.options if option not in OPTIONS_DROPPED]
     if search and not any(_ndots(option) >= NDOTS for option in options):
         options = [*(option for option in options if not option.startswith("ndots:")), f"ndots:{NDOTS}"]
-    domains = dict.fromkeys(domain for domain in (*search, *own_search) if domain != ".")
+    appended = (
+        marked(search) if nameservers else search
+    )  # systemd-resolved, where it stays in between, may not keep case
+    domains = [*appended, *(domain for domain in dict.fromkeys(own_search) if domain.lower() not in (*search, "."))]
     lines = [
         f"# Written by ktpy, which resolves {cluster_domain} here and puts the previous file back when it ends.",
         "# Should this ever be left over: sudo ktpy clean",
@@ -51,6 +56,20 @@ def render(
     if options:
         lines.append("options " + " ".join(options))
     return "\n".join([*lines, *previous.others, ""]).encode(errors="surrogateescape")
+
+
+def marked(search: Sequence[str]) -> tuple[str, ...]:
+    """Return the search domains with capitals in the last label that tell each one's place.
+
+    Resolvers append a search domain as it is written, and names compare without regard to case. So a name server can
+    tell a short name that was expanded (`example.com.svc.cluster.Local`) from a name that was written out.
+    """
+    return tuple(_capitalised(domain, place) for place, domain in enumerate(search, 1))
+
+
+def _capitalised(domain: str, bits: int) -> str:
+    head, dot, last = domain.rpartition(".")
+    return head + dot + "".join(char.upper() if bits >> place & 1 else char for place, char in enumerate(last))
 
 
 def _ndots(option: str) -> int:

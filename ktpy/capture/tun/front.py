@@ -121,7 +121,8 @@ class TunFront:
         own_addresses = list(map(str, addresses.values()))
         upstream = Upstream(machine.nameservers, own_addresses=own_addresses)
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
-        resolver = SplitResolver(zone, upstream=outside, cluster=inside)
+        search = resolver_request(addresses[machine.kind], cluster_domain, namespace).search
+        resolver = SplitResolver(zone, upstream=outside, cluster=inside, search=search)
         bound = await self.helper.bind_dns(addresses.values())
         server = Server(
             resolver, [own.udp for own in bound], [own.tcp for own in bound], is_client=LocalClients().includes

@@ -65,7 +65,7 @@ def answering(udp: socket.socket, address: str) -> Iterator[list[str]]:
             if not packet:
                 return
             query = dnslib.DNSRecord.parse(packet)
-            name = str(query.q.qname)
+            name = str(query.q.qname).lower()  # search domains are written with capitals
             asked.append(name)
             answer = query.reply()
             if not name.endswith((".cluster.local.", "corp.example.")):

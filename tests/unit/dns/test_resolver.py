@@ -272,3 +272,92 @@ async def test_a_forwarding_loop_ends(zone: Zone, monkeypatch: pytest.MonkeyPatc
     served = SplitResolver(zone, upstream=Forwarder(back_to_us))
     assert (await resolve(served, "example.com")).header.rcode == Rcode.SERVFAIL
     assert hops == 1
+
+
+SEARCH = (SHOP, "svc.cluster.local", "cluster.local")
+EXPANDED = "example.com.svc.cluster.lOcal"
+"""What a resolver asks for `example.com`, see ktpy.helper.resolv_conf.marked."""
+
+
+@pytest.fixture
+def public(zone: Zone) -> Zone:
+    """Services whose short names may be names of the Internet, too."""
+    zone.upsert_service(service("example", "com", "10.96.6.6"))
+    zone.upsert_service(service("com", "shop"))
+    zone.upsert_endpoint_slice(endpoint_slice("com", "shop", ("10.244.6.6", "example")))
+    zone.upsert_service(service("wpad", "shop", "10.96.6.7"))
+    zone.upsert_service(service("wpad", "web", "10.96.6.8"))
+    return zone
+
+
+def searching(zone: Zone, upstream: Behaviour, cluster: Behaviour = silent) -> tuple[SplitResolver, Script]:
+    outside = Script(upstream)
+    return SplitResolver(zone, upstream=Forwarder(outside), cluster=Forwarder(Script(cluster)), search=SEARCH), outside
+
+
+@pytest.mark.parametrize("name", [EXPANDED, "example.com.shop.svc.cluster.Local"])
+async def test_a_short_name_that_exists_outside_is_not_the_clusters(public: Zone, name: str) -> None:
+    served, outside = searching(public, answering("192.0.2.80"))
+    for _ in range(2):
+        found = await resolve(served, name)
+        assert (found.header.rcode, shown(found)) == (Rcode.NXDOMAIN, [])
+        assert len(found.auth) == 1
+    assert outside.asked == ["example.com./A"]
+
+
+@pytest.mark.parametrize("name", [EXPANDED, "example.com.shop.svc.cluster.Local", "example.com.svc.cluster.local"])
+@pytest.mark.parametrize("outside", [denying(), failing("SERVFAIL"), silent])
+async def test_a_short_name_that_does_not_exist_outside_is_the_clusters(
+    public: Zone, name: str, outside: Behaviour
+) -> None:
+    served, _ = searching(public, outside)
+    assert shown(await resolve(served, name))[0].endswith(".6.6")
+
+
+async def test_a_name_of_another_type_outside_exists(public: Zone) -> None:
+    served, _ = searching(public, failing("NOERROR"))
+    assert (await resolve(served, EXPANDED)).header.rcode == Rcode.NXDOMAIN
+
+
+async def test_a_silent_outside_is_not_waited_for_long(public: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver_module, "OUTSIDE_WITHIN_S", 0.01)
+
+    async def never(*_: object, **__: object) -> bytes:
+        await asyncio.get_running_loop().create_future()
+        return b""
+
+    served = SplitResolver(public, upstream=Forwarder(never), search=SEARCH)
+    async with asyncio.timeout(3):
+        assert shown(await resolve(served, EXPANDED)) == ["10.96.6.6"]
+
+
+@pytest.mark.parametrize(
+    "name", ["example.com.svc.cluster.local", "web.shop.svc.cluster.Local", "gone.com.svc.cluster.lOcal"]
+)
+async def test_whole_names_names_of_one_label_and_absent_ones_ask_nobody(public: Zone, name: str) -> None:
+    served, outside = searching(public, answering("192.0.2.80"))
+    assert isinstance(served.answer_now(asked(name).data, over_tcp=False), bytes)
+    assert outside.asked == []
+
+
+async def test_a_denied_short_name_denies_nothing_else(public: Zone) -> None:
+    served, _ = searching(public, answering("192.0.2.80"))
+    await resolve(served, EXPANDED)
+    assert shown(await resolve(served, "example.com.svc.cluster.local")) == ["10.96.6.6"]
+    assert (await resolve(served, EXPANDED)).header.rcode == Rcode.NXDOMAIN
+
+
+async def test_a_short_name_that_the_clusters_dns_knows_is_the_outsides_too(public: Zone) -> None:
+    served, _ = searching(public, answering("192.0.2.80"), answering("10.96.6.9"))
+    for _ in range(2):
+        assert (await resolve(served, "example.com.cluster.LOcal")).header.rcode == Rcode.NXDOMAIN
+    assert shown(await resolve(served, "example.com.cluster.local")) == ["10.96.6.9"]
+
+
+@pytest.mark.parametrize("name", [f"wpad.{SHOP}", "WPAD.svc.cluster.lOcal", "wpad.cluster.local"])
+async def test_no_service_is_found_as_a_web_proxy(public: Zone, name: str) -> None:
+    served, _ = searching(public, answering("192.0.2.80"), answering("10.96.6.9"))
+    for qtype in ("A", "AAAA"):
+        assert (await resolve(served, name, qtype)).header.rcode == Rcode.NXDOMAIN
+    assert served.counters.refused == 2
+    assert shown(await resolve(served, "wpad.web.svc.cluster.local")) == ["10.96.6.8"]

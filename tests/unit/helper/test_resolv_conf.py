@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ktpy.helper.resolv_conf import parse, render
+from ktpy.helper.resolv_conf import marked, parse, render
 from ktpy.wire.resolv_conf import ParsedResolvConf
 
 OURS = (ip_address("127.18.0.53"),)
@@ -43,7 +43,7 @@ def test_ours_first_then_the_users_own() -> None:
         "nameserver 127.18.0.53",
         "nameserver 10.0.0.1",
         "nameserver 10.0.0.2",
-        "search shop.svc.cluster.local svc.cluster.local cluster.local corp.example",
+        "search shop.svc.cluster.Local svc.cluster.lOcal cluster.LOcal corp.example",
         "options edns0 ndots:2",
     ]
 
@@ -83,12 +83,16 @@ def test_without_a_search_list_ndots_stays_as_it_was() -> None:
 
 def test_domain_of_the_host_name_is_kept() -> None:
     """glibc searches it only as long as there is no search line."""
-    assert rendered(b"", host_name="box.corp.example")[-2].endswith("cluster.local corp.example")
-    assert rendered(b"search other\n", host_name="box.corp.example")[-2].endswith("cluster.local other")
+    assert rendered(b"", host_name="box.corp.example")[-2].endswith("cluster.LOcal corp.example")
+    assert rendered(b"search other\n", host_name="box.corp.example")[-2].endswith("cluster.LOcal other")
 
 
 def test_search_names_each_domain_once() -> None:
-    assert rendered(b"search corp.example svc.cluster.local\n")[-2].split() == ["search", *SEARCH, "corp.example"]
+    assert rendered(b"search corp.example svc.cluster.local\n")[-2].split() == [
+        "search",
+        *marked(SEARCH),
+        "corp.example",
+    ]
 
 
 def test_empty_search_of_resolved_is_no_domain() -> None:
@@ -104,4 +108,17 @@ def test_other_lines_stay_and_bytes_survive() -> None:
 def test_written_file_reads_back() -> None:
     previous = parse(b"nameserver 10.0.0.1\nsearch corp.example\noptions edns0\n")
     again = parse(render(previous, OURS, SEARCH, "cluster.local", "box"))
-    assert again == ParsedResolvConf(("127.18.0.53", "10.0.0.1"), (*SEARCH, "corp.example"), ("edns0", "ndots:2"), ())
+    assert again == ParsedResolvConf(
+        ("127.18.0.53", "10.0.0.1"), (*marked(SEARCH), "corp.example"), ("edns0", "ndots:2"), ()
+    )
+
+
+def test_search_domains_are_marked_by_their_place() -> None:
+    assert marked(SEARCH) == ("shop.svc.cluster.Local", "svc.cluster.lOcal", "cluster.LOcal")
+    assert tuple(domain.lower() for domain in marked(SEARCH)) == SEARCH
+    assert marked(("k8s",)) == ("K8s",)
+
+
+def test_search_domains_that_systemd_resolved_appends_are_as_given() -> None:
+    text = render(parse(b"nameserver 127.0.0.53\n"), (), SEARCH, "cluster.local", "box").decode()
+    assert f"search {' '.join(SEARCH)}\n" in text
