@@ -1,7 +1,4 @@
-"""The dispatch of packets by their protocol, for all that the flow table has not rewritten at once.
-
-UDP and ICMP enter here: each is one more receiver.
-"""
+"""The dispatch of packets by their protocol, for all that the flow table has not rewritten at once."""
 
 from collections.abc import Callable, Mapping
 

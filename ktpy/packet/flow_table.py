@@ -65,6 +65,8 @@ class FlowCounters:
     """New flows were answered with a reset because the table was full."""
     stray: int = 0
     """Packets of no known flow were answered with a reset."""
+    udp_refused: int = 0
+    """Datagrams were answered with ICMP port unreachable."""
     dropped: dict[Drop, int] = field(default_factory=lambda: dict.fromkeys(Drop, 0))
 
 
@@ -221,6 +223,11 @@ class FlowTable:
     def count_drop(self, reason: Drop) -> None:
         """Count a packet of any protocol that goes no further."""
         self.counters.dropped[reason] += 1
+
+    def is_own_network(self, address: bytes) -> bool:
+        """Return whether the packed address lies in a TUN's own network, which is four addresses."""
+        pin = self._hairpins.get(len(address))
+        return pin is not None and address[:-1] == pin.own[:-1] and address[-1] >> 2 == pin.own[-1] >> 2
 
     def _take_port(self) -> int:
         """Take a port that was never used, else the one that has been free longest.

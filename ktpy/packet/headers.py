@@ -17,6 +17,7 @@ NEEDS_CSUM: Final = 0x01
 
 PROTOCOL_ICMP: Final = 1
 PROTOCOL_TCP: Final = 6
+PROTOCOL_UDP: Final = 17
 PROTOCOL_ICMPV6: Final = 58
 EXTENSION_HEADERS: Final = frozenset({0, 43, 50, 51, 60, 135, 139, 140})
 """IPv6 next-header values that are not an upper protocol (IANA), without the fragment header."""

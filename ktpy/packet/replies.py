@@ -23,9 +23,9 @@ from ktpy.packet.headers import (
 
 _HOP_LIMIT = 64
 _DONT_FRAGMENT = 0x4000
-_ICMP_HOST_UNREACHABLE = (3, 1)
-_ICMPV6_ADDRESS_UNREACHABLE = (1, 3)
-"""Linux fails a connect() in SYN_SENT with EHOSTUNREACH on either of these."""
+_HOST_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
+"""By IP version. Linux fails a connect() in SYN_SENT with EHOSTUNREACH on either of these."""
+_PORT_UNREACHABLE = {4: (3, 3), 6: (1, 4)}
 _ICMPV6_QUOTE_BYTES = 1280 - 40 - 8
 _ICMP_QUOTE_BYTES = 576 - 20 - 8
 """How much of the offending packet is quoted: the answer must fit the smallest MTU a host has to accept."""
@@ -55,13 +55,21 @@ def reset(segment: Segment) -> bytes:
 def unreachable(router: bytes, packet: bytes) -> bytes:
     """Return the ICMP error by which `router` tells the sender of `packet`, behind its virtio_net_hdr, that its
     destination cannot be reached. `router` is an address of the packet's family."""
+    return _icmp_error(_HOST_UNREACHABLE, router, packet)
+
+
+def port_unreachable(host: bytes, packet: bytes) -> bytes:
+    """Return the ICMP error by which `host` refuses the datagram `packet`, see `unreachable`."""
+    return _icmp_error(_PORT_UNREACHABLE, host, packet)
+
+
+def _icmp_error(codes: dict[int, tuple[int, int]], router: bytes, packet: bytes) -> bytes:
     quoted = packet[VNET_HEADER_BYTES:]
-    if quoted[0] >> 4 == 4:
-        code = _ICMP_HOST_UNREACHABLE
+    code = codes[quoted[0] >> 4]
+    if len(router) == 4:
         body = quoted[:_ICMP_QUOTE_BYTES]
         message = _ICMP.pack(*code, checksum(_ICMP.pack(*code, 0, 0) + body), 0) + body
         return _ip(router, quoted[12:16], PROTOCOL_ICMP, message)
-    code = _ICMPV6_ADDRESS_UNREACHABLE
     body = quoted[:_ICMPV6_QUOTE_BYTES]
     sender = quoted[8:24]
     pseudo = pseudo_header_sum(router + sender, PROTOCOL_ICMPV6, _ICMP.size + len(body))

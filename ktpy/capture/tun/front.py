@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from ktpy.capture.tun.pump import Pump
 from ktpy.capture.tun.relay import TunAddress
@@ -43,6 +43,7 @@ class TunFront:
     tun: Tun
     networks: tuple[LocalNetwork, ...]
     resolver: MachineResolver
+    report: Report
 
     @classmethod
     async def prepare(cls, launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "TunFront":
@@ -63,7 +64,7 @@ class TunFront:
         resolver = await helper.detect_resolver()
         tun = await helper.open_tun()
         undo.callback(os.close, tun.descriptor)
-        return cls(helper, tun, networks, resolver)
+        return cls(helper, tun, networks, resolver, report)
 
     @property
     def name(self) -> str:
@@ -92,9 +93,12 @@ class TunFront:
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
         addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
-        pump = await Pump.start(self.tun.descriptor, addresses, uplink.create_connection)
+        pump = await Pump.start(self.tun.descriptor, addresses, uplink.create_connection, on_udp=self._tell_of_udp)
         undo.push_async_callback(pump.aclose)
         return pump
+
+    def _tell_of_udp(self, address: bytes, port: int) -> None:
+        self.report(Notice(f"UDP is not carried: what programs send to {ip_address(address)} port {port} is refused."))
 
     async def serve_names(
         self,

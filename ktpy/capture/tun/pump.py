@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -16,7 +16,8 @@ from ktpy.errors import TunUnavailable
 from ktpy.packet.dispatch import Dispatch
 from ktpy.packet.flow import Flow, Hairpin, State
 from ktpy.packet.flow_table import Answer, FlowCounters, FlowTable
-from ktpy.packet.headers import VNET_HEADER_BYTES
+from ktpy.packet.headers import PROTOCOL_UDP, VNET_HEADER_BYTES
+from ktpy.packet.udp import UdpRefusal
 
 PACKET_BYTES: Final = VNET_HEADER_BYTES + 65536
 """virtio_net_hdr and the largest packet a TUN with segmentation offload hands over."""
@@ -57,11 +58,13 @@ class Pump:
         dial: Dial,
         dial_timeout_s: float,
         max_dials: int,
+        on_udp: Callable[[bytes, int], None],
     ) -> None:
         self._tun_fd = tun_fd
         self._relay = relay
         self._table = table
-        self._dispatch = Dispatch(table)
+        self._udp = UdpRefusal(table, on_udp)
+        self._dispatch = Dispatch(table, {PROTOCOL_UDP: self._udp.receive})
         self._flows = flows
         self._dial = dial
         self._dial_timeout_s = dial_timeout_s
@@ -87,9 +90,11 @@ class Pump:
         max_dials: int = 256,
         max_flows: int = 16384,
         linger_s: float = 2.0,
+        on_udp: Callable[[bytes, int], None] = lambda _address, _port: None,
     ) -> "Pump":
         """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then.
 
+        `on_udp` is called with where the first datagram goes, packed address and port; it and all others are refused.
         `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close.
         """
         flows: dict[int, Flow] = {}
@@ -107,7 +112,7 @@ class Pump:
             max_flows=max_flows,
             linger_s=linger_s,
         )
-        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials)
+        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials, on_udp)
 
     @property
     def traffic(self) -> Traffic:
@@ -268,4 +273,5 @@ class Pump:
             self._relay.abort(flow.port)
         self._relay.expire(now_s)
         self._table.expire(now_s)
+        self._udp.renew()
         self._tick = asyncio.get_running_loop().call_later(TICK_S, self._on_tick)

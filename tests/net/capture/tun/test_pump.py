@@ -491,9 +491,9 @@ async def test_garbage_from_the_tun_is_counted_not_fatal(pump: Pump, cluster: Cl
     assert await asyncio.to_thread(get, SERVICE4) == b"hello"
 
 
-async def test_udp_is_counted_as_unsupported(pump: Pump) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as app:
-        app.sendto(b"x", (SERVICE4, 53))
+async def test_ping_is_counted_as_unsupported(pump: Pump) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as app:
+        app.sendto(b"\x08\0\xf7\xff\0\0\0\0", (SERVICE4, 0))
     await eventually(lambda: pump.flows.dropped[Drop.UNSUPPORTED] >= 1)
 
 
@@ -533,3 +533,33 @@ async def test_a_packet_the_kernel_rejects_is_counted_and_the_rest_go_on(pump: P
     pump._write(bytes(10) + b"\xff" * 40)  # no IP version
     assert pump.packets.lost_packets == 1
     assert await asyncio.to_thread(get, SERVICE4) == b"hello"
+
+
+@BOTH
+async def test_a_datagram_is_refused_at_once(pump: Pump, service: str) -> None:
+    family = socket.AF_INET6 if ":" in service else socket.AF_INET
+
+    def ask() -> float:
+        with socket.socket(family, socket.SOCK_DGRAM) as app:
+            app.settimeout(10)
+            app.connect((service, 53))
+            began_s = time.monotonic()
+            app.send(b"query")
+            with pytest.raises(ConnectionRefusedError):
+                app.recv(100)
+            return time.monotonic() - began_s
+
+    assert await asyncio.to_thread(ask) < AT_ONCE_S
+    assert pump.flows.udp_refused == 1
+
+
+async def test_a_datagram_to_the_tuns_own_address_reaches_who_listens_there(pump: Pump) -> None:
+    def ask() -> bytes:
+        with socket.socket(type=socket.SOCK_DGRAM) as server, socket.socket(type=socket.SOCK_DGRAM) as app:
+            server.bind((ADDRESSES[0].own, 5300))
+            server.settimeout(10)
+            app.sendto(b"query", server.getsockname())
+            return server.recv(100)
+
+    assert await asyncio.to_thread(ask) == b"query"
+    assert pump.flows.udp_refused == 0

@@ -22,7 +22,7 @@ from ktpy.wire.session import AgentHello
 def test_the_machines_name_servers_as_ranges() -> None:
     nameservers = ("192.0.2.53", "2001:db8::53", "fe80::1%eth0", "not-an-address")
     resolver = Resolver(kind="resolv.conf", form="file", nameservers=nameservers, search=(), options=())
-    laptop = TunFront(cast(Any, None), cast(Any, None), (), resolver)
+    laptop = TunFront(cast(Any, None), cast(Any, None), (), resolver, lambda _: None)
     assert laptop.name_servers == [ip_network("192.0.2.53"), ip_network("2001:db8::53"), ip_network("fe80::1")]
 
 
@@ -66,7 +66,7 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
 
     async def until_served() -> None:
         async with asyncio.TaskGroup() as work:
-            machine = TunFront(helper, tun, (), resolver)
+            machine = TunFront(helper, tun, (), resolver, lambda _: None)
             await machine.serve_names(Zone(), uplink, hello, "shop", extra_zones=(), routed=(), work=work, counters={})
 
     session = asyncio.create_task(until_served())
