@@ -5,6 +5,7 @@ and flags, the client's own question with its case, the kept sections. A forward
 id, its question's case and its TTLs are written over. All input is bounds-checked; queries raise only `FormatError`.
 """
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -239,8 +240,8 @@ def _name_end(data: bytes, offset: int) -> int:
 def render(query: Query, reply: EncodedReply, limit_bytes: int, turn: int = 0) -> bytes:
     """Return the message that answers `query`.
 
-    A message too long for the client loses its additional section first (optional, RFC 2181 section 9), then all its
-    records, with TC set, so that the client asks again over TCP. `turn` rotates records whose order is free, so that
+    A message too long for the client loses its additional section first (optional, RFC 2181 section 9), then what
+    `fitted` leaves out. `turn` rotates records whose order is free, so that
     a client that always takes the first spreads over the endpoints of a headless service.
     """
     answers = reply.answers
@@ -256,11 +257,9 @@ def render(query: Query, reply: EncodedReply, limit_bytes: int, turn: int = 0) -
     if len(reply.additional) <= room_bytes:
         head = _COUNTS.pack(1, an, ns, ar + bool(opt))
         body += reply.additional
-    elif room_bytes >= 0:
-        head = _COUNTS.pack(1, an, ns, int(bool(opt)))
     else:
-        return _without_records(query, flags | TC)
-    return b"".join((query.data[:2], flags.to_bytes(2, "big"), head, body, opt))
+        head = _COUNTS.pack(1, an, ns, int(bool(opt)))
+    return fitted(query, b"".join((query.data[:2], flags.to_bytes(2, "big"), head, body, opt)), limit_bytes)
 
 
 def failure(query: Query, rcode: Rcode) -> bytes:
@@ -275,10 +274,21 @@ def header_only_reply(data: bytes, rcode: Rcode) -> bytes:
 
 
 def fitted(query: Query, reply: bytes, limit_bytes: int) -> bytes:
-    """Return a forwarded reply, or its truncated form when it is longer than the client takes."""
+    """Return a reply with as many whole answers as the client takes; with TC if these are not all.
+
+    A client that can asks again over TCP; for one that cannot (musl 1.2.3) some addresses are better than none.
+    """
     if len(reply) <= limit_bytes:
         return reply
-    return _without_records(query, int.from_bytes(reply[2:4], "big") | TC)
+    flags, opt = int.from_bytes(reply[2:4], "big") | TC, _opt(query)
+    count, end = 0, query.question_end
+    with contextlib.suppress(ValueError, IndexError, struct.error):  # a forwarded one may be broken
+        for span in record_spans(reply, end, _COUNTS.unpack_from(reply, 4)[1:2]):
+            if span.end + len(opt) > limit_bytes:
+                break
+            count, end = count + 1, span.end
+    head = flags.to_bytes(2, "big") + _COUNTS.pack(1, count, 0, int(bool(opt)))
+    return query.data[:2] + head + query.data[HEADER_BYTES : query.question_end] + reply[query.question_end : end] + opt
 
 
 def readdressed(reply: bytes, query: Query, ttl_offsets: tuple[int, ...] = (), age_s: int = 0) -> bytes:

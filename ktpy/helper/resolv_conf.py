@@ -42,9 +42,7 @@ def render(
     options = [option for option in previous.options if option not in OPTIONS_DROPPED]
     if search and not any(_ndots(option) >= NDOTS for option in options):
         options = [*(option for option in options if not option.startswith("ndots:")), f"ndots:{NDOTS}"]
-    appended = (
-        marked(search) if nameservers else search
-    )  # systemd-resolved, where it stays in between, may not keep case
+    appended = marked(search) if nameservers else search  # systemd-resolved in between may not keep the case
     domains = [*appended, *(domain for domain in dict.fromkeys(own_search) if domain.lower() not in (*search, "."))]
     lines = [
         f"# Written by ktpy, which resolves {cluster_domain} here and puts the previous file back when it ends.",

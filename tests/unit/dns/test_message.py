@@ -276,7 +276,8 @@ def test_what_does_not_fit_is_truncated() -> None:
     answer = encoded(query, *a_records(40))
     cut = render(query, answer, 512)
     assert len(cut) <= 512
-    assert (parsed(cut).header.tc, parsed(cut).rr) == (1, [])
+    assert (parsed(cut).header.tc, len(parsed(cut).rr), len(parsed(cut).ar)) == (1, (512 - 12 - 16 - 11) // 16, 1)
+    assert addresses(cut) == [f"10.0.0.{index}" for index in range(len(parsed(cut).rr))]
     whole = parsed(render(query, answer, 4096))
     assert (whole.header.tc, len(whole.rr)) == (0, 40)
 
@@ -313,5 +314,21 @@ def test_a_forwarded_reply_longer_than_the_client_takes_is_truncated() -> None:
     lines = [f"db.example 60 A 10.0.0.{index}" for index in range(40)]
     message = reply(parsed(query.data), *lines)
     assert fitted(query, message, 4096) == message
+    cut = fitted(query, message, 512)
+    assert (len(cut), parsed(cut).header.tc) == (12 + 16 + 30 * 16, 1)
+    assert addresses(cut) == [f"10.0.0.{index}" for index in range(30)]
+
+
+def test_a_forwarded_reply_that_breaks_off_is_cut_before_that() -> None:
+    query = asked("db.example")
+    message = reply(parsed(query.data), *(f"db.example 60 A 10.0.0.{index}" for index in range(40)))
+    cut = fitted(query, message[: 12 + 16 + 20], 40)
+    assert (addresses(cut), parsed(cut).header.tc) == ([], 1)
+    assert addresses(fitted(query, message[: 12 + 16 + 20], 47)) == ["10.0.0.0"]
+
+
+def test_a_record_that_is_longer_than_the_client_takes_is_left_out() -> None:
+    query = asked("db.example", "TXT")
+    message = reply(parsed(query.data), f'db.example 60 TXT "{"x" * 250}" "{"y" * 250}" "{"z" * 250}"')
     cut = parsed(fitted(query, message, 512))
     assert (cut.header.tc, cut.rr) == (1, [])

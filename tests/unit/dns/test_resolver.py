@@ -211,7 +211,7 @@ async def test_a_headless_service_too_large_for_udp_is_whole_over_tcp(zone: Zone
     zone.upsert_endpoint_slice(endpoint_slice("db", "shop", *pods))
     served, _, _ = resolver(zone)
     cut = await resolve(served, f"db.{SHOP}")
-    assert (cut.header.tc, cut.rr) == (1, [])
+    assert (cut.header.tc, len(cut.rr)) == (1, 29)  # as many as CoreDNS sends
     assert len((await resolve(served, f"db.{SHOP}", over_tcp=True)).rr) == 1000
 
 
