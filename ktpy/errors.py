@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 
 class KtpyError(Exception):
-    """A KtpyError is a failure with a message for the user.
+    """A KtpyError is a failure with a message for the user. A subclass states its exit code, or inherits one.
 
     `message` is one clear sentence: what is wrong and what ktpy did about it.
     `hint` says what to do next, and may span lines (a YAML rule, a command).
@@ -17,6 +17,12 @@ class KtpyError(Exception):
 
     exit_code: ClassVar[int] = 1
     is_transient: ClassVar[bool] = False
+
+    def __init_subclass__(cls, *, exit_code: int | None = None, is_transient: bool | None = None) -> None:
+        if exit_code is not None:
+            cls.exit_code = exit_code
+        if is_transient is not None:
+            cls.is_transient = is_transient
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -37,220 +43,149 @@ class UsageError(KtpyError):
 # --- reaching the cluster
 
 
-class KubeconfigMissing(KtpyError):
+class KubeconfigMissing(KtpyError, exit_code=10):
     """The kubeconfig is absent, unreadable or malformed."""
 
-    exit_code = 10
 
-
-class ContextUnknown(KtpyError):
+class ContextUnknown(KtpyError, exit_code=11):
     """The kubeconfig has no such context, or no current one."""
 
-    exit_code = 11
 
-
-class ApiUnreachable(KtpyError):
+class ApiUnreachable(KtpyError, exit_code=12, is_transient=True):
     """The API server does not answer: connection, TLS or time-out."""
 
-    exit_code = 12
-    is_transient = True
 
-
-class Unauthorized(KtpyError):
+class Unauthorized(KtpyError, exit_code=13):
     """The API server does not accept the credentials (HTTP 401), or the credential plugin failed."""
 
-    exit_code = 13
 
-
-class Forbidden(KtpyError):
+class Forbidden(KtpyError, exit_code=14):
     """RBAC denies a request ktpy needs (HTTP 403). The hint holds the missing rule as YAML."""
 
-    exit_code = 14
 
-
-class NamespaceAbsent(KtpyError):
+class NamespaceAbsent(KtpyError, exit_code=15):
     """The namespace does not exist, or is being deleted."""
 
-    exit_code = 15
 
-
-class ApiRefused(KtpyError):
+class ApiRefused(KtpyError, exit_code=16):
     """The API server refused a request for a reason that has no class of its own."""
-
-    exit_code = 16
 
 
 # --- the pod
 
 
-class PodUnschedulable(KtpyError):
+class PodUnschedulable(KtpyError, exit_code=20):
     """No node takes the pod."""
 
-    exit_code = 20
 
-
-class ImagePullFailed(KtpyError):
+class ImagePullFailed(KtpyError, exit_code=21):
     """The node cannot pull the agent image."""
 
-    exit_code = 21
 
-
-class QuotaExceeded(KtpyError):
+class QuotaExceeded(KtpyError, exit_code=22):
     """A ResourceQuota or LimitRange refuses the pod."""
 
-    exit_code = 22
 
-
-class PodSecurityRefused(KtpyError):
+class PodSecurityRefused(KtpyError, exit_code=23):
     """Pod Security admission, or another admission policy, refuses the pod."""
 
-    exit_code = 23
 
-
-class PodNotReady(KtpyError):
+class PodNotReady(KtpyError, exit_code=24, is_transient=True):
     """The pod did not accept an SSH session within the time allowed."""
 
-    exit_code = 24
-    is_transient = True
 
-
-class PodFailed(KtpyError):
+class PodFailed(KtpyError, exit_code=25):
     """The pod ended or crashes."""
-
-    exit_code = 25
 
 
 # --- the laptop
 
 
-class RangeOverlap(KtpyError):
+class RangeOverlap(KtpyError, exit_code=30):
     """A cluster range overlaps a local network."""
 
-    exit_code = 30
 
-
-class AlreadyConnected(KtpyError):
+class AlreadyConnected(KtpyError, exit_code=31):
     """This user is already connected to this cluster."""
 
-    exit_code = 31
 
-
-class TunUnavailable(KtpyError):
+class TunUnavailable(KtpyError, exit_code=32):
     """The TUN device cannot be opened."""
 
-    exit_code = 32
 
-
-class PrivilegeMissing(KtpyError):
+class PrivilegeMissing(KtpyError, exit_code=33):
     """ktpy is not root and sudo is absent or refuses."""
 
-    exit_code = 33
 
-
-class ResolverNotWritable(KtpyError):
+class ResolverNotWritable(KtpyError, exit_code=34):
     """The system's resolver cannot be set up."""
 
-    exit_code = 34
 
-
-class HelperFailed(KtpyError):
+class HelperFailed(KtpyError, exit_code=35):
     """The privileged helper refused a request or died."""
 
-    exit_code = 35
 
-
-class NotConnected(KtpyError):
+class NotConnected(KtpyError, exit_code=36):
     """The command needs a running `ktpy connect`."""
-
-    exit_code = 36
 
 
 # --- the link
 
 
-class LinkLost(KtpyError):
+class LinkLost(KtpyError, exit_code=40, is_transient=True):
     """The tunnel to the cluster broke."""
 
-    exit_code = 40
-    is_transient = True
 
-
-class HostKeyMismatch(KtpyError):
+class HostKeyMismatch(KtpyError, exit_code=41):
     """The SSH host key is not the one the pod printed in its log."""
-
-    exit_code = 41
 
 
 # --- intercepts: exchange, mesh, preview
 
 
-class TargetAbsent(KtpyError):
+class TargetAbsent(KtpyError, exit_code=50):
     """There is no such service, or nothing that leads to the workload."""
 
-    exit_code = 50
 
-
-class TargetAmbiguous(KtpyError):
+class TargetAmbiguous(KtpyError, exit_code=51):
     """Several services lead to the workload. The hint lists them."""
 
-    exit_code = 51
 
-
-class TargetUnsuitable(KtpyError):
+class TargetUnsuitable(KtpyError, exit_code=52):
     """The service, or the port, cannot be intercepted in this way."""
 
-    exit_code = 52
 
-
-class PortUnknown(KtpyError):
+class PortUnknown(KtpyError, exit_code=53):
     """The service has no such port. The hint lists those it has."""
 
-    exit_code = 53
 
-
-class RouteTaken(KtpyError):
+class RouteTaken(KtpyError, exit_code=54):
     """Somebody, whom the message names, has the same port or the same match already."""
 
-    exit_code = 54
 
-
-class NameTaken(KtpyError):
+class NameTaken(KtpyError, exit_code=55):
     """An object of the name that is needed exists and is not of this use."""
 
-    exit_code = 55
 
-
-class GatewayMismatch(KtpyError):
+class GatewayMismatch(KtpyError, exit_code=56):
     """The gateway that others are using does not fit what is asked for."""
 
-    exit_code = 56
 
-
-class SessionLost(KtpyError):
+class SessionLost(KtpyError, exit_code=57):
     """The session was not heard from for so long that others have cleaned up after it."""
 
-    exit_code = 57
 
-
-class SessionsLive(KtpyError):
+class SessionsLive(KtpyError, exit_code=58):
     """Live sessions, which the message names, use what should be repaired or removed."""
 
-    exit_code = 58
 
-
-class RestoreIncomplete(KtpyError):
+class RestoreIncomplete(KtpyError, exit_code=59):
     """The service could not be given back in time; what is left keeps serving, and `clean` finishes later."""
 
-    exit_code = 59
 
-
-class InterceptAbsent(KtpyError):
+class InterceptAbsent(KtpyError, exit_code=60):
     """This user has no such intercept on this laptop."""
 
-    exit_code = 60
 
-
-class CommandAbsent(KtpyError):
+class CommandAbsent(KtpyError, exit_code=61):
     """The command after `--` is not there, or cannot be executed."""
-
-    exit_code = 61

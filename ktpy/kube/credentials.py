@@ -12,7 +12,6 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from ktpy.errors import KubeconfigMissing, Unauthorized
 from ktpy.kube import exec_plugin
@@ -28,39 +27,28 @@ PLUGIN_PERIOD_S = 10.0
 KeyPair = tuple[bytes, bytes]
 
 
-class Credentials(Protocol):
-    """Credentials go with each request."""
-
-    async def header(self) -> str | None:
-        """Return a fresh Authorization header."""
-
-    async def renew(self) -> bool:
-        """Get new credentials after a 401; False when there is no way to get others."""
-
-    @property
-    def key_pair(self) -> KeyPair | None:
-        """The client certificate and its key in PEM, if these credentials bring one."""
-
-
-class Fixed:
-    """Fixed is an Authorization header that never changes, or none, as for users with a certificate."""
-
-    key_pair = None
+class Credentials:
+    """Credentials go with each request. Here they are an Authorization header that never changes, or none."""
 
     def __init__(self, header: str | None = None) -> None:
         self._header = header
 
     async def header(self) -> str | None:
+        """Return a fresh Authorization header."""
         return self._header
 
     async def renew(self) -> bool:
+        """Get new credentials after a 401; False when there is no way to get others."""
         return False
 
+    @property
+    def key_pair(self) -> KeyPair | None:
+        """The client certificate and its key in PEM, if these credentials bring one."""
+        return None
 
-class TokenFile:
+
+class TokenFile(Credentials):
     """TokenFile is a bearer token in a file that somebody else keeps fresh, as the kubelet does in a pod."""
-
-    key_pair = None
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
@@ -86,7 +74,7 @@ class TokenFile:
         self._token, self._read_at = token, self._clock()
 
 
-class ExecPlugin:
+class ExecPlugin(Credentials):
     """ExecPlugin keeps what a credential plugin has answered for as long as that is valid."""
 
     def __init__(self, plugin: Json, cluster: Json, clock: Callable[[], float] = time.time) -> None:
@@ -129,15 +117,15 @@ def from_user(user: Json, cluster: Json) -> Credentials:
     if user.get("tokenFile"):
         return TokenFile(Path(user["tokenFile"]))
     if user.get("token"):
-        return Fixed(f"Bearer {user['token']}")
+        return Credentials(f"Bearer {user['token']}")
     if user.get("username"):
         login = f"{user['username']}:{user.get('password', '')}"
-        return Fixed(f"Basic {base64.b64encode(login.encode()).decode()}")
+        return Credentials(f"Basic {base64.b64encode(login.encode()).decode()}")
     if user.get("auth-provider"):
-        return Fixed(f"Bearer {_id_token(user['auth-provider'])}")
+        return Credentials(f"Bearer {_id_token(user['auth-provider'])}")
     if user.get("exec"):
         return ExecPlugin(user["exec"], cluster)
-    return Fixed()
+    return Credentials()
 
 
 def _id_token(provider: Json) -> str:

@@ -102,9 +102,10 @@ async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport
             hint="Set proxy-url in the kubeconfig (or HTTPS_PROXY) to an HTTP proxy that allows CONNECT.",
         )
     secure = proxy.scheme == "https"
+    reader = asyncio.StreamReader(HEAD_LIMIT_BYTES)
     try:
-        transport, reply = await asyncio.get_running_loop().create_connection(
-            _ConnectReply,
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: asyncio.StreamReaderProtocol(reader),
             proxy.hostname,
             proxy.port or (443 if secure else 80),
             ssl=ssl.create_default_context() if secure else None,
@@ -115,7 +116,7 @@ async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport
         ) from exc
     try:
         transport.write(_connect_request(authority, proxy))
-        status, text = await reply.received
+        status, text = await _connect_reply(reader)
     except BaseException:
         transport.abort()
         raise
@@ -183,40 +184,25 @@ class _Received:
         return io.BytesIO(self._received)
 
 
-class _ConnectReply(asyncio.Protocol):
-    """_ConnectReply waits for the proxy's answer to CONNECT, which is a status line and headers without a body."""
-
-    def __init__(self) -> None:
-        self.received: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-        self._buffer = b""
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if self.received.done():
-            return
-        try:
-            response = parse_response(self._buffer)
-        except (http.client.HTTPException, ValueError) as exc:
-            self.received.set_exception(
-                ApiUnreachable(f"The proxy on the way to the API server answers no HTTP: {exc}.")
-            )
-            return
-        if response:
-            self.received.set_result((response.status, response.reason))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.received.done():
-            self.received.set_exception(
-                ApiUnreachable(f"The proxy on the way to the API server closed the connection: {reason(exc)}.")
-            )
-
-
 def _connect_request(authority: str, proxy: SplitResult) -> bytes:
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     if proxy.username is not None:
         userinfo = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
         lines.append(f"Proxy-Authorization: Basic {base64.b64encode(userinfo.encode()).decode()}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+async def _connect_reply(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """Return the status and reason of the proxy's answer to CONNECT, which has no body."""
+    try:
+        response = parse_response(await reader.readuntil(b"\r\n\r\n"))
+    except (OSError, EOFError) as exc:
+        why = reason(exc if isinstance(exc, OSError) else None)
+        raise ApiUnreachable(f"The proxy on the way to the API server closed the connection: {why}.") from exc
+    except (http.client.HTTPException, ValueError, asyncio.LimitOverrunError) as exc:
+        raise ApiUnreachable(f"The proxy on the way to the API server answers no HTTP: {exc}.") from exc
+    assert response is not None  # noqa: S101 - the head is complete
+    return response.status, response.reason
 
 
 def _without_password(proxy: SplitResult) -> str:
