@@ -94,9 +94,13 @@ def labels(role: str, *, owner: str, session: str, target: str | None = None) ->
 
 
 def _derived(service: str, suffix: str) -> str:
-    """Append a suffix to `service`; where that is too long, a hash stands for the end of the name."""
-    if len(service) + len(suffix) <= NAME_MAX:
+    """Append a suffix to `service`; where that is too long, a hash stands for the end of the name.
+
+    A name that begins with a digit, as Kubernetes takes for Services since 1.37, gets a letter first, for the others.
+    """
+    if service[:1].isalpha() and len(service) + len(suffix) <= NAME_MAX:
         return service + suffix
     digest = hashlib.sha256(service.encode()).hexdigest()[:8]
+    service = service if service[:1].isalpha() else f"s{service}"
     kept = service[: NAME_MAX - len(suffix) - len(digest) - 1].rstrip("-")
     return f"{kept}-{digest}{suffix}"

@@ -11,15 +11,17 @@ class Step:
     """A Step is one change, or one wait."""
 
     name: str
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Awaitable[object]]
+    """False says that nothing had to be done."""
 
 
 async def run_steps(steps: Iterable[Step], on_done: Callable[[str], None] = lambda _: None) -> None:
-    """Run the steps in order; `on_done` gets the name of each that is done. What one of them raises ends the row."""
+    """Run the steps in order; `on_done` gets the name of each that did something. What one raises ends the row."""
     for step in steps:
         with traced("step", step.name):
-            await step.run()
-        on_done(step.name)
+            done = await step.run()
+        if done is not False:
+            on_done(step.name)
 
 
 async def nothing() -> None:

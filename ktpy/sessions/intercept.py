@@ -22,7 +22,7 @@ from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, RouteTaken
 from ktpy.kube.client import Api
 from ktpy.link.key import make_key
 from ktpy.observe.codec import to_json
@@ -66,12 +66,16 @@ class _Intercept:
         self._session: str | None = None
         """The id of the session in the cluster; None before there is one."""
         self._is_command_running = False
+        self._is_in_use = False
+        """Whether others go on intercepting the Service."""
         self._command_ended: int | None = None
         """The exit code of the user's command."""
 
     @property
     def farewell(self) -> str:
         told = self._kind.farewell.format(target=self._target)
+        if self._is_in_use:
+            told = f"Left; others intercept {self._target} still."
         if self._leave_requested.is_set():
             return told.replace("Left", "Left by ktpy leave", 1)
         if self._command_ended is not None:
@@ -105,8 +109,15 @@ class _Intercept:
             await undo.enter_async_context(control_server.serve(path, verbs))
             await undo.enter_async_context(background_task(exposure.watch(), "probe local ports"))
             ending = await undo.enter_async_context(background_task(self._until_told_to_end(), "until told to end"))
-            while (exit_code := await self._participation(api, plan, exposure).run(ending)) is None:
-                self._report(Notice("The cluster had given this session up, as after a sleep; it takes part again."))
+            try:
+                while (exit_code := await self._participation(api, plan, exposure).run(ending)) is None:
+                    self._report(
+                        Notice("The cluster had given this session up, as after a sleep; it takes part again.")
+                    )
+            except RouteTaken as taken:
+                if f"by {self._owner} already" in taken.message:
+                    raise taken.with_hint(f"That is you, on this laptop: ktpy leave {self._target} ends it.") from taken
+                raise
         return exit_code
 
     async def _prepare(self, api: Api) -> InterceptPlan:
@@ -138,12 +149,21 @@ class _Intercept:
         record = Record(
             session.id, self.name, self._target, api.namespace, target.server, target.context, options.kubeconfig
         )
+
+        def step(name: str) -> None:
+            self._is_in_use = self._is_in_use and name != "restore the service"
+            self._step("gateway", name)
+
+        def leaving() -> None:
+            self._is_in_use = self.is_ready and not self._kind.owns_service
+            self._step("end", f"{self._kind.undoing.format(target=self._target)} ...")
+
         callbacks = Callbacks(
-            step=lambda name: self._step("gateway", name),
+            step=step,
             notice=lambda text: self._report(Notice(text)),
             silence=self._tell_silence,
             standing=lambda: self._stand(api, exposure),
-            leaving=lambda: self._step("end", f"{self._kind.undoing.format(target=self._target)} ..."),
+            leaving=leaving,
             left=lambda: self._records.forget(record),
         )
         routes = Routes(api, change.pods, key, hello, exposure, options.pod_timeout_s)

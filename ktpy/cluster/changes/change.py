@@ -10,7 +10,9 @@ from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing.lease import OwnLease
 from ktpy.cluster.steps import Step, nothing, run_steps
+from ktpy.errors import ApiUnreachable, KtpyError
 from ktpy.kube.client import Api
+from ktpy.kube.refusals import NeverSent
 from ktpy.kube.resources import Resource
 
 OnProgress = Callable[[PodProgress], None]
@@ -68,7 +70,11 @@ class ClusterChange:
 
     async def _claim(self) -> None:
         self.may_exist = True
-        await self.lease.claim()
+        try:
+            await self.lease.claim()
+        except KtpyError as error:
+            self.may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
+            raise
 
 
 @dataclass(frozen=True, slots=True)

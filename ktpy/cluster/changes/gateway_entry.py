@@ -56,8 +56,11 @@ class GatewayEntry:
             Step("wait for the endpoints", self._wait_for_endpoints),
         )
 
-    async def hold_origin(self, address: str | None = None) -> None:
-        """Create the origin Service, with this cluster address if one is given, or use the one that is there."""
+    async def hold_origin(self, address: str | None = None) -> bool:
+        """Create the origin Service, with this cluster address if one is given, or use the one that is there.
+
+        Returns whether it was created.
+        """
         self._service = await self._fresh_service()
         selector = self._original_selector(self._service)
         self._ports = self._ports_of(self._service)
@@ -66,6 +69,7 @@ class GatewayEntry:
             manifest["spec"]["clusterIP"] = address
         self._origin_now = await self._origin.hold(manifest, self._session.id, self._session.owner)
         await self._align_origin(selector)
+        return labels_of(self._origin_now)[SESSION] == self._session.id
 
     @property
     def origin_address(self) -> str:
@@ -78,8 +82,11 @@ class GatewayEntry:
         """How the version of the ktpy that made the gateway differs from this one's, in words."""
         return version_difference(self._spec.version) if self._spec is not None else None
 
-    async def hold_gateway(self) -> None:
-        """Create the gateway's Deployment, or use the one that is there if it fits; raise GatewayMismatch if not."""
+    async def hold_gateway(self) -> bool:
+        """Create the gateway's Deployment, or use the one that is there if it fits; raise GatewayMismatch if not.
+
+        Returns whether it was created.
+        """
         redirecting = service_state.redirecting_labels(self._target, self._original_selector(self._service))
         manifest = gateway_manifest.gateway_deployment(
             self._plan, self._session, self._ports, self.origin_address, redirecting
@@ -90,7 +97,7 @@ class GatewayEntry:
             if (problem := self._mismatch(self._spec)) is None:
                 self._generation = labels_of(deployment)[SESSION]
                 self._pod_labels = labels_of(deployment["spec"]["template"])
-                return
+                return self._generation == self._session.id
             await self._clear_stale(deployment, problem)
         raise GatewayMismatch(f"The gateway of {self._target} is replaced again and again by others; ktpy gave up.")
 
@@ -99,8 +106,11 @@ class GatewayEntry:
         timeout_s = self._plan.options.pod_timeout_s
         await self._pods.until_ready(self._generation, timeout_s, self._on_progress, is_in_use=is_in_use)
 
-    async def redirect(self) -> None:
-        """Let the Service select the gateway. It is read anew for that: others may have changed it since."""
+    async def redirect(self) -> bool:
+        """Let the Service select the gateway. It is read anew for that: others may have changed it since.
+
+        Returns whether it did not before.
+        """
         while True:
             service = await self._fresh_service()
             if self._ports_of(service) != self._ports:
@@ -115,7 +125,7 @@ class GatewayEntry:
             _, is_done = await patch_object(self._api, self._interceptee.service_path, entering)
             if is_done:
                 await patch_object(self._api, self._interceptee.service_path, service_state.handing_over)
-                return
+                return not service_state.is_redirected(service)
 
     async def _wait_for_endpoints(self) -> None:
         """Wait, so that the next request goes through the gateway. That is not vital: a time-out is no error."""

@@ -59,8 +59,11 @@ class GatewayExit:
         """Let others who use this gateway and are dead leave along."""
         self.gone |= await dead_sessions(self._api, self._interceptee, known_gone=self.gone)
 
-    async def restore(self) -> None:
-        """Take the sessions out of the Service's annotation; with the last one it gets its selector back."""
+    async def restore(self) -> bool:
+        """Take the sessions out of the Service's annotation; with the last one it gets its selector back.
+
+        Returns whether it has it back.
+        """
         try:
             service = await self._api.request("GET", self._interceptee.service_path)
             lost: Mapping[str, str] | None = None
@@ -74,16 +77,17 @@ class GatewayExit:
             if not service_state.is_redirected(service):
                 service, _ = await patch_object(self._api, self._interceptee.service_path, leave)
         except NotFound:  # deleted meanwhile
-            return
+            return True
         if service_state.is_redirected(service) and service_state.read(service) is None:
             raise RestoreIncomplete(
                 f"Service {self._target} selects its gateway and nothing tells what it selected before; "
                 "the gateway stays.",
                 hint=f"Give it its selector: kubectl -n {self._interceptee.namespace} edit service {self._target}",
             )
+        return not service_state.is_redirected(service)
 
     async def wait_for_endpoints(self) -> None:
-        """Return once the original pods are the Service's endpoints, or others intercept it again."""
+        """Return once the original pods are the Service's endpoints, or others intercept it."""
         if not await poll_until(self._has_moved, ENDPOINTS_TIMEOUT_S):
             raise RestoreIncomplete(
                 f"Service {self._target} selects its own pods again, but its endpoints have not followed within "
@@ -94,24 +98,26 @@ class GatewayExit:
     async def withdraw_keys(self) -> None:
         await withdraw_keys(self._api, self._interceptee, self.gone)
 
-    async def delete_gateway(self) -> None:
-        """Stop using the Deployment; it goes with its last user."""
+    async def delete_gateway(self) -> bool:
+        """Stop using the Deployment; it goes with its last user. Returns whether it went."""
         self._deleted = await self._gateway.release(self.gone)
+        return self._deleted is not None
 
-    async def wait_for_pods(self) -> None:
+    async def wait_for_pods(self) -> bool:
         """The gateway drains. Requests that take longer have their connections, which outlive the origin Service."""
         if self._deleted is None:
-            return
+            return False
         generation = labels_of(self._deleted).get(SESSION, "")
 
         async def have_gone() -> bool:
             return not await has_pods(self._api, self._interceptee, generation)
 
         await poll_until(have_gone, PODS_TIMEOUT_S)
+        return True
 
-    async def delete_origin(self) -> None:
-        """Stop using the origin Service; it goes with its last user."""
-        await self._origin.release(self.gone)
+    async def delete_origin(self) -> bool:
+        """Stop using the origin Service; it goes with its last user. Returns whether it went."""
+        return await self._origin.release(self.gone) is not None
 
     async def delete_leases(self) -> None:
         for session in sorted(self.gone):

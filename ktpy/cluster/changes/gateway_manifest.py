@@ -103,11 +103,9 @@ def spec_of(deployment: Json) -> GatewaySpec | None:
         return None
 
 
-def preview_service(
-    plan: InterceptPlan, session: SessionIdentity, ports: Sequence[GatewayPort], *, is_http: bool = True
-) -> Json:
+def preview_service(plan: InterceptPlan, session: SessionIdentity, ports: Sequence[GatewayPort]) -> Json:
     """The new Service of a preview."""
-    app_protocol = {"appProtocol": "http"} if is_http else {}
+    app_protocol = {"appProtocol": "http"} if all(port.http for port in ports) else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",

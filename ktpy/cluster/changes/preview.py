@@ -12,13 +12,13 @@ from ktpy.cluster.changes.change import ClusterChange, InterceptKind, OnProgress
 from ktpy.cluster.changes.gateway_pods import GatewayPods
 from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
-from ktpy.cluster.names import MANAGED_BY, NAME_MAX, OWNER, ROLE
+from ktpy.cluster.names import MANAGED_BY, OWNER, ROLE, owner_label
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, GatewayPort, PortMapping
 from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.cluster.steps import Step
-from ktpy.errors import Forbidden, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
+from ktpy.errors import ApiRefused, Forbidden, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, labels_of
 from ktpy.kube.refusals import Conflict, NotFound
@@ -36,7 +36,7 @@ class PreviewEntry:
         self._api, self._plan, self._session = api, plan, session
         self._pods, self._on_progress = pods, on_progress
         self._name, self._namespace = plan.interceptee.name, plan.interceptee.namespace
-        self._protocol = plan.options.protocol or AppProtocol.HTTP
+        self._ports = _gateway_ports(plan)
         self._ingress_class = plan.options.ingress_class
         self.checks = (Step("choose the ingress class", self._choose_ingress_class),)
         self.preparation = (
@@ -46,14 +46,15 @@ class PreviewEntry:
             Step("wait for a gateway pod", self._wait_for_pod),
         )
 
-    async def _choose_ingress_class(self) -> None:
-        if self._plan.options.ingress_host is not None and self._ingress_class is None:
-            self._ingress_class = await ingress_class(self._api)
+    async def _choose_ingress_class(self) -> bool:
+        if self._plan.options.ingress_host is None or self._ingress_class is not None:
+            return False
+        self._ingress_class = await ingress_class(self._api)
+        return True
 
     async def _create_service(self) -> None:
         """The Service comes first: its name can be had once, so of two who want it at the same instant one is told."""
-        is_http = self._protocol is AppProtocol.HTTP
-        manifest = gateway_manifest.preview_service(self._plan, self._session, self._ports, is_http=is_http)
+        manifest = gateway_manifest.preview_service(self._plan, self._session, self._ports)
         try:
             await self._api.request("POST", SERVICES.path(self._namespace), body=manifest)
         except Conflict as exc:
@@ -63,31 +64,30 @@ class PreviewEntry:
         manifest = gateway_manifest.gateway_deployment(self._plan, self._session, self._ports, None, role="preview")
         await self._api.request("POST", DEPLOYMENTS.path(self._namespace), body=manifest)
 
-    async def _create_ingress(self) -> None:
+    async def _create_ingress(self) -> bool:
         if self._plan.options.ingress_host is None:
-            return
+            return False
         manifest = gateway_manifest.preview_ingress(self._plan, self._session, self._ports[0].port, self._ingress_class)
         try:
             await self._api.request("POST", INGRESSES.path(self._namespace), body=manifest)
         except Conflict as exc:
             raise NameTaken(f"An ingress {self._name} exists in namespace {self._namespace} already.") from exc
+        return True
 
     async def _wait_for_pod(self) -> None:
         await self._pods.until_ready(self._session.id, self._plan.options.pod_timeout_s, self._on_progress)
-
-    @property
-    def _ports(self) -> tuple[GatewayPort, ...]:
-        is_http = self._protocol is AppProtocol.HTTP
-        return tuple(
-            GatewayPort(one.remote, f"{self._protocol.value}-{one.remote}", one.remote, "TCP", is_http)
-            for one in self._plan.ports
-        )
 
     async def _name_taken(self) -> NameTaken:
         where = f"in namespace {self._namespace}"
         with suppress(NotFound):
             labels = labels_of(await self._api.request("GET", self._plan.interceptee.service_path))
-            if labels.get(MANAGED_BY) == "ktpy" and labels.get(ROLE) in PREVIEW.roles:
+            is_preview = labels.get(MANAGED_BY) == "ktpy" and labels.get(ROLE) in PREVIEW.roles
+            if is_preview and labels.get(OWNER) == owner_label(self._session.owner):
+                return NameTaken(
+                    f"You have a preview {self._name} {where} already.",
+                    hint=f"ktpy leave {self._name} ends it; if its ktpy was killed, ktpy clean removes it.",
+                )
+            if is_preview:
                 return NameTaken(
                     f"{labels.get(OWNER)} has a preview {self._name} {where} already.",
                     hint="If that session is dead, ktpy clean removes it; else choose another name.",
@@ -99,9 +99,20 @@ class PreviewEntry:
 
 
 async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
-    """Look at the name and the ports. Raises TargetUnsuitable, PortUnknown and RouteTaken."""
-    refuse_name(options.target)
-    return InterceptPlan(options, Interceptee(api.namespace, options.target), preview_ports(options.expose))
+    """Look at the ports, and ask the API server if it would take the Service.
+
+    Raises TargetUnsuitable, PortUnknown, RouteTaken, and what keeps the user from creating it.
+    """
+    plan = InterceptPlan(options, Interceptee(api.namespace, options.target), preview_ports(options.expose))
+    manifest = gateway_manifest.preview_service(plan, SessionIdentity("dry-run", "nobody", ""), _gateway_ports(plan))
+    try:
+        await api.request("POST", SERVICES.path(api.namespace), query={"dryRun": "All"}, body=manifest)
+    except Conflict:
+        pass  # whose the name is, is told when it is needed
+    except ApiRefused as refused:
+        if "dry run" not in refused.message:  # a webhook that cannot judge has not refused
+            raise TargetUnsuitable(refused.message) from refused
+    return plan
 
 
 def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress: OnProgress) -> ClusterChange:
@@ -123,9 +134,10 @@ def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tu
 
 
 def _removal_of_one(api: Api, interceptee: Interceptee, session: str) -> tuple[Step, ...]:
-    async def delete_ingress() -> None:
+    async def delete_ingress() -> bool:
         with suppress(Forbidden):  # who may not see ingresses has not made one
-            await delete_own(api, interceptee.ingress_path, session)
+            return await delete_own(api, interceptee.ingress_path, session)
+        return False
 
     return (
         Step("delete the ingress", delete_ingress),
@@ -148,17 +160,12 @@ def preview_ports(wanted: Sequence[ExposeOption]) -> tuple[PortMapping, ...]:
     return tuple(found.values())
 
 
-def refuse_name(name: str) -> None:
-    """Raise TargetUnsuitable for what cannot be the name of a Service (RFC 1035, section 2.3.1)."""
-    if len(name) > NAME_MAX:
-        raise TargetUnsuitable(
-            f"The name {name} has {len(name)} characters; the name of a service has at most {NAME_MAX}."
-        )
-    is_legal = name.isascii() and name[:1].isalpha() and name[-1:].isalnum() and name == name.lower()
-    if not (is_legal and name.replace("-", "").isalnum()):
-        raise TargetUnsuitable(
-            f"{name!r} cannot be the name of a service: it consists of a-z, 0-9 and hyphens, and begins with a letter."
-        )
+def _gateway_ports(plan: InterceptPlan) -> tuple[GatewayPort, ...]:
+    protocol = plan.options.protocol or AppProtocol.HTTP
+    is_http = protocol is AppProtocol.HTTP
+    return tuple(
+        GatewayPort(one.remote, f"{protocol.value}-{one.remote}", one.remote, "TCP", is_http) for one in plan.ports
+    )
 
 
 async def ingress_class(api: Api) -> str | None:

@@ -9,9 +9,11 @@ from ktpy.kube.refusals import Conflict, NotFound
 from ktpy.kube.writes import delete
 
 
-async def delete_own(api: Api, path: str, session: str) -> None:
-    """Delete the object if it is this session's. Fine when it is gone, was never made, or is somebody else's."""
+async def delete_own(api: Api, path: str, session: str) -> bool:
+    """Delete the object if it is this session's. Returns False where it is gone, or somebody else's."""
     with suppress(NotFound, Conflict):  # Conflict: the name is somebody else's now
         found = await api.request("GET", path)
         if labels_of(found).get(SESSION) == session:
             await delete(api, path, metadata_of(found)["uid"])
+            return True
+    return False

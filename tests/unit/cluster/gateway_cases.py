@@ -85,9 +85,11 @@ def of_version(store: ObjectStore, version: int) -> None:
     store.put(DEPLOYMENTS, deployment)
 
 
-def preview(api: Api, session: str, *exposed: PortMapping, name: str = "pay", **options: Any) -> ClusterChange:
+def preview(
+    api: Api, session: str, *exposed: PortMapping, name: str = "pay", owner: str | None = None, **options: Any
+) -> ClusterChange:
     made = plan(name, *exposed, kind="preview", **options)
-    return PREVIEW.change(api, made, identity(session, f"{session}@x"), lambda _: None)
+    return PREVIEW.change(api, made, identity(session, owner or f"{session}@x"), lambda _: None)
 
 
 def is_clean(store: ObjectStore) -> bool:

@@ -69,3 +69,10 @@ def test_what_annotations_tell_of_sessions() -> None:
     annotations = {"note": "x", names.holder_annotation("a"): "al", names.authorized_key_annotation("b"): "ssh-ed25519"}
     assert names.holders(annotations) == {"a": "al"}
     assert names.authorized_sessions(annotations) == {"b"}
+
+
+@pytest.mark.parametrize("service", ["1web", "2" * 63])
+def test_derived_names_begin_with_a_letter(service: str) -> None:
+    for name in (names.gateway_name(service), names.origin_name(service)):
+        assert re.fullmatch("[a-z][-a-z0-9]{0,61}[a-z0-9]", name)
+    assert names.origin_name("1web") != names.origin_name("s1web")

@@ -44,6 +44,10 @@ class ObjectStore:
         """As `list networkpolicies`, or `list /api/v1/services` for the whole cluster."""
         self.discovery: dict[str, Json] = {"/apis": {"groups": []}}
         """By path: which groups and resources there are besides those that every API server has."""
+        self.service_name = re.compile("[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+        """RFC 1035, section 2.3.1; since Kubernetes 1.37 a digit may come first."""
+        self.dry_run: tuple[int, Json] = (201, {})
+        """What is answered to a creation that is only tried."""
         self._objects: dict[tuple[str, str], Json] = {(NAMESPACES, NAMESPACE): {"metadata": {"name": NAMESPACE}}}
         self._versions: Iterator[int] = count(1)
         self._history: list[tuple[int, Json]] = []
@@ -103,7 +107,7 @@ class ObjectStore:
             return await self._watch(request, collection)
         body = json.loads(await request.text() or "null")
         status, answered = self._act(request, collection, name, body)
-        if status < 400 and request.method != "GET":
+        if status < 400 and request.method != "GET" and not request.query.get("dryRun"):
             self.writes.append(f"{request.method} {resource}/{name or body['metadata']['name']}")
         return self._json(answered, status)
 
@@ -111,9 +115,7 @@ class ObjectStore:
         if name is None:
             if request.method == "GET":
                 return 200, self._list(collection, request.query)
-            if (collection, body["metadata"]["name"]) in self._objects:
-                return 409, refused(409, "already exists")
-            return 201, self._create(collection, body)
+            return self._post(request, collection, body)
         found = self._objects.get((collection, name))
         if found is None:
             details = {"kind": collection.rpartition("/")[2], "name": name}
@@ -131,6 +133,13 @@ class ObjectStore:
         _merge(patched, body)
         self._store(collection, patched, "MODIFIED")
         return 200, patched
+
+    def _post(self, request: web.Request, collection: str, body: Any) -> tuple[int, Json]:
+        if (collection, body["metadata"]["name"]) in self._objects:
+            return 409, refused(409, "already exists")
+        if collection == SERVICES and not self.service_name.fullmatch(body["metadata"]["name"]):
+            return 422, refused(422, 'Service "x" is invalid: metadata.name: Invalid value')
+        return self.dry_run if request.query.get("dryRun") else (201, self._create(collection, body))
 
     def _create(self, collection: str, body: Json) -> Json:
         if collection == SERVICES:

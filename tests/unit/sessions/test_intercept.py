@@ -19,7 +19,7 @@ from ktpy.observe.status import InterceptStatus
 from ktpy.serve import command, routes
 from ktpy.sessions.intercept import _Intercept
 from ktpy.sessions.options import ExposeOption, InterceptOptions
-from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, is_clean, selector
+from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector
 from tests.unit.kube.object_store import ObjectStore
 
 PORT = 9  # discard: nobody serves it here
@@ -220,3 +220,28 @@ async def test_a_signal_that_cuts_the_command_off_is_no_good_end(caller: Caller)
     assert session.ends_well
     session._is_command_running = True
     assert not session.ends_well
+
+
+async def test_my_own_second_exchange_is_told_as_mine(
+    store: ObjectStore, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(store)
+    exchange = Exchange(caller)
+    sentence = f"Port 80 is exchanged by {exchange.session._owner} already."
+    monkeypatch.setattr(StandingRoutes, "refusal", RouteTaken(sentence, hint="Ask the holder."))
+    with pytest.raises(RouteTaken) as taken:
+        await exchange.session.run()
+    assert taken.value.hint == "That is you, on this laptop: ktpy leave web ends it."
+
+
+async def test_who_leaves_others_does_not_say_that_all_is_as_before(
+    store: ObjectStore, store_api: Api, caller: Caller
+) -> None:
+    furnish(store)
+    await gateway(store_api, "other").enter()
+    exchange = Exchange(caller)
+    running = await exchange.start()
+    exchange.session._request_leave()
+    assert await running == 0
+    assert exchange.session.farewell == "Left by ktpy leave; others intercept web still."
+    assert "restore the service" not in exchange.steps()

@@ -1,27 +1,33 @@
 from typing import Any
 
+import pytest
+
 from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.steps import Step
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError
+from ktpy.kube.refusals import NeverSent
 
 
 class Lease:
     """In place of OwnLease."""
 
-    def __init__(self, course: list[str]) -> None:
-        self._course = course
+    def __init__(self, course: list[str], refusal: KtpyError | None = None) -> None:
+        self._course, self._refusal = course, refusal
 
     async def claim(self) -> None:
         self._course.append("claim")
+        if self._refusal is not None:
+            raise self._refusal
 
 
-def change_of(course: list[str]) -> ClusterChange:
+def change_of(course: list[str], refusal: KtpyError | None = None) -> ClusterChange:
     async def note(name: str) -> None:
         course.append(name)
 
     def step(name: str) -> Step:
         return Step(name, lambda: note(name))
 
-    made: Any = Lease(course)
+    made: Any = Lease(course, refusal)
     return ClusterChange(
         made,
         None,  # type: ignore[arg-type]
@@ -56,3 +62,16 @@ async def test_the_claim_alone_has_to_be_undone() -> None:
     await own.entry[1].run()
     await own.leave()
     assert course == ["claim", "exit"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "rest"),
+    [(Forbidden("No."), []), (NeverSent("No."), []), (ApiUnreachable("Was it taken?"), ["exit"])],
+)
+async def test_a_claim_that_was_refused_has_nothing_to_undo(refusal: KtpyError, rest: list[str]) -> None:
+    course: list[str] = []
+    own = change_of(course, refusal)
+    with pytest.raises(type(refusal)):
+        await own.enter()
+    await own.leave()
+    assert course == ["check", "claim", *rest]

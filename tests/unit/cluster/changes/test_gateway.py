@@ -103,6 +103,18 @@ async def test_two_at_the_same_instant(store: ObjectStore, store_api: Api) -> No
     assert is_clean(store)
 
 
+async def test_who_joins_and_who_leaves_others_is_told_only_what_was_done(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    first, second = gateway(store_api, "a"), gateway(store_api, "b")
+    await first.enter()
+    told: list[str] = []
+    await second.enter(told.append)
+    assert told == ["claim a lease", "wait for a gateway pod", "wait for the endpoints"]
+    told.clear()
+    await first.leave(told.append)
+    assert told == ["find dead sessions", "wait for the endpoints", "withdraw the key", "delete the lease"]
+
+
 async def test_who_stays_keeps_the_gateway(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
     first, second = gateway(store_api, "a"), gateway(store_api, "b")

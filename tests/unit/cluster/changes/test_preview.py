@@ -1,16 +1,19 @@
 import asyncio
+import re
 from typing import Any
 
 import pytest
 
 from ktpy.cluster.changes import preview
 from ktpy.cluster.changes.change import ClusterChange
+from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.names import GATEWAY
-from ktpy.cluster.service.ports import AppProtocol, PortMapping, parse_expose
-from ktpy.errors import KtpyError, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
+from ktpy.cluster.service.ports import AppProtocol, ExposeOption, PortMapping, parse_expose
+from ktpy.errors import Forbidden, KtpyError, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.client import Api
 from tests.unit.cluster.gateway_cases import furnish
 from tests.unit.cluster.gateway_cases import preview as preview_of
+from tests.unit.kube.api_stub import refused
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
 INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
@@ -117,15 +120,72 @@ class TestIngress:
         assert store.names(INGRESSES) == ["pay"]
 
 
+async def prepared(api: Api, name: str) -> str:
+    plan = await preview.prepare(api, InterceptOptions("preview", name, (ExposeOption(3001),)))
+    return plan.interceptee.name
+
+
 @pytest.mark.parametrize("name", ["pay", "p", "pay-2", "a" * 63])
-def test_a_name(name: str) -> None:
-    preview.refuse_name(name)
+async def test_a_name(store: ObjectStore, store_api: Api, name: str) -> None:
+    assert await prepared(store_api, name) == name
+    assert store.writes == []
+    assert store.names(SERVICES) == []
 
 
 @pytest.mark.parametrize("name", ["", "Pay", "2pay", "pay-", "-pay", "pay_1", "päy", "pay.x", "a" * 64])
-def test_no_name(name: str) -> None:
-    with pytest.raises(TargetUnsuitable):
-        preview.refuse_name(name)
+async def test_no_name(store_api: Api, name: str) -> None:
+    with pytest.raises(TargetUnsuitable, match=r"metadata\.name"):
+        await prepared(store_api, name)
+
+
+async def test_what_the_api_server_takes_decides(store: ObjectStore, store_api: Api) -> None:
+    store.service_name = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+    assert await prepared(store_api, "2new") == "2new"
+    own = preview_of(store_api, "a", PortMapping(1, 1), name="2new")
+    await own.enter()
+    assert store.names(SERVICES) == ["2new"]
+    assert [re.fullmatch("[a-z][-a-z0-9]*[a-z0-9]", name) for name in store.names(DEPLOYMENTS)] != [None]
+    await own.leave()
+    assert store.names(SERVICES) == store.names(DEPLOYMENTS) == []
+
+
+async def test_who_may_not_create_services_is_told_before_anything_is_noted(store: ObjectStore, store_api: Api) -> None:
+    store.forbidden.add("post services")
+    with pytest.raises(Forbidden):
+        await prepared(store_api, "pay")
+
+
+async def test_a_webhook_that_knows_no_dry_run_has_not_refused(store: ObjectStore, store_api: Api) -> None:
+    store.dry_run = (400, refused(400, 'webhook "x" does not support dry run'))
+    assert await prepared(store_api, "pay") == "pay"
+
+
+async def test_whose_the_name_is_is_told_when_it_is_needed(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    assert await prepared(store_api, "web") == "web"
+
+
+async def test_my_own_second_preview(store: ObjectStore, store_api: Api) -> None:
+    await of(store_api, "a", owner="al@laptop").enter()
+    with pytest.raises(NameTaken, match="You have a preview pay in namespace shop already") as taken:
+        await of(store_api, "b", owner="al@laptop").enter()
+    assert "ktpy leave pay" in str(taken.value.hint)
+
+
+async def test_only_what_was_done_is_told(store: ObjectStore, store_api: Api) -> None:
+    told: list[str] = []
+    own = of(store_api)
+    await own.enter(told.append)
+    await own.leave(told.append)
+    assert told == [
+        "claim a lease",
+        "create the service",
+        "create the gateway",
+        "wait for a gateway pod",
+        "delete the service",
+        "delete the gateway",
+        "delete the lease",
+    ]
 
 
 def test_ports() -> None:
