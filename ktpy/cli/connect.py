@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import cluster, image, pod_timeout, verbose
+from ktpy.cli.options import Repeatable, cluster, image, pod_timeout, verbose
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.privileged import launch_helper
 from ktpy.daemon.runtime import CONNECT
 from ktpy.observe.events import Event, Ready, Report
-from ktpy.sessions.options import ConnectOptions, refusal_of_include
+from ktpy.sessions.options import ConnectOptions, refusal_of_include, refusal_of_zone
 
 
 class _Network(click.ParamType["IPv4Network | IPv6Network"]):
@@ -38,21 +38,38 @@ class _Included(_Network):
         return network
 
 
+def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[str, ...]) -> tuple[str, ...]:
+    for zone in zones:
+        if refusal := refusal_of_zone(zone):
+            raise click.BadParameter(refusal)
+    return zones
+
+
 @click.command()
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
     "--include",
+    cls=Repeatable,
     type=_Included(),
     multiple=True,
     envvar="KTPY_INCLUDE",
     help="Route this range as well, also where it overlaps a local one.",
 )
-@click.option("--exclude", type=_Network(), multiple=True, envvar="KTPY_EXCLUDE", help="Never route this range.")
+@click.option(
+    "--exclude",
+    cls=Repeatable,
+    type=_Network(),
+    multiple=True,
+    envvar="KTPY_EXCLUDE",
+    help="Never route this range.",
+)
 @click.option("--no-pods", is_flag=True, envvar="KTPY_NO_PODS", help="Route services only.")
 @click.option("--no-dns", is_flag=True, envvar="KTPY_NO_DNS", help="Leave the system's resolver alone.")
 @click.option(
     "--dns-zone",
     "dns_zones",
+    cls=Repeatable,
+    callback=_zones,
     multiple=True,
     envvar="KTPY_DNS_ZONE",
     help="Also ask the cluster's DNS about names under this zone.",

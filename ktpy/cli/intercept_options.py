@@ -8,7 +8,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
-from ktpy.cli.options import Decorated, cluster, image, output, pod_timeout, verbose
+from ktpy.cli.options import Decorated, Repeatable, cluster, image, output, pod_timeout, verbose
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Event, Notice, Ready, Report, encode
@@ -34,6 +34,7 @@ def _labels(_context: click.Context, _parameter: click.Parameter, values: tuple[
 expose = click.option(
     "--expose",
     "-e",
+    cls=Repeatable,
     multiple=True,
     required=True,
     callback=_exposed,
@@ -52,6 +53,7 @@ protocol = click.option(
 gateway_label = click.option(
     "--gateway-label",
     "gateway_labels",
+    cls=Repeatable,
     multiple=True,
     callback=_labels,
     envvar="KTPY_GATEWAY_LABEL",

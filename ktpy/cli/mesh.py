@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ktpy.cli.intercept_options import gateway_label, intercepting, perform, when_local_down
+from ktpy.cli.options import Repeatable
 from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import Header, Match, is_path_prefix, parse_header
 
@@ -46,6 +47,7 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
 @click.option(
     "--header",
     "headers",
+    cls=Repeatable,
     multiple=True,
     callback=_headers,
     envvar="KTPY_HEADER",

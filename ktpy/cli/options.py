@@ -1,6 +1,8 @@
 """Several commands share these options."""
 
 import logging
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,22 @@ def _set_verbosity(ctx: click.Context, _parameter: click.Parameter, count: int) 
     level = {0: logging.WARNING, 1: logging.INFO}.get(count, logging.DEBUG)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("ktpy").setLevel(level)
+
+
+class Repeatable(click.Option):
+    """A Repeatable option may be given several times; in its environment variable commas and blanks are between."""
+
+    def value_from_envvar(self, ctx: click.Context) -> list[str] | None:
+        text = self.resolve_envvar_value(ctx)
+        return [part for part in re.split(r"[\s,]+", text) if part] if text else None
+
+
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):  # NaN is in every range
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return float(seconds)
 
 
 verbose = click.option(
@@ -45,7 +63,7 @@ image = click.option(
 
 pod_timeout = click.option(
     "--pod-timeout",
-    type=click.FloatRange(min=1),
+    type=_Seconds(min=1),
     default=DEFAULT_POD_TIMEOUT_S,
     show_default=True,
     envvar="KTPY_POD_TIMEOUT",

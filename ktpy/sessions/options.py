@@ -7,7 +7,9 @@ from ktpy.capture.spec import CaptureSpec
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
+from ktpy.helper.protocol import check_domain
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
+from ktpy.helper.wire import MessageError
 from ktpy.wire.route import Header, Match, is_path_prefix, parse_header
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "parse_expose",
     "parse_header",
     "refusal_of_include",
+    "refusal_of_zone",
 ]
 
 
@@ -50,4 +53,13 @@ def refusal_of_include(network: IPv4Network | IPv6Network) -> str | None:
         return f"{network} lies in {reserved_in(network)}, which is never routed."
     if network.prefixlen and is_default_route(network):  # choosing the ranges refuses the whole address space
         return f"{network} is as wide as a default route, which ktpy never takes."
+    return None
+
+
+def refusal_of_zone(zone: str) -> str | None:
+    """Why this is no zone to ask the cluster about, as a sentence; None where it is one."""
+    try:
+        check_domain(zone.strip(".~"))
+    except MessageError as error:
+        return f"{error} (wanted: a zone such as corp.example, which stands for all names below it)"
     return None

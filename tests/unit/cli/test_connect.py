@@ -118,3 +118,26 @@ def test_what_ends_it_is_told_once_it_stands(asked: Asked, arguments: list[str],
     assert lines[0] == "connected to lab (https://a)"
     assert lines[-2:] == [f"{stop} ends it and undoes everything.", "Disconnected."]
     assert asked.log_name == log
+
+
+@pytest.mark.parametrize("zone", ["*.corp.example", "my corp", "", ".", "a..b", "x" * 64, "-corp"])
+def test_a_dns_zone_that_is_no_domain(zone: str) -> None:
+    refused = CliRunner().invoke(connect, ["--dns-zone", zone])
+    assert refused.exit_code == 2
+    assert "Invalid value for '--dns-zone': " in refused.output
+    assert "is not a domain name (wanted: a zone such as corp.example" in " ".join(refused.output.split())
+
+
+def test_dns_zones(asked: Asked) -> None:
+    assert asked.by("--dns-zone", "corp.", "--dns-zone", "~lab.example").dns_zones == ("corp.", "~lab.example")
+
+
+@pytest.mark.parametrize("separator", [",", " ", ", ", "\n", " ,,"])
+def test_repeatable_options_take_commas_and_blanks_from_the_environment(asked: Asked, separator: str) -> None:
+    ranges = [ip_network("10.2.0.0/16"), ip_network("10.3.0.0/16")]
+    text = separator.join(map(str, ranges))
+    options = asked.by(
+        env={"KTPY_INCLUDE": text, "KTPY_EXCLUDE": text, "KTPY_DNS_ZONE": separator.join(["corp", "lab"])}
+    )
+    assert (list(options.include), list(options.exclude)) == (ranges, ranges)
+    assert options.dns_zones == ("corp", "lab")

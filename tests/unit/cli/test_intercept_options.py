@@ -224,3 +224,16 @@ def test_standard_output_belongs_to_the_command(asked: Asked, output: str) -> No
     done = run("exchange", "web", "-e", "3001", "-o", output, "--", "true")
     assert done.stdout == ""
     assert "The port is closed." in done.stderr
+
+
+def test_repeatable_options_take_commas_and_blanks_from_the_environment(asked: Asked) -> None:
+    environment = {
+        "KTPY_EXPOSE": "3001:80 3002:81,3003:82",
+        "KTPY_GATEWAY_LABEL": "a=1, b=2",
+        "KTPY_HEADER": "x=1, y=2",
+    }
+    options = asked.by("mesh", "web", env=environment)
+    assert options.expose == (ExposeOption(3001, "80"), ExposeOption(3002, "81"), ExposeOption(3003, "82"))
+    assert options.gateway_labels == {"a": "1", "b": "2"}
+    assert options.match is not None
+    assert [header.name for header in options.match.headers] == ["x", "y"]

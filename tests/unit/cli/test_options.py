@@ -62,3 +62,10 @@ def test_wrong_values_are_usage_errors(wrong: list[str]) -> None:
 def test_how_much_is_logged(arguments: list[str], expected: int) -> None:
     told(*arguments)
     assert logging.getLogger("ktpy").level == expected
+
+
+@pytest.mark.parametrize("timeout", ["nan", "inf", "-inf"])
+def test_a_timeout_that_is_no_number_of_seconds(timeout: str) -> None:
+    refused = CliRunner().invoke(tell, [f"--pod-timeout={timeout}"])
+    assert refused.exit_code == 2
+    assert "Invalid value for '--pod-timeout'" in refused.output
