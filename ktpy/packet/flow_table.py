@@ -96,6 +96,8 @@ _CHECKSUM6_OFFSET = TCP6_OFFSET + 16
 _LEAST4 = TCP4_OFFSET + TCP_HEADER_BYTES
 _LEAST6 = TCP6_OFFSET + TCP_HEADER_BYTES
 _MARKING = FIN | SYN | RST
+_OPENING = SYN | ACK | FIN
+"""Of these a packet that begins a connection has SYN alone."""
 
 
 class FlowTable:
@@ -180,7 +182,7 @@ class FlowTable:
         if flags & RST:
             flow.seen |= RESET
             self._resets.append(flow)
-        elif flags & SYN and not flags & ACK and flow.finished:
+        elif flags & _OPENING == SYN and flow.finished:
             if rewrite is flow.outbound:  # else nobody of ours sent it, and a newer flow may have the same 4-tuple
                 del self._rewrites[flow.key]
             return True
@@ -193,7 +195,7 @@ class FlowTable:
             return self._drop(segment)
         if segment.flags & RST:
             return self._drop(Drop.STRAY_RESET)
-        if segment.flags & (SYN | ACK | FIN) != SYN:
+        if segment.flags & _OPENING != SYN:
             self.counters.stray += 1
             return Answer(replies.reset(segment))
         held = self._held.get(segment.key)
