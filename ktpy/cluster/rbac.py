@@ -26,6 +26,7 @@ CONNECT_OPTIONAL = (
     Rule("batch", "jobs", ("list",), "for clean, to see Jobs of killed sessions"),
     Rule("", "events", ("list", "watch"), "to say why the pod does not start"),
     Rule("", "pods/log", ("get",), "to compare the SSH host key with the one the pod printed"),
+    Rule("networking.k8s.io", "networkpolicies", ("list",), "to warn of policies that would keep traffic off"),
 )
 """In the same namespace; each is for what it says only."""
 

@@ -10,7 +10,7 @@ import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import wraps
 from ipaddress import ip_address
@@ -22,6 +22,7 @@ from ktpy.capture.spec import Front
 from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
+from ktpy.cluster.service.network_policies import warnings_for_shadow
 from ktpy.daemon import control_client, control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
@@ -130,6 +131,7 @@ class _Connect:
         api = await self._open_cluster(cluster)
         key = make_key()
         shadow = await self._create_shadow(api, key, cluster, work)
+        work.create_task(self._warn_of_policies(api, shadow), name="look at NetworkPolicies")
         # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
         front = await asyncio.to_thread(self._options.capture.load)
         zone = self._feed_zone(api, work)
@@ -182,6 +184,11 @@ class _Connect:
         work.create_task(shadow.supervise(), name="supervise pod")
         await shadow.create()
         return shadow
+
+    async def _warn_of_policies(self, api: Api, shadow: Shadow) -> None:
+        with suppress(KtpyError):
+            for warning in await warnings_for_shadow(api, shadow.pod_labels):
+                self._report(Notice(warning))
 
     def _feed_zone(self, api: Api, work: asyncio.TaskGroup) -> "Zone":
         """Fill the zone while the pod starts, so that it knows the names once the machine asks ktpy."""

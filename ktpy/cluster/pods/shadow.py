@@ -74,6 +74,10 @@ class Shadow:
         self._has_pod, self._has_started, self._is_released = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._explaining: list[asyncio.Task[None]] = []
 
+    @property
+    def pod_labels(self) -> dict[str, str]:
+        return labels_of(self._manifest["spec"]["template"])
+
     async def create(self) -> None:
         """Create the Job. Raises Forbidden, NamespaceAbsent, QuotaExceeded and the like."""
         self._may_exist, self._created_s = True, time.clock_gettime(time.CLOCK_BOOTTIME)

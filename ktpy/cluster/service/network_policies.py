@@ -1,4 +1,4 @@
-"""Judges, before anything changes, whether NetworkPolicies may block the traffic that a gateway relays.
+"""Judges whether NetworkPolicies may block the traffic of a gateway, or of a shadow pod.
 
 A pod that any policy selects for a direction has only the traffic that some such policy admits
 (https://kubernetes.io/docs/concepts/services-networking/network-policies/). Ports and the policies of a network
@@ -7,7 +7,7 @@ plugin's own kinds are not looked at, so the result is a warning and never a ref
 
 from collections.abc import Iterable, Mapping
 
-from ktpy.cluster.names import GATEWAY
+from ktpy.cluster.names import APP_NAME, GATEWAY
 from ktpy.cluster.service.service_state import redirecting_labels
 from ktpy.cluster.service.targets import selects
 from ktpy.errors import Forbidden, TargetUnsuitable
@@ -50,6 +50,19 @@ def judge(target: str, policies: Iterable[Json], gateway: Labels, original: Labe
         found.append(f"{_named(blocking)} may keep the gateway of {target} from the original pods; {hint}")
     if blocking := _blocking(policies, "Ingress", original, gateway):
         found.append(f"{_named(blocking)} may not let the gateway in to the original pods of {target}; {hint}")
+    return found
+
+
+async def warnings_for_shadow(api: Api, shadow: Labels) -> list[str]:
+    """Warn of policies that may block what a shadow pod with these labels dials: all it does, or its own namespace."""
+    policies = await _listable(api, NETWORK_POLICIES.path(api.namespace))
+    label = f"{APP_NAME}={shadow.get(APP_NAME)}"
+    found = []
+    if blocking := _blocking(policies, "Egress", shadow, None):
+        found.append(f"{_named(blocking)} may keep ktpy's pod from the cluster, unless it admits the label {label}.")
+    if blocking := _blocking(policies, "Ingress", {}, shadow):  # of any pod, whatever its labels
+        where = f"pods of namespace {api.namespace}"
+        found.append(f"{_named(blocking)} may keep ktpy's pod from {where}, unless it admits the label {label}.")
     return found
 
 

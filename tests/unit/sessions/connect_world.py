@@ -51,6 +51,7 @@ class World:
         self.failures: dict[str, Exception] = {}
         self.agent_version = VERSION
         self.namespace = "shop"
+        self.warnings: list[str] = []
         self.has_tunnel = False
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         self.resolver_changes: asyncio.Queue[str] = asyncio.Queue()
@@ -131,7 +132,11 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.get_running_loop().create_future()
         yield []
 
+    async def warnings_for_shadow(*_: object) -> list[str]:
+        return world.warnings
+
     for name, fake in {
+        "warnings_for_shadow": warnings_for_shadow,
         "Api": SimpleNamespace(load=load),
         "Shadow": lambda *_, **__: Shadow(world),
         "PortForward": lambda *_: None,
@@ -150,6 +155,7 @@ class Shadow:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.pod_labels = {"app.kubernetes.io/name": "ktpy-shadow"}
 
     async def create(self) -> None:
         await self._world.step("create job")

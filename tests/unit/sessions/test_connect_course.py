@@ -271,3 +271,10 @@ async def test_interrupted_before_the_pod_is_made(world: World) -> None:
         await world.is_reached.wait()
         assert world.connect.farewell == "Interrupted; nothing was changed."
         assert not running.done()
+
+
+async def test_policies_in_the_way_are_told(world: World) -> None:
+    world.warnings = ["NetworkPolicy deny may keep ktpy's pod from pods of namespace shop."]
+    async with world.session():
+        await world.ready
+        assert world.warnings == [event.text for event in world.events if isinstance(event, Notice)]

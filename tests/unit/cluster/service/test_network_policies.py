@@ -128,3 +128,34 @@ async def test_also_while_the_service_is_intercepted(store: ObjectStore, store_a
     with pytest.raises(TargetUnsuitable):
         await network_policies.refuse_labels(store_api, "web", SELECTOR, {"app": "web"})
     await network_policies.refuse_labels(store_api, "web", SELECTOR, {"team": "a"})
+
+
+SHADOW = {"app.kubernetes.io/name": "ktpy-shadow"}
+TO_ALL = "keep ktpy's pod from the cluster"
+TO_PODS = "keep ktpy's pod from pods of namespace shop"
+
+
+@pytest.mark.parametrize(
+    ("found", "warnings"),
+    [
+        (policy(policyTypes=["Ingress"]), [TO_PODS]),
+        (policy(policyTypes=["Ingress", "Egress"]), [TO_ALL, TO_PODS]),
+        (policy(SHADOW, policyTypes=["Egress"]), [TO_ALL]),
+        (policy(ingress=admitting({"podSelector": {"matchLabels": SHADOW}})), []),
+        (policy(ingress=[{}], egress=[{}], policyTypes=["Ingress", "Egress"]), []),
+        (policy({"app": "db"}, policyTypes=["Ingress", "Egress"]), []),
+    ],
+)
+async def test_what_may_keep_a_shadow_pod_off(
+    store: ObjectStore, store_api: Api, found: dict[str, Any], warnings: list[str]
+) -> None:
+    store.put(POLICIES, found)
+    told = await network_policies.warnings_for_shadow(store_api, SHADOW)
+    assert [next(words for words in (TO_ALL, TO_PODS) if words in one) for one in told] == warnings
+    assert all("app.kubernetes.io/name=ktpy-shadow" in one for one in told)
+
+
+async def test_who_may_not_see_policies_is_not_warned(store: ObjectStore, store_api: Api) -> None:
+    store.put(POLICIES, policy())
+    store.forbidden.add("list networkpolicies")
+    assert await network_policies.warnings_for_shadow(store_api, SHADOW) == []
