@@ -46,6 +46,11 @@ class ApiEndpoint:
         """The host and port as HTTP writes them, with IPv6 in brackets (RFC 3986, section 3.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def host_header(self) -> str:
+        """The authority as it goes into Host: without the scheme's default port (RFC 9110, section 7.2)."""
+        return self.authority.removesuffix(":443" if self.tls else ":80")
+
     async def connect(
         self, protocol_factory: Callable[[], P], *, timeout_s: float = CONNECT_TIMEOUT_S
     ) -> tuple[asyncio.Transport, P]:

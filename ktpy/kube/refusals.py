@@ -23,7 +23,7 @@ class NotFound(ApiRefused):
 
 
 class Conflict(ApiRefused):
-    """The object exists already, or a precondition does not hold (409)."""
+    """The object exists already, or is another than the request names (409; a merge patch with another uid: 422)."""
 
 
 class Gone(ApiRefused):
@@ -99,6 +99,8 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
     if http_status == 429 or http_status >= 500:
         return Unavailable(f"The API server cannot {action} now: {_sentence(message)}", hint="Try again in a moment.")
     kind = {404: NotFound, 409: Conflict, 410: Gone}.get(http_status, ApiRefused)
+    if http_status == 422 and "metadata.uid: Invalid value" in message:  # ValidateObjectMetaUpdate: it is immutable
+        kind = Conflict
     return kind(f"The API server refuses to {action}: {_sentence(message)}")
 
 

@@ -13,7 +13,7 @@ from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, Unauthorized
 from ktpy.kube.endpoint import ApiEndpoint, connection_failure, reason
 from ktpy.kube.portforward.framing import ChannelFraming, ForwardData, ForwardEnded, ForwardReady, Framing, FramingError
 from ktpy.kube.portforward.spdy import SpdyFraming
-from ktpy.kube.portforward.upgrade import PortForwardNotYet, Upgrade
+from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, Upgrade
 from ktpy.kube.portforward.websocket import (
     BINARY,
     CLOSE,
@@ -31,6 +31,8 @@ __all__ = ["PortForward", "PortForwardNotYet"]
 P = TypeVar("P", bound=asyncio.Protocol)
 
 OPEN_TIMEOUT_S: Final = 10.0
+NOT_FORWARDED_RETRIES: Final = 2
+NOT_FORWARDED_PAUSE_S: Final = 0.5
 BATCH_BYTES: Final = 256 << 10
 """Writes of one turn of the event loop go out together, unless there are more bytes than this."""
 FRAME_BYTES: Final = 64 << 10
@@ -83,7 +85,16 @@ class PortForward:
         for connection in list(self._connections):
             connection.close()
 
-    async def _open(self, *, may_renew: bool = True) -> "PortForwardConnection":
+    async def _open(self) -> "PortForwardConnection":
+        """Open a connection and its forward. What no API server answers counts once it has repeated itself."""
+        for _ in range(NOT_FORWARDED_RETRIES):
+            try:
+                return await self._open_once()
+            except NotForwarded:
+                await asyncio.sleep(NOT_FORWARDED_PAUSE_S)
+        return await self._open_once()
+
+    async def _open_once(self, *, may_renew: bool = True) -> "PortForwardConnection":
         """Open a connection and its forward. A 401 is answered once with new credentials, as for a request."""
         endpoint = await self._api.endpoint()
         upgrade = Upgrade(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
@@ -102,7 +113,7 @@ class PortForward:
             transport.abort()
             if not (may_renew and upgrade.status == 401 and await self._api.renew_credentials()):
                 raise
-            return await self._open(may_renew=False)
+            return await self._open_once(may_renew=False)
         except BaseException:
             transport.abort()
             raise

@@ -16,10 +16,17 @@ from ktpy.kube.resources import PODS
 
 _ANSWER_LIMIT_BYTES: Final = 256 << 10
 _MESSAGE_LIMIT_BYTES: Final = 16 << 10
+_WORDS_LIMIT: Final = 200
+_UNKNOWN_POD: Final = "pod does not exist"
+"""The kubelet's whole answer (k8s.io/kubernetes/pkg/kubelet/server/server.go) until it has heard of the pod."""
 
 
 class PortForwardNotYet(PodNotReady):
     """The pod cannot be reached now but may be in a moment: it has no node, no network, or nobody listens in it yet."""
+
+
+class NotForwarded(ApiRefused):
+    """An intermediary (an ingress, a gateway, a TLS proxy) answers in the API server's place."""
 
 
 class Upgrade:
@@ -38,7 +45,7 @@ class Upgrade:
 
     def request(self) -> bytes:
         headers = {
-            "Host": self._endpoint.authority,
+            "Host": self._endpoint.host_header,
             "User-Agent": f"ktpy/{__version__}",
             **self._endpoint.headers,
             "Connection": "Upgrade",
@@ -54,7 +61,8 @@ class Upgrade:
     def feed(self, data: bytes) -> tuple[str, bytes] | None:
         """Return the subprotocol that the API server chose and the bytes behind its answer, once the upgrade is done.
 
-        Raises what a refusal means: PortForwardNotYet, Unauthorized, Forbidden, NotFound, ApiRefused, ApiUnreachable.
+        Raises what a refusal means: PortForwardNotYet, Unauthorized, Forbidden, NotFound, NotForwarded, ApiRefused,
+        ApiUnreachable.
         """
         self._answer += data
         try:
@@ -93,7 +101,8 @@ class Upgrade:
         """Return the error for an answer that is no upgrade.
 
         The kubelet's answers pass through the API server as they are, in plain text. What it does not know yet
-        is 404 or 500 there, while a 404 of the API server itself, a Status object, is final.
+        is 404 or 500 there, while a 404 of the API server itself, a Status object, is final. What else is no Status
+        comes from something between ktpy and the API server.
         """
         try:
             answer = json.loads(body)
@@ -104,6 +113,14 @@ class Upgrade:
             answer = {"message": body[:_MESSAGE_LIMIT_BYTES].decode(errors="replace").strip() or f"HTTP {status}"}
         message = str(answer.get("message"))
         unscheduled = status == 400 and "does not have a host assigned" in message
-        if unscheduled or status == 429 or status >= 500 or (status == 404 and not from_api_server):
+        unknown = status == 404 and not from_api_server and _UNKNOWN_POD in message
+        if unscheduled or unknown or status == 429 or status >= 500:
             return PortForwardNotYet(f"The pod cannot be reached yet: {message.rstrip('.')}.")
+        if not from_api_server and status in (403, 404):
+            return NotForwarded(
+                f"Something before the API server at {self._endpoint.host_header} does not let the port-forward "
+                f"through: it answers {status} by itself.",
+                hint="See what stands there (a proxy, an ingress, a gateway): it has to pass WebSocket connections to "
+                f"{self._endpoint.path_prefix}{self._path} on. It says: {' '.join(message.split())[:_WORDS_LIMIT]}",
+            )
         return refusal(status, answer, Action.of("GET", self._path), self._endpoint.user)

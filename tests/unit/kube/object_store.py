@@ -123,8 +123,11 @@ class ObjectStore:
         if request.method == "GET":
             return 200, found
         wanted = body["metadata"] if request.method == "PATCH" else body.get("preconditions") or {}
-        for key in ("uid", "resourceVersion"):
+        for key in ("resourceVersion", "uid"):
             if key in wanted and wanted[key] != found["metadata"][key]:
+                if request.method == "PATCH" and key == "uid":
+                    invalid = f'"{name}" is invalid: metadata.uid: Invalid value: "{wanted[key]}": field is immutable'
+                    return 422, refused(422, invalid)
                 return 409, refused(409, f"the {key} does not match")
         if request.method == "DELETE":
             self.remove(collection, name)

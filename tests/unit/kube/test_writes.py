@@ -28,6 +28,13 @@ async def test_delete_means_one_object_in_one_version(store: ObjectStore, store_
     await writes.delete(store_api, f"{SERVICES}/{NAME}", item["uid"], missing_ok=True)
 
 
+async def test_a_patch_of_an_object_that_another_has_replaced_is_a_conflict(store: ObjectStore, store_api: Api) -> None:
+    item = store.put(SERVICES, {"metadata": {"name": NAME}, "spec": {}})
+    other = item | {"metadata": item["metadata"] | {"uid": "other"}}
+    with pytest.raises(Conflict, match="field is immutable"):
+        await writes.annotate(store_api, f"{SERVICES}/{NAME}", other, {"a": "b"})
+
+
 async def test_patch_object_starts_again_from_what_others_made_of_it(store: ObjectStore, store_api: Api) -> None:
     item = store.put(SERVICES, {"metadata": {"name": "web"}, "spec": {"n": 1}})
 

@@ -1,7 +1,9 @@
 """The port-forward against a small server that speaks its part of the API server's side, byte by byte."""
 
 import asyncio
+import base64
 import json
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -16,6 +18,7 @@ import uvloop
 from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, KtpyError, LinkLost, Unauthorized
 from ktpy.kube.client import Api
 from ktpy.kube.endpoint import ApiEndpoint
+from ktpy.kube.portforward import port_forward
 from ktpy.kube.portforward.framing import ChannelFraming
 from ktpy.kube.portforward.port_forward import (
     BATCH_BYTES,
@@ -26,7 +29,7 @@ from ktpy.kube.portforward.port_forward import (
     PortForwardNotYet,
 )
 from ktpy.kube.portforward.spdy import SpdyFraming
-from ktpy.kube.portforward.upgrade import Upgrade
+from ktpy.kube.portforward.upgrade import NotForwarded, Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import NotFound
 from tests.unit.kube.api_stub import ApiStub, kubeconfig, refusing
@@ -640,6 +643,66 @@ async def test_reader_that_pauses_stops_the_server() -> None:
         transport.resume_reading()
         await inner.read(400 * 60_000)
         assert isinstance(await inner.end(), LinkLost)
+
+
+# --- what stands before the API server
+
+
+async def test_what_refuses_the_port_forward_again_and_again_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_forward, "NOT_FORWARDED_PAUSE_S", 0.0)
+    asked = 0
+
+    async def script(api: ApiServer) -> None:
+        nonlocal asked
+        asked += 1
+        await api.request()
+        api.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 12\r\n\r\nno such host")
+
+    async with forwarding(script) as forward:
+        with pytest.raises(NotForwarded, match="Something before the API server") as raised:
+            await forward.create_connection(Inner)
+    assert not raised.value.is_transient
+    assert asked == port_forward.NOT_FORWARDED_RETRIES + 1
+
+
+@pytest.mark.parametrize("path", ["", "/k8s/clusters/c1"])
+async def test_a_front_that_wants_the_host_as_the_url_has_it(
+    path: str, key_pair: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Port 443 of api.test is a TLS proxy on loopback that knows `Host: api.test` and no other, as HAProxy may."""
+    (tmp_path / "pem").write_bytes(key_pair.key + key_pair.certificate)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "pem")
+
+    async def front(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        api = ApiServer(reader, writer)
+        if "\r\nHost: api.test\r\n" not in await api.request():
+            api.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        elif "portforward" in api.head:
+            api.send(api.switching() + PREAMBLE + frame(2, DATA + b"hello"))
+            await reader.read()
+        else:
+            api.send(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + b'{"major":"1"}')
+        writer.close()
+
+    server = await asyncio.start_server(front, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+
+    async def getaddrinfo(host: str, wanted: int | None, **_: object) -> list[object]:
+        assert (host, wanted) == ("api.test", 443)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    authority = base64.b64encode(key_pair.certificate).decode()
+    config = kubeconfig(tmp_path, f"https://api.test{path}", cluster={"certificate-authority-data": authority})
+    api = await Api.load(config)
+    async with server:
+        assert await api.request("GET", "/version") == {"major": "1"}
+        transport, inner = await PortForward(api, "shop", "shadow-1", PORT).create_connection(Inner)
+        assert await inner.read(5) == b"hello"
+        transport.abort()
+        await inner.end()
+        await api.close()
 
 
 # --- the event loop that ktpy runs on

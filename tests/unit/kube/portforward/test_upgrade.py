@@ -1,10 +1,12 @@
 """The request for a port-forward and its answers; what each refusal means is in test_port_forward."""
 
+import ssl
+
 import pytest
 
-from ktpy.errors import ApiRefused, ApiUnreachable, Unauthorized
+from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, Unauthorized
 from ktpy.kube.endpoint import ApiEndpoint
-from ktpy.kube.portforward.upgrade import Upgrade
+from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 
 ENDPOINT = ApiEndpoint("127.0.0.1", 6443, path_prefix="/k8s", headers={"Authorization": "Bearer t"}, user="al")
@@ -33,6 +35,34 @@ def test_the_request(upgrade: Upgrade) -> None:
     )
     assert head(upgrade)["Authorization"] == "Bearer t"
     assert head(upgrade)["Sec-WebSocket-Protocol"] == "SPDY/3.1+portforward.k8s.io, v4.channel.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "is_tls", "wanted"),
+    [
+        ("api.example", 443, True, "api.example"),
+        ("api.example", 80, True, "api.example:80"),
+        ("api.example", 80, False, "api.example"),
+        ("fd00::1", 443, True, "[fd00::1]"),
+        ("api.example", 8443, True, "api.example:8443"),
+    ],
+)
+def test_host_is_the_authority_without_a_default_port(host: str, port: int, is_tls: bool, wanted: str) -> None:
+    endpoint = ApiEndpoint(host, port, ssl.create_default_context() if is_tls else None, path_prefix="/k8s/c1")
+    assert head(Upgrade(endpoint, "shop", "web-0", 2222, ("v4.channel.k8s.io",)))["Host"] == wanted
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_an_answer_that_no_api_server_gives_is_an_intermediarys(upgrade: Upgrade, status: int) -> None:
+    with pytest.raises(NotForwarded, match=f"before the API server at 127.0.0.1:6443 .* answers {status} by") as raised:
+        upgrade.feed(f"HTTP/1.1 {status} No\r\nContent-Length: 13\r\n\r\n<b>no way</b>".encode())
+    assert "<b>no way</b>" in (raised.value.hint or "")
+    assert not isinstance(raised.value, Forbidden)
+
+
+def test_a_pod_that_the_kubelet_has_not_heard_of_may_come(upgrade: Upgrade) -> None:
+    with pytest.raises(PortForwardNotYet):
+        upgrade.feed(b"HTTP/1.1 404 Not Found\r\nContent-Length: 18\r\n\r\npod does not exist")
 
 
 def test_what_comes_behind_the_answer_is_handed_on(upgrade: Upgrade) -> None:
