@@ -187,5 +187,9 @@ class InterceptAbsent(KtpyError, exit_code=60):
     """This user has no such intercept on this laptop."""
 
 
+class LogAbsent(KtpyError, exit_code=62):
+    """No session of this name has run in the background."""
+
+
 class CommandAbsent(KtpyError, exit_code=61):
     """The command after `--` is not there, or cannot be executed."""

@@ -21,21 +21,24 @@ def clean(dry_run: bool, all_namespaces: bool, **place: Any) -> None:
 
     Of this laptop's intercepts, those whose process is gone; of others', those that have not been heard from for a
     minute. Nothing that is alive is touched. Only the laptop's part needs root, and only when there is something.
+
+    \b
+    ktpy clean --dry-run
     """
     caller = Caller.current()
     is_anything_there = _clean_laptop(dry_run=dry_run)
     caller.drop_privileges()
     is_anything_there |= _clean_cluster(caller, place, dry_run=dry_run, all_namespaces=all_namespaces)
     if not is_anything_there:
-        click.echo("Nothing to clean.")
+        render.say("Nothing to clean.")
 
 
 def _clean_laptop(*, dry_run: bool) -> bool:
     if not dry_run:
-        return privileged.undo_stale_journals(click.echo)
+        return privileged.undo_stale_journals(render.say)
     stale = privileged.stale_journals()
     for summary in (summary for left in stale for summary in left.pending):
-        click.echo(f"would undo on this laptop: {summary}")
+        render.say(f"would undo on this laptop: {summary}")
     return bool(stale)
 
 
@@ -49,14 +52,14 @@ def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, al
         own = list(stale)
     if dry_run:
         for record in own:
-            click.echo(f"would be undone. {describe(record)}.")
+            render.say(f"would be undone. {describe(record)}.")
     else:
         for server in {record.server: record for record in own}.values():
             once.undo_record(server, records, render.event)
     try:
         return _clean_others(place, dry_run=dry_run, all_namespaces=all_namespaces) or bool(own)
     except KubeconfigMissing as error:
-        click.echo(f"No cluster was looked at: {error.message}", err=True)
+        render.say(f"No cluster was looked at: {error.message}", err=True)
         return bool(own)
 
 
@@ -65,7 +68,7 @@ def _clean_others(place: Any, *, dry_run: bool, all_namespaces: bool) -> bool:
 
     found, failures = once.sweep_dead(place, all_namespaces=all_namespaces, dry_run=dry_run)
     for one in found:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {one.kind} {one.namespace}/{one.name}: {one.reason}")
+        render.say(f"{'would remove' if dry_run else 'removed'} {one.kind} {one.namespace}/{one.name}: {one.reason}")
     if failures:
         raise failures[0]
     return bool(found)

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import Repeatable, cluster, image, pod_timeout, verbose
+from ktpy.cli.options import Repeatable, cluster, image, output, pod_timeout, verbose
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.privileged import launch_helper
 from ktpy.daemon.runtime import CONNECT
-from ktpy.observe.events import Event, Ready, Report
+from ktpy.observe.events import Event, Report
 from ktpy.sessions.options import ConnectOptions, refusal_of_include, refusal_of_zone
 
 
@@ -48,11 +48,15 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
 @click.command()
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
+    "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy quit` ends the session."
+)
+@click.option(
     "--include",
     cls=Repeatable,
     type=_Included(),
     multiple=True,
     envvar="KTPY_INCLUDE",
+    metavar="RANGE",
     help="Route this range as well, also where it overlaps a local one.",
 )
 @click.option(
@@ -61,6 +65,7 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     type=_Network(),
     multiple=True,
     envvar="KTPY_EXCLUDE",
+    metavar="RANGE",
     help="Never route this range.",
 )
 @click.option("--no-pods", is_flag=True, envvar="KTPY_NO_PODS", help="Route services only.")
@@ -72,16 +77,20 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     callback=_zones,
     multiple=True,
     envvar="KTPY_DNS_ZONE",
+    metavar="ZONE",
     help="Also ask the cluster's DNS about names under this zone.",
 )
+@output
+@verbose
 @image
 @pod_timeout
-@click.option(
-    "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy quit` ends the session."
-)
-@verbose
-def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **options: Any) -> None:
-    """Reach every pod IP, service IP and cluster DNS name from every program on this laptop."""
+def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, output: str, **options: Any) -> None:
+    """Reach every pod IP, service IP and cluster DNS name from every program on this laptop.
+
+    \b
+    sudo ktpy connect -n shop
+    curl http://web/            # in another terminal
+    """
     wanted = ConnectOptions(pods=not no_pods, dns=not no_dns, pod_timeout_s=pod_timeout, **options)
     caller = Caller.current()
     helper = launch_helper(caller, render.on_standard_error)
@@ -92,8 +101,9 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, **opt
         return run(wanted, helper, caller, report)
 
     def show(event: Event) -> None:
-        render.event(event)
-        if isinstance(event, Ready):
-            click.echo(f"{'`ktpy quit`' if detach else 'Ctrl-C'} ends it and undoes everything.")
+        if output == "json":
+            render.event_json(event)
+        else:
+            render.event(event, farewell=f"{'`ktpy quit`' if detach else 'Ctrl-C'} ends it and undoes everything.")
 
     sys.exit(perform(work, show, caller, CONNECT if detach else None))

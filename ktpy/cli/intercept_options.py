@@ -11,9 +11,33 @@ from ktpy.cli.live import LiveTerminal
 from ktpy.cli.options import Decorated, Repeatable, cluster, image, output, pod_timeout, verbose
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
-from ktpy.observe.events import Event, Notice, Ready, Report, encode
-from ktpy.observe.status import InterceptStatus
+from ktpy.daemon.logs import intercept_log_name
+from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
+from ktpy.observe.events import Event, Notice, Report
 from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions, Reference, parse_expose
+
+NOT_CONNECTED = "Not connected: your program reaches no other service of the cluster; `sudo ktpy connect` connects."
+
+
+class InterceptCommand(click.Command):
+    """An InterceptCommand takes the user's own COMMAND after `--`, and only there."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        own, command = args[:end], tuple(args[end + 1 :])
+        ctx.allow_extra_args = True
+        super().parse_args(ctx, list(own))
+        if ctx.args and not ctx.resilient_parsing:
+            guess = f"{ctx.command_path} {ctx.params.get('target', ctx.params.get('name'))} ... -- {' '.join(ctx.args)}"
+            raise click.UsageError(
+                f"{ctx.args[0]} is too much: ktpy {self.name} takes one service. If it is a command, say: {guess}",
+                ctx,
+            )
+        ctx.params["command"] = command
+        return ctx.args
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
 
 
 def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[ExposeOption, ...]:
@@ -67,6 +91,7 @@ replicas = click.option(
     default=1,
     show_default=True,
     envvar="KTPY_REPLICAS",
+    metavar="N",
     help="Pods of the gateway, where this command is the one that makes it.",
 )
 
@@ -81,20 +106,18 @@ when_local_down = click.option(
 
 
 def intercepting(command: Decorated) -> Decorated:
-    """Add the options and arguments of all three; the target is the first argument."""
+    """Add the options of all three, but for `expose`; those of every day come first."""
     decorators: list[Callable[[Decorated], Decorated]] = [
+        replicas,
+        pod_timeout,
+        image,
+        protocol,
         verbose,
         output,
         click.option(
             "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy leave` ends it."
         ),
-        pod_timeout,
-        image,
-        replicas,
-        protocol,
-        expose,
         cluster(namespace="Namespace of the service."),
-        click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]"),
     ]
     for decorate in decorators:
         command = decorate(command)
@@ -136,31 +159,31 @@ def perform(
         raise click.UsageError("--detach and a command do not go together: ktpy leaves when the command ends.")
     caller = Caller.current()
     caller.drop_privileges()
+    is_connected = bool(RuntimeDirectory.of(caller).control_sockets(CONNECT))
 
     def work(report: Report) -> int:
         from ktpy.sessions.intercept import run  # the heavy half of ktpy: not before it is needed
 
-        for notice in notices:
+        for notice in notices if is_connected else (*notices, NOT_CONNECTED):
             report(Notice(notice))
         return run(wanted, caller, report)
 
-    show = _shower(output, has_command=bool(wanted.command), tells_how_to_stop=detach and output == "text")
-    name = f"{kind}-{wanted.target.replace('/', '-')}"
+    end = f"`ktpy leave {wanted.target}`" if detach else "Ctrl-C"
+    show = _shower(output, f"{end} ends it and undoes everything.", has_command=bool(wanted.command))
+    name = intercept_log_name(kind, wanted.target)
     sys.exit(background.perform(work, show, caller, name if detach else None))
 
 
-def _shower(output: str, *, has_command: bool, tells_how_to_stop: bool) -> Report:
+def _shower(output: str, farewell: str, *, has_command: bool) -> Report:
     """Return how events are shown: on standard error where standard output belongs to the user's command."""
-    terminal = LiveTerminal(sys.stdout)
+    terminal = LiveTerminal(sys.stdout, farewell)
 
     def show(event: Event) -> None:
         if output == "json":
-            click.echo(encode(event), err=has_command)
+            render.event_json(event, err=has_command)
         elif has_command:
             render.event(event, err=True)
         else:
             terminal.show(event)
-        if tells_how_to_stop and isinstance(event, Ready) and isinstance(event.status, InterceptStatus):
-            click.echo(f"`ktpy leave {event.status.target}` ends it and undoes everything.")
 
     return show

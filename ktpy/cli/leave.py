@@ -1,12 +1,13 @@
 """`ktpy leave` ends what `exchange`, `mesh` or `preview` began."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import click
 
+from ktpy.cli import render
+from ktpy.cli.complete import session_names
 from ktpy.cli.intercept_options import target_reference
-from ktpy.cli.options import verbose
+from ktpy.cli.options import output, verbose
 from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import INTERCEPT, RuntimeDirectory
@@ -15,15 +16,20 @@ from ktpy.observe.status import InterceptStatus
 
 
 @click.command()
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=session_names)
 @click.option("--all", "-a", "every", is_flag=True, help="Leave everything.")
-@click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", help="Only in this namespace.")
+@click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", metavar="NAME", help="Only in this namespace.")
+@output
 @verbose
-def leave(targets: tuple[str, ...], every: bool, namespace: str | None) -> None:
+def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: str) -> None:
     """End your exchange, mesh or preview of each TARGET, and wait until all of it is undone.
 
     TARGET is the service (web, svc/web, web.shop), what you named to intercept it, or a session's id. Of several there,
     all are ended. Without a TARGET, the only one there is.
+
+    \b
+    ktpy leave web
+    ktpy leave --all
     """
     if targets and every:
         raise click.UsageError("Name a TARGET, or say --all.")
@@ -33,16 +39,23 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None) -> None:
     here = [(path, status) for path, status in found if namespace in (None, status.namespace)]
     if not (targets or every) and len(here) > 1:
         raise click.UsageError(f"Name a TARGET, or say --all. You have: {_names(status for _, status in here)}.")
+    hint = f"You have: {_names(status for _, status in found)}." if found else None
     for target in targets:
         if not any(_is_meant(target, status) for _, status in here):
-            hint = f"You have: {_names(status for _, status in found)}." if found else None
             raise InterceptAbsent(f"You have no intercept of {target} on this laptop.", hint=hint)
-    if not here:
-        hint = f"You have: {_names(status for _, status in found)}." if found else None
+    if not here and not every:
         raise InterceptAbsent("You have no intercept on this laptop.", hint=hint)
-    for path, status in here:
-        if not targets or any(_is_meant(target, status) for target in targets):
-            _leave(path, status.kind, status.target)
+    chosen = [one for one in here if not targets or any(_is_meant(target, one[1]) for target in targets)]
+    for path, status in chosen:
+        render.say(f"Leaving: {status.kind} of {status.target} ...", err=True)
+        control_client.quit_session(path, control_client.LEAVE_TIMEOUT_S)
+        if output == "text":
+            render.say(f"Left: {status.kind} of {status.target}.")
+    if output == "json":
+        keys = ("kind", "target", "namespace", "context", "session")
+        render.say_json({"left": [{key: getattr(status, key) for key in keys} for _, status in chosen]})
+    elif not chosen:
+        render.say("You have no intercept on this laptop: there is nothing to leave.")
 
 
 def _is_meant(target: str, status: InterceptStatus) -> bool:
@@ -56,8 +69,3 @@ def _is_meant(target: str, status: InterceptStatus) -> bool:
 
 def _names(statuses: Iterable[InterceptStatus]) -> str:
     return ", ".join(sorted({status.target for status in statuses}))
-
-
-def _leave(path: Path, kind: str, target: str) -> None:
-    control_client.quit_session(path, control_client.LEAVE_TIMEOUT_S)
-    click.echo(f"Left: {kind} of {target}.")

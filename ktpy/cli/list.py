@@ -1,6 +1,5 @@
 """`ktpy list` shows the services of a namespace, and who intercepts them."""
 
-import json
 from typing import Any
 
 import click
@@ -15,7 +14,11 @@ from ktpy.daemon.caller import Caller
 @output
 @verbose
 def list_(output: str, **place: Any) -> None:
-    """List the services of a namespace, and who intercepts them and how."""
+    """List the services of a namespace, and who intercepts them and how.
+
+    \b
+    ktpy list -n shop
+    """
     from ktpy.daemon.records import Records
     from ktpy.sessions import once  # brings asyncio, which `ktpy --help` need not wait for
 
@@ -23,21 +26,21 @@ def list_(output: str, **place: Any) -> None:
     caller.drop_privileges()
     found = once.services(once.ClusterRef(**place), Records.of(caller), render.on_error_output)
     if output == "json":
-        click.echo(json.dumps(found, indent=2))
+        render.say_json(found)
     elif found["services"]:
-        click.echo(_table(found["services"]))
+        render.say(*_table(found["services"]))
     else:
-        click.echo(f"Namespace {found['namespace']} has no services.")
+        render.say(f"Namespace {found['namespace']} has no services.")
 
 
-def _table(services: list[dict[str, Any]]) -> str:
+def _table(services: list[dict[str, Any]]) -> list[str]:
     rows = [("SERVICE", "PORTS", "INTERCEPTS")]
     for service in services:
         name = service["name"] + (" (preview)" if service["is_preview"] else "")
         intercepts = list(map(_intercept, service["intercepts"])) or [""]
         rows += [(name, service["ports"], intercepts[0]), *(("", "", one) for one in intercepts[1:])]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return "\n".join(f"{name:<{widths[0]}}  {ports:<{widths[1]}}  {how}".rstrip() for name, ports, how in rows)
+    return [f"{name:<{widths[0]}}  {ports:<{widths[1]}}  {how}".rstrip() for name, ports, how in rows]
 
 
 def _intercept(intercept: dict[str, Any]) -> str:

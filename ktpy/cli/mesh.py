@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from ktpy.cli.intercept_options import gateway_label, intercepting, perform, when_local_down
+from ktpy.cli.complete import service_names
+from ktpy.cli.intercept_options import (
+    InterceptCommand,
+    expose,
+    gateway_label,
+    intercepting,
+    perform,
+    when_local_down,
+)
 from ktpy.cli.options import Repeatable
 from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import Header, Match, is_path_prefix, parse_header
@@ -35,13 +43,14 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
     return value
 
 
-@click.command()
-@click.argument("target")
-@intercepting
+@click.command(cls=InterceptCommand)
+@click.argument("target", shell_complete=service_names)
+@expose
 @click.option(
     "--version",
     callback=_version,
     envvar="KTPY_VERSION",
+    metavar="VALUE",
     help="Take requests whose header VERSION has this value. Your user name, if nothing else is said.",
 )
 @click.option(
@@ -55,15 +64,24 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
     help="Take requests with this header; of several, all have to match.",
 )
 @click.option(
-    "--path-prefix", callback=_path_prefix, envvar="KTPY_PATH_PREFIX", help="Take only requests below this path."
+    "--path-prefix",
+    callback=_path_prefix,
+    envvar="KTPY_PATH_PREFIX",
+    metavar="PATH",
+    help="Take only requests below this path.",
 )
 @when_local_down
+@intercepting
 @gateway_label
 def mesh(version: str | None, headers: tuple[Header, ...], path_prefix: str | None, **options: Any) -> None:
     """Serve the requests to TARGET that carry your mark on this laptop, until Ctrl-C; all others are left alone.
 
     TARGET is a service (web, or web.shop of namespace shop), or KIND/NAME of what a service leads to: deployment/web,
     pod/web-0, rollout/web.
+
+    \b
+    ktpy mesh web --expose 3001:80 --version alice
+    curl -H 'VERSION: alice' http://web/
     """
     notices = []
     if version is None and not headers and path_prefix is None:

@@ -8,15 +8,27 @@ from typing import Any
 
 import click
 
+from ktpy.cli import render
+from ktpy.cli.complete import context_names, namespace_names
 from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
 
 Decorated = Callable[..., Any]
 
 
+class _CleanFormatter(logging.Formatter):
+    """A _CleanFormatter keeps control characters that come from outside off the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(render.clean, super().format(record).splitlines()))
+
+
 def _set_verbosity(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:
-    ctx.find_root().meta["ktpy.verbosity"] = count
+    meta = ctx.find_root().meta
+    meta["ktpy.verbosity"] = count = max(count, meta.get("ktpy.verbosity", 0))  # before the command, or after it
     level = {0: logging.WARNING, 1: logging.INFO}.get(count, logging.DEBUG)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    shown = logging.StreamHandler()
+    shown.setFormatter(_CleanFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[shown])
     logging.getLogger("ktpy").setLevel(level)
 
 
@@ -58,7 +70,12 @@ output = click.option(
 )
 
 image = click.option(
-    "--image", default=DEFAULT_IMAGE, show_default=True, envvar="KTPY_IMAGE", help="Agent image of ktpy's pod."
+    "--image",
+    default=DEFAULT_IMAGE,
+    show_default=True,
+    envvar="KTPY_IMAGE",
+    metavar="IMAGE",
+    help="Agent image of ktpy's pod.",
 )
 
 pod_timeout = click.option(
@@ -67,7 +84,8 @@ pod_timeout = click.option(
     default=DEFAULT_POD_TIMEOUT_S,
     show_default=True,
     envvar="KTPY_POD_TIMEOUT",
-    help="Seconds to wait for ktpy's pod.",
+    metavar="SECONDS",
+    help="How long to wait for ktpy's pod.",
 )
 
 
@@ -76,10 +94,27 @@ def cluster(namespace: str) -> Callable[[Decorated], Decorated]:
 
     def decorate(command: Decorated) -> Decorated:
         for option in (
-            click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", help=namespace),
-            click.option("--context", envvar="KTPY_CONTEXT", help="Kubeconfig context; the current one by default."),
             click.option(
-                "--kubeconfig", envvar="KTPY_KUBECONFIG", help="Kubeconfig file, or a list of them; as KUBECONFIG."
+                "--kubeconfig",
+                type=click.Path(),
+                envvar="KTPY_KUBECONFIG",
+                metavar="FILE",
+                help="Kubeconfig file, or a list of them; as KUBECONFIG.",
+            ),
+            click.option(
+                "--context",
+                envvar="KTPY_CONTEXT",
+                metavar="NAME",
+                shell_complete=context_names,
+                help="Kubeconfig context; the current one by default.",
+            ),
+            click.option(
+                "--namespace",
+                "-n",
+                envvar="KTPY_NAMESPACE",
+                metavar="NAME",
+                shell_complete=namespace_names,
+                help=namespace,
             ),
         ):
             command = option(command)

@@ -3,22 +3,33 @@
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import verbose
+from ktpy.cli.options import output, verbose
 from ktpy.daemon import control_client, privileged
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
-from ktpy.errors import NotConnected
 
 
 @click.command(name="quit")
+@output
 @verbose
-def quit_() -> None:
-    """End every `ktpy connect` of this user and wait until all of it is undone."""
+def quit_(output: str) -> None:
+    """End every `ktpy connect` of this user and wait until all of it is undone.
+
+    Where nothing is connected, that is success too.
+
+    \b
+    ktpy quit
+    """
     privileged.undo_stale_journals_unasked(render.on_standard_error)
-    sessions = RuntimeDirectory.of(Caller.current()).control_sockets(CONNECT)
-    if not sessions:
-        raise NotConnected("Not connected: there is nothing to quit.")
-    for path in sessions:
+    servers = []
+    for path in RuntimeDirectory.of(Caller.current()).control_sockets(CONNECT):
         server = control_client.ask_status(path).server
+        render.say(f"Disconnecting from {server} ...", err=True)
         control_client.quit_session(path)
-        click.echo(f"Disconnected from {server}; routes and resolver are as before.")
+        servers.append(server)
+        if output == "text":
+            render.say(f"Disconnected from {server}; routes and resolver are as before.")
+    if output == "json":
+        render.say_json({"disconnected": servers})
+    elif not servers:
+        render.say("Not connected: there is nothing to quit.")

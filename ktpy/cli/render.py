@@ -1,44 +1,79 @@
-"""This module decides how things look on a terminal. click drops the colours where the output is none."""
+"""This module decides how things look on a terminal, and is the only one that writes to it.
+
+Text may come from outside: Leases, API messages, events, pod logs, refusals of a gateway. No control character of it
+reaches the terminal, nor a line feed that would forge a line. NO_COLOR (https://no-color.org) turns the colours off.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import IO, Any
 
 import click
 
-from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, StartStep
+from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, StartStep, to_object
 from ktpy.observe.status import ConnectStatus, InterceptStatus, PortStatus, SessionStatus
 
 RANGES_SHOWN = 8
+SCHEMA = 1
+"""The version of the JSON that commands print. Keys may be added within a version."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+"""Unicode's categories Cc, Zl and Zp, and the marks that turn the direction of writing or cannot be seen."""
 
 
-def event(event: Event, *, err: bool = False) -> None:
-    """Print one line of progress as it happens, and everything the user needs to know once the session is ready.
+def clean(text: object) -> str:
+    """Return the text in one line, with a visible mark for each control character."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text).expandtabs(4))
 
-    `err` says it on standard error.
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines of plain text."""
+    for line in lines:
+        write(clean(line), err=err)
+
+
+def write(styled: str, *, err: bool = False, file: IO[str] | None = None) -> None:
+    """Print what is clean already, and may have colours."""
+    click.echo(styled, file=file, err=err, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def say_json(value: Mapping[str, Any], *, err: bool = False, indent: int | None = 2) -> None:
+    """Print an object as JSON, with the version of its schema."""
+    click.echo(json.dumps({"schema": SCHEMA, **value}, indent=indent), err=err)
+
+
+def event_json(event: Event, *, err: bool = False) -> None:
+    """Print an event as a line of JSON."""
+    say_json(to_object(event), err=err, indent=None)
+
+
+def event(event: Event, *, err: bool = False, farewell: str | None = None) -> None:
+    """Print one line of progress as it happens, and what the user needs to know once the session is ready.
+
+    `err` says it on standard error; `farewell` is how a session that is ready is ended.
     """
     match event:
         case StartStep(name, detail, elapsed_s):
-            mark = click.style(f"{name:<9}", fg="green")
-            click.echo(f"  {mark} {detail} {click.style(f'({elapsed_s:.2f} s)', dim=True)}", err=err)
+            mark = click.style(f"{clean(name):<9}", fg="green")
+            write(f"  {mark} {clean(detail)} {click.style(f'({elapsed_s:.2f} s)', dim=True)}", err=err)
         case Notice(text):
-            click.echo(f"  {click.style('note     ', fg='yellow')} {text}", err=err)
+            write(f"  {click.style('note     ', fg='yellow')} {clean(text)}", err=err)
         case Ready(session):
-            click.echo(status(session), err=err)
+            for line in ready(session, farewell):
+                write(line, err=err)
         case PortsChanged():
             pass  # ktpy.cli.live shows it
         case Ended(_, message, hint, is_error):
             if is_error:
                 failure(message, hint)
             else:
-                click.echo(message, err=err)
+                say(message, err=err)
 
 
 def on_error_output(told: Event) -> None:
     """Print an event to standard error, for commands whose standard output is their answer."""
     event(told, err=True)
-
-
-def say(*lines: str, err: bool = False) -> None:
-    """Print lines whose text may come from outside."""
-    for line in lines:
-        click.echo(line, err=err)
 
 
 def on_standard_error(text: str) -> None:
@@ -47,31 +82,48 @@ def on_standard_error(text: str) -> None:
 
 def failure(message: str, hint: str | None) -> None:
     """Print an error: the sentence, then what to do next."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
-    if hint:
-        first, *rest = hint.splitlines()
-        click.echo(
-            "\n".join([f"{click.style('hint:', bold=True)} {first}", *(f"      {line}" for line in rest)]), err=True
-        )
+    write(f"{click.style('error:', fg='red', bold=True)} {clean(message[:1].upper() + message[1:])}", err=True)
+    for number, line in enumerate((hint or "").splitlines()):
+        write(f"{'      ' if number else click.style('hint:', bold=True) + ' '}{clean(line)}", err=True)
+
+
+def ready(session: SessionStatus, farewell: str | None, *, with_ports: bool = True) -> list[str]:
+    """Return what is shown when a session stands: what it is, a line to try, and how it is ended."""
+    if isinstance(session, ConnectStatus):
+        lines = [_connected_head(session)]
+    else:
+        lines = [_intercepted_head(session), *(map(port, session.ports) if with_ports else ())]
+    if session.try_command:
+        lines.append(f"  {'try':<9} {clean(session.try_command)}")
+    return [*lines, *([clean(farewell)] if farewell else [])]
 
 
 def status(session: SessionStatus) -> str:
     """Return a session as text."""
-    return _connected(session) if isinstance(session, ConnectStatus) else _intercepted(session)
+    if isinstance(session, ConnectStatus):
+        return _connected(session)
+    return "\n".join([_intercepted_head(session), *map(port, session.ports)])
 
 
 def port(state: PortStatus) -> str:
     """Return an exposed port of an intercept in a line."""
-    local = click.style("up", fg="green") if state.is_local_up else click.style(state.local_state, fg="red")
-    counts = f"{state.requests} requests here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
+    local = click.style("up", fg="green") if state.is_local_up else click.style(clean(state.local_state), fg="red")
+    requests = f"{state.requests} {'request' if state.requests == 1 else 'requests'}"
+    counts = f"{requests} here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
     return f"  port {state.port:<5} to local port {state.local_port:<5} ({local}): {counts}"
 
 
-def _intercepted(session: InterceptStatus) -> str:
-    match = f", only requests with {session.match}" if session.match else ""
-    verb = click.style(f"{session.kind.removesuffix('e')}ed", fg="green", bold=True)  # exchanged, meshed, previewed
-    head = f"{verb} {session.target} in namespace {session.namespace} of {session.context}{match}"
-    return "\n".join([head, *map(port, session.ports)])
+def _intercepted_head(session: InterceptStatus) -> str:
+    match = f", only requests with {clean(session.match)}" if session.match else ""
+    what = click.style(f"{session.kind} of {clean(session.target)}", fg="green", bold=True)
+    return f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}{match}"
+
+
+def _connected_head(session: ConnectStatus) -> str:
+    return (
+        f"{click.style('connected', fg='green', bold=True)} to {clean(session.context)} ({clean(session.server)}), "
+        f"namespace {clean(session.namespace)}"
+    )
 
 
 def _connected(session: ConnectStatus) -> str:
@@ -82,16 +134,14 @@ def _connected(session: ConnectStatus) -> str:
     names = [f"names of {dns.cluster_domain} by {dns.resolver}", f"search {' '.join(dns.search)}"] if dns else ["off"]
     amounts = f"{_size(session.bytes.in_)} in, {_size(session.bytes.out)} out, {session.open_flows} open flows"
     rows = [
-        ("namespace", [session.namespace]),
         ("pod", [str(session.pod)]),
         ("ranges", ranges or ["none"]),
         ("dns", names),
         ("traffic", [amounts]),
         ("up", [f"{session.uptime_s:.0f} s, process {session.pid}"]),
     ]
-    head = f"{click.style('connected', fg='green', bold=True)} to {session.context} ({session.server})"
-    lines = [f"  {title if i == 0 else '':<9} {text}" for title, texts in rows for i, text in enumerate(texts)]
-    return "\n".join([head, *lines])
+    lines = [f"  {title if i == 0 else '':<9} {clean(text)}" for title, texts in rows for i, text in enumerate(texts)]
+    return "\n".join([_connected_head(session), *lines])
 
 
 def _size(count_bytes: float) -> str:

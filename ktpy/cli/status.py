@@ -1,6 +1,9 @@
 """`ktpy status` shows what is connected."""
 
-import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -8,20 +11,46 @@ from ktpy.cli import render
 from ktpy.cli.options import output, verbose
 from ktpy.daemon import control_client, privileged
 from ktpy.daemon.caller import Caller
+from ktpy.daemon.logs import EndedSession, ended_sessions
 from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.errors import NotConnected
 from ktpy.observe.codec import to_json
+from ktpy.observe.status import ConnectStatus
 
 
 @click.command()
 @output
 @verbose
 def status(output: str) -> None:
-    """Show the sessions of this user: cluster, ranges, DNS, pod, traffic."""
+    """Show the sessions of this user: cluster, ranges, DNS, pod, traffic, and how those in the background ended.
+
+    It ends with code 36 where no session runs.
+
+    \b
+    ktpy status --output json
+    """
     privileged.undo_stale_journals_unasked(render.on_standard_error)
-    sessions = [control_client.ask_status(path) for path in RuntimeDirectory.of(Caller.current()).control_sockets()]
+    runtime = RuntimeDirectory.of(Caller.current())
+    sessions = [control_client.ask_status(path) for path in runtime.control_sockets()]
+    ended = ended_sessions(runtime, sessions)
     if output == "json":
-        click.echo(json.dumps({"sessions": [to_json(session) for session in sessions]}, indent=2))
-    elif sessions:
-        click.echo("\n".join(render.status(session) for session in sessions))
+        render.say_json({"sessions": list(map(to_json, sessions)), "ended": list(map(_ended_json, ended))})
     else:
-        click.echo("Not connected. `sudo ktpy connect` connects.")
+        for session in sessions:
+            render.write(render.status(session))
+        render.say(*map(_ended_text, ended))
+        if not any(isinstance(session, ConnectStatus) for session in sessions):
+            render.say("Not connected. `sudo ktpy connect` connects.")
+    if not sessions:
+        sys.exit(NotConnected.exit_code)
+
+
+def _ended_text(session: EndedSession) -> str:
+    at = time.strftime("%H:%M", time.localtime(session.at_s))
+    how = f"ended {at} with code {session.ended.exit_code}: {session.ended.message}" if session.ended else "was killed."
+    return f"{session.name} {how} `ktpy logs {session.name}` shows more."
+
+
+def _ended_json(session: EndedSession) -> dict[str, Any]:
+    how = asdict(session.ended) if session.ended else {"exit_code": None, "message": None, "hint": None}
+    return {"name": session.name, "at_s": round(session.at_s, 3), **how}

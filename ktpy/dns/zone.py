@@ -108,6 +108,11 @@ class Zone:
             self._service_at[address] = service
         self.generation += 1
 
+    def services_in(self, namespace: str) -> list[Service]:
+        """Return the Services of a namespace that are known so far, by name."""
+        known = self._namespaces.get(namespace)
+        return sorted(known.services.values(), key=lambda service: service.name) if known else []
+
     def delete_service(self, namespace: str, name: str) -> None:
         """Drop a Service; one that is not known is no error, because a watch may repeat itself."""
         known = self._namespaces.get(namespace)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ktpy.observe.codec import from_json, to_json
 from ktpy.observe.status import PortStatus, SessionStatus, decode_status
@@ -61,9 +61,14 @@ Report = Callable[[Event], None]
 _EVENTS: dict[str, type[Event]] = {one.kind: one for one in (StartStep, Notice, PortsChanged, Ready, Ended)}
 
 
+def to_object(event: Event) -> dict[str, Any]:
+    """Return the event as a JSON object."""
+    return {"kind": event.kind, **to_json(event)}
+
+
 def encode(event: Event) -> str:
     """Return the event as one line of JSON, without the newline."""
-    return json.dumps({"kind": event.kind, **to_json(event)})
+    return json.dumps(to_object(event))
 
 
 def decode(line: str) -> Event:

@@ -56,6 +56,10 @@ class ConnectStatus:
     uptime_s: float
     bytes: TrafficBytes = TrafficBytes()
     open_flows: int = 0
+    agent: str | None = None
+    """The version of ktpy that the pod's image was made with."""
+    try_command: str | None = None
+    """A command that reaches a service of the namespace."""
     counters: dict[str, Numbers] = field(default_factory=dict)
     """The groups `link`, `packets` of the TUN, `flows` and `dns`, each from when its part of the session exists."""
 
@@ -106,6 +110,10 @@ class InterceptStatus:
     routes: int = 0
     """How many pods of the gateway lead to the laptop."""
     ports: tuple[PortStatus, ...] = ()
+    match_rule: dict[str, Any] | None = None
+    """`match` as data: headers, path_prefix and baggage."""
+    try_command: str | None = None
+    """A command whose request comes to the laptop."""
 
 
 SessionStatus = ConnectStatus | InterceptStatus

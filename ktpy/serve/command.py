@@ -1,9 +1,10 @@
 """The user's own command, run while an intercept stands."""
 
 import asyncio
+import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from ktpy.errors import CommandAbsent
@@ -18,12 +19,14 @@ def refuse_absent(command: Sequence[str]) -> None:
         raise CommandAbsent(f"There is no command {command[0]}; nothing was changed.")
 
 
-async def run(command: Sequence[str]) -> int:
+async def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the command on ktpy's terminal and return its exit code, 128+N when signal N ended it.
+
+    `environment` is added to ktpy's own.
 
     A cancelled call ends the command.
     """
-    process = await asyncio.create_subprocess_exec(*command)
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
     try:
         code = await process.wait()
     except asyncio.CancelledError:

@@ -97,7 +97,8 @@ class Exposure:
     def _changed(self) -> None:
         for port in [port for port in self._missed_since if self.local_ports[port].is_up]:
             if missed := self._counters(port).fallbacks - self._missed_since.pop(port):
-                self._report(Notice(f"{missed} requests for port {port} went to the original pods meanwhile."))
+                requests = "1 request" if missed == 1 else f"{missed} requests"
+                self._report(Notice(f"{requests} for port {port} went to the original pods meanwhile."))
         self._tell_ports()
 
     def _tell_ports(self) -> None:

@@ -8,6 +8,7 @@ session unwinds the same two stacks.
 import asyncio
 import gc
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
+NOT_STOPPED = "Ctrl-Z is ignored: what uses the cluster would hang. `ktpy connect --detach` runs in the background."
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -107,6 +109,7 @@ class _Connect:
 
     async def run(self) -> int:
         """Return when `ktpy quit` asked for it; raise what else ended the session. Everything is undone either way."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTSTP, self._report, Notice(NOT_STOPPED))
         try:
             async with AsyncExitStack() as cluster, AsyncExitStack() as laptop, asyncio.TaskGroup() as work:
                 work.create_task(self._until_quit(), name="wait for quit")
@@ -151,6 +154,7 @@ class _Connect:
         self._follow_ranges(api, machine, routed, work)
         if self._options.dns:
             await self._serve_names(api, machine, uplink, hello, zone, routed, work)
+            self._known = replace(self._known, try_command=_try_command(zone, api.namespace))
 
     @_stage
     async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
@@ -226,6 +230,7 @@ class _Connect:
     @_stage
     async def _open_tunnel(self, uplink: "Uplink[AgentHello]") -> "AgentHello":
         hello = await uplink.wait_up()
+        self._known = replace(self._known, agent=hello.agent)
         self._step("ssh", f"a session with {self._known.pod}")
         if (difference := version_difference(hello.version)) is not None:
             self._report(Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other."))
@@ -333,7 +338,7 @@ class _Connect:
     # --- what the user sees
 
     def _step(self, name: str, detail: str) -> None:
-        self._report(StartStep(name, detail, time.monotonic() - self._began_s))
+        self._report(StartStep(name, detail, round(time.monotonic() - self._began_s, 3)))
 
     def _status(self) -> ConnectStatus:
         pump = self._pump
@@ -354,6 +359,15 @@ class _Connect:
 @_stage
 async def _prepare_laptop(front: type[Front], launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> Front:
     return await front.prepare(launched, undo, report)
+
+
+def _try_command(zone: "Zone", namespace: str) -> str | None:
+    """Return a command that reaches a Service; None where none is known to speak HTTP."""
+    for service in zone.services_in(namespace):
+        for port in service.ports if service.cluster_ips else ():
+            if port.protocol == "TCP" and (port.number in (80, 8080) or port.name.partition("-")[0] == "http"):
+                return f"curl http://{service.name}{'' if port.number == 80 else f':{port.number}'}/"
+    return None
 
 
 async def _printed_host_key(shadow: Shadow) -> str | None:

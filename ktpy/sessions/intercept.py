@@ -7,6 +7,7 @@ first and goes last, so that requests which are under way while the Service is g
 import asyncio
 import importlib
 import os
+import shlex
 import signal
 import socket
 import time
@@ -62,7 +63,7 @@ class _Intercept:
         self._records = Records.of(caller)
         self._began_s = time.monotonic()
         self._ready, self._leave_requested = asyncio.Event(), asyncio.Event()
-        self._target = options.target
+        self._target, self._namespace = options.target, ""
         self._session: str | None = None
         """The id of the session in the cluster; None before there is one."""
         self._is_command_running = False
@@ -125,7 +126,7 @@ class _Intercept:
         # The largest imports, while the API server answers.
         loading = asyncio.to_thread(importlib.import_module, "ktpy.serve.routes")
         plan, _ = await asyncio.gather(self._kind.prepare(api, self._options), loading)
-        self._target = plan.interceptee.name
+        self._target, self._namespace = plan.interceptee.name, api.namespace
         self._step("cluster", f"{api.target.context} ({api.target.server}), namespace {api.namespace}")
         return plan
 
@@ -190,15 +191,23 @@ class _Intercept:
             await asyncio.Event().wait()
         self._is_command_running = True
         try:
-            self._command_ended = await command.run(self._options.command)
+            self._command_ended = await command.run(self._options.command, self._environment())
             return self._command_ended
         finally:
             self._is_command_running = False
 
+    def _environment(self) -> dict[str, str]:
+        """What tells the user's command what it serves."""
+        return {
+            "KTPY_SESSION": self._session or "",
+            "KTPY_SERVICE": self._target,
+            "KTPY_NAMESPACE": self._namespace,
+        }
+
     # --- what the user sees
 
     def _step(self, name: str, detail: str) -> None:
-        self._report(StartStep(name, detail, time.monotonic() - self._began_s))
+        self._report(StartStep(name, detail, round(time.monotonic() - self._began_s, 3)))
 
     def _tell_pod(self, progress: PodProgress) -> None:
         self._step("pod", str(progress))
@@ -224,7 +233,18 @@ class _Intercept:
             uptime_s=round(time.monotonic() - self._began_s, 1),
             routes=exposure.routes,
             ports=exposure.ports(),
+            match_rule=options.match.document() if options.match is not None else None,
+            try_command=self._try_command(api, exposure),
         )
+
+    def _try_command(self, api: Api, exposure: Exposure) -> str | None:
+        match = self._options.match
+        if match is None or any(header.is_regex for header in match.headers):
+            return None
+        port = next(iter(exposure.local_ports))
+        host = f"{self._target}.{api.namespace}" + (f":{port}" if port != 80 else "")
+        headers = [f"-H {shlex.quote(str(header))}" for header in match.headers]
+        return " ".join(["curl", *headers, f"http://{host}{match.path_prefix or '/'}"])
 
     def _request_leave(self) -> dict[str, bool]:
         self._leave_requested.set()

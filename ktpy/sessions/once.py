@@ -15,9 +15,10 @@ from ktpy.cluster.service.targets import refuse_absent_namespace
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.supervision import log_loop_errors
 from ktpy.errors import KtpyError
+from ktpy.kube import kubeconfig
 from ktpy.kube.client import Api
 from ktpy.kube.objects import name_of
-from ktpy.kube.resources import SERVICES
+from ktpy.kube.resources import NAMESPACES, SERVICES
 from ktpy.kube.watch import list_all
 from ktpy.observe.events import Report
 from ktpy.sessions.undo_killed import undo_killed
@@ -65,6 +66,7 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
                 {
                     "name": name,
                     "ports": ports.describe(service),
+                    "service_ports": ports.as_data(service),
                     "is_preview": inventory is not None and inventory.kind.owns_service,
                     "intercepts": list(map(_describe, participants)),
                 }
@@ -72,6 +74,21 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
         if not listed:
             await refuse_absent_namespace(api)
         return {"namespace": api.namespace, "context": api.target.context, "services": listed}
+
+    return place.run(look)
+
+
+def contexts(files: str | None) -> list[str]:
+    """Return the names of the kubeconfig's contexts."""
+    return list(kubeconfig.read(kubeconfig.paths(files))["contexts"])
+
+
+def names(place: ClusterRef, resource: str) -> list[str]:
+    """Return the names of the namespaces, or of the services of the namespace."""
+
+    async def look(api: Api) -> list[str]:
+        path = NAMESPACES.path() if resource == "namespaces" else SERVICES.path(api.namespace)
+        return [name_of(one) async for one in list_all(api, path)]
 
     return place.run(look)
 

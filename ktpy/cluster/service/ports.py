@@ -166,6 +166,14 @@ def describe(service: Json) -> str:
     return ", ".join(_words(port) for port in _ports(service))
 
 
+def as_data(service: Json) -> list[Json]:
+    """Return the Service's ports as `ktpy list --output json` shows them."""
+    return [
+        {"port": port["port"], "name": port.get("name"), "protocol": _protocol(port), "app_protocol": spoken_on(port)}
+        for port in _ports(service)
+    ]
+
+
 def _port_meant(service: Json, expose: ExposeOption) -> Json:
     ports = _ports(service)
     if expose.remote is None:

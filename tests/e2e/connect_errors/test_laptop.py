@@ -42,7 +42,7 @@ class TestLaptop:
 
     def test_a_second_connect(self, lab: Lab) -> None:
         with connecting(lab, "--namespace", NAMESPACE) as first:
-            failed = failing(lab)
+            failed = failing(lab, "--namespace", "default")
             assert failed.exit_code == 31
             assert f"https://{NODE_IPV4}:{API_PORT}" in failed.message
             assert "ktpy quit" in failed.hint

@@ -65,7 +65,7 @@ def test_terminal(command: list[str], way: str, before: str, lab: Lab, laptop: L
     process = lab.popen(connect, user="dev", stdin=terminal, stdout=terminal, stderr=terminal)
     os.close(terminal)
     try:
-        wait_for_on(controller, ", process ")
+        wait_for_on(controller, "undoes everything.")
         if way == "Ctrl-C":
             os.write(controller, b"\x03")
             wait_for_on(controller, "everything is undone")

@@ -1,5 +1,6 @@
 """What `ktpy connect` refuses as a usage error before it starts anything, and what it asks the session for."""
 
+import json
 import sys
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -115,7 +116,7 @@ def test_options_come_from_the_environment_too(asked: Asked) -> None:
 @pytest.mark.parametrize(("arguments", "stop", "log"), [([], "Ctrl-C", None), (["-d"], "`ktpy quit`", "connect")])
 def test_what_ends_it_is_told_once_it_stands(asked: Asked, arguments: list[str], stop: str, log: str | None) -> None:
     lines = CliRunner().invoke(connect, arguments).output.splitlines()
-    assert lines[0] == "connected to lab (https://a)"
+    assert lines[0] == "connected to lab (https://a), namespace shop"
     assert lines[-2:] == [f"{stop} ends it and undoes everything.", "Disconnected."]
     assert asked.log_name == log
 
@@ -141,3 +142,8 @@ def test_repeatable_options_take_commas_and_blanks_from_the_environment(asked: A
     )
     assert (list(options.include), list(options.exclude)) == (ranges, ranges)
     assert options.dns_zones == ("corp", "lab")
+
+
+def test_json(asked: Asked) -> None:
+    events = [json.loads(line) for line in CliRunner().invoke(connect, ["-o", "json"]).output.splitlines()]
+    assert [(event["schema"], event["kind"]) for event in events] == [(1, "ready"), (1, "ended")]

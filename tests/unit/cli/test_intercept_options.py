@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from ktpy.cli.main import cli
 from ktpy.cli.mesh import version_of
+from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.codec import to_json
 from ktpy.observe.events import Ended, Notice, PortsChanged, Ready, Report
 from ktpy.observe.status import InterceptStatus, PortStatus
@@ -44,6 +46,7 @@ class Asked:
         self.options: InterceptOptions | None = None
         self.session: Callable[[Report], None] = quiet
         monkeypatch.setattr(intercept, "run", self._run)
+        monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: [Path("connect.sock")])
 
     def _run(self, options: InterceptOptions, _caller: object, report: Report) -> int:
         self.options = options
@@ -202,10 +205,16 @@ def test_text(asked: Asked) -> None:
     asked.session = talk
     assert run("exchange", "web", "-e", "3001").output == (
         "  note      The port is closed.\n"
-        "exchanged web in namespace shop of lab\n"
+        "exchange of web in namespace shop of lab\n"
         "  port 80    to local port 3001  (up): 7 requests here, 2 elsewhere\n"
+        "Ctrl-C ends it and undoes everything.\n"
         "Left; web is as before.\n"
     )
+
+
+def test_a_newcomer_is_told_that_connect_belongs_to_it(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: [])
+    assert "Not connected: your program reaches no other service" in run("exchange", "web", "-e", "3001").output
 
 
 def test_json(asked: Asked) -> None:
@@ -214,6 +223,7 @@ def test_json(asked: Asked) -> None:
         json.loads(line) for line in run("exchange", "web", "-e", "3001", "-o", "json").output.splitlines()
     ]
     assert [event["kind"] for event in events] == ["notice", "ready", "routed", "ended"]
+    assert events[0]["schema"] == 1
     assert events[1]["status"] == json.loads(json.dumps(to_json(STATUS)))
     assert events[2]["ports"] == [to_json(PORT)]
 

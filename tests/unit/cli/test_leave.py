@@ -1,5 +1,6 @@
 """Which of this user's intercepts `ktpy leave` ends, and what it says."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 )
 def test_what_is_meant_is_left(left: list[Path], arguments: list[str], said: list[str]) -> None:
     done = CliRunner().invoke(cli, ["leave", *arguments])
-    assert done.output.splitlines() == said
+    assert done.stdout.splitlines() == said
+    assert [line.replace("Leaving", "Left").replace(" ...", ".") for line in done.stderr.splitlines()] == said
     assert len(left) == len(said)
 
 
@@ -80,3 +82,15 @@ def test_wrong_usage(left: list[Path], arguments: list[str]) -> None:
 
 def test_without_a_target_all_there_are_are_named(left: list[Path]) -> None:
     assert "You have: pay, web." in CliRunner().invoke(cli, ["leave"]).stderr
+
+
+def test_nothing_to_leave_is_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: [])
+    done = CliRunner().invoke(cli, ["leave", "--all"])
+    assert (done.exit_code, done.stdout) == (0, "You have no intercept on this laptop: there is nothing to leave.\n")
+
+
+def test_json(left: list[Path]) -> None:
+    done = CliRunner().invoke(cli, ["leave", "web", "-o", "json"])
+    one = {"kind": "mesh", "target": "web", "namespace": "shop", "context": "lab", "session": "5e55"}
+    assert json.loads(done.stdout) == {"schema": 1, "left": [one]}

@@ -49,4 +49,4 @@ def test_a_namespace_without_services(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     services = [service("web", "80 (http)")]
     printed = json.loads(listed(monkeypatch, tmp_path, "--output", "json", services=services))
-    assert printed == {"namespace": "shop", "context": "lab", "services": services}
+    assert printed == {"schema": 1, "namespace": "shop", "context": "lab", "services": services}

@@ -1,5 +1,7 @@
 """How an error reaches the user: its sentence, its hint, its exit code."""
 
+import json
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -40,5 +42,62 @@ def test_version() -> None:
 
 def test_every_command_has_a_line_of_help() -> None:
     listed = run("--help").output.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in listed] == sorted(cli.commands)
+    assert [line.split()[0] for line in listed] == list(cli.commands)
     assert all(len(line.split()) > 2 for line in listed)
+
+
+def test_what_runs_every_day_comes_first() -> None:
+    assert list(cli.commands)[:4] == ["connect", "status", "quit", "exchange"]
+
+
+@pytest.mark.parametrize("name", [name for name in cli.commands if name not in ("completion", "help")])
+def test_every_help_has_an_example_and_no_type_for_a_metavar(name: str) -> None:
+    told = run(name, "--help").output
+    assert f"  ktpy {name}" in told or f"  sudo ktpy {name}" in told
+    assert not any(word in told for word in (" TEXT ", "RANGE]  ", "INTEGER", "FLOAT"))
+    assert run("help", name).output == told.replace("cli ", "ktpy ", 1) or run("help", name).output == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["intercept", "web"], "`ktpy mesh` those that carry a header."),
+        (["disconnect"], "`ktpy quit` ends what connect began"),
+        (["exchange", "web", "--port", "3001:80"], "`--expose LOCAL[:REMOTE]` names the ports."),
+        (["list", "-A"], "`--namespace NAME` chooses one namespace."),
+        (["status", "--json"], "`--output json` prints JSON."),
+        (["exchange", "catalog", "web", "-e", "3001:80"], "If it is a command, say: cli exchange catalog ... -- web"),
+    ],
+)
+def test_what_other_tools_call_it(arguments: list[str], sentence: str) -> None:
+    done = run(*arguments)
+    assert (done.exit_code, sentence in done.stderr) == (2, True), done.stderr
+
+
+def test_verbosity_may_stand_before_the_command() -> None:
+    assert "Traceback" in run("-vv", "status").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "error"),
+    [
+        (["status", "-o", "json"], Forbidden.exit_code, "You may not."),
+        (["exchange", "web", "--output=json"], 2, "Missing option '--expose'"),
+        (["list", "-A", "-o", "json"], 2, "No such option -A"),
+    ],
+)
+def test_with_json_an_error_is_an_object(arguments: list[str], exit_code: int, error: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == exit_code
+    [told] = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (told["schema"], told["exit_code"]) == (1, exit_code)
+    assert told["error"].startswith(error)
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(privileged, "undo_stale_journals_unasked", interrupt)
+    done = run("status")
+    assert (done.exit_code, done.stderr) == (130, "Interrupted.\n")

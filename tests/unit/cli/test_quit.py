@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,6 @@ from click.testing import CliRunner, Result
 from ktpy.cli.main import cli
 from ktpy.daemon import control_client, privileged
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
-from ktpy.errors import NotConnected
 from ktpy.observe.status import ConnectStatus
 
 
@@ -27,14 +27,14 @@ def status(path: Path) -> ConnectStatus:
     return ConnectStatus(pid=7, server=server, context="lab", namespace="shop", state="connected", uptime_s=1.0)
 
 
-def run() -> Result:
-    return CliRunner().invoke(cli, ["quit"])
+def run(*options: str) -> Result:
+    return CliRunner().invoke(cli, ["quit", *options])
 
 
 def test_every_session_is_ended(asked: list[Path]) -> None:
     done = run()
     assert done.exit_code == 0
-    assert done.output == (
+    assert done.stdout == (
         "Disconnected from https://a; routes and resolver are as before.\n"
         "Disconnected from https://b; routes and resolver are as before.\n"
     )
@@ -44,5 +44,8 @@ def test_every_session_is_ended(asked: list[Path]) -> None:
 def test_nothing_to_quit(asked: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: [])
     done = run()
-    assert done.exit_code == NotConnected.exit_code
-    assert done.stderr == "error: Not connected: there is nothing to quit.\n"
+    assert (done.exit_code, done.stdout) == (0, "Not connected: there is nothing to quit.\n")
+
+
+def test_json(asked: list[Path]) -> None:
+    assert json.loads(run("-o", "json").stdout) == {"schema": 1, "disconnected": ["https://a", "https://b"]}

@@ -1,12 +1,14 @@
 """What the user reads on the terminal."""
 
+import io
+import unicodedata
 from dataclasses import replace
 
 import click
 import pytest
 
 from ktpy.cli import render
-from ktpy.observe.events import Ended, Notice, StartStep
+from ktpy.observe.events import Ended, Notice, Ready, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
@@ -30,8 +32,7 @@ def lines(session: ConnectStatus) -> list[str]:
 
 def test_a_connected_session() -> None:
     assert lines(CONNECTED) == [
-        "connected to lab (https://a)",
-        "  namespace shop",
+        "connected to lab (https://a), namespace shop",
         "  pod       ktpy-connect-x",
         "  ranges    10.96.0.0/12 (services, from ServiceCIDR)",
         "  dns       names of cluster.local by systemd-resolved",
@@ -43,12 +44,12 @@ def test_a_connected_session() -> None:
 
 def test_without_names_and_ranges() -> None:
     told = lines(replace(CONNECTED, dns=None, ranges=()))
-    assert told[3:5] == ["  ranges    none", "  dns       off"]
+    assert told[2:4] == ["  ranges    none", "  dns       off"]
 
 
 def test_of_many_ranges_the_first_are_shown() -> None:
     told = lines(replace(CONNECTED, ranges=CONNECTED.ranges * 10))
-    assert told[11] == "            and 2 more (see --output json)"
+    assert told[10] == "            and 2 more (see --output json)"
 
 
 def test_events_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,3 +60,50 @@ def test_events_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == "  pod       started (0.50 s)\nOver.\n"
     assert err == "  note      Something.\nerror: No pod.\nhint: Wait.\n      Then ask.\n"
+
+
+def test_a_ready_screen_is_short_and_ends_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    render.event(Ready(replace(CONNECTED, try_command="curl http://web/")), farewell="Ctrl-C ends it.")
+    assert capsys.readouterr().out.splitlines() == [
+        "connected to lab (https://a), namespace shop",
+        "  try       curl http://web/",
+        "Ctrl-C ends it.",
+    ]
+
+
+EVIL = "a\x1b[2Jb\nforged\x9b\u202e"
+
+
+def test_no_control_character_from_outside_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    told = (
+        StartStep(EVIL, EVIL, 0.5),
+        Notice(EVIL),
+        Ready(replace(CONNECTED, context=EVIL, try_command=EVIL)),
+        Ended(0, EVIL),
+        Ended(1, EVIL, f"{EVIL}\nnext {EVIL}", is_error=True),
+    )
+    for event in told:
+        render.event(event, farewell=EVIL)
+    render.write(render.status(replace(CONNECTED, namespace=EVIL, pod=EVIL)))
+    render.say(EVIL)
+    out, err = capsys.readouterr()
+    assert not {char for char in out + err if unicodedata.category(char) in ("Cc", "Cf")} - {"\n"}
+    assert not [line for line in (out + err).splitlines() if line.startswith("forged") and "hint" not in err]
+
+
+def test_a_tab_is_spaces() -> None:
+    assert render.clean("a\tb") == "a   b"
+
+
+def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = {}
+    for value in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", value)
+        terminal = Terminal()
+        render.write(click.style("up", fg="green"), file=terminal)
+        shown[value] = terminal.getvalue()
+    assert shown == {"": "\x1b[32mup\x1b[0m\n", "1": "up\n"}

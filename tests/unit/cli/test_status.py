@@ -1,4 +1,6 @@
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,21 +8,32 @@ from click.testing import CliRunner, Result
 
 from ktpy.cli.main import cli
 from ktpy.daemon import control_client, privileged
+from ktpy.daemon.logs import EndedSession
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError
+from ktpy.observe.events import Ended
 from ktpy.observe.status import ConnectStatus, SessionStatus
 
+command = sys.modules["ktpy.cli.status"]
+"""The module: `ktpy.cli.status` is its command, too."""
 CONNECTED = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=3.2)
 OTHER = ConnectStatus(pid=8, server="https://b", context="far", namespace="shop", state="connected", uptime_s=1.0)
 
 
 @pytest.fixture
-def sessions(monkeypatch: pytest.MonkeyPatch) -> list[SessionStatus]:
+def ended() -> list[EndedSession]:
+    """What ended in the background."""
+    return []
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch, ended: list[EndedSession]) -> list[SessionStatus]:
     """What runs: each session behind a control socket of its own."""
     running: list[SessionStatus] = []
     monkeypatch.setattr(privileged, "undo_stale_journals_unasked", lambda say: None)
     monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda _: [Path(str(n)) for n in range(len(running))])
     monkeypatch.setattr(control_client, "ask_status", lambda path: running[int(path.name)])
+    monkeypatch.setattr(command, "ended_sessions", lambda *_: ended)
     return running
 
 
@@ -29,14 +42,18 @@ def run(*arguments: str) -> Result:
 
 
 def test_nothing_runs(sessions: list[SessionStatus]) -> None:
-    assert run().output == "Not connected. `sudo ktpy connect` connects.\n"
-    assert json.loads(run("--output", "json").output) == {"sessions": []}
+    done = run()
+    assert (done.exit_code, done.output) == (36, "Not connected. `sudo ktpy connect` connects.\n")
+    assert json.loads(run("--output", "json").output) == {"schema": 1, "sessions": [], "ended": []}
 
 
 def test_each_session_is_shown(sessions: list[SessionStatus]) -> None:
     sessions += [CONNECTED, OTHER]
     heads = [line for line in run().output.splitlines() if not line.startswith(" ")]
-    assert heads == ["connected to lab (https://a)", "connected to far (https://b)"]
+    assert heads == [
+        "connected to lab (https://a), namespace shop",
+        "connected to far (https://b), namespace shop",
+    ]
 
 
 def test_json_has_the_keys_in_their_order(sessions: list[SessionStatus]) -> None:
@@ -64,4 +81,18 @@ def test_what_a_killed_run_left_is_undone_first_and_told_on_standard_error(
     monkeypatch.setattr(privileged, "undo_stale_journals_unasked", lambda say: say("undone: link ktpy0"))
     done = run("-o", "json")
     assert done.stderr == "undone: link ktpy0\n"
-    assert json.loads(done.stdout) == {"sessions": []}
+    assert json.loads(done.stdout)["sessions"] == []
+
+
+def test_how_a_session_in_the_background_ended(sessions: list[SessionStatus], ended: list[EndedSession]) -> None:
+    ended += [
+        EndedSession("connect", 1_700_000_000.0, Ended(40, "The link went silent.", is_error=True)),
+        EndedSession("exchange-web", 1_700_000_000.0, None),
+    ]
+    lines = run().output.splitlines()
+    assert re.fullmatch(
+        r"connect ended \d\d:\d\d with code 40: The link went silent\. `ktpy logs connect` shows more\.", lines[0]
+    )
+    assert lines[1] == "exchange-web was killed. `ktpy logs exchange-web` shows more."
+    told = json.loads(run("-o", "json").output)["ended"]
+    assert [(one["name"], one["exit_code"]) for one in told] == [("connect", 40), ("exchange-web", None)]

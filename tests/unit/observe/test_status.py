@@ -20,7 +20,7 @@ def test_a_session_that_is_about_to_connect_has_every_key() -> None:
     assert json.dumps(to_json(STARTING)) == (
         '{"kind": "connect", "pid": 7, "dns": null, "ranges": [], "pod": null, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "bytes": {"in": 0, "out": 0}, "open_flows": 0,'
-        ' "counters": {}}'
+        ' "agent": null, "try_command": null, "counters": {}}'
     )
 
 
@@ -64,6 +64,6 @@ def test_an_intercept_has_every_key() -> None:
         ' "when_local_down": "origin", "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "routes": 1, "ports":'
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
-        ' "local_state": "up"}]}'
+        ' "local_state": "up"}], "match_rule": null, "try_command": null}'
     )
     assert decode_status(json.loads(json.dumps(to_json(status)))) == status

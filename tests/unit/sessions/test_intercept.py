@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -140,7 +140,8 @@ async def test_it_leaves_with_the_end_of_the_command_and_its_exit_code(
     exchange = Exchange(caller, "sh", "-c", "exit 3")
     commands: list[Sequence[str]] = []
 
-    async def run(arguments: Sequence[str]) -> int:
+    async def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+        assert (environment["KTPY_SERVICE"], environment["KTPY_NAMESPACE"]) == ("web", "shop")
         commands.append(arguments)
         return 3
 

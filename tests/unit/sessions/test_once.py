@@ -40,6 +40,7 @@ async def test_services_and_who_has_a_part_in_them(
     assert web == {
         "name": "web",
         "ports": "80 (http)",
+        "service_ports": [{"port": 80, "name": "http", "protocol": "TCP", "app_protocol": "http"}],
         "is_preview": False,
         "intercepts": [
             {"session": "a", "owner": "al@x", "description": "mesh of port 80, path /b", "is_live": False},

@@ -1,0 +1,59 @@
+"""The logs of sessions in the background: lines of JSON, one for each event, and whatever else the process wrote.
+
+A log lasts until the next session of its name, so it tells how the last one ended.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.observe.events import Ended, Event, Ready, decode
+from ktpy.observe.status import ConnectStatus, SessionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class EndedSession:
+    """An EndedSession stood in the background, and has ended unasked."""
+
+    name: str
+    at_s: float
+    """When its log was written last, in seconds since 1970."""
+    ended: Ended | None
+    """None where it was killed."""
+
+
+def event_of(line: str) -> Event | None:
+    """Return the event of a line of a log; None where it is none."""
+    try:
+        return decode(line)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def ended_sessions(runtime: RuntimeDirectory, running: Collection[SessionStatus]) -> list[EndedSession]:
+    """Return those that have not ended as asked, and that nothing has replaced."""
+    names = {log_name(status) for status in running}
+    found = []
+    for name, path in logs(runtime).items():
+        events = [event for line in path.read_text(errors="replace").splitlines() if (event := event_of(line))]
+        last = next((event for event in reversed(events) if isinstance(event, Ended)), None)
+        is_as_asked = last is not None and not last.is_error
+        if name not in names and not is_as_asked and any(isinstance(event, Ready) for event in events):
+            found.append(EndedSession(name, path.stat().st_mtime, last))
+    return found
+
+
+def logs(runtime: RuntimeDirectory) -> dict[str, Path]:
+    """Return the logs by the names of their sessions, the one written last at the end."""
+    paths = sorted(runtime.path.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    return {path.stem: path for path in paths}
+
+
+def log_name(status: SessionStatus) -> str:
+    """Return the name of the session's log, were it in the background."""
+    return status.kind if isinstance(status, ConnectStatus) else intercept_log_name(status.kind, status.reference)
+
+
+def intercept_log_name(kind: str, reference: str) -> str:
+    return f"{kind}-{reference.replace('/', '-')}"
