@@ -13,13 +13,13 @@ DIAL_INTERVAL_S: Final = 0.05
 
 
 class DialPolicy(Protocol):
-    """A DialPolicy returns when an uplink is to dial again, or raises what ends the uplink."""
+    """A DialPolicy returns when an uplink is to dial again, or raises what ends the uplink.
 
-    async def dial_failed(self, error: KtpyError, began_s: float) -> None:
-        """Wait after an attempt that began at `began_s` (of the monotonic clock) and failed."""
+    `began_s` is of the monotonic clock.
+    """
 
-    async def link_lost(self, reason: LinkLost) -> None:
-        """Wait after the loss of a link that stood."""
+    async def dial_failed(self, error: KtpyError, began_s: float) -> None: ...
+    async def link_lost(self, reason: LinkLost) -> None: ...
 
 
 class DialUntilUp:

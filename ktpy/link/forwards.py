@@ -28,19 +28,16 @@ logger = logging.getLogger(__name__)
 
 
 class LocalPort(Protocol):
-    """A LocalPort is a TCP port of this laptop."""
+    """A LocalPort is a TCP port of this laptop, which may be up or down.
 
-    async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        """Raises OSError when nobody answers, and then `wait_down` returns at once."""
+    `connect` raises OSError when it is down, and then `wait_down` returns at once. `doubt` finds out whether the port
+    closes connections at once, and returns whether it is up.
+    """
 
-    async def doubt(self) -> bool:
-        """Find out whether the port closes connections at once; return whether it is up."""
-
-    async def wait_up(self) -> None:
-        """Return when the port answers."""
-
-    async def wait_down(self) -> None:
-        """Return when the port does not answer."""
+    async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]: ...
+    async def doubt(self) -> bool: ...
+    async def wait_up(self) -> None: ...
+    async def wait_down(self) -> None: ...
 
 
 async def serve_forwards(
@@ -95,12 +92,11 @@ class _Forward:
 
     async def withdraw(self) -> None:
         """Take the socket away; returns when sshd has."""
-        if self._listener is None:
-            return
-        if not self._is_withdrawn:
-            self._is_withdrawn = True
-            self._listener.close()
-        await self._listener.wait_closed()
+        if self._listener is not None:
+            if not self._is_withdrawn:
+                self._is_withdrawn = True
+                self._listener.close()
+            await self._listener.wait_closed()
 
     async def _accept(self) -> asyncssh.SSHUNIXSession[bytes]:
         """Dial the local port for one connection in the pod; asyncssh refuses the channel when this raises.

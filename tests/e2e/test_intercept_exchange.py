@@ -11,11 +11,12 @@ import pytest
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import EXPOSED, LOCAL, getter, until_reached
+from tests.kit.tcp_server import tcp_server
 from tests.lab import Lab
 from tests.lab.processes import wait_until
 from tests.lab.sessions.http_clients import Visitors, ask
 from tests.lab.sessions.intercept import intercepting
-from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.local_server import listener, serving
 from tests.lab.sessions.request_log import SOON_S, until_answered, until_asked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
@@ -44,6 +45,19 @@ def test_the_local_port_may_come_and_go(lab: Lab, visitors: Visitors) -> None:
         exchange.wait_for(f"Local port {LOCAL} does not answer any more: requests for port 80 go to the original pods.")
         with serving(lab, LOCAL):
             exchange.wait_for("went to the original pods meanwhile")
+        exchange.leave()
+
+
+def test_a_local_port_that_accepts_and_closes_costs_nobody_a_request(lab: Lab, visitors: Visitors) -> None:
+    """As the port of a container, or of `ssh -L`, does whose application is down."""
+    began_s = time.monotonic()
+    with intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        with tcp_server(lambda connection: connection.close(), listener(lab, LOCAL)):
+            exchange.wait_for(f"Local port {LOCAL} accepts connections and closes them at once")
+            until_asked(visitors, 100)
+            assert visitors.answers(began_s) == {"web"}
+        with serving(lab, LOCAL):
+            until_answered(visitors, "local")
         exchange.leave()
 
 
