@@ -1,11 +1,14 @@
+import asyncio
+import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from ktpy.kube.client import Api
+from tests.kit.skipping_loop import SkippingLoop
 from tests.unit.kube.api_stub import ApiStub, kubeconfig, serving
 from tests.unit.kube.certificates import KeyPair, make_key_pair
 from tests.unit.kube.object_store import ObjectStore, storing
@@ -21,6 +24,14 @@ def _refuse_process(event: str, _: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_refuse_process)
+os.environ["SSL_CERT_FILE"] = os.devnull  # the machine's authorities, which take each client 20 ms to read
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """No test waits for a timer."""
+    return {"asyncio": SkippingLoop}
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from ktpy_agent import route
 from ktpy_agent.route import carry
 
 from ktpy.wire.pod import MAX_LINE_BYTES
+from tests.unit.agent.beats import Beats
 
 
 class Ends:
@@ -86,11 +88,13 @@ def test_silence_ends_it(ends: Ends) -> None:
     assert time.monotonic() - started_s >= 0.1
 
 
-def test_beats_keep_it(ends: Ends) -> None:
-    ends.carry(silence_s=1.0)
-    for _ in range(6):
-        assert not ends.ended(0.25)
-        os.write(ends.laptop_in, b"{}\n")
+def test_beats_keep_it(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats = Beats(ends.laptop_in, pause_s=20.0, left=6)
+    monkeypatch.setattr(route, "time", beats)
+    monkeypatch.setattr(route, "select", beats)
+    ends.carry(silence_s=30.0)
+    assert ends.ended()
+    assert beats.now_s == 6 * 20.0 + 30.0
 
 
 def test_the_laptops_end_ends_it_at_once(ends: Ends) -> None:
@@ -103,13 +107,14 @@ def test_the_supervisors_end_leaves_the_laptop_time_to_read_why(ends: Ends) -> N
     ends.carry()
     ends.supervisor.sendall(b'{"refused": "no"}\n')
     ends.supervisor.close()
-    assert not ends.ended(0.3)
+    assert not ends.ended(0.05)
     assert os.read(ends.laptop_out, 4096) == b'{"refused": "no"}\n'
     ends.hang_up()
-    assert ends.ended(0.5)
+    assert ends.ended(0.9)
 
 
-def test_a_laptop_that_does_not_hang_up_is_not_waited_for(ends: Ends) -> None:
+def test_a_laptop_that_does_not_hang_up_is_not_waited_for(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "_LAST_WORDS_S", 0.05)
     ends.carry()
     ends.supervisor.close()
     assert ends.ended()

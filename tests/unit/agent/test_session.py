@@ -1,14 +1,15 @@
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ktpy_agent import session
 from ktpy_agent.session import await_silence, hello
 
 from ktpy import __version__
+from tests.unit.agent.beats import Beats
 
 Pipe = tuple[socket.socket, socket.socket]
 
@@ -70,13 +71,9 @@ def test_a_gone_supervisor_ends_the_wait_at_once(beats: Pipe, register: Pipe) ->
     assert time.monotonic() - started_s < 5
 
 
-def test_every_beat_starts_the_silence_anew(beats: Pipe, register: Pipe) -> None:
-    waiter = threading.Thread(target=await_silence, args=(beats[0].fileno(), register[0].fileno(), 0.5))
-    waiter.start()
-    for _ in range(4):
-        waiter.join(timeout=0.25)
-        beats[1].send(b"\n")
-    assert waiter.is_alive()  # 1 s, twice the silence
-    beats[1].close()
-    waiter.join(timeout=5)
-    assert not waiter.is_alive()
+def test_every_beat_starts_the_silence_anew(beats: Pipe, register: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = Beats(beats[1].fileno(), pause_s=20.0, left=4)
+    monkeypatch.setattr(session, "time", laptop)
+    monkeypatch.setattr(session, "select", laptop)
+    await_silence(beats[0].fileno(), register[0].fileno(), silence_s=30.0)
+    assert laptop.now_s == 4 * 20.0 + 30.0

@@ -69,10 +69,10 @@ def client(bind: int, family: socket.AddressFamily = socket.AF_INET) -> socket.s
     return made
 
 
-def ask(selector: selectors.BaseSelector, asker: socket.socket, datagram: bytes) -> bytes | None:
-    """The answer, while the relay runs for at most a second."""
+def ask(selector: selectors.BaseSelector, asker: socket.socket, datagram: bytes, within_s: float = 5.0) -> bytes | None:
+    """The answer, while the relay runs for so long."""
     asker.send(datagram)
-    deadline_s = time.monotonic() + 1.0
+    deadline_s = time.monotonic() + within_s
     while time.monotonic() < deadline_s:
         for key, _ in selector.select(0.02):
             key.data()
@@ -133,8 +133,8 @@ def test_the_longest_idle_client_makes_room(
 def test_an_origin_that_is_away_harms_nothing(selector: selectors.BaseSelector, bind: int, origin: Origin) -> None:
     Relay(Port(free_port(), "", bind, "UDP", http=False), "127.0.0.1", selector)
     with client(bind) as one:
-        assert ask(selector, one, b"a") is None
-        assert ask(selector, one, b"b") is None
+        assert ask(selector, one, b"a", within_s=0.1) is None
+        assert ask(selector, one, b"b", within_s=0.1) is None
 
 
 def test_a_preview_relays_nothing(selector: selectors.BaseSelector) -> None:

@@ -16,6 +16,6 @@ async def test_a_failure_does_not_end_the_block_but_counts_where_it_is_awaited()
         raise RuntimeError
 
     async with background_task(fail(), "work") as task:
-        await asyncio.sleep(0.01)
+        await asyncio.wait({task})
         with pytest.raises(RuntimeError):
             await asyncio.shield(task)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
+from tests.kit.skipping_loop import SkippingLoop
+
 SOCKET_TESTS = {"test_server.py", "test_stream.py", "test_upstream.py"}
 
 
@@ -12,5 +14,5 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What touches sockets is tried on both event loops: they differ in how they close and report errors."""
     if item.path.name in SOCKET_TESTS:
-        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return {"asyncio": asyncio.new_event_loop}
+        return {"asyncio": SkippingLoop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": SkippingLoop}

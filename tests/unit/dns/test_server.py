@@ -17,6 +17,7 @@ from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
 from ktpy.dns.stream import framed
 from ktpy.dns.zone import Zone
+from tests.kit.waiting import until
 from tests.unit.dns.kube import endpoint_slice, service
 from tests.unit.dns.name_servers import addresses, answering, asked, parsed
 
@@ -200,9 +201,7 @@ async def test_a_client_that_does_not_read_does_not_fill_our_memory() -> None:
         reader, writer = await served.tcp()
         count = 5000
         writer.write(framed(asked(BIG).data) * count)  # 200 KB that ask for 16 MB
-        async with asyncio.timeout(TIMEOUT_S):
-            while not any(c._congested for c in served.server.connections):  # noqa: ASYNC110 - the kernel's doing
-                await asyncio.sleep(0.001)
+        await until(lambda: any(c._congested for c in served.server.connections), timeout_s=TIMEOUT_S)
         [connection] = served.server.connections
         assert connection._transport is not None
         assert connection._transport.get_write_buffer_size() < 2**18
@@ -242,12 +241,13 @@ async def test_a_bug_costs_one_answer_not_the_server(name: str, monkeypatch: pyt
 
 async def test_noise_over_udp_and_tcp_leaves_the_server_standing() -> None:
     seeded = random.Random(53)
+    sound = asked(WEB, edns_bytes=1232).data
     async with serving() as served:
         served.gate.open.set()
         for ident in range(100):
             with served.udp() as noisy:
                 for _ in range(20):
-                    data = bytearray(asked(WEB, edns_bytes=1232).data)
+                    data = bytearray(sound)
                     for _ in range(seeded.randrange(8)):
                         data[seeded.randrange(len(data))] = seeded.randrange(256)
                     noisy.send(bytes(data[: seeded.randrange(len(data) + 1)]))

@@ -29,10 +29,15 @@ REFUSING = ("127.0.0.1", 1)  # a closed port
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same steps, ten times as fast."""
+    """The same steps, twenty times as fast: uvloop's clock skips nothing."""
+    monkeypatch.setattr(upstream, "HEAD_START_S", 0.025)
+    monkeypatch.setattr(upstream, "RESEND_AT_S", (0.05, 0.12))
+    monkeypatch.setattr(upstream, "GIVE_UP_AT_S", 0.22)
+
+
+@pytest.fixture
+def little_head_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "HEAD_START_S", 0.05)
-    monkeypatch.setattr(upstream, "RESEND_AT_S", (0.1, 0.25))
-    monkeypatch.setattr(upstream, "GIVE_UP_AT_S", 0.45)
 
 
 async def ask(servers: Upstream, query: Query, *, over_tcp: bool = False) -> bytes:
@@ -44,6 +49,7 @@ async def test_a_resolver_answers() -> None:
         assert addresses(await ask(Upstream([one.address]), asked("web.example"))) == ["192.0.2.1"]
 
 
+@pytest.mark.usefixtures("little_head_start")
 @pytest.mark.parametrize("bad", [silent, failing("SERVFAIL"), failing("REFUSED"), failing("FORMERR")])
 async def test_a_good_answer_goes_before_a_bad_one(bad: Behaviour) -> None:
     async with name_server(bad) as one, name_server(answering("192.0.2.2")) as two:
@@ -73,6 +79,7 @@ async def test_the_first_listed_decides_even_when_it_is_slower(monkeypatch: pyte
         assert addresses(await task) == ["192.0.2.1"]
 
 
+@pytest.mark.usefixtures("little_head_start")
 async def test_a_resolver_known_to_be_silent_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async with name_server(silent) as one, name_server(answering("192.0.2.2")) as two:
         servers = Upstream([one.address, two.address])
@@ -82,6 +89,7 @@ async def test_a_resolver_known_to_be_silent_holds_nobody_up(monkeypatch: pytest
         assert len(one.packets) >= 2  # it is asked all the same
 
 
+@pytest.mark.usefixtures("little_head_start")
 async def test_a_resolver_that_speaks_again_comes_first_again() -> None:
     async with name_server(silent) as one, name_server(answering("192.0.2.2")) as two:
         servers = Upstream([one.address, two.address])
@@ -93,6 +101,7 @@ async def test_a_resolver_that_speaks_again_comes_first_again() -> None:
         assert addresses(await ask(servers, asked("c.example"))) == ["192.0.2.1"]
 
 
+@pytest.mark.usefixtures("little_head_start")
 async def test_silence_is_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "SILENT_FOR_S", 0.0)
     async with name_server(silent) as one, name_server(answering("192.0.2.2")) as two:

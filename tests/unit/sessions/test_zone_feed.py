@@ -10,6 +10,7 @@ import pytest
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.sessions.zone_feed import feed_zone
+from tests.kit.waiting import until
 from tests.unit.kube.api_stub import ApiStub, forbidding, listed, watched
 
 SERVICES, SLICES = "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"
@@ -75,9 +76,7 @@ async def test_objects_and_their_changes_reach_the_zone(stub: ApiStub, api: Api)
     zone = Zone()
     async with feeding(api, zone):
         await zone.until_synced()
-        async with asyncio.timeout(5):
-            while len(zone.services + zone.slices) < 5:  # noqa: ASYNC110 - the stub's watches tell in their time
-                await asyncio.sleep(0.001)
+        await until(lambda: len(zone.services + zone.slices) == 5)
     assert zone.services == ["+web", "+db", "-shop/web"]
     assert zone.slices == ["+web-a", "-shop/web-a"]
     assert not zone.scopes
