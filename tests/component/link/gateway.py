@@ -13,7 +13,6 @@ from ktpy.link.forwards import serve_forwards
 from ktpy.link.route import OnCounters, route_command
 from ktpy.wire.route import RouteHello, RouteRequest
 from tests.component.link.sshd import Sshd
-from tests.kit.waiting import until
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -41,6 +40,8 @@ class FakeLocalPort:
         self.number = number
         self.closes = False
         self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.forwarded = asyncio.Event()
+        """The laptop has heard that the socket in the pod stands, and waits for the port's end."""
         self.turn(is_up)
 
     def turn(self, is_up: bool) -> None:
@@ -64,7 +65,9 @@ class FakeLocalPort:
         await self.up.wait()
 
     async def wait_down(self) -> None:
+        self.forwarded.set()
         await self.down.wait()
+        self.forwarded.clear()
 
 
 async def open_route(gateway: Sshd, *, on_counters: OnCounters = lambda _: None) -> AgentConnection[dict[int, str]]:
@@ -94,7 +97,8 @@ def accepts(path: Path) -> bool:
         return True
 
 
-async def connect(gateway: Sshd) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    path = gateway.directory / "80.sock"
-    await until(lambda: accepts(path), "the socket in the pod")
-    return await asyncio.open_unix_connection(path)
+async def connect(gateway: Sshd, local: FakeLocalPort) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect once the laptop knows of the socket: asyncssh refuses what comes together with sshd's confirmation."""
+    async with asyncio.timeout(15):
+        await local.forwarded.wait()
+    return await asyncio.open_unix_connection(gateway.directory / "80.sock")

@@ -52,7 +52,7 @@ async def test_a_connection_that_stands_outlives_the_socket(gateway: Sshd) -> No
     async with target(echo) as number:
         local = FakeLocalPort(number)
         async with serving(gateway, local):
-            reader, writer = await connect(gateway)
+            reader, writer = await connect(gateway, local)
             writer.write(b"here")
             assert await reader.readexactly(4) == b"here"
             local.turn(False)
@@ -74,8 +74,9 @@ async def test_sshd_killed(gateway: Sshd) -> None:
 
     async with target(hold) as number:
         connection = await open_route(gateway)
-        task = asyncio.create_task(serve(connection, FakeLocalPort(number)))
-        _, writer = await connect(gateway)
+        local = FakeLocalPort(number)
+        task = asyncio.create_task(serve(connection, local))
+        _, writer = await connect(gateway, local)
         async with asyncio.timeout(5):
             await began.wait()
             gateway.signal(signal.SIGKILL)
@@ -87,8 +88,9 @@ async def test_sshd_killed(gateway: Sshd) -> None:
 async def test_cancelled(gateway: Sshd) -> None:
     async with target(echo) as number:
         connection = await open_route(gateway)
-        task = asyncio.create_task(serve(connection, FakeLocalPort(number)))
-        _, writer = await connect(gateway)
+        local = FakeLocalPort(number)
+        task = asyncio.create_task(serve(connection, local))
+        _, writer = await connect(gateway, local)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -108,8 +110,9 @@ async def test_a_socket_that_cannot_be_made_loses_the_link(gateway: Sshd) -> Non
 
 
 async def test_a_request_reaches_the_local_port_and_its_end_comes_back(gateway: Sshd) -> None:
-    async with target(echo) as number, serving(gateway, FakeLocalPort(number)) as connection:
-        reader, writer = await connect(gateway)
+    local = FakeLocalPort()
+    async with target(echo) as local.number, serving(gateway, local) as connection:
+        reader, writer = await connect(gateway, local)
         writer.write(b"x" * 300_000)
         writer.write_eof()
         assert await reader.read() == b"x" * 300_000
@@ -123,8 +126,9 @@ async def test_a_server_that_speaks_first(gateway: Sshd) -> None:
         assert await reader.read() == b"QUIT"
         writer.close()
 
-    async with target(greet) as number, serving(gateway, FakeLocalPort(number)):
-        reader, writer = await connect(gateway)
+    local = FakeLocalPort()
+    async with target(greet) as local.number, serving(gateway, local):
+        reader, writer = await connect(gateway, local)
         assert await reader.readline() == b"220 ready\r\n"
         writer.write(b"QUIT")
         writer.write_eof()
@@ -137,8 +141,9 @@ async def test_a_reset_by_the_local_server_ends_the_connection(gateway: Sshd) ->
         await reader.read(1)
         writer.transport.abort()
 
-    async with target(reset) as number, serving(gateway, FakeLocalPort(number)):
-        reader, writer = await connect(gateway)
+    local = FakeLocalPort()
+    async with target(reset) as local.number, serving(gateway, local):
+        reader, writer = await connect(gateway, local)
         writer.write(b"xy")
         with suppress(ConnectionError):
             async with asyncio.timeout(5):
@@ -155,8 +160,9 @@ async def test_200_requests_at_once(gateway: Sshd) -> None:
         assert await reader.read() == payload
         writer.close()
 
-    async with target(echo) as number, serving(gateway, FakeLocalPort(number)):
-        _, writer = await connect(gateway)
+    local = FakeLocalPort()
+    async with target(echo) as local.number, serving(gateway, local):
+        _, writer = await connect(gateway, local)
         writer.close()
         async with asyncio.TaskGroup() as group:
             for index in range(200):
@@ -181,13 +187,14 @@ async def test_a_client_that_does_not_read_holds_up_only_itself(gateway: Sshd) -
             writer.write(b"pong")
         writer.close()
 
-    async with target(flood) as number, serving(gateway, FakeLocalPort(number)):
-        _, greedy = await connect(gateway)
+    local = FakeLocalPort()
+    async with target(flood) as local.number, serving(gateway, local):
+        _, greedy = await connect(gateway, local)
         greedy.write(b"f")
         async with asyncio.timeout(20):
             await stopped.wait()
         assert sent < 64 << 20
-        reader, writer = await connect(gateway)
+        reader, writer = await connect(gateway, local)
         writer.write(b"p")
         assert await reader.read() == b"pong"
         writer.close()
@@ -204,7 +211,7 @@ async def test_a_connection_that_is_closed_without_an_answer_takes_the_socket_aw
         local = FakeLocalPort(number)
         local.closes = True
         async with serving(gateway, local):
-            reader, writer = await connect(gateway)
+            reader, writer = await connect(gateway, local)
             writer.write(b"request")
             async with asyncio.timeout(5):
                 assert await reader.read() == b""
