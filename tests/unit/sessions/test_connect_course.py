@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Callable
 
 import pytest
 
@@ -15,6 +14,7 @@ from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBy
 from ktpy.sessions import connect
 from ktpy.sessions.options import ConnectOptions
 from ktpy.wire.version import VERSION
+from tests.kit.waiting import until
 from tests.unit.sessions.connect_world import HELPER, LOCAL, NEW, World, world
 
 __all__ = ["world"]
@@ -40,12 +40,6 @@ FAREWELL = Ended(0, "Disconnected by ktpy quit; everything is undone.")
 async def quit_session(world: World) -> None:
     """As `ktpy quit` does, but for the wait until the process is gone."""
     await asyncio.to_thread(control_client.ask, world.control_socket, "quit")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the session go on until this is so; it waits for nothing but its turns."""
-    while not condition():  # noqa: ASYNC110 - it may be anything
-        await asyncio.sleep(0)
 
 
 def undone(world: World) -> list[str]:

@@ -11,7 +11,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from ktpy.capture.tun.pump import Pump
 from ktpy.errors import TunUnavailable
 from ktpy.packet.headers import Drop
+from tests.kit.waiting import until
 from tests.net.conftest import ADDRESSES, TUN_NAME, Cluster, ip
 
 SERVICE4, SERVICE6 = "10.96.0.10", "fd96::10"
@@ -52,13 +52,6 @@ def read_all(app: socket.socket) -> bytes:
     while chunk := app.recv(65536):
         data += chunk
     return bytes(data)
-
-
-async def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Wait for something that only the kernel's progress brings about."""
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110  # nobody could set an event
-            await asyncio.sleep(0.02)
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -254,7 +247,7 @@ async def test_an_idle_flow_stays(pump: Pump, cluster: Cluster) -> None:
     """No timer of ours runs against an open flow: many rounds of expiry, with clocks far ahead, change nothing."""
     await cluster.serve(SERVICE4, 80, echo)
     with await asyncio.to_thread(connect, SERVICE4) as app:
-        await eventually(lambda: pump.open_flows == 1)
+        await until(lambda: pump.open_flows == 1)
         app.sendall(b"before")
         assert await asyncio.to_thread(app.recv, 100) == b"before"
         for hours in range(1, 25):
@@ -327,7 +320,7 @@ async def test_an_app_that_gives_up_while_its_flow_is_dialled_leaves_nothing(pum
     with pytest.raises(TimeoutError):
         await asyncio.to_thread(connect, SERVICE4, 80, 0.1)
     await asyncio.wait_for(closed.wait(), 5)
-    await eventually(lambda: len(pump._table) == 0)
+    await until(lambda: len(pump._table) == 0)
 
 
 # --- resets
@@ -394,14 +387,14 @@ async def test_a_reset_is_noticed_while_the_server_does_not_read(pump: Pump, clu
         app.close()
 
     await asyncio.to_thread(fill_and_reset)
-    await eventually(lambda: pump.open_flows == 0, within_s=5)
+    await until(lambda: pump.open_flows == 0, timeout_s=5)
 
 
 async def test_a_connection_older_than_the_pump_is_reset(tun_fd: int, cluster: Cluster) -> None:
     await cluster.serve(SERVICE4, 80, echo)
     first = await Pump.start(tun_fd, ADDRESSES, cluster.dial)
     app = await asyncio.to_thread(connect, SERVICE4)
-    await eventually(lambda: first.open_flows == 1)
+    await until(lambda: first.open_flows == 1)
     first._stop()  # as if its process had been killed: nobody tells the app
     second = await Pump.start(tun_fd, ADDRESSES, cluster.dial)
     app.sendall(b"x")
@@ -441,7 +434,7 @@ async def test_the_flow_table_is_empty_after_all_is_closed(pump: Pump, cluster: 
                 connect(SERVICE4, 81)
 
     await asyncio.to_thread(talk)
-    await eventually(lambda: len(pump._table) == 0)
+    await until(lambda: len(pump._table) == 0)
     assert pump.open_flows == 0
     assert pump._table._rewrites == {}
     assert pump._relay._ends == {}
@@ -451,7 +444,7 @@ async def test_the_flow_table_is_empty_after_all_is_closed(pump: Pump, cluster: 
 async def test_closing_resets_open_connections(pump: Pump, cluster: Cluster) -> None:
     await cluster.serve(SERVICE4, 80, echo)
     apps = await asyncio.to_thread(lambda: [connect(SERVICE4) for _ in range(100)])
-    await eventually(lambda: pump.open_flows == 100)
+    await until(lambda: pump.open_flows == 100)
     await pump.aclose()
     await asyncio.wait_for(pump.wait_closed(), 1)
     for app in apps:
@@ -461,7 +454,7 @@ async def test_closing_resets_open_connections(pump: Pump, cluster: Cluster) -> 
 
 async def test_closing_refuses_connections_being_dialled(pump: Pump, cluster: Cluster) -> None:
     attempt = asyncio.create_task(asyncio.to_thread(connect, SERVICE4, 83))
-    await eventually(lambda: len(cluster.dialled) == 1)
+    await until(lambda: len(cluster.dialled) == 1)
     await pump.aclose()
     with pytest.raises(ConnectionRefusedError):
         await attempt
@@ -487,14 +480,14 @@ async def test_garbage_from_the_tun_is_counted_not_fatal(pump: Pump, cluster: Cl
                 raw.sendto(chance.randbytes(chance.randint(0, 60)), (SERVICE4, 0))
 
     await asyncio.to_thread(spray)
-    await eventually(lambda: pump.packets.read_packets >= 200)
+    await until(lambda: pump.packets.read_packets >= 200)
     assert await asyncio.to_thread(get, SERVICE4) == b"hello"
 
 
 async def test_ping_is_counted_as_unsupported(pump: Pump) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as app:
         app.sendto(b"\x08\0\xf7\xff\0\0\0\0", (SERVICE4, 0))
-    await eventually(lambda: pump.flows.dropped[Drop.UNSUPPORTED] >= 1)
+    await until(lambda: pump.flows.dropped[Drop.UNSUPPORTED] >= 1)
 
 
 async def test_the_backlog_keeps_what_the_tun_does_not_take(cluster: Cluster) -> None:
