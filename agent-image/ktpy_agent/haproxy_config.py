@@ -14,15 +14,17 @@ from ktpy_agent.routes import Route
 
 # The gateway must never be what ends a quiet stream (server-sent events, WebSocket, gRPC, a database's session): hence
 # a day, and TCP keep-alives to find the peers that are gone. `http-keep-alive` bounds how long an idle client keeps
-# the previous process alive after a reload.
+# the previous process alive after a reload. `timeout client` is also how long HAProxy keeps reading from a client whose
+# upload a pod has refused; the ports themselves set it to a day.
 _DEFAULTS = """
 defaults
   mode http
   timeout connect 2s
   timeout check 1s
-  timeout client 24h
+  timeout client 5s
   timeout server 24h
   timeout tunnel 24h
+  timeout http-request 60s
   timeout http-keep-alive 5m
   option clitcpka
   option srvtcpka
@@ -47,16 +49,45 @@ _UNTIL_IT_FAILS = " observe layer4 error-limit 1 on-error mark-down"
 _RETRIES = "  retries 6"
 # idle-close-on-response: a process that is being replaced answers one more request on a kept connection, and only
 # then closes it, so no client finds its connection closed while it sends.
-# accept-invalid-http-*: what the original pods took without a gateway, they get with one.
+# accept-invalid-http-*: what the original pods took without a gateway, they get with one, such as a path in UTF-8. No
+# field name that is not a token (RFC 9110, 5.6.2): a pod may read it as another, and so the message's end elsewhere.
 # An upgrade to h2c (obsolete, RFC 9113 3.1) would hide all later requests of the connection from the matches.
-_HTTP_FRONTEND = """\
+_TOKENS = r"'^(?:[-!#$%&'\''*+.^_`|~0-9A-Za-z]+(?::(?!$)|$))*$'"
+_HTTP_FRONTEND = (
+    """\
+.if version_atleast(2.9)
+  http-request set-timeout client 24h
+.else
+  timeout client 24h
+.endif
   option idle-close-on-response
   option accept-invalid-http-request
+  option h1-case-adjust-bogus-client
+  http-request deny deny_status 400 unless { req.hdr_names(:) -m reg -- """
+    + _TOKENS
+    + """ }
   http-request del-header http2-settings
   http-request del-header upgrade if { req.hdr(upgrade) -m str -i h2c }
   http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }"""  # RFC 9110, 9.2.2
+)
+# HAProxy writes names of header fields in lower case. Programs that take their case for meaningful, against RFC 9110
+# (5.1), expect these.
+_NAMES = """
+Accept Accept-Charset Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Credentials
+Access-Control-Allow-Headers Access-Control-Allow-Methods Access-Control-Allow-Origin Access-Control-Expose-Headers
+Access-Control-Max-Age Access-Control-Request-Headers Access-Control-Request-Method Age Allow Authorization
+Cache-Control Connection Content-Disposition Content-Encoding Content-Language Content-Length Content-Location
+Content-MD5 Content-Range Content-Security-Policy Content-Type Cookie Date ETag Expect Expires Forwarded From Host
+If-Match If-Modified-Since If-None-Match If-Range If-Unmodified-Since Keep-Alive Last-Modified Link Location
+Max-Forwards MIME-Version Origin Pragma Proxy-Authenticate Proxy-Authorization Range Referer Retry-After
+Sec-WebSocket-Accept Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version Server
+Set-Cookie SOAPAction Strict-Transport-Security TE Trailer Transfer-Encoding Upgrade User-Agent Vary Via Warning
+WWW-Authenticate X-Forwarded-For X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto X-Real-IP X-Request-ID
+X-Requested-With"""
+_QUIET_CLIENT = "  timeout client 24h"
 _HTTP_BACKEND = """\
   option accept-invalid-http-response
+  option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response"""
 
 
@@ -94,7 +125,8 @@ def quote(text: str) -> str:
 
 
 def _global_lines(machine: Machine, generation: int) -> list[str]:
-    # bufsize bounds a request's header fields, and which requests can be retried: more than any common server takes.
+    # bufsize bounds the header fields of a message, and which requests can be retried: more than common servers take.
+    # An open HTTP/2 stream costs some 4 KB, and those beyond what the pods take on a connection get another connection.
     return [
         "global",
         f"  stats socket {machine.run_dir}/haproxy.sock mode 600 level admin expose-fd listeners",
@@ -102,8 +134,10 @@ def _global_lines(machine: Machine, generation: int) -> list[str]:
         f"  nbthread {machine.threads}",
         f"  maxconn {machine.max_connections}",
         "  mworker-max-reloads 30",
-        "  tune.bufsize 65536",
+        "  tune.bufsize 131072",
         "  tune.http.maxhdr 512",
+        *(f"  h1-case-adjust {name.lower()} {name}" for name in _NAMES.split()),
+        "  tune.h2.max-concurrent-streams 2000",
     ]
 
 
@@ -118,6 +152,7 @@ def _frontend(machine: Machine, port: Port, routes: list[Route]) -> list[str]:
         return [
             *lines,
             "  mode tcp",
+            _QUIET_CLIENT,
             f"  default_backend {(routes[0].name if routes else f'origin{port.port}')}_tcp",
             "",
         ]

@@ -4,6 +4,7 @@ import http.client
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -179,13 +180,97 @@ def test_no_header_is_added_or_lost(pod: GatewayPod) -> None:
         with pod.serving():
             client = http.client.HTTPConnection("127.0.0.1", bind, timeout=10)
             client.putrequest("GET", "/", skip_accept_encoding=True, skip_host=True)
-            for name, value in [("Host", "web:81"), ("X-Long", "y" * 40_000), ("X-Twice", "1"), ("X-Twice", "2")]:
+            for name, value in [
+                ("Host", "web:81"),
+                ("SOAPAction", "a"),
+                ("X-Long", "y" * 40_000),
+                ("X-Twice", "1"),
+                ("X-Twice", "2"),
+            ]:
                 client.putheader(name, value)
             client.endheaders()
             seen = client.getresponse().getheader("X-Seen", "")
             client.close()
-    # HAProxy writes names in lower case; their case has no meaning (RFC 9110, 5.1)
-    assert seen == f"host=web:81,x-long={'y' * 40_000},x-twice=1,x-twice=2"
+    # The usual names have their usual capitals, others come in lower case, which means nothing (RFC 9110, 5.1).
+    assert seen == f"Host=web:81,SOAPAction=a,x-long={'y' * 40_000},x-twice=1,x-twice=2"
+
+
+def abundant(connection: socket.socket) -> None:
+    read_head(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")
+    connection.sendall(b"x" * 20_000_000)
+
+
+def test_a_download_may_pause(pod: GatewayPod) -> None:
+    with tcp_server(abundant) as origin:
+        bind = pod.add_port(origin)
+        with pod.serving(), connect(bind) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+            read_head(client)
+            time.sleep(8)  # more than the 5 s that a refused upload has
+            assert len(exactly(client, 20_000_000)) == 20_000_000
+
+
+def with_a_large_head(connection: socket.socket) -> None:
+    """Answers a request's head of any size by a head of 90 KB."""
+    size = len(read_head(connection))
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\nX-Long: %s\r\nContent-Length: 0\r\nX-Size: %d\r\n\r\n" % (b"y" * 90_000, size)
+    )
+
+
+def test_heads_of_100_kilobytes(pod: GatewayPod) -> None:
+    with both_ways(pod, with_a_large_head) as binds:
+        for bind in binds:
+            with connect(bind) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\nX-Long: %s\r\n\r\n" % (b"y" * 100_000))
+                head = read_head(client)
+            assert head.startswith(b"HTTP/1.1 200")
+            assert len(head) > 90_000
+            assert int(head.lower().partition(b"x-size: ")[2].split()[0]) > 100_000
+
+
+def test_well_formed_requests_pass_and_a_field_name_that_is_no_token_does_not(pod: GatewayPod) -> None:
+    """Python's own parser is a second opinion on what passes."""
+    passes = {
+        "/\u00e9?q=|{}": b"X-A: 1",
+        "/a": b"!#$%&'*+-.^_`|~9z: 1",
+        "/b": b"X-A:",
+    }
+    with web_server("origin") as origin:
+        bind = pod.add_port(origin)
+        with pod.serving():
+            for path, field in passes.items():
+                with connect(bind) as client:
+                    client.sendall(b"GET %s HTTP/1.1\r\nHost: web\r\n%s\r\n\r\n" % (path.encode(), field))
+                    answer = http.client.HTTPResponse(client)
+                    answer.begin()
+                    name, _, value = field.partition(b":")
+                    assert answer.status == 200
+                    assert f"{name.decode().lower()}={value.decode().strip()}" in answer.headers["X-Seen"]
+            for field in (b"a b: 1", b"a(b): 1"):
+                with connect(bind) as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n%s\r\n\r\n" % field)
+                    assert read_head(client).startswith(b"HTTP/1.1 400")
+
+
+def pausing(connection: socket.socket) -> None:
+    """Waits for the end of a body of 2 bytes, and as long again before it answers."""
+    read_head(connection)
+    started_s = time.monotonic()
+    exactly(connection, 2)
+    time.sleep(time.monotonic() - started_s)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_an_upload_may_pause_and_its_answer_be_late(pod: GatewayPod) -> None:
+    with tcp_server(pausing) as origin:
+        bind = pod.add_port(origin)
+        with pod.serving(), connect(bind) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 2\r\n\r\nx")
+            time.sleep(6)  # more than the 5 s that a refused upload has
+            client.sendall(b"x")
+            assert read_head(client).startswith(b"HTTP/1.1 200")
 
 
 def test_an_upgrade_to_h2c_is_not_passed_on(pod: GatewayPod) -> None:
@@ -228,6 +313,21 @@ def test_grpc_with_streaming_and_trailers_goes_where_each_call_belongs(pod: Gate
                     client.read()
                 assert call.headers[":status"] == "200"
                 assert call.trailers == {"grpc-status": "0"}
+            client.socket.close()
+
+
+def test_as_many_streams_on_a_connection_as_the_pods_take(pod: GatewayPod) -> None:
+    """The pods here take 100 on a connection of theirs, so there have to be several to them."""
+    h2c = pytest.importorskip("tests.kit.h2c", reason="needs the h2 package")
+    with tcp_server(h2c.grpc("origin")) as origin:
+        bind = pod.add_port(origin)
+        with pod.serving():
+            client = h2c.Client(connect(bind))
+            while client.h2.remote_settings.max_concurrent_streams != 2000:
+                client.read()
+            calls = [client.open([])[1] for _ in range(1000)]
+            while not all(call.body for call in calls):
+                client.read()
             client.socket.close()
 
 

@@ -41,8 +41,16 @@ frontend ready
 
 frontend port80
   bind :::8080 v4v6
+.if version_atleast(2.9)
+  http-request set-timeout client 24h
+.else
+  timeout client 24h
+.endif
   option idle-close-on-response
   option accept-invalid-http-request
+  option h1-case-adjust-bogus-client
+  http-request deny deny_status 400 unless { req.hdr_names(:) -m reg --\
+ '^(?:[-!#$%&'\\''*+.^_`|~0-9A-Za-z]+(?::(?!$)|$))*$' }
   http-request del-header http2-settings
   http-request del-header upgrade if { req.hdr(upgrade) -m str -i h2c }
   http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }
@@ -56,16 +64,19 @@ frontend port80
 
 backend origin80_h1
   option accept-invalid-http-response
+  option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
   server origin 10.96.1.2:80
 
 backend origin80_h2
   option accept-invalid-http-response
+  option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
   server origin 10.96.1.2:80 proto h2
 
 backend route1_h1
   option accept-invalid-http-response
+  option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s1-80-1.sock check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
@@ -74,6 +85,7 @@ backend route1_h1
 
 backend route1_h2
   option accept-invalid-http-response
+  option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s1-80-1.sock proto h2 check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down check-proto none
@@ -82,6 +94,7 @@ backend route1_h2
 
 backend route2_h1
   option accept-invalid-http-response
+  option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s2-80-2.sock check addr unix@/run/ktpy/routes/s2-80-2.alive inter 500ms\
  downinter 50ms fall 1 rise 1
@@ -90,6 +103,7 @@ backend route2_h1
 
 backend route2_h2
   option accept-invalid-http-response
+  option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
   server local unix@/run/ktpy/routes/s2-80-2.sock proto h2 check addr unix@/run/ktpy/routes/s2-80-2.alive inter 500ms\
  downinter 50ms fall 1 rise 1 check-proto none
@@ -107,6 +121,7 @@ def test_a_tcp_port_with_an_exchange_and_an_ipv6_origin() -> None:
 frontend port6379
   bind :::6379 v4v6
   mode tcp
+  timeout client 24h
   default_backend route1_tcp
 
 backend origin6379_tcp
