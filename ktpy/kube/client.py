@@ -4,7 +4,6 @@ It has no models: the classes of `kubernetes` would cost the memory and the time
 """
 
 import asyncio
-import json
 import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -19,12 +18,13 @@ from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
 from ktpy.kube import kubeconfig
 from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.kube.kubeconfig import KubeContext
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, parse_object
 from ktpy.kube.refusals import Action, refusal
 from ktpy.observe.trace import traced
 
 if TYPE_CHECKING:
     import aiohttp
+    from multidict import CIMultiDict
 
     from ktpy.kube.connections import Connections
     from ktpy.kube.credentials import Credentials
@@ -41,12 +41,16 @@ class Api:
     """An Api is one user's access to one cluster. `await Api.load(...)` makes it, `await close()` ends it."""
 
     def __init__(
-        self, target: KubeContext, connections: "Connections", credentials: "Credentials", headers: Mapping[str, str]
+        self,
+        target: KubeContext,
+        connections: "Connections",
+        credentials: "Credentials",
+        headers: list[tuple[str, str]],
     ) -> None:
         self.target = target
         self._connections = connections
         self._credentials = credentials
-        self._headers = {"Accept": "application/json", "User-Agent": "ktpy", **headers}
+        self._headers = [("Accept", "application/json"), ("User-Agent", "ktpy"), *headers]
         self._key_pair: tuple[bytes, bytes] | None = None
 
     @classmethod
@@ -66,7 +70,7 @@ class Api:
             selection = kubeconfig.in_cluster(namespace)
         elif not files:
             raise KubeconfigMissing(
-                "There is no kubeconfig.", hint="Name one with --kubeconfig or KUBECONFIG, or create ~/.kube/config."
+                kubeconfig.absence(), hint="Name one with --kubeconfig or KUBECONFIG, or create ~/.kube/config."
             )
         else:
             selection = kubeconfig.select(merged, context, namespace)
@@ -130,6 +134,7 @@ class Api:
     async def endpoint(self) -> ApiEndpoint:
         """Return what a raw connection needs: address, TLS, proxy, and credentials that are fresh now."""
         headers = await self._fresh_headers()
+        del headers["Accept"]
         server, configuration = urlsplit(self.target.server), self._connections.configuration
         secure = server.scheme == "https"
         return ApiEndpoint(
@@ -138,7 +143,7 @@ class Api:
             tls=self._connections.ssl_context if secure else None,
             server_hostname=configuration.tls_server_name,
             path_prefix=server.path.rstrip("/"),
-            headers={name: value for name, value in headers.items() if name != "Accept"},
+            headers=headers,
             proxy=configuration.proxy,
             user=self.target.user,
         )
@@ -164,10 +169,10 @@ class Api:
         await self._connections.close()
 
     async def _json(self, response: "aiohttp.ClientResponse") -> Json:
-        answer = json.loads(await response.read())
-        if not isinstance(answer, dict):
-            raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.")
-        return answer
+        try:
+            return parse_object(await response.read())
+        except ValueError as exc:
+            raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.") from exc
 
     @asynccontextmanager
     async def _send(
@@ -189,7 +194,9 @@ class Api:
         action = Action.of(method, path, query)
         is_renewed, busy = False, 0
         while True:
-            headers = await self._fresh_headers() | ({"Content-Type": content_type} if content_type else {})
+            headers = await self._fresh_headers()
+            if content_type:
+                headers["Content-Type"] = content_type
             try:
                 with traced("request", f"{method} {path}", level=logging.DEBUG):
                     answer = await self._connections.request(
@@ -213,11 +220,13 @@ class Api:
             else:
                 raise refusal(response.status, status, action, self.target.user)
 
-    async def _fresh_headers(self) -> dict[str, str]:
+    async def _fresh_headers(self) -> "CIMultiDict[str]":
+        from multidict import CIMultiDict
+
         authorization = await self._credentials.header()
         if (key_pair := self._credentials.key_pair) is not None and key_pair != self._key_pair:
             await self._adopt(key_pair)
-        return self._headers | ({"Authorization": authorization} if authorization else {})
+        return CIMultiDict([*self._headers, *([("Authorization", authorization)] if authorization else [])])
 
     async def _adopt(self, key_pair: tuple[bytes, bytes]) -> None:
         """Use another certificate of a plugin. It counts for new connections only, so the old ones are closed."""
@@ -237,7 +246,6 @@ class Api:
 def _status(body: bytes) -> Json:
     """Return the Status object of a refusal; of any other body, its first words as the message."""
     try:
-        status = json.loads(body)
+        return parse_object(body)
     except ValueError:
-        status = None
-    return status if isinstance(status, dict) else {"message": body[:200].decode(errors="replace").strip()}
+        return {"message": body[:200].decode(errors="replace").strip()}

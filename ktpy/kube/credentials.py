@@ -6,7 +6,7 @@ from memory into TLS, so that there is no temporary file that a SIGKILL would le
 
 import asyncio
 import base64
-import binascii
+import logging
 import os
 import ssl
 import time
@@ -25,6 +25,8 @@ PLUGIN_PERIOD_S = 10.0
 """A plugin is not asked more often than this, whatever expiry it states."""
 
 KeyPair = tuple[bytes, bytes]
+_IDENTITY = {"tokenFile", "token", "username", "auth-provider", "exec"}
+logger = logging.getLogger(__name__)
 
 
 class Credentials:
@@ -67,7 +69,7 @@ class TokenFile(Credentials):
     def _read(self) -> None:
         try:
             token = self._path.read_text().strip()
-        except (OSError, UnicodeDecodeError) as exc:
+        except (OSError, ValueError) as exc:
             raise Unauthorized(f"The token file {self._path} cannot be read: {exc}.") from exc
         if not token:
             raise Unauthorized(f"The token file {self._path} is empty.")
@@ -113,7 +115,13 @@ class ExecPlugin(Credentials):
 
 
 def from_user(user: Json, cluster: Json) -> Credentials:
-    """Choose the credentials of a kubeconfig user in client-go's order. Files are read with the first request."""
+    """Choose the credentials of a kubeconfig user in client-go's order. Files are read with the first request.
+
+    None go over plain HTTP, and no plugin is run for it, as with kubectl.
+    """
+    if str(cluster.get("server")).startswith("http://") and _IDENTITY & user.keys():
+        logger.warning("no credentials are sent to %s: it speaks plain HTTP, which anybody may read", cluster["server"])
+        return Credentials()
     if user.get("tokenFile"):
         return TokenFile(Path(user["tokenFile"]))
     if user.get("token"):
@@ -133,7 +141,7 @@ def _id_token(provider: Json) -> str:
     token = (provider.get("config") or {}).get("id-token")
     if provider.get("name") != "oidc" or not token:
         raise Unauthorized(
-            f"The authentication provider {provider.get('name')} of this context gives no token.",
+            f"`auth-provider` ({provider.get('name')}) of this context's user is unsupported: it gives no token.",
             hint="Use the credential plugin of your provider (`exec` in the kubeconfig); kubectl does so since 1.26.",
         )
     return str(token)
@@ -145,7 +153,7 @@ def file_or_data(section: Json, key: str) -> bytes | None:
         if section.get(f"{key}-data"):
             return base64.b64decode("".join(section[f"{key}-data"].split()), validate=True)
         return Path(section[key]).read_bytes() if section.get(key) else None
-    except (OSError, binascii.Error) as exc:
+    except (OSError, ValueError) as exc:
         raise KubeconfigMissing(f"The kubeconfig's {key} cannot be read: {exc}.") from exc
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ktpy.errors import Unauthorized
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, parse_object
 
 _ERROR_LINES = 10
 _CLUSTER_INFO = (
@@ -54,9 +54,10 @@ async def run(plugin: Json, cluster: Json) -> ExecCredential:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # ValueError: a null byte in the command line
+        why = exc.strerror if isinstance(exc, OSError) else exc
         raise Unauthorized(
-            f"The credential plugin {command} cannot be run: {exc.strerror}.", hint=plugin.get("installHint")
+            f"The credential plugin {command} cannot be run: {why}.", hint=plugin.get("installHint")
         ) from exc
     try:
         output, errors = await asyncio.gather(_read(process.stdout), _read(process.stderr, is_shown=is_interactive))
@@ -105,7 +106,7 @@ async def _read(stream: asyncio.StreamReader | None, *, is_shown: bool = False) 
 
 def _parse(output: bytes, plugin: Json, command: str) -> ExecCredential:
     try:
-        answer = json.loads(output)
+        answer = parse_object(output)
         status = answer["status"]
         expiry = status.get("expirationTimestamp")
         credential = ExecCredential(
@@ -114,7 +115,7 @@ def _parse(output: bytes, plugin: Json, command: str) -> ExecCredential:
             key=status.get("clientKeyData"),
             expires_at=datetime.fromisoformat(expiry).timestamp() if expiry else None,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise Unauthorized(f"The credential plugin {command} answered no ExecCredential: {exc!r}.") from exc
     if answer.get("apiVersion") != plugin.get("apiVersion"):
         raise Unauthorized(

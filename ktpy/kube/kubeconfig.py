@@ -8,12 +8,27 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from ktpy.errors import ContextUnknown, KubeconfigMissing
 from ktpy.kube.objects import Json
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS = {"clusters": "cluster", "contexts": "context", "users": "user"}
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("server", "tls-server-name", "proxy-url", "certificate-authority", "cluster", "user"), str),
+    **dict.fromkeys(("certificate-authority-data", "client-certificate", "client-certificate-data", "client-key"), str),
+    **dict.fromkeys(
+        ("client-key-data", "token", "tokenFile", "username", "password", "as", "as-uid", "namespace"), str
+    ),
+    **dict.fromkeys(("command", "apiVersion", "interactiveMode", "installHint", "name", "value"), str),
+    **dict.fromkeys(("insecure-skip-tls-verify", "provideClusterInfo"), bool),
+    **dict.fromkeys(("as-groups", "args", "env", "extensions"), list),
+    **dict.fromkeys(("as-user-extra", "exec", "auth-provider", "config"), dict),
+}
+"""What ktpy reads of an entry, as k8s.io/client-go/tools/clientcmd/api/v1 defines it."""
+_HEADER_SAFE = "!#$&'*+-.^_`|~"  # with letters and digits; client-go escapes the rest, and the percent sign
 _PATHS = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key", "tokenFile")}
 
 
@@ -54,6 +69,12 @@ def paths(kubeconfig: str | Sequence[str] | None = None) -> list[Path]:
     return [file for file in (Path(part).expanduser() for part in candidates) if file.exists()]
 
 
+def absence() -> str:
+    """Say that there is no kubeconfig, and which file KUBECONFIG names in vain."""
+    named = os.environ.get("KUBECONFIG", "")
+    return f"There is no kubeconfig {named}, which KUBECONFIG names." if named.strip(":") else "There is no kubeconfig."
+
+
 def is_in_cluster() -> bool:
     """Tell whether this process runs in a pod that may speak to the API server."""
     return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT_DIR / "token").is_file()
@@ -64,7 +85,7 @@ def read(files: Iterable[Path]) -> Json:
     merged: Json = {"current-context": "", **{section: {} for section in _SECTIONS}}
     for file in files:
         document = _parse(file)
-        merged["current-context"] = merged["current-context"] or document.get("current-context") or ""
+        merged["current-context"] = merged["current-context"] or str(document.get("current-context") or "")
         for section, kind in _SECTIONS.items():
             for name, content in _entries(file, document, section, kind):
                 _make_paths_absolute(kind, content, file.absolute().parent)
@@ -86,9 +107,12 @@ def select(merged: Json, context: str | None = None, namespace: str | None = Non
         raise KubeconfigMissing(f"Context {name} names cluster {cluster_name or '-'}, which has no server address.")
     if user_name and user_name not in merged["users"]:
         raise KubeconfigMissing(f"Context {name} names user {user_name}, which the kubeconfig does not have.")
-    server = str(cluster["server"]).rstrip("/")
+    server = cluster["server"].rstrip("/")
     if "://" not in server:
         server = f"https://{server}"
+    for key, url in (("server", server), ("proxy-url", cluster.get("proxy-url"))):
+        if url and not _is_url(url):
+            raise KubeconfigMissing(f"The kubeconfig's {key} of cluster {cluster_name} is no URL.")
     chosen_namespace = namespace or contexts[name].get("namespace") or "default"
     target = KubeContext(name, cluster_name, user_name, chosen_namespace, server)
     return Selection(target, cluster | {"server": server}, merged["users"].get(user_name, {}))
@@ -105,13 +129,22 @@ def in_cluster(namespace: str | None = None) -> Selection:
     return Selection(target, cluster, {"tokenFile": str(SERVICE_ACCOUNT_DIR / "token")})
 
 
-def impersonation(user: Json) -> dict[str, str]:
-    """Return the headers for `as`, `as-uid` and `as-groups`."""
-    groups = user.get("as-groups") or []
-    if len(groups) > 1:
-        raise KubeconfigMissing("The kubeconfig's user impersonates several groups, which ktpy does not support.")
-    named = {"Impersonate-User": user.get("as"), "Impersonate-Uid": user.get("as-uid")}
-    return {name: str(value) for name, value in (named | {"Impersonate-Group": (groups or [None])[0]}).items() if value}
+def impersonation(user: Json) -> list[tuple[str, str]]:
+    """Return the headers for `as`, `as-uid`, `as-groups` and `as-user-extra`, as client-go sends them."""
+    headers = [("Impersonate-User", user.get("as")), ("Impersonate-Uid", user.get("as-uid"))]
+    headers += [("Impersonate-Group", group) for group in user.get("as-groups") or []]
+    for key, values in (user.get("as-user-extra") or {}).items():
+        name = f"Impersonate-Extra-{quote(key, safe=_HEADER_SAFE)}"
+        headers += [(name, value) for value in values or []]
+    return [(name, value) for name, value in headers if value]
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _parse(file: Path) -> Json:
@@ -122,7 +155,7 @@ def _parse(file: Path) -> Json:
         document = yaml.load(file.read_text(), Loader=loader)  # noqa: S506 - both are safe loaders
     except OSError as exc:
         raise KubeconfigMissing(f"The kubeconfig {file} cannot be read: {exc.strerror}.") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise KubeconfigMissing(f"The kubeconfig {file} is malformed: {' '.join(str(exc).split())}.") from exc
     if document is None:
         return {}
@@ -136,7 +169,36 @@ def _entries(file: Path, document: Json, section: str, kind: str) -> Iterable[tu
     for entry in entries if isinstance(entries, list) else [None]:
         if not isinstance(entry, dict) or "name" not in entry or not isinstance(entry.get(kind) or {}, dict):
             raise KubeconfigMissing(f"The kubeconfig {file} is malformed: {section} is no list of named entries.")
-        yield str(entry["name"]), dict(entry.get(kind) or {})
+        content = dict(entry.get(kind) or {})
+        _check(f"The kubeconfig {file} is malformed: in {kind} {entry['name']}", content)
+        yield str(entry["name"]), content
+
+
+def _check(where: str, content: Json) -> None:
+    """Check the types of what ktpy reads, so that nothing behind has to. Raises KubeconfigMissing."""
+    for key, value in content.items():
+        if value is not None and not isinstance(value, _TYPES.get(key, object)):
+            raise KubeconfigMissing(f"{where}, {key} is of another type than {_TYPES[key].__name__}.")
+    extra = content.get("as-user-extra") or {}
+    texts = [
+        content.get("as-groups") or [],
+        content.get("args") or [],
+        list(extra),
+        *(extra[key] or [] for key in extra),
+    ]
+    if not all(isinstance(values, list) and all(isinstance(text, str) for text in values) for values in texts):
+        raise KubeconfigMissing(f"{where}, as-groups, as-user-extra and args have to be lists of strings.")
+    nested = [content.get("exec"), content.get("auth-provider")]
+    nested += [*(content.get("env") or []), *(content.get("extensions") or [])]
+    for item in nested:
+        if item is not None:
+            _check_mapping(where, item)
+
+
+def _check_mapping(where: str, item: Any) -> None:
+    if not isinstance(item, dict):
+        raise KubeconfigMissing(f"{where}, an entry of a list is no mapping.")
+    _check(where, item)
 
 
 def _make_paths_absolute(kind: str, content: Json, base: Path) -> None:

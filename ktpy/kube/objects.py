@@ -3,6 +3,7 @@
 An object is plain JSON: what it holds besides is left alone, and comes back as it was.
 """
 
+import json
 from typing import Any, Required, TypedDict
 
 Json = dict[str, Any]
@@ -39,6 +40,17 @@ class Endpoint(TypedDict, total=False):
     hostname: str
     conditions: dict[str, bool]
     targetRef: dict[str, str]
+
+
+def parse_object(text: bytes | str) -> Json:
+    """Parse a JSON object that somebody else has written. Raises ValueError for all else, also for absurd nesting."""
+    try:
+        document = json.loads(text)
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
+    if not isinstance(document, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - as json.loads for what is no JSON
+    return document
 
 
 def metadata_of(item: Json) -> Metadata:

@@ -75,6 +75,8 @@ class Action:
 def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: str = "") -> KtpyError:
     """Return the error for an answer that is no success; `answer` is its Status object, or anything with a message."""
     message = str(answer.get("message") or f"HTTP {http_status}")
+    found = answer.get("details")
+    details = found if isinstance(found, dict) else {}
     if http_status == 401:
         return Unauthorized(
             f"The API server does not accept the credentials of {user or 'this user'}: {_sentence(message)}",
@@ -91,9 +93,9 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
         return _forbidden(action, user)
     if http_status == 403 and action.resource == "pods/portforward" and _SECOND_LOOK.search(message):
         return _forbidden(replace(action, verb="create"), user)
-    if http_status == 404 and (answer.get("details") or {}).get("kind") == "namespaces":
+    if http_status == 404 and details.get("kind") == "namespaces":
         return NamespaceAbsent(
-            f"Namespace {(answer.get('details') or {}).get('name')} does not exist.",
+            f"Namespace {details.get('name')} does not exist.",
             hint="Name another with --namespace, or create it.",
         )
     if http_status == 429 or http_status >= 500:

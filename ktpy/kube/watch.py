@@ -6,7 +6,6 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 """
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from ktpy.aio.retry import Backoff
 from ktpy.errors import ApiUnreachable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
+from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of, parse_object
 from ktpy.kube.refusals import Action, Gone, refusal
 
 PAGE_LIMIT = 500
@@ -164,11 +163,15 @@ class _Collection:
         lines = self._api.lines(self._path, query=query, silence_s=timeout_s + SILENCE_MARGIN_S)
         async with aclosing(lines):
             async for line in lines:
-                change = json.loads(line)
-                kind, item = change["type"], change["object"]
+                try:
+                    change = parse_object(line)
+                    kind, item = change["type"], change["object"]
+                    version, code = item.get("metadata", {}).get("resourceVersion"), item.get("code", 500)
+                except (ValueError, KeyError, AttributeError) as exc:
+                    raise ApiUnreachable(f"What answers a watch of {self._path} is no Kubernetes API server.") from exc
                 if kind == "ERROR":
-                    raise refusal(item.get("code", 500), item, Action.of("GET", self._path, query))
-                self.version = metadata_of(item)["resourceVersion"]
+                    raise refusal(code if isinstance(code, int) else 500, item, Action.of("GET", self._path, query))
+                self.version = version or self.version
                 if kind == "DELETED":
                     self._known.pop(_key(item), None)
                     yield Delete(_slim(item))

@@ -2,7 +2,6 @@
 
 import base64
 import http.client
-import json
 import os
 from collections.abc import Sequence
 from typing import Final, cast
@@ -10,6 +9,7 @@ from typing import Final, cast
 from ktpy import __version__
 from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, PodNotReady
 from ktpy.kube.endpoint import ApiEndpoint, head_length, parse_response, reason
+from ktpy.kube.objects import parse_object
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import Action, refusal
 from ktpy.kube.resources import PODS
@@ -44,10 +44,10 @@ class Upgrade:
         """The HTTP status of the answer, once its head has come."""
 
     def request(self) -> bytes:
-        headers = {
-            "Host": self._endpoint.host_header,
-            "User-Agent": f"ktpy/{__version__}",
-            **self._endpoint.headers,
+        headers = {"Host": self._endpoint.host_header}
+        if "User-Agent" not in self._endpoint.headers:
+            headers["User-Agent"] = f"ktpy/{__version__}"
+        headers |= {
             "Connection": "Upgrade",
             "Upgrade": "websocket",
             "Sec-WebSocket-Version": "13",
@@ -55,7 +55,7 @@ class Upgrade:
             "Sec-WebSocket-Protocol": ", ".join(self._subprotocols),
         }
         lines = [f"GET {self._endpoint.path_prefix}{self._path}?ports={self._port} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in (*headers.items(), *self._endpoint.headers.items())]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def feed(self, data: bytes) -> tuple[str, bytes] | None:
@@ -73,7 +73,7 @@ class Upgrade:
             if response.status == 101:
                 return self._chosen(response), self._answer[cast(int, head_length(self._answer)) :]
             body = self._body(response)
-        except (http.client.HTTPException, ValueError) as exc:
+        except (http.client.HTTPException, ValueError, OverflowError) as exc:
             raise ApiUnreachable(
                 f"What answers at {self._endpoint.authority} is no API server: {reason(exc)}."
             ) from exc
@@ -105,8 +105,8 @@ class Upgrade:
         comes from something between ktpy and the API server.
         """
         try:
-            answer = json.loads(body)
-            from_api_server = isinstance(answer, dict) and answer.get("kind") == "Status"
+            answer = parse_object(body)
+            from_api_server = answer.get("kind") == "Status"
         except ValueError:
             from_api_server = False
         if not from_api_server:

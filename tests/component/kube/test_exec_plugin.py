@@ -148,7 +148,7 @@ def reject_old(stub: ApiStub) -> None:
     stub.answer = reject  # type: ignore[method-assign]
 
 
-async def test_after_a_401_the_client_asks_again(tmp_path: Path) -> None:
+async def test_after_a_401_the_client_asks_again(key_pair: KeyPair, tmp_path: Path) -> None:
     """The plugin's second answer is another token."""
     plugin = tmp_path / "plugin"
     plugin.write_text(
@@ -158,20 +158,28 @@ async def test_after_a_401_the_client_asks_again(tmp_path: Path) -> None:
     )
     plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}}
-    async with api_stub.serving(prepare=reject_old) as stub:
+    async with api_stub.serving(api_stub.server_side(key_pair), prepare=reject_old) as stub:
         stub.script("GET /version", Answer({"major": "1"}))
-        api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
+        api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user, api_stub.INSECURE))
         assert await api.request("GET", "/version") == {"major": "1"}
         await api.close()
 
 
-async def test_the_client_hands_on_what_a_failing_plugin_says(stub: ApiStub, tmp_path: Path) -> None:
-    user = {"exec": {"apiVersion": "v1", "command": "sh", "args": ["-c", "echo log in first >&2; exit 1"]}}
+async def test_over_plain_http_no_plugin_is_run(stub: ApiStub, tmp_path: Path) -> None:
+    stub.script("GET /version", Answer({"major": "1"}))
+    user = {"exec": {"apiVersion": "v1", "command": "touch", "args": [str(tmp_path / "was-run")]}}
     api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
+    assert await api.request("GET", "/version") == {"major": "1"}
+    assert not (tmp_path / "was-run").exists()
+    await api.close()
+
+
+async def test_the_client_hands_on_what_a_failing_plugin_says(tmp_path: Path) -> None:
+    user = {"exec": {"apiVersion": "v1", "command": "sh", "args": ["-c", "echo log in first >&2; exit 1"]}}
+    api = await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test", user))
     with pytest.raises(Unauthorized) as raised:
         await api.request("GET", "/version")
     assert raised.value.hint == "log in first"
-    assert stub.asked == []
     await api.close()
 
 

@@ -13,7 +13,18 @@ from typing import Any
 import yaml
 from aiohttp import web
 
+from ktpy.kube.credentials import load_key_pair
 from ktpy.kube.objects import Json
+from tests.unit.kube.certificates import KeyPair
+
+INSECURE = {"insecure-skip-tls-verify": True}
+"""The `cluster` section of a kubeconfig for a stub with TLS, without which no credentials are sent."""
+
+
+def server_side(key_pair: KeyPair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    load_key_pair(context, (key_pair.certificate, key_pair.key))
+    return context
 
 
 @dataclass

@@ -21,18 +21,23 @@ from ktpy.errors import (
 )
 from ktpy.kube import client, kubeconfig
 from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound, Unavailable
 from tests.unit.kube import api_stub
 from tests.unit.kube.api_stub import Answer, ApiStub, refusing
+from tests.unit.kube.certificates import KeyPair
 
 PODS = "/api/v1/namespaces/shop/pods"
 
 
-async def test_a_request_carries_query_body_and_credentials(stub: ApiStub, api: Api) -> None:
-    stub.script("POST /apis/batch/v1/namespaces/shop/jobs", Answer({"metadata": {"uid": "1"}}, status=201))
-    answer = await api.request(
-        "POST", "/apis/batch/v1/namespaces/shop/jobs", query={"dryRun": "All"}, body={"kind": "Job"}
-    )
+async def test_a_request_carries_query_body_and_credentials(key_pair: KeyPair, tmp_path: Path) -> None:
+    async with api_stub.serving(api_stub.server_side(key_pair)) as stub:
+        stub.script("POST /apis/batch/v1/namespaces/shop/jobs", Answer({"metadata": {"uid": "1"}}, status=201))
+        api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, {"token": "t"}, api_stub.INSECURE))
+        answer = await api.request(
+            "POST", "/apis/batch/v1/namespaces/shop/jobs", query={"dryRun": "All"}, body={"kind": "Job"}
+        )
+        await api.close()
     [asked] = stub.asked
     assert answer == {"metadata": {"uid": "1"}}
     assert (asked.query, asked.body) == ({"dryRun": "All"}, {"kind": "Job"})
@@ -142,16 +147,71 @@ class TestRenewal:
 
         stub.answer = answer  # type: ignore[method-assign]
 
-    async def test_a_token_file_that_has_rotated(self, tmp_path: Path) -> None:
+    async def test_a_token_file_that_has_rotated(self, key_pair: KeyPair, tmp_path: Path) -> None:
         (tmp_path / "token").write_text("old")
-        async with api_stub.serving(prepare=lambda stub: self.reject(stub, until="new")) as stub:
+        tls = api_stub.server_side(key_pair)
+        async with api_stub.serving(tls, prepare=lambda stub: self.reject(stub, until="new")) as stub:
             stub.script("GET /version", Answer({"major": "1"}))
-            api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, {"tokenFile": "token"}))
+            file = api_stub.kubeconfig(tmp_path, stub.url, {"tokenFile": "token"}, api_stub.INSECURE)
+            api = await Api.load(file)
             with pytest.raises(Unauthorized):
                 await api.request("GET", "/version")
             (tmp_path / "token").write_text("new")
             assert await api.request("GET", "/version") == {"major": "1"}
             await api.close()
+
+
+@pytest.mark.parametrize("user", [{"token": "t"}, {"username": "al", "password": "p"}, {"tokenFile": "absent"}])
+async def test_no_credentials_go_over_plain_http(
+    stub: ApiStub, tmp_path: Path, user: Json, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.script("GET /version", Answer({"major": "1"}))
+    api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user | {"as": "bob"}))
+    await api.request("GET", "/version")
+    await api.close()
+    assert "Authorization" not in stub.asked[0].headers
+    assert stub.asked[0].headers["Impersonate-User"] == "bob"
+    assert "plain HTTP" in caplog.text
+
+
+async def test_impersonation_repeats_its_headers(stub: ApiStub, tmp_path: Path) -> None:
+    stub.script("GET /version", Answer({"major": "1"}))
+    user = {"as": "bob", "as-groups": ["dev", "ops"], "as-user-extra": {"acme.com/project": ["one", "two"]}}
+    api = await Api.load(api_stub.kubeconfig(tmp_path, stub.url, user))
+    await api.request("GET", "/version")
+    headers = (await api.endpoint()).headers
+    await api.close()
+    for sent in (stub.asked[0].headers, headers):
+        named = [(name, value) for name, value in sent.items() if name.startswith("Impersonate")]
+        assert named == [
+            ("Impersonate-User", "bob"),
+            ("Impersonate-Group", "dev"),
+            ("Impersonate-Group", "ops"),
+            ("Impersonate-Extra-acme.com%2Fproject", "one"),
+            ("Impersonate-Extra-acme.com%2Fproject", "two"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"message": ["a"], "details": "b"},
+        {"message": {}, "details": [1]},
+        {"message": None, "details": {"kind": ["namespaces"]}},
+    ],
+)
+async def test_a_status_of_other_types_is_a_refusal(stub: ApiStub, api: Api, status: Json) -> None:
+    stub.script("GET /version", Answer(status, status=404))
+    with pytest.raises(NotFound):
+        await api.request("GET", "/version")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "[1]", "3", "NaN", ""])
+@pytest.mark.parametrize("code", [200, 404])
+async def test_no_json_object(stub: ApiStub, api: Api, text: str, code: int) -> None:
+    stub.script("GET /version", Answer(text, status=code))
+    with pytest.raises(ApiUnreachable if code == 200 else NotFound):
+        await api.request("GET", "/version")
 
 
 class TestEndpoint:

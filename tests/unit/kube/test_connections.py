@@ -13,7 +13,6 @@ import pytest
 
 from ktpy.errors import ApiUnreachable, Unauthorized
 from ktpy.kube.client import Api
-from ktpy.kube.credentials import load_key_pair
 from tests.unit.kube import api_stub
 from tests.unit.kube.api_stub import Answer, ApiStub
 from tests.unit.kube.certificates import KeyPair
@@ -27,9 +26,7 @@ def encoded(pem: bytes) -> str:
 
 @pytest.fixture
 def server_tls(key_pair: KeyPair) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    load_key_pair(context, (key_pair.certificate, key_pair.key))
-    return context
+    return api_stub.server_side(key_pair)
 
 
 @pytest.fixture

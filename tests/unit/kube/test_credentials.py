@@ -49,6 +49,8 @@ def test_a_provider_without_a_token_names_the_way_out(name: str) -> None:
     with pytest.raises(Unauthorized, match=name) as raised:
         from_user({"auth-provider": {"name": name}}, {})
     assert "exec" in (raised.value.hint or "")
+    assert "`auth-provider`" in raised.value.message
+    assert "unsupported" in raised.value.message
 
 
 class TestTokenFile:
@@ -153,7 +155,7 @@ class TestFileOrData:
     def test_neither(self) -> None:
         assert file_or_data({}, "ca") is None
 
-    @pytest.mark.parametrize("section", [{"ca": "/nowhere/ca"}, {"ca-data": "%%%"}, {"ca-data": "abc"}])
+    @pytest.mark.parametrize("section", [{"ca": "/nowhere/ca"}, {"ca": "a\0b"}, {"ca-data": "%%%"}, {"ca-data": "abc"}])
     def test_unusable(self, section: dict[str, str]) -> None:
         with pytest.raises(KubeconfigMissing, match="ca cannot be read"):
             file_or_data(section, "ca")

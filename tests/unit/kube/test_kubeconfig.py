@@ -181,13 +181,78 @@ class TestPaths:
 
 def test_impersonation() -> None:
     user = {"as": "bob", "as-uid": "7", "as-groups": ["dev"]}
-    headers = {"Impersonate-User": "bob", "Impersonate-Uid": "7", "Impersonate-Group": "dev"}
+    headers = [("Impersonate-User", "bob"), ("Impersonate-Uid", "7"), ("Impersonate-Group", "dev")]
     assert kubeconfig.impersonation(user) == headers
 
 
-def test_impersonation_of_several_groups_is_refused_rather_than_cut() -> None:
-    with pytest.raises(KubeconfigMissing, match="several groups"):
-        kubeconfig.impersonation({"as": "bob", "as-groups": ["dev", "ops"]})
+def test_impersonation_of_several_groups_and_of_extra_keys() -> None:
+    user = {"as": "bob", "as-groups": ["dev", "ops"], "as-user-extra": {"a.com/100%": ["x", "y"], "K_1": ["z"]}}
+    assert kubeconfig.impersonation(user) == [
+        ("Impersonate-User", "bob"),
+        ("Impersonate-Group", "dev"),
+        ("Impersonate-Group", "ops"),
+        ("Impersonate-Extra-a.com%2F100%25", "x"),
+        ("Impersonate-Extra-a.com%2F100%25", "y"),
+        ("Impersonate-Extra-K_1", "z"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "{token: 5}",
+        "{tokenFile: [a]}",
+        "{username: {}}",
+        "{exec: [a]}",
+        "{exec: {command: [a]}}",
+        "{exec: {command: a, args: 3}}",
+        "{exec: {command: a, args: [3]}}",
+        "{exec: {command: a, env: [b]}}",
+        "{exec: {command: a, env: [{name: b, value: 3}]}}",
+        "{auth-provider: oidc}",
+        "{auth-provider: {name: oidc, config: []}}",
+        "{client-certificate-data: 3}",
+        "{as-groups: dev}",
+        "{as-groups: [3]}",
+        "{as-user-extra: [a]}",
+        "{as-user-extra: {a: b}}",
+    ],
+)
+def test_a_user_of_other_types_is_malformed(files: Path, user: str) -> None:
+    with pytest.raises(KubeconfigMissing, match="malformed"):
+        kubeconfig.read([write(files / "config", f"users: [{{name: ann, user: {user}}}]")])
+
+
+@pytest.mark.parametrize("cluster", ["{server: 5}", "{server: [a]}", "{extensions: {}}", "{extensions: [a]}"])
+def test_a_cluster_of_other_types_is_malformed(files: Path, cluster: str) -> None:
+    with pytest.raises(KubeconfigMissing, match="malformed"):
+        kubeconfig.read([write(files / "config", f"clusters: [{{name: a, cluster: {cluster}}}]")])
+
+
+def test_nesting_without_end_is_malformed(files: Path) -> None:
+    with pytest.raises(KubeconfigMissing, match="malformed"):
+        kubeconfig.read([write(files / "config", "[" * 100_000)])
+
+
+@pytest.mark.parametrize("key", ["server", "proxy-url"])
+@pytest.mark.parametrize("url", ["https://a.test:99999", "https://a.test:port", "https://[::1", "https://:6443"])
+def test_what_is_no_url(files: Path, key: str, url: str) -> None:
+    entry = {"server": "https://a.test", key: url}
+    merged = {
+        "current-context": "x",
+        "contexts": {"x": {"cluster": "a"}},
+        "clusters": {"a": entry},
+        "users": {},
+    }
+    with pytest.raises(KubeconfigMissing, match=f"{key} of cluster a is no URL"):
+        kubeconfig.select(merged)
+
+
+def test_a_file_that_the_environment_names_in_vain_is_told(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(files / "nope.yaml"))
+    assert kubeconfig.absence() == f"There is no kubeconfig {files / 'nope.yaml'}, which KUBECONFIG names."
+    monkeypatch.setenv("KUBECONFIG", "")
+    assert kubeconfig.absence() == "There is no kubeconfig."
 
 
 class TestInCluster:

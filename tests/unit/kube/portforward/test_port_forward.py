@@ -32,7 +32,7 @@ from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.upgrade import NotForwarded, Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import NotFound
-from tests.unit.kube.api_stub import ApiStub, kubeconfig, refusing
+from tests.unit.kube.api_stub import INSECURE, kubeconfig, refusing, server_side, serving
 from tests.unit.kube.certificates import KeyPair
 from tests.unit.kube.portforward.test_websocket import frame
 
@@ -464,21 +464,22 @@ class TestRenewal:
                 await forward.create_connection(Inner)
         assert seen == ["t0ken"]
 
-    async def test_a_token_file_that_has_rotated(self, stub: ApiStub, tmp_path: Path) -> None:
+    async def test_a_token_file_that_has_rotated(self, key_pair: KeyPair, tmp_path: Path) -> None:
         """With the client itself: what the second answer says shows which token it was for."""
         (tmp_path / "token").write_text("old")
-        stub.script(
-            "GET /api/v1/namespaces/shop/pods/shadow-1/portforward",
-            refusing(401, "Unauthorized"),
-            refusing(404, 'pods "shadow-1" not found'),
-        )
-        api = await Api.load(kubeconfig(tmp_path, stub.url, {"tokenFile": "token"}))
-        await api.endpoint()  # reads the token
-        (tmp_path / "token").write_text("new")
-        with pytest.raises(NotFound):
-            await PortForward(api, "shop", "shadow-1", PORT).create_connection(Inner)
-        assert [asked.headers["Authorization"] for asked in stub.asked] == ["Bearer old", "Bearer new"]
-        await api.close()
+        async with serving(server_side(key_pair)) as stub:
+            stub.script(
+                "GET /api/v1/namespaces/shop/pods/shadow-1/portforward",
+                refusing(401, "Unauthorized"),
+                refusing(404, 'pods "shadow-1" not found'),
+            )
+            api = await Api.load(kubeconfig(tmp_path, stub.url, {"tokenFile": "token"}, INSECURE))
+            await api.endpoint()  # reads the token
+            (tmp_path / "token").write_text("new")
+            with pytest.raises(NotFound):
+                await PortForward(api, "shop", "shadow-1", PORT).create_connection(Inner)
+            assert [asked.headers["Authorization"] for asked in stub.asked] == ["Bearer old", "Bearer new"]
+            await api.close()
 
 
 GREETINGS: dict[str, tuple[bytes, type[KtpyError], str]] = {

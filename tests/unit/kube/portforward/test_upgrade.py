@@ -89,6 +89,12 @@ def test_a_refusal_is_raised_once_its_body_is_complete(upgrade: Upgrade) -> None
         upgrade.feed(b"!!")
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: ", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_an_absurd_length(upgrade: Upgrade, length: bytes) -> None:
+    with pytest.raises(ApiUnreachable, match="is no API server"):
+        upgrade.feed(b"HTTP/1.1 403 Forbidden\r\n" + length + b"9" * 30 + b"\r\n\r\n")
+
+
 def test_what_is_no_http(upgrade: Upgrade) -> None:
     with pytest.raises(ApiUnreachable, match="is no API server"):
         upgrade.feed(b"SSH-2.0-OpenSSH\r\n\r\n")
