@@ -5,9 +5,10 @@ docs/specification.md) and, where that leaves room, as CoreDNS does. NXDOMAIN an
 RFC 8020: a name that has names below it exists, even when it has no records of its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Network, IPv6Network
+from itertools import chain
 from typing import Final, NamedTuple, TypeVar
 
 from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
@@ -60,6 +61,16 @@ class _Node(NamedTuple):
     additional: Sequence[ResourceRecord] = ()
 
 
+class _Target(NamedTuple):
+    """A _Target is an address behind a service, with the name that SRV records give it and one of the ports."""
+
+    host: str
+    address: bytes
+    port: Port
+
+
+_ANY_PORT: Final = Port("", "", -1)
+"""What names no ports is found by its address, but in no SRV record."""
 _EMPTY: Final = _Node()  # an empty non-terminal: exists, holds nothing
 
 
@@ -214,75 +225,62 @@ class Zone:
             return Elsewhere.ASK_CLUSTER
         namespace = self._namespaces.get(labels[-1])
         if namespace is None or not namespace.services:
-            return None
+            return Elsewhere.ASK_CLUSTER if len(labels) == 1 else None  # is there a namespace without any Service?
         if len(labels) == 1:
             return _EMPTY
         service = namespace.services.get(labels[-2])
         return None if service is None else self._below_service(name, service, labels[:-2], qtype)
 
     def _below_service(self, name: str, service: Service, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
-        """Return the node of a service, of its ports or of its endpoints."""
+        """Return the node of a service, of its ports (`_http._tcp`) or of an endpoint by its host name."""
+        host_name = port_name = protocol = ""
         match labels:
             case []:
-                return self._service(name, service, qtype)
-            case [label] if label.startswith("_"):
-                below = self._srv(name, service, lambda port: port.protocol == label[1:] and port.name != "")
-                return _EMPTY if below.records else None
-            case [hostname]:
-                return self._endpoint(name, service, hostname)
-            case [port_label, label] if port_label.startswith("_") and label.startswith("_"):
-                wanted = (port_label[1:], label[1:])
-                node = self._srv(name, service, lambda port: port.name != "" and port[:2] == wanted)
-                return node if node.records else None
+                if service.external_name:
+                    return self._alias(name, service)
+            case [host_name]:
+                pass
+            case [port_name, protocol]:  # CoreDNS wants no underscores, and takes an empty label for any
+                port_name, protocol = port_name.removeprefix("_"), protocol.removeprefix("_")
             case [*_, "_zone"]:
                 return Elsewhere.ASK_CLUSTER  # CoreDNS's optional zonal names
             case _:
                 return None
+        targets = [
+            target
+            for target in self._targets(service, host_name)
+            if port_name in ("", target.port.name) and protocol in ("", target.port.protocol)
+        ]
+        if not targets:
+            return None  # also the specification's: no ready endpoint, NXDOMAIN
+        if qtype != RRType.SRV:
+            return _Node(_address_records(name, (target.address for target in targets)))
+        # A target counts in the weight once for each of its addresses.
+        weight = max(100 // len(targets), 1)
+        srv = {Srv(0, weight, target.port.number, target.host): None for target in targets if target.port != _ANY_PORT}
+        additional = (_address_records(target.host, [target.address]) for target in targets)
+        return _Node(
+            [ResourceRecord(name, RRType.SRV, TTL_S, data) for data in srv],
+            list(dict.fromkeys(chain.from_iterable(additional))),
+        )
 
-    def _service(self, name: str, service: Service, qtype: int) -> _Node | None:
-        if service.external_name:
-            if undashed(service.external_name.replace(".", "-")):
-                return None  # the API lets an IPv4 address pass as a name; CoreDNS answers NXDOMAIN
-            return _Node([ResourceRecord(name, RRType.CNAME, TTL_S, service.external_name)])
-        if service.headless:
-            addresses: Iterable[bytes] = (endpoint.address for endpoint, _ in self._endpoints(service))
-        else:
-            addresses = service.cluster_ips
-        records = _address_records(name, addresses)
-        if not records:
-            return None  # the specification: no ready endpoint, NXDOMAIN
-        if qtype not in (RRType.SRV, RRType.ANY):
-            return _Node(records)
-        srv = self._srv(name, service, lambda _: True)  # CoreDNS: without a port's name, all of them
-        return _Node([*records, *srv.records], srv.additional)
+    def _alias(self, name: str, service: Service) -> _Node | None:
+        if undashed(service.external_name.replace(".", "-")):
+            return None  # the API lets an IPv4 address pass as a name; CoreDNS answers NXDOMAIN
+        return _Node([ResourceRecord(name, RRType.CNAME, TTL_S, service.external_name)])
 
-    def _srv(self, owner: str, service: Service, wanted: Callable[[Port], bool]) -> _Node:
-        """Return the SRV records of the wanted ports, with the addresses of their targets."""
+    def _targets(self, service: Service, host_name: str) -> Iterator[_Target]:
+        """Yield each address and port. As in CoreDNS, services with a cluster IP have endpoints by name, too."""
         base = self._name_of(service)
-        targets: dict[tuple[str, int], None] = {}
-        additional: dict[ResourceRecord, None] = {}
-
-        def add(ports: Iterable[Port], host: str, addresses: Iterable[bytes]) -> None:
-            for port in filter(wanted, ports):
-                targets[host, port.number] = None
-                additional.update(dict.fromkeys(_address_records(host, addresses)))
-
-        if service.headless:
+        if service.headless or (host_name and not service.external_name):
             for endpoint, ports in self._endpoints(service):
-                add(ports, f"{_hostname(endpoint)}.{base}", [endpoint.address])
+                if host_name in ("", _hostname(endpoint)):
+                    for port in ports or (_ANY_PORT,):
+                        yield _Target(f"{_hostname(endpoint)}.{base}", endpoint.address, port)
         else:
-            add(service.ports, base, service.cluster_ips)
-        weight = max(100 // (len(targets) or 1), 1)
-        records = [ResourceRecord(owner, RRType.SRV, TTL_S, Srv(0, weight, port, host)) for host, port in targets]
-        return _Node(records, tuple(additional))
-
-    def _endpoint(self, name: str, service: Service, hostname: str) -> _Node | None:
-        """Return an endpoint by its name. As in CoreDNS, services with a cluster IP have endpoints, too."""
-        if service.external_name:
-            return None
-        found = (endpoint.address for endpoint, _ in self._endpoints(service) if _hostname(endpoint) == hostname)
-        records = _address_records(name, found)
-        return _Node(records) if records else None
+            for port in service.ports or (_ANY_PORT,):
+                for address in service.cluster_ips:
+                    yield _Target(base, address, port)
 
     def _endpoints(self, service: Service) -> Iterator[tuple[EndpointAddress, tuple[Port, ...]]]:
         """Yield the endpoints to publish, each with the ports of its slice."""
@@ -331,13 +329,13 @@ class Zone:
         """Pick what was asked from a node; `apex` owns the SOA record that makes a negative answer cachable."""
         if node is None:
             return ZoneAnswer(Rcode.NXDOMAIN, authority=(self._soa(apex),))
-        picked = tuple(
-            record for record in node.records if record.rtype in (qtype, RRType.CNAME) or qtype == RRType.ANY
-        )
+        # As CoreDNS does, an alias is followed to addresses only, and ANY is answered with nothing (RFC 8482).
+        wanted = (qtype, RRType.CNAME) if qtype in (RRType.A, RRType.AAAA) else (qtype,)
+        picked = tuple(record for record in node.records if record.rtype in wanted)
         if not picked:
             return ZoneAnswer(Rcode.NOERROR, authority=(self._soa(apex),))
         first = picked[0]
-        if first.rtype == RRType.CNAME and qtype not in (RRType.CNAME, RRType.ANY):
+        if first.rtype == RRType.CNAME and qtype != RRType.CNAME:
             return self._chase(first, qtype, chain)
         return ZoneAnswer(Rcode.NOERROR, picked, additional=tuple(node.additional) if qtype == RRType.SRV else ())
 

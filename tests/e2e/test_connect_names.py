@@ -14,7 +14,7 @@ from dnslib import QTYPE, RCODE, DNSRecord
 from tests.e2e.kit.laptop import Laptop, raw_question
 from tests.e2e.kit.shop import Shop
 from tests.lab import Lab
-from tests.lab.layout import RESOLVER_IPV4
+from tests.lab.layout import CLUSTER_DNS_IPV4, RESOLVER_IPV4
 from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import ConnectSession, connecting
 
@@ -39,12 +39,13 @@ def aliases(lab: Lab) -> Iterator[None]:
     """Services in a namespace of their own that are only other names."""
     objects = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"empty-{NAMESPACE}"}},
         external_name("inside", f"web.shop.svc.{DOMAIN}"),
         external_name("outside", "outside.example"),
     ]
     lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     yield
-    lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    lab.kubectl("delete", "namespace", NAMESPACE, f"empty-{NAMESPACE}", "--wait=false")
 
 
 @pytest.fixture(scope="module", params=["file", "systemd-resolved"])
@@ -123,12 +124,12 @@ def test_a_pod_of_a_headless_service_by_its_own_name(connected: ConnectSession, 
 
 def test_srv_of_a_service(question: Question) -> None:
     reply = question(f"_http._tcp.web.shop.svc.{DOMAIN}", "SRV")
-    assert data(reply, "SRV") == {f"0 100 80 web.shop.svc.{DOMAIN}."}
+    assert data(reply, "SRV") == {f"0 50 80 web.shop.svc.{DOMAIN}."}
 
 
 def test_srv_of_a_headless_service_names_each_pod(question: Question) -> None:
     reply = question(f"_http._tcp.store.shop.svc.{DOMAIN}", "SRV")
-    assert data(reply, "SRV") == {f"0 50 8080 store-{number}.store.shop.svc.{DOMAIN}." for number in (0, 1)}
+    assert data(reply, "SRV") == {f"0 25 8080 store-{number}.store.shop.svc.{DOMAIN}." for number in (0, 1)}
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
@@ -143,6 +144,34 @@ def test_addresses_have_names(question: Question, shop: Shop, family: str) -> No
 def test_programs_see_the_name_of_an_address(connected: ConnectSession, laptop: Laptop, shop: Shop) -> None:
     output = laptop.output("getent", "hosts", shop.service("web").ipv4)
     assert output.split()[1] == f"web.shop.svc.{DOMAIN}"
+
+
+def beside_the_clusters_dns() -> list[tuple[str, str]]:
+    """Questions that the specification leaves open, and a few that it does not."""
+    shop = f"shop.svc.{DOMAIN}"
+    names = [
+        *(f"web.{shop}", f"store.{shop}", f"store-0.store.{shop}", f"gone.store.{shop}", f"gone.{shop}"),
+        *(f"_http._tcp.web.{shop}", f"_tcp.web.{shop}", f"_gone._tcp.web.{shop}", f"_http._tcp.store.{shop}"),
+        *(f"a.b.c.web.{shop}", shop, f"svc.{DOMAIN}", f"empty-{NAMESPACE}.svc.{DOMAIN}", f"gone.svc.{DOMAIN}"),
+        *(f"web.empty-{NAMESPACE}.svc.{DOMAIN}", f"inside.{NAMESPACE}.svc.{DOMAIN}"),
+    ]
+    return [(name, kind) for name in names for kind in ("A", "AAAA", "SRV", "ANY", "MX")]
+
+
+def told(reply: DNSRecord) -> tuple[str, set[str], set[str]]:
+    shown = [
+        {f"{record.rname} {record.rtype} {record.rdata}".lower() for record in part} for part in (reply.rr, reply.ar)
+    ]
+    return RCODE[reply.header.rcode], *shown
+
+
+def test_answers_are_those_of_the_clusters_dns(question: Question, laptop: Laptop) -> None:
+    different = {}
+    for name, kind in beside_the_clusters_dns():
+        ours, theirs = told(question(name, kind)), told(laptop.ask(name, kind, server=CLUSTER_DNS_IPV4, tcp=True))
+        if ours != theirs:
+            different[name, kind] = ours, theirs
+    assert not different
 
 
 # --- names that are other names
