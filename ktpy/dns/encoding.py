@@ -8,8 +8,13 @@ import dnslib
 from ktpy.dns.message import AA, EncodedReply, Query, parse_query, record_spans
 from ktpy.dns.records import ResourceRecord, RRType, Soa, Srv, ZoneAnswer
 
+LABEL_MAX_BYTES: Final = 63
 _POINTER_TO_QUESTION: Final = b"\xc0\x0c"
 _POINTER_REACH_BYTES: Final = 0x4000  # a compression pointer has 14 bits
+
+
+class UnencodableError(Exception):
+    """A name has a label of more than 63 bytes, which the API server lets pass in an ExternalName."""
 
 
 class UndecodableError(Exception):
@@ -17,7 +22,7 @@ class UndecodableError(Exception):
 
 
 def encode(query: Query, answer: ZoneAnswer) -> EncodedReply:
-    """Encode what the zone says."""
+    """Encode what the zone says. Raises UnencodableError."""
     sections = (answer.answers, answer.authority, answer.additional)
     return _packed(query, answer.rcode, *(list(map(_dnslib_record, section)) for section in sections))
 
@@ -41,7 +46,7 @@ def wire_name(name: str) -> bytes:
 
 
 def question(name: str, qtype: int) -> Query:
-    """Make a query for a name, with a random id and recursion desired."""
+    """Make a query for a name, with a random id and recursion desired. Raises UnencodableError."""
     header = dnslib.DNSHeader(id=secrets.randbits(16), rd=1)
     return parse_query(bytes(dnslib.DNSRecord(header, q=dnslib.DNSQuestion(_label(name), qtype)).pack()))
 
@@ -94,5 +99,7 @@ def _rdata(record: ResourceRecord) -> Any:
 
 
 def _label(name: str) -> Any:
+    if any(len(label) > LABEL_MAX_BYTES for label in name.encode().split(b".")):
+        raise UnencodableError(f"{name} has a label of more than {LABEL_MAX_BYTES} bytes")
     # As bytes: given text, dnslib would run each name through IDNA, which costs more than all the rest.
     return dnslib.DNSLabel(name.encode())

@@ -2,10 +2,11 @@
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Final
 
-from ktpy.dns.encoding import UndecodableError, encode, encode_joined, question, wire_name
+from ktpy.dns.encoding import UndecodableError, UnencodableError, encode, encode_joined, question, wire_name
 from ktpy.dns.forward import Forwarder, NoAnswerError
 from ktpy.dns.message import (
     CLASS_IN,
@@ -25,6 +26,8 @@ from ktpy.dns.zone import Zone
 from ktpy.helper.resolv_conf import marked
 
 ANSWER_WITHIN_S: Final = 4.8  # glibc waits 5 s for a name server
+_log = logging.getLogger(__name__)
+
 OUTSIDE_WITHIN_S: Final = 1.0  # who is offline waits for this, with a name that might be the Internet's
 ENCODED_MAX: Final = 4096
 _ANSWER_COUNT: Final = slice(6, 8)
@@ -40,6 +43,7 @@ class QueryCounters:
     refused: int = 0
     failed: int = 0  # those of the first three that ended as SERVFAIL for want of an answer
     malformed: int = 0
+    unencodable: int = 0  # of names that lead to one that DNS cannot carry
 
 
 class SplitResolver:
@@ -71,6 +75,7 @@ class SplitResolver:
         self._encoded: dict[bytes, EncodedReply] = {}
         self._encoded_generation = 0
         self._turn = 0
+        self._said: set[bytes] = set()  # names as on the wire, said to be unencodable
 
     def answer_now(self, data: bytes, *, over_tcp: bool) -> bytes | Query:
         """Return the reply to a packet (b"" for none) when this machine knows it; else the query for `answer`."""
@@ -81,13 +86,10 @@ class SplitResolver:
             return exc.reply or b""
         if query.edns_version:
             return self._refusal(query, Rcode.BADVERS)
-        if self._encoded_generation != self.zone.generation:
-            self._encoded.clear()
-            self._encoded_generation = self.zone.generation
         if query.question[:-4] in self._denied:
             self.counters.refused += 1
             return self._denial(query, over_tcp)
-        reply = self._encoded.get(query.question)
+        reply = self._encoded_reply(query)
         if reply is None:
             if query.qclass != CLASS_IN or query.qtype in (RRType.AXFR, RRType.IXFR):
                 return self._refusal(query, Rcode.REFUSED)
@@ -96,7 +98,10 @@ class SplitResolver:
                 return (None if self._short_name(query) else self._kept(query, found, over_tcp)) or query
             if found.unfinished is not None:
                 return query
-            reply = self._encode(query, found)
+            try:
+                reply = self._encode(query, found)
+            except UnencodableError as exc:
+                return self._unencodable(query, exc)
         if not reply.flags & RCODE_MASK and self._short_name(query):
             return query
         self.counters.zone += 1
@@ -115,6 +120,15 @@ class SplitResolver:
         except (NoAnswerError, UndecodableError, TimeoutError):
             self.counters.failed += 1
             return failure(query, Rcode.SERVFAIL)
+        except UnencodableError as exc:
+            return self._unencodable(query, exc)
+
+    def _unencodable(self, query: Query, why: UnencodableError) -> bytes:
+        if query.question[:-4] not in self._said:
+            self._said.add(query.question[:-4])
+            _log.warning("%s cannot be resolved: %s", query.qname, why)
+        self.counters.unencodable += 1
+        return failure(query, Rcode.SERVFAIL)
 
     async def _answer(self, query: Query, over_tcp: bool) -> bytes:
         found = self.zone.lookup(query.qname, query.qtype)
@@ -146,6 +160,12 @@ class SplitResolver:
                 return rcode_of(await self.upstream.ask(question(name, qtype), over_tcp=False)) == Rcode.NOERROR
         except (NoAnswerError, TimeoutError):
             return False
+
+    def _encoded_reply(self, query: Query) -> EncodedReply | None:
+        if self._encoded_generation != self.zone.generation:
+            self._encoded.clear()
+            self._encoded_generation = self.zone.generation
+        return self._encoded.get(query.question)
 
     def _encode(self, query: Query, answer: ZoneAnswer) -> EncodedReply:
         reply = encode(query, answer)

@@ -46,12 +46,12 @@ def resolver_request(
     extra_zones: Iterable[str] = (),
     routed: Iterable[IPv4Network | IPv6Network] = (),
 ) -> SetResolver:
-    """Return the helper's request. `extra_zones` and the reverse names of `routed` are looked up, never appended."""
+    """Return the helper's request. `extra_zones`, `svc` and reverse names of `routed` are looked up, never appended."""
     search = (f"{namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain)
     return SetResolver(
         nameservers=(address,),
         search=search,
-        routing_domains=(*sorted(normalised(extra_zones)), *reverse_domains(routed)),
+        routing_domains=(*sorted({*normalised(extra_zones), "svc"}), *reverse_domains(routed)),
         cluster_domain=cluster_domain,
     )
 

@@ -193,12 +193,20 @@ class Zone:
             inside = name[: -len(self.cluster_domain)]
             if not inside or inside[-1] == ".":
                 return self._cluster_name(name, inside[:-1], qtype, chain)
+        if name == "svc" or name.endswith(".svc"):
+            found = self._cluster_name(name, name, qtype, chain)
+            return self._in_full(name) if found is Elsewhere.ASK_CLUSTER else found
         if name.endswith(".arpa"):
             return self._reverse_name(name, qtype)
         return Elsewhere.NOT_OURS
 
+    def _in_full(self, name: str) -> ZoneAnswer:
+        """Return a name under `svc` as an alias of the one under the cluster domain, which only the cluster knows."""
+        full = f"{name}.{self.cluster_domain}"
+        return ZoneAnswer(Rcode.NOERROR, (ResourceRecord(name, RRType.CNAME, TTL_S, full),), unfinished=full)
+
     def _cluster_name(self, name: str, inside: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
-        """Answer a name of the cluster domain; `inside` is the part before the domain."""
+        """Answer a name of the cluster domain, or under `svc` without it; `inside` is the part before the domain."""
         if not self.synced:
             return Elsewhere.ASK_CLUSTER
         labels = inside.split(".") if inside else []
@@ -215,7 +223,7 @@ class Zone:
                 node = Elsewhere.ASK_CLUSTER  # custom names of CoreDNS's, and what name servers there are
         if isinstance(node, Elsewhere):
             return node
-        return self._answer(node, qtype, self.cluster_domain, chain)
+        return self._answer(node, qtype, "svc" if name == inside else self.cluster_domain, chain)
 
     def _service_name(self, name: str, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
         """Return the node of a name under svc.<domain>; None when it does not exist (NXDOMAIN)."""

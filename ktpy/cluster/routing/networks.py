@@ -75,6 +75,11 @@ def covering(addresses: Iterable[Address]) -> list[Network]:
     return found
 
 
+def enclosing(networks: Iterable[Network]) -> list[Network]:
+    """Return per family the smallest range that holds all these ranges."""
+    return covering(address for network in networks for address in (network[0], network[-1]))
+
+
 def is_covered(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 

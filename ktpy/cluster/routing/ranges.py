@@ -12,7 +12,17 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
 from ktpy.aio.task_group import task_group
-from ktpy.cluster.routing.networks import Address, Network, aggregate, covering, is_covered, overlaps, subtract
+from ktpy.cluster.routing.networks import (
+    Address,
+    Network,
+    Overlap,
+    aggregate,
+    covering,
+    enclosing,
+    is_covered,
+    overlaps,
+    subtract,
+)
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
 from ktpy.helper.protocol import LocalNetwork
 from ktpy.helper.routable import NEVER_ROUTED, is_default_route
@@ -152,11 +162,17 @@ def refuse_overlaps(
     if not found:
         return
     kinds = {entry.network: entry for entry in ranges}
-    lines = [
-        f"{network} ({kinds[network].kind}, from {kinds[network].source}) overlaps {local.network} on {local.interface}"
-        for network, local, _ in found
-    ]
-    shared = dict.fromkeys(str(overlap.shared) for overlap in found)
+    groups: dict[tuple[str, str, LocalNetwork], list[Overlap]] = {}
+    for overlap in found:
+        entry = kinds[overlap.network]
+        groups.setdefault((entry.kind, entry.source, overlap.local), []).append(overlap)
+    lines, shared = [], dict[Network, None]()
+    for (kind, source, local), members in groups.items():
+        # Pods whose ranges nobody tells are an address each; the next one lies among them.
+        [network] = enclosing(member.network for member in members)
+        shared |= dict.fromkeys(enclosing(member.shared for member in members))
+        what = kind if len(members) == 1 else f"{len(members)} ranges of {kind}"
+        lines.append(f"{network} ({what}, from {source}) overlaps {local.network} on {local.interface}")
     exclude, include_too = (
         " ".join(f"{option} {network}" for network in shared) for option in ("--exclude", "--include")
     )

@@ -361,3 +361,24 @@ async def test_no_service_is_found_as_a_web_proxy(public: Zone, name: str) -> No
         assert (await resolve(served, name, qtype)).header.rcode == Rcode.NXDOMAIN
     assert served.counters.refused == 2
     assert shown(await resolve(served, "wpad.web.svc.cluster.local")) == ["10.96.6.8"]
+
+
+@pytest.mark.parametrize("qtype", ["A", "CNAME"])
+async def test_an_alias_of_a_name_with_too_long_a_label_is_refused_counted_and_said_once(
+    zone: Zone, caplog: pytest.LogCaptureFixture, qtype: str
+) -> None:
+    zone.upsert_service(external_name("long", f"{'x' * 64}.example.com"))
+    served, upstream, _ = resolver(zone, answering("192.0.2.1"), answering("192.0.2.2"))
+    for _ in range(3):
+        assert (await resolve(served, f"long.{SHOP}", qtype)).header.rcode == Rcode.SERVFAIL
+    assert (served.counters.unencodable, upstream.asked) == (3, [])
+    [record] = caplog.records
+    assert record.exc_info is None
+    assert "has a label of more than 63 bytes" in record.getMessage()
+
+
+async def test_a_name_under_svc_that_only_the_cluster_knows(zone: Zone) -> None:
+    zone.set_scope({"shop"})
+    served, upstream, cluster = resolver(zone, answering("192.0.2.1"), answering("10.96.0.9"))
+    assert shown(await resolve(served, "web.other.svc")) == ["web.other.svc.cluster.local.", "10.96.0.9"]
+    assert (upstream.asked, cluster.asked) == ([], ["web.other.svc.cluster.local./A"])

@@ -38,7 +38,7 @@ def test_extra_zones_and_reverse_zones_are_routed_but_not_searched() -> None:
         extra_zones=["~Corp.", "lab.example"],
         routed=[ip_network("10.96.0.0/16"), ip_network("fd96::/16")],
     )
-    assert wanted.routing_domains == ("corp", "lab.example", "96.10.in-addr.arpa", "6.9.d.f.ip6.arpa")
+    assert wanted.routing_domains == ("corp", "lab.example", "svc", "96.10.in-addr.arpa", "6.9.d.f.ip6.arpa")
 
 
 def test_too_many_reverse_zones_become_fewer_and_wider() -> None:

@@ -182,6 +182,17 @@ BEYOND_THE_SPECIFICATION = [
     Case(f"_http._tcp.alias.{SHOP}", SRV, NXDOMAIN),
     Case(f"alias.{SHOP}", A, {f"web.{SHOP}", "10-96-0-7"}),
     Case(f"alias.{SHOP}", CNAME, {f"web.{SHOP}"}),
+    # as if the cluster domain followed
+    Case("web.shop.svc", A, {"10-96-0-7"}),
+    Case("WEB.shop.svc.", AAAA, {"fd96--7"}),
+    Case("db-0.db.shop.svc", A, {"10-244-0-5"}),
+    Case("_http._tcp.web.shop.svc", SRV, {Srv(0, 50, 80, f"web.{SHOP}")}),
+    Case("alias.shop.svc", A, {f"web.{SHOP}", "10-96-0-7"}),
+    Case("gone.shop.svc", A, NXDOMAIN),
+    Case("shop.svc", A, NODATA),
+    Case("svc", A, NODATA),
+    Case("nowhere.svc", A, {"nowhere.svc.cluster.local"}),  # an alias, for the cluster to resolve
+    Case("xsvc", A, Elsewhere.NOT_OURS),
     # others decide
     Case("printer.cluster.local", A, Elsewhere.ASK_CLUSTER),
     Case("a.b.cluster.local", A, Elsewhere.ASK_CLUSTER),
@@ -422,3 +433,16 @@ def test_emptied_the_zone_keeps_nothing() -> None:
     assert not zone._namespaces
     assert not zone._service_at
     assert not zone._slices_at
+
+
+def test_a_name_under_svc_that_only_the_cluster_knows_is_an_alias_of_it(zone: Zone) -> None:
+    zone.set_scope({"shop"})
+    found = answer(zone, "web.elsewhere.svc", A)
+    assert found.unfinished == "web.elsewhere.svc.cluster.local"
+    zone.synced = False
+    assert answer(zone, "web.shop.svc", A).unfinished == f"web.{SHOP}"
+
+
+def test_the_soa_of_a_name_under_svc_is_above_it(zone: Zone) -> None:
+    [soa] = answer(zone, "gone.shop.svc", A).authority
+    assert soa.name == "svc"

@@ -6,6 +6,7 @@ from ktpy.cluster.routing.networks import (
     Network,
     aggregate,
     covering,
+    enclosing,
     is_covered,
     outranking,
     overlaps,
@@ -102,6 +103,11 @@ def test_an_overlap_is_allowed_where_it_is_wholly_named(allowed: str, count: int
 )
 def test_covering_is_the_smallest_common_range(addresses: list[str], ranges: list[str]) -> None:
     assert covering(map(ip_address, addresses)) == networks(*ranges)
+
+
+def test_enclosing_is_the_smallest_range_around_ranges() -> None:
+    assert enclosing(networks("10.0.1.0/24", "10.0.2.5/32", "fd00::1/128")) == networks("10.0.0.0/22", "fd00::1/128")
+    assert enclosing(networks("10.0.1.0/24")) == networks("10.0.1.0/24")
 
 
 def test_is_covered_keeps_the_families_apart() -> None:

@@ -214,6 +214,24 @@ class TestRefuseOverlaps:
         assert raised.value.hint is not None
         assert "--exclude 10.96.5.0/24" in raised.value.hint
 
+    def test_the_message_does_not_grow_with_the_cluster(self) -> None:
+        """Fifty pods without podCIDRs under a VPN of 10.0.0.0/8, and the pods that are yet to come."""
+        pods = [
+            RoutedRange(ip_network(f"10.244.0.{number}"), "pods", "the addresses of all pods") for number in range(50)
+        ]
+        vpn, other = LocalNetwork(ip_network("10.0.0.0/8"), "tun0"), LocalNetwork(ip_network("10.244.0.48/28"), "eth1")
+        with pytest.raises(RangeOverlap) as raised:
+            refuse_overlaps([*self.ROUTED, *pods], [vpn, other])
+        assert raised.value.message == (
+            "A range of the cluster is a local network too: "
+            "10.96.0.0/16 (services, from the ServiceCIDR API) overlaps 10.0.0.0/8 on tun0; "
+            "10.244.0.0/26 (50 ranges of pods, from the addresses of all pods) overlaps 10.0.0.0/8 on tun0; "
+            "10.244.0.48/31 (2 ranges of pods, from the addresses of all pods) overlaps 10.244.0.48/28 on eth1."
+        )
+        assert raised.value.hint is not None
+        assert "--include 10.96.0.0/16 --include 10.244.0.0/26 --include 10.244.0.48/31" in raised.value.hint
+        refuse_overlaps([*self.ROUTED, *pods], [vpn, other], include=networks("10.96.0.0/16", "10.244.0.0/26"))
+
     def test_the_link_of_another_ktpy_is_nothing_to_include(self) -> None:
         with pytest.raises(RangeOverlap, match="on ktpy0") as raised:
             refuse_overlaps(
