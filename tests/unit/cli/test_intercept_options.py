@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ktpy.cli.main import cli
-from ktpy.cli.mesh import version_of
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.codec import to_json
 from ktpy.observe.events import Ended, Notice, PortsChanged, Ready, Report
@@ -137,19 +136,6 @@ def test_without_a_match_the_version_is_the_user_name_and_is_told(asked: Asked) 
     assert asked.options.match is not None
     [header] = asked.options.match.headers
     assert f"requests with the header VERSION: {header.value} come here" in done.output
-
-
-@pytest.mark.parametrize(
-    ("user", "version"),
-    [
-        ("alice", "alice"),
-        ("Alice.Smith@example.org", "alice.smith-example.org"),
-        ("ACME\\bob", "acme-bob"),
-        ("ö", "mine"),
-    ],
-)
-def test_a_version_from_a_user_name(user: str, version: str) -> None:
-    assert version_of(user) == version
 
 
 def test_preview(asked: Asked) -> None:
