@@ -8,6 +8,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import Repeatable, cluster, image, output, pod_timeout, verbose
+from ktpy.cli.pod_options import pod_template
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.privileged import launch_helper
@@ -83,6 +84,7 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
 @output
 @verbose
 @image
+@pod_template
 @pod_timeout
 def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, output: str, **options: Any) -> None:
     """Reach every pod IP, service IP and cluster DNS name from every program on this laptop.

@@ -9,6 +9,7 @@ import click
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
 from ktpy.cli.options import Decorated, Repeatable, cluster, image, output, pod_timeout, verbose
+from ktpy.cli.pod_options import labels, pod_template
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.logs import intercept_log_name
@@ -47,14 +48,6 @@ def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple
         raise click.BadParameter(str(error)) from None
 
 
-def _labels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = [text.partition("=") for value in values for text in value.split(",")]
-    for key, separator, _ in pairs:
-        if not key or not separator:
-            raise click.BadParameter("A label is KEY=VALUE, such as team=shop.")
-    return {key: value for key, _, value in pairs}
-
-
 expose = click.option(
     "--expose",
     "-e",
@@ -79,7 +72,7 @@ gateway_label = click.option(
     "gateway_labels",
     cls=Repeatable,
     multiple=True,
-    callback=_labels,
+    callback=labels,
     envvar="KTPY_GATEWAY_LABEL",
     metavar="KEY=VALUE",
     help="A label for the gateway's pod, so that NetworkPolicies admit it.",
@@ -108,6 +101,7 @@ when_local_down = click.option(
 def intercepting(command: Decorated) -> Decorated:
     """Add the options of all three, but for `expose`; those of every day come first."""
     decorators: list[Callable[[Decorated], Decorated]] = [
+        pod_template,
         replicas,
         pod_timeout,
         image,

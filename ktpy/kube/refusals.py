@@ -125,7 +125,8 @@ def admission_refusal(message: str) -> KtpyError | None:
     if "exceeded quota" in message or "failed quota" in message or _LIMIT_RANGE.search(message):
         return QuotaExceeded(
             f"The namespace has no room for what ktpy needs: {_sentence(message)}",
-            hint="See: kubectl describe resourcequota,limitrange",
+            hint="--pod-overlay FILE gives its container `agent` other resources. "
+            "See: kubectl describe resourcequota,limitrange",
         )
     if "violates PodSecurity" in message or "unable to validate against any security context constraint" in message:
         return PodSecurityRefused(
@@ -135,7 +136,7 @@ def admission_refusal(message: str) -> KtpyError | None:
     if _POLICY.search(message):
         return PodSecurityRefused(
             f"An admission policy refuses ktpy's pod: {_sentence(message)}",
-            hint="Ask whoever runs this policy for an exception.",
+            hint="--pod-overlay FILE gives the pod what the policy demands; or ask whoever runs it for an exception.",
         )
     return None
 

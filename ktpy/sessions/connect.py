@@ -181,6 +181,7 @@ class _Connect:
             image=options.image,
             public_key=key.public_line,
             pod_timeout_s=options.pod_timeout_s,
+            pod_overlay=options.pod_overlay,
             on_progress=lambda progress: self._step("pod", str(progress)),
         )
         self._is_changed = True

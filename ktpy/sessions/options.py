@@ -1,7 +1,9 @@
 """What the user asked for, and the words it is said in. The command line needs no other module of the lower layers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
+from typing import Any
 
 from ktpy.capture.spec import CaptureSpec
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, InterceptOptions
@@ -44,6 +46,8 @@ class ConnectOptions:
     dns: bool = True
     capture: CaptureSpec = field(default_factory=CaptureSpec)
     image: str = DEFAULT_IMAGE
+    pod_overlay: Mapping[str, Any] = field(default_factory=dict)
+    """What is merged into the pod's template: its metadata and spec."""
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
 
 

@@ -205,7 +205,8 @@ def test_a_gateway_for_which_there_is_no_room(
     with ruled(lab, narrow, kind, spec):
         told = refused(lab, narrow, "web")
     assert (told.exit_code, words in told.message) == (22, True), told
-    assert told.hint == "See: kubectl describe resourcequota,limitrange"
+    assert "--pod-overlay FILE" in told.hint
+    assert told.hint.endswith("See: kubectl describe resourcequota,limitrange")
 
 
 def test_a_label_that_would_bring_the_gateway_its_own_traffic(lab: Lab, narrow: str) -> None:

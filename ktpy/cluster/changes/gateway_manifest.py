@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from ktpy.cluster import names
 from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.pods import agent_pod
+from ktpy.cluster.pods.overlay import overlaid
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import GatewayPort, agent_ports
 from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
@@ -73,6 +74,11 @@ def gateway_deployment(
     chosen = {key: value for key, value in asked_for.items() if key == names.APP_NAME or key not in own}
     spec = GatewaySpec(target, origin_host, tuple(port.relayed() for port in ports))
     selector = {names.GATEWAY: target, names.SESSION: session.id}
+    annotations = agent_pod.annotations({names.GATEWAY: spec.document()})
+    template: Json = {
+        "metadata": {"labels": own | chosen, "annotations": annotations},
+        "spec": _pod_spec(plan.options.image, ports, selector),
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -84,13 +90,7 @@ def gateway_deployment(
             "selector": {"matchLabels": selector},
             # A replacement must relay before its predecessor goes.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {
-                "metadata": {
-                    "labels": own | chosen,
-                    "annotations": agent_pod.annotations({names.GATEWAY: spec.document()}),
-                },
-                "spec": _pod_spec(plan.options.image, ports, selector),
-            },
+            "template": overlaid(overlaid(template, plan.placement), plan.options.pod_overlay),
         },
     }
 

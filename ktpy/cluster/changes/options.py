@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ktpy import __version__
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption
@@ -34,6 +35,8 @@ class InterceptOptions:
     ingress_host: str | None = None
     ingress_class: str | None = None
     image: str = DEFAULT_IMAGE
+    pod_overlay: Mapping[str, Any] = field(default_factory=dict)
+    """What is merged into the pods' template: its metadata and spec."""
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
     command: tuple[str, ...] = ()
     """A program to run while the intercept stands; ktpy leaves when it ends."""

@@ -3,7 +3,9 @@
 An InterceptPlan and a SessionIdentity travel together from the session to the manifests.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.service.interceptee import Interceptee
@@ -30,6 +32,8 @@ class InterceptPlan:
     ports: tuple[PortMapping, ...]
     warnings: tuple[str, ...] = ()
     """What the user should know first."""
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    """What lets the gateway's pods run where the original ones do, as an overlay of their template."""
 
     @property
     def description(self) -> str:

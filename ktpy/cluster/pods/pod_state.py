@@ -69,7 +69,8 @@ def failure_of(pod: Json) -> KtpyError | None:
         if reason in _IMAGE_REASONS:
             return ImagePullFailed(
                 f"The node cannot pull the image of pod {name} ({reason}): {message}.",
-                hint=f"The image is {_image(pod)}: load it into the cluster, or name another with --image.",
+                hint=f"The image is {_image(pod)}: load it into the cluster, or name another with --image; a "
+                "private registry needs --pull-secret.",
             )
         if reason in _START_REASONS:
             return PodFailed(f"The pod {name} cannot start ({reason}): {message}.")
@@ -93,7 +94,8 @@ def unschedulable(pod: Json) -> PodUnschedulable | None:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return PodUnschedulable(
                 f"No node takes the pod {name_of(pod)}: {condition.get('message')}",
-                hint=f"See: kubectl describe pod {name_of(pod)}; kubectl get nodes",
+                hint="--node-selector, or tolerations in a --pod-overlay, let it run elsewhere. "
+                f"See: kubectl describe pod {name_of(pod)}; kubectl get nodes",
             )
     return None
 

@@ -11,8 +11,9 @@ await shadow.push_deadline()                     # the SSH session stands; `supe
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
+from typing import Any
 
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.names import SESSION, new_session_id, shadow_name
@@ -48,6 +49,7 @@ class Shadow:
         image: str,
         public_key: str,
         pod_timeout_s: float,
+        pod_overlay: Mapping[str, Any] | None = None,
         session: str | None = None,
         owner: str | None = None,
         on_progress: Callable[[PodProgress], None] = lambda _: None,
@@ -64,6 +66,7 @@ class Shadow:
             image=image,
             public_key=public_key,
             pod_timeout_s=pod_timeout_s,
+            pod_overlay=pod_overlay,
         )
         self._job_path = JOBS.path(api.namespace, self.job)
         self._may_exist = self._is_deleting = False

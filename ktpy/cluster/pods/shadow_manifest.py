@@ -5,8 +5,12 @@ Job and its pod away. The Job's deadline, which the laptop puts off while it liv
 injected into the pod, too.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ktpy.cluster.names import authorized_key_annotation, labels, shadow_name
 from ktpy.cluster.pods import agent_pod
+from ktpy.cluster.pods.overlay import overlaid
 from ktpy.kube.objects import Json
 from ktpy.wire.pod import SSHD_PORT
 
@@ -17,9 +21,35 @@ DEADLINE_S = 100
 TTL_S = 10
 
 
-def shadow_job(*, session: str, owner: str, namespace: str, image: str, public_key: str, pod_timeout_s: float) -> Json:
+def shadow_job(
+    *,
+    session: str,
+    owner: str,
+    namespace: str,
+    image: str,
+    public_key: str,
+    pod_timeout_s: float,
+    pod_overlay: Mapping[str, Any] | None = None,
+) -> Json:
     """Return the Job of one session; `public_key` is `ssh-ed25519 AAAA...`."""
     object_labels = labels("shadow", owner=owner, session=session)
+    template: Json = {
+        "metadata": {
+            "labels": object_labels | agent_pod.NOT_IN_A_MESH,
+            "annotations": agent_pod.annotations({authorized_key_annotation(session): public_key}),
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            **agent_pod.pod_spec(
+                image=image,
+                role="shadow",
+                ports=[{"name": "ssh", "containerPort": SSHD_PORT, "protocol": "TCP"}],
+                requests={"cpu": "10m", "memory": "32Mi"},
+                run_dir_size="8Mi",
+                termination_grace_s=2,
+            ),
+        },
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -32,22 +62,6 @@ def shadow_job(*, session: str, owner: str, namespace: str, image: str, public_k
             "podFailurePolicy": {
                 "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
-            "template": {
-                "metadata": {
-                    "labels": object_labels | agent_pod.NOT_IN_A_MESH,
-                    "annotations": agent_pod.annotations({authorized_key_annotation(session): public_key}),
-                },
-                "spec": {
-                    "restartPolicy": "Never",
-                    **agent_pod.pod_spec(
-                        image=image,
-                        role="shadow",
-                        ports=[{"name": "ssh", "containerPort": SSHD_PORT, "protocol": "TCP"}],
-                        requests={"cpu": "10m", "memory": "32Mi"},
-                        run_dir_size="8Mi",
-                        termination_grace_s=2,
-                    ),
-                },
-            },
+            "template": overlaid(template, pod_overlay or {}),
         },
     }

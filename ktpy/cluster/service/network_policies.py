@@ -14,14 +14,14 @@ from ktpy.errors import Forbidden, TargetUnsuitable
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, name_of
 from ktpy.kube.refusals import NotFound
-from ktpy.kube.resources import NETWORK_POLICIES, PODS, SERVICES
+from ktpy.kube.resources import NETWORK_POLICIES, SERVICES
 from ktpy.kube.watch import list_all
 
 Labels = Mapping[str, str]
 
 
-async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labels) -> list[str]:
-    """Warn of policies that may block the gateway of `target`, whose original pods `selector` selects.
+async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labels, pod: Json | None) -> list[str]:
+    """Warn of policies that may block the gateway of `target`; `pod` is one of its original pods, if there is any.
 
     Returns no warnings where policies may not be read.
     """
@@ -29,9 +29,8 @@ async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labe
     if not policies:
         return []
     # Pods know labels the Service does not select by, and policies may use those: one pod of the Service tells them.
-    original = await _labels_of_one_pod(api, selector)
     gateway = gateway_labels(target, selector, pod_labels)
-    return judge(target, policies, gateway, selector if original is None else original)
+    return judge(target, policies, gateway, selector if pod is None else labels_of(pod))
 
 
 def gateway_labels(target: str, selector: Labels, pod_labels: Labels) -> dict[str, str]:
@@ -145,12 +144,3 @@ async def _listable(api: Api, path: str) -> list[Json]:
         return [item async for item in list_all(api, path)]
     except (Forbidden, NotFound):
         return []
-
-
-async def _labels_of_one_pod(api: Api, selector: Labels) -> Labels | None:
-    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items()), "limit": "1"}
-    try:
-        page = await api.request("GET", PODS.path(api.namespace), query=query)
-    except (Forbidden, NotFound):
-        return None
-    return next((labels_of(pod) for pod in page.get("items") or []), None)

@@ -11,7 +11,7 @@ from ktpy.errors import Forbidden, KtpyError, TargetAbsent, TargetAmbiguous, Tar
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, endpoints_of, labels_of, metadata_of, name_of, spec_of
 from ktpy.kube.refusals import NotFound
-from ktpy.kube.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES, Resource
+from ktpy.kube.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Resource
 from ktpy.kube.watch import list_all
 
 _LISTED = 20
@@ -111,6 +111,16 @@ def selects(service: Json, labels: Mapping[str, str]) -> bool:
         return False
     selector = selector_for(service)
     return selector is not None and bool(selector) and selector.items() <= labels.items()
+
+
+async def one_pod(api: Api, selector: Mapping[str, str]) -> Json | None:
+    """Return one of the pods that a Service selects; None where there is none, or the user may not see it."""
+    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in selector.items()), "limit": "1"}
+    try:
+        page = await api.request("GET", PODS.path(api.namespace), query=query)
+    except (Forbidden, NotFound):
+        return None
+    return next(iter(page.get("items") or []), None)
 
 
 def warnings(service: Json) -> list[str]:

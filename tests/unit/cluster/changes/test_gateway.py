@@ -5,8 +5,11 @@ import json
 
 import pytest
 
+from ktpy.cluster.changes.gateway import GATEWAY as GATEWAY_KIND
+from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.names import GATEWAY
 from ktpy.cluster.service import service_state
+from ktpy.cluster.service.ports import ExposeOption
 from ktpy.errors import NameTaken, TargetUnsuitable
 from ktpy.kube.client import Api
 from tests.unit.cluster.gateway_cases import (
@@ -195,3 +198,14 @@ class TestWhatOthersDoMeanwhile:
         await own.leave()
         assert essence(store) == before
         assert store.names(SERVICES) == ["web", "web-ktpy-origin"]
+
+
+async def test_a_gateway_may_run_where_the_pods_run_that_it_stands_before(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    gpu = {"key": "gpu", "operator": "Exists"}
+    store.put(PODS, pod("web-1", app="web") | {"spec": {"nodeSelector": {"disk": "ssd"}, "tolerations": [gpu]}})
+    options = InterceptOptions("exchange", "web", (ExposeOption(3001, "80"),))
+    made = await GATEWAY_KIND.prepare(store_api, options)
+    assert made.placement == {"spec": {"nodeSelector": {"disk": "ssd"}, "tolerations": [gpu]}}
+    store.forbidden.add("list pods")
+    assert (await GATEWAY_KIND.prepare(store_api, options)).placement == {"spec": {}}

@@ -1,5 +1,6 @@
 """The manifests' promises. That Pod Security `restricted` takes them shows in e2e/test_intercept_namespaces.py."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -127,3 +128,16 @@ def test_the_origin_leads_where_the_service_led() -> None:
 def test_a_document_that_is_not_ours(made: dict[str, Any], text: str) -> None:
     made["spec"]["template"]["metadata"]["annotations"]["ktpy.dev/gateway"] = text
     assert gateway_manifest.spec_of(made) is None
+
+
+def test_it_runs_where_the_original_pods_may_and_as_the_user_wants() -> None:
+    gpu, spot = {"key": "gpu", "operator": "Exists"}, {"key": "spot", "operator": "Exists"}
+    placement = {"spec": {"nodeSelector": {"zone": "a", "disk": "ssd"}, "tolerations": [gpu]}}
+    overlay = {"spec": {"nodeSelector": {"zone": "b"}, "tolerations": [spot], "imagePullSecrets": [{"name": "s"}]}}
+    asked = dataclasses.replace(plan(pod_overlay=overlay), placement=placement)
+    made = gateway_manifest.gateway_deployment(asked, ALICE, gateway_ports(service(ports=PORTS)), "10.96.0.77")
+    spec = made["spec"]["template"]["spec"]
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux", "zone": "b", "disk": "ssd"}
+    assert spec["tolerations"] == [gpu, spot]
+    assert spec["imagePullSecrets"] == [{"name": "s"}]
+    assert [one["name"] for one in spec["containers"]] == ["agent"]

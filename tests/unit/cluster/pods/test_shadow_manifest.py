@@ -95,3 +95,13 @@ def test_the_host_key_stays_in_memory(template: dict[str, Any], container: dict[
     [run] = [volume for volume in template["spec"]["volumes"] if volume["name"] == "run"]
     assert run["emptyDir"]["medium"] == "Memory"
     assert {"name": "run", "mountPath": "/run/ktpy"} in container["volumeMounts"]
+
+
+def test_what_the_user_wants_otherwise() -> None:
+    overlay = {"metadata": {"labels": {"team": "shop"}}, "spec": {"nodeSelector": {"disk": "ssd"}}}
+    made = shadow_job(
+        session="5e55", owner="al", namespace="shop", image="i", public_key="k", pod_timeout_s=60, pod_overlay=overlay
+    )["spec"]["template"]
+    assert made["metadata"]["labels"]["team"] == "shop"
+    assert made["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux", "disk": "ssd"}
+    assert made["spec"]["restartPolicy"] == "Never"

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from ktpy.cluster.service import network_policies
+from ktpy.cluster.service import network_policies, targets
 from ktpy.cluster.service.network_policies import judge, matches
 from ktpy.errors import TargetUnsuitable
 from ktpy.kube.client import Api
@@ -102,14 +102,15 @@ def test_match_expressions(expression: dict[str, Any], does_match: bool) -> None
 async def test_labels_of_the_pods_that_run_count(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
     store.put(POLICIES, policy(ORIGINAL))
-    [warning] = await network_policies.warnings_for(store_api, "web", {"app": "web"}, {})
+    original = await targets.one_pod(store_api, {"app": "web"})
+    [warning] = await network_policies.warnings_for(store_api, "web", {"app": "web"}, {}, original)
     assert "may not let the gateway in" in warning
 
 
 async def test_who_may_not_read_policies_is_told_nothing(store: ObjectStore, store_api: Api) -> None:
     store.put(POLICIES, policy())
     store.forbidden.add("list networkpolicies")
-    assert await network_policies.warnings_for(store_api, "web", {"app": "web"}, {}) == []
+    assert await network_policies.warnings_for(store_api, "web", {"app": "web"}, {}, None) == []
 
 
 async def test_a_label_that_a_service_selects_is_refused(store: ObjectStore, store_api: Api) -> None:
