@@ -3,7 +3,11 @@
 import json
 import os
 import re
+import select
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import EXPOSED, LOCAL, getter, until_reached
 from tests.kit.tcp_server import tcp_server
 from tests.lab import Lab
+from tests.lab.namespaces import inside_netns
 from tests.lab.processes import wait_until
 from tests.lab.sessions.http_clients import Visitors, ask
 from tests.lab.sessions.intercept import intercepting
@@ -20,6 +25,9 @@ from tests.lab.sessions.local_server import listener, serving
 from tests.lab.sessions.request_log import SOON_S, until_answered, until_asked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+PAUSE_S = 4.0
+"""A program at a breakpoint stands still for this long: more than a time-out of anything."""
 
 
 def test_an_exchange_takes_all_requests_and_gives_them_back(lab: Lab, visitors: Visitors) -> None:
@@ -59,6 +67,56 @@ def test_a_local_port_that_accepts_and_closes_costs_nobody_a_request(lab: Lab, v
         with serving(lab, LOCAL):
             until_answered(visitors, "local")
         exchange.leave()
+
+
+def test_a_paused_local_program_keeps_its_requests(lab: Lab, laptop: Laptop, web: str) -> None:
+    """As at a breakpoint: it listens, but does not accept; its queue is shorter than the requests are many."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlocal")
+
+    with inside_netns(lab.layout.laptop_netns_path):
+        paused = socket.create_server(("127.0.0.1", LOCAL), backlog=2)
+    with paused, intercepting(lab, "exchange", "web", *EXPOSED), ThreadPoolExecutor(12) as people:
+        until_sent_here(laptop)
+        asked = [people.submit(ask, lab.layout.node_netns_path, web, timeout_s=60) for _ in range(12)]
+        assert not wait(asked, timeout=PAUSE_S).done
+        with tcp_server(answer, paused):
+            assert {one.result()[1] for one in asked} == {"local"}
+
+
+def test_an_early_answer_to_a_large_upload_arrives(lab: Lab, laptop: Laptop, web: str) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    def upload() -> bytes:
+        with inside_netns(lab.layout.node_netns_path):
+            client = socket.create_connection((web, 80), timeout=30)
+        with client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 50000000\r\n\r\n")
+            client.setblocking(False)
+            while not select.select([client], [client], [], 30)[0]:
+                with suppress(ConnectionError):
+                    client.send(bytes(65536))
+            return client.recv(12)
+
+    with intercepting(lab, "exchange", "web", *EXPOSED), tcp_server(refuse, listener(lab, LOCAL)):
+        until_sent_here(laptop)
+        with ThreadPoolExecutor(6) as people:
+            answers = [one.result() for one in [people.submit(upload) for _ in range(12)]]
+        assert answers == [b"HTTP/1.1 413"] * 12
+
+
+def until_sent_here(laptop: Laptop) -> None:
+    """Wait until the gateway sends requests to the laptop."""
+
+    def is_up() -> bool:
+        [session] = json.loads(laptop.output("ktpy", "status", "--output", "json"))["sessions"]
+        return bool(session["ports"][0]["is_up"])
+
+    wait_until(is_up, SOON_S, "the route")
 
 
 def test_requests_fail_while_the_local_port_is_down_if_that_is_wanted(lab: Lab, web: str) -> None:
