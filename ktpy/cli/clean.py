@@ -5,18 +5,20 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import cluster, verbose
+from ktpy.cli.options import cluster, output, verbose
 from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
 from ktpy.errors import KubeconfigMissing
+from ktpy.observe.events import Event, Notice
 
 
-@click.command()
+@click.command(short_help="Undo what killed runs left")
 @click.option("--dry-run", is_flag=True, envvar="KTPY_DRY_RUN", help="Only say what would go.")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Look in every namespace of the cluster.")
 @cluster(namespace="Namespace to clean in the cluster.")
+@output
 @verbose
-def clean(dry_run: bool, all_namespaces: bool, **place: Any) -> None:
+def clean(dry_run: bool, all_namespaces: bool, output: str, **place: Any) -> None:
     """Undo what killed runs left: resolver, routes and links of this laptop, and intercepts in the cluster.
 
     Of this laptop's intercepts, those whose process is gone; of others', those that have not been heard from for a
@@ -26,49 +28,77 @@ def clean(dry_run: bool, all_namespaces: bool, **place: Any) -> None:
     ktpy clean --dry-run
     """
     caller = Caller.current()
-    is_anything_there = _clean_laptop(dry_run=dry_run)
-    caller.drop_privileges()
-    is_anything_there |= _clean_cluster(caller, place, dry_run=dry_run, all_namespaces=all_namespaces)
-    if not is_anything_there:
+    cleaning = _Cleaning(dry_run=dry_run, is_json=output == "json")
+    try:
+        is_anything_there = cleaning.laptop()
+        caller.drop_privileges()
+        is_anything_there |= cleaning.own(caller)
+        is_anything_there |= cleaning.cluster(place, all_namespaces=all_namespaces)
+    finally:
+        if cleaning.is_json:
+            render.say_json({"dry_run": dry_run, "found": cleaning.found})
+    if not (is_anything_there or cleaning.is_json):
         render.say("Nothing to clean.")
 
 
-def _clean_laptop(*, dry_run: bool) -> bool:
-    if not dry_run:
-        return privileged.undo_stale_journals(render.say)
-    stale = privileged.stale_journals()
-    for summary in (summary for left in stale for summary in left.pending):
-        render.say(f"would undo on this laptop: {summary}")
-    return bool(stale)
+class _Cleaning:
+    """A _Cleaning says what it finds, at once in words, or as data at the end. Each part tells whether it found any."""
 
+    def __init__(self, *, dry_run: bool, is_json: bool) -> None:
+        self.found: list[dict[str, str]] = []
+        self.is_json = is_json
+        self._dry_run = dry_run
 
-def _clean_cluster(caller: Caller, options: dict[str, Any], *, dry_run: bool, all_namespaces: bool) -> bool:
-    from ktpy.daemon.records import Records
-    from ktpy.sessions import once
-    from ktpy.sessions.undo_killed import describe
+    def _tell(self, where: str, text: str, **data: str) -> None:
+        self.found.append({"where": where, "text": text, **data})
+        if not self.is_json:
+            render.say(text)
 
-    records, place = Records.of(caller), once.ClusterRef(**options)
-    with records.stale() as stale:
-        own = list(stale)
-    if dry_run:
-        for record in own:
-            render.say(f"would be undone. {describe(record)}.")
-    else:
-        for server in {record.server: record for record in own}.values():
-            once.undo_record(server, records, render.event)
-    try:
-        return _clean_others(place, dry_run=dry_run, all_namespaces=all_namespaces) or bool(own)
-    except KubeconfigMissing as error:
-        render.say(f"No cluster was looked at: {error.message}", err=True)
+    def laptop(self) -> bool:
+        if not self._dry_run:
+            return privileged.undo_stale_journals(lambda text: self._tell("laptop", text))
+        stale = privileged.stale_journals()
+        for summary in (summary for left in stale for summary in left.pending):
+            self._tell("laptop", f"would undo on this laptop: {summary}")
+        return bool(stale)
+
+    def own(self, caller: Caller) -> bool:
+        """Undo what this user's killed intercepts left."""
+        from ktpy.daemon.records import Records
+        from ktpy.sessions import once
+        from ktpy.sessions.undo_killed import describe
+
+        records = Records.of(caller)
+        with records.stale() as stale:
+            own = list(stale)
+        if self._dry_run:
+            for record in own:
+                self._tell("intercepts", f"would be undone. {describe(record)}.")
+        else:
+            for server in {record.server: record for record in own}.values():
+                once.undo_record(server, records, self._take_event)
         return bool(own)
 
+    def _take_event(self, event: Event) -> None:
+        if not self.is_json:
+            render.event(event)
+        elif isinstance(event, Notice):
+            self._tell("intercepts", event.text)
 
-def _clean_others(place: Any, *, dry_run: bool, all_namespaces: bool) -> bool:
-    from ktpy.sessions import once
+    def cluster(self, place: dict[str, Any], *, all_namespaces: bool) -> bool:
+        from ktpy.sessions import once
 
-    found, failures = once.sweep_dead(place, all_namespaces=all_namespaces, dry_run=dry_run)
-    for one in found:
-        render.say(f"{'would remove' if dry_run else 'removed'} {one.kind} {one.namespace}/{one.name}: {one.reason}")
-    if failures:
-        raise failures[0]
-    return bool(found)
+        try:
+            found, failures = once.sweep_dead(
+                once.ClusterRef(**place), all_namespaces=all_namespaces, dry_run=self._dry_run
+            )
+        except KubeconfigMissing as error:
+            render.say(f"No cluster was looked at: {error.message}", err=True)
+            return False
+        for one in found:
+            data = {"kind": one.kind, "namespace": one.namespace, "name": one.name, "reason": one.reason}
+            done = "would remove" if self._dry_run else "removed"
+            self._tell("cluster", f"{done} {one.kind} {one.namespace}/{one.name}: {one.reason}", **data)
+        if failures:
+            raise failures[0]
+        return bool(found)

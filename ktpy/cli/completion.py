@@ -6,7 +6,7 @@ from click.shell_completion import get_completion_class
 from ktpy.cli.options import verbose
 
 
-@click.command()
+@click.command(short_help="Print the script for tab completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @verbose
 @click.pass_context

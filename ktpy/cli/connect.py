@@ -46,7 +46,7 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     return zones
 
 
-@click.command()
+@click.command(short_help="Reach the cluster's addresses and names from here")
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
     "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy quit` ends the session."

@@ -96,7 +96,7 @@ class _Commands(click.Group):
             ctx.exit(128 + signal.SIGINT)
         except KtpyError as error:
             if ctx.find_root().meta.get("ktpy.verbosity", 0) >= 2:
-                traceback.print_exc()
+                render.say(*traceback.format_exc().splitlines(), err=True)
             if is_json:
                 raise _JsonError(error.message, error.hint, error.exit_code) from error
             raise _ShownError(error) from error
@@ -116,7 +116,7 @@ def cli() -> None:
     """Make this laptop part of a Kubernetes cluster, with nothing installed in the cluster."""
 
 
-@click.command(name="help")
+@click.command(name="help", short_help="Show the help of a command")
 @click.argument("command", required=False)
 @click.pass_context
 def help_(ctx: click.Context, command: str | None) -> None:

@@ -18,13 +18,15 @@ from ktpy.observe.status import ConnectStatus, InterceptStatus, PortStatus, Sess
 RANGES_SHOWN = 8
 SCHEMA = 1
 """The version of the JSON that commands print. Keys may be added within a version."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-"""Unicode's categories Cc, Zl and Zp, and the marks that turn the direction of writing or cannot be seen."""
+_BLANK = re.compile(r"[\t-\r\x85\u2028\u2029]+")
+"""What ends a line, and tabs."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+"""Unicode's category Cc, and the marks that turn the direction of writing or cannot be seen."""
 
 
 def clean(text: object) -> str:
     """Return the text in one line, with a visible mark for each control character."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(text).expandtabs(4))
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _BLANK.sub(" ", str(text)))
 
 
 def say(*lines: str, err: bool = False) -> None:

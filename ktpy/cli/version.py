@@ -11,7 +11,7 @@ from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.observe.status import ConnectStatus
 
 
-@click.command()
+@click.command(short_help="Show the versions of both sides")
 @output
 @verbose
 def version(output: str) -> None:

@@ -1,5 +1,6 @@
 """Running a session in this process, or with `--detach` in one of its own that goes on when the command ends."""
 
+import fcntl
 import os
 import signal
 import sys
@@ -64,7 +65,10 @@ def _interruptible(work: Callable[[Report], int], report: Report) -> int:
 
 def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with suppress(BlockingIOError):  # the session of this name that runs goes on writing: it keeps what it has told
+        fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(output, 0)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     with os.fdopen(report_to, "w", buffering=1) as pipe:

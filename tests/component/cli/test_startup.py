@@ -34,3 +34,24 @@ def test_no_heavy_import(arguments: list[str], environment: dict[str, str]) -> N
     imported = {module.partition(".")[0] for module in done.stderr.split()}
     assert "click" in imported
     assert not imported & HEAVY
+
+
+INTERRUPTED = """
+import os, signal, sys
+from importlib.abc import MetaPathFinder
+from ktpy.__main__ import main
+
+class Interrupt(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "ktpy.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv[:] = ["ktpy", "--help"]
+main()
+"""
+
+
+def test_ctrl_c_while_it_is_imported_is_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-2, "", "")

@@ -1,5 +1,6 @@
 """A command that returns while its work goes on in a process of its own."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -72,3 +73,19 @@ def test_the_steps_that_v_tells_are_in_the_log(tmp_path: Path) -> None:
         "INFO:ktpy.observe.trace:stage open cluster: started",
         "INFO:ktpy.observe.trace:stage open cluster: complete",
     ]
+
+
+def test_a_log_is_begun_anew_but_not_that_of_a_session_that_runs(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run("report(Ended(0, 'first')); return 0", log)
+    run("report(Ended(0, 'second')); return 0", log)
+    assert ("first" in log.read_text(), "second" in log.read_text()) == (False, True)
+    with log.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        run("report(Ended(0, 'third')); return 0", log)
+    assert ("second" in log.read_text(), "third" in log.read_text()) == (True, True)
+
+
+def test_ctrl_c_before_the_session_handles_it(tmp_path: Path) -> None:
+    told = run("os.kill(os.getpid(), 2); return 0", tmp_path / "log")
+    assert told == ["Ended(exit_code=130, message='Interrupted; nothing was changed.', hint=None, is_error=False)"]

@@ -1,5 +1,6 @@
 """What `ktpy clean` says; what it finds and removes: test_once.py, test_undo_killed.py and the helper's tests."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,3 +106,21 @@ def test_without_a_kubeconfig_only_the_laptop_is_cleaned(remains: Remains, monke
     done = clean()
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == "No cluster was looked at: There is no kubeconfig.\n"
+
+
+def test_json_has_each_thing_found(remains: Remains) -> None:
+    remains.on_laptop, remains.of_others = ["TUN device ktpy0"], [DEAD]
+    told = json.loads(clean("--dry-run", "-o", "json").stdout)
+    assert (told["schema"], told["dry_run"]) == (1, True)
+    assert [one["where"] for one in told["found"]] == ["laptop", "cluster"]
+    assert {key: told["found"][1][key] for key in ("kind", "namespace", "name")} == {
+        "kind": "session",
+        "namespace": "shop",
+        "name": "web/5e56",
+    }
+
+
+def test_json_is_complete_also_where_something_failed(remains: Remains) -> None:
+    remains.failures = [KtpyError("No.")]
+    done = clean("-o", "json")
+    assert (done.exit_code, json.loads(done.stdout)["dry_run"]) == (1, False)

@@ -1,5 +1,6 @@
 """What `ktpy recover` says; what it does: tests/unit/cluster/changes/test_recover.py."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,15 @@ def test_what_it_says(
 @pytest.mark.parametrize("arguments", [["deploy/web"], ["a/b/c"], ["web.shop", "-n", "test"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(cli, ["recover", *arguments]).exit_code == 2
+
+
+def test_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(once, "recover", lambda *_, **__: RecoveredSelector({"app": "web"}, "the service itself"))
+    monkeypatch.setattr(Caller, "current", lambda: Caller(1000, 1000, "al", Path()))
+    monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
+    told = json.loads(CliRunner().invoke(cli, ["recover", "web", "-o", "json"]).output)
+    assert told == {
+        "schema": 1,
+        "service": "web",
+        "recovered": {"selector": {"app": "web"}, "source": "the service itself"},
+    }

@@ -91,8 +91,8 @@ def test_no_control_character_from_outside_reaches_the_terminal(capsys: pytest.C
     assert not [line for line in (out + err).splitlines() if line.startswith("forged") and "hint" not in err]
 
 
-def test_a_tab_is_spaces() -> None:
-    assert render.clean("a\tb") == "a   b"
+def test_lines_are_joined() -> None:
+    assert render.clean("a\tb\r\nc\u2028d") == "a b c d"
 
 
 def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import os
 import re
+import signal
 
 import pytest
 
 from ktpy.daemon import control_client, supervision
+from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavailable
 from ktpy.observe.events import Ended, Notice, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
@@ -272,3 +274,23 @@ async def test_policies_in_the_way_are_told(world: World) -> None:
     async with world.session():
         await world.ready
         assert world.warnings == [event.text for event in world.events if isinstance(event, Notice)]
+
+
+async def test_ctrl_z_is_ignored_and_said(world: World) -> None:
+    async with world.session():
+        await world.ready
+        os.kill(os.getpid(), signal.SIGTSTP)
+        await until(lambda: Notice(connect.NOT_STOPPED) in world.events)
+
+
+async def test_the_ready_screen_names_a_service_that_exists(world: World) -> None:
+    zone = Zone()
+    assert connect._try_command(zone, "shop") is None
+    for name, port in (("db", 5432), ("web", 80), ("api", 9000)):
+        spec = {"clusterIP": "10.96.0.7", "ports": [{"name": "http" if name == "api" else "", "port": port}]}
+        zone.upsert_service({"metadata": {"namespace": "shop", "name": name}, "spec": spec})
+    assert connect._try_command(zone, "shop") == "curl http://api:9000/"
+    zone.delete_service("shop", "api")
+    assert connect._try_command(zone, "shop") == "curl http://web/"
+    zone.delete_service("shop", "web")
+    assert connect._try_command(zone, "shop") is None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ktpy.cluster.service.ports import PortMapping
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Records
 from ktpy.daemon.runtime import RuntimeDirectory
@@ -17,8 +18,9 @@ from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice, PortsChanged, Ready, StartStep
 from ktpy.observe.status import InterceptStatus
 from ktpy.serve import command, routes
+from ktpy.serve.exposure import Exposure
 from ktpy.sessions.intercept import _Intercept
-from ktpy.sessions.options import ExposeOption, InterceptOptions
+from ktpy.sessions.options import ExposeOption, Header, InterceptOptions, Match
 from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector
 from tests.unit.kube.object_store import ObjectStore
 
@@ -246,3 +248,19 @@ async def test_who_leaves_others_does_not_say_that_all_is_as_before(
     assert await running == 0
     assert exchange.session.farewell == "Left by ktpy leave; others intercept web still."
     assert "restore the service" not in exchange.steps()
+
+
+@pytest.mark.parametrize(
+    ("match", "command_line"),
+    [
+        (None, None),
+        (Match((Header("x", "a.*", is_regex=True),)), None),
+        (Match((Header("VERSION", "dev"),)), "curl -H 'VERSION: dev' http://web.shop/"),
+        (Match((Header("x", "it's"),), "/api"), """curl -H 'x: it'"'"'s' http://web.shop/api"""),
+    ],
+)
+async def test_the_line_to_try(store_api: Api, caller: Caller, match: Match | None, command_line: str | None) -> None:
+    options = InterceptOptions("mesh", "web", (ExposeOption(PORT, "80"),), match=match)
+    session = _Intercept(options, caller, lambda _: None)
+    exposure = Exposure([PortMapping(PORT, 80)], "go", lambda _: None)
+    assert session._try_command(store_api, exposure) == command_line
