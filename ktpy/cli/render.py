@@ -84,7 +84,7 @@ def on_standard_error(text: str) -> None:
 
 def failure(message: str, hint: str | None) -> None:
     """Print an error: the sentence, then what to do next."""
-    write(f"{click.style('error:', fg='red', bold=True)} {clean(message[:1].upper() + message[1:])}", err=True)
+    write(f"{click.style('error:', fg='red', bold=True)} {clean(message)}", err=True)
     for number, line in enumerate((hint or "").splitlines()):
         write(f"{'      ' if number else click.style('hint:', bold=True) + ' '}{clean(line)}", err=True)
 

@@ -46,7 +46,7 @@ async def recover(api: Api, name: str, *, evict: bool = False) -> RecoveredSelec
     if live and not evict:
         raise SessionsLive(
             f"Service {name} is in use by live sessions of {', '.join(live)}; nothing was changed.",
-            hint=f"They leave by themselves with ktpy leave {name}.",
+            hint=f"Each leaves with `ktpy leave {name}`; `ktpy recover {name} --evict` takes them out.",
         )
     state = service_state.read(service)
     if not (around or state is not None or service_state.is_redirected(service)):

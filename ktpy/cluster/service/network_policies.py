@@ -73,10 +73,13 @@ async def refuse_labels(api: Api, target: str, selector: Labels, pod_labels: Lab
     for service in await _listable(api, SERVICES.path(api.namespace)):
         if selects(service, labels):
             name = name_of(service)
-            given = ",".join(f"{key}={value}" for key, value in pod_labels.items())
+            given, selected = (
+                ",".join(f"{key}={value}" for key, value in labels.items())
+                for labels in (pod_labels, service["spec"].get("selector") or {})
+            )
             raise TargetUnsuitable(
                 f"With --gateway-label {given}, service {name} would send its own traffic to the gateway.",
-                hint=f"Choose a label that no service selects; {name} selects {service['spec'].get('selector')}.",
+                hint=f"Choose a label that no service selects; {name} selects {selected}.",
             )
 
 

@@ -4,12 +4,21 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from ktpy.daemon import supervision
 from ktpy.errors import LinkLost
 from ktpy.observe.events import Ended, Event
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """A session that has ended leaves Ctrl-C ignored: its process ends, too."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Trial:
@@ -52,6 +61,17 @@ def test_a_signal(ends_well: bool, exit_code: int) -> None:
             return 0
 
     assert outcome(Waiting(ends_well=ends_well)).exit_code == exit_code
+
+
+def test_ctrl_c_after_the_end_changes_nothing() -> None:
+    heard: list[Event] = []
+
+    def report(event: Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        heard.append(event)
+
+    assert supervision.run(Trial(), report) == 0
+    assert heard == [Ended(0, "Over.")]
 
 
 def test_the_first_of_what_failed_together_is_the_cause_and_the_log_has_the_others(
