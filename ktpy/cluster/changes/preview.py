@@ -110,8 +110,12 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     except Conflict:
         pass  # whose the name is, is told when it is needed
     except ApiRefused as refused:
+        if "metadata.name" in refused.message:
+            raise TargetUnsuitable(
+                f"{options.target!r} cannot be the name of a service: {refused.message}"
+            ) from refused
         if "dry run" not in refused.message:  # a webhook that cannot judge has not refused
-            raise TargetUnsuitable(refused.message) from refused
+            raise
     return plan
 
 

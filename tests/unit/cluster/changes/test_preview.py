@@ -134,7 +134,7 @@ async def test_a_name(store: ObjectStore, store_api: Api, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "Pay", "2pay", "pay-", "-pay", "pay_1", "päy", "pay.x", "a" * 64])
 async def test_no_name(store_api: Api, name: str) -> None:
-    with pytest.raises(TargetUnsuitable, match=r"metadata\.name"):
+    with pytest.raises(TargetUnsuitable, match=r"cannot be the name of a service: .*metadata\.name"):
         await prepared(store_api, name)
 
 
