@@ -21,8 +21,8 @@ from ktpy.aio.retry import Backoff, retry
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Front
 from ktpy.cluster.pods.shadow import Shadow
-from ktpy.cluster.routing.range_watch import new_pods, new_services
-from ktpy.cluster.routing.ranges import RoutedRange, discover, leave_out, routed_too
+from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
+from ktpy.cluster.routing.ranges import RoutedRange, discover, hand_made_addresses, leave_out, routed_too
 from ktpy.cluster.service.network_policies import warnings_for_shadow
 from ktpy.daemon import control_client, control_server, supervision
 from ktpy.daemon.caller import Caller
@@ -31,6 +31,7 @@ from ktpy.daemon.supervision import NOTHING_CHANGED
 from ktpy.errors import AlreadyConnected, KtpyError, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
@@ -45,7 +46,7 @@ from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
     from ktpy.capture.tun.pump import Pump
-    from ktpy.cluster.routing.networks import Network
+    from ktpy.cluster.routing.networks import Address, Network
     from ktpy.dns.zone import Zone
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
@@ -87,6 +88,7 @@ class _Connect:
         self._report = report
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
+        self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
         self._pump: Pump | None = None
         self._counters: CounterReaders = {}
         self._known = ConnectStatus(pid=os.getpid(), server="", context="", namespace="", state="starting", uptime_s=0)
@@ -200,8 +202,12 @@ class _Connect:
         from ktpy.dns.zone import Zone
 
         zone = Zone(extra_zones=self._options.dns_zones)
-        work.create_task(feed_zone(api, zone), name="zone feed")
+        work.create_task(feed_zone(api, zone, self._take_slice), name="zone feed")
         return zone
+
+    def _take_slice(self, endpoint_slice: Json) -> None:
+        if addresses := hand_made_addresses(endpoint_slice):
+            self._behind_names.put_nowait(addresses)
 
     def _hold_uplink(
         self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
@@ -263,6 +269,8 @@ class _Connect:
         if self._options.pods:
             new = new_pods(api, routed, exclude=exclude)
             work.create_task(self._route_newcomers(machine, new), name="route new pods")
+        new = new_endpoints(api, routed, self._behind_names, exclude=exclude)
+        work.create_task(self._route_newcomers(machine, new), name="route new endpoints")
         new = new_services(api, routed, exclude=exclude)
         work.create_task(self._route_newcomers(machine, new), name="route new services")
 

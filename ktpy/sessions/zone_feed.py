@@ -17,21 +17,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-async def feed_zone(api: Api, zone: "Zone") -> None:
-    """Fill the zone until cancelled. Names that may not be watched are left to the cluster's own DNS.
+async def feed_zone(api: Api, zone: "Zone", on_slice: Callable[[Json], None]) -> None:
+    """Fill the zone until cancelled; `on_slice` sees each EndpointSlice, too.
 
+    Names that may not be watched are left to the cluster's own DNS.
     Where the whole cluster may not be watched, the session's namespace is. Raises Forbidden when not even that may be.
     """
     try:
-        await _watch(api, zone, None)
+        await _watch(api, zone, on_slice, None)
     except* Forbidden:
         logger.info("services of the whole cluster are not ours to see: watching namespace %s", api.namespace)
         zone.set_scope({api.namespace})
-        await _watch(api, zone, api.namespace)
+        await _watch(api, zone, on_slice, api.namespace)
 
 
-async def _watch(api: Api, zone: "Zone", namespace: str | None) -> None:
+async def _watch(api: Api, zone: "Zone", on_slice: Callable[[Json], None], namespace: str | None) -> None:
     unsynced = {SERVICES, ENDPOINT_SLICES}
+
+    def upsert_slice(obj: Json) -> None:
+        zone.upsert_endpoint_slice(obj)
+        on_slice(obj)
 
     async def follow(resource: Resource, upsert: Callable[[Json], None], delete: Callable[[str, str], None]) -> None:
         async for event in watch(api, resource.path(namespace), is_patient=True):  # a lost link is the tunnel's to tell
@@ -48,6 +53,6 @@ async def _watch(api: Api, zone: "Zone", namespace: str | None) -> None:
     async with asyncio.TaskGroup() as watches:
         for resource, upsert, delete in (
             (SERVICES, zone.upsert_service, zone.delete_service),
-            (ENDPOINT_SLICES, zone.upsert_endpoint_slice, zone.delete_endpoint_slice),
+            (ENDPOINT_SLICES, upsert_slice, zone.delete_endpoint_slice),
         ):
             watches.create_task(follow(resource, upsert, delete), name=f"watch {resource.path(namespace)}")

@@ -5,6 +5,7 @@ not (network plugins with a pool of their own), every pod that comes is an addre
 A service range is known for good, or else, for users with few rights, put together from the Services they see.
 """
 
+from asyncio import Queue
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from ipaddress import ip_network
@@ -40,6 +41,20 @@ async def new_services(
     async with aclosing(_fresh(api, _addresses(api, SERVICES, service_addresses), routed, exclude)) as found:
         async for networks in found:
             yield [RoutedRange(network, "services", "a new Service") for network in networks]
+
+
+async def new_endpoints(
+    api: Api, routed: Sequence[RoutedRange], addresses: Queue[list[Address]], *, exclude: Sequence[Network] = ()
+) -> AsyncGenerator[list[RoutedRange], None]:
+    """Yield the same for the queued addresses, which somebody put behind names of the cluster."""
+
+    async def feed() -> AsyncGenerator[list[Network], None]:
+        while True:
+            yield list(map(ip_network, await addresses.get()))
+
+    async with aclosing(_fresh(api, feed(), routed, exclude)) as found:
+        async for networks in found:
+            yield [RoutedRange(network, "services", "a hand-made EndpointSlice") for network in networks]
 
 
 async def _fresh(

@@ -27,7 +27,7 @@ from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
 from ktpy.helper.protocol import LocalNetwork
 from ktpy.helper.routable import NEVER_ROUTED, is_default_route
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, spec_of, status_of
+from ktpy.kube.objects import Json, endpoints_of, labels_of, metadata_of, spec_of, status_of
 from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import NODES, PODS, SERVICE_CIDRS, SERVICES, Resource
 from ktpy.kube.watch import PAGE_LIMIT, list_all
@@ -38,6 +38,8 @@ _VALID_IPS = re.compile(r"valid IPs is ([0-9a-fA-F.:]+/[0-9]+)")
 OF_NODES = "the nodes' podCIDRs"
 BY_SERVICE_CIDR = "the ServiceCIDR API"
 BY_API_SERVER = "the API server's answer to an invalid Service"
+MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
+ENDPOINT_SLICE_CONTROLLER = "endpointslice-controller.k8s.io"
 FOR_GOOD = frozenset({OF_NODES, BY_SERVICE_CIDR, BY_API_SERVER})
 """The ranges of these sources hold for what is yet to come, too."""
 _WIDEST_SERVICE_RANGE = {4: 12, 6: 108}
@@ -204,6 +206,23 @@ def service_addresses(service: Json) -> list[Address]:
     spec = spec_of(service)
     texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return [ip_address(text) for text in texts if text and text != "None"]
+
+
+def hand_made_addresses(endpoint_slice: Json) -> list[Address]:
+    """Return what somebody wrote into an EndpointSlice, such as a database's address; none where a controller did.
+
+    Addresses of the Internet are left out: who may write into the cluster must not get the laptop's way to them.
+    """
+    metadata = metadata_of(endpoint_slice)
+    of_api_server = (metadata.get("namespace"), metadata.get("name")) == ("default", "kubernetes")
+    if of_api_server or labels_of(endpoint_slice).get(MANAGED_BY_LABEL) == ENDPOINT_SLICE_CONTROLLER:
+        return []
+    if endpoint_slice.get("addressType") not in ("IPv4", "IPv6"):
+        return []
+    addresses = (
+        ip_address(text) for endpoint in endpoints_of(endpoint_slice) for text in endpoint.get("addresses") or ()
+    )
+    return [address for address in addresses if not address.is_global]
 
 
 def leave_out(ranges: Iterable[RoutedRange], networks: Sequence[Network]) -> list[RoutedRange]:

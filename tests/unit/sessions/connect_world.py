@@ -144,6 +144,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "discover": discover,
         "new_pods": new_pods,
         "new_services": new_services,
+        "new_endpoints": new_services,
         "feed_zone": lambda *_: world.step("feed zone"),
     }.items():
         monkeypatch.setattr(connect, name, fake)

@@ -28,6 +28,7 @@ class Zone:
     def __init__(self) -> None:
         self.services: list[str] = []
         self.slices: list[str] = []
+        self.seen: list[dict[str, Any]] = []
         self.scopes: list[set[str]] = []
         self._synced = asyncio.Event()
 
@@ -62,7 +63,7 @@ class Zone:
 
 @asynccontextmanager
 async def feeding(api: Api, zone: Zone) -> AsyncIterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(feed_zone(api, cast(Any, zone)))
+    task = asyncio.create_task(feed_zone(api, cast(Any, zone), zone.seen.append))
     yield task
     task.cancel()
     await asyncio.wait({task})
@@ -79,6 +80,7 @@ async def test_objects_and_their_changes_reach_the_zone(stub: ApiStub, api: Api)
         await until(lambda: len(zone.services + zone.slices) == 5)
     assert zone.services == ["+web", "+db", "-shop/web"]
     assert zone.slices == ["+web-a", "-shop/web-a"]
+    assert [seen["metadata"]["name"] for seen in zone.seen] == ["web-a"]
     assert not zone.scopes
 
 
@@ -100,7 +102,7 @@ async def test_who_may_see_nothing_is_told(stub: ApiStub, api: Api) -> None:
         stub.script(f"GET {path}", forbidding())
     zone = Zone()
     with pytest.raises(ExceptionGroup) as raised:
-        await feed_zone(api, cast(Any, zone))
+        await feed_zone(api, cast(Any, zone), zone.seen.append)
     _, others = raised.value.split(Forbidden)
     assert others is None
     assert not zone.synced

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ktpy.cluster.routing.range_watch import new_pods, new_services
+from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
 from ktpy.cluster.routing.ranges import BY_SERVICE_CIDR, OF_NODES, RoutedRange, routed_too
 from ktpy.kube.client import Api
 from tests.unit.kube.api_stub import ApiStub, forbidding, listed, watched
@@ -93,3 +93,15 @@ def test_a_known_address_is_routed_unless_it_is_already_or_must_not_be() -> None
     addresses = [ip_address(text) for text in ("10.96.0.10", "10.97.0.10", "10.98.0.10", "169.254.20.10")]
     found = routed_too(addresses, routed, exclude=[ip_network("10.98.0.0/16")], source="a pod")
     assert found == [RoutedRange(ip_network("10.97.0.10/32"), "services", "a pod")]
+
+
+async def test_addresses_behind_names_are_routed_once_unless_they_are_already(api: Api) -> None:
+    queue: asyncio.Queue[list[Any]] = asyncio.Queue()
+    for texts in (["10.244.0.7", "172.31.7.7"], ["172.31.7.7"], ["172.31.8.8", "172.31.9.9"]):
+        queue.put_nowait([ip_address(text) for text in texts])
+    async with (
+        asyncio.timeout(5),
+        aclosing(new_endpoints(api, BY_NODES, queue, exclude=[ip_network("172.31.9.9")])) as found,
+    ):
+        shown = [[str(entry.network) for entry in await anext(found)] for _ in range(2)]
+    assert shown == [["172.31.7.7/32"], ["172.31.8.8/32"]]

@@ -285,3 +285,31 @@ def test_what_is_left_out_is_cut_from_each_range() -> None:
     left = leave_out(ranges, networks("10.96.0.1/32", "192.0.2.1/32"))
     assert [entry.network for entry in left] == list(networks("10.96.0.0/32", "10.96.0.2/31", "fd96::/126"))
     assert {(entry.kind, entry.source) for entry in left} == {("services", "a test")}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "kind", "addresses", "expected"),
+    [
+        ("db", {}, "IPv4", ["172.31.7.7"], ["172.31.7.7"]),
+        ("db", {"endpointslice.kubernetes.io/managed-by": "ops"}, "IPv6", ["fd12::7"], ["fd12::7"]),
+        ("db", {}, "IPv4", ["8.8.8.8", "10.1.2.3"], ["10.1.2.3"]),  # nobody takes the way to the Internet
+        ("db", {}, "FQDN", ["db.example"], []),
+        (
+            "web",
+            {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"},
+            "IPv4",
+            ["10.1.2.3"],
+            [],
+        ),
+        ("kubernetes", {}, "IPv4", ["172.18.0.2"], []),
+    ],
+)
+def test_addresses_that_somebody_wrote_into_an_endpoint_slice(
+    name: str, labels: dict[str, str], kind: str, addresses: list[str], expected: list[str]
+) -> None:
+    endpoint_slice = {
+        "metadata": {"namespace": "default", "name": name, "labels": labels},
+        "addressType": kind,
+        "endpoints": [{"addresses": [address]} for address in addresses],
+    }
+    assert list(map(str, ranges.hand_made_addresses(endpoint_slice))) == expected
