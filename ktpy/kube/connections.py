@@ -4,14 +4,15 @@ import errno
 import os
 import socket
 import ssl
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
 from ktpy.kube.credentials import file_or_data, load_key_pair
-from ktpy.kube.endpoint import ApiEndpoint, connection_failure, reason
+from ktpy.kube.endpoint import ApiEndpoint, connection_failure, endpoint_of, reason
 from ktpy.kube.environment_proxy import proxy_for
 from ktpy.kube.kubeconfig import Selection
 from ktpy.kube.kubernetes_compat import Configuration, RESTClientObject
@@ -26,12 +27,35 @@ _KEEPALIVE = (
 """Probes after 15 s, then every 5 s, three times: a watch over a link that went silent ends after half a minute."""
 
 
+class _RawConnector(aiohttp.BaseConnector):
+    """A _RawConnector connects as a port-forward does, for proxies that aiohttp does not know."""
+
+    def __init__(self, server: ApiEndpoint, *, limit: int) -> None:
+        super().__init__(limit=limit)
+        self._server = server
+
+    async def _create_connection(self, *_: Any) -> ResponseHandler:
+        try:
+            transport, protocol = await self._server.connect(self._factory)
+        except ApiUnreachable as exc:
+            raise NeverSent(exc.message, hint=exc.hint) from exc
+        _probe(transport.get_extra_info("socket"))
+        return protocol
+
+
 class Connections(RESTClientObject):  # type: ignore[misc]  # the library is untyped
     """Connections is the library's pool with keep-alive probes, and can be started afresh."""
 
     pool_manager: Any
+    proxy: str | None
 
-    def _create_connector(self) -> aiohttp.TCPConnector:
+    def _create_connector(self) -> aiohttp.BaseConnector:
+        proxy, url, name = self.configuration.proxy, self.configuration.host, self.configuration.tls_server_name
+        if proxy and not proxy.startswith(("http://", "https://")):
+            self.proxy = None  # aiohttp's own part is done by the connector
+            tls = self.ssl_context if url.startswith("https:") else None
+            server = replace(endpoint_of(url), tls=tls, server_hostname=name, proxy=proxy)
+            return _RawConnector(server, limit=self.maxsize)
         return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed_socket)
 
     async def reset(self) -> None:
@@ -72,8 +96,7 @@ def failure(server_url: str, exc: Exception) -> KtpyError:
 
 
 def _failure(server_url: str, exc: Exception) -> KtpyError:
-    server = urlsplit(server_url)
-    endpoint = ApiEndpoint(server.hostname or "", server.port or (443 if server.scheme == "https" else 80))
+    endpoint = endpoint_of(server_url)
     cause = _cause(exc)
     if isinstance(exc, aiohttp.ClientHttpProxyError):
         return ApiUnreachable(
@@ -121,6 +144,10 @@ def _cause(exc: Exception) -> Exception:
 def _probed_socket(address_info: Any) -> socket.socket:
     family, kind, protocol, _, _ = address_info
     probed = socket.socket(family, kind, protocol)
-    for level, option, value in _KEEPALIVE:
-        probed.setsockopt(level, option, value)
+    _probe(probed)
     return probed
+
+
+def _probe(connection: socket.socket) -> None:
+    for level, option, value in _KEEPALIVE:
+        connection.setsockopt(level, option, value)

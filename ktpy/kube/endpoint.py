@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from ktpy.errors import ApiUnreachable, KtpyError, Unauthorized
+from ktpy.kube import socks5
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -37,7 +38,7 @@ class ApiEndpoint:
     """The path of a server such as https://rancher/k8s/clusters/x, without a slash at the end."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     proxy: str | None = field(default=None, repr=False)
-    """The URL of an HTTP or HTTPS proxy, with user and password if it wants them."""
+    """The URL of an HTTP, HTTPS or SOCKS5 proxy, with user and password if it wants them."""
     user: str = ""
     """The kubeconfig's name of the user, for errors."""
 
@@ -77,8 +78,8 @@ class ApiEndpoint:
         return (self.server_hostname or self.host) if self.tls else None
 
     async def _connect_by_proxy(self, url: str, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-        """Connect through the proxy (CONNECT, RFC 9110, section 9.3.6), with TLS inside, so that it sees nothing."""
-        transport = await _open_proxied(urlsplit(url), self.authority)
+        """Connect through the proxy, with TLS inside, so that it sees nothing."""
+        transport = await _open_proxied(urlsplit(url), self)
         try:
             protocol = protocol_factory()
             if self.tls:
@@ -98,21 +99,28 @@ class ApiEndpoint:
         return transport, protocol
 
 
-async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport:
-    """Open a transport on which the proxy passes everything on to `authority`."""
+def endpoint_of(url: str) -> ApiEndpoint:
+    """Return the host and port of a server's URL, as an endpoint without anything else."""
+    server = urlsplit(url)
+    return ApiEndpoint(server.hostname or "", server.port or (443 if server.scheme == "https" else 80))
+
+
+async def _open_proxied(proxy: SplitResult, server: ApiEndpoint) -> asyncio.Transport:
+    """Open a transport on which the proxy passes everything on (CONNECT, RFC 9110, section 9.3.6; SOCKS5)."""
     shown = _without_password(proxy)
-    if proxy.scheme not in ("http", "https") or not proxy.hostname:
+    if proxy.scheme not in ("http", "https", "socks5", "socks5h") or not proxy.hostname:
         raise KtpyError(
-            f"ktpy cannot reach the API server through the proxy {shown}: it speaks to http:// and https:// ones only.",
-            hint="Set proxy-url in the kubeconfig (or HTTPS_PROXY) to an HTTP proxy that allows CONNECT.",
+            f"ktpy cannot reach the API server through the proxy {shown}: it speaks to http://, https:// "
+            "and socks5:// ones only.",
+            hint="Set proxy-url in the kubeconfig (or HTTPS_PROXY) to a SOCKS5 proxy, or to an HTTP one with CONNECT.",
         )
-    secure = proxy.scheme == "https"
+    secure, is_socks = proxy.scheme == "https", proxy.scheme.startswith("socks")
     reader = asyncio.StreamReader(HEAD_LIMIT_BYTES)
     try:
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: asyncio.StreamReaderProtocol(reader),
             proxy.hostname,
-            proxy.port or (443 if secure else 80),
+            proxy.port or (443 if secure else 1080 if is_socks else 80),
             ssl=ssl.create_default_context() if secure else None,
         )
     except OSError as exc:
@@ -120,16 +128,26 @@ async def _open_proxied(proxy: SplitResult, authority: str) -> asyncio.Transport
             f"The proxy {shown} on the way to the API server cannot be reached: {reason(exc)}."
         ) from exc
     try:
-        transport.write(_connect_request(authority, proxy))
+        if is_socks:
+            await socks5.connect(transport, reader, server.host, server.port, _login(proxy))
+            return transport
+        transport.write(_connect_request(server.authority, proxy))
         status, text = await _connect_reply(reader)
+        if status == 200:
+            return transport
+        hint = "Put user and password in the proxy's URL: http://user:password@host:port." if status == 407 else None
+        why = f"{status} {text}"
+    except socks5.Socks5Error as exc:
+        hint, why = None, str(exc)
+    except (OSError, EOFError) as exc:
+        transport.abort()
+        closed = reason(exc if isinstance(exc, OSError) else None)
+        raise ApiUnreachable(f"The proxy on the way to the API server closed the connection: {closed}.") from exc
     except BaseException:
         transport.abort()
         raise
-    if status != 200:
-        transport.abort()
-        hint = "Put user and password in the proxy's URL: http://user:password@host:port." if status == 407 else None
-        raise ApiUnreachable(f"The proxy {shown} does not let ktpy through to {authority}: {status} {text}.", hint=hint)
-    return transport
+    transport.abort()
+    raise ApiUnreachable(f"The proxy {shown} does not let ktpy through to {server.authority}: {why}.", hint=hint)
 
 
 def connection_failure(endpoint: ApiEndpoint, exc: Exception | None) -> KtpyError:
@@ -191,19 +209,19 @@ class _Received:
 
 def _connect_request(authority: str, proxy: SplitResult) -> bytes:
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
-    if proxy.username is not None:
-        userinfo = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(userinfo.encode()).decode()}")
+    if (login := _login(proxy)) is not None:
+        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(':'.join(login).encode()).decode()}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _login(proxy: SplitResult) -> tuple[str, str] | None:
+    return None if proxy.username is None else (unquote(proxy.username), unquote(proxy.password or ""))
 
 
 async def _connect_reply(reader: asyncio.StreamReader) -> tuple[int, str]:
     """Return the status and reason of the proxy's answer to CONNECT, which has no body."""
     try:
         response = parse_response(await reader.readuntil(b"\r\n\r\n"))
-    except (OSError, EOFError) as exc:
-        why = reason(exc if isinstance(exc, OSError) else None)
-        raise ApiUnreachable(f"The proxy on the way to the API server closed the connection: {why}.") from exc
     except (http.client.HTTPException, ValueError, asyncio.LimitOverrunError) as exc:
         raise ApiUnreachable(f"The proxy on the way to the API server answers no HTTP: {exc}.") from exc
     assert response is not None  # noqa: S101 - the head is complete

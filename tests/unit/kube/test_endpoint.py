@@ -233,9 +233,9 @@ async def test_proxy_that_is_not_there(unused_port: int) -> None:
     assert "secret" not in raised.value.message
 
 
-async def test_socks_is_refused_with_the_reason() -> None:
-    with pytest.raises(KtpyError, match=r"socks5://127\.0\.0\.1:1080") as raised:
-        await ApiEndpoint("10.0.0.1", 443, proxy="socks5://u:secret@127.0.0.1:1080").connect(Client)
+async def test_another_scheme_is_refused_with_the_reason() -> None:
+    with pytest.raises(KtpyError, match=r"socks4://127\.0\.0\.1:1080") as raised:
+        await ApiEndpoint("10.0.0.1", 443, proxy="socks4://u:secret@127.0.0.1:1080").connect(Client)
     assert "secret" not in raised.value.message
 
 
