@@ -89,11 +89,11 @@ class AuthorizedKeys:
             if self._seen is None:
                 return
             version, text = None, ""
-        self._seen = version
         keys, refused = parse_annotations(text)
         for session in refused:
             self._log(f"refused the key of session {session[:80]!r}: not one ssh-ed25519 public key")
         self._write(render_authorized_keys(keys, self._permission))
+        self._seen = version
         self._log(f"authorized sessions: {' '.join(sorted(keys)) or 'none'}")
 
     def _write(self, text: str) -> None:

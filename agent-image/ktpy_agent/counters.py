@@ -19,10 +19,13 @@ class Counters:
         self._up: frozenset[str] = frozenset()
 
     def update(self, statistics: dict[int, str]) -> None:
-        """Take the present `show stat` of each live worker, the newest first."""
+        """Take the present `show stat` of each live worker, the newest first.
+
+        For one that is cut short it raises ValueError or LookupError, and takes none.
+        """
+        readings = {pid: _read(text) for pid, text in statistics.items()}
         for pid in self._workers.keys() - statistics.keys():
             self._ended = _sum(self._ended, self._workers.pop(pid))
-        readings = {pid: _read(text) for pid, text in statistics.items()}
         self._workers |= {pid: counts for pid, (counts, _) in readings.items()}
         self._up = next((up for _, up in readings.values()), frozenset())
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ktpy.wire.gateway import GatewaySpec, SpecError
@@ -88,6 +89,7 @@ class Gateway:
         self._loaded = self._table.generation
         self._reload_due_s = 0.0
         self._starts_s: dict[str, float] = {}
+        self._retries_s: dict[str, float] = {}
         self._haproxy = HAProxy(settings.run_dir)
         self._pids: dict[str, int] = {}
         self._start_haproxy()
@@ -115,9 +117,8 @@ class Gateway:
     def serve(self) -> None:
         while not self._stop_signals:
             self._turn()
-            self._revive()
-            self._apply()
-            self._report()
+            for step in (self._revive, self._apply, self._report):
+                self._attempt(step)
         self._drain()
 
     def _drain(self) -> None:
@@ -131,7 +132,7 @@ class Gateway:
         ended_s = quiet_since_s + DRAIN_MOST_S
         while time.monotonic() < min(quiet_since_s + self._settings.drain_s, ended_s) and self._stop_signals < 2:
             self._turn()
-            self._report()
+            self._attempt(self._report)
             with contextlib.suppress(HAProxyError):
                 if taken != (taken := self._haproxy.clients()):
                     quiet_since_s = time.monotonic()
@@ -147,8 +148,22 @@ class Gateway:
             key.data()
         for pid, status in reap():
             self._note_end(pid, status)
-        self._keys.refresh()
+        self._attempt(self._keys.refresh)
+        self._attempt(self._refresh_alive)
+
+    def _refresh_alive(self) -> None:
         self._alive.refresh(self._table.routes)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Log a failure, such as of a full run directory, and let a second pass before the step is tried again."""
+        now_s = time.monotonic()
+        if now_s < self._retries_s.get(step.__name__, now_s):
+            return
+        try:
+            step()
+        except (OSError, HAProxyError) as exc:
+            self._retries_s[step.__name__] = now_s + RESTART_S
+            log(f"is tried again: {step.__name__.strip('_')} failed: {exc}")
 
     # Routes
 
@@ -249,7 +264,8 @@ class Gateway:
 
     def _count(self) -> None:
         """Read HAProxy's counters; what is served between this and the end of a worker is never counted."""
-        with contextlib.suppress(HAProxyError):  # the master starts itself anew with each reload, deaf for an instant
+        # The master starts itself anew with each reload: it is deaf for an instant, or its answer is cut short.
+        with contextlib.suppress(HAProxyError, ValueError, LookupError):
             self._counters.update(self._haproxy.statistics())
 
     def _counted(self, session: str) -> dict[int, RouteCounters]:

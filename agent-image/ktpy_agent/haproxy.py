@@ -83,7 +83,10 @@ class HAProxy:
     def clients(self) -> int:
         """Return how many connections the present worker has taken on the Service's ports."""
         rows = csv.DictReader(self._ask(self._runtime, "show stat -1 1 -1").removeprefix("# ").splitlines())
-        return sum(int(row["conn_tot"]) for row in rows if row["pxname"].startswith("port"))
+        try:
+            return sum(int(row["conn_tot"]) for row in rows if row["pxname"].startswith("port"))
+        except (KeyError, ValueError, TypeError) as exc:
+            raise HAProxyError(f"HAProxy's answer is cut short: {exc!r}") from exc
 
     def signal(self, number: signal.Signals) -> None:
         """Tell the master: SIGUSR2 reloads, SIGUSR1 ends it once its connections have ended, SIGTERM at once."""

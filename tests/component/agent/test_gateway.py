@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -178,6 +179,23 @@ def test_a_killed_haproxy_comes_back_with_the_routes(pod: GatewayPod, origin: in
 
         assert eventually(answers)
         assert time.monotonic() - killed_s < 2.0
+
+
+def test_a_run_directory_that_takes_no_file_for_a_while_ends_nothing(pod: GatewayPod, origin: int, local: int) -> None:
+    bind = pod.add_port(origin)
+    with pod.serving(), Load(bind) as load:
+        candidate = pod.run_dir / "haproxy.new"
+        candidate.mkdir()  # cannot be written, as on a full disk
+        pod.let_in("s1")
+        pod.wait_for_log("authorized sessions: s1")
+        mend = threading.Thread(target=lambda: (pod.wait_for_log("is tried again: apply failed"), candidate.rmdir()))
+        mend.start()
+        with pod.laptop("s1", local, {"port": origin, **ALL}) as laptop:
+            assert laptop.answer
+            assert "accepted" in laptop.answer
+            load.only("local")
+        mend.join()
+    unharmed(load)
 
 
 def test_a_told_gateway_serves_until_it_is_forgotten_and_then_goes(pod: GatewayPod, origin: int) -> None:

@@ -1,3 +1,6 @@
+import contextlib
+
+import pytest
 from ktpy_agent.counters import Count, Counters
 
 HEADER = "# pxname,svname,stot,status,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,"
@@ -56,3 +59,14 @@ def test_the_newest_worker_knows_what_is_up() -> None:
     new, old = show_stat(http("route3_h1", "local", 3, "DOWN")), show_stat(http("route3_h1", "local", 3, "UP"))
     counters.update({2: new, 1: old})
     assert not counters.is_up("route3")
+
+
+@pytest.mark.parametrize("kept", range(1, 80))
+def test_an_answer_that_is_cut_short_changes_no_count(kept: int) -> None:
+    counters = Counters()
+    counters.update({1: show_stat(http("route3_h1", "local", 10))})
+    whole = show_stat(http("route3_h1", "local", 3))
+    cut = whole[: len(whole) - kept]
+    with contextlib.suppress(ValueError, LookupError):
+        counters.update({2: cut})
+    assert counters.count("route3").requests >= 10
