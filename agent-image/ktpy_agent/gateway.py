@@ -26,6 +26,7 @@ from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.haproxy import HAProxy, HAProxyError
 from ktpy_agent.haproxy_config import Machine, render
 from ktpy_agent.liveness import AliveSockets
+from ktpy_agent.memory import left_bytes
 from ktpy_agent.pod_log import announce_host_key, log
 from ktpy_agent.routes import Refused, Route, RouteTable
 from ktpy_agent.settings import Settings
@@ -40,6 +41,8 @@ DRAIN_MOST_S = 20.0
 """A gateway that was told to stop takes connections for at most this long: somebody may have its address itself."""
 LAST_CONNECTIONS_S = 15.0
 """Connections have this long to end by themselves once a gateway that goes takes no new ones."""
+RESERVE_BYTES = 64 << 20
+"""No newcomer is taken with less memory left than this: HAProxy needs some for a reload, and for its connections."""
 # sshd lets nobody listen on unix sockets who may not on TCP ports; the keys' options take the latter away again.
 SSHD_POLICY = ("AllowTcpForwarding=remote", "AllowStreamLocalForwarding=remote", "StreamLocalBindUnlink=yes")
 
@@ -175,6 +178,7 @@ class Gateway:
             if self._stop_signals:
                 raise Refused(f"this gateway of {self._spec.target} is about to end", for_now=True)  # noqa: TRY301
             hello = RouteHello.parse(line, session)
+            self._refuse_without_memory(session)
             before = self._table.routes
             routes = self._table.join(hello)
         except HelloError as exc:
@@ -190,6 +194,15 @@ class Gateway:
             self._connections[session] = connection
             self._newcomers[connection] = routes
             log(f"session {session} of {hello.owner} takes {_describe(routes)}")
+
+    def _refuse_without_memory(self, session: str) -> None:
+        """Raise Refused for a newcomer before the kernel would end the gateway for everybody."""
+        left = left_bytes(self._settings.cgroup)
+        if left is not None and left < RESERVE_BYTES and session not in self._connections:
+            raise Refused(
+                f"the gateway of {self._spec.target} has {len(self._table.routes)} routes,"
+                f" and with {left >> 20} MiB of memory left takes no more"
+            )
 
     def _leave(self, connection: RouteConnection) -> None:
         """Take the end of a route, however it came; requests turn to the original pods at once, before any reload."""

@@ -20,6 +20,7 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
     silence_s: float = pod.SESSION_SILENCE_S
     route_silence_s: float = pod.ROUTE_SILENCE_S
     ready_port: int = pod.READY_PORT
+    cgroup: Path = Path("/sys/fs/cgroup")
     drain_s: float = 3.0
     """A gateway that was told to stop goes when no new connection has come for this long: every node knows it then."""
 
@@ -52,6 +53,7 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
                 silence_s=float(environment.get("KTPY_SILENCE_S", default.silence_s)),
                 route_silence_s=float(environment.get("KTPY_ROUTE_SILENCE_S", default.route_silence_s)),
                 ready_port=int(environment.get(pod.READY_PORT_VARIABLE, default.ready_port)),
+                cgroup=Path(environment.get("KTPY_CGROUP", default.cgroup)),
                 drain_s=float(environment.get("KTPY_DRAIN_S", default.drain_s)),
             )
         except ValueError as exc:

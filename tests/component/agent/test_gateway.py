@@ -350,3 +350,24 @@ def test_a_pod_without_the_annotation_ends_with_an_error(pod: GatewayPod) -> Non
     with pod.running():
         assert pod.exit_status(timeout_s=PATIENCE_S) == 1
     pod.wait_for_log("cannot run the gateway: the pod has no annotation ktpy.dev/gateway", timeout_s=0)
+
+
+def test_where_memory_ends_a_newcomer_is_refused_and_nobody_else_is_harmed(
+    pod: GatewayPod, origin: int, local: int
+) -> None:
+    bind = pod.add_port(origin)
+    cgroup = pod.directory / "cgroup"
+    cgroup.mkdir()
+    (cgroup / "memory.max").write_text(f"{512 << 20}")
+    (cgroup / "memory.current").write_text(f"{100 << 20}")
+    (cgroup / "memory.stat").write_text("inactive_file 0")
+    with pod.serving(KTPY_CGROUP=str(cgroup)), pod.laptop("s1", local, {"port": origin, **header("a", exact="b")}):
+        (cgroup / "memory.current").write_text(f"{500 << 20}")
+        with pod.laptop("s2", local, {"port": origin, **ALL}) as late:
+            assert late.answer
+            assert (
+                late.answer["refused"]
+                == "the gateway of web has 1 routes, and with 12 MiB of memory left takes no more"
+            )
+        assert eventually(lambda: get(bind, headers={"a": "b"}).body == "local")
+        assert get(bind).body == "origin"
