@@ -70,6 +70,8 @@ class AuthorizedKeys:
         self._annotations = annotations
         self._permission = permission
         self._log = log
+        self.sessions: frozenset[str] = frozenset()
+        """They have a key, or had one when the annotations were last there."""
         self._seen: tuple[int, int, int] | None = None
         self._write("")
 
@@ -93,6 +95,8 @@ class AuthorizedKeys:
         for session in refused:
             self._log(f"refused the key of session {session[:80]!r}: not one ssh-ed25519 public key")
         self._write(render_authorized_keys(keys, self._permission))
+        if version is not None:
+            self.sessions = frozenset(keys)
         self._seen = version
         self._log(f"authorized sessions: {' '.join(sorted(keys)) or 'none'}")
 

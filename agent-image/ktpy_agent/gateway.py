@@ -151,8 +151,16 @@ class Gateway:
             key.data()
         for pid, status in reap():
             self._note_end(pid, status)
-        self._attempt(self._keys.refresh)
+        self._attempt(self._refresh_keys)
         self._attempt(self._refresh_alive)
+
+    def _refresh_keys(self) -> None:
+        self._keys.refresh()
+        for session in self._connections.keys() - self._keys.sessions:
+            log(f"session {session} has no key any more")
+            connection = self._connections[session]
+            self._leave(connection)
+            self._control.drop(connection)
 
     def _refresh_alive(self) -> None:
         self._alive.refresh(self._table.routes)

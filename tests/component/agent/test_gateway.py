@@ -188,13 +188,29 @@ def test_a_run_directory_that_takes_no_file_for_a_while_ends_nothing(pod: Gatewa
         candidate.mkdir()  # cannot be written, as on a full disk
         pod.let_in("s1")
         pod.wait_for_log("authorized sessions: s1")
-        mend = threading.Thread(target=lambda: (pod.wait_for_log("is tried again: apply failed"), candidate.rmdir()))
-        mend.start()
+
+        def mend() -> None:
+            pod.wait_for_log("is tried again: apply failed")
+            candidate.rmdir()
+
+        mending = threading.Thread(target=mend)
+        mending.start()
         with pod.laptop("s1", local, {"port": origin, **ALL}) as laptop:
             assert laptop.answer
             assert "accepted" in laptop.answer
             load.only("local")
-        mend.join()
+        mending.join()
+    unharmed(load)
+
+
+def test_a_session_whose_key_is_taken_away_ends(pod: GatewayPod, origin: int, local: int) -> None:
+    bind = pod.add_port(origin)
+    with pod.serving(), Load(bind) as load, pod.laptop("s1", local, {"port": origin, **ALL}) as laptop:
+        load.only("local")
+        pod.annotate({})
+        while laptop.next_line() is not None:
+            pass
+        load.only("origin")
     unharmed(load)
 
 
