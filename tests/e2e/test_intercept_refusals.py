@@ -29,7 +29,10 @@ REFUSALS = {
     "preview of a service": (["preview", "web", *EXPOSED], 55, "exists", "ktpy exchange web"),
     "preview name": (["preview", "Web", *EXPOSED], 52, "cannot be the name", ""),
     "absent command": (["exchange", "web", *EXPOSED, "--", "no-such-command"], 61, "no-such-command", ""),
-    "absent namespace": (["exchange", "web", *EXPOSED, "-n", "nowhere"], 50, "nowhere", ""),
+    "absent namespace": (["exchange", "web", *EXPOSED, "-n", "nowhere"], 15, "nowhere", ""),
+    "other namespace": (["exchange", "web", *EXPOSED, "-n", "default"], 50, "There is no service web", NAMESPACE),
+    "absent kind": (["exchange", "wizard/web", *EXPOSED], 2, "no kind for wizard/web", "KIND/NAME"),
+    "absent of a kind": (["exchange", "deployment.apps/none", *EXPOSED], 50, "There is no deployment.apps/none", ""),
 }
 
 
