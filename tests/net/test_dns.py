@@ -51,6 +51,9 @@ EXPECTED: dict[str, list[str] | str] = {
     "db": ["10.244.0.5", "10.244.0.6"],
     "db-0.db": ["10.244.0.5"],
     "10-244-0-6.db.shop.svc.cluster.local": ["10.244.0.6"],
+    # a name of the Internet, whatever Service there is; no web proxy is found
+    "example.com.svc.cluster.local": ["10.96.6.6"],
+    "wpad": NO_NAME,
     # absent, and there without an address of the kind
     "gone": NO_NAME,
     "gone.shop": NO_NAME,
@@ -153,6 +156,8 @@ def shop() -> Zone:
     zone = Zone(extra_zones=["corp"])
     zone.upsert_service(service("web", "shop", "10.96.0.7", "fd96::7"))
     zone.upsert_service(service("kubernetes", "default", "10.96.0.1"))
+    zone.upsert_service(service("example", "com", "10.96.6.6"))
+    zone.upsert_service(service("wpad", "shop", "10.96.6.7"))
     zone.upsert_service(service("db"))
     zone.upsert_endpoint_slice(endpoint_slice("db", "shop", ("10.244.0.5", "db-0"), ("10.244.0.6", None)))
     zone.upsert_service(service("many"))
@@ -208,7 +213,8 @@ async def child() -> dict[str, Any]:
         sock.bind((SERVER, 53))
     streams = StreamClient(loop.create_connection, [(CLUSTER_DNS, 53)])
     upstream = Upstream([SERVER, PREVIOUS], own_addresses=[SERVER])
-    resolver = SplitResolver(shop(), upstream=Forwarder(upstream), cluster=Forwarder(streams))
+    search = resolver_request(IPv4Address(SERVER), "cluster.local", "shop").search
+    resolver = SplitResolver(shop(), upstream=Forwarder(upstream), cluster=Forwarder(streams), search=search)
     async with (
         name_server(outside, host=PREVIOUS, port=53),
         name_server(failing("REFUSED"), in_cluster, host=CLUSTER_DNS, port=53),
