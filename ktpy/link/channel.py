@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-import asyncssh
+from ktpy.link.ssh_library import asyncssh
 
 CLOSE_TIMEOUT_S: Final = 60.0
 """How long a closed channel may take to deliver what was written before."""

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-import asyncssh
-
 from ktpy.errors import LinkLost, PodFailed
 from ktpy.link.channel import Link
 from ktpy.link.key import ClientKey
 from ktpy.link.session import AgentCommand, AgentSession, link_lost
+from ktpy.link.ssh_library import asyncssh
 from ktpy.wire.pod import LOGIN, SSHD_PORT
 
 T = TypeVar("T")

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
-import asyncssh
-
 from ktpy.link.channel import Channel, open_failure
 from ktpy.link.connection import AgentConnection
+from ktpy.link.ssh_library import asyncssh
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

@@ -12,12 +12,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-import asyncssh
-
 from ktpy.errors import LinkLost
 from ktpy.link.channel import Channel
 from ktpy.link.connection import AgentConnection
 from ktpy.link.splice import End
+from ktpy.link.ssh_library import asyncssh
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

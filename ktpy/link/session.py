@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-import asyncssh
-
 from ktpy.errors import KtpyError, LinkLost, PodFailed
+from ktpy.link.ssh_library import asyncssh
 from ktpy.wire.pod import MAX_LINE_BYTES, SESSION_BEAT_S
 from ktpy.wire.session import AgentHello
 
