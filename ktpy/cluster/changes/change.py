@@ -92,7 +92,6 @@ class Remains:
 class InterceptKind:
     """An InterceptKind is a kind of change that brings requests for a Service to the laptop."""
 
-    name: str
     roles: frozenset[str]
     """What the label ktpy.dev/role of its objects may be."""
     remains: tuple[Remains, ...]

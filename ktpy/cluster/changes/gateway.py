@@ -63,7 +63,6 @@ def when_local_down(options: InterceptOptions) -> str:
 
 
 GATEWAY = InterceptKind(
-    "gateway",
     roles=frozenset({"gateway", "origin"}),
     remains=(Remains("service", SERVICES), Remains("deployment", DEPLOYMENTS)),
     removal=removal,

@@ -199,7 +199,6 @@ async def ingress_class(api: Api) -> str | None:
 
 
 PREVIEW = InterceptKind(
-    "preview",
     roles=frozenset({"preview"}),
     remains=(
         Remains("service", SERVICES),
