@@ -20,7 +20,7 @@ def parse(text: str) -> ParsedResolvConf:
     search: tuple[str, ...] = ()
     options: list[str] = []
     others: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # splitlines also splits at form feeds and U+2028, so that a comment could end
         match line.split():
             case []:
                 pass
