@@ -127,7 +127,10 @@ class TunFront:
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
         search = resolver_request(addresses[machine.kind], cluster_domain, namespace).search
         resolver = SplitResolver(zone, upstream=outside, cluster=inside, search=search)
-        bound = await self.helper.bind_dns(addresses.values())
+        bound = await self.helper.bind_dns([addresses[machine.kind]])
+        for address in {*addresses.values()} - {addresses[machine.kind]}:
+            with suppress(HelperFailed):  # another name server may take each new address (dnsmasq's bind-dynamic)
+                bound += await self.helper.bind_dns([address])
         server = Server(
             resolver, [own.udp for own in bound], [own.tcp for own in bound], is_client=LocalClients().includes
         )

@@ -15,6 +15,7 @@ from ktpy.dns.server import Server
 from ktpy.dns.stream import StreamClient
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
+from ktpy.errors import HelperFailed
 from ktpy.helper.protocol import Resolver
 from ktpy.wire.session import AgentHello
 
@@ -44,13 +45,17 @@ async def test_the_numbers_of_the_name_server() -> None:
 
 async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[type] = []
+    asked_for: list[str] = []
     serving = asyncio.Event()
 
     async def serve() -> None:
         serving.set()
         await asyncio.get_running_loop().create_future()
 
-    async def bind_dns(_: object) -> Any:
+    async def bind_dns(addresses: list[Any]) -> Any:
+        asked_for.extend(map(str, addresses))
+        if len(asked_for) > 1:
+            raise HelperFailed("Port 53 on 198.18.0.1 cannot be bound.")  # no reason to end: containers do without
         return [SimpleNamespace(udp=None, tcp=None)]
 
     async def set_resolver(*_: object, **__: object) -> None: ...
@@ -75,3 +80,4 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
     session.cancel()
     await asyncio.wait({session})
     assert closed == [Upstream, StreamClient]
+    assert asked_for == ["127.18.0.53", "198.18.0.1"]
