@@ -21,6 +21,7 @@ from ktpy.cli.mesh import mesh
 from ktpy.cli.options import verbose
 from ktpy.cli.preview import preview
 from ktpy.cli.quit import quit_
+from ktpy.cli.rbac import rbac
 from ktpy.cli.recover import recover
 from ktpy.cli.status import status
 from ktpy.cli.version import version
@@ -131,5 +132,5 @@ def help_(ctx: click.Context, command: str | None) -> None:
 
 for command in (connect, status, quit_, exchange, mesh, preview, leave, list_, logs_):
     cli.add_command(command)
-for command in (clean, recover, completion, version, help_):
+for command in (clean, recover, rbac, completion, version, help_):
     cli.add_command(command)

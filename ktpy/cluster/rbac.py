@@ -1,10 +1,9 @@
 """The rights that ktpy needs, as data: one source for the documentation, the hints of errors, and the tests.
 
-`python -m ktpy.cluster.rbac NAMESPACE USER [--intercept]` prints the manifest an administrator applies.
+`ktpy rbac NAMESPACE [USER] [--intercept]` prints the manifest an administrator applies.
 """
 
 import json
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -128,9 +127,3 @@ def _head(kind: str, name: str, namespace: str | None) -> list[str]:
 def _flow(start: str, value: dict[str, Any]) -> str:
     """Write one line of YAML. Whatever is in the values, quotes of JSON are quotes of YAML, too."""
     return start + "{" + ", ".join(f"{key}: {json.dumps(item)}" for key, item in value.items()) + "}"
-
-
-if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[3:] not in ([], ["--intercept"]):
-        sys.exit("usage: python -m ktpy.cluster.rbac NAMESPACE USER [--intercept]")
-    sys.stdout.write(manifest(*sys.argv[1:3], intercept=len(sys.argv) > 3))

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ktpy.cluster import rbac
 from ktpy.cluster.changes import recover as recovering
 from ktpy.cluster.changes import sweep
 from ktpy.cluster.changes.inventory import Participant, take_inventory
@@ -46,6 +47,17 @@ class ClusterRef:
                 await api.close()
 
         return asyncio.run(call())
+
+
+def rights(namespace: str, user: str | None, *, intercept: bool) -> str:
+    """Return the manifest of all rights that ktpy needs; None stands for whom the API server takes this user for."""
+
+    async def ask(api: Api) -> str:
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await api.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
+        return str(answer["status"]["userInfo"]["username"])
+
+    return rbac.manifest(namespace, user or ClusterRef().run(ask), intercept=intercept)
 
 
 def services(place: ClusterRef, records: Records, report: Report) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""`ktpy rbac` prints the rights that ktpy needs, for an administrator to apply."""
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.options import verbose
+from ktpy.daemon.caller import Caller
+
+
+@click.command(short_help="Print the rights that a user needs")
+@click.argument("namespace")
+@click.argument("user", required=False)
+@click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")
+@verbose
+def rbac(namespace: str, user: str | None, intercept: bool) -> None:
+    """Print Roles and bindings with all rights that USER (default: you, as the cluster knows you) needs in NAMESPACE.
+
+    \b
+    ktpy rbac shop alice --intercept | kubectl apply -f -
+    """
+    from ktpy.sessions import once  # brings asyncio, which `ktpy --help` need not wait for
+
+    Caller.current().drop_privileges()
+    render.say(*once.rights(namespace, user, intercept=intercept).splitlines())
