@@ -79,7 +79,7 @@ class GatewaySpec(NamedTuple):
             )
             if not _TARGET.fullmatch(spec.target):
                 raise SpecError(f"{spec.target!r} is no name of a Service")
-        except (ValueError, TypeError, KeyError) as exc:
+        except (ValueError, TypeError, KeyError, RecursionError) as exc:
             raise SpecError(
                 f"the annotation {GATEWAY_ANNOTATION} is not as agreed: {type(exc).__name__} {exc}"
             ) from exc

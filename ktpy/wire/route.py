@@ -184,7 +184,7 @@ def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str] | Refusal:
         return Refusal(str(message["refused"]), message.get("holder"), bool(message.get("for_now")))
     try:
         sockets = {int(entry["port"]): str(entry["socket"]) for entry in message["accepted"]}
-    except (KeyError, TypeError) as exc:
+    except (KeyError, TypeError, OverflowError) as exc:
         raise ValueError(f"its answer lacks {exc}") from exc
     if missing := set(ports) - sockets.keys():
         raise ValueError(f"it did not accept port {min(missing)}")
@@ -222,7 +222,7 @@ def parse_counters(line: bytes) -> dict[int, RouteCounters]:
             int(port): RouteCounters(int(of["requests"]), int(of["fallbacks"]), bool(of["is_up"]))
             for port, of in message.get("counters", {}).items()
         }
-    except (KeyError, TypeError, AttributeError) as exc:
+    except (KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise ValueError(f"its counters lack {exc}") from exc
 
 
@@ -302,7 +302,10 @@ def _line(message: dict[str, Any]) -> bytes:
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    message = json.loads(line)
+    try:
+        message = json.loads(line)
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
     if not isinstance(message, dict):
         raise ValueError("it does not speak in JSON objects")  # noqa: TRY004 - of the value, not of the type
     return message

@@ -30,5 +30,5 @@ class AgentHello(NamedTuple):
                 raise ValueError(f"it speaks version {version}, ktpy speaks {VERSION}")
             resolver = message["resolv_conf"]
             return cls(str(message["agent"]), tuple(resolver["nameservers"]), tuple(resolver["search"]), version)
-        except (KeyError, TypeError) as exc:
+        except (KeyError, TypeError, OverflowError, RecursionError) as exc:
             raise ValueError(f"its hello lacks {exc}") from exc

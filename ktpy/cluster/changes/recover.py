@@ -77,6 +77,6 @@ async def _find_selector(api: Api, interceptee: Interceptee, service: Json) -> R
         selector = applied["spec"]["selector"]
         if isinstance(selector, dict) and selector and not service_state.is_redirected(applied):
             return RecoveredSelector(selector, "what was last applied with kubectl")
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         pass
     return None

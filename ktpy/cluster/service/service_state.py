@@ -52,7 +52,7 @@ def read(service: Json) -> Interception | None:
         managers = tuple(dict(one) for one in document.get("managers") or ())
         selector = {str(key): str(value) for key, value in selector.items()}
         return Interception(selector, tuple(map(str, sessions)), managers)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -130,3 +130,17 @@ def test_a_regular_expression_that_nothing_takes(pattern: str) -> None:
 )
 def test_what_pcre_may_take_is_left_to_the_gateway(pattern: str) -> None:
     assert parse_header(f"x=~{pattern}").value == pattern
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"counters": {"80": {"requests": 1e999, "fallbacks": 0, "is_up": true}}, "accepted": [{"port": Infinity}]}',
+    ],
+)
+def test_infinite_numbers_and_nesting_without_end_are_no_message(line: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_counters(line)
+    with pytest.raises(ValueError):
+        parse_answer(line, (80,))

@@ -35,7 +35,9 @@ def test_keys_of_a_later_version_are_ignored() -> None:
     assert AgentHello.parse(line(later=1)) == HELLO
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"7", line(version=None), line(resolv_conf=[])])
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"{}", b"7", b"[" * 100_000, b'{"version": 1e999}', line(version=None), line(resolv_conf=[])]
+)
 def test_what_is_no_hello(text: bytes) -> None:
     with pytest.raises(ValueError):
         AgentHello.parse(text)
