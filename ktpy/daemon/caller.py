@@ -44,26 +44,47 @@ def adopt_environment() -> None:
     """Take the caller's own environment back, as the caller's shell had it, where this process runs under sudo.
 
     sudo strips KUBECONFIG, AWS_PROFILE and the PATH on which credential plugins lie; its own process still has them.
-    The helper, which runs as root, does not look at the environment.
+    What the command line of sudo sets wins. What changes the code that a process loads stays away, for this process is
+    root still. The helper gets none of it.
     """
     caller = Caller.current()
     if not caller.is_behind_sudo:
         return
     # What tells the helper and child processes who called sudo stays.
-    sudo_variables = {key: value for key, value in os.environ.items() if key.startswith("SUDO_")}
-    environment = _environment_of_sudo() or dict(os.environ)
-    environment.update(HOME=str(caller.home), USER=caller.name, LOGNAME=caller.name, **sudo_variables)
+    kept = {key: value for key, value in os.environ.items() if key.startswith("SUDO_")}
+    words, entries = _of_sudo("cmdline"), _of_sudo("environ")
+    given = {key: value for key, value in map(_assignment, words) if key and os.environ.get(key) == value}
+    adopted = {key: value for key, value in map(_assignment, entries) if key and not _changes_what_is_loaded(key)}
+    environment = adopted or dict(os.environ)
+    environment.update(HOME=str(caller.home), USER=caller.name, LOGNAME=caller.name)
+    environment |= given | kept
     os.environ.clear()
     os.environ.update(environment)
 
 
-def _environment_of_sudo() -> dict[str, str]:
-    """Return the environment sudo was started with; it is empty where /proc does not show it."""
+def _of_sudo(file: str) -> list[bytes]:
+    """Return the words of this file of sudo's in /proc; none where /proc does not show it."""
     process = Path(f"/proc/{os.getppid()}")
     try:
-        if (process / "comm").read_text().strip() != "sudo":
-            return {}
-        entries = (process / "environ").read_bytes().split(b"\0")
+        return (process / file).read_bytes().split(b"\0") if (process / "comm").read_text().strip() == "sudo" else []
     except OSError:
-        return {}
-    return {os.fsdecode(key): os.fsdecode(value) for key, _, value in (e.partition(b"=") for e in entries) if key}
+        return []
+
+
+def _assignment(word: bytes) -> tuple[str, str]:
+    key, is_assignment, value = word.partition(b"=")
+    return (os.fsdecode(key), os.fsdecode(value)) if is_assignment else ("", "")
+
+
+_LOADING_PREFIXES = ("LD_", "_RLD", "PYTHON", "PERL", "RUBY", "MALLOC_", "OPENSSL_", "BASH_FUNC_", "BASH_ENV", "DYLD_")
+_LOADING = frozenset(
+    {"GCONV_PATH", "GETCONF_DIR", "GLIBC_TUNABLES", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH", "NIS_PATH", "NLSPATH"}
+    | {"PATH_LOCALE", "RESOLV_HOST_CONF", "RES_OPTIONS", "TMPDIR", "TZDIR", "IFS", "CDPATH", "ENV", "PS4", "FPATH"}
+    | {"GLOBIGNORE", "BASHOPTS", "SHELLOPTS", "ZDOTDIR", "NULLCMD", "READNULLCMD", "TMPPREFIX", "JAVA_TOOL_OPTIONS"}
+    | {"NODE_OPTIONS", "TERMINFO", "TERMINFO_DIRS", "TERMPATH", "TERMCAP"}
+)
+"""What sudo(8) and secure execution (ld.so(8)) remove, and their like."""
+
+
+def _changes_what_is_loaded(key: str) -> bool:
+    return key in _LOADING or key.startswith(_LOADING_PREFIXES)

@@ -17,6 +17,14 @@ COMMAND = (sys.executable, "-I", "-m", "ktpy.helper")
 WITHOUT_A_PASSWORD = ("sudo", "-n", "--")
 """This prefix serves work that nobody asked for: it fails at once where sudo wants a password."""
 
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where root looks for programs, whatever the caller's PATH is."""
+_KEPT_FOR_SUDO = frozenset(
+    {"TERM", "LANG", "LC_ALL", "LC_MESSAGES", "SUDO_ASKPASS", "SUDO_PROMPT", "DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY"}
+    | {"XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "KRB5CCNAME"}
+)
+"""What sudo and PAM need to ask the user who he is. None of them changes what a program loads."""
+
 EXIT_TIMEOUT_S = 5.0
 LAST_WORDS_BYTES = 4096
 
@@ -82,19 +90,31 @@ def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:
     it can be called before anything else is imported, and before root is given up.
     Raises PrivilegeMissing and HelperFailed.
     """
+    is_root = os.geteuid() == 0
     if prefix is None:
-        prefix = () if os.geteuid() == 0 else (_sudo(), "--")
+        prefix = () if is_root else (_sudo(), "--")
+    command = [*prefix, *COMMAND]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     with theirs:
         try:
             process = subprocess.Popen(
-                [*prefix, *COMMAND], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                [shutil.which(command[0]) or command[0], *command[1:]],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=_environment(is_root=is_root),
             )
         except OSError as exc:
             ours.close()
             raise HelperFailed(f"The privileged helper cannot be started: {exc}.") from exc
     return LaunchedHelper(process, ours, by_sudo="sudo" in (Path(word).name for word in prefix))
+
+
+def _environment(*, is_root: bool) -> dict[str, str]:
+    """Return the whole environment of the helper, or of the sudo that starts it; nothing else is inherited."""
+    kept = {"SUDO_UID"} if is_root else _KEPT_FOR_SUDO
+    return {"PATH": SYSTEM_PATH} | {key: value for key, value in os.environ.items() if key in kept}
 
 
 def _sudo() -> str:

@@ -1,11 +1,13 @@
 """systemd-resolved takes, by resolvectl(1), name servers and domains that belong to a link and vanish with it."""
 
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 from ktpy.errors import ResolverNotWritable
+from ktpy.helper.launch import SYSTEM_PATH
 from ktpy.helper.protocol import SetResolver
 from ktpy.helper.resolv_conf import parse
 from ktpy.wire.resolv_conf import ParsedResolvConf
@@ -107,10 +109,10 @@ def _run_all(*calls: list[str]) -> None:
 
 def _start(call: list[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        ["resolvectl", "--no-pager", *call],
+        [shutil.which("resolvectl", path=SYSTEM_PATH) or "/usr/bin/resolvectl", "--no-pager", *call],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        env={"PATH": SYSTEM_PATH, "LC_ALL": "C"},
     )

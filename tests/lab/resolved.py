@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.lab import cache, debian
 from tests.lab.errors import LabError
 from tests.lab.layout import RESOLVER_IPV4, Layout
+from tests.lab.namespaces import mount
 from tests.lab.network import LINK
 from tests.lab.processes import ProcessRecord, wait_until
 from tests.lab.report import say
@@ -26,6 +27,7 @@ STUB_RESOLV_CONF = RUN_DIR / "stub-resolv.conf"
 BUS_SOCKET = Path("/run/dbus/system_bus_socket")
 RECORDS = {name: Path("/run/lab") / name for name in ("resolved", "message-bus")}
 RESOLVECTL = Path("/run/lab/bin/resolvectl")
+SYSTEM_BIN = Path("/usr/sbin")
 CAPABILITIES = "+net_bind_service,+net_raw,+setpcap"
 CONFIGURATION = "[Resolve]\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n"
 
@@ -122,7 +124,9 @@ def stop() -> None:
         if record is not None:
             record.kill()
             path.unlink()
-    RESOLVECTL.unlink(missing_ok=True)
+    if RESOLVECTL.exists():
+        subprocess.run(["umount", "--lazy", SYSTEM_BIN], check=True)
+        RESOLVECTL.unlink()
     BUS_SOCKET.unlink(missing_ok=True)
     shutil.rmtree(RUN_DIR, ignore_errors=True)
 
@@ -135,6 +139,8 @@ def _write_resolvectl(root: Path, libraries: str) -> None:
     assignment = f"LD_LIBRARY_PATH={libraries} " if libraries else ""
     RESOLVECTL.write_text(f'#!/bin/sh\n{assignment}exec {root}/usr/bin/resolvectl "$@"\n')
     RESOLVECTL.chmod(0o755)
+    # Root looks for it in the system's own folders alone.
+    mount("-t", "overlay", "-o", f"lowerdir={RESOLVECTL.parent}:{SYSTEM_BIN}", "overlay", SYSTEM_BIN)
 
 
 def _make_account() -> None:

@@ -41,22 +41,45 @@ print(json.dumps(dict(os.environ)))
 """
 
 
-def test_the_environment_of_another_user_comes_back_whole(tmp_path: Path) -> None:
-    sudo = tmp_path / "sudo"  # a process that is named and started as sudo is, and runs its command as root for nobody
+LOADING = ("LD_LIBRARY_PATH", "PYTHONSTARTUP", "GCONV_PATH", "OPENSSL_CONF", "BASH_ENV", "PERL5LIB", "GLIBC_TUNABLES")
+
+
+def adopted(tmp_path: Path, environment: dict[str, str], *assignments: str) -> dict[str, str]:
+    """The environment after sudo, a process that is named and started as sudo is and runs its command for nobody."""
+    sudo = tmp_path / "sudo"
     sudo.write_text(
         f"#!{sys.executable}\n"
         "import os, subprocess, sys\n"
         "open('/proc/self/comm', 'w').write('sudo')\n"
         f"clean = {{'PATH': '/usr/bin', 'SUDO_UID': '{NOBODY.pw_uid}', 'PYTHONPATH': {str(Path.cwd())!r}}}\n"
-        "sys.exit(subprocess.run(sys.argv[1:], env=clean).returncode)\n"
+        "sys.exit(subprocess.run(['/usr/bin/env', *sys.argv[1:]], env=clean).returncode)\n"
     )
     sudo.chmod(0o755)
-    environment = {"PATH": os.environ["PATH"], "KUBECONFIG": "a:b", "AWS_PROFILE": "dev"}
-    done = subprocess.run([sudo, sys.executable, "-c", ADOPT], env=environment, capture_output=True, check=True)
-    seen = json.loads(done.stdout)
+    command = [str(sudo), *assignments, sys.executable, "-c", ADOPT]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"], **environment}, capture_output=True, check=True)
+    seen: dict[str, str] = json.loads(done.stdout)
+    return seen
+
+
+def test_the_environment_of_another_user_comes_back(tmp_path: Path) -> None:
+    seen = adopted(tmp_path, {"KUBECONFIG": "a:b", "AWS_PROFILE": "dev"})
     assert seen["KUBECONFIG"] == "a:b"
     assert seen["AWS_PROFILE"] == "dev"
     assert seen["PATH"] == os.environ["PATH"]
     assert seen["HOME"] == NOBODY.pw_dir
     assert seen["USER"] == "nobody"
     assert seen["SUDO_UID"] == str(NOBODY.pw_uid)
+
+
+def test_what_changes_the_code_that_root_loads_does_not_come_back(tmp_path: Path) -> None:
+    seen = adopted(tmp_path, {"KUBECONFIG": "a:b", **dict.fromkeys(LOADING, str(tmp_path))})
+    assert seen["KUBECONFIG"] == "a:b"
+    assert not set(LOADING) & set(seen)
+
+
+def test_what_is_given_behind_sudo_wins(tmp_path: Path) -> None:
+    own = {"KUBECONFIG": "own", "KTPY_INCLUDE": "192.0.2.0/24"}
+    seen = adopted(tmp_path, own, "KUBECONFIG=other", "KTPY_NAMESPACE=shop", "KTPY_INCLUDE=")
+    assert seen["KUBECONFIG"] == "other"
+    assert seen["KTPY_NAMESPACE"] == "shop"
+    assert seen["KTPY_INCLUDE"] == ""

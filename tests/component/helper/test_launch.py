@@ -84,6 +84,45 @@ def test_letting_go_ends_a_sudo_that_still_asks(fake_sudo: Path) -> None:
     assert launched._process.wait(5) == -15
 
 
+MARKED = ("PATH", "PYTHONPATH", "PYTHONSTARTUP", "LD_LIBRARY_PATH", "GCONV_PATH", "KUBECONFIG")
+
+
+def test_root_gives_the_helper_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in MARKED:
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("SUDO_UID", "4711")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(launch, "COMMAND", ("/usr/bin/env",))
+    # Standard output goes nowhere: env prints by way of the shell that stands before it.
+    launched = ended(launch.launch(["/bin/sh", "-c", 'unset PWD OLDPWD SHLVL _; exec "$@" >&2', "sh"]))
+    assert set(launched._lines()) == {f"PATH={launch.SYSTEM_PATH}", "SUDO_UID=4711"}
+    launched.close()
+
+
+def test_a_module_of_the_caller_does_not_get_into_the_helper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "COMMAND", (sys.executable, "-c", ""))  # even without -I
+    launched = launch.launch([])
+    assert launched.is_started()
+    assert not (tmp_path / "was-run").exists()
+    launched.close()
+
+
+def test_sudo_gets_what_it_asks_the_user_with_alone(fake_sudo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(fake_sudo, "unset PWD OLDPWD SHLVL _; exec /usr/bin/env >&2")
+    for name in MARKED[1:]:
+        monkeypatch.setenv(name, str(fake_sudo.parent))
+    monkeypatch.setenv("SUDO_ASKPASS", "/usr/bin/askpass")
+    launched = ended(launch.launch(launch.WITHOUT_A_PASSWORD))
+    names = {line.partition("=")[0] for line in launched._lines()}
+    assert {"PATH", "SUDO_ASKPASS"} <= names
+    assert not names & set(MARKED[1:])
+    assert f"PATH={launch.SYSTEM_PATH}" in launched._lines()
+    launched.close()
+
+
 def test_by_hand_it_says_what_it_is_for() -> None:
     done = subprocess.run(launch.COMMAND, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,6 +1,5 @@
 """systemd-resolved by a resolvectl that a script stands for. The real one is in tests/net."""
 
-import os
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -41,7 +40,7 @@ def resolvectl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
         program = folder / "resolvectl"
         program.write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{script}\n')
         program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+        monkeypatch.setattr(resolved, "SYSTEM_PATH", f"{folder}:/usr/bin:/bin")
         return calls
 
     return install
@@ -115,3 +114,13 @@ def test_search_domains_that_the_stub_file_shows() -> None:
 def test_search_domains_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolved, "STUB_TIMEOUT_S", 0.0)
     assert not resolved.wait_for_search(WANTED.search)
+
+
+def test_root_does_not_look_for_it_on_the_path_of_its_caller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    marker = tmp_path / "resolvectl"
+    marker.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-run\n")
+    marker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ResolverNotWritable):  # the machine's own, where it has one, knows no such link
+        resolved.revert("ktpy-none")
+    assert not (tmp_path / "was-run").exists()

@@ -48,7 +48,7 @@ mkdir -p /run/dbus /run/systemd/resolve /run/policy
 chown 4712:4712 /run/systemd/resolve
 cp -a /usr/share/dbus-1/system.d/. $RESOLVED/usr/share/dbus-1/system.d/. /run/policy/
 mount --bind /run/policy /usr/share/dbus-1/system.d
-mount --bind $RESOLVED/usr/bin /usr/local/bin
+mount -t overlay overlay -o lowerdir=$RESOLVED/usr/bin:/usr/sbin /usr/sbin
 dbus-daemon --system --fork --nopidfile
 capabilities=+net_bind_service,+net_raw,+setpcap
 setpriv --reuid 4712 --regid 4712 --clear-groups --ambient-caps $capabilities --inh-caps $capabilities \
