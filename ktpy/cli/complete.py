@@ -57,7 +57,7 @@ def _names(resource: str) -> Find:
         from ktpy.daemon.caller import Caller
         from ktpy.sessions import once
 
-        Caller.current().drop_privileges()
+        Caller.become()
         place = once.ClusterRef(**{key: params.get(key) for key in ("kubeconfig", "context", "namespace")})
         return once.names(place, resource)
 
@@ -70,7 +70,7 @@ def _sessions(_params: dict[str, Any]) -> Iterable[str]:
     from ktpy.daemon.runtime import INTERCEPT, RuntimeDirectory
     from ktpy.observe.status import InterceptStatus
 
-    sockets = RuntimeDirectory.of(Caller.current()).control_sockets(INTERCEPT)
+    sockets = RuntimeDirectory.of(Caller.become()).control_sockets(INTERCEPT)
     found = [control_client.ask_status(path) for path in sockets]
     return {status.target for status in found if isinstance(status, InterceptStatus)}
 
@@ -80,7 +80,7 @@ def _logs(_params: dict[str, Any]) -> Iterable[str]:
     from ktpy.daemon.logs import logs
     from ktpy.daemon.runtime import RuntimeDirectory
 
-    return logs(RuntimeDirectory.of(Caller.current()))
+    return logs(RuntimeDirectory.of(Caller.become()))
 
 
 context_names = _completing(_contexts)

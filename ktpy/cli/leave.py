@@ -33,7 +33,7 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
     """
     if targets and every:
         raise click.UsageError("Name a TARGET, or say --all.")
-    runtime = RuntimeDirectory.of(Caller.current())
+    runtime = RuntimeDirectory.of(Caller.become())
     asked = [(path, control_client.ask_status(path)) for path in runtime.control_sockets(INTERCEPT)]
     found = [(path, status) for path, status in asked if isinstance(status, InterceptStatus)]
     here = [(path, status) for path, status in found if namespace in (None, status.namespace)]

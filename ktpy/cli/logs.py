@@ -29,7 +29,7 @@ def logs_(name: str | None, follow: bool) -> None:
     ktpy logs
     ktpy logs exchange-web -f
     """
-    found = logs(RuntimeDirectory.of(Caller.current()))
+    found = logs(RuntimeDirectory.of(Caller.become()))
     if name is None and found:
         name = list(found)[-1]
     if name not in found:

@@ -22,7 +22,7 @@ def quit_(output: str) -> None:
     """
     privileged.undo_stale_journals_unasked(render.on_standard_error)
     servers = []
-    for path in RuntimeDirectory.of(Caller.current()).control_sockets(CONNECT):
+    for path in RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT):
         server = control_client.ask_status(path).server
         render.say(f"Disconnecting from {server} ...", err=True)
         control_client.quit_session(path)

@@ -20,5 +20,5 @@ def rbac(namespace: str, user: str | None, intercept: bool) -> None:
     """
     from ktpy.sessions import once  # brings asyncio, which `ktpy --help` need not wait for
 
-    Caller.current().drop_privileges()
+    Caller.become()
     render.say(*once.rights(namespace, user, intercept=intercept).splitlines())

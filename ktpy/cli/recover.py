@@ -29,7 +29,7 @@ def recover(service: str, evict: bool, output: str, **place: Any) -> None:
     if reference.kind != "service":
         raise click.UsageError(f"{service} is no service, and only services are given back.")
     service, place["namespace"] = reference.name, namespace_named(reference, place["namespace"])
-    Caller.current().drop_privileges()
+    Caller.become()
     recovered = once.recover(once.ClusterRef(**place), service, evict=evict)
     if output == "json":
         found = {"selector": dict(recovered.selector), "source": recovered.source} if recovered else None

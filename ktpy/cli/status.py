@@ -30,7 +30,7 @@ def status(output: str) -> None:
     ktpy status --output json
     """
     privileged.undo_stale_journals_unasked(render.on_standard_error)
-    runtime = RuntimeDirectory.of(Caller.current())
+    runtime = RuntimeDirectory.of(Caller.become())
     sessions = [control_client.ask_status(path) for path in runtime.control_sockets()]
     ended = ended_sessions(runtime, sessions)
     if output == "json":

@@ -20,7 +20,7 @@ def version(output: str) -> None:
     \b
     ktpy version --output json
     """
-    sockets = RuntimeDirectory.of(Caller.current()).control_sockets(CONNECT)
+    sockets = RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT)
     found = [status for path in sockets if isinstance(status := control_client.ask_status(path), ConnectStatus)]
     if output == "json":
         agents = [{"context": one.context, "pod": one.pod, "version": one.agent} for one in found]

@@ -27,6 +27,13 @@ class Caller:
             raise PrivilegeMissing(f"User id {uid} has no passwd entry, so ktpy does not know its home.") from None
         return cls(uid, entry.pw_gid, entry.pw_name, Path(entry.pw_dir))
 
+    @classmethod
+    def become(cls) -> "Caller":
+        """Return the caller, as whom this process runs from now on. Raises PrivilegeMissing."""
+        caller = cls.current()
+        caller.drop_privileges()
+        return caller
+
     @property
     def is_behind_sudo(self) -> bool:
         return os.geteuid() == 0 and self.uid != 0

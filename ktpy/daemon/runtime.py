@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class RuntimeDirectory:
             yield control
 
     def control_sockets(self, kind: str = "*") -> list[Path]:
-        """Return the control sockets on which a session answers, and remove the others."""
+        """Return the control sockets on which a session answers, and remove those that nobody serves any more."""
         return [path for path in sorted(self.path.glob(f"{kind}.*.sock")) if _is_answered(path)]
 
     @contextlib.contextmanager
@@ -81,10 +82,15 @@ class RuntimeDirectory:
 
 
 def _is_answered(control: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(os.fspath(control))
-        except OSError:
-            control.unlink(missing_ok=True)
+    """Tell whether a session answers there. A socket that nobody serves any more is removed, and nothing else is."""
+    try:
+        if not stat.S_ISSOCK(control.lstat().st_mode):  # nor a link to one
             return False
-        return True
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(os.fspath(control))
+    except ConnectionRefusedError:
+        control.unlink(missing_ok=True)
+        return False
+    except OSError:
+        return False
+    return True

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 NOBODY = pwd.getpwnam("nobody")
 
 
@@ -83,3 +85,27 @@ def test_what_is_given_behind_sudo_wins(tmp_path: Path) -> None:
     assert seen["KUBECONFIG"] == "other"
     assert seen["KTPY_NAMESPACE"] == "shop"
     assert seen["KTPY_INCLUDE"] == ""
+
+
+COMMAND = """
+import json, os, sys
+from ktpy.cli.main import cli
+from ktpy.daemon import privileged
+from ktpy.daemon.runtime import RuntimeDirectory
+
+def find(*_):
+    print(json.dumps(os.getresuid()))
+    os._exit(0)
+
+privileged.undo_stale_journals_unasked = lambda _say: None
+RuntimeDirectory.of = find
+cli([sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("command", ["status", "quit", "leave", "version", "logs"])
+def test_root_is_given_up_before_the_folder_of_the_caller_is_looked_into(command: str) -> None:
+    environment = {**os.environ, "SUDO_UID": str(NOBODY.pw_uid)}
+    started = [sys.executable, "-u", "-c", COMMAND, command]
+    done = subprocess.run(started, env=environment, capture_output=True, check=True)
+    assert set(json.loads(done.stdout)) == {NOBODY.pw_uid}

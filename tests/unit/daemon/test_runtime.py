@@ -59,3 +59,40 @@ def test_sessions_of_one_kind_are_found_among_others(runtime: RuntimeDirectory) 
         assert runtime.control_sockets(CONNECT) == [connect]
         assert runtime.control_sockets(INTERCEPT) == [intercept]
         assert runtime.control_sockets() == [connect, intercept]
+
+
+@pytest.mark.parametrize("is_served", [True, False])
+def test_a_link_to_a_socket_is_no_session_and_stays(runtime: RuntimeDirectory, tmp_path: Path, is_served: bool) -> None:
+    runtime.make()
+    link = runtime.path / "connect.ab12.sock"
+    link.symlink_to(tmp_path / "elsewhere")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(os.fspath(tmp_path / "elsewhere"))
+        if is_served:
+            other.listen()
+        assert runtime.control_sockets() == []
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere").is_socket()
+
+
+def test_a_file_is_no_session_and_stays(runtime: RuntimeDirectory) -> None:
+    runtime.make()
+    file = runtime.path / "connect.ab12.sock"
+    file.write_text("kept")
+    assert runtime.control_sockets() == []
+    assert file.read_text() == "kept"
+
+
+def test_a_socket_that_does_not_refuse_stays(runtime: RuntimeDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session whose backlog is full, for one."""
+
+    def is_busy(_socket: socket.socket, _address: str) -> None:
+        raise BlockingIOError
+
+    runtime.make()
+    path = runtime.path / "connect.ab12.sock"
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(os.fspath(path))
+        monkeypatch.setattr(socket.socket, "connect", is_busy)
+        assert runtime.control_sockets() == []
+    assert path.exists()
