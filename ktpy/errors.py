@@ -129,6 +129,10 @@ class NotConnected(KtpyError, exit_code=36):
     """The command needs a running `ktpy connect`."""
 
 
+class FolderNotWritable(KtpyError, exit_code=37):
+    """The folder in which ktpy keeps the user's sessions cannot be made or written."""
+
+
 # --- the link
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import make_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,11 @@ class Records:
 
     @contextmanager
     def hold(self, record: Record) -> Iterator[None]:
-        """Write the record and hold its lock while the block runs. The file stays until somebody calls `forget`."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Write the record and hold its lock while the block runs. The file stays until somebody calls `forget`.
+
+        Raises FolderNotWritable.
+        """
+        make_private(self._directory)
         path = self._directory / f"{record.session}.json"
         with path.open("x") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

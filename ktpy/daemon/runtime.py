@@ -5,6 +5,7 @@ holder, so a session that was killed leaves nothing that has to be cleaned up.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktpy.daemon.caller import Caller
-from ktpy.errors import AlreadyConnected
+from ktpy.errors import AlreadyConnected, FolderNotWritable
 
 CONNECT = "connect"
 INTERCEPT = "intercept"
@@ -39,7 +40,7 @@ class RuntimeDirectory:
         return self.path / f"{name}.log"
 
     def make(self) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.path)
 
     @contextlib.contextmanager
     def claim(self, server: str) -> Iterator[Path]:
@@ -79,6 +80,19 @@ class RuntimeDirectory:
             yield control
         finally:
             control.unlink(missing_ok=True)
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder for its user alone. Raises FolderNotWritable where it cannot be made or written."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise FolderNotWritable(
+            f"ktpy cannot write to {folder}, where it keeps this user's sessions ({error.strerror}).",
+            hint="Make the folder, and see that it is this user's: `ls -ld` shows whose it is.",
+        ) from error
 
 
 def _is_answered(control: Path) -> bool:

@@ -109,3 +109,22 @@ def test_root_is_given_up_before_the_folder_of_the_caller_is_looked_into(command
     started = [sys.executable, "-u", "-c", COMMAND, command]
     done = subprocess.run(started, env=environment, capture_output=True, check=True)
     assert set(json.loads(done.stdout)) == {NOBODY.pw_uid}
+
+
+DETACH = """
+import sys
+from pathlib import Path
+from ktpy.cli.main import cli
+from ktpy.daemon.runtime import RuntimeDirectory
+sys.modules["ktpy.cli.connect"].launch_helper = lambda caller, _say: caller.drop_privileges()
+RuntimeDirectory.of = lambda _caller: RuntimeDirectory(Path("/nonexistent/run"))
+cli(["connect", "--detach"])
+"""
+
+
+def test_a_home_that_cannot_be_made_is_told_without_a_traceback() -> None:
+    environment = {**os.environ, "SUDO_UID": str(NOBODY.pw_uid)}
+    done = subprocess.run([sys.executable, "-c", DETACH], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 37
+    assert "ktpy cannot write to /nonexistent/run" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.daemon.records import Record, Records
+from ktpy.errors import FolderNotWritable
 
 RECORD = Record("ab12", "exchange", "web", "shop", "https://a", "lab", None)
 
@@ -38,3 +39,9 @@ def test_a_file_that_is_no_record_is_left_alone(tmp_path: Path, content: str) ->
     with Records(tmp_path).stale() as stale:
         assert stale == []
     assert (tmp_path / "ab12.json").exists()
+
+
+def test_a_home_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    with pytest.raises(FolderNotWritable), Records(tmp_path / "home/records").hold(RECORD):
+        pytest.fail("held")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.daemon.runtime import CONNECT, INTERCEPT, RuntimeDirectory
-from ktpy.errors import AlreadyConnected
+from ktpy.errors import AlreadyConnected, FolderNotWritable
 
 
 @pytest.fixture
@@ -96,3 +96,23 @@ def test_a_socket_that_does_not_refuse_stays(runtime: RuntimeDirectory, monkeypa
         monkeypatch.setattr(socket.socket, "connect", is_busy)
         assert runtime.control_sockets() == []
     assert path.exists()
+
+
+def test_a_home_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()  # which root cannot write to either
+    with pytest.raises(FolderNotWritable, match=r"cannot write to .*/home/run.*\(Not a directory\)") as caught:
+        RuntimeDirectory(tmp_path / "home/run").make()
+    assert caught.value.exit_code == 37
+    assert caught.value.hint
+
+
+def test_a_folder_of_somebody_else_is_told_in_a_sentence(
+    runtime: RuntimeDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.make()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with (
+        pytest.raises(FolderNotWritable, match="Permission denied"),
+        runtime.claim("https://a"),
+    ):
+        pytest.fail("claimed")
