@@ -124,9 +124,9 @@ def stop() -> None:
         if record is not None:
             record.kill()
             path.unlink()
-    if RESOLVECTL.exists():
+    if RESOLVECTL.exists() and SYSTEM_BIN.is_mount():
         subprocess.run(["umount", "--lazy", SYSTEM_BIN], check=True)
-        RESOLVECTL.unlink()
+    RESOLVECTL.unlink(missing_ok=True)
     BUS_SOCKET.unlink(missing_ok=True)
     shutil.rmtree(RUN_DIR, ignore_errors=True)
 
