@@ -1,5 +1,6 @@
 """`ktpy connect` makes the cluster reachable from every program on the laptop."""
 
+import os
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -14,7 +15,7 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.privileged import launch_helper
 from ktpy.daemon.runtime import CONNECT
 from ktpy.observe.events import Event, Report
-from ktpy.sessions.options import ConnectOptions, refusal_of_include, refusal_of_zone
+from ktpy.sessions.options import ConnectOptions, check_kubeconfig, refusal_of_include, refusal_of_zone
 
 
 class _Network(click.ParamType["IPv4Network | IPv6Network"]):
@@ -95,6 +96,8 @@ def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, outpu
     """
     wanted = ConnectOptions(pods=not no_pods, dns=not no_dns, pod_timeout_s=pod_timeout, **options)
     caller = Caller.current()
+    if os.geteuid() != 0:  # root reads nothing of the user's: it becomes the user first
+        check_kubeconfig(wanted)
     helper = launch_helper(caller, render.on_standard_error)
 
     def work(report: Report) -> int:

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
+from ktpy.errors import ApiUnreachable, KtpyError
 from ktpy.kube import kubeconfig
 from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.kube.kubeconfig import KubeContext
@@ -64,16 +64,7 @@ class Api:
 
         Nothing is sent yet. Raises KubeconfigMissing and ContextUnknown.
         """
-        files = kubeconfig.paths(kubeconfig_paths)
-        merged = kubeconfig.read(files)
-        if context is None and not merged["clusters"] and kubeconfig.is_in_cluster():
-            selection = kubeconfig.in_cluster(namespace)
-        elif not files:
-            raise KubeconfigMissing(
-                kubeconfig.absence(), hint="Name one with --kubeconfig or KUBECONFIG, or create ~/.kube/config."
-            )
-        else:
-            selection = kubeconfig.select(merged, context, namespace)
+        selection = kubeconfig.selected(kubeconfig_paths, context, namespace)
         from ktpy.kube.connections import connections_to
         from ktpy.kube.credentials import from_user
 

@@ -208,3 +208,17 @@ def _make_paths_absolute(kind: str, content: Json, base: Path) -> None:
     plugin = content.get("exec") if kind == "user" else None
     if plugin and "/" in str(plugin.get("command", "")):
         content["exec"] = plugin | {"command": str(base / plugin["command"])}
+
+
+def selected(kubeconfig_paths: str | Sequence[str] | None, context: str | None, namespace: str | None) -> Selection:
+    """Read the kubeconfig as kubectl does, or take the pod's own service account where there is none.
+
+    Raises KubeconfigMissing and ContextUnknown.
+    """
+    files = paths(kubeconfig_paths)
+    merged = read(files)
+    if context is None and not merged["clusters"] and is_in_cluster():
+        return in_cluster(namespace)
+    if not files:
+        raise KubeconfigMissing(absence(), hint="Name one with --kubeconfig or KUBECONFIG, or create ~/.kube/config.")
+    return select(merged, context, namespace)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from ktpy.cli.connect import connect
+from ktpy.cli.main import cli
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Ended, Ready, Report
 from ktpy.observe.status import ConnectStatus
@@ -147,3 +148,11 @@ def test_repeatable_options_take_commas_and_blanks_from_the_environment(asked: A
 def test_json(asked: Asked) -> None:
     events = [json.loads(line) for line in CliRunner().invoke(connect, ["-o", "json"]).output.splitlines()]
     assert [(event["schema"], event["kind"]) for event in events] == [(1, "ready"), (1, "ended")]
+
+
+def test_nobody_is_asked_for_a_password_without_a_kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(Caller, "current", lambda: CALLER)
+    monkeypatch.setattr(command, "launch_helper", lambda *_: pytest.fail("the helper was launched"))
+    done = CliRunner().invoke(cli, ["connect", "--kubeconfig", str(tmp_path / "absent")])
+    assert (done.exit_code, "absent" in done.output) == (10, True)
