@@ -219,8 +219,9 @@ def test_a_label_that_would_bring_the_gateway_its_own_traffic(lab: Lab, narrow: 
 
 def test_a_preview_of_more_than_63_characters(lab: Lab, narrow: str) -> None:
     told = attempt(lab, command=["ktpy", "preview", LONG + "x", "-n", narrow, *EXPOSED])
-    message = f"The name {LONG}x has 64 characters; the name of a service has at most 63."
-    assert (told.exit_code, told.message) == (52, message)
+    assert told.exit_code == 52
+    assert told.message.startswith(f"'{LONG}x' cannot be the name of a service: ")
+    assert "63" in told.message
 
 
 @pytest.mark.parametrize("kind", ["pod", "deployment"])
