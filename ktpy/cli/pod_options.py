@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ktpy.cli.options import Decorated, Repeatable
+from ktpy.daemon.caller import Caller
 
 
 def labels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -24,7 +25,9 @@ def _template(_context: click.Context, _parameter: click.Parameter, path: Path |
     import yaml  # not before it is needed
 
     try:
-        document = yaml.safe_load(path.read_text())
+        with Caller.current().with_own_rights():  # options are read before root is given up
+            text = path.read_text()
+        document = yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise click.BadParameter(f"{path} cannot be read: {error}") from None
     if not isinstance(document, dict) or not document.keys() <= {"apiVersion", "kind", "metadata", "spec"}:
@@ -52,7 +55,7 @@ def pod_template(command: Decorated) -> Decorated:
     for option in (
         click.option(
             "--pod-overlay",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=click.Path(path_type=Path),
             callback=_template,
             envvar="KTPY_POD_OVERLAY",
             metavar="FILE",

@@ -2,6 +2,8 @@
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,23 @@ class Caller:
         os.initgroups(self.name, self.gid)
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
+
+    @contextmanager
+    def with_own_rights(self) -> Iterator[None]:
+        """Open files in the block with the caller's rights, and take root back afterwards where the helper needs it."""
+        if not self.is_behind_sudo:
+            yield
+            return
+        gid, groups = os.getegid(), os.getgroups()
+        try:
+            os.initgroups(self.name, self.gid)
+            os.setegid(self.gid)
+            os.seteuid(self.uid)
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(gid)
+            os.setgroups(groups)
 
 
 def adopt_environment() -> None:
