@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,14 @@ from ktpy.cli.main import cli
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.codec import to_json
 from ktpy.observe.events import Ended, Notice, PortsChanged, Ready, Report
-from ktpy.observe.status import InterceptStatus, PortStatus
+from ktpy.observe.status import PortStatus
 from ktpy.sessions import intercept
 from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions
 from ktpy.wire.route import Header, Match
+from tests.kit.intercepts import EXCHANGE
 
 PORT = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=2)
-STATUS = InterceptStatus(
-    kind="exchange",
-    reference="web",
-    target="web",
-    when_local_down="origin",
-    owner="al@laptop",
-    pid=7,
-    server="https://a",
-    context="lab",
-    namespace="shop",
-    state="intercepted",
-    uptime_s=0.5,
-    ports=(PORT,),
-)
+STATUS = replace(EXCHANGE, ports=(PORT,))
 
 
 def quiet(report: Report) -> None:

@@ -11,22 +11,9 @@ from ktpy.cli.main import cli
 from ktpy.daemon import control_client
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import InterceptAbsent
-from ktpy.observe.status import InterceptStatus
+from tests.kit.intercepts import EXCHANGE
 
-WEB = InterceptStatus(
-    kind="mesh",
-    reference="deployment/web",
-    target="web",
-    when_local_down="origin",
-    owner="al@laptop",
-    pid=7,
-    server="https://a",
-    context="lab",
-    namespace="shop",
-    session="5e55",
-    state="intercepted",
-    uptime_s=0.5,
-)
+WEB = replace(EXCHANGE, kind="mesh", reference="deployment/web", session="5e55")
 PAY = replace(WEB, kind="preview", reference="pay", target="pay", session="5e56", namespace="test")
 FOUND = {Path("web.sock"): WEB, Path("pay.sock"): PAY}
 

@@ -7,21 +7,8 @@ import pytest
 from ktpy.cli import live
 from ktpy.cli.live import LiveTerminal
 from ktpy.observe.events import Ended, Notice, PortsChanged, Ready
-from ktpy.observe.status import InterceptStatus, PortStatus
-
-STATUS = InterceptStatus(
-    kind="exchange",
-    reference="web",
-    target="web",
-    when_local_down="origin",
-    owner="al@laptop",
-    pid=7,
-    server="https://a",
-    context="lab",
-    namespace="shop",
-    state="intercepted",
-    uptime_s=0.5,
-)
+from ktpy.observe.status import PortStatus
+from tests.kit.intercepts import EXCHANGE
 
 
 class Terminal(io.StringIO):
@@ -52,7 +39,7 @@ def test_the_ports_stay_below_what_scrolls_by(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("NO_COLOR", "1")
     live = LiveTerminal(terminal)
     for event in (
-        Ready(replace(STATUS, ports=(port(0),))),
+        Ready(replace(EXCHANGE, ports=(port(0),))),
         PortsChanged((port(1),)),
         Notice("Something."),
         PortsChanged((port(2),)),

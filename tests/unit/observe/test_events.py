@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, StartStep, decode, encode
-from ktpy.observe.status import ConnectStatus, DnsStatus, InterceptStatus, PortStatus, RangeStatus, TrafficBytes
+from ktpy.observe.status import ConnectStatus, DnsStatus, PortStatus, RangeStatus, TrafficBytes
+from tests.kit.intercepts import EXCHANGE
 
 CONNECTED = ConnectStatus(
     pid=7,
@@ -19,22 +22,7 @@ CONNECTED = ConnectStatus(
 
 
 PORT = PortStatus(80, 3001, is_local_up=True, is_up=False, requests=7, fallbacks=2)
-INTERCEPTED = InterceptStatus(
-    kind="exchange",
-    reference="deployment/web",
-    target="web",
-    when_local_down="origin",
-    owner="al@laptop",
-    pid=7,
-    server="https://a",
-    context="lab",
-    namespace="shop",
-    session="5e55",
-    state="intercepted",
-    uptime_s=0.5,
-    routes=1,
-    ports=(PORT,),
-)
+INTERCEPTED = replace(EXCHANGE, reference="deployment/web", session="5e55", routes=1, ports=(PORT,))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from ktpy.observe.codec import to_json
 from ktpy.observe.status import (
     ConnectStatus,
     DnsStatus,
-    InterceptStatus,
     PortStatus,
     RangeStatus,
     decode_status,
 )
+from tests.kit.intercepts import EXCHANGE
 
 STARTING = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="starting", uptime_s=0.1)
 
@@ -42,22 +42,8 @@ def test_a_session_of_another_version_is_understood() -> None:
 
 def test_an_intercept_has_every_key() -> None:
     port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=2, local_state="up")
-    status = InterceptStatus(
-        kind="mesh",
-        reference="deployment/web",
-        target="web",
-        match="VERSION: v",
-        when_local_down="origin",
-        owner="al@laptop",
-        pid=7,
-        server="https://a",
-        context="lab",
-        namespace="shop",
-        session="5e55",
-        state="intercepted",
-        uptime_s=0.5,
-        routes=1,
-        ports=(port,),
+    status = replace(
+        EXCHANGE, kind="mesh", reference="deployment/web", match="VERSION: v", session="5e55", routes=1, ports=(port,)
     )
     assert json.dumps(to_json(status)) == (
         '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": "VERSION: v",'
