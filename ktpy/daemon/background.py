@@ -54,8 +54,16 @@ def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
     yield Ended(1, "The background process ended without a word.", f"Its log: {log}", is_error=True)
 
 
-def _interruptible(work: Callable[[Report], int], report: Report) -> int:
-    """Do the work. Ctrl-C before its event loop handles signals ends it before it has changed anything."""
+def _interruptible(work: Callable[[Report], int], show: Report) -> int:
+    """Do the work. Ctrl-C before its event loop handles signals ends it before it has changed anything.
+
+    What cannot be shown (the terminal was closed, the disk is full) is not: it must not end the undoing that tells it.
+    """
+
+    def report(event: Event) -> None:
+        with suppress(OSError):
+            show(event)
+
     try:
         return work(report)
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """Signals, `ktpy quit`, and terminals that are closed."""
 
+import json
 import os
 import select
 import signal
@@ -66,6 +67,7 @@ def test_terminal(command: list[str], way: str, before: str, lab: Lab, laptop: L
     os.close(terminal)
     try:
         wait_for_on(controller, "undoes everything.")
+        [session] = json.loads(laptop.output("ktpy", "status", "--output", "json"))["sessions"]
         if way == "Ctrl-C":
             os.write(controller, b"\x03")
             wait_for_on(controller, "everything is undone")
@@ -75,6 +77,7 @@ def test_terminal(command: list[str], way: str, before: str, lab: Lab, laptop: L
     processes.wait_none(lab)
     process.wait(20)
     assert laptop.network_state() == before
+    assert not exists(lab, str(session["pod"]).rpartition("-")[0])
 
 
 def wait_for_on(controller: int, text: str, timeout_s: float = 30.0) -> None:

@@ -19,8 +19,7 @@ MOMENTS = ["cluster ", "pod ", "started", "ssh ", "routes ", "dns "]
 ASIDE_S = 1.5
 """Names resolve while a killed session's file is still there: its address refuses at once, no time-out of 2 s."""
 CLUSTER_CLEAN_S = 120.0
-POD_END_S = 60.0
-"""A pod that is told to go before its agent listens has its grace of 45 s."""
+POD_END_S = 20.0
 RESOLV_CONF = "'/etc/resolv.conf'"
 """Where the laptop's network state comes to the resolver; links, addresses, routes and rules stand before it."""
 LINK_LOST_WITHIN_S = 20.0

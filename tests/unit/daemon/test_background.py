@@ -1,3 +1,4 @@
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,22 @@ def test_in_the_foreground_the_exit_code_is_the_works() -> None:
     shown: list[Event] = []
     assert background.perform(fail, shown.append, CALLER, None) == 24
     assert shown == [ENDED]
+
+
+def test_what_cannot_be_shown_does_not_keep_the_work_from_its_end() -> None:
+    done: list[str] = []
+
+    def work(report: Report) -> int:
+        report(Notice("deleting the job ..."))
+        done.append("the job is deleted")
+        report(ENDED)
+        return 0
+
+    def show(event: Event) -> None:
+        raise OSError(errno.EIO, "the terminal was closed")
+
+    assert background.perform(work, show, CALLER, None) == 0
+    assert done == ["the job is deleted"]
 
 
 @pytest.mark.parametrize(("last", "exit_code"), [(ENDED, 24), (Notice("It stands."), 0)])
