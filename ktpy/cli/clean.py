@@ -36,8 +36,8 @@ def clean(dry_run: bool, all_namespaces: bool, output: str, **place: Any) -> Non
         is_anything_there |= cleaning.cluster(place, all_namespaces=all_namespaces)
     finally:
         if cleaning.is_json:
-            render.say_json({"dry_run": dry_run, "found": cleaning.found})
-    if not (is_anything_there or cleaning.is_json):
+            render.say_json({"dry_run": dry_run, "found": cleaning.found, "kept": cleaning.kept})
+    if not (is_anything_there or cleaning.kept or cleaning.is_json):
         render.say("Nothing to clean.")
 
 
@@ -46,6 +46,8 @@ class _Cleaning:
 
     def __init__(self, *, dry_run: bool, is_json: bool) -> None:
         self.found: list[dict[str, str]] = []
+        self.kept: list[dict[str, str]] = []
+        """The gateways that stay."""
         self.is_json = is_json
         self._dry_run = dry_run
 
@@ -89,7 +91,7 @@ class _Cleaning:
         from ktpy.sessions import once
 
         try:
-            found, failures = once.sweep_dead(
+            found, failures, kept = once.sweep_dead(
                 once.ClusterRef(**place), all_namespaces=all_namespaces, dry_run=self._dry_run
             )
         except KubeconfigMissing as error:
@@ -99,6 +101,15 @@ class _Cleaning:
             data = {"kind": one.kind, "namespace": one.namespace, "name": one.name, "reason": one.reason}
             done = "would remove" if self._dry_run else "removed"
             self._tell("cluster", f"{done} {one.kind} {one.namespace}/{one.name}: {one.reason}", **data)
+        for lease in kept:
+            data = {"namespace": lease.namespace, "name": lease.target, "owner": lease.owner, "since": lease.since}
+            self.kept.append(data)
+            if not self.is_json:
+                end = f"ktpy gateway release {lease.target} -n {lease.namespace}"
+                render.say(
+                    f"left alone: the gateway of {lease.namespace}/{lease.target}, which {lease.owner} keeps since "
+                    f"{lease.since}; `{end}` gives the service back"
+                )
         if failures:
             raise failures[0]
         return bool(found)

@@ -45,4 +45,5 @@ def _table(services: list[dict[str, Any]]) -> list[str]:
 
 def _intercept(intercept: dict[str, Any]) -> str:
     what = f"{intercept['owner']}: {intercept['description'] or 'unknown'}"
+    what += f" since {intercept['since']}" if intercept["is_keeper"] else ""
     return what if intercept["is_live"] else f"{what} (dead; ktpy clean removes it)"

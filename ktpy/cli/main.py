@@ -14,6 +14,7 @@ from ktpy.cli.clean import clean
 from ktpy.cli.completion import completion
 from ktpy.cli.connect import connect
 from ktpy.cli.exchange import exchange
+from ktpy.cli.gateway import gateway
 from ktpy.cli.leave import leave
 from ktpy.cli.list import list_
 from ktpy.cli.logs import logs_
@@ -130,7 +131,7 @@ def help_(ctx: click.Context, command: str | None) -> None:
         click.echo(found.get_help(shown))
 
 
-for command in (connect, status, quit_, exchange, mesh, preview, leave, list_, logs_):
+for command in (connect, status, quit_, exchange, mesh, preview, leave, gateway, list_, logs_):
     cli.add_command(command)
 for command in (clean, recover, rbac, completion, version, help_):
     cli.add_command(command)

@@ -21,6 +21,8 @@ INTERCEPTED = f"{DOMAIN}/intercepted"
 
 DESCRIPTION = f"{DOMAIN}/description"
 """This annotation of a session's Lease says what it does, for `ktpy list`."""
+DETAILS = f"{DOMAIN}/details"
+"""The same as data, in JSON."""
 
 _HELD_BY = f"{DOMAIN}/held-by."
 NAME_MAX = 63

@@ -76,7 +76,7 @@ class _Intercept:
     def farewell(self) -> str:
         told = self._kind.farewell.format(target=self._target)
         if self._is_in_use:
-            told = f"Left; others intercept {self._target} still."
+            told = f"Left; others intercept {self._target} still, or keep its gateway."
         if self._leave_requested.is_set():
             return told.replace("Left", "Left by ktpy leave", 1)
         if self._command_ended is not None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ktpy.cluster import rbac
+from ktpy.cluster.changes import keeping, sweep
 from ktpy.cluster.changes import recover as recovering
-from ktpy.cluster.changes import sweep
 from ktpy.cluster.changes.inventory import Participant, take_inventory
 from ktpy.cluster.changes.recover import RecoveredSelector
 from ktpy.cluster.changes.sweep import Leftover
 from ktpy.cluster.service import ports
 from ktpy.cluster.service.targets import refuse_absent_namespace
+from ktpy.cluster.sharing.lease import Lease
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.supervision import log_loop_errors
 from ktpy.errors import KtpyError
@@ -80,7 +81,7 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
                     "ports": ports.describe(service),
                     "service_ports": ports.as_data(service),
                     "is_preview": inventory is not None and inventory.kind.owns_service,
-                    "intercepts": list(map(_describe, participants)),
+                    "intercepts": list(map(describe, participants)),
                 }
             )
         if not listed:
@@ -105,21 +106,35 @@ def names(place: ClusterRef, resource: str) -> list[str]:
     return place.run(look)
 
 
-def _describe(participant: Participant) -> dict[str, Any]:
+def describe(participant: Participant) -> dict[str, Any]:
     return {
         "session": participant.id,
         "owner": participant.owner,
         "description": participant.lease.description if participant.lease else "",
         "is_live": participant.is_live(),
+        "is_keeper": participant.is_keeper(),
+        "since": participant.lease.since if participant.lease else "",
     }
 
 
-def sweep_dead(place: ClusterRef, *, all_namespaces: bool, dry_run: bool) -> tuple[list[Leftover], list[KtpyError]]:
-    """Remove what dead sessions of any user have left; return what is gone, or would be, and what went wrong."""
+def sweep_dead(
+    place: ClusterRef, *, all_namespaces: bool, dry_run: bool
+) -> tuple[list[Leftover], list[KtpyError], list[Lease]]:
+    """Remove what dead sessions of any user have left.
 
-    async def work(api: Api) -> tuple[list[Leftover], list[KtpyError]]:
+    Returns what is gone, or would be, what went wrong, and who keeps gateways, which stay.
+    """
+
+    async def work(api: Api) -> tuple[list[Leftover], list[KtpyError], list[Lease]]:
         namespace = None if all_namespaces else api.namespace
-        return (await sweep.find(api, namespace), []) if dry_run else await sweep.remove(api, namespace)
+        found, failures = (await sweep.find(api, namespace), []) if dry_run else await sweep.remove(api, namespace)
+        gone = {(one.namespace, one.name) for one in found if one.kind == "session"}
+        kept = [
+            one
+            for one in await keeping.kept(api, namespace)
+            if (one.namespace, f"{one.target}/{one.session}") not in gone
+        ]
+        return found, failures, kept
 
     return place.run(work)
 

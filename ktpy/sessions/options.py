@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from ktpy.capture.spec import CaptureSpec
-from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, InterceptOptions
+from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, KEEP, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
 from ktpy.helper.protocol import check_domain
@@ -17,6 +17,7 @@ from ktpy.wire.route import Header, Match, is_path_prefix, parse_header
 __all__ = [
     "DEFAULT_IMAGE",
     "DEFAULT_POD_TIMEOUT_S",
+    "KEEP",
     "AppProtocol",
     "ConnectOptions",
     "ExposeOption",

@@ -113,5 +113,10 @@ class InterceptKind:
 def own_lease(api: Api, plan: InterceptPlan, session: SessionIdentity) -> OwnLease:
     """Make the Lease by which others see that the session is alive."""
     return OwnLease(
-        api, session=session.id, owner=session.owner, target=plan.interceptee.name, description=plan.description
+        api,
+        session=session.id,
+        owner=session.owner,
+        target=plan.interceptee.name,
+        description=plan.description,
+        details=plan.details,
     )

@@ -16,6 +16,7 @@ from ktpy.cluster.names import SESSION, holders
 from ktpy.cluster.service import service_state, targets
 from ktpy.cluster.service.ports import AppProtocol, GatewayPort, gateway_ports
 from ktpy.cluster.service.reference import Reference
+from ktpy.cluster.sharing import lease
 from ktpy.cluster.steps import Step
 from ktpy.errors import GatewayMismatch, TargetUnsuitable
 from ktpy.kube.client import Api
@@ -192,9 +193,13 @@ class GatewayEntry:
         users = holders(annotations_of(deployment))
         if others := users.keys() - dead - {self._session.id}:
             names = ", ".join(sorted({users[one] for one in others}))
+            sharing = await lease.leases(self._api, self._interceptee.namespace, self._target)
+            is_kept = any(one.is_kept and one.session in others for one in sharing.values())
             raise GatewayMismatch(
                 f"The gateway of {self._target} is in use by {names}, and {problem}.",
-                hint="Try again when they have left.",
+                hint=f"`ktpy gateway release {self._target}` ends that it is kept; then try again, or keep it anew."
+                if is_kept
+                else "Try again when they have left.",
             )
         leaving = GatewayExit(self._api, self._interceptee, dead)
         await leaving.restore()

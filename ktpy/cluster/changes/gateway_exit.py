@@ -100,7 +100,7 @@ class GatewayExit:
 
     async def delete_gateway(self) -> bool:
         """Stop using the Deployment; it goes with its last user. Returns whether it went."""
-        self._deleted = await self._gateway.release(self.gone)
+        self._deleted = await self._gateway.release(self.gone, self._is_unused)
         return self._deleted is not None
 
     async def wait_for_pods(self) -> bool:
@@ -117,11 +117,20 @@ class GatewayExit:
 
     async def delete_origin(self) -> bool:
         """Stop using the origin Service; it goes with its last user. Returns whether it went."""
-        return await self._origin.release(self.gone) is not None
+        return await self._origin.release(self.gone, self._is_unused) is not None
 
     async def delete_leases(self) -> None:
         for session in sorted(self.gone):
             await lease.release(self._api, self._interceptee.namespace, session)
+
+    async def _is_unused(self) -> bool:
+        """Whether no other session has a part in the Service: who keeps a gateway does not hold one that is anew."""
+        try:
+            service = await self._api.request("GET", self._interceptee.service_path)
+        except NotFound:
+            return True
+        state = service_state.read(service)
+        return state is None or not service_state.is_redirected(service) or not set(state.sessions) - self.gone
 
     async def _has_moved(self) -> bool:
         try:

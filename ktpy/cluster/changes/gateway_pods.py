@@ -117,7 +117,7 @@ class GatewayPods:
     async def _let_in(self, pod: Json) -> bool:
         """Add this session's public key to the pod, unless it is there; False when the pod is gone."""
         key = {authorized_key_annotation(self._session.id): self._session.public_key}
-        if key.items() <= annotations_of(pod).items():
+        if not self._session.public_key or key.items() <= annotations_of(pod).items():
             return True
         with suppress(NotFound, Conflict):
             await annotate(self._api, f"{self._path}/{name_of(pod)}", pod, key)

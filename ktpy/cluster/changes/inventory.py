@@ -31,9 +31,15 @@ class Participant:
     owner: str
     lease: Lease | None
     """None: it has died, and its Lease is gone."""
+    has_service: bool = True
+    """Whether the Service exists still."""
 
     def is_live(self) -> bool:
-        return self.lease is not None and not self.lease.is_expired()
+        return self.lease is not None and not self.lease.is_expired() and (self.has_service or not self.lease.is_kept)
+
+    def is_keeper(self) -> bool:
+        """Whether it is nobody who lives, but keeps the gateway for others."""
+        return self.lease is not None and self.lease.is_kept
 
 
 @dataclass(slots=True)
@@ -85,8 +91,10 @@ class _ByService:
         self._found: dict[Interceptee, ServiceInventory] = {}
         self._owners: dict[Interceptee, dict[str, str]] = {}
         """The sessions that appear at each Service, and their owners; an owner that is not known is empty."""
+        self._present: set[Interceptee] = set()
 
     def add_service(self, service: Json) -> None:
+        self._present.add(Interceptee(metadata_of(service)["namespace"], name_of(service)))
         if labels_of(service).get(names.MANAGED_BY) == "ktpy":
             self.add_object("service", service)
         elif names.INTERCEPTED in annotations_of(service) or service_state.is_redirected(service):
@@ -121,7 +129,7 @@ class _ByService:
             for session, owner in self._owners[service].items():
                 own = leases.get(session)
                 owner = own.owner if own is not None else owner  # in full there; labels cannot have all of it
-                found.participants[session] = Participant(session, owner or "somebody", own)
+                found.participants[session] = Participant(session, owner or "somebody", own, service in self._present)
         return [self._found[service] for service in sorted(self._found)]
 
     def _at(self, item: Json, name: str, owners: dict[str, str]) -> ServiceInventory:

@@ -10,6 +10,8 @@ from ktpy.wire.route import ORIGIN, Match
 
 DEFAULT_IMAGE = f"ghcr.io/ktpy/agent:{__version__}"
 DEFAULT_POD_TIMEOUT_S = 60.0
+KEEP = "keep"
+"""The kind of change that makes a gateway, and leaves it standing for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class InterceptOptions:
     """InterceptOptions are what the user asks for on the command line; the defaults are the documented ones."""
 
     kind: str
-    """exchange, mesh or preview."""
+    """exchange, mesh or preview; or KEEP."""
     target: str
     """What the user named: `web`, `deployment/web`; the new Service's name for a preview."""
     expose: tuple[ExposeOption, ...]

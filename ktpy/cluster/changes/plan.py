@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktpy.cluster.changes.options import InterceptOptions
+from ktpy.cluster.changes.options import KEEP, InterceptOptions
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import PortMapping
 
@@ -38,6 +38,18 @@ class InterceptPlan:
     @property
     def description(self) -> str:
         """Say what the session does, as others read it in `ktpy list`: `mesh of port 80, VERSION: foobar`."""
+        if self.options.kind == KEEP:
+            return "keeps the gateway"
         numbers = ", ".join(str(one.remote) for one in self.ports)
         match = f", {self.options.match}" if self.options.match is not None else ""
         return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{match}"
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Return the same as data."""
+        match = self.options.match
+        return {
+            "kind": self.options.kind,
+            "ports": [one.remote for one in self.ports] if self.options.kind != KEEP else [],
+            "match": match.document() if match is not None else None,
+        }

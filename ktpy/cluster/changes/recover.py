@@ -42,11 +42,17 @@ async def recover(api: Api, name: str, *, evict: bool = False) -> RecoveredSelec
     inventory = await take_inventory(api, api.namespace)
     around = [one for one in inventory if one.service == interceptee and one.kind is GATEWAY]
     participants = {one.id: one for found in around for one in found.participants.values()}
-    live = sorted({one.owner for one in participants.values() if one.is_live()})
+    live = [one for one in participants.values() if one.is_live()]
     if live and not evict:
+        keepers = sorted({one.owner for one in live if one.is_keeper()})
+        owners = sorted({one.owner for one in live if not one.is_keeper()})
+        uses = [f"in use by live sessions of {', '.join(owners)}"] if owners else []
+        uses += [f"kept by {', '.join(keepers)}"] if keepers else []
+        ends = [f"each leaves with `ktpy leave {name}`"] if owners else []
+        ends += [f"`ktpy gateway release {name}` ends that it is kept"] if keepers else []
+        hint = f"{', '.join(ends)}; `ktpy recover {name} --evict` takes them out."
         raise SessionsLive(
-            f"Service {name} is in use by live sessions of {', '.join(live)}; nothing was changed.",
-            hint=f"Each leaves with `ktpy leave {name}`; `ktpy recover {name} --evict` takes them out.",
+            f"Service {name} is {' and '.join(uses)}; nothing was changed.", hint=hint[0].upper() + hint[1:]
         )
     state = service_state.read(service)
     if not (around or state is not None or service_state.is_redirected(service)):

@@ -94,4 +94,6 @@ async def _expire(api: Api, dead: list[Participant]) -> frozenset[str]:
 def _why(participant: Participant) -> str:
     if participant.lease is None:
         return f"of {participant.owner}, whose lease is gone"
+    if participant.is_keeper():
+        return f"of {participant.owner}, who keeps the gateway of a service that is gone"
     return f"of {participant.owner}, not heard from for {participant.lease.age_s or 0:.0f} s"

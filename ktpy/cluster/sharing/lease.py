@@ -6,16 +6,20 @@ answer that shows it, so that both are by one clock. What laptops write into `re
 The verdict on a dead session is the deletion of its Lease in the version that was judged: if the session has renewed it
 in between, the deletion is refused and the session lives. A session that finds its Lease gone is dead, and never comes
 back under its id.
+
+Who keeps a gateway for others is nobody who lives: such a Lease has no duration, and stands until it is released.
 """
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from ktpy.cluster.names import APP_NAME, DESCRIPTION, MANAGED_BY, SESSION, TARGET, labels, lease_name
+from ktpy.cluster.names import APP_NAME, DESCRIPTION, DETAILS, MANAGED_BY, SESSION, TARGET, labels, lease_name
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.errors import ApiUnreachable, KtpyError, SessionLost
 from ktpy.kube.client import Api
@@ -51,6 +55,12 @@ class Lease:
     """The seconds since the last renewal; None when the API server does not tell: such a session is left alone."""
     description: str = ""
     """What the session does, in its own words."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """The same as data; empty where an older ktpy has made the Lease."""
+    since: str = ""
+    """When the API server has created it, by RFC 3339."""
+    is_kept: bool = False
+    """Whether it stands without being renewed."""
 
     def is_expired(self, after_s: float = EXPIRED_AFTER_S) -> bool:
         return self.age_s is not None and self.age_s > after_s
@@ -59,9 +69,18 @@ class Lease:
 class OwnLease:
     """An OwnLease is the Lease of this very session."""
 
-    def __init__(self, api: Api, *, session: str, owner: str, target: str, description: str = "") -> None:
+    def __init__(
+        self,
+        api: Api,
+        *,
+        session: str,
+        owner: str,
+        target: str,
+        description: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         self._api = api
-        self._description = description
+        self._annotations = {DESCRIPTION: description, DETAILS: json.dumps(details or {}, separators=(",", ":"))}
         self._session, self._owner, self._target = session, owner, target
         self._path = LEASES.path(api.namespace, lease_name(session))
         self._uid: str | None = None
@@ -77,7 +96,7 @@ class OwnLease:
                 "name": lease_name(self._session),
                 "namespace": self._api.namespace,
                 "labels": labels(ROLE, owner=self._owner, session=self._session, target=self._target),
-                "annotations": {DESCRIPTION: self._description},
+                "annotations": self._annotations,
             },
             "spec": {
                 "holderIdentity": self._owner,
@@ -106,7 +125,7 @@ class OwnLease:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
-                await self._renew()
+                await self._patch({"renewTime": _now()})
                 self._renewed_at_s = _awake_or_asleep_s()
             except ApiUnreachable as exc:
                 silence_s = self.silence_s
@@ -114,8 +133,12 @@ class OwnLease:
                 if silence_s >= TELL_AFTER_S:
                     on_trouble(silence_s, exc)
 
-    async def _renew(self) -> None:
-        patch = {"metadata": {"uid": self._uid}, "spec": {"renewTime": _now()}}
+    async def stand(self) -> None:
+        """Let the Lease stand when nobody renews it any more. Raises SessionLost as `keep` does."""
+        await self._patch({"leaseDurationSeconds": None})
+
+    async def _patch(self, spec: Json) -> None:
+        patch = {"metadata": {"uid": self._uid}, "spec": spec}
         try:
             await merge_patch(self._api, self._path, patch)
         except (NotFound, Conflict) as exc:
@@ -154,6 +177,7 @@ async def expire(api: Api, expired: Iterable[Lease]) -> frozenset[str]:
 
 def _lease(item: Json, now: datetime) -> Lease:
     metadata, spec, marks = metadata_of(item), spec_of(item), labels_of(item)
+    is_kept = spec.get("leaseDurationSeconds") is None
     return Lease(
         session=marks.get(SESSION, ""),
         owner=str(spec.get("holderIdentity") or ""),
@@ -162,9 +186,20 @@ def _lease(item: Json, now: datetime) -> Lease:
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
-        age_s=_age_s(metadata, now),
+        age_s=None if is_kept else _age_s(metadata, now),
         description=annotations_of(item).get(DESCRIPTION, ""),
+        details=_details(annotations_of(item).get(DETAILS)),
+        since=str(metadata.get("creationTimestamp") or ""),
+        is_kept=is_kept,
     )
+
+
+def _details(text: str | None) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _age_s(metadata: Metadata, now: datetime) -> float | None:

@@ -7,7 +7,7 @@ held: dead holders are dropped by the next who leaves, or by `ktpy clean`.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -58,12 +58,17 @@ class SharedObject:
                 await until_gone(self.api, self.collection, self.name, metadata_of(found)["uid"])
         raise RestoreIncomplete(f"{self.name} is created and deleted again and again by others; ktpy gave up.")
 
-    async def release(self, gone: Collection[str]) -> Json | None:
-        """Drop these holders; delete the object if none is left, and return what was deleted."""
-        attempt = partial(self._release_once, frozenset(gone))
+    async def release(
+        self, gone: Collection[str], is_unused: Callable[[], Awaitable[bool]] | None = None
+    ) -> Json | None:
+        """Drop these holders; delete the object if none is left, and return what was deleted.
+
+        `is_unused` has the last word: others may need an object that they do not hold, as somebody has made it anew.
+        """
+        attempt = partial(self._release_once, frozenset(gone), is_unused)
         return await race(attempt, f"{self.name} changes too often to be deleted; it is left to `ktpy clean`.")
 
-    async def _release_once(self, gone: frozenset[str]) -> Json | None:
+    async def _release_once(self, gone: frozenset[str], is_unused: Callable[[], Awaitable[bool]] | None) -> Json | None:
         """Raises Conflict when its status has changed meanwhile, or somebody has joined."""
         try:
             found = await self.api.request("GET", self.path)
@@ -74,7 +79,7 @@ class SharedObject:
                 found = await annotate(
                     self.api, self.path, found, dict.fromkeys(map(holder_annotation, sorted(dropped)))
                 )
-            if holders(annotations_of(found)):
+            if holders(annotations_of(found)) or (is_unused is not None and not await is_unused()):
                 return None
             metadata = metadata_of(found)
             await delete(self.api, self.path, metadata["uid"], metadata["resourceVersion"])

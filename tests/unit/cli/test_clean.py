@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from ktpy.cli.main import cli
 from ktpy.cluster.changes.sweep import Leftover
+from ktpy.cluster.sharing.lease import Lease
 from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Record, Records
@@ -17,6 +18,7 @@ from ktpy.errors import KtpyError, KubeconfigMissing
 from ktpy.sessions import once
 
 RECORD = Record("5e55", "exchange", "web", "shop", "https://a", "lab", None)
+KEPT = Lease("5e57", "al@a", "shop", "web", "ktpy-5e57", "u", "1", None, since="2026-11-28T11:00:00Z", is_kept=True)
 DEAD = Leftover("session", "shop", "web/5e56", "of bo, not heard from for 75 s")
 
 
@@ -27,6 +29,7 @@ class Remains:
     on_laptop: list[str] = field(default_factory=list)
     of_others: list[Leftover] = field(default_factory=list)
     failures: list[KtpyError] = field(default_factory=list)
+    kept: list[Lease] = field(default_factory=list)
     undone: list[Record] = field(default_factory=list)
     """The records whose cluster was cleared up."""
     swept: list[tuple[bool, bool]] = field(default_factory=list)
@@ -34,9 +37,9 @@ class Remains:
 
     def sweep(
         self, _: once.ClusterRef, *, all_namespaces: bool, dry_run: bool
-    ) -> tuple[list[Leftover], list[KtpyError]]:
+    ) -> tuple[list[Leftover], list[KtpyError], list[Lease]]:
         self.swept.append((all_namespaces, dry_run))
-        return self.of_others, self.failures
+        return self.of_others, self.failures, self.kept
 
     def undo_laptop(self, _: object) -> bool:
         return bool(self.on_laptop)
@@ -87,6 +90,17 @@ def test_each_cluster_of_ones_own_is_cleared_up_once(remains: Remains, tmp_path:
     remains.of_others = [DEAD]
     assert clean().output == "removed session shop/web/5e56: of bo, not heard from for 75 s\n"
     assert [record.server for record in remains.undone] == ["https://a", "https://b"]
+
+
+def test_a_gateway_that_is_kept_is_named_and_left_alone(remains: Remains) -> None:
+    remains.kept = [KEPT]
+    assert clean().output == (
+        "left alone: the gateway of shop/web, which al@a keeps since 2026-11-28T11:00:00Z; "
+        "`ktpy gateway release web -n shop` gives the service back\n"
+    )
+    assert json.loads(clean("-o", "json").stdout)["kept"] == [
+        {"namespace": "shop", "name": "web", "owner": "al@a", "since": "2026-11-28T11:00:00Z"}
+    ]
 
 
 def test_what_went_wrong_is_told_after_what_went(remains: Remains) -> None:

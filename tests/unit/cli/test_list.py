@@ -14,7 +14,14 @@ from ktpy.sessions import once
 
 def service(name: str, ports: str, *intercepts: tuple[str, str, bool], is_preview: bool = False) -> dict[str, Any]:
     found = [
-        {"session": "5e55", "owner": owner, "description": description, "is_live": is_live}
+        {
+            "session": "5e55",
+            "owner": owner,
+            "description": description,
+            "is_live": is_live,
+            "is_keeper": description == "keeps the gateway",
+            "since": "2026-11-28T11:00:00Z",
+        }
         for owner, description, is_live in intercepts
     ]
     return {"name": name, "ports": ports, "is_preview": is_preview, "intercepts": found}
@@ -33,11 +40,13 @@ def listed(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, service
 def test_a_line_for_each_intercept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mesh = ("al@a", "mesh of port 80, VERSION: v", True)
     dead = ("bo@b", "", False)
-    services = [service("web", "80 (http)", mesh, dead), service("pay", "8080", is_preview=True)]
+    keeper = ("cy@c", "keeps the gateway", True)
+    services = [service("web", "80 (http)", mesh, dead, keeper), service("pay", "8080", is_preview=True)]
     assert listed(monkeypatch, tmp_path, services=services).splitlines() == [
         "SERVICE        PORTS      INTERCEPTS",
         "web            80 (http)  al@a: mesh of port 80, VERSION: v",
         "                          bo@b: unknown (dead; ktpy clean removes it)",
+        "                          cy@c: keeps the gateway since 2026-11-28T11:00:00Z",
         "pay (preview)  8080",
     ]
 

@@ -145,6 +145,7 @@ class ObjectStore:
         return self.dry_run if request.query.get("dryRun") else (201, self._create(collection, body))
 
     def _create(self, collection: str, body: Json) -> Json:
+        body["metadata"]["creationTimestamp"] = self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
         if collection == SERVICES:
             body["spec"].setdefault("clusterIP", f"10.96.0.{next(self._versions)}")
         if collection == DEPLOYMENTS:

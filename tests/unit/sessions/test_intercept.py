@@ -246,7 +246,7 @@ async def test_who_leaves_others_does_not_say_that_all_is_as_before(
     running = await exchange.start()
     exchange.session._request_leave()
     assert await running == 0
-    assert exchange.session.farewell == "Left by ktpy leave; others intercept web still."
+    assert exchange.session.farewell == "Left by ktpy leave; others intercept web still, or keep its gateway."
     assert "restore the service" not in exchange.steps()
 
 

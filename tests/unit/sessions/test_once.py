@@ -37,6 +37,7 @@ async def test_services_and_who_has_a_part_in_them(
     found = await asyncio.to_thread(once.services, place, records, lambda _: None)
     assert (found["namespace"], list(found)) == ("shop", ["namespace", "context", "services"])
     pay, web = sorted(found["services"], key=lambda one: str(one["name"]))
+    assert all(one.pop("since") and not one.pop("is_keeper") for one in web["intercepts"])
     assert web == {
         "name": "web",
         "ports": "80 (http)",
@@ -74,10 +75,10 @@ async def test_the_dead_are_swept_unless_it_is_a_dry_run(
     store.pass_time(61)
 
     async def sweep(*, dry_run: bool) -> list[str]:
-        found, failures = await asyncio.to_thread(
+        found, failures, kept = await asyncio.to_thread(
             once.sweep_dead, place, all_namespaces=all_namespaces, dry_run=dry_run
         )
-        assert failures == []
+        assert (failures, kept) == ([], [])
         return [f"{one.kind} {one.name}" for one in found]
 
     expected = ["session web/a", "interception web", "service web-ktpy-origin", "deployment web-ktpy-gateway"]

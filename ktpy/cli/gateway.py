@@ -1,0 +1,160 @@
+"""`ktpy gateway keep`, `release` and `who`: a gateway that stays between intercepts."""
+
+from typing import Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.complete import service_names
+from ktpy.cli.intercept_options import gateway_label, namespace_named, replicas, target_reference
+from ktpy.cli.options import Repeatable, cluster, image, output, pod_timeout, verbose
+from ktpy.cli.pod_options import pod_template
+from ktpy.daemon.caller import Caller
+from ktpy.observe.events import Event
+from ktpy.sessions.options import KEEP, AppProtocol, ExposeOption, InterceptOptions
+
+
+@click.group(short_help="Keep a gateway between intercepts, and give it back")
+def gateway() -> None:
+    """Keep the gateway of a service between intercepts.
+
+    Connections that clients keep open lead to where the service led when they were made. Behind a gateway that stays,
+    every exchange and mesh has effect on them, too, from the next request on.
+
+    \b
+    ktpy gateway keep web
+    ktpy gateway who web
+    ktpy gateway release web
+    """
+
+
+@gateway.command(short_help="Let a gateway stand before a service until it is released")
+@click.argument("target", shell_complete=service_names)
+@cluster(namespace="Namespace of the service.")
+@click.option(
+    "--http-port",
+    "http_ports",
+    cls=Repeatable,
+    multiple=True,
+    envvar="KTPY_HTTP_PORT",
+    metavar="PORT",
+    help="A port, by number or name, where HTTP is spoken though the service does not say so. Repeat it.",
+)
+@output
+@verbose
+@image
+@pod_timeout
+@replicas
+@gateway_label
+@pod_template
+def keep(target: str, http_ports: tuple[str, ...], output: str, pod_timeout: float, **options: Any) -> None:
+    """Let a gateway stand before TARGET, also while nobody intercepts it; it relays to the original pods then.
+
+    It stands until somebody releases it. Where one stands already, it stays when its last user leaves.
+
+    \b
+    ktpy gateway keep web
+    """
+    from ktpy.sessions import gateway as use_cases  # brings asyncio, which `ktpy --help` need not wait for
+
+    place, name = _named(target, options)
+    wanted = InterceptOptions(
+        kind=KEEP,
+        target=name,
+        expose=tuple(ExposeOption(0, port) for port in http_ports),
+        protocol=AppProtocol.HTTP if http_ports else None,
+        pod_timeout_s=pod_timeout,
+        **place,
+    )
+    found = use_cases.keep(wanted, Caller.become(), _quiet if output == "json" else render.event)
+    if output == "json":
+        render.say_json(found)
+        return
+    service, keepers = found["service"], [one for one in found["sessions"] if one["is_keeper"]]
+    if found["is_new"]:
+        render.say(f"The gateway of {service} stays until `ktpy gateway release {service}`.")
+    else:
+        render.say(f"The gateway of {service} is kept already, by {_since(keepers[0])}.")
+    if found["image"] != found["wanted_image"]:
+        render.say(
+            f"It runs {found['image']}, and this ktpy has {found['wanted_image']}: "
+            f"`ktpy gateway release {service}`, then `keep`, makes it anew."
+        )
+
+
+@gateway.command(short_help="Give a service back whose gateway is kept")
+@click.argument("target", shell_complete=service_names)
+@cluster(namespace="Namespace of the service.")
+@output
+@verbose
+def release(target: str, output: str, **options: Any) -> None:
+    """End that the gateway of TARGET is kept, whoever keeps it. It goes when nobody intercepts TARGET any more.
+
+    \b
+    ktpy gateway release web
+    """
+    from ktpy.sessions import gateway as use_cases
+    from ktpy.sessions.once import ClusterRef
+
+    place, name = _named(target, options)
+    report = _quiet if output == "json" else render.on_error_output
+    found = use_cases.release(ClusterRef(**place), name, Caller.become(), report)
+    if output == "json":
+        render.say_json(found)
+        return
+    service, users = found["service"], [one["owner"] for one in found["sessions"] if one["is_live"]]
+    for keeper in found["released"]:
+        render.say(f"The gateway of {service} is not kept any more; it was by {_since(keeper)}.")
+    if not found["released"]:
+        render.say(f"Nobody keeps the gateway of {service}.")
+    if users:
+        render.say(f"It stays until they have left who intercept {service}: {', '.join(sorted(set(users)))}.")
+    elif found["released"]:
+        render.say(f"{service} is as before.")
+
+
+@gateway.command(short_help="Show who shares a gateway")
+@click.argument("target", shell_complete=service_names)
+@cluster(namespace="Namespace of the service.")
+@output
+@verbose
+def who(target: str, output: str, **options: Any) -> None:
+    """Show who shares the gateway of TARGET: what they take, and since when.
+
+    \b
+    ktpy gateway who web
+    """
+    from ktpy.sessions import gateway as use_cases
+    from ktpy.sessions.once import ClusterRef
+
+    place, name = _named(target, options)
+    Caller.become()
+    found = use_cases.who(ClusterRef(**place), name)
+    if output == "json":
+        render.say_json(found)
+        return
+    service = found["service"]
+    if not found["sessions"]:
+        render.say(f"Nobody intercepts {service}, or keeps a gateway before it.")
+        return
+    render.say(f"gateway of {service}, namespace {found['namespace']}: {found['image'] or 'gone'}")
+    if not found["is_redirected"]:
+        render.say(f"Service {service} does not lead to it: somebody has applied it as it was, or deleted it.")
+    for one in found["sessions"]:
+        what = one["description"] or "unknown"
+        render.say(f"  {_since(one)}: {what}" + ("" if one["is_live"] else " (dead; ktpy clean removes it)"))
+
+
+def _since(session: dict[str, Any]) -> str:
+    return f"{session['owner']} since {session['since'] or 'an unknown time'}"
+
+
+def _named(target: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the options with the namespace that the user named, and the target as `targets.find` takes it."""
+    reference = target_reference(target)
+    namespace = namespace_named(reference, options["namespace"])
+    return options | {"namespace": namespace}, reference.name if reference.namespace else target
+
+
+def _quiet(_event: Event) -> None:
+    """Show nothing: what is printed is JSON."""
