@@ -73,6 +73,9 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
 @click.option("--no-pods", is_flag=True, envvar="KTPY_NO_PODS", help="Route services only.")
 @click.option("--no-dns", is_flag=True, envvar="KTPY_NO_DNS", help="Leave the system's resolver alone.")
 @click.option(
+    "--no-reconnect", is_flag=True, envvar="KTPY_NO_RECONNECT", help="End when the link is lost, with code 40."
+)
+@click.option(
     "--dns-zone",
     "dns_zones",
     cls=Repeatable,
@@ -87,14 +90,18 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
 @image
 @pod_template
 @pod_timeout
-def connect(no_pods: bool, no_dns: bool, pod_timeout: float, detach: bool, output: str, **options: Any) -> None:
+def connect(
+    no_pods: bool, no_dns: bool, no_reconnect: bool, pod_timeout: float, detach: bool, output: str, **options: Any
+) -> None:
     """Reach every pod IP, service IP and cluster DNS name from every program on this laptop.
 
     \b
     sudo ktpy connect -n shop
     curl http://web/            # in another terminal
     """
-    wanted = ConnectOptions(pods=not no_pods, dns=not no_dns, pod_timeout_s=pod_timeout, **options)
+    wanted = ConnectOptions(
+        pods=not no_pods, dns=not no_dns, reconnect=not no_reconnect, pod_timeout_s=pod_timeout, **options
+    )
     caller = Caller.current()
     if os.geteuid() != 0:  # root reads nothing of the user's: it becomes the user first
         check_kubeconfig(wanted)

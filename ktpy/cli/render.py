@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import click
 
-from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, StartStep, to_object
-from ktpy.observe.status import ConnectStatus, InterceptStatus, PortStatus, SessionStatus
+from ktpy.observe.events import Ended, Event, LinkBack, LinkDown, Notice, PortsChanged, Ready, StartStep, to_object
+from ktpy.observe.status import ConnectStatus, InterceptStatus, LinkStatus, PortStatus, SessionStatus
 
 RANGES_SHOWN = 8
 SCHEMA = 1
@@ -64,6 +64,11 @@ def event(event: Event, *, err: bool = False, farewell: str | None = None) -> No
         case Ready(session):
             for line in ready(session, farewell):
                 write(line, err=err)
+        case LinkDown(reason):
+            write(f"  {click.style('lost     ', fg='yellow')} {clean(reason)} ktpy reconnects.", err=err)
+        case LinkBack(pod, after_s, losses):
+            times = f", lost {losses} times so far" if losses > 1 else ""
+            write(f"  {click.style('back     ', fg='green')} after {after_s:.1f} s, by {clean(pod)}{times}", err=err)
         case PortsChanged():
             pass  # ktpy.cli.live shows it
         case Ended(_, message, hint, is_error):
@@ -137,6 +142,7 @@ def _connected(session: ConnectStatus) -> str:
     amounts = f"{_size(session.bytes.in_)} in, {_size(session.bytes.out)} out, {session.open_flows} open flows"
     rows = [
         ("pod", [str(session.pod)]),
+        *([("link", [_link(session.link)])] if session.link.losses else []),
         ("ranges", ranges or ["none"]),
         ("dns", names),
         ("traffic", [amounts]),
@@ -144,6 +150,13 @@ def _connected(session: ConnectStatus) -> str:
     ]
     lines = [f"  {title if i == 0 else '':<9} {clean(text)}" for title, texts in rows for i, text in enumerate(texts)]
     return "\n".join([_connected_head(session), *lines])
+
+
+def _link(link: LinkStatus) -> str:
+    times = "once" if link.losses == 1 else f"{link.losses} times"
+    if link.is_up:
+        return f"up again for {link.for_s:.0f} s, lost {times}: {link.reason}"
+    return f"lost for {link.for_s:.0f} s, {times} so far; ktpy reconnects: {link.reason}"
 
 
 def _size(count_bytes: float) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ktpy.errors import KubeconfigMissing, Unauthorized
+from ktpy.errors import KtpyError, KubeconfigMissing, Unauthorized
 from ktpy.kube import exec_plugin
 from ktpy.kube.objects import Json
 
@@ -21,6 +21,8 @@ TOKEN_FILE_PERIOD_S = 60.0
 """The period of client-go. A service account token stays valid for longer than this after its rotation."""
 PLUGIN_EARLY_S = 30.0
 """A plugin is asked again this long before its answer expires."""
+PLUGIN_AGAIN_S = 5.0
+"""A plugin that fails, or whose answer is not accepted, is asked again after this: it may ask a person to log in."""
 PLUGIN_PERIOD_S = 10.0
 """A plugin is not asked more often than this, whatever expiry it states."""
 
@@ -84,6 +86,8 @@ class ExecPlugin(Credentials):
         self._credential: exec_plugin.ExecCredential | None = None
         self._ask_again_at = float("-inf")
         self._asking = asyncio.Lock()
+        self._renewed_at = self._failed_at = float("-inf")
+        self._failure: KtpyError | None = None
 
     @property
     def key_pair(self) -> KeyPair | None:
@@ -102,12 +106,21 @@ class ExecPlugin(Credentials):
     async def renew(self) -> bool:
         before = self._credential
         async with self._asking:
-            if self._credential is before:  # else another request has just asked
+            # Another request may have just asked. What a plugin kept may be old at first, but not again at once.
+            if self._credential is before and self._clock() - self._renewed_at >= PLUGIN_AGAIN_S:
                 await self._ask()
+                self._renewed_at = self._clock()
         return True
 
     async def _ask(self) -> None:
-        self._credential = await exec_plugin.run(self._plugin, self._cluster)
+        if self._failure and self._clock() - self._failed_at < PLUGIN_AGAIN_S:
+            raise self._failure.with_hint(self._failure.hint)  # a copy: each has its own traceback
+        try:
+            self._credential = await exec_plugin.run(self._plugin, self._cluster)
+        except KtpyError as failure:
+            self._failure, self._failed_at = failure, self._clock()
+            raise
+        self._failure = None
         expires_at = self._credential.expires_at
         self._ask_again_at = (
             float("inf") if expires_at is None else max(expires_at - PLUGIN_EARLY_S, self._clock() + PLUGIN_PERIOD_S)

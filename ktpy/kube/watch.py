@@ -6,13 +6,14 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from ktpy.aio.retry import Backoff
-from ktpy.errors import ApiUnreachable
+from ktpy.errors import ApiUnreachable, Forbidden, Unauthorized
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of, parse_object
 from ktpy.kube.refusals import Action, Gone, refusal
@@ -22,6 +23,7 @@ PAGE_LIMIT = 500
 WATCH_S = 240
 """The server keeps a watch open for this long to twice as long, so that not all clients come back at once."""
 SILENCE_MARGIN_S = 15.0
+logger = logging.getLogger(__name__)
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -58,9 +60,10 @@ async def watch(
 ) -> AsyncGenerator[WatchEvent, None]:
     """Yield all objects under `path` (/api/v1/services) that match the selectors, and their changes, for ever.
 
-    It waits for a link that breaks and a server that is busy or restarts. When the resource version has expired it
-    lists again, and tells only the differences. Raises what the caller must decide on: Forbidden, Unauthorized and
-    NotFound; and, unless `is_patient`, ApiUnreachable when the first list does not succeed.
+    It waits for a link that breaks and a server that is busy or restarts; and after its first watch also for
+    credentials that have expired and rights that were taken away. When the resource version has expired it
+    lists again, and tells only the differences. Raises NotFound; until then Forbidden and Unauthorized;
+    and, unless `is_patient`, ApiUnreachable when the first list does not succeed.
     """
     collection = _Collection(api, path, labels, fields)
     backoff = backoff or Backoff()
@@ -83,9 +86,11 @@ async def watch(
                 backoff.reset()  # a quiet watch that the server ended in its time
         except Gone:
             collection.version = ""
-        except ApiUnreachable:
-            if not (is_synced or is_patient):
+        except (ApiUnreachable, Unauthorized, Forbidden) as error:
+            is_refused = not isinstance(error, ApiUnreachable)
+            if not (collection.watches > 1 if is_refused else is_synced or is_patient):
                 raise
+            logger.info("the watch of %s is interrupted: %s", path, error)
         await backoff.pause()
 
 
@@ -119,6 +124,8 @@ class _Collection:
 
     def __init__(self, api: Api, path: str, labels: str, fields: str) -> None:
         self.version = ""
+        self.watches = 0
+        """How many have been tried."""
         self._api, self._path = api, path
         self._selectors = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
         self._known: dict[tuple[str, str], str] = {}
@@ -161,6 +168,7 @@ class _Collection:
             "timeoutSeconds": str(timeout_s),
         }
         lines = self._api.lines(self._path, query=query, silence_s=timeout_s + SILENCE_MARGIN_S)
+        self.watches += 1
         async with aclosing(lines):
             async for line in lines:
                 try:

@@ -77,7 +77,8 @@ class _Client(asyncssh.SSHClient):
             return
         if self.reason is None:
             self.reason = why
-        self.abort()
+        if self._ssh:
+            self._ssh.connection_lost(self.reason)  # `abort` would end channels as if they had come to their end
 
     def abort(self) -> None:
         if self._ssh:

@@ -10,6 +10,12 @@ from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, PodNotReady
 from ktpy.link.connection import KeyNotTaken
 
 DIAL_INTERVAL_S: Final = 0.05
+AWAY_LIMIT_S: Final = 1.0
+"""The longest pause while the API server cannot be reached: what is away may be back any second."""
+STARTING_LIMIT_S: Final = 0.2
+"""The longest pause while the API server answers, but the pod does not yet."""
+REFUSED_LIMIT_S: Final = 5.0
+"""The longest pause while the API server says no (401, 403): somebody has to do something about it."""
 
 
 class DialPolicy(Protocol):
@@ -77,3 +83,42 @@ class KeepDialling:
         self._backoff = self._after_loss
         self._backoff.reset()
         await self._backoff.pause()
+
+
+class DialAgain:
+    """The policy of a session that comes back: once it stands it dials for ever, whatever the failure.
+
+    Until then another policy decides.
+    """
+
+    def __init__(
+        self,
+        until_ready: DialPolicy,
+        is_ready: Callable[[], bool],
+        on_lost: Callable[[LinkLost], None],
+        on_failure: Callable[[KtpyError], Awaitable[None]],
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """`is_ready` tells whether the session stands; it is told of each loss and of each failure from then on."""
+        self._until_ready, self._is_ready = until_ready, is_ready
+        self._on_lost, self._on_failure = on_lost, on_failure
+        self._away = Backoff(0.1, AWAY_LIMIT_S, sleep)
+        self._starting = Backoff(DIAL_INTERVAL_S, STARTING_LIMIT_S, sleep)
+        self._refused = Backoff(0.5, REFUSED_LIMIT_S, sleep)
+
+    async def dial_failed(self, error: KtpyError, began_s: float) -> None:
+        if not self._is_ready():
+            await self._until_ready.dial_failed(error, began_s)
+            return
+        await self._on_failure(error)
+        backoff = self._away if isinstance(error, ApiUnreachable) else self._starting
+        await (backoff if error.is_transient else self._refused).pause()
+
+    async def link_lost(self, reason: LinkLost) -> None:
+        if not self._is_ready():
+            await self._until_ready.link_lost(reason)
+            return
+        for backoff in (self._away, self._starting, self._refused):
+            backoff.reset()
+        self._on_lost(reason)

@@ -36,6 +36,15 @@ class AgentPod:
     """The link to a container that has ended may seem to stand this long (keepalive)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing(Generic[T]):
+    """A _Standing is a connection that stands, until `ended`."""
+
+    connection: AgentConnection[T]
+    dialer: Dialer
+    ended: asyncio.Event
+
+
 class Uplink(Generic[T]):
     """An Uplink finds its pod, dials it, confirms its host key, holds the connection, and dials again. `run` it."""
 
@@ -55,10 +64,9 @@ class Uplink(Generic[T]):
         self._command = command
         self._policy = policy
         self._hold = hold
-        self._up: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._up: asyncio.Future[_Standing[T]] = asyncio.get_running_loop().create_future()
+        """Has an error once there will be no connection any more."""
         self._connection: AgentConnection[T] | None = None
-        self._dialer: Dialer | None = None
-        self._reason: LinkLost | None = None
         self._sent_bytes = self._received_bytes = 0
 
     def byte_counts(self) -> dict[str, int]:
@@ -70,16 +78,30 @@ class Uplink(Generic[T]):
         }
 
     async def wait_up(self) -> T:
-        """Wait until a connection stands, and return what the agent said first. `run` must run meanwhile."""
-        return await asyncio.shield(self._up)
+        """Wait until a connection stands, and return what the agent said first. `run` must run meanwhile.
+
+        Raises ConnectionAbortedError once it has ended.
+        """
+        return (await asyncio.shield(self._up)).connection.hello
 
     async def create_connection(
         self, protocol_factory: Callable[[], P], host: str, port: int
     ) -> tuple[asyncio.Transport, P]:
-        """Connect from inside the pod, see `Dialer`; raise ConnectionAbortedError while no connection stands."""
-        if self._dialer is None:
-            raise ConnectionAbortedError(str(self._reason or "The tunnel is closed."))
-        return await self._dialer.create_connection(protocol_factory, host, port)
+        """Connect from inside the pod, see `Dialer`, over the connection that stands, or the next one.
+
+        The caller limits the time. Raises ConnectionAbortedError once there will be no connection any more.
+        """
+        while True:
+            standing = await asyncio.shield(self._up)
+            try:
+                return await standing.dialer.create_connection(protocol_factory, host, port)
+            except ConnectionAbortedError:  # the link was lost: nothing has come of it on the far side that counts
+                await standing.ended.wait()
+
+    def lose(self, why: LinkLost) -> None:
+        """Give up the connection, if one stands, because its pod is lost."""
+        if self._connection is not None:
+            self._connection.lose(why)
 
     async def run(self) -> None:
         """Hold a connection as long as there is a pod; return when there is none, or after `close`.
@@ -87,6 +109,14 @@ class Uplink(Generic[T]):
         Raises HostKeyMismatch, and what the policy raises. The connection stands on when this is cancelled or a
         host key does not match: whoever unwinds calls `close`.
         """
+        try:
+            await self._run()
+        except KtpyError as error:
+            self._end(error)
+            raise
+        self._end(None)
+
+    async def _run(self) -> None:
         while (pod := await self._find_pod()) is not None:
             connection = await self._dial(pod)
             if connection is None:
@@ -96,7 +126,7 @@ class Uplink(Generic[T]):
                 confirming = tasks.create_task(_confirm(pod, connection), name="confirm host key")
                 reason = await self._hold(connection)
                 confirming.cancel()
-            self._go_down(reason)
+            self._go_down()
             if reason is None:
                 return
             await self._policy.link_lost(reason)
@@ -105,7 +135,7 @@ class Uplink(Generic[T]):
         """Close the connection if there is one."""
         if self._connection is not None:
             self._connection.close()
-            self._go_down(None)
+        self._end(None)
 
     async def _dial(self, pod: AgentPod) -> AgentConnection[T] | None:
         began_s = time.monotonic()
@@ -119,15 +149,20 @@ class Uplink(Generic[T]):
     def _go_up(self, connection: AgentConnection[T]) -> None:
         counted = self.byte_counts()
         self._sent_bytes, self._received_bytes = counted["sent_bytes"], counted["received_bytes"]
-        self._connection, self._dialer = connection, Dialer(connection)
-        self._up.set_result(connection.hello)
+        self._connection = connection
+        self._up.set_result(_Standing(connection, Dialer(connection), asyncio.Event()))
 
-    def _go_down(self, reason: LinkLost | None) -> None:
-        if self._dialer is None:
-            return
-        self._dialer = None
-        self._reason = reason
-        self._up = asyncio.get_running_loop().create_future()
+    def _go_down(self) -> None:
+        if self._up.done() and not self._up.exception():
+            self._up.result().ended.set()
+            self._up = asyncio.get_running_loop().create_future()
+
+    def _end(self, why: KtpyError | None) -> None:
+        """Let nobody wait for a connection any more."""
+        self._go_down()
+        if not self._up.done():
+            self._up.set_exception(ConnectionAbortedError(str(why or "The tunnel is closed.")))
+            self._up.exception()  # often nobody waits
 
 
 async def _confirm(pod: AgentPod, connection: AgentConnection[T]) -> None:

@@ -44,6 +44,24 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The link of a session that stands was lost; it reconnects by itself."""
+
+    kind: ClassVar[str] = "lost"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBack:
+    """The link stands again, after `after_s` seconds; it was lost `losses` times since the session stood."""
+
+    kind: ClassVar[str] = "back"
+    pod: str
+    after_s: float
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The session is over, for good or bad, and everything is undone."""
 
@@ -55,10 +73,10 @@ class Ended:
     """Whether it ended because something failed; not with Ctrl-C, nor with the exit code of the user's command."""
 
 
-Event = StartStep | Notice | PortsChanged | Ready | Ended
+Event = StartStep | Notice | PortsChanged | Ready | LinkDown | LinkBack | Ended
 Report = Callable[[Event], None]
 
-_EVENTS: dict[str, type[Event]] = {one.kind: one for one in (StartStep, Notice, PortsChanged, Ready, Ended)}
+_EVENTS: dict[str, type[Event]] = {one.kind: one for one in Event.__args__}
 
 
 def to_object(event: Event) -> dict[str, Any]:

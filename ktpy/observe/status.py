@@ -37,6 +37,19 @@ class TrafficBytes:
     out: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """A LinkStatus tells of the tunnel to the shadow pod."""
+
+    is_up: bool = False
+    for_s: float = 0.0
+    """For how many seconds it stands, or is lost; those that the laptop slept count."""
+    losses: int = 0
+    """How often it was lost since the session stood."""
+    reason: str | None = None
+    """Why it is not back yet, or was not the last time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectStatus:
     """A ConnectStatus describes a session of `ktpy connect`."""
@@ -52,7 +65,7 @@ class ConnectStatus:
     context: str
     namespace: str
     state: str
-    """`starting` or `connected`."""
+    """`starting`, `connected`, or `reconnecting` while the link is lost."""
     uptime_s: float
     bytes: TrafficBytes = TrafficBytes()
     open_flows: int = 0
@@ -62,6 +75,7 @@ class ConnectStatus:
     """A command that reaches a service of the namespace."""
     counters: dict[str, Numbers] = field(default_factory=dict)
     """The groups `link`, `packets` of the TUN, `flows` and `dns`, each from when its part of the session exists."""
+    link: LinkStatus = LinkStatus()
 
 
 @dataclass(frozen=True, slots=True)

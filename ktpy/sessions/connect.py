@@ -17,9 +17,9 @@ from functools import wraps
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
-from ktpy.aio.retry import Backoff, retry
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Front
+from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, hand_made_addresses, leave_out, routed_too
@@ -28,11 +28,10 @@ from ktpy.daemon import control_client, control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
-from ktpy.errors import AlreadyConnected, KtpyError, RangeOverlap
+from ktpy.errors import AlreadyConnected, KtpyError, LinkLost, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
-from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
 from ktpy.observe.counters import CounterReaders, numbers
@@ -40,8 +39,10 @@ from ktpy.observe.events import Notice, Ready, Report, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
+from ktpy.sessions.outages import Outages
+from ktpy.sessions.shadow_uplink import shadow_uplink
+from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone
-from ktpy.wire.pod import SSHD_PORT
 from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from ktpy.wire.session import AgentHello
 
 NOT_STOPPED = "Ctrl-Z is ignored: what uses the cluster would hang. `ktpy connect --detach` runs in the background."
+AWAY_DELETE_TIMEOUT_S = 1.0
+"""An end does not wait long for an API server that is known to be away."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -90,6 +93,9 @@ class _Connect:
         self._quit = asyncio.Event()
         self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
         self._pump: Pump | None = None
+        self._uplink: Uplink[AgentHello] | None = None
+        self._shadows: Shadows | None = None
+        self._outages = Outages(report)
         self._counters: CounterReaders = {}
         self._known = ConnectStatus(pid=os.getpid(), server="", context="", namespace="", state="starting", uptime_s=0)
         self.is_ready = False
@@ -135,14 +141,14 @@ class _Connect:
     async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
         api = await self._open_cluster(cluster)
         key = make_key()
-        shadow = await self._create_shadow(api, key, cluster, work)
-        work.create_task(self._warn_of_policies(api, shadow), name="look at NetworkPolicies")
+        shadows = await self._create_shadow(api, key, cluster, work)
+        work.create_task(self._warn_of_policies(api, shadows.present), name="look at NetworkPolicies")
         # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
         front = await asyncio.to_thread(self._options.capture.load)
         zone = self._feed_zone(api, work)
-        uplink = self._hold_uplink(api, shadow, key, cluster, work)
+        uplink = self._hold_uplink(api, shadows, key, cluster, work)
         async with asyncio.TaskGroup() as start:
-            opening = start.create_task(self._open_tunnel(uplink), name="open tunnel")
+            opening = start.create_task(self._open_tunnel(uplink, shadows), name="open tunnel")
             preparing = start.create_task(
                 _prepare_laptop(front, self._launched, laptop, self._report), name="prepare laptop"
             )
@@ -176,21 +182,38 @@ class _Connect:
         return api
 
     @_stage
-    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadow:
+    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
         options = self._options
-        shadow = Shadow(
-            api,
-            image=options.image,
-            public_key=key.public_line,
-            pod_timeout_s=options.pod_timeout_s,
-            pod_overlay=options.pod_overlay,
-            on_progress=lambda progress: self._step("pod", str(progress)),
-        )
+
+        def make() -> Shadow:
+            return Shadow(
+                api,
+                image=options.image,
+                public_key=key.public_line,
+                pod_timeout_s=options.pod_timeout_s,
+                pod_overlay=options.pod_overlay,
+                on_progress=self._tell_of_pod,
+            )
+
+        self._shadows = shadows = Shadows(make, self._comes_back, self._lose_pod)
         self._is_changed = True
-        undo.push_async_callback(uninterrupted, self._delete_shadow, shadow)
-        work.create_task(shadow.supervise(), name="supervise pod")
-        await shadow.create()
-        return shadow
+        undo.push_async_callback(uninterrupted, self._delete_shadow, shadows)
+        work.create_task(shadows.run(), name="keep a shadow pod")
+        await shadows.wait_created()
+        return shadows
+
+    def _comes_back(self) -> bool:
+        """Whether a lost link or pod is no end."""
+        return self.is_ready and self._options.reconnect
+
+    def _tell_of_pod(self, progress: PodProgress) -> None:
+        if not self.is_ready:
+            self._step("pod", str(progress))
+
+    def _lose_pod(self, error: KtpyError) -> None:
+        self._outages.failed(error)
+        if self._uplink:
+            self._uplink.lose(LinkLost(error.message))
 
     async def _warn_of_policies(self, api: Api, shadow: Shadow) -> None:
         with suppress(KtpyError):
@@ -210,35 +233,23 @@ class _Connect:
             self._behind_names.put_nowait(addresses)
 
     def _hold_uplink(
-        self, api: Api, shadow: Shadow, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
+        self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
     ) -> "Uplink[AgentHello]":
-        """Hold the uplink to the shadow pod in `work`. A lost link ends it, and so the session."""
-        from ktpy.link.dial_policy import DialUntilUp
-        from ktpy.link.session import SHADOW_SESSION
-        from ktpy.link.uplink import AgentPod, Uplink
-
-        async def find_pod() -> AgentPod:
-            pod = await shadow.pod_name()
-            self._known = replace(self._known, pod=pod)
-            return AgentPod(
-                pod,
-                PortForward(api, api.namespace, pod, SSHD_PORT),
-                lambda: _printed_host_key(shadow),
-                "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
-            )
-
-        policy = DialUntilUp(self._options.pod_timeout_s)
-        uplink = Uplink(find_pod, key, SHADOW_SESSION, policy)
+        """Hold the uplink to the shadow pod in `work`. Until the session stands, a lost link ends it."""
+        timeout_s = self._options.pod_timeout_s
+        self._uplink = uplink = shadow_uplink(
+            api, shadows, self._outages, key, pod_timeout_s=timeout_s, comes_back=self._comes_back
+        )
         undo.callback(uplink.close)
         self._counters["link"] = uplink.byte_counts
         work.create_task(uplink.run(), name="hold uplink")
         return uplink
 
     @_stage
-    async def _open_tunnel(self, uplink: "Uplink[AgentHello]") -> "AgentHello":
+    async def _open_tunnel(self, uplink: "Uplink[AgentHello]", shadows: Shadows) -> "AgentHello":
         hello = await uplink.wait_up()
         self._known = replace(self._known, agent=hello.agent)
-        self._step("ssh", f"a session with {self._known.pod}")
+        self._step("ssh", f"a session with {shadows.pod}")
         if (difference := version_difference(hello.version)) is not None:
             self._report(Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other."))
         return hello
@@ -324,20 +335,22 @@ class _Connect:
             else:
                 await self._route(machine, ranges)
 
-    async def _delete_shadow(self, shadow: Shadow) -> None:
-        self._step("end", f"deleting job {shadow.job} ...")
+    async def _delete_shadow(self, shadows: Shadows) -> None:
+        job = shadows.present.job
+        self._step("end", f"deleting job {job} ...")
         try:
-            await shadow.delete()
+            await shadows.delete(*((AWAY_DELETE_TIMEOUT_S,) if self._outages.is_api_away else ()))
         except KtpyError as error:
-            why = f"Job {shadow.job} could not be deleted: {error.message}"
+            why = f"Job {job} could not be deleted: {error.message}"
             self._report(Notice(f"{why} It removes itself within two minutes."))
 
     async def _settle(self, api: Api, refusal: AlreadyConnected) -> NoReturn:
         """End well where the running session is what the user wants. Raises the refusal otherwise."""
         for path in RuntimeDirectory.of(self._caller).control_sockets(CONNECT):
             running = await asyncio.to_thread(control_client.ask_status, path)
-            place = (running.server, running.context, running.namespace, running.state)
-            if place == (api.target.server, api.target.context, api.namespace, "connected"):
+            place = (running.server, running.context, running.namespace)
+            is_ready = running.state != "starting"
+            if is_ready and place == (api.target.server, api.target.context, api.namespace):
                 what = f"{running.context}, namespace {running.namespace}, by process {running.pid}"
                 self._settled = f"Already connected to {what}; nothing was changed."
                 self._quit.set()
@@ -350,10 +363,12 @@ class _Connect:
         self._report(StartStep(name, detail, round(time.monotonic() - self._began_s, 3)))
 
     def _status(self) -> ConnectStatus:
-        pump = self._pump
+        pump, link = self._pump, self._outages.status
         return replace(
             self._known,
-            state="connected" if self.is_ready else "starting",
+            state=("connected" if link.is_up else "reconnecting") if self.is_ready else "starting",
+            pod=self._shadows.pod if self._shadows else None,
+            link=link,
             uptime_s=round(time.monotonic() - self._began_s, 1),
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
             open_flows=pump.open_flows if pump else 0,
@@ -377,17 +392,3 @@ def _try_command(zone: "Zone", namespace: str) -> str | None:
             if port.protocol == "tcp" and (port.number in (80, 8080) or port.name.partition("-")[0] == "http"):
                 return f"curl http://{service.name}{'' if port.number == 80 else f':{port.number}'}/"
     return None
-
-
-async def _printed_host_key(shadow: Shadow) -> str | None:
-    """Put the Job's deadline off now that the session stands, and return the key that the pod printed.
-
-    It is None where the user may not read the pod's log: then the API server's word has to do. While the API server
-    does not answer it is asked again. The link stands meanwhile; if it does not, that is the error.
-    """
-
-    async def release() -> str | None:
-        await shadow.push_deadline()
-        return await shadow.host_key()
-
-    return await retry(release, Backoff().pause)

@@ -46,6 +46,8 @@ class ConnectOptions:
     dns_zones: tuple[str, ...] = ()
     pods: bool = True
     dns: bool = True
+    reconnect: bool = True
+    """Whether a lost link is dialled again; else it ends the session."""
     capture: CaptureSpec = field(default_factory=CaptureSpec)
     image: str = DEFAULT_IMAGE
     pod_overlay: Mapping[str, Any] = field(default_factory=dict)

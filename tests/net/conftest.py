@@ -90,6 +90,8 @@ class Cluster:
 
     dialled: list[tuple[str, int]] = field(default_factory=list)
     delay_s: float = 0.0
+    is_up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Whether the link stands."""
     _targets: dict[tuple[str, int], int | OSError] = field(default_factory=dict)
     _servers: list[asyncio.Server] = field(default_factory=list)
 
@@ -130,6 +132,7 @@ class Cluster:
 @pytest_asyncio.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     made = Cluster()
+    made.is_up.set()
     yield made
     made.close()
 
@@ -137,6 +140,8 @@ async def cluster() -> AsyncIterator[Cluster]:
 @pytest_asyncio.fixture
 async def pump(tun_fd: int, cluster: Cluster) -> AsyncIterator[Pump]:
     """A running pump between the TUN and the make-believe cluster."""
-    made = await Pump.start(tun_fd, ADDRESSES, cluster.dial, dial_timeout_s=4.0, linger_s=0.5)
+    made = await Pump.start(
+        tun_fd, ADDRESSES, cluster.dial, dial_timeout_s=4.0, linger_s=0.5, until_up=cluster.is_up.wait
+    )
     yield made
     await made.aclose()

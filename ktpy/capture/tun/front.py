@@ -93,7 +93,13 @@ class TunFront:
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
         addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
-        pump = await Pump.start(self.tun.descriptor, addresses, uplink.create_connection, on_udp=self._tell_of_udp)
+        pump = await Pump.start(
+            self.tun.descriptor,
+            addresses,
+            uplink.create_connection,
+            on_udp=self._tell_of_udp,
+            until_up=uplink.wait_up,
+        )
         undo.push_async_callback(pump.aclose)
         return pump
 

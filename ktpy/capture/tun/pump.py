@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -59,6 +59,7 @@ class Pump:
         dial_timeout_s: float,
         max_dials: int,
         on_udp: Callable[[bytes, int], None],
+        until_up: Callable[[], Awaitable[object]],
     ) -> None:
         self._tun_fd = tun_fd
         self._relay = relay
@@ -66,7 +67,7 @@ class Pump:
         self._udp = UdpRefusal(table, on_udp)
         self._dispatch = Dispatch(table, {PROTOCOL_UDP: self._udp.receive})
         self._flows = flows
-        self._dial = dial
+        self._dial, self._until_up = dial, until_up
         self._dial_timeout_s = dial_timeout_s
         self._dial_slots = asyncio.Semaphore(max_dials)
         self._dials: set[asyncio.Task[None]] = set()
@@ -91,10 +92,12 @@ class Pump:
         max_flows: int = 16384,
         linger_s: float = 2.0,
         on_udp: Callable[[bytes, int], None] = lambda _address, _port: None,
+        until_up: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
     ) -> "Pump":
         """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then.
 
         `on_udp` is called with where the first datagram goes, packed address and port; it and all others are refused.
+        `until_up` waits until the link stands: a new flow waits that long, but no longer than `dial_timeout_s`.
         `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close.
         """
         flows: dict[int, Flow] = {}
@@ -112,7 +115,7 @@ class Pump:
             max_flows=max_flows,
             linger_s=linger_s,
         )
-        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials, on_udp)
+        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials, on_udp, until_up)
 
     @property
     def traffic(self) -> Traffic:
@@ -251,6 +254,8 @@ class Pump:
         """Dial the far side, then let the held SYN through or answer it as the far side would have."""
         far = FarEnd(self._relay, flow.port)
         try:
+            async with asyncio.timeout(self._dial_timeout_s):
+                await self._until_up()
             async with self._dial_slots, asyncio.timeout(self._dial_timeout_s):
                 await self._dial(lambda: far, *flow.destination)
         except TimeoutError:

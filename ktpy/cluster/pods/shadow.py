@@ -33,6 +33,7 @@ from ktpy.kube.writes import delete, merge_patch
 EVENTS_AFTER_S = 0.5
 """Events tell why a start takes long. One that is quicker than this does without, and saves their requests."""
 DELETE_TIMEOUT_S = 5.0
+LOOK_TIMEOUT_S = 2.0
 PUSH_EVERY_S = 20.0
 _LAST_WORDS_LINES = 10
 
@@ -127,18 +128,27 @@ class Shadow:
         patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": round(age_s) + DEADLINE_S}}
         await merge_patch(self._api, self._job_path, patch)
 
-    async def delete(self) -> None:
+    async def failure_now(self) -> KtpyError | None:
+        """Ask what has become of the pod; return why it will not serve any more, None while it may."""
+        pod = await self.pod_name()
+        try:
+            found = await self._api.request("GET", PODS.path(self._api.namespace, pod), timeout_s=LOOK_TIMEOUT_S)
+        except NotFound:
+            return PodFailed(f"The pod {pod} is gone.")
+        return pod_state.failure_of(found)
+
+    async def delete(self, timeout_s: float = DELETE_TIMEOUT_S) -> None:
         """Remove Job and pod, also when the reply to `create` never came. They may be gone already."""
         self._is_deleting = True
         if not self._may_exist:
             return
         with suppress(NotFound, Conflict):  # Conflict: the name is somebody else's now
             if self._uid is None:
-                job = await self._api.request("GET", self._job_path, timeout_s=DELETE_TIMEOUT_S)
+                job = await self._api.request("GET", self._job_path, timeout_s=timeout_s)
                 if labels_of(job).get(SESSION) != self.session:
                     return
                 self._uid = metadata_of(job)["uid"]
-            await delete(self._api, self._job_path, self._uid, timeout_s=DELETE_TIMEOUT_S)
+            await delete(self._api, self._job_path, self._uid, timeout_s=timeout_s)
 
     async def host_key(self) -> str | None:
         """Return the public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
@@ -189,8 +199,8 @@ class Shadow:
                 await asyncio.sleep(PUSH_EVERY_S)
                 try:
                     await self.push_deadline()
-                except KtpyError as error:
-                    if not error.is_transient:
+                except KtpyError as error:  # where it lasts (rights taken away), the pod's end tells
+                    if isinstance(error, NotFound | Conflict):
                         raise
                     logger.info("the deadline of %s could not be put off: %s", self.job, error)
 

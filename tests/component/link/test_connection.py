@@ -84,6 +84,20 @@ async def test_sshd_killed(sshd: Sshd, connection: AgentConnection[AgentHello], 
             await opening
 
 
+async def test_a_link_that_is_given_up_resets_what_went_over_it(
+    connection: AgentConnection[AgentHello], dialer: Dialer
+) -> None:
+    """An end of stream would claim that the far side had come to its end."""
+    async with target(echo) as port:
+        _, client = await dialer.create_connection(Client, "127.0.0.1", port)
+        connection.lose(LinkLost("The pod is gone."))
+        assert isinstance(await client.lost, ConnectionAbortedError)
+        assert not client.eof.done()
+        lost = await connection.wait_closed()
+        assert lost is not None
+        assert lost.message == "The pod is gone."
+
+
 async def test_silent_stall(sshd: Sshd) -> None:
     connection = await open_connection(sshd, keepalive_interval_s=0.3)
     await asyncio.sleep(1.5)  # longer than the bound: a link that answers is kept

@@ -58,7 +58,7 @@ def killed_while_pending(lab: Lab, abandoned: Abandoned) -> Iterator[list[str]]:
 @pytest.fixture(scope="package")
 def frozen(lab: Lab, abandoned: Abandoned, killed_while_pending: list[str]) -> Iterator[ConnectSession]:
     """A session of root that routes nothing, stopped by SIGSTOP: the other tests go on beside it."""
-    with connecting(lab, *OPTIONS, *NO_ROUTES, user="root", sudo=False) as session:
+    with connecting(lab, *OPTIONS, *NO_ROUTES, "--no-reconnect", user="root", sudo=False) as session:
         path = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{job_of(session)}"
         wait_until(
             lambda: lab.api.get(path)["spec"]["activeDeadlineSeconds"] > 90, 5, "the Job's deadline to be put off"

@@ -1,4 +1,4 @@
-"""The cable is out, or the API server restarts."""
+"""The cable is out, or the API server restarts, under a session that is not to reconnect."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.lab.sessions.connect import Connecting
 
 
 def test_link_cut(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:
-    session = connect(*OPTIONS)
+    session = connect(*OPTIONS, "--no-reconnect")
     with unplugged(lab):
         started_s = time.monotonic()
         assert session.wait_ended() == 40, session.output
@@ -22,7 +22,7 @@ def test_link_cut(before: str, lab: Lab, laptop: Laptop, connect: Connecting, ab
 
 def test_api_server_restarts(before: str, lab: Lab, laptop: Laptop, connect: Connecting, abandoned: Abandoned) -> None:
     """All connections break at once, the tunnel's with them; ktpy itself deletes the Job, if it can."""
-    session = connect(*OPTIONS)
+    session = connect(*OPTIONS, "--no-reconnect")
     lab.restart_api()
     assert session.wait_ended() == 40, session.output
     abandoned.all_now()

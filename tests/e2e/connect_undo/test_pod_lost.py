@@ -1,4 +1,4 @@
-"""The pod is deleted, or its sshd killed."""
+"""The pod is deleted, or its sshd killed, under a session that is not to reconnect."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.lab.sessions.connect import Connecting
 
 
 def test_pod_deleted(before: str, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
-    session = connect(*OPTIONS)
+    session = connect(*OPTIONS, "--no-reconnect")
     job = job_of(session)
     lab.kubectl("-n", NAMESPACE, "delete", "pod", "-l", f"job-name={job}", "--wait=false")
     assert session.wait_ended() == 25, session.output
@@ -27,7 +27,7 @@ def test_pod_deleted(before: str, lab: Lab, laptop: Laptop, connect: Connecting)
 def test_sshd_killed_in_the_pod(
     title: str, exit_codes: set[int], before: str, lab: Lab, laptop: Laptop, connect: Connecting
 ) -> None:
-    session = connect(*OPTIONS)
+    session = connect(*OPTIONS, "--no-reconnect")
     job = job_of(session)
     for pid in pod_processes(lab, job, title):
         os.kill(pid, signal.SIGKILL)

@@ -110,8 +110,11 @@ def test_every_option_arrives(asked: Asked) -> None:
 
 
 def test_options_come_from_the_environment_too(asked: Asked) -> None:
-    options = asked.by(env={"KTPY_NO_DNS": "1", "KTPY_EXCLUDE": "10.2.0.0/16", "KTPY_POD_TIMEOUT": "90"})
+    options = asked.by(
+        env={"KTPY_NO_DNS": "1", "KTPY_NO_RECONNECT": "1", "KTPY_EXCLUDE": "10.2.0.0/16", "KTPY_POD_TIMEOUT": "90"}
+    )
     assert (options.dns, options.exclude, options.pod_timeout_s) == (False, (ip_network("10.2.0.0/16"),), 90)
+    assert not options.reconnect
 
 
 @pytest.mark.parametrize(("arguments", "stop", "log"), [([], "Ctrl-C", None), (["-d"], "`ktpy quit`", "connect")])

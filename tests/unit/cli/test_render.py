@@ -8,8 +8,8 @@ import click
 import pytest
 
 from ktpy.cli import render
-from ktpy.observe.events import Ended, Notice, Ready, StartStep
-from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
+from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice, Ready, StartStep
+from ktpy.observe.status import ConnectStatus, DnsStatus, LinkStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
     pid=7,
@@ -60,6 +60,24 @@ def test_events_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == "  pod       started (0.50 s)\nOver.\n"
     assert err == "  note      Something.\nerror: No pod.\nhint: Wait.\n      Then ask.\n"
+
+
+def test_a_link_that_goes_and_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+    render.event(LinkDown("The link to the pod went silent."))
+    render.event(LinkBack("ktpy-connect-x", 12.25, 1))
+    render.event(LinkBack("ktpy-connect-y", 2, 3))
+    assert capsys.readouterr().out.splitlines() == [
+        "  lost      The link to the pod went silent. ktpy reconnects.",
+        "  back      after 12.2 s, by ktpy-connect-x",
+        "  back      after 2.0 s, by ktpy-connect-y, lost 3 times so far",
+    ]
+
+
+def test_the_status_tells_of_a_link_that_was_lost() -> None:
+    lost = replace(CONNECTED, link=LinkStatus(False, 12.4, 1, "No route to host."))
+    assert lines(lost)[2] == "  link      lost for 12 s, once so far; ktpy reconnects: No route to host."
+    back = replace(CONNECTED, link=LinkStatus(True, 7, 2, "No route to host."))
+    assert lines(back)[2] == "  link      up again for 7 s, lost 2 times: No route to host."
 
 
 def test_a_ready_screen_is_short_and_ends_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from cryptography import x509
 
 from ktpy.errors import KubeconfigMissing, Unauthorized
 from ktpy.kube import credentials, exec_plugin
-from ktpy.kube.credentials import ExecPlugin, TokenFile, file_or_data, from_user, load_key_pair
+from ktpy.kube.credentials import PLUGIN_AGAIN_S, ExecPlugin, TokenFile, file_or_data, from_user, load_key_pair
 from ktpy.kube.exec_plugin import ExecCredential
 from tests.unit.kube.certificates import KeyPair
 
@@ -134,6 +134,38 @@ class TestExecPlugin:
         await plugin.header()
         assert await plugin.renew()
         assert await plugin.header() == "Bearer two"
+
+    async def test_is_not_asked_again_and_again_when_its_answers_are_not_accepted(
+        self, clock: Clock, answers: list[ExecCredential]
+    ) -> None:
+        answers += [ExecCredential(token, None, None, None) for token in ("one", "two", "three")]
+        plugin = ExecPlugin({}, {}, clock)
+        await plugin.header()
+        for _ in range(3):
+            assert await plugin.renew()
+            assert await plugin.header() == "Bearer two"
+        clock.now += PLUGIN_AGAIN_S
+        assert await plugin.renew()
+        assert await plugin.header() == "Bearer three"
+
+    async def test_its_failure_counts_for_every_request_of_a_moment(
+        self, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may open a browser."""
+        asked = 0
+
+        async def fail(*_: Any) -> ExecCredential:
+            nonlocal asked
+            asked += 1
+            raise Unauthorized(f"Failed for the {asked}. time.")
+
+        monkeypatch.setattr(exec_plugin, "run", fail)
+        plugin = ExecPlugin({}, {}, clock)
+        for number in (1, 2):
+            for _ in range(3):
+                with pytest.raises(Unauthorized, match=f"the {number}. time"):
+                    await plugin.header()
+            clock.now += PLUGIN_AGAIN_S
 
     async def test_may_bring_a_certificate_and_no_token(self, clock: Clock, answers: list[ExecCredential]) -> None:
         answers += [ExecCredential(None, "C", "K", None)]

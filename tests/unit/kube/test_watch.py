@@ -174,6 +174,14 @@ async def test_forbidden_is_the_callers(stub: ApiStub, api: Api, is_listed: bool
         await told(api, 2)
 
 
+@pytest.mark.parametrize("no", [refusing(401, "expired"), forbidding()])
+async def test_rights_that_are_taken_away_may_come_back(stub: ApiStub, api: Api, pauses: Pauses, no: Answer) -> None:
+    """Credentials expire, and somebody logs in again: a watch that has stood waits for it."""
+    stub.script(f"GET {PATH}", listed(), no, listed(service("a", "3"), version="3"))
+    stub.script(f"WATCH {PATH}", watched(is_endless=False), no, refusing(410, "too old"), watched())
+    assert await told(api, 3, pauses) == [Synced(), Upsert(service("a", "3")), Synced()]
+
+
 async def test_leaving_closes_the_connection(stub: ApiStub, api: Api) -> None:
     stub.script(f"GET {PATH}", listed())
     stub.script(f"WATCH {PATH}", watched(("ADDED", service("a", "2"))))

@@ -3,10 +3,10 @@
 import pytest
 
 from ktpy.aio.retry import Backoff
-from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFailed, PodNotReady
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFailed, PodNotReady, Unauthorized
 from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.connection import KeyNotTaken
-from ktpy.link.dial_policy import DialUntilUp, KeepDialling
+from ktpy.link.dial_policy import DialAgain, DialUntilUp, KeepDialling
 
 
 class Clock:
@@ -84,3 +84,53 @@ async def test_keep_dialling_ends_with_what_no_waiting_mends(clock: Clock) -> No
     with pytest.raises(Forbidden):
         await KeepDialling(Backoff(1, 2, clock.sleep), Backoff(10, 40, clock.sleep)).dial_failed(Forbidden("no"), 0)
     assert clock.pauses_s == []
+
+
+class Standing:
+    """A session that stands, or does not yet, and what it is told."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.is_ready = True
+        self.told: list[KtpyError] = []
+        self.policy = DialAgain(until_up(clock), lambda: self.is_ready, self.told.append, self._note, sleep=clock.sleep)
+
+    async def _note(self, error: KtpyError) -> None:
+        self.told.append(error)
+
+
+async def test_dialling_again_waits_for_every_failure_at_its_own_pace(clock: Clock) -> None:
+    standing = Standing(clock)
+    for error, longest_s in (
+        (ApiUnreachable("cable out"), 1),
+        (PortForwardNotYet("no node"), 0.2),
+        (KeyNotTaken("not yet"), 0.2),
+        (Unauthorized("expired"), 5),
+        (PodFailed("foreign"), 5),
+    ):
+        for _ in range(10):
+            await standing.policy.dial_failed(error, clock.now_s)
+        assert longest_s / 2 <= clock.pauses_s[-1] <= longest_s
+        assert standing.told[-1] is error
+
+
+async def test_dialling_again_begins_at_once_after_each_loss(clock: Clock) -> None:
+    standing, lost = Standing(clock), LinkLost("gone")
+    for _ in range(2):
+        await standing.policy.link_lost(lost)
+        assert standing.told.pop() is lost
+        assert clock.pauses_s == []
+        for _ in range(10):
+            await standing.policy.dial_failed(ApiUnreachable("cable out"), clock.now_s)
+        assert clock.pauses_s[0] <= 0.1
+        clock.pauses_s.clear()
+        standing.told.clear()
+
+
+async def test_a_session_that_does_not_stand_yet_is_not_dialled_again(clock: Clock) -> None:
+    standing = Standing(clock)
+    standing.is_ready = False
+    with pytest.raises(LinkLost, match="gone"):
+        await standing.policy.link_lost(LinkLost("gone"))
+    with pytest.raises(Forbidden):
+        await standing.policy.dial_failed(Forbidden("no"), clock.now_s)
+    assert standing.told == []

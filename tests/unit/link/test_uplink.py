@@ -12,6 +12,7 @@ from ktpy.errors import Forbidden, HostKeyMismatch, KtpyError, LinkLost, PodNotR
 from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.channel import Link
 from ktpy.link.connection import AgentConnection
+from ktpy.link.dialer import Dialer
 from ktpy.link.key import make_key
 from ktpy.link.session import SHADOW_SESSION
 from ktpy.link.uplink import AgentPod, Uplink
@@ -43,6 +44,9 @@ class Connection:
     def close(self) -> None:
         if not self.ended.done():
             self.ended.set_result(None)
+
+    def lose(self, why: LinkLost) -> None:
+        self.ended.set_result(why)
 
 
 class Policy:
@@ -202,8 +206,6 @@ async def test_a_lost_link_is_dialled_again_to_the_pod_that_is_there_then(field:
         first.link.sent_bytes = 3
         first.ended.set_result(LOST)
         await turns()
-        with pytest.raises(ConnectionAbortedError, match="The link is lost"):
-            await dial(uplink)
         field.policy.go_on.set()
         assert await uplink.wait_up() == "hello of pod-2"
         second = await field.connections.get()
@@ -217,11 +219,49 @@ async def test_a_lost_link_is_dialled_again_to_the_pod_that_is_there_then(field:
     ]
 
 
-async def test_before_it_is_up_nothing_can_be_dialled_through_it(field: Field) -> None:
+async def test_what_is_dialled_while_no_connection_stands_waits_for_one(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is under way when the link is lost is dialled again over the next."""
+    used: list[str] = []
+
+    async def create_connection(dialer: Any, *_: object) -> Any:
+        connection = dialer._connection
+        used.append(connection.hello)
+        if connection.hello == "hello of pod-1":
+            await connection.wait_closed()
+            raise ConnectionAbortedError
+        return None, None
+
+    monkeypatch.setattr(Dialer, "create_connection", create_connection)
+    field.policy.losses = 1
+    field.pods = ["pod-1", "pod-2"]
     field.may_dial.clear()
     async with field.running() as (uplink, _):
-        with pytest.raises(ConnectionAbortedError):
-            await dial(uplink)
+        dialling = asyncio.create_task(dial(uplink))
+        await turns()
+        assert used == []
+        field.may_dial.set()
+        first = await field.connections.get()
+        await turns()
+        assert used == ["hello of pod-1"]
+        uplink.lose(LOST)
+        await dialling
+        assert used == ["hello of pod-1", "hello of pod-2"]
+        assert first.reason is LOST
+
+
+async def test_what_waits_for_a_connection_is_told_when_there_will_be_none(field: Field) -> None:
+    field.may_dial.clear()
+    field.failures = [Forbidden("Not allowed.")]
+    async with field.running() as (uplink, task):
+        dialling = asyncio.create_task(dial(uplink))
+        await turns()
+        field.may_dial.set()
+        with pytest.raises(ConnectionAbortedError, match="Not allowed"):
+            await dialling
+        with pytest.raises(Forbidden):
+            await task
 
 
 # --- the host key

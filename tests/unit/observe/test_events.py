@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from ktpy.observe.events import Ended, Event, Notice, PortsChanged, Ready, StartStep, decode, encode
+from ktpy.observe.events import Ended, Event, LinkBack, LinkDown, Notice, PortsChanged, Ready, StartStep, decode, encode
 from ktpy.observe.status import ConnectStatus, DnsStatus, PortStatus, RangeStatus, TrafficBytes
 from tests.kit.intercepts import EXCHANGE
 
@@ -33,6 +33,8 @@ INTERCEPTED = replace(EXCHANGE, reference="deployment/web", session="5e55", rout
         PortsChanged((PORT,)),
         Ready(CONNECTED),
         Ready(INTERCEPTED),
+        LinkDown("The link to the pod was lost: cable."),
+        LinkBack("ktpy-connect-ab12-x", 2.5, losses=3),
         Ended(24, "the pod is not ready", "try again\nlater"),
     ],
 )

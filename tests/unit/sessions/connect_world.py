@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ktpy.capture.tun.pump import PacketCounters
+from ktpy.cluster.pods.shadow import DELETE_TIMEOUT_S
 from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
@@ -22,7 +23,7 @@ from ktpy.link.connection import AgentConnection
 from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Ended, Event, Ready
 from ktpy.packet.flow_table import FlowCounters
-from ktpy.sessions import connect
+from ktpy.sessions import connect, shadow_uplink
 from ktpy.sessions.options import ConnectOptions
 from ktpy.wire.session import AgentHello
 from ktpy.wire.version import VERSION
@@ -53,6 +54,9 @@ class World:
         self.namespace = "shop"
         self.warnings: list[str] = []
         self.has_tunnel = False
+        self.pod_failure: KtpyError | None = None
+        """What the API server says has become of the pod."""
+        self.delete_timeout_s = 0.0
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         self.resolver_changes: asyncio.Queue[str] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -78,13 +82,19 @@ class World:
     def note(self, name: str) -> None:
         self.steps.append(name)
 
+    def renewed(self, who: str) -> asyncio.Future[Any]:
+        """What ends the present one of several, one after the other."""
+        if self.end[who].done():
+            self.end[who] = asyncio.get_running_loop().create_future()
+        return self.end[who]
+
     @asynccontextmanager
     async def session(self, options: ConnectOptions | None = None) -> AsyncIterator["asyncio.Task[Ended]"]:
         """A session, from its begin on; the task's result is what the user is told at the end."""
         self.connect = connect._Connect(options or ConnectOptions(), HELPER, self.caller, self.report)
         running = asyncio.create_task(supervision._supervise(self.connect))
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(300):
                 yield running
         finally:
             running.cancel()
@@ -139,7 +149,6 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "warnings_for_shadow": warnings_for_shadow,
         "Api": SimpleNamespace(load=load),
         "Shadow": lambda *_, **__: Shadow(world),
-        "PortForward": lambda *_: None,
         "_prepare_laptop": prepare,
         "discover": discover,
         "new_pods": new_pods,
@@ -149,6 +158,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     }.items():
         monkeypatch.setattr(connect, name, fake)
     monkeypatch.setattr(AgentConnection, "open", dial)
+    monkeypatch.setattr(shadow_uplink, "PortForward", lambda *_: None)
 
 
 class Shadow:
@@ -162,7 +172,7 @@ class Shadow:
         await self._world.step("create job")
 
     async def supervise(self) -> None:
-        await self._world.end["pod"]
+        await self._world.renewed("pod")
 
     async def pod_name(self) -> str:
         await self._world.step("wait for pod")
@@ -174,7 +184,11 @@ class Shadow:
     async def host_key(self) -> str:
         return HOST_KEY
 
-    async def delete(self) -> None:
+    async def failure_now(self) -> KtpyError | None:
+        return self._world.pod_failure
+
+    async def delete(self, timeout_s: float = DELETE_TIMEOUT_S) -> None:
+        self._world.delete_timeout_s = timeout_s
         await self._world.step("delete job")
 
 
@@ -184,12 +198,17 @@ class Tunnel:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._lost = world.renewed("link")
         world.has_tunnel = True
         self.hello = AgentHello("0.1.0", ("10.96.0.10",), (), world.agent_version)
 
     async def wait_closed(self) -> KtpyError | None:
-        lost: KtpyError | None = await self._world.end["link"]
+        lost: KtpyError | None = await asyncio.shield(self._lost)
         return lost
+
+    def lose(self, why: KtpyError) -> None:
+        if not self._lost.done():
+            self._lost.set_result(why)
 
     def close(self) -> None:
         self._world.note("close tunnel")

@@ -9,7 +9,6 @@ import signal
 import pytest
 
 from ktpy.daemon import control_client, supervision
-from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavailable
 from ktpy.observe.events import Ended, Notice, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
@@ -26,11 +25,11 @@ UNDO = ["stop pump", "undo laptop", "close tunnel", "delete job", "close API"]
 STAGES = [
     "load kubeconfig",
     "create job",
-    "feed zone",
     "wait for pod",
+    "feed zone",
+    "dial",
     "prepare laptop",
     "discover ranges",
-    "dial",
     "start pump",
     "route 10.96.0.0/12",
     "serve names",
@@ -123,15 +122,15 @@ async def test_a_failure_at_any_stage_is_told_after_all_is_undone(world: World, 
     ],
 )
 async def test_what_the_session_needs_ends_it(world: World, who: str, failure: KtpyError) -> None:
-    async with world.session() as running:
+    async with world.session(ConnectOptions(reconnect=False)) as running:
         await world.ready
         world.end[who].set_exception(failure)
         assert await running == Ended(failure.exit_code, failure.message, is_error=True)
     assert world.steps[-5:] == UNDO
 
 
-async def test_a_lost_link_ends_it(world: World) -> None:
-    async with world.session() as running:
+async def test_a_lost_link_ends_it_without_reconnecting(world: World) -> None:
+    async with world.session(ConnectOptions(reconnect=False)) as running:
         await world.ready
         world.end["link"].set_result(LinkLost("The link is lost."))
         assert await running == Ended(LinkLost.exit_code, "The link is lost.", is_error=True)
@@ -281,16 +280,3 @@ async def test_ctrl_z_is_ignored_and_said(world: World) -> None:
         await world.ready
         os.kill(os.getpid(), signal.SIGTSTP)
         await until(lambda: Notice(connect.NOT_STOPPED) in world.events)
-
-
-async def test_the_ready_screen_names_a_service_that_exists(world: World) -> None:
-    zone = Zone()
-    assert connect._try_command(zone, "shop") is None
-    for name, port in (("db", 5432), ("web", 80), ("api", 9000)):
-        spec = {"clusterIP": "10.96.0.7", "ports": [{"name": "http" if name == "api" else "", "port": port}]}
-        zone.upsert_service({"metadata": {"namespace": "shop", "name": name}, "spec": spec})
-    assert connect._try_command(zone, "shop") == "curl http://api:9000/"
-    zone.delete_service("shop", "api")
-    assert connect._try_command(zone, "shop") == "curl http://web/"
-    zone.delete_service("shop", "web")
-    assert connect._try_command(zone, "shop") is None

@@ -290,6 +290,27 @@ async def test_a_host_that_never_answers_is_unreachable_after_the_time_out(
     assert 3.9 < time.monotonic() - start_s < 5.5
 
 
+@BOTH
+async def test_while_the_link_is_lost_new_connections_wait_for_it(pump: Pump, cluster: Cluster, service: str) -> None:
+    cluster.is_up.clear()
+    await cluster.serve(service, 80, web)
+    asyncio.get_running_loop().call_later(1.5, cluster.is_up.set)
+    assert await asyncio.to_thread(get, service) == b"hello"
+
+
+@BOTH
+async def test_when_the_link_stays_lost_new_connections_are_unreachable_after_the_time_out(
+    pump: Pump, cluster: Cluster, service: str
+) -> None:
+    """However many wait: none waits for another."""
+    cluster.is_up.clear()
+    start_s = time.monotonic()
+    errors = await asyncio.gather(*(asyncio.to_thread(connect_error, service, port) for port in range(1000, 1004)))
+    assert errors == [errno.EHOSTUNREACH] * 4
+    assert 3.9 < time.monotonic() - start_s < 5.5
+    assert cluster.dialled == []
+
+
 async def test_a_broken_link_refuses(pump: Pump, cluster: Cluster) -> None:
     cluster.fail(SERVICE4, 84, OSError(errno.EPIPE, "the tunnel is gone"))
     with pytest.raises(ConnectionRefusedError):

@@ -17,6 +17,7 @@ from ktpy.errors import (
     ApiUnreachable,
     Forbidden,
     ImagePullFailed,
+    KtpyError,
     PodFailed,
     PodNotReady,
     PodUnschedulable,
@@ -271,6 +272,27 @@ class TestPushDeadline:
         async with supervised(api) as (_, supervising):
             with pytest.raises(PodFailed, match="was deleted"):
                 await outcome(supervising)
+
+
+class TestFailureNow:
+    async def failure(self, cluster: ApiStub, api: Api, answer: Answer) -> KtpyError | None:
+        cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING)))))
+        cluster.script(f"GET {POD}", answer)
+        async with supervised(api) as (seen, _):
+            await seen.shadow.create()
+            return await seen.shadow.failure_now()
+
+    async def test_of_a_pod_that_runs(self, cluster: ApiStub, api: Api) -> None:
+        assert await self.failure(cluster, api, Answer(at(pod(RUNNING)))) is None
+
+    async def test_of_a_pod_that_is_gone(self, cluster: ApiStub, api: Api) -> None:
+        gone = await self.failure(cluster, api, refusing(404, "not found"))
+        assert isinstance(gone, PodFailed)
+        assert "is gone" in gone.message
+
+    async def test_of_a_pod_that_has_ended(self, cluster: ApiStub, api: Api) -> None:
+        ended = await self.failure(cluster, api, Answer(at(pod(phase="Failed", message="Evicted."))))
+        assert isinstance(ended, PodFailed)
 
 
 class TestDelete:

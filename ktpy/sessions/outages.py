@@ -1,0 +1,57 @@
+"""What becomes of a session's link: since when it stands or is lost, how often it was lost, and what is told of it."""
+
+import time
+from collections.abc import Callable
+
+from ktpy.errors import ApiUnreachable, KtpyError
+from ktpy.observe.events import LinkBack, LinkDown, Notice, Report
+from ktpy.observe.status import LinkStatus
+
+
+def _boottime_s() -> float:
+    """Return a time that goes on while the laptop sleeps (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Outages:
+    """Outages keeps account of a session's link, and reports each change once."""
+
+    def __init__(self, report: Report, clock: Callable[[], float] = _boottime_s) -> None:
+        self._report, self._clock = report, clock
+        self._is_up = False
+        self._since_s = clock()
+        self._losses = 0
+        self._reason: KtpyError | None = None
+        self._told: set[str] = set()
+        """The refusals of this outage that the user has been told."""
+
+    @property
+    def status(self) -> LinkStatus:
+        reason = self._reason.message if self._reason else None
+        return LinkStatus(self._is_up, round(self._clock() - self._since_s, 1), self._losses, reason)
+
+    @property
+    def is_api_away(self) -> bool:
+        """Whether the link is lost, and the API server could not be reached the last time."""
+        return not self._is_up and isinstance(self._reason, ApiUnreachable)
+
+    def stands(self, pod: str) -> None:
+        """Note that there is a session with the pod."""
+        if self._losses:
+            self._report(LinkBack(pod, round(self._clock() - self._since_s, 1), self._losses))
+        self._is_up, self._since_s = True, self._clock()
+        self._told.clear()
+
+    def lost(self, reason: KtpyError) -> None:
+        """Note that a link that stood is lost."""
+        if self._is_up:
+            self._is_up, self._since_s, self._reason = False, self._clock(), reason
+            self._losses += 1
+            self._report(LinkDown(reason.message))
+
+    def failed(self, error: KtpyError) -> None:
+        """Note why it is not back yet. What somebody has to do something about is reported, once in an outage."""
+        self._reason = error
+        if not (error.is_transient or error.message in self._told):
+            self._told.add(error.message)
+            self._report(Notice(f"{error.message} ktpy keeps trying."))

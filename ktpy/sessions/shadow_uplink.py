@@ -1,0 +1,53 @@
+"""The uplink of `connect`: to whatever shadow pod there is, again and again."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ktpy.errors import KtpyError, LinkLost
+from ktpy.kube.client import Api
+from ktpy.kube.portforward.port_forward import PortForward
+from ktpy.sessions.outages import Outages
+from ktpy.sessions.shadows import Shadows, printed_host_key
+from ktpy.wire.pod import SSHD_PORT
+
+if TYPE_CHECKING:
+    from ktpy.link.connection import AgentConnection
+    from ktpy.link.key import ClientKey
+    from ktpy.link.uplink import Uplink
+    from ktpy.wire.session import AgentHello
+
+
+def shadow_uplink(
+    api: Api,
+    shadows: Shadows,
+    outages: Outages,
+    key: "ClientKey",
+    *,
+    pod_timeout_s: float,
+    comes_back: Callable[[], bool],
+) -> "Uplink[AgentHello]":
+    """Return the uplink, to be run. `comes_back` tells whether a lost link is no end."""
+    from ktpy.link.dial_policy import DialAgain, DialUntilUp
+    from ktpy.link.session import SHADOW_SESSION
+    from ktpy.link.uplink import AgentPod, Uplink
+
+    async def find_pod() -> AgentPod:
+        shadow, pod = await shadows.find()
+        return AgentPod(
+            pod,
+            PortForward(api, api.namespace, pod, SSHD_PORT),
+            lambda: printed_host_key(shadow, comes_back),
+            "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
+        )
+
+    async def take_failure(error: KtpyError) -> None:
+        outages.failed(error)
+        await shadows.doubt(error)
+
+    async def hold(connection: "AgentConnection[AgentHello]") -> LinkLost | None:
+        shadows.stands()
+        outages.stands(str(shadows.pod))
+        return await connection.wait_closed()
+
+    policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, outages.lost, take_failure)
+    return Uplink(find_pod, key, SHADOW_SESSION, policy, hold=hold)

@@ -1,0 +1,233 @@
+"""How `connect` comes back: the same pod while it lives, another when it is gone, and an end at any time."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from ktpy.daemon import control_client
+from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, PodFailed, Unauthorized
+from ktpy.kube.portforward.upgrade import PortForwardNotYet
+from ktpy.link.connection import AgentConnection
+from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice
+from ktpy.observe.status import ConnectStatus, LinkStatus
+from ktpy.sessions.shadows import OUT_OF_REACH_S
+from tests.kit.waiting import until
+from tests.unit.sessions.connect_world import World, world
+
+__all__ = ["world"]
+
+LOST = LinkLost("The link is lost.")
+UNDO = ["stop pump", "undo laptop", "close tunnel", "delete job", "close API"]
+POD = "ktpy-connect-x-y"
+
+
+async def status(world: World) -> ConnectStatus:
+    found = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+    assert isinstance(found, ConnectStatus)
+    return found
+
+
+async def lose(world: World) -> None:
+    """The link is lost, and back."""
+    backs = len(told(world, LinkBack))
+    world.end["link"].set_result(LOST)
+    await until(lambda: len(told(world, LinkBack)) > backs)
+
+
+def told(world: World, kind: type) -> list[Any]:
+    return [event for event in world.events if isinstance(event, kind)]
+
+
+def outcome_of(world: World, ended: Ended) -> None:
+    assert ended.exit_code == 0
+    assert [step for step in world.steps if step in UNDO][-5:] == UNDO
+
+
+async def test_a_lost_link_is_dialled_again_to_the_same_pod(world: World) -> None:
+    async with world.session() as running:
+        await world.ready
+        made = world.steps.count("create job")
+        await lose(world)
+        assert told(world, LinkDown) == [LinkDown("The link is lost.")]
+        assert [(back.pod, back.losses) for back in told(world, LinkBack)] == [(POD, 1)]
+        assert world.steps.count("create job") == made == 1
+        now = await status(world)
+        assert (now.state, now.link.losses, now.link.reason) == ("connected", 1, "The link is lost.")
+        assert not running.done()
+
+
+async def test_twenty_rounds_leave_as_much_as_one(world: World) -> None:
+    async with world.session() as running:
+        await world.ready
+        await lose(world)
+        tasks = len(asyncio.all_tasks())
+        for _ in range(20):
+            await lose(world)
+        assert len(asyncio.all_tasks()) == tasks
+        assert world.steps.count("create job") == 1
+        os.kill(os.getpid(), signal.SIGINT)
+        outcome_of(world, await running)
+    assert world.steps.count("delete job") == 1
+    assert [step for step in world.steps if step in UNDO] == UNDO
+
+
+async def test_a_pod_that_is_lost_is_replaced(world: World) -> None:
+    """What is left of it is deleted before another is made, in whose name it is undone."""
+    async with world.session() as running:
+        await world.ready
+        begun = len(world.steps)
+        world.end["pod"].set_exception(PodFailed("The pod was deleted."))
+        await until(lambda: bool(told(world, LinkBack)))
+        order = [step for step in world.steps[begun:] if step in ("delete job", "create job", "wait for pod", "dial")]
+        assert order == ["delete job", "create job", "wait for pod", "dial"]
+        assert told(world, LinkDown) == [LinkDown("The pod was deleted.")]
+        os.kill(os.getpid(), signal.SIGINT)
+        outcome_of(world, await running)
+    assert world.steps.count("delete job") == world.steps.count("create job") == 2
+
+
+async def test_a_dial_that_fails_looks_whether_the_pod_is_gone(world: World) -> None:
+    """Its watch may tell much later, after a long outage."""
+    async with world.session():
+        await world.ready
+        world.pod_failure = PodFailed("The pod is gone.")
+        world.failures["dial"] = PortForwardNotYet("No such pod.")
+        world.end["link"].set_result(LOST)
+        await until(lambda: world.steps.count("create job") == 2)
+        del world.failures["dial"]
+        await until(lambda: bool(told(world, LinkBack)))
+
+
+async def test_a_pod_that_seems_to_live_but_does_not_answer_is_replaced(world: World) -> None:
+    """As on a node that has died: the API server takes minutes to notice."""
+    async with world.session():
+        await world.ready
+        world.failures["dial"] = PortForwardNotYet("No node.")
+        world.end["link"].set_result(LOST)
+        await asyncio.sleep(OUT_OF_REACH_S)
+        assert world.steps.count("create job") == 1
+        await asyncio.sleep(2)
+        assert world.steps.count("create job") == 2
+
+
+async def test_while_the_api_server_is_away_the_pod_is_not_given_up(world: World) -> None:
+    async with world.session():
+        await world.ready
+        world.failures["dial"] = ApiUnreachable("No route to host.")
+        world.end["link"].set_result(LOST)
+        await asyncio.sleep(5 * OUT_OF_REACH_S)
+        assert world.steps.count("create job") == 1
+        now = await status(world)
+        assert (now.state, now.link.reason) == ("reconnecting", "No route to host.")
+        del world.failures["dial"]
+        began_s = asyncio.get_running_loop().time()
+        await until(lambda: bool(told(world, LinkBack)))
+        assert asyncio.get_running_loop().time() - began_s < 1.1
+
+
+async def test_credentials_that_have_expired_are_told_once_and_tried_again(world: World) -> None:
+    async with world.session():
+        await world.ready
+        world.failures["dial"] = Unauthorized("Log in again.")
+        world.end["link"].set_result(LOST)
+        await asyncio.sleep(60)
+        assert told(world, Notice) == [Notice("Log in again. ktpy keeps trying.")]
+        del world.failures["dial"]
+        await until(lambda: bool(told(world, LinkBack)))
+
+
+async def test_a_pod_that_cannot_be_had_is_tried_again_with_growing_pauses(world: World) -> None:
+    async with world.session():
+        await world.ready
+        world.failures["create job"] = Unauthorized("Log in again.")
+        world.end["pod"].set_exception(PodFailed("The pod was deleted."))
+        await asyncio.sleep(60)
+        assert 12 <= world.steps.count("create job") < 40
+        assert told(world, Notice) == [
+            Notice("The pod was deleted. ktpy keeps trying."),
+            Notice("Log in again. ktpy keeps trying."),
+        ]
+        del world.failures["create job"]
+        await until(lambda: bool(told(world, LinkBack)))
+
+
+async def test_lost_again_while_it_comes_back(world: World) -> None:
+    """The second outage begins while the first dial is under way."""
+    async with world.session():
+        await world.ready
+        world.blocked_at = "dial"
+        world.end["link"].set_result(LOST)
+        await world.is_reached.wait()
+        world.end["pod"].set_exception(PodFailed("The pod was deleted."))
+        await until(lambda: world.steps.count("create job") == 2)
+        world.blocked_at = None
+        world.go_on.set()
+        await until(lambda: bool(told(world, LinkBack)))
+        assert len(told(world, LinkDown)) == 1
+
+
+@pytest.mark.parametrize("stage", ["dial", "delete job", "create job", "wait for pod"])
+@pytest.mark.parametrize("way", ["quit", "Ctrl-C"])
+async def test_an_end_during_an_outage_undoes_everything(world: World, stage: str, way: str) -> None:
+    async with world.session() as running:
+        await world.ready
+        world.blocked_at = stage
+        world.end["pod"].set_exception(PodFailed("The pod was deleted."))
+        await world.is_reached.wait()
+        if stage == "delete job":
+            asyncio.get_running_loop().call_later(1, world.go_on.set)
+        if way == "quit":
+            await asyncio.to_thread(control_client.ask, world.control_socket, "quit")
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
+        outcome_of(world, await running)
+
+
+async def test_an_end_does_not_wait_long_for_an_api_server_that_is_away(world: World) -> None:
+    async with world.session() as running:
+        await world.ready
+        world.failures["dial"] = ApiUnreachable("No route to host.")
+        world.end["link"].set_result(LOST)
+        await until(lambda: world.steps.count("dial") > 3)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert (await running).exit_code == 0
+    assert world.delete_timeout_s == 1
+
+
+async def test_another_host_key_ends_it_also_when_it_comes_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world.session() as running:
+        await world.ready
+        opened: Any = AgentConnection.open
+
+        async def other(*arguments: Any) -> Any:
+            connection = await opened(*arguments)
+            connection.host_key = "ssh-ed25519 BBBB"
+            return connection
+
+        monkeypatch.setattr(AgentConnection, "open", other)
+        world.end["link"].set_result(LOST)
+        assert (await running).exit_code == HostKeyMismatch.exit_code
+
+
+@pytest.mark.parametrize("who", ["link", "pod"])
+async def test_a_loss_while_it_starts_ends_it_at_once(world: World, who: str) -> None:
+    world.blocked_at = "serve names"
+    async with world.session() as running:
+        await world.is_reached.wait()
+        if who == "link":
+            world.end["link"].set_result(LOST)
+        else:
+            world.end["pod"].set_exception(PodFailed("The pod was deleted."))
+        ended = await running
+    failure: KtpyError = LOST if who == "link" else PodFailed("The pod was deleted.")
+    assert ended == Ended(failure.exit_code, failure.message, is_error=True)
+
+
+async def test_the_link_is_told_in_the_status_from_the_start(world: World) -> None:
+    async with world.session():
+        await world.ready
+        link = (await status(world)).link
+    assert link == LinkStatus(is_up=True, for_s=link.for_s)

@@ -1,0 +1,49 @@
+"""The shadow pods of a session, one after the other, and the host key that each has printed."""
+
+from typing import Any
+
+import pytest
+
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError
+from ktpy.sessions.shadows import printed_host_key
+
+
+class Shadow:
+    """What the API server answers, one after the other: an error, or the host key in the pod's log."""
+
+    def __init__(self, *answers: KtpyError | str | None) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    async def push_deadline(self) -> None:
+        self.asked += 1
+
+    async def host_key(self) -> str | None:
+        answer = self._answers.pop(0)
+        if isinstance(answer, KtpyError):
+            raise answer
+        return answer
+
+
+def shadow(*answers: KtpyError | str | None) -> Any:
+    return Shadow(*answers)
+
+
+@pytest.mark.parametrize("printed", ["ssh-ed25519 AAAA", None])
+async def test_the_key_that_the_pod_printed_is_read_once_the_deadline_is_released(printed: str | None) -> None:
+    quiet = shadow(printed)
+    assert await printed_host_key(quiet, lambda: False) == printed
+    assert quiet.asked == 1
+
+
+async def test_an_api_server_that_is_away_for_a_moment_is_asked_again() -> None:
+    busy = shadow(ApiUnreachable("Restarting."), "ssh-ed25519 AAAA")
+    assert await printed_host_key(busy, lambda: False) == "ssh-ed25519 AAAA"
+    assert busy.asked == 2
+
+
+async def test_a_refusal_is_raised_unless_the_session_stands() -> None:
+    with pytest.raises(Forbidden):
+        await printed_host_key(shadow(Forbidden("no")), lambda: False)
+    standing = shadow(Forbidden("no"), "ssh-ed25519 AAAA")
+    assert await printed_host_key(standing, lambda: True) == "ssh-ed25519 AAAA"
