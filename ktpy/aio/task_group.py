@@ -45,7 +45,9 @@ def first_failure(error: BaseException) -> BaseException:
     failures = [leaf for leaf in leaves if not isinstance(leaf, asyncio.CancelledError)] or leaves[:1]
     first, *others = failures
     for other in others:
-        first.add_note(f"Another task failed as well: {other!r}")
+        if (note := f"Another task failed as well: {other!r}") in getattr(first, "__notes__", ()):
+            continue  # it was asked before
+        first.add_note(note)
         logger.debug("another task failed as well", exc_info=other)
     return first
 

@@ -3,11 +3,9 @@
 `ktpy rbac NAMESPACE [USER] [--intercept]` prints the manifest an administrator applies.
 """
 
-import json
 from collections.abc import Iterable
-from typing import Any
 
-from ktpy.kube.rights import Rule
+from ktpy.kube.rights import Rule, flow, rule_yaml
 
 _GROUP = "rbac.authorization.k8s.io"
 
@@ -60,6 +58,19 @@ INTERCEPT = (
 )
 """For `exchange`, `mesh`, `preview`, `leave`, `list`, `clean` and `recover`, in the namespace of the service."""
 
+LOOK = tuple(
+    Rule(group, resource, ("list",))
+    for group, resource in (
+        ("", "services"),
+        ("apps", "deployments"),
+        ("", "pods"),
+        ("coordination.k8s.io", "leases"),
+    )
+)
+"""What `list` and `clean --dry-run` need of these."""
+
+INGRESSES = Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress")
+
 INTERCEPT_OPTIONAL = (
     Rule("apps", "statefulsets", ("get",), "to find the service of statefulset/NAME"),
     Rule("apps", "daemonsets", ("get",), "to find the service of daemonset/NAME"),
@@ -67,7 +78,7 @@ INTERCEPT_OPTIONAL = (
     Rule("batch", "jobs", ("get",), "to find the service of job/NAME"),
     Rule("batch", "cronjobs", ("get",), "to find the service of cronjob/NAME"),
     Rule("networking.k8s.io", "networkpolicies", ("list",), "to warn of policies that would keep traffic off"),
-    Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress"),
+    INGRESSES,
 )
 """In the same namespace; each is for what it says only."""
 
@@ -105,25 +116,20 @@ def _object_name(user: str) -> str:
 def _role(kind: str, name: str, rules: Iterable[Rule], namespace: str | None) -> str:
     lines = [*_head(kind, name, namespace), "rules:"]
     for rule in rules:
-        lines += [f"# {rule.why}", _flow("- ", rule.document())]
+        lines += [f"# {rule.why}", rule_yaml(rule)]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _binding(kind: str, role_kind: str, role: str, user: str, namespace: str | None) -> str:
     lines = [
         *_head(kind, f"{role}-{_object_name(user)}", namespace),
-        _flow("roleRef: ", {"apiGroup": _GROUP, "kind": role_kind, "name": role}),
+        flow("roleRef: ", {"apiGroup": _GROUP, "kind": role_kind, "name": role}),
         "subjects:",
-        _flow("- ", {"apiGroup": _GROUP, "kind": "User", "name": user}),
+        flow("- ", {"apiGroup": _GROUP, "kind": "User", "name": user}),
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _head(kind: str, name: str, namespace: str | None) -> list[str]:
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
-    return [f"apiVersion: {_GROUP}/v1", f"kind: {kind}", _flow("metadata: ", metadata)]
-
-
-def _flow(start: str, value: dict[str, Any]) -> str:
-    """Write one line of YAML. Whatever is in the values, quotes of JSON are quotes of YAML, too."""
-    return start + "{" + ", ".join(f"{key}: {json.dumps(item)}" for key, item in value.items()) + "}"
+    return [f"apiVersion: {_GROUP}/v1", f"kind: {kind}", flow("metadata: ", metadata)]

@@ -1,7 +1,7 @@
 """The errors of `ktpy.errors` for the API server's refusals, made from its HTTP answers. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,14 +106,21 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
     return kind(f"The API server refuses to {action}: {_sentence(message)}")
 
 
-def _forbidden(action: Action, user: str = "") -> Forbidden:
-    """Return the error for a denial by RBAC, with the rule that an administrator has to add."""
-    role = f"a Role in namespace {action.namespace}" if action.namespace else "a ClusterRole"
-    rule = rule_yaml(Rule(action.group, action.resource, (action.verb,)))
-    return Forbidden(
-        f"{user or 'This user'} may not {action}.",
-        hint=f"Ask for this rule in {role} that is bound to the user:\n{rule}",
-    )
+class RightMissing(Forbidden):
+    """RBAC denies `action`. The hint asks for the rules that are `missing`, and ends with `advice`."""
+
+    def __init__(self, message: str, *, action: Action, missing: Sequence[Rule], advice: str | None = None) -> None:
+        role = f"a Role in namespace {action.namespace}" if action.namespace else "a ClusterRole"
+        these = "this rule" if len(missing) == 1 else "these rules"
+        asked = [f"Ask for {these} in {role} that is bound to the user:", *map(rule_yaml, missing)]
+        super().__init__(message, hint="\n".join([*asked, *([advice] if advice else [])]))
+        self.action = action
+        self.missing = tuple(missing)
+
+
+def _forbidden(action: Action, user: str = "") -> RightMissing:
+    rule = Rule(action.group, action.resource, (action.verb,))
+    return RightMissing(f"{user or 'This user'} may not {action}.", action=action, missing=[rule])
 
 
 def admission_refusal(message: str) -> KtpyError | None:

@@ -1,6 +1,8 @@
 """A right in a cluster, as Kubernetes RBAC writes it down."""
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,11 @@ class Rule:
         return {"apiGroups": [self.group], "resources": [self.resource], "verbs": list(self.verbs)}
 
 
+def flow(start: str, value: dict[str, Any]) -> str:
+    """Write one line of YAML. Whatever is in the values, quotes of JSON are quotes of YAML, too."""
+    return start + "{" + ", ".join(f"{key}: {json.dumps(item)}" for key, item in value.items()) + "}"
+
+
 def rule_yaml(rule: Rule) -> str:
-    """Write one rule as it stands in the `rules` of a Role."""
-    quoted = ", ".join(f'"{verb}"' for verb in rule.verbs)
-    return f'- apiGroups: ["{rule.group}"]\n  resources: ["{rule.resource}"]\n  verbs: [{quoted}]'
+    """Write one rule as it stands in the `rules` of a Role, in one line."""
+    return flow("- ", rule.document())

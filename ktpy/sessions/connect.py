@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Front
+from ktpy.cluster import rbac
+from ktpy.cluster.missing_rights import naming_all_missing
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
@@ -170,6 +172,7 @@ class _Connect:
         options = self._options
         api = await Api.load(options.kubeconfig, options.context, options.namespace)
         cluster.push_async_callback(api.close)
+        await cluster.enter_async_context(naming_all_missing(api, rbac.CONNECT))
         server = api.target.server
         try:
             control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))

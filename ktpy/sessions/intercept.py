@@ -15,8 +15,10 @@ from contextlib import AsyncExitStack
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
+from ktpy.cluster import rbac
 from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.changes.registry import kind_of
+from ktpy.cluster.missing_rights import naming_all_missing
 from ktpy.cluster.names import new_session_id
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.daemon import control_server, supervision
@@ -100,6 +102,8 @@ class _Intercept:
         async with AsyncExitStack() as undo:
             api = await Api.load(options.kubeconfig, options.context, options.namespace)
             undo.push_async_callback(api.close)
+            needed = (*rbac.INTERCEPT, *([rbac.INGRESSES] if options.ingress_host else ()))
+            await undo.enter_async_context(naming_all_missing(api, needed))
             plan = await self._prepare(api)
             exposure = await self._look_at_local_ports(plan)
             path = undo.enter_context(RuntimeDirectory.of(self._caller).intercept(new_session_id()))

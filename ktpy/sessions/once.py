@@ -1,7 +1,7 @@
 """Commands that do one thing in the cluster and end. Each call has its own event loop and API connection."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from ktpy.cluster.changes import recover as recovering
 from ktpy.cluster.changes.inventory import Participant, take_inventory
 from ktpy.cluster.changes.recover import RecoveredSelector
 from ktpy.cluster.changes.sweep import Leftover
+from ktpy.cluster.missing_rights import naming_all_missing, user_name, with_all_missing
 from ktpy.cluster.service import ports
 from ktpy.cluster.service.targets import refuse_absent_namespace
 from ktpy.cluster.sharing.lease import Lease
@@ -21,6 +22,7 @@ from ktpy.kube import kubeconfig
 from ktpy.kube.client import Api
 from ktpy.kube.objects import name_of
 from ktpy.kube.resources import NAMESPACES, SERVICES
+from ktpy.kube.rights import Rule
 from ktpy.kube.watch import list_all
 from ktpy.observe.events import Report
 from ktpy.sessions.undo_killed import undo_killed
@@ -36,14 +38,18 @@ class ClusterRef:
     context: str | None = None
     namespace: str | None = None
 
-    def run(self, work: Callable[[Api], Awaitable[T]]) -> T:
-        """Do the work in an event loop, with an API connection that is closed afterwards."""
+    def run(self, work: Callable[[Api], Awaitable[T]], needed: Iterable[Rule] = rbac.INTERCEPT) -> T:
+        """Do the work in an event loop, with an API connection that is closed afterwards.
+
+        `needed` are its rights: of those that are missing, all are told.
+        """
 
         async def call() -> T:
             log_loop_errors()
             api = await Api.load(self.kubeconfig, self.context, self.namespace)
             try:
-                return await work(api)
+                async with naming_all_missing(api, needed):
+                    return await work(api)
             finally:
                 await api.close()
 
@@ -52,13 +58,7 @@ class ClusterRef:
 
 def rights(namespace: str, user: str | None, *, intercept: bool) -> str:
     """Return the manifest of all rights that ktpy needs; None stands for whom the API server takes this user for."""
-
-    async def ask(api: Api) -> str:
-        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        answer = await api.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
-        return str(answer["status"]["userInfo"]["username"])
-
-    return rbac.manifest(namespace, user or ClusterRef().run(ask), intercept=intercept)
+    return rbac.manifest(namespace, user or ClusterRef().run(user_name), intercept=intercept)
 
 
 def services(place: ClusterRef, records: Records, report: Report) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
             await refuse_absent_namespace(api)
         return {"namespace": api.namespace, "context": api.target.context, "services": listed}
 
-    return place.run(look)
+    return place.run(look, rbac.LOOK)
 
 
 def contexts(files: str | None) -> list[str]:
@@ -134,9 +134,10 @@ def sweep_dead(
             for one in await keeping.kept(api, namespace)
             if (one.namespace, f"{one.target}/{one.session}") not in gone
         ]
-        return found, failures, kept
+        told = [await with_all_missing(api, failure, rbac.INTERCEPT) for failure in failures]
+        return found, told, kept
 
-    return place.run(work)
+    return place.run(work, rbac.LOOK if dry_run else rbac.INTERCEPT)
 
 
 def undo_record(record: Record, records: Records, report: Report) -> None:

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ktpy.cluster import rbac
 from ktpy.kube.rights import Rule
 from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.laptop import Laptop
-from tests.e2e.kit.rights import granted, role
+from tests.e2e.kit.rights import asked_for, granted, role
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.lab import Lab
 from tests.lab.layout import CLUSTER_DNS_IPV4, POD_IPV4, SERVICE_IPV4
@@ -110,11 +109,20 @@ def test_a_missing_rule_is_named(lab: Lab, laptop: Laptop, kubeconfig: Path, rul
         failed = attempt(lab, "--namespace", NAMESPACE, kubeconfig=kubeconfig)
         assert failed.exit_code == 14
         assert USER in failed.message
-        [asked] = yaml.safe_load(failed.hint.partition("\n")[2])
-        assert (asked["apiGroups"], asked["resources"]) == ([rule.group], [rule.resource])
-        assert set(asked["verbs"]) <= set(rule.verbs)
+        assert [(asked.group, asked.resource, set(asked.verbs)) for asked in asked_for(failed.hint)] == [
+            (rule.group, rule.resource, set(rule.verbs))
+        ]
         assert laptop.network_state() == before
         assert lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")["items"] == []
+
+
+def test_all_that_is_missing_is_named_at_once(lab: Lab, kubeconfig: Path) -> None:
+    """One failure, granted as it stands, is enough."""
+    options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig))
+    failed = attempt(lab, *options)
+    assert f"ktpy rbac {NAMESPACE} {USER} |" in failed.hint.splitlines()[-1]
+    with granted(lab, role(asked_for(failed.hint), USER)), connecting(lab, *options) as session:
+        session.quit()
 
 
 @pytest.mark.parametrize("rule", rbac.CONNECT_OPTIONAL, ids=lambda rule: rule.resource)

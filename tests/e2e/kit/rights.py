@@ -18,6 +18,13 @@ def role(rules: Iterable[Rule], user: str) -> str:
     return str(yaml.safe_dump_all([document, binding]))
 
 
+def asked_for(hint: str) -> list[Rule]:
+    """Return the rules that the hint of a refusal asks for."""
+    lines = [line.strip() for line in hint.splitlines() if line.strip().startswith("- ")]
+    rules = yaml.safe_load("\n".join(lines))
+    return [Rule(rule["apiGroups"][0], rule["resources"][0], tuple(rule["verbs"])) for rule in rules]
+
+
 @contextmanager
 def granted(lab: Lab, manifest: str) -> Iterator[None]:
     lab.kubectl("apply", "-f", "-", stdin=manifest)

@@ -103,6 +103,8 @@ class ObjectStore:
         verb = {"GET": "get" if name else "list"}.get(request.method, request.method.lower())
         if {f"{verb} {resource}", f"{verb} {collection}"} & self.forbidden:
             return self._json(refused(403, f'User "al" cannot {verb} resource "{resource}"'), 403)
+        if resource.endswith("reviews"):
+            return self._json(refused(404, "the server could not find the requested resource"), 404)
         if request.query.get("watch"):
             return await self._watch(request, collection)
         body = json.loads(await request.text() or "null")

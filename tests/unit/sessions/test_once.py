@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.daemon.records import Record, Records
-from ktpy.errors import NamespaceAbsent
+from ktpy.errors import Forbidden, NamespaceAbsent
 from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice
 from ktpy.sessions import once
@@ -105,6 +105,21 @@ async def test_a_namespace_that_does_not_exist_has_no_list(
     store.remove(NAMESPACES, "shop")
     with pytest.raises(NamespaceAbsent, match="Namespace shop does not exist"):
         await asyncio.to_thread(once.services, place, records, lambda _: None)
+
+
+async def test_a_refusal_ends_with_what_an_administrator_types(
+    store: ObjectStore, place: once.ClusterRef, records: Records
+) -> None:
+    store.forbidden |= {"list services", "list pods"}
+    refused = [
+        lambda: once.services(place, records, lambda _: None),
+        lambda: once.sweep_dead(place, all_namespaces=False, dry_run=True),
+        lambda: once.sweep_dead(place, all_namespaces=False, dry_run=False),
+    ]
+    for command in refused:
+        with pytest.raises(Forbidden, match="may not list") as caught:
+            await asyncio.to_thread(command)
+        assert "ktpy rbac shop USER --intercept" in str(caught.value.hint)
 
 
 async def test_who_may_not_see_namespaces_has_an_empty_list(
