@@ -38,9 +38,16 @@ def _table(services: list[dict[str, Any]]) -> list[str]:
     for service in services:
         name = service["name"] + (" (preview)" if service["is_preview"] else "")
         intercepts = list(map(_intercept, service["intercepts"])) or [""]
-        rows += [(name, service["ports"], intercepts[0]), *(("", "", one) for one in intercepts[1:])]
+        ports = ", ".join(map(_port, service["ports"]))
+        rows += [(name, ports, intercepts[0]), *(("", "", one) for one in intercepts[1:])]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return [f"{name:<{widths[0]}}  {ports:<{widths[1]}}  {how}".rstrip() for name, ports, how in rows]
+
+
+def _port(port: dict[str, Any]) -> str:
+    notes = [port["name"]] if port["name"] else []
+    notes += [port["protocol"]] if port["protocol"] != "TCP" else []
+    return f"{port['port']} ({', '.join(notes)})" if notes else str(port["port"])
 
 
 def _intercept(intercept: dict[str, Any]) -> str:

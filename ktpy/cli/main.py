@@ -3,10 +3,13 @@
 import os
 import signal
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import IO, Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from ktpy import __version__
 from ktpy.cli import render
@@ -78,21 +81,15 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta["ktpy.is_json"] = _wants_json(args)
-        return super().parse_args(ctx, args)
+        ctx.meta["ktpy.is_json"] = is_json = _wants_json(args)
+        with _usage_errors(is_json=is_json):
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         is_json = ctx.meta["ktpy.is_json"]
         try:
-            return super().invoke(ctx)
-        except click.NoSuchOption as error:
-            sentence = _OPTIONS_ELSEWHERE.get(error.option_name)
-            told = click.UsageError(f"No such option {error.option_name}: {sentence}", error.ctx) if sentence else error
-            raise _JsonError(told.format_message(), None, told.exit_code) if is_json else told from error
-        except click.UsageError as error:
-            if is_json:
-                raise _JsonError(error.format_message(), None, error.exit_code) from error
-            raise
+            with _usage_errors(is_json=is_json):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             render.say("Interrupted.", err=True)
             ctx.exit(128 + signal.SIGINT)
@@ -102,6 +99,20 @@ class _Commands(click.Group):
             if is_json:
                 raise _JsonError(error.message, error.hint, error.exit_code) from error
             raise _ShownError(error) from error
+
+
+@contextmanager
+def _usage_errors(*, is_json: bool) -> Iterator[None]:
+    """Tell wrong usage in the block with the words that other tools have for it, and as JSON where that is wanted."""
+    try:
+        yield
+    except NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        told = error
+        if isinstance(error, click.NoSuchOption) and (sentence := _OPTIONS_ELSEWHERE.get(error.option_name)):
+            told = click.UsageError(f"No such option {error.option_name}: {sentence}", error.ctx)
+        raise _JsonError(told.format_message(), None, told.exit_code) if is_json else told from error
 
 
 def _wants_json(arguments: list[str]) -> bool:

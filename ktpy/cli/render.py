@@ -121,7 +121,7 @@ def port(state: PortStatus) -> str:
 
 
 def _intercepted_head(session: InterceptStatus) -> str:
-    match = f", only requests with {clean(session.match)}" if session.match else ""
+    match = f", only requests with {clean(session.match_words)}" if session.match_words else ""
     what = click.style(f"{session.kind} of {clean(session.target)}", fg="green", bold=True)
     return f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}{match}"
 

@@ -107,8 +107,10 @@ class InterceptStatus:
     """What the user named: `deployment/web`."""
     target: str
     """The Service."""
-    match: str | None = None
-    """Which requests, in words; None is all of them."""
+    match: dict[str, Any] | None = None
+    """Which requests: headers, path_prefix and baggage; None is all of them."""
+    match_words: str | None = None
+    """The same for people."""
     when_local_down: str
     owner: str
     pid: int
@@ -124,8 +126,6 @@ class InterceptStatus:
     routes: int = 0
     """How many pods of the gateway lead to the laptop."""
     ports: tuple[PortStatus, ...] = ()
-    match_rule: dict[str, Any] | None = None
-    """`match` as data: headers, path_prefix and baggage."""
     try_command: str | None = None
     """A command whose request comes to the laptop."""
 

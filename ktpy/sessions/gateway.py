@@ -90,7 +90,5 @@ def _as_data(gateway: StandingGateway) -> dict[str, Any]:
         "namespace": gateway.service.namespace,
         "image": gateway.image,
         "is_redirected": gateway.is_redirected,
-        "sessions": [
-            describe(one) | {"details": dict(one.lease.details) if one.lease else {}} for one in gateway.participants
-        ],
+        "sessions": list(map(describe, gateway.participants)),
     }

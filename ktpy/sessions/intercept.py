@@ -225,7 +225,8 @@ class _Intercept:
             kind=options.kind,
             reference=options.target,
             target=self._target,
-            match=str(options.match) if options.match is not None else None,
+            match=options.match.document() if options.match is not None else None,
+            match_words=str(options.match) if options.match is not None else None,
             when_local_down=options.when_local_down,
             owner=self._owner,
             pid=os.getpid(),
@@ -237,7 +238,6 @@ class _Intercept:
             uptime_s=round(time.monotonic() - self._began_s, 1),
             routes=exposure.routes,
             ports=exposure.ports(),
-            match_rule=options.match.document() if options.match is not None else None,
             try_command=self._try_command(api, exposure),
         )
 

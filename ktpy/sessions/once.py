@@ -78,8 +78,7 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
             listed.append(
                 {
                     "name": name,
-                    "ports": ports.describe(service),
-                    "service_ports": ports.as_data(service),
+                    "ports": ports.as_data(service),
                     "is_preview": inventory is not None and inventory.kind.owns_service,
                     "intercepts": list(map(describe, participants)),
                 }
@@ -107,13 +106,16 @@ def names(place: ClusterRef, resource: str) -> list[str]:
 
 
 def describe(participant: Participant) -> dict[str, Any]:
+    lease = participant.lease
+    details = lease.details if lease is not None else {}
     return {
         "session": participant.id,
         "owner": participant.owner,
-        "description": participant.lease.description if participant.lease else "",
+        "description": lease.description if lease is not None else "",
+        **{key: details.get(key) for key in ("kind", "ports", "match")},
         "is_live": participant.is_live(),
         "is_keeper": participant.is_keeper(),
-        "since": participant.lease.since if participant.lease else "",
+        "since": lease.since if lease is not None else "",
     }
 
 

@@ -1,18 +1,43 @@
 """README.md says what is so: what it prints of the code is the code's."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ktpy import errors
 from ktpy.cluster import rbac
+from ktpy.observe import events, status
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def test_rights_are_those_of_the_code() -> None:
     section = README.partition("<!-- rbac:begin -->\n")[2].partition("<!-- rbac:end -->")[0]
     [manifest] = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     assert manifest == rbac.manifest("shop", "alice")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        status.ConnectStatus,
+        status.InterceptStatus,
+        status.PortStatus,
+        status.DnsStatus,
+        status.RangeStatus,
+        status.TrafficBytes,
+        status.LinkStatus,
+        *events._EVENTS.values(),
+    ],
+)
+def test_every_key_of_json_is_listed(shape: type[Any]) -> None:
+    listed = re.findall(r"`(\w+)`", (ROOT / "docs/json.md").read_text())
+    keys = {field.name.rstrip("_") for field in fields(shape)}
+    assert keys <= set(listed)
 
 
 def test_every_exit_code_is_listed() -> None:

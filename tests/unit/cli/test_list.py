@@ -11,8 +11,14 @@ from ktpy.cli.main import cli
 from ktpy.daemon.caller import Caller
 from ktpy.sessions import once
 
+HTTP = {"port": 80, "name": "http", "protocol": "TCP", "app_protocol": "http"}
+UDP = {"port": 7, "name": "echo", "protocol": "UDP", "app_protocol": "tcp"}
+BARE = {"port": 8080, "name": None, "protocol": "TCP", "app_protocol": "tcp"}
 
-def service(name: str, ports: str, *intercepts: tuple[str, str, bool], is_preview: bool = False) -> dict[str, Any]:
+
+def service(
+    name: str, ports: list[dict[str, Any]], *intercepts: tuple[str, str, bool], is_preview: bool = False
+) -> dict[str, Any]:
     found = [
         {
             "session": "5e55",
@@ -41,12 +47,12 @@ def test_a_line_for_each_intercept(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     mesh = ("al@a", "mesh of port 80, VERSION: v", True)
     dead = ("bo@b", "", False)
     keeper = ("cy@c", "keeps the gateway", True)
-    services = [service("web", "80 (http)", mesh, dead, keeper), service("pay", "8080", is_preview=True)]
+    services = [service("web", [HTTP, UDP], mesh, dead, keeper), service("pay", [BARE], is_preview=True)]
     assert listed(monkeypatch, tmp_path, services=services).splitlines() == [
-        "SERVICE        PORTS      INTERCEPTS",
-        "web            80 (http)  al@a: mesh of port 80, VERSION: v",
-        "                          bo@b: unknown (dead; ktpy clean removes it)",
-        "                          cy@c: keeps the gateway since 2026-11-28T11:00:00Z",
+        "SERVICE        PORTS                     INTERCEPTS",
+        "web            80 (http), 7 (echo, UDP)  al@a: mesh of port 80, VERSION: v",
+        "                                         bo@b: unknown (dead; ktpy clean removes it)",
+        "                                         cy@c: keeps the gateway since 2026-11-28T11:00:00Z",
         "pay (preview)  8080",
     ]
 
@@ -56,6 +62,6 @@ def test_a_namespace_without_services(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    services = [service("web", "80 (http)")]
+    services = [service("web", [HTTP])]
     printed = json.loads(listed(monkeypatch, tmp_path, "--output", "json", services=services))
     assert printed == {"schema": 1, "namespace": "shop", "context": "lab", "services": services}

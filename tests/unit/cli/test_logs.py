@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def test_events_are_shown_as_the_session_would_and_other_lines_as_they_are(runti
     ]
     assert done.stderr == "error: Silent.\n"
     assert run().stdout == done.stdout
+
+
+def test_json_has_events_and_other_lines(runtime: RuntimeDirectory) -> None:
+    runtime.log("connect").write_text(f"{encode(Notice('One.'))}\nWARNING odd\n")
+    assert [json.loads(line) for line in run("connect", "-o", "json").stdout.splitlines()] == [
+        {"schema": 1, "kind": "notice", "text": "One."},
+        {"schema": 1, "kind": "text", "text": "WARNING odd"},
+    ]
 
 
 def test_an_absent_log(runtime: RuntimeDirectory) -> None:

@@ -84,6 +84,7 @@ def test_verbosity_may_stand_before_the_command() -> None:
         (["status", "-o", "json"], Forbidden.exit_code, "You may not."),
         (["exchange", "web", "--output=json"], 2, "Missing option '--expose'"),
         (["list", "-A", "-o", "json"], 2, "No such option -A"),
+        (["--bogus", "list", "-o", "json"], 2, "No such option '--bogus'"),
     ],
 )
 def test_with_json_an_error_is_an_object(arguments: list[str], exit_code: int, error: str) -> None:

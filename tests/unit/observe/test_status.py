@@ -44,13 +44,21 @@ def test_a_session_of_another_version_is_understood() -> None:
 def test_an_intercept_has_every_key() -> None:
     port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=2, local_state="up")
     status = replace(
-        EXCHANGE, kind="mesh", reference="deployment/web", match="VERSION: v", session="5e55", routes=1, ports=(port,)
+        EXCHANGE,
+        kind="mesh",
+        reference="deployment/web",
+        match={"path_prefix": "/b"},
+        match_words="path /b",
+        session="5e55",
+        routes=1,
+        ports=(port,),
     )
     assert json.dumps(to_json(status)) == (
-        '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": "VERSION: v",'
-        ' "when_local_down": "origin", "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
+        '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": {"path_prefix": "/b"},'
+        ' "match_words": "path /b", "when_local_down": "origin",'
+        ' "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "routes": 1, "ports":'
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
-        ' "local_state": "up"}], "match_rule": null, "try_command": null}'
+        ' "local_state": "up"}], "try_command": null}'
     )
     assert decode_status(json.loads(json.dumps(to_json(status)))) == status

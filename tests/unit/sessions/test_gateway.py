@@ -39,7 +39,7 @@ async def test_it_comes_and_goes(store: ObjectStore, place: ClusterRef, caller: 
     ]
     [keeper] = kept["sessions"]
     assert (kept["service"], kept["is_new"], kept["image"], kept["wanted_image"]) == ("web", True, "agent:1", "agent:1")
-    assert (keeper["is_keeper"], keeper["details"]["kind"]) == (True, "keep")
+    assert (keeper["is_keeper"], keeper["kind"]) == (True, "keep")
     again = await asyncio.to_thread(gateway.keep, options, caller, told.append)
     assert (again["is_new"], again["sessions"]) == (False, [keeper])
     released = await asyncio.to_thread(gateway.release, place, "web", caller, told.append)
@@ -74,7 +74,9 @@ async def test_who_shares_it(store: ObjectStore, store_api: Api, place: ClusterR
         "description": "exchange of port 80",
         "is_live": True,
         "is_keeper": False,
-        "details": {"kind": "exchange", "ports": [80], "match": None},
+        "kind": "exchange",
+        "ports": [80],
+        "match": None,
     }
 
 

@@ -40,12 +40,27 @@ async def test_services_and_who_has_a_part_in_them(
     assert all(one.pop("since") and not one.pop("is_keeper") for one in web["intercepts"])
     assert web == {
         "name": "web",
-        "ports": "80 (http)",
-        "service_ports": [{"port": 80, "name": "http", "protocol": "TCP", "app_protocol": "http"}],
+        "ports": [{"port": 80, "name": "http", "protocol": "TCP", "app_protocol": "http"}],
         "is_preview": False,
         "intercepts": [
-            {"session": "a", "owner": "al@x", "description": "mesh of port 80, path /b", "is_live": False},
-            {"session": "b", "owner": "bo@x", "description": "exchange of port 80", "is_live": True},
+            {
+                "session": "a",
+                "owner": "al@x",
+                "description": "mesh of port 80, path /b",
+                "kind": "mesh",
+                "ports": [80],
+                "match": {"headers": [], "path_prefix": "/b", "baggage": None},
+                "is_live": False,
+            },
+            {
+                "session": "b",
+                "owner": "bo@x",
+                "description": "exchange of port 80",
+                "kind": "exchange",
+                "ports": [80],
+                "match": None,
+                "is_live": True,
+            },
         ],
     }
     assert (pay["name"], pay["is_preview"], len(pay["intercepts"])) == ("pay", True, 1)

@@ -17,4 +17,7 @@ VERSION = Match((Header("VERSION", "foobar"),))
 )
 def test_what_others_read_about_it(kind: str, ports: tuple[int, ...], match: Match | None, description: str) -> None:
     mappings = [PortMapping(3001 + at, port) for at, port in enumerate(ports)]
-    assert plan("web", *mappings, kind=kind, match=match).description == description
+    planned = plan("web", *mappings, kind=kind, match=match)
+    assert planned.description == description
+    document = match.document() if match is not None else None
+    assert planned.details == {"kind": kind, "ports": list(ports), "match": document}

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from ktpy.cluster.names import DETAILS
 from ktpy.cluster.sharing.lease import OwnLease, expire, leases, release
 from ktpy.errors import KtpyError, SessionLost
 from ktpy.kube.client import Api
@@ -102,3 +103,14 @@ async def test_releasing(store: ObjectStore, store_api: Api) -> None:
     await release(store_api, "shop", "a")
     assert store.names(LEASES) == []
     await release(store_api, "shop", "a")
+
+
+async def test_what_a_session_does_is_data_unless_somebody_wrote_over_it(store: ObjectStore, store_api: Api) -> None:
+    await OwnLease(
+        store_api, session="a", owner="al", target="web", details={"kind": "exchange", "ports": [80]}
+    ).claim()
+    assert (await leases(store_api, "shop"))["a"].details == details
+    lease = store.get(LEASES, "ktpy-a") or {}
+    lease["metadata"]["annotations"][DETAILS] = "[1"
+    store.put(LEASES, lease)
+    assert (await leases(store_api, "shop"))["a"].details == {}
