@@ -21,6 +21,7 @@ from ktpy.cli.gateway import gateway
 from ktpy.cli.leave import leave
 from ktpy.cli.list import list_
 from ktpy.cli.logs import logs_
+from ktpy.cli.man import page
 from ktpy.cli.mesh import mesh
 from ktpy.cli.options import verbose
 from ktpy.cli.preview import preview
@@ -131,9 +132,18 @@ def cli() -> None:
 
 @click.command(name="help", short_help="Show the help of a command")
 @click.argument("command", required=False)
+@click.option("--man", is_flag=True, help="Print the manual page, with the help of every command.")
 @click.pass_context
-def help_(ctx: click.Context, command: str | None) -> None:
-    """Show the help of a command."""
+def help_(ctx: click.Context, command: str | None, man: bool) -> None:
+    """Show the help of a command.
+
+    \b
+    ktpy help exchange
+    ktpy help --man | man -l -
+    """
+    if man:
+        click.echo(page(cli), nl=False)
+        return
     if command is None:
         click.echo(cli.get_help(ctx.find_root()))
         return

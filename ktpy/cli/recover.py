@@ -39,4 +39,4 @@ def recover(service: str, evict: bool, output: str, **place: Any) -> None:
         render.say(f"Service {service} needs nothing: ktpy has no part in it.")
         return
     selector = ",".join(f"{key}={value}" for key, value in recovered.selector.items())
-    render.say(f"Service {service} selects {selector} again, as {recovered.source} told.")
+    render.say(f"Service {service} selects {selector} again, as found in {recovered.source}.")

@@ -40,7 +40,8 @@ def read_answer(line: bytes, hello: RouteHello) -> dict[int, str]:
     answered = parse_answer(line, hello.ports)
     if not isinstance(answered, Refusal):
         return answered
-    sentence = f"{answered.sentence.rstrip('.')}."
+    told = answered.sentence.rstrip(".")
+    sentence = f"{told[:1].upper()}{told[1:]}."
     if answered.for_now:
         raise RouteNotYet(sentence)
     if answered.holder is None:

@@ -76,6 +76,6 @@ def test_two_people_on_one_service(lab: Lab, visitors: Visitors) -> None:
 def test_what_somebody_else_has_is_refused_and_says_whose_it_is(lab: Lab, web: str) -> None:
     with intercepting(lab, "exchange", "web", *EXPOSED), intercepting(lab, "mesh", "web", *EXPOSED, "--version", "a"):
         again = attempt(lab, command=["ktpy", "exchange", "web", "-n", NAMESPACE, *EXPOSED], user="root")
-        assert (again.exit_code, again.message) == (54, "port 80 of service web is exchanged by dev@laptop already.")
+        assert (again.exit_code, again.message) == (54, "Port 80 of service web is exchanged by dev@laptop already.")
         mesh = ["ktpy", "mesh", "web", "-n", NAMESPACE, *EXPOSED, "--version", "a"]
         assert "dev@laptop" in attempt(lab, command=mesh, user="root").message

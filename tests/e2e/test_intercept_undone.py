@@ -58,14 +58,14 @@ class TestRecover:
             lab.exec(["sh", "-c", "rm /home/dev/.local/state/ktpy/intercepts/*"], check=True)
         delete_all_of_ktpys(lab, "leases", "deployments", "services")
         assert lab.api.get(f"{SERVICES}/web")["spec"]["selector"] == REDIRECTED
-        assert laptop.output(*RECOVER) == "Service web selects app=web again, as the service itself told.\n"
+        assert laptop.output(*RECOVER) == "Service web selects app=web again, as found in the service itself.\n"
 
     def test_by_the_origin_service(self, lab: Lab, laptop: Laptop, killed: Intercept) -> None:
         lab.kubectl("-n", NAMESPACE, "annotate", "service", "web", "ktpy.dev/intercepted-")
         delete_all_of_ktpys(lab, "leases")
         # Whose field the selector was stood in the annotation: nothing else knows.
         told = laptop.output(*RECOVER)
-        assert told == "Service web selects app=web again, as service web-ktpy-origin told.\n"
+        assert told == "Service web selects app=web again, as found in service web-ktpy-origin.\n"
         managed_again(lab)
 
     def test_by_what_was_last_applied(self, lab: Lab, laptop: Laptop, web: str) -> None:
@@ -75,7 +75,7 @@ class TestRecover:
         lab.kubectl("-n", NAMESPACE, "annotate", "service", "web", "ktpy.dev/intercepted-")
         delete_all_of_ktpys(lab, "leases", "deployments", "services")
         told = laptop.output(*RECOVER)
-        assert told == "Service web selects app=web again, as what was last applied with kubectl told.\n"
+        assert told == "Service web selects app=web again, as found in what was last applied with kubectl.\n"
         managed_again(lab)
 
     def test_without_evict_the_living_are_in_the_way(self, lab: Lab, laptop: Laptop, visitors: Visitors) -> None:

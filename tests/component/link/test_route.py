@@ -58,7 +58,8 @@ async def test_a_foreign_image(gateway: Sshd) -> None:
 def test_a_refusal_is_an_error_with_the_gateways_sentence(
     refusal: Refusal, error: type[KtpyError], hint: str | None
 ) -> None:
-    with pytest.raises(error, match=rf"^{re.escape(refusal.sentence.rstrip('.'))}\.$") as raised:
+    begin, rest = refusal.sentence[0].upper(), refusal.sentence[1:].rstrip(".")
+    with pytest.raises(error, match=rf"^{begin}{re.escape(rest)}\.$") as raised:
         read_answer(refusal.line(), HELLO)
     assert (hint or "") in (raised.value.hint or "")
     assert (raised.value.hint is None) is (hint is None)

@@ -18,7 +18,7 @@ from ktpy.sessions import once
         (None, "Service web needs nothing: ktpy has no part in it.\n"),
         (
             RecoveredSelector({"app": "web", "tier": "a"}, "the service itself"),
-            "Service web selects app=web,tier=a again, as the service itself told.\n",
+            "Service web selects app=web,tier=a again, as found in the service itself.\n",
         ),
     ],
 )
