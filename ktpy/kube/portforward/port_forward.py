@@ -1,4 +1,4 @@
-"""A byte stream to a port of a pod, over the WebSocket port-forward of the API server.
+"""A byte stream to a port of a pod, over the port-forward of the API server: WebSocket, or bare SPDY.
 
 One TLS connection, one asyncio protocol: no thread, no WebSocket library, no listener on loopback in between.
 
@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
-from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, Unauthorized
+from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, LinkLost, Unauthorized
 from ktpy.kube.endpoint import ApiEndpoint, connection_failure, reason
 from ktpy.kube.portforward.framing import ChannelFraming, ForwardData, ForwardEnded, ForwardReady, Framing, FramingError
 from ktpy.kube.portforward.spdy import SpdyFraming
-from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, Upgrade
+from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, SpdyUpgrade, Upgrade
 from ktpy.kube.portforward.websocket import (
     BINARY,
     CLOSE,
@@ -64,6 +64,8 @@ class PortForward:
         self._api = api
         self._timeout_s = timeout_s
         self._connections: set[PortForwardConnection] = set()
+        self._kind: type[Upgrade] = Upgrade
+        """What has got through."""
 
     async def create_connection(
         self, protocol_factory: Callable[[], P], _host: str = "", _port: int = 0
@@ -89,15 +91,27 @@ class PortForward:
         """Open a connection and its forward. What no API server answers counts once it has repeated itself."""
         for _ in range(NOT_FORWARDED_RETRIES):
             try:
-                return await self._open_once()
+                return await self._open_either_way()
             except NotForwarded:
                 await asyncio.sleep(NOT_FORWARDED_PAUSE_S)
-        return await self._open_once()
+        return await self._open_either_way()
 
-    async def _open_once(self, *, may_renew: bool = True) -> "PortForwardConnection":
+    async def _open_either_way(self) -> "PortForwardConnection":
+        """Open it over WebSocket; where an intermediary keeps that off, over SPDY, as kubectl does."""
+        try:
+            return await self._open_once(self._kind)
+        except NotForwarded as refused:
+            try:
+                connection = await self._open_once(SpdyUpgrade)
+            except (ApiRefused, ApiUnreachable):
+                raise refused from None
+            self._kind = SpdyUpgrade
+            return connection
+
+    async def _open_once(self, kind: type[Upgrade], *, may_renew: bool = True) -> "PortForwardConnection":
         """Open a connection and its forward. A 401 is answered once with new credentials, as for a request."""
         endpoint = await self._api.endpoint()
-        upgrade = Upgrade(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
+        upgrade = kind(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
         transport, _ = await endpoint.connect(asyncio.Protocol, timeout_s=self._timeout_s)
         connection = PortForwardConnection(transport, endpoint, upgrade, self.port)
         transport.set_protocol(connection)
@@ -113,7 +127,7 @@ class PortForward:
             transport.abort()
             if not (may_renew and upgrade.status == 401 and await self._api.renew_credentials()):
                 raise
-            return await self._open_once(may_renew=False)
+            return await self._open_once(kind, may_renew=False)
         except BaseException:
             transport.abort()
             raise
@@ -166,7 +180,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
                 subprotocol, data = upgraded
                 self._framing = SpdyFraming(self._port) if subprotocol == SpdyFraming.subprotocol else ChannelFraming()
                 self._send(self._framing.opening())
-            for event in self._reader.feed(data):
+            for event in self._reader.feed(data) if self._upgrade.is_websocket else (Payload(data, True, True),):
                 if self._closing:
                     return
                 if isinstance(event, Payload):
@@ -235,7 +249,8 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
             return
         self._flush()
         self._closing = True
-        self._transport.write(client_header(CLOSE, 2) + b"\x03\xe8")  # 1000, normal closure
+        if self._upgrade.is_websocket:
+            self._transport.write(client_header(CLOSE, 2) + b"\x03\xe8")  # 1000, normal closure
         self._transport.close()
 
     def abort(self) -> None:
@@ -293,7 +308,10 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
 
     def _send(self, message: bytes) -> None:
         if message:
-            self._transport.write(client_header(BINARY, len(message)) + message)
+            self._transport.write(self._message_header(len(message)) + message)
+
+    def _message_header(self, length: int) -> bytes:
+        return client_header(BINARY, length) if self._upgrade.is_websocket else b""
 
     def _flush(self) -> None:
         if not self._outgoing or self._framing is None:
@@ -305,7 +323,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
             length += len(data)
             if length >= FRAME_BYTES or index == len(outgoing):
                 header = self._framing.data_header(length)
-                batch += (client_header(BINARY, len(header) + length), header, *outgoing[start:index])
+                batch += (self._message_header(len(header) + length), header, *outgoing[start:index])
                 start, length = index, 0
         self._transport.write(b"".join(batch))
 

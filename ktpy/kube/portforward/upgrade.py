@@ -4,12 +4,13 @@ import base64
 import http.client
 import os
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from ktpy import __version__
 from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, PodNotReady
 from ktpy.kube.endpoint import ApiEndpoint, head_length, parse_response, reason
 from ktpy.kube.objects import parse_object
+from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import Action, refusal
 from ktpy.kube.resources import PODS
@@ -32,6 +33,9 @@ class NotForwarded(ApiRefused):
 class Upgrade:
     """An Upgrade is one attempt to turn an HTTP connection into a WebSocket (RFC 6455, section 4)."""
 
+    method: ClassVar[str] = "GET"
+    is_websocket: ClassVar[bool] = True
+
     def __init__(self, endpoint: ApiEndpoint, namespace: str, pod: str, port: int, subprotocols: Sequence[str]) -> None:
         """`subprotocols` are those that ktpy speaks, the preferred one first."""
         self._endpoint = endpoint
@@ -47,16 +51,18 @@ class Upgrade:
         headers = {"Host": self._endpoint.host_header}
         if "User-Agent" not in self._endpoint.headers:
             headers["User-Agent"] = f"ktpy/{__version__}"
-        headers |= {
-            "Connection": "Upgrade",
+        headers |= {"Connection": "Upgrade", **self._offer()}
+        lines = [f"{self.method} {self._endpoint.path_prefix}{self._path}?ports={self._port} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in (*headers.items(), *self._endpoint.headers.items())]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def _offer(self) -> dict[str, str]:
+        return {
             "Upgrade": "websocket",
             "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": self._key,
             "Sec-WebSocket-Protocol": ", ".join(self._subprotocols),
         }
-        lines = [f"GET {self._endpoint.path_prefix}{self._path}?ports={self._port} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in (*headers.items(), *self._endpoint.headers.items())]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def feed(self, data: bytes) -> tuple[str, bytes] | None:
         """Return the subprotocol that the API server chose and the bytes behind its answer, once the upgrade is done.
@@ -84,7 +90,7 @@ class Upgrade:
     def _chosen(self, response: http.client.HTTPResponse) -> str:
         chosen = response.getheader("Sec-WebSocket-Protocol") or ""
         if response.getheader("Sec-WebSocket-Accept") != accept_key(self._key) or chosen not in self._subprotocols:
-            raise ApiRefused(
+            raise NotForwarded(
                 f"The API server at {self._endpoint.authority} did not open a WebSocket for a port-forward.",
                 hint="Something between ktpy and the API server may not let WebSocket connections through.",
             )
@@ -116,11 +122,32 @@ class Upgrade:
         unknown = status == 404 and not from_api_server and _UNKNOWN_POD in message
         if unscheduled or unknown or status == 429 or status >= 500:
             return PortForwardNotYet(f"The pod cannot be reached yet: {message.rstrip('.')}.")
-        if not from_api_server and status in (403, 404):
+        if not from_api_server and status in (400, 403, 404, 426):
             return NotForwarded(
                 f"Something before the API server at {self._endpoint.host_header} does not let the port-forward "
                 f"through: it answers {status} by itself.",
-                hint="See what stands there (a proxy, an ingress, a gateway): it has to pass WebSocket connections to "
-                f"{self._endpoint.path_prefix}{self._path} on. It says: {' '.join(message.split())[:_WORDS_LIMIT]}",
+                hint="See what stands there (a proxy, an ingress, a gateway): it has to pass WebSocket connections, or "
+                f"SPDY, to {self._endpoint.path_prefix}{self._path} on. "
+                f"It says: {' '.join(message.split())[:_WORDS_LIMIT]}",
             )
-        return refusal(status, answer, Action.of("GET", self._path), self._endpoint.user)
+        return refusal(status, answer, Action.of(self.method, self._path), self._endpoint.user)
+
+
+class SpdyUpgrade(Upgrade):
+    """A SpdyUpgrade asks for SPDY/3.1 on the bare connection, as kubectl did before it spoke WebSocket, and still may.
+
+    Some intermediaries let that through, and WebSocket not.
+    """
+
+    method = "POST"
+    is_websocket = False
+    _PROTOCOL: ClassVar[str] = "portforward.k8s.io"
+
+    def _offer(self) -> dict[str, str]:
+        return {"Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": self._PROTOCOL, "Content-Length": "0"}
+
+    def _chosen(self, response: http.client.HTTPResponse) -> str:
+        chosen = (response.getheader("Upgrade") or "").upper(), response.getheader("X-Stream-Protocol-Version")
+        if chosen != ("SPDY/3.1", self._PROTOCOL):
+            raise NotForwarded(f"The API server at {self._endpoint.authority} did not open SPDY for a port-forward.")
+        return SpdyFraming.subprotocol

@@ -31,7 +31,7 @@ from ktpy.kube.portforward.port_forward import (
 from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.upgrade import NotForwarded, Upgrade
 from ktpy.kube.portforward.websocket import accept_key
-from ktpy.kube.refusals import NotFound
+from ktpy.kube.refusals import NotFound, RightMissing
 from tests.unit.kube.api_stub import INSECURE, kubeconfig, refusing, server_side, serving
 from tests.unit.kube.certificates import KeyPair
 from tests.unit.kube.portforward.test_websocket import frame
@@ -40,6 +40,10 @@ PORT = 2222
 PORT_BYTES = struct.pack("<H", PORT)
 DATA, ERROR = b"\x00", b"\x01"
 SUBPROTOCOL = ChannelFraming.subprotocol
+SPDY_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+    b"X-Stream-Protocol-Version: portforward.k8s.io\r\n\r\n"
+)
 PREAMBLE = frame(2, DATA + PORT_BYTES) + frame(2, ERROR + PORT_BYTES)
 
 
@@ -372,12 +376,12 @@ REFUSALS: dict[str, tuple[tuple[int, bytes], type[KtpyError], str]] = {
     "credentials": (status(401, "Unauthorized"), Unauthorized, "Unauthorized"),
     "RBAC": (
         status(403, 'pods "shadow-1" is forbidden: User "al" cannot get resource "pods/portforward"'),
-        Forbidden,
+        RightMissing,
         "al may not get pods/portforward in namespace shop",
     ),
     "RBAC's second look": (
         status(403, 'pods "shadow-1" is forbidden: '),
-        Forbidden,
+        RightMissing,
         "al may not create pods/portforward in namespace shop",
     ),
     "a webhook on CONNECT": (
@@ -663,7 +667,48 @@ async def test_what_refuses_the_port_forward_again_and_again_is_named(monkeypatc
         with pytest.raises(NotForwarded, match="Something before the API server") as raised:
             await forward.create_connection(Inner)
     assert not raised.value.is_transient
-    assert asked == port_forward.NOT_FORWARDED_RETRIES + 1
+    assert asked == 2 * (port_forward.NOT_FORWARDED_RETRIES + 1)  # each time WebSocket, then SPDY
+
+
+@pytest.mark.parametrize("status_line", ["400 Bad Request", "403 Forbidden", "404 Not Found", "426 Upgrade Required"])
+async def test_spdy_where_something_keeps_websocket_off(status_line: str) -> None:
+    """A front that knows nothing but SPDY, which kubectl falls back to as well; the next connection asks at once."""
+    heads: list[str] = []
+
+    async def script(api: ApiServer) -> None:
+        heads.append(await api.request())
+        if "\r\nUpgrade: SPDY/3.1\r\n" not in api.head:
+            api.send(f"HTTP/1.1 {status_line}\r\nContent-Length: 2\r\n\r\nno".encode())
+            return
+        assert "\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n" in api.head
+        api.send(SPDY_SWITCHING)
+        opening = SpdyFraming(PORT).opening()
+        assert await api.reader.readexactly(len(opening)) == opening
+        api.send(struct.pack(">HHII", 0x8003, 2, 4, 3) + struct.pack(">II", 3, 7) + b"SSH-2.0")
+        assert await api.reader.readexactly(13) == struct.pack(">II", 3, 5) + b"hello"
+        assert await api.reader.read() == b""  # no WebSocket goodbye
+
+    async with forwarding(script) as forward:
+        for _ in range(2):
+            transport, inner = await forward.create_connection(Inner)
+            assert await inner.read(7) == b"SSH-2.0"
+            transport.write(b"hello")
+            transport.close()
+            assert await inner.end() is None
+    assert [head.partition(" ")[0] for head in heads] == ["GET", "POST", "POST"]
+
+
+async def test_what_the_api_server_says_to_spdy_counts() -> None:
+    async def script(api: ApiServer) -> None:
+        if (await api.request()).startswith("GET "):
+            api.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+            return
+        code, body = status(403, 'pods "shadow-1" is forbidden: User "al" cannot create resource "pods/portforward"')
+        api.send(f"HTTP/1.1 {code} No\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    async with forwarding(script) as forward:
+        with pytest.raises(Forbidden, match="may not create pods/portforward"):
+            await forward.create_connection(Inner)
 
 
 @pytest.mark.parametrize("path", ["", "/k8s/clusters/c1"])

@@ -6,7 +6,7 @@ import pytest
 
 from ktpy.errors import ApiRefused, ApiUnreachable, Forbidden, Unauthorized
 from ktpy.kube.endpoint import ApiEndpoint
-from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, Upgrade
+from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, SpdyUpgrade, Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 
 ENDPOINT = ApiEndpoint("127.0.0.1", 6443, path_prefix="/k8s", headers={"Authorization": "Bearer t"}, user="al")
@@ -52,7 +52,17 @@ def test_host_is_the_authority_without_a_default_port(host: str, port: int, is_t
     assert head(Upgrade(endpoint, "shop", "web-0", 2222, ("v4.channel.k8s.io",)))["Host"] == wanted
 
 
-@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("answer", [b"", b"Upgrade: websocket\r\n", b"Upgrade: SPDY/3.1\r\n"])
+def test_an_upgrade_to_something_else_than_spdy_is_refused(answer: bytes) -> None:
+    asked = SpdyUpgrade(ENDPOINT, "shop", "web-0", 2222, ())
+    assert asked.request().startswith(
+        b"POST /k8s/api/v1/namespaces/shop/pods/web-0/portforward?ports=2222 HTTP/1.1\r\n"
+    )
+    with pytest.raises(NotForwarded, match="did not open SPDY"):
+        asked.feed(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n" + answer + b"\r\n")
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 426])
 def test_an_answer_that_no_api_server_gives_is_an_intermediarys(upgrade: Upgrade, status: int) -> None:
     with pytest.raises(NotForwarded, match=f"before the API server at 127.0.0.1:6443 .* answers {status} by") as raised:
         upgrade.feed(f"HTTP/1.1 {status} No\r\nContent-Length: 13\r\n\r\n<b>no way</b>".encode())
