@@ -13,13 +13,20 @@ def page(cli: click.Group) -> str:
     ctx = click.Context(cli, info_name="ktpy")
     lines = [f'.TH KTPY 1 "" "ktpy {__version__}"', ".SH NAME", _text(f"ktpy - {cli.get_short_help_str(200)}")]
     lines += [".SH SYNOPSIS", _text(" ".join(["ktpy", *cli.collect_usage_pieces(ctx)])), ".SH COMMANDS"]
-    for name, command in cli.commands.items():
-        lines += _command(click.Context(command, parent=ctx, info_name=name))
+    lines += _commands(ctx, cli)
     lines += [
         ".SH ENVIRONMENT",
         _text("The options of connect, exchange, mesh and preview: --pod-timeout is KTPY_POD_TIMEOUT."),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _commands(ctx: click.Context, group: click.Group) -> Iterator[str]:
+    for name, command in group.commands.items():
+        own = click.Context(command, parent=ctx, info_name=name)
+        yield from _command(own)
+        if isinstance(command, click.Group):
+            yield from _commands(own, command)
 
 
 def _command(ctx: click.Context) -> Iterator[str]:

@@ -7,10 +7,18 @@ from ktpy.cli.main import cli
 PAGE = CliRunner().invoke(cli, ["help", "--man"]).stdout
 
 
-@pytest.mark.parametrize("name", cli.commands)
-def test_every_command_with_all_of_its_options(name: str) -> None:
-    section = PAGE.partition(f".SS ktpy {name} ")[2].partition(".SS")[0].replace("\\-", "-")
-    options = [one for one in cli.commands[name].params if isinstance(one, click.Option)]
+def commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found[f"{prefix} {name}"] = command
+        found |= commands(command, f"{prefix} {name}") if isinstance(command, click.Group) else {}
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), commands(cli, "ktpy").items())
+def test_every_command_with_all_of_its_options(name: str, command: click.Command) -> None:
+    section = PAGE.partition(f".SS {name} ")[2].partition(".SS")[0].replace("\\-", "-")
+    options = [one for one in command.params if isinstance(one, click.Option)]
     assert {opt for one in options for opt in one.opts} <= set(section.replace(",", " ").split())
 
 

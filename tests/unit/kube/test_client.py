@@ -13,7 +13,6 @@ from aiohttp import web
 from ktpy.errors import (
     ApiUnreachable,
     ContextUnknown,
-    Forbidden,
     KubeconfigMissing,
     NamespaceAbsent,
     QuotaExceeded,
@@ -22,7 +21,7 @@ from ktpy.errors import (
 from ktpy.kube import client, kubeconfig
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
-from ktpy.kube.refusals import NotFound, Unavailable
+from ktpy.kube.refusals import NotFound, RightMissing, Unavailable
 from tests.unit.kube import api_stub
 from tests.unit.kube.api_stub import Answer, ApiStub, refusing
 from tests.unit.kube.certificates import KeyPair
@@ -82,7 +81,7 @@ async def test_text_is_not_parsed(stub: ApiStub, api: Api) -> None:
     ("answer", "error"),
     [
         (refusing(401, "Unauthorized"), Unauthorized),
-        (api_stub.forbidding(), Forbidden),
+        (api_stub.forbidding(), RightMissing),
         (refusing(404, 'namespaces "shop" not found', kind="namespaces", name="shop"), NamespaceAbsent),
         (refusing(404, 'pods "x" not found'), NotFound),
         (refusing(403, "exceeded quota: q"), QuotaExceeded),

@@ -106,9 +106,8 @@ async def test_releasing(store: ObjectStore, store_api: Api) -> None:
 
 
 async def test_what_a_session_does_is_data_unless_somebody_wrote_over_it(store: ObjectStore, store_api: Api) -> None:
-    await OwnLease(
-        store_api, session="a", owner="al", target="web", details={"kind": "exchange", "ports": [80]}
-    ).claim()
+    details = {"kind": "exchange", "ports": [80]}
+    await OwnLease(store_api, session="a", owner="al", target="web", details=details).claim()
     assert (await leases(store_api, "shop"))["a"].details == details
     lease = store.get(LEASES, "ktpy-a") or {}
     lease["metadata"]["annotations"][DETAILS] = "[1"
