@@ -10,6 +10,7 @@ from ktpy.dns.encoding import UndecodableError, UnencodableError, encode, encode
 from ktpy.dns.forward import Forwarder, NoAnswerError
 from ktpy.dns.message import (
     CLASS_IN,
+    HEADER_BYTES,
     RCODE_MASK,
     TCP_LARGEST_BYTES,
     EncodedReply,
@@ -71,6 +72,7 @@ class SplitResolver:
         self.upstream = upstream
         self.cluster = cluster
         self._appended = {wire_name(domain): domain.count(".") + 1 for domain in marked(search)}  # number of labels
+        self._suffixes = tuple(self._appended)
         self._denied = frozenset(wire_name(f"wpad.{domain}".lower()) for domain in search)
         self._encoded: dict[bytes, EncodedReply] = {}
         self._encoded_generation = 0
@@ -144,9 +146,10 @@ class SplitResolver:
 
     def _short_name(self, query: Query) -> str | None:
         """Return the name with a dot to which the query's search domain was appended, if one was."""
-        spelled = query.spelled_name
+        if not query.data.endswith(self._suffixes, HEADER_BYTES, query.question_end - 4):
+            return None  # as nearly every query: no more is done for those
         for suffix, labels in self._appended.items():
-            if spelled.endswith(suffix):
+            if query.spelled_name.endswith(suffix):
                 short = b".".join(query.labels[:-labels])
                 return short.decode() if b"." in short and short.isascii() else None
         return None
