@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from asyncio import TaskGroup
 
     from ktpy.capture.tun.pump import Pump
-    from ktpy.cluster.routing.networks import Network
+    from ktpy.cluster.routing.networks import Address, Network
     from ktpy.cluster.routing.ranges import RoutedRange
     from ktpy.dns.zone import Zone
     from ktpy.helper.launch import LaunchedHelper
@@ -32,6 +32,7 @@ class Front(Protocol):
     @property
     def name_servers(self) -> "list[Network]": ...
     def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> None: ...
+    async def keep_outside(self, addresses: "Sequence[Address]") -> None: ...
     async def start_pump(self, uplink: "Uplink[AgentHello]", undo: AsyncExitStack) -> "Pump": ...
     async def route(self, networks: "Sequence[Network]") -> None: ...
     async def serve_names(

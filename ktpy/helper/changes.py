@@ -14,7 +14,7 @@ from typing import Protocol
 from ktpy.helper import resolved, routes, snapshot
 from ktpy.helper.journal import Entry, Journal, pending_of
 from ktpy.helper.snapshot import Snapshot
-from ktpy.helper.wire import Network, from_json, to_json
+from ktpy.helper.wire import from_json, to_json
 
 
 class Change(Protocol):
@@ -27,7 +27,7 @@ class Change(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TunDevice:
-    """A TunDevice takes its addresses and routes with it when it goes."""
+    """A TunDevice takes its addresses and routes with it when it goes: all at once, however many routes there are."""
 
     name: str
     alias: str
@@ -38,22 +38,6 @@ class TunDevice:
     def undo(self) -> str | None:
         """Delete the device: closing our descriptor is not enough, because the main process may still hold one."""
         routes.delete_link(self.name, self.alias)
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Routes:
-    """Routes lead into our TUN device."""
-
-    link: str
-    alias: str
-    networks: tuple[Network, ...]
-
-    def summary(self) -> str:
-        return f"{len(self.networks)} routes into {self.link}"
-
-    def undo(self) -> str | None:
-        routes.remove_routes(self.link, self.alias, self.networks)
         return None
 
 
@@ -107,12 +91,14 @@ class ResolvConf:
 
 
 RESOLV_CONF = "ResolvConf"
-_KINDS: dict[str, type[Change]] = {change.__name__: change for change in (TunDevice, Routes, ResolvedLink, ResolvConf)}
+ROUTES = "Routes"
+"""Of earlier versions, which put routes into the journal too. They go with the TUN device of the same journal."""
+_KINDS: dict[str, type[Change]] = {change.__name__: change for change in (TunDevice, ResolvedLink, ResolvConf)}
 
 
 def undo(entry: Entry) -> str | None:
     """Undo one entry of a journal. Raises KeyError, MessageError, OSError, NetlinkError, ResolverNotWritable."""
-    return _change(entry).undo()
+    return None if entry.kind == ROUTES else _change(entry).undo()
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ from ktpy.helper.protocol import (
     DnsBound,
     Failed,
     Hello,
+    KeepOutside,
+    KeptOutside,
     ListLocalNetworks,
     LocalNetwork,
     LocalNetworks,
@@ -118,8 +120,12 @@ class HelperClient:
         reply, descriptors = await self._channel.ask_with_descriptors(OpenTun(mtu_bytes), TunOpened, 1)
         return Tun(reply, descriptors[0])
 
+    async def keep_outside(self, addresses: Iterable[Address]) -> None:
+        """Have the helper refuse routes to these from now on."""
+        await self._channel.ask(_valid(KeepOutside, tuple(addresses)), KeptOutside)
+
     async def add_routes(self, networks: Iterable[Network]) -> None:
-        """Route networks into the TUN device, all or none. Raises HelperFailed."""
+        """Route networks into the TUN device, all or none. Raises HelperFailed, and RangeOverlap by its own rules."""
         await self._channel.ask(_valid(AddRoutes, tuple(networks)), RoutesAdded)
 
     async def bind_dns(self, addresses: Iterable[Address]) -> list[DnsSockets]:

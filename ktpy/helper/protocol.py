@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeVar
 
-from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing, ResolverNotWritable, TunUnavailable
+from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing, RangeOverlap, ResolverNotWritable, TunUnavailable
 from ktpy.helper.routable import is_default_route, reserved_in
 from ktpy.helper.wire import Address, MessageError, Network, from_json, to_json
 
@@ -50,6 +50,16 @@ class OpenTun:
     def __post_init__(self) -> None:
         if not 1280 <= self.mtu_bytes <= 65535:  # RFC 8200: IPv6 needs 1280
             raise MessageError(f"an MTU is 1280 to 65535 bytes, not {self.mtu_bytes}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOutside:
+    """Never route these addresses, by which the API server is reached. They replace those of an earlier request."""
+
+    addresses: tuple[Address, ...]
+
+    def __post_init__(self) -> None:
+        _check_count("addresses", self.addresses, 1, NAMES_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,9 @@ class UndoAll:
     """Undo everything, report, and end. The same happens, without a report, when the socket closes."""
 
 
-Request = Recover | ListLocalNetworks | OpenTun | AddRoutes | BindDns | DetectResolver | SetResolver | UndoAll
+Request = (
+    Recover | ListLocalNetworks | OpenTun | KeepOutside | AddRoutes | BindDns | DetectResolver | SetResolver | UndoAll
+)
 
 # --- replies
 
@@ -172,6 +184,11 @@ class TunOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptOutside:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
 class RoutesAdded:
     pass
 
@@ -219,10 +236,23 @@ class Failed:
 
 
 Reply = (
-    Hello | Undone | Recovered | LocalNetworks | TunOpened | RoutesAdded | DnsBound | Resolver | ResolverSet | Failed
+    Hello
+    | Undone
+    | Recovered
+    | LocalNetworks
+    | TunOpened
+    | KeptOutside
+    | RoutesAdded
+    | DnsBound
+    | Resolver
+    | ResolverSet
+    | Failed
 )
 
-_ERRORS = {error.__name__: error for error in (HelperFailed, PrivilegeMissing, ResolverNotWritable, TunUnavailable)}
+_ERRORS = {
+    error.__name__: error
+    for error in (HelperFailed, PrivilegeMissing, RangeOverlap, ResolverNotWritable, TunUnavailable)
+}
 _REQUESTS: dict[str, type[Request]] = {shape.__name__: shape for shape in Request.__args__}
 _REPLIES: dict[str, type[Reply]] = {shape.__name__: shape for shape in Reply.__args__}
 

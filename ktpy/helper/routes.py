@@ -102,31 +102,25 @@ def delete_link(name: str, alias: str) -> None:
 
 
 def add_routes(interface_index: int, networks: Iterable[Network]) -> None:
-    """Route networks into the link, before any route of the same network with a metric (as VPNs' have).
+    """Route networks into the link, before any route of the same network with a metric (as VPNs' have): all or none.
 
     It never replaces a route. Raises HelperFailed where one of our own metric is in the way.
     """
     with IPRoute() as netlink:
-        for network in networks:
-            try:
-                netlink.route(
-                    "add",
-                    dst=str(network),
-                    oif=interface_index,
-                    family=_family(network),
-                    priority=FIRST_METRIC[network.version],
-                )
-            except NetlinkError as exc:
-                raise _route_refused(network, exc) from exc
-
-
-def remove_routes(name: str, alias: str, networks: Iterable[Network]) -> None:
-    """Remove those of the routes that are there and lead into our link. Raises NetlinkError."""
-    with IPRoute() as netlink:
-        index = _find(netlink, name, alias)
-        if index is not None:
+        added = list[Network]()
+        try:
             for network in networks:
-                _ignoring_absence(netlink.route, "del", dst=str(network), oif=index, family=_family(network))
+                _change_route(netlink, "add", interface_index, network)
+                added.append(network)
+        except NetlinkError as exc:
+            for other in added:
+                _ignoring_absence(_change_route, netlink, "del", interface_index, other)
+            raise _route_refused(network, exc) from exc
+
+
+def _change_route(netlink: IPRoute, command: str, interface_index: int, network: Network) -> None:
+    metric = FIRST_METRIC[network.version]
+    netlink.route(command, dst=str(network), oif=interface_index, family=_family(network), priority=metric)
 
 
 def local_networks(own_alias: str | None = None) -> list[LocalNetwork]:

@@ -13,11 +13,11 @@ import socket
 import syslog
 import traceback
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_address
 
 from pyroute2 import NetlinkError
 
-from ktpy.errors import HelperFailed, KtpyError, TunUnavailable
+from ktpy.errors import HelperFailed, KtpyError, RangeOverlap, TunUnavailable
 from ktpy.helper import changes, dns_sockets, resolver, routes, tun
 from ktpy.helper.journal import Journal, open_all_stale, undo_all
 from ktpy.helper.protocol import (
@@ -27,6 +27,8 @@ from ktpy.helper.protocol import (
     DnsBound,
     Failed,
     Hello,
+    KeepOutside,
+    KeptOutside,
     ListLocalNetworks,
     LocalNetworks,
     OpenTun,
@@ -34,6 +36,7 @@ from ktpy.helper.protocol import (
     Recovered,
     Reply,
     Request,
+    Resolver,
     ResolverSet,
     RoutesAdded,
     SetResolver,
@@ -45,6 +48,7 @@ from ktpy.helper.protocol import (
     receive_packet,
     send_packet,
 )
+from ktpy.helper.routable import refusal_together
 from ktpy.helper.wire import Address, MessageError, Network
 
 TUN_LIMIT = 64
@@ -63,6 +67,8 @@ class Helper:
         self._open_journal: Journal | None = None
         self._tun: TunOpened | None = None
         self._routed: set[Network] = set()
+        self._outside: dict[Address, str] = {}
+        self._resolver: Resolver | None = None
         self._dns_addresses: set[Address] = set()
 
     def run(self) -> bool:
@@ -123,12 +129,15 @@ class Helper:
                 return LocalNetworks(tuple(routes.local_networks(self._alias() if self._tun else None))), ()
             case OpenTun():
                 return self._open_tun(request)
+            case KeepOutside():
+                self._outside = dict.fromkeys(request.addresses, "the way to the API server")
+                return KeptOutside(), ()
             case AddRoutes():
                 return self._add_routes(request), ()
             case BindDns():
                 return self._bind_dns(request)
             case DetectResolver():
-                return resolver.detect(), ()
+                return self._detect_resolver(), ()
             case SetResolver():
                 return self._set_resolver(request), ()
         raise HelperFailed(f"The helper does not know {type(request).__name__}.")
@@ -169,11 +178,26 @@ class Helper:
         if opened.address6 is None and any(network.version == 6 for network in request.networks):
             raise HelperFailed("IPv6 is disabled on this machine, so there can be no IPv6 routes.")
         # Routes of earlier requests stay out of it: a failure must undo this request alone.
-        networks = tuple(network for network in dict.fromkeys(request.networks) if network not in self._routed)
-        with changes.recorded(self._journal(), changes.Routes(opened.name, self._alias(), networks)):
-            routes.add_routes(opened.interface_index, networks)
+        networks = dict.fromkeys(network for network in request.networks if network not in self._routed)
+        name_servers = dict.fromkeys(self._name_servers(), "a name server of this machine")
+        if (refusal := refusal_together([*self._routed, *networks], name_servers | self._outside)) is not None:
+            raise RangeOverlap(
+                f"The helper added no route: {refusal}.", hint="Leave out what need not be routed: --exclude RANGE"
+            )
+        # No entry of the journal: the TUN device has one, and takes its routes with it.
+        routes.add_routes(opened.interface_index, networks)
         self._routed.update(networks)
         return RoutesAdded()
+
+    def _name_servers(self) -> Iterator[Address]:
+        """Yield the name servers that the machine had when it was last looked at, whatever the main process says."""
+        for text in (self._resolver or self._detect_resolver()).nameservers:
+            with contextlib.suppress(ValueError):  # glibc skips what is no address
+                yield ip_address(text.partition("%")[0])
+
+    def _detect_resolver(self) -> Resolver:
+        self._resolver = resolver.detect()
+        return self._resolver
 
     def _bind_dns(self, request: BindDns) -> tuple[Reply, tuple[int, ...]]:
         own = {self._tun.address4.ip, self._tun.address6 and self._tun.address6.ip} if self._tun else set()

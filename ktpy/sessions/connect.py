@@ -17,6 +17,7 @@ from functools import wraps
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
+from ktpy.aio.task_group import task_group
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Front
 from ktpy.cluster import rbac
@@ -30,7 +31,7 @@ from ktpy.daemon import control_client, control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
-from ktpy.errors import AlreadyConnected, KtpyError, LinkLost, RangeOverlap
+from ktpy.errors import AlreadyConnected, HelperFailed, KtpyError, LinkLost, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
@@ -260,8 +261,11 @@ class _Connect:
     @_stage
     async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Front]") -> list[RoutedRange]:
         options = self._options
-        found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
+        async with task_group() as tasks:
+            locating = tasks.create_task(api.addresses(), name="resolve the API server")
+            found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
         machine = await preparing
+        await machine.keep_outside(locating.result())
         found = leave_out(found, machine.name_servers)
         machine.refuse_overlaps(found, options.include)
         return found
@@ -333,10 +337,9 @@ class _Connect:
         async for ranges in newcomers:
             try:
                 machine.refuse_overlaps(ranges, self._options.include)
-            except RangeOverlap as overlap:
-                self._report(Notice(f"{overlap.message} It is not routed."))
-            else:
                 await self._route(machine, ranges)
+            except (RangeOverlap, HelperFailed) as refused:
+                self._report(Notice(f"{refused.message} It is not routed."))
 
     async def _delete_shadow(self, shadows: Shadows) -> None:
         job = shadows.present.job

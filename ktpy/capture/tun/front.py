@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from ktpy.capture.tun.pump import Pump
 from ktpy.capture.tun.relay import TunAddress
 from ktpy.capture.tun.resolver_keeper import RESOLV_CONF, keep_resolver
-from ktpy.cluster.routing.networks import Network, outranking
+from ktpy.cluster.routing.networks import Address, Network, outranking
 from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
 from ktpy.dns.clients import LocalClients
 from ktpy.dns.forward import Forwarder
@@ -83,6 +83,10 @@ class TunFront:
     def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
         """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""
         refuse_overlaps(ranges, self.networks, allowed)
+
+    async def keep_outside(self, addresses: Sequence[Address]) -> None:
+        """Never route these: by them the API server is reached."""
+        await self.helper.keep_outside(addresses)
 
     async def route(self, networks: Sequence[Network]) -> None:
         """Route these into the TUN, before any route to the same network that the machine has already."""

@@ -1,11 +1,13 @@
 """Routes into the TUN, and which networks count as local."""
 
 import os
+from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ktpy.errors import HelperFailed
+from ktpy.errors import HelperFailed, RangeOverlap
 from ktpy.helper.client import HelperClient
+from ktpy.helper.routable import WIDEST_TOGETHER, reserved_in
 from tests.net.helper.machine import Machine
 from tests.net.helper.session import NETWORKS, opened
 
@@ -43,6 +45,36 @@ async def test_routes_come_before_those_with_a_metric(box: Machine, helper: Help
         await helper.add_routes(NETWORKS)
         assert "dev ktpy0" in box.run("ip", "route", "get", "10.96.0.1")
         assert "dev ktpy0" in box.run("ip", "route", "get", "fd96::1")
+
+
+@pytest.mark.parametrize(
+    ("whole", "prefix_length"), [("0.0.0.0/0", 8), ("16.0.0.0/5", 8), ("16.0.0.0/5", 11), ("2000::/3", 8)]
+)
+async def test_no_default_route_in_pieces(box: Machine, helper: HelperClient, whole: str, prefix_length: int) -> None:
+    pieces = [piece for piece in ip_network(whole).subnets(new_prefix=prefix_length) if reserved_in(piece) is None]
+    limit = WIDEST_TOGETHER[pieces[0].version] << prefix_length - 8
+    async with opened(helper):
+        for piece in pieces[:limit]:
+            await helper.add_routes([piece])
+        with pytest.raises(RangeOverlap, match=r"together the routes would be wider than . ranges /8 of IPv"):
+            await helper.add_routes([pieces[limit]])
+        assert box.routes("ktpy0") == {str(piece) for piece in pieces[:limit]}
+
+
+async def test_no_route_to_what_the_machine_reaches_itself(box: Machine, helper: HelperClient) -> None:
+    box.set_resolv_conf("file", b"nameserver 10.96.0.53\nnameserver fd96::53\n")
+    async with opened(helper):
+        await helper.keep_outside([ip_address("10.244.0.7")])
+        for network, why in {
+            "10.96.0.0/16": "holds 10.96.0.53, a name server of this machine",
+            "fd96::/108": "holds fd96::53, a name server of this machine",
+            "10.244.0.0/24": "holds 10.244.0.7, the way to the API server",
+        }.items():
+            with pytest.raises(RangeOverlap, match=why):
+                await helper.add_routes([ip_network("10.9.0.0/16"), ip_network(network)])
+        assert box.routes("ktpy0") == set()
+        await helper.add_routes([ip_network("10.96.1.0/24")])
+        assert box.routes("ktpy0") == {"10.96.1.0/24"}
 
 
 async def test_routes_need_a_tun(helper: HelperClient) -> None:

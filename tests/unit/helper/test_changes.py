@@ -7,7 +7,7 @@ import pytest
 
 from ktpy.helper import changes, snapshot
 from ktpy.helper.changes import Layer, ResolvConf, recorded
-from ktpy.helper.journal import Journal, pending_of, stale
+from ktpy.helper.journal import Entry, Journal, pending_of, stale
 
 made: list[str] = []
 
@@ -99,3 +99,8 @@ def test_undo_leaves_what_is_not_ours(resolv_conf: ResolvConf) -> None:
     path.write_bytes(b"ours\nand a line of the user's\n")
     assert resolv_conf.undo() == f"{path} is not what ktpy wrote any more: left as it is"
     assert path.read_bytes() == b"ours\nand a line of the user's\n"
+
+
+def test_routes_in_the_journal_of_an_earlier_version_have_gone_with_their_device() -> None:
+    body = {"link": "ktpy0", "alias": "ktpy a", "networks": ["10.96.0.0/16"]}
+    assert changes.undo(Entry(1, "Routes", "1 routes into ktpy0", body)) is None

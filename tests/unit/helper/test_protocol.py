@@ -15,6 +15,7 @@ from ktpy.helper.protocol import (
     BindDns,
     DetectResolver,
     Failed,
+    KeepOutside,
     OpenTun,
     Reply,
     Request,
@@ -32,6 +33,7 @@ from ktpy.helper.wire import MessageError
 
 REQUESTS: list[Request] = [
     OpenTun(1500),
+    KeepOutside((ip_address("192.0.2.7"), ip_address("2001:db8::7"))),
     AddRoutes((ip_network("10.96.0.0/16"), ip_network("fd96::/108"), ip_network("240.0.0.0/8"))),
     BindDns((ip_address("127.18.0.53"),)),
     DetectResolver(),

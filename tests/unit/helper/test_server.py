@@ -3,22 +3,29 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, ip_network
+from pathlib import Path
 
 import pytest
 
-from ktpy.helper import resolver
+from ktpy.helper import changes, dns_sockets, resolved, resolver, routes, tun
+from ktpy.helper.journal import Journal
 from ktpy.helper.protocol import (
     AddRoutes,
     BindDns,
     DetectResolver,
     Failed,
     Hello,
+    KeepOutside,
+    KeptOutside,
+    OpenTun,
     Reply,
     Request,
     Resolver,
+    RoutesAdded,
     SetResolver,
+    TunOpened,
     UndoAll,
     Undone,
     decode_reply,
@@ -27,6 +34,7 @@ from ktpy.helper.protocol import (
     send_packet,
 )
 from ktpy.helper.server import Helper
+from ktpy.helper.wire import Network
 
 OWNER = 4711
 HELLO = Hello(os.getpid(), OWNER)
@@ -166,3 +174,79 @@ def test_sigterm_ends_it_between_two_requests(caller: Caller, monkeypatch: pytes
     assert caller.run()
     assert caller.replies() == [HELLO, FOUND]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+
+@pytest.fixture
+def asked_of_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What a helper asks of a kernel that refuses nothing."""
+    asked: list[str] = []
+
+    def add_routes(_index: int, networks: Iterable[Network]) -> None:
+        asked.append(f"add {len(list(networks))} routes")
+
+    def set_up_link(planned: TunOpened, _alias: str) -> TunOpened:
+        return planned
+
+    def set_up_resolver(journal: Journal, _wanted: SetResolver, link: str, alias: str) -> Resolver:
+        with changes.recorded(journal, changes.ResolvedLink(link, alias)):
+            return FOUND
+
+    create = Journal.create
+    monkeypatch.setattr(Journal, "create", lambda owner_uid: create(owner_uid, tmp_path))
+    monkeypatch.setattr(resolver, "set_up", set_up_resolver)
+    monkeypatch.setattr(resolved, "revert", lambda link: asked.append(f"revert {link}"))
+    monkeypatch.setattr(dns_sockets, "bind", lambda _address: ())
+    monkeypatch.setattr(tun, "open_device", lambda _name: os.open(os.devnull, os.O_RDWR))
+    for name, fake in {
+        "link_names": set[str],
+        "local_addresses": list[str],
+        "set_up_link": set_up_link,
+        "add_routes": add_routes,
+        "is_ours": lambda _name, _alias: True,
+        "delete_link": lambda name, _alias: asked.append(f"delete {name}"),
+    }.items():
+        monkeypatch.setattr(routes, name, fake)
+    return asked
+
+
+def test_routes_go_with_their_device_at_once_after_the_resolver_is_put_back(
+    caller: Caller, asked_of_kernel: list[str]
+) -> None:
+    caller.ask(OpenTun(1500), *(AddRoutes((ip_network(f"10.{number}.0.0/16"),)) for number in range(100)))
+    caller.ask(BindDns((LOOPBACK,)), SetResolver((LOOPBACK,), (), (), "cluster.local"), UndoAll())
+    assert caller.run()
+    assert asked_of_kernel == ["add 1 routes"] * 100 + ["revert ktpy0", "delete ktpy0"]
+
+
+def test_what_has_a_route_already_is_not_routed_once_more(caller: Caller, asked_of_kernel: list[str]) -> None:
+    networks = tuple(map(ip_network, ["10.96.0.0/16", "10.97.0.0/16"]))
+    caller.ask(OpenTun(1500), AddRoutes(networks[:1]), AddRoutes(networks), UndoAll())
+    assert caller.run()
+    assert asked_of_kernel == ["add 1 routes", "add 1 routes", "delete ktpy0"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "why"),
+    [
+        ("192.0.0.0/16", "192.0.0.0/16 holds 192.0.2.1, a name server of this machine"),
+        ("203.0.0.0/16", "203.0.0.0/16 holds 203.0.113.1, the way to the API server"),
+        ("11.0.0.0/8 12.0.0.0/8 13.0.0.0/8", "together the routes would be wider than 4 ranges /8 of IPv4"),
+    ],
+)
+def test_the_helpers_own_rules_count_what_is_routed_already(
+    caller: Caller, asked_of_kernel: list[str], networks: str, why: str
+) -> None:
+    caller.ask(
+        OpenTun(1500),
+        KeepOutside((IPv4Address("203.0.113.1"),)),
+        AddRoutes((ip_network("10.0.0.0/8"), ip_network("172.16.0.0/12"))),
+        AddRoutes(tuple(map(ip_network, networks.split()))),
+        AddRoutes((ip_network("192.0.0.0/24"),)),  # it still serves
+        UndoAll(),
+    )
+    assert caller.run()
+    *_, kept, added, refused, added_later, _undone = caller.replies()
+    assert (kept, added, added_later) == (KeptOutside(), RoutesAdded(), RoutesAdded())
+    assert isinstance(refused, Failed)
+    assert (refused.error, refused.message) == ("RangeOverlap", f"The helper added no route: {why}.")
+    assert asked_of_kernel == ["add 2 routes", "add 1 routes", "delete ktpy0"]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -29,6 +29,7 @@ from ktpy.wire.session import AgentHello
 from ktpy.wire.version import VERSION
 
 HELPER: Any = object()
+API_ADDRESS = IPv4Address("203.0.113.1")
 HOST_KEY = "ssh-ed25519 AAAA"
 SERVICES = RoutedRange(ip_network("10.96.0.0/12"), "services", "ServiceCIDR")
 LOCAL = RoutedRange(ip_network("192.168.7.0/24"), "pods", "pod")
@@ -119,7 +120,9 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def load(*_: object) -> Any:
         await world.step("load kubeconfig")
         target = SimpleNamespace(server="https://a", context="lab")
-        return SimpleNamespace(target=target, namespace=world.namespace, close=lambda: world.step("close API"))
+        return SimpleNamespace(
+            target=target, namespace=world.namespace, close=lambda: world.step("close API"), addresses=_addresses
+        )
 
     async def dial(*_: object) -> Any:
         await world.step("dial")
@@ -159,6 +162,10 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connect, name, fake)
     monkeypatch.setattr(AgentConnection, "open", dial)
     monkeypatch.setattr(shadow_uplink, "PortForward", lambda *_: None)
+
+
+async def _addresses() -> list[IPv4Address]:
+    return [API_ADDRESS]
 
 
 class Shadow:
@@ -221,12 +228,18 @@ class Machine:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.is_api_outside = False
 
     def refuse_overlaps(self, ranges: list[RoutedRange], allowed: object) -> None:
         if LOCAL in ranges:
             raise RangeOverlap("192.168.7.0/24 overlaps eth0.")
 
+    async def keep_outside(self, addresses: list[object]) -> None:
+        assert addresses == [API_ADDRESS]
+        self.is_api_outside = True
+
     async def route(self, networks: list[object]) -> None:
+        assert self.is_api_outside
         await self._world.step(f"route {' '.join(map(str, networks))}")
 
     async def start_pump(self, _uplink: object, undo: AsyncExitStack) -> Any:

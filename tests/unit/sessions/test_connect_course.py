@@ -161,6 +161,18 @@ async def test_new_ranges_are_routed_unless_they_are_local_too(world: World) -> 
     assert [entry.network for entry in status.ranges] == ["10.96.0.0/12", "10.9.0.0/24"]
 
 
+async def test_a_new_range_that_the_helper_refuses_ends_no_session(world: World) -> None:
+    world.failures["route 10.9.0.0/24"] = HelperFailed("There is a route to 10.9.0.0/24 already.")
+    async with world.session() as running:
+        await world.ready
+        world.newcomers.put_nowait([NEW])
+        await until(lambda: world.events[-1] == Notice("There is a route to 10.9.0.0/24 already. It is not routed."))
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+        assert not running.done()
+    assert isinstance(status, ConnectStatus)
+    assert [entry.network for entry in status.ranges] == ["10.96.0.0/12"]
+
+
 async def test_a_replaced_resolv_conf_is_told_and_names_that_are_lost_are_not_claimed(world: World) -> None:
     async with world.session():
         await world.ready
