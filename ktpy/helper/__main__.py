@@ -14,6 +14,7 @@ import struct
 import sys
 
 from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
+from ktpy.helper.install import remark_on_install
 from ktpy.helper.protocol import Failed, encode, send_packet
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
@@ -33,12 +34,13 @@ def main() -> int:
     _let_go_of_surroundings()
     try:
         owner_uid = _caller_uid(sock)
+        from ktpy.helper.server import Helper  # pyroute2 is slow to import: not before sudo is let go
+
+        remark = remark_on_install() if owner_uid else None
     except KtpyError as exc:
         send_packet(sock, encode(Failed.of(exc)))
         return 1
-    from ktpy.helper.server import Helper  # pyroute2 is slow to import: not before sudo is let go
-
-    return 0 if Helper(sock, owner_uid).run() else 1
+    return 0 if Helper(sock, owner_uid, remark).run() else 1
 
 
 def _inherited_socket() -> socket.socket:

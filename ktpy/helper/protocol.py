@@ -133,6 +133,8 @@ class Hello:
     pid: int
     owner_uid: int
     """The user it acts for."""
+    remark: str | None = None
+    """What that user should know of how ktpy is installed."""
 
 
 @dataclass(frozen=True, slots=True)

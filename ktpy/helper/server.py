@@ -61,9 +61,10 @@ DNS_LOOPBACK = IPv4Network("127.18.0.0/16")
 class Helper:
     """A Helper serves one main process until it goes."""
 
-    def __init__(self, sock: socket.socket, owner_uid: int) -> None:
+    def __init__(self, sock: socket.socket, owner_uid: int, remark: str | None = None) -> None:
         self._socket = sock
         self._owner_uid = owner_uid
+        self._hello = Hello(os.getpid(), owner_uid, remark)
         self._open_journal: Journal | None = None
         self._tun: TunOpened | None = None
         self._routed: set[Network] = set()
@@ -76,7 +77,7 @@ class Helper:
         wanted_report = False
         try:
             with _termination() as terminated:
-                self._send(Hello(os.getpid(), self._owner_uid))
+                self._send(self._hello)
                 wanted_report = self._serve(terminated)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the main process is gone: the same as end of file

@@ -58,6 +58,8 @@ class TunFront:
 
         helper = await HelperClient.start(launched)
         undo.push_async_callback(undo_all)
+        if helper.hello.remark is not None:
+            report(Notice(helper.hello.remark))
         for journal in await helper.recover():
             report(Notice(describe(journal, "An earlier ktpy was killed")))
         networks = await helper.local_networks()

@@ -22,7 +22,7 @@ def say(text, *descriptors):
     socket.send_fds(sock, [text.encode()], descriptors)
 def hear():
     return sock.recv(1 << 20).decode()
-HELLO = '{"Hello": {"pid": 1, "owner_uid": 1000}}'
+HELLO = '{"Hello": {"pid": 1, "owner_uid": 1000, "remark": "Note."}}'
 RESOLVER = '{"Resolver": {"kind": "%s", "form": "file", "nameservers": [], "search": [], "options": []}}'
 """
 
@@ -42,7 +42,7 @@ def fake() -> Fake:
 
 async def test_hello_tells_who_it_is(fake: Fake) -> None:
     helper = await HelperClient.start(fake("say(HELLO); hear()"))
-    assert helper.hello == Hello(1, 1000)
+    assert helper.hello == Hello(1, 1000, "Note.")
     await helper.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,34 @@ async def test_helper_works_for_nobody_but_its_caller(box: Machine) -> None:
 async def test_helper_that_cannot_start_says_why(box: Machine) -> None:
     with pytest.raises(HelperFailed, match="No such file"):
         await HelperClient.start(launch(["/nonexistent"]))
+
+
+@pytest.fixture
+def code_of_the_caller(box: Machine, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A virtual environment in a folder of `dev`, from which the helper is started."""
+    venv = "/run/home/venv"
+    box.shell(f"mkdir -p {venv}/bin; ln -s {os.path.realpath(sys.executable)} {venv}/bin/python; chown 4711 /run/home")
+    box.shell(f"cp {sys.prefix}/pyvenv.cfg {venv}; ln -s {sys.prefix}/lib {venv}/lib")
+    monkeypatch.setattr("ktpy.helper.launch.COMMAND", (f"{venv}/bin/python", "-I", "-m", "ktpy.helper"))
+    return "/run/home belongs to dev"
+
+
+async def test_code_that_the_caller_may_change_is_told_of(box: Machine, code_of_the_caller: str) -> None:
+    async with await HelperClient.start(box.launch("env", "SUDO_UID=4711")) as helper:
+        assert (helper.hello.remark or "").startswith(f"{code_of_the_caller}, and root runs code from there")
+
+
+async def test_root_itself_is_told_nothing(box: Machine, code_of_the_caller: str) -> None:
+    async with await HelperClient.start(box.launch()) as helper:
+        assert helper.hello.remark is None
+
+
+async def test_code_that_the_caller_may_change_is_refused_where_the_administrator_is_strict(
+    box: Machine, code_of_the_caller: str
+) -> None:
+    box.shell("mkdir /etc/ktpy; touch /etc/ktpy/strict")
+    with pytest.raises(HelperFailed, match=f"{code_of_the_caller}, so /etc/ktpy/strict keeps the helper"):
+        await HelperClient.start(box.launch("env", "SUDO_UID=4711"))
 
 
 async def test_starting_costs_little(box: Machine) -> None:

@@ -1,9 +1,12 @@
 """What the front of mode `tun` derives from what the helper saw."""
 
 import asyncio
+import os
+from contextlib import AsyncExitStack
 from ipaddress import ip_interface, ip_network
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -16,7 +19,9 @@ from ktpy.dns.stream import StreamClient
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed
-from ktpy.helper.protocol import Resolver
+from ktpy.helper.client import HelperClient
+from ktpy.helper.protocol import Hello, Resolver, Undone
+from ktpy.observe.events import Event, Notice
 from ktpy.wire.session import AgentHello
 
 
@@ -25,6 +30,21 @@ def test_the_machines_name_servers_as_ranges() -> None:
     resolver = Resolver(kind="resolv.conf", form="file", nameservers=nameservers, search=(), options=())
     laptop = TunFront(cast(Any, None), cast(Any, None), (), resolver, lambda _: None)
     assert laptop.name_servers == [ip_network("192.0.2.53"), ip_network("2001:db8::53"), ip_network("fe80::1")]
+
+
+async def test_what_the_helper_remarks_on_the_installation_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Event] = []
+    tun = SimpleNamespace(descriptor=os.open(os.devnull, os.O_RDONLY))
+    helper = AsyncMock(hello=Hello(1, 1000, "/home/al belongs to al."))
+    helper.recover.return_value, helper.open_tun.return_value, helper.close.return_value = (
+        (),
+        tun,
+        Undone("", (), (), ()),
+    )
+    monkeypatch.setattr(HelperClient, "start", AsyncMock(return_value=helper))
+    async with AsyncExitStack() as undo:
+        await TunFront.prepare(cast(Any, None), undo, events.append)
+    assert events == [Notice("/home/al belongs to al.")]
 
 
 async def test_the_numbers_of_the_name_server() -> None:
