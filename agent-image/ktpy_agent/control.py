@@ -1,39 +1,65 @@
-"""The supervisor's end of the routes is one connection on a unix socket per `ktpy-agent route` process."""
+"""The supervisor's end of the routes: each `ktpy-agent route` hands over the input and output of its SSH session."""
 
-import json
+import os
 import selectors
 import socket
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ktpy.wire.pod import MAX_LINE_BYTES
 
+_LAST_WORDS_S = 1.0
+"""A laptop has this long to read why it was refused, and to hang up."""
+
 
 class RouteConnection:
-    """A RouteConnection is a live route process. It says its session id, for which sshd vouches, then a hello."""
+    """A RouteConnection is the SSH session of a laptop, whose first line is a hello and the others beats.
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.session: str | None = None
-        self._unread = b""
+    `keeper` leads to the process that ends the SSH connection as soon as this end of it is closed.
+    """
 
-    def lines(self) -> list[bytes] | None:
-        """Return the complete lines that have come; None at the end, also when a line is too long."""
+    def __init__(self, session: str, keeper: socket.socket, laptop_in: int, laptop_out: int) -> None:
+        self.session = session
+        """Whose key opened the SSH connection; sshd vouches for it."""
+        self.keeper = keeper
+        self.laptop_in = laptop_in
+        self._laptop_out = laptop_out
+        for descriptor in (laptop_in, laptop_out):
+            os.set_blocking(descriptor, False)  # a laptop that does not read must not hold us
+        self._hello: bytes | None = b""
+
+    def read(self) -> bytes | None:
+        """Read what has come, and return the hello if that completes it. Raises EOFError at the end of the input."""
         try:
-            data = self.socket.recv(MAX_LINE_BYTES)
+            data = os.read(self.laptop_in, 65536)
         except BlockingIOError:
-            return []
-        except ConnectionResetError:
             return None
-        *lines, self._unread = (self._unread + data).split(b"\n")
-        return None if not data or len(self._unread) > MAX_LINE_BYTES else lines
+        except OSError as exc:
+            raise EOFError from exc
+        if not data:
+            raise EOFError
+        if self._hello is None:
+            return None
+        self._hello += data
+        if b"\n" not in self._hello and len(self._hello) <= MAX_LINE_BYTES:
+            return None
+        hello, self._hello = self._hello.partition(b"\n")[0][:MAX_LINE_BYTES], None
+        return hello
 
     def send(self, line: bytes) -> bool:
         """Send one line; False when the other side is gone, or has not read for minutes."""
         try:
-            return self.socket.send(line) == len(line)
+            return os.write(self._laptop_out, line) == len(line)
         except OSError:
             return False
+
+    def close(self) -> None:
+        """End the SSH connection."""
+        self.keeper.close()
+        os.close(self.laptop_in)
+        os.close(self._laptop_out)
 
 
 class ControlSocket:
@@ -43,51 +69,83 @@ class ControlSocket:
         self,
         path: Path,
         selector: selectors.BaseSelector,
-        on_hello: Callable[[RouteConnection, str, bytes], None],
+        silence_s: float,
+        on_hello: Callable[[RouteConnection, bytes], None],
         on_end: Callable[[RouteConnection], None],
     ) -> None:
         self._selector = selector
+        self._silence_s = silence_s
         self._on_hello = on_hello
         self._on_end = on_end
-        self._connections: set[RouteConnection] = set()
+        self._deadlines_s: dict[RouteConnection, float] = {}
+        self._dismissed: set[RouteConnection] = set()
         self._listener = listen(path, selector, self._accept)
 
     def drop(self, connection: RouteConnection) -> None:
-        """End a route from here; its process then ends the SSH connection. `on_end` is not called."""
-        if connection in self._connections:
-            self._connections.discard(connection)
-            self._selector.unregister(connection.socket)
-            connection.socket.close()
+        """End a route from here, and its SSH connection with it. `on_end` is not called."""
+        if self._deadlines_s.pop(connection, None) is not None:
+            self._dismissed.discard(connection)
+            self._selector.unregister(connection.keeper)
+            self._selector.unregister(connection.laptop_in)
+            connection.close()
+
+    def dismiss(self, connection: RouteConnection) -> None:
+        """Drop a route when its laptop has hung up, and soon if it does not."""
+        self._dismissed.add(connection)
+        self._deadlines_s[connection] = time.monotonic() + _LAST_WORDS_S
+
+    def end_silent(self) -> None:
+        """End the routes whose laptops have fallen silent; to be called when all that has come is read.
+
+        That fails what was sent to them at once, so that HAProxy can send it to the original pods instead.
+        """
+        now_s = time.monotonic()
+        for connection in [each for each, deadline_s in self._deadlines_s.items() if deadline_s < now_s]:
+            self._end(connection)
 
     def close(self) -> None:
-        for connection in list(self._connections):
+        for connection in list(self._deadlines_s):
             self.drop(connection)
         self._selector.unregister(self._listener)
         self._listener.close()
 
     def _accept(self) -> None:
         try:
-            accepted, _ = self._listener.accept()
+            keeper, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        accepted.setblocking(False)
-        connection = RouteConnection(accepted)
-        self._connections.add(connection)
-        self._selector.register(accepted, selectors.EVENT_READ, lambda: self._read(connection))
+        self._selector.register(keeper, selectors.EVENT_READ, partial(self._introduce, keeper))
+
+    def _introduce(self, keeper: socket.socket) -> None:
+        """Take a session's id and its input and output, which come in one message."""
+        self._selector.unregister(keeper)
+        session, descriptors, _, _ = socket.recv_fds(keeper, 4096, 2)
+        if len(descriptors) < 2:
+            keeper.close()  # the process died before it could say anything
+            return
+        connection = RouteConnection(session.decode(), keeper, *descriptors)
+        self._deadlines_s[connection] = time.monotonic() + self._silence_s
+        self._selector.register(keeper, selectors.EVENT_READ, lambda: self._end(connection))
+        self._selector.register(connection.laptop_in, selectors.EVENT_READ, lambda: self._read(connection))
 
     def _read(self, connection: RouteConnection) -> None:
-        if connection not in self._connections:
+        if connection not in self._deadlines_s:
             return  # dropped by an earlier event of the same round
-        lines = connection.lines()
-        if lines is None:
+        try:
+            hello = connection.read()
+        except EOFError:
+            self._end(connection)
+            return
+        if connection in self._dismissed:
+            return
+        self._deadlines_s[connection] = time.monotonic() + self._silence_s
+        if hello is not None:
+            self._on_hello(connection, hello)
+
+    def _end(self, connection: RouteConnection) -> None:
+        if connection in self._deadlines_s:
             self.drop(connection)
             self._on_end(connection)
-            return
-        for line in lines:
-            if connection.session is None:
-                connection.session = str(json.loads(line)["session"])
-            else:
-                self._on_hello(connection, connection.session, line)
 
 
 def listen(path: Path, selector: selectors.BaseSelector, on_readable: Callable[[], None]) -> socket.socket:

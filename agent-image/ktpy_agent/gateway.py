@@ -86,7 +86,7 @@ class Gateway:
         self._newcomers: dict[RouteConnection, tuple[Route, ...]] = {}
         self._connections: dict[str, RouteConnection] = {}
         self._alive = AliveSockets(settings.routes_dir, selector)
-        self._control = ControlSocket(settings.control, selector, self._join, self._leave)
+        self._control = ControlSocket(settings.control, selector, settings.route_silence_s, self._join, self._leave)
         self._counters = Counters()
         self._counters_due_s = 0.0
         self._loaded = self._table.generation
@@ -151,6 +151,7 @@ class Gateway:
             key.data()
         for pid, status in reap():
             self._note_end(pid, status)
+        self._control.end_silent()
         self._attempt(self._refresh_keys)
         self._attempt(self._refresh_alive)
 
@@ -178,10 +179,9 @@ class Gateway:
 
     # Routes
 
-    def _join(self, connection: RouteConnection, session: str, line: bytes) -> None:
+    def _join(self, connection: RouteConnection, line: bytes) -> None:
         """Take a laptop's hello, which is answered once HAProxy has loaded its routes."""
-        if connection in self._connections.values():
-            return
+        session = connection.session
         try:
             if self._stop_signals:
                 raise Refused(f"this gateway of {self._spec.target} is about to end", for_now=True)  # noqa: TRY301
@@ -216,7 +216,7 @@ class Gateway:
         """Take the end of a route, however it came; requests turn to the original pods at once, before any reload."""
         session = connection.session
         self._newcomers.pop(connection, None)
-        if session is not None and self._connections.get(session) is connection:
+        if self._connections.get(session) is connection:
             del self._connections[session]
             routes = self._table.leave(session)
             self._alive.remove(routes)
@@ -226,7 +226,7 @@ class Gateway:
         log(f"refused session {connection.session}: {refused}")
         connection.send(refused.refusal.line())
         self._leave(connection)
-        self._control.drop(connection)
+        self._control.dismiss(connection)
 
     # HAProxy follows the table
 

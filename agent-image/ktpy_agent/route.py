@@ -1,72 +1,39 @@
-"""The forced command of a gateway's SSH sessions carries a laptop's hello and beats in, answers and counters out.
+"""The forced command of a gateway's SSH sessions hands a laptop's session to the supervisor, and then only waits.
 
-The route is this process's connection to the supervisor: however the process ends, the kernel closes it, and the
-route is gone. A laptop that falls silent has its SSH connection ended here, which fails what was sent to it at once,
-so that HAProxy can send it to the original pods instead.
+What waits is a shell: one process of Python's for each route would cost more than all else of it. It holds one end of a
+connection to the supervisor, who reads hello and beats and writes answers and counters itself. The route is that
+connection: however either end goes, the kernel closes it, and the route is gone.
 """
 
-import json
 import os
-import select
 import socket
 import sys
-import time
 
-from ktpy.wire.pod import MAX_LINE_BYTES
 from ktpy_agent.session import end_connection
 from ktpy_agent.settings import Settings
 
-_LAST_WORDS_S = 1.0
-"""A laptop has this long to read why it was refused, and to hang up."""
+# Ends the SSH connection of which it is the forced command (`$1` is its sshd) when the supervisor has closed its end.
+# An sshd that is gone already has left us to another parent; its number may be another process's by now (proc(5)).
+KEEPER = 'read -r _; read -r _ _ _ parent _ < /proc/self/stat; [ "$parent" != "$1" ] || kill "$1"'
 
 
 def run(settings: Settings, session: str) -> int:
-    """Live while the laptop beats and the supervisor holds the route, then end this SSH connection."""
+    """Pass the session on and become its keeper; end this SSH connection if the supervisor is not there."""
     sshd_pid = os.getppid()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
         try:
             control.connect(str(settings.control))
-            control.sendall(json.dumps({"session": session}).encode() + b"\n")
-            os.set_blocking(sys.stdout.fileno(), False)  # a laptop that does not read must not hold us
-            carry(sys.stdin.fileno(), sys.stdout.fileno(), control, settings.route_silence_s)
+            socket.send_fds(control, [session.encode()], [sys.stdin.fileno(), sys.stdout.fileno()])
+            _keep(control, session, sshd_pid)
         except OSError as exc:
             sys.stderr.write(f"ktpy-agent route ends: {exc}\n")
-        finally:
-            control.close()
             end_connection(sshd_pid)
-    return 0
+    return 1
 
 
-def carry(laptop_in: int, laptop_out: int, control: socket.socket, silence_s: float) -> None:
-    """Pass the first line on to the supervisor, and everything back; return at silence or at either end.
-
-    The lines after the first are beats: they only have to come. OSError when one side does not take what it is sent.
-    """
-    hello = b""
-    is_told = False
-    deadline_s = time.monotonic() + silence_s
-    while (left_s := deadline_s - time.monotonic()) > 0:
-        readable, _, _ = select.select([laptop_in, control.fileno()], [], [], left_s)
-        if control.fileno() in readable:
-            answer = control.recv(65536)
-            if not answer:
-                _await_hang_up(laptop_in)
-                return
-            os.write(laptop_out, answer)
-        if laptop_in in readable:
-            data = os.read(laptop_in, 65536)
-            if not data:
-                return
-            deadline_s = time.monotonic() + silence_s
-            if not is_told:
-                hello += data
-                is_told = b"\n" in hello or len(hello) > MAX_LINE_BYTES
-                if is_told:
-                    control.sendall(hello.partition(b"\n")[0][:MAX_LINE_BYTES] + b"\n")
-
-
-def _await_hang_up(laptop_in: int) -> None:
-    deadline_s = time.monotonic() + _LAST_WORDS_S
-    while (left_s := deadline_s - time.monotonic()) > 0:
-        if select.select([laptop_in], [], [], left_s)[0] and not os.read(laptop_in, 65536):
-            return
+def _keep(control: socket.socket, session: str, sshd_pid: int) -> None:
+    """Go on as the shell. sshd's input and output are the supervisor's alone then, so that their ends are seen."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for ours, standard in ((control.fileno(), 0), (nothing, 1), (nothing, 2)):
+        os.dup2(ours, standard)
+    os.execv("/bin/sh", [f"ktpy-agent route {session}", "-c", KEEPER, "sh", str(sshd_pid)])  # noqa: S606 - it is the shell itself

@@ -50,11 +50,6 @@ def start_sshd(settings: Settings, host_key: Path, authorized_keys: Path, policy
     option, and the command line comes first), and the command line the places.
     """
     arguments = ["-D", "-e", "-f", str(settings.sshd_config), "-p", str(settings.sshd_port), "-h", str(host_key)]
-    session_environment = {
-        "KTPY_RUN_DIR": settings.run_dir,
-        "KTPY_SILENCE_S": settings.silence_s,
-        "KTPY_ROUTE_SILENCE_S": settings.route_silence_s,
-    }
-    set_env = " ".join(f"{name}={value}" for name, value in session_environment.items())
+    set_env = f"KTPY_RUN_DIR={settings.run_dir} KTPY_SILENCE_S={settings.silence_s}"
     options = [f"AuthorizedKeysFile={authorized_keys}", f"SetEnv={set_env}", *policy]
     return spawn([SSHD, *arguments, *(word for option in options for word in ("-o", option))])

@@ -1,0 +1,136 @@
+"""What one laptop's route is made of in the pod: sshd's processes, and the one that holds the route."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+from ktpy_agent.route import KEEPER
+
+from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
+from tests.component.agent.pod import descendants, kill
+from tests.kit.waiting import eventually
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),
+    pytest.mark.skipif(not Path("/usr/sbin/sshd").exists(), reason="needs openssh-server"),
+    pytest.mark.skipif(not Path("/usr/sbin/haproxy").exists(), reason="needs haproxy"),
+]
+
+ROUTES = 24
+MOST_BYTES_A_ROUTE = 2.5 * (1 << 20)
+"""sshd's two processes take 1.9 MB of it with OpenSSH 10; one process of Python's alone would be 5.6 MB."""
+
+
+@pytest.fixture
+def pod() -> Iterator[GatewayPod]:
+    with open_directory() as directory:
+        yield GatewayPod(directory)
+
+
+@pytest.fixture
+def origin() -> Iterator[int]:
+    with web_server("origin") as port:
+        yield port
+
+
+@pytest.fixture
+def local() -> Iterator[int]:
+    with web_server("local") as port:
+        yield port
+
+
+def test_a_route_ends_with_the_process_that_holds_it(pod: GatewayPod, origin: int, local: int) -> None:
+    bind = pod.add_port(origin)
+    with pod.serving(), pod.laptop("s1", local, {"port": origin, **ALL}) as laptop:
+        assert eventually(lambda: get(bind).body == "local")
+        (holder,) = pod.processes("ktpy-agent route s1")
+        kill(holder)
+        while laptop.next_line() is not None:
+            pass
+        pod.wait_for_log("session s1 of s1 gives back all of port")
+
+
+def test_a_route_that_ends_leaves_no_process(pod: GatewayPod, origin: int, local: int) -> None:
+    pod.add_port(origin)
+    with pod.serving():
+        idle = len(descendants(pod.agent_pid))
+        with pod.laptop("s1", local, {"port": origin, **header("a", exact="b")}) as laptop:
+            assert laptop.answer
+            assert len(descendants(pod.agent_pid)) > idle
+        assert eventually(lambda: len(descendants(pod.agent_pid)) == idle)
+
+
+def test_without_a_supervisor_the_ssh_connection_ends(pod: GatewayPod, origin: int) -> None:
+    pod.add_port(origin)
+    identity = pod.let_in("s1")
+    with pod.serving():
+        pod.wait_for_log("authorized sessions: s1")
+        (pod.run_dir / "control.sock").unlink()
+        with pod.ssh(identity) as client:
+            _, complaint = client.communicate(b"{}\n", timeout=15)
+        assert b"ktpy-agent route ends: [Errno 2] No such file or directory" in complaint
+
+
+def test_the_holder_ends_nothing_but_its_own_sshd(pod: GatewayPod) -> None:
+    """Its sshd may be gone, and the number be another process's by then."""
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        ours, theirs = socket.socketpair()
+        ours.close()
+        with theirs:
+            subprocess.run(
+                ["sh", "-c", KEEPER, "sh", str(bystander.pid)], stdin=theirs.fileno(), check=True, timeout=15
+            )
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_what_a_route_takes_of_the_pods_memory(pod: GatewayPod, origin: int) -> None:
+    pod.add_port(origin)
+    sessions = [f"s{number}" for number in range(ROUTES)]
+    for session in sessions:
+        pod.let_in(session)
+    with pod.serving(KTPY_ROUTE_SILENCE_S="60"):
+        pod.wait_for_log(rf"authorized sessions: .*\b{sessions[-1]}\b")
+        taken = asyncio.run(memory_of_routes(pod, origin, sessions))
+    assert taken / ROUTES < MOST_BYTES_A_ROUTE
+
+
+async def memory_of_routes(pod: GatewayPod, port: int, sessions: list[str]) -> int:
+    before = anonymous_bytes(pod)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        routes = [tasks.create_task(open_route(pod, port, session)) for session in sessions]
+    try:
+        return anonymous_bytes(pod) - before
+    finally:
+        for route in routes:
+            route.result().close()
+
+
+async def open_route(pod: GatewayPod, port: int, session: str) -> asyncssh.SSHClientConnection:
+    """A route that does not beat."""
+    identity = str(pod.directory / f"identity-{session}")
+    connection = await asyncssh.connect(
+        "127.0.0.1", pod.port, username="ktpy", client_keys=[identity], known_hosts=None, config=None
+    )
+    process = await connection.create_process()
+    route = {"port": port, "when_local_down": "origin", **header("x-user", exact=session)}
+    hello = {"version": 1, "session": session, "owner": session, "routes": [route]}
+    process.stdin.write(json.dumps(hello) + "\n")
+    assert "accepted" in json.loads(await process.stdout.readline())
+    return connection
+
+
+def anonymous_bytes(pod: GatewayPod) -> int:
+    """The memory of the pod's processes that is not a file's, each page once."""
+    total = 0
+    for pid in [pod.agent_pid, *descendants(pod.agent_pid)]:
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it ended meanwhile
+            total += int(Path(f"/proc/{pid}/smaps_rollup").read_text().partition("Pss_Anon:")[2].split()[0])
+    return total << 10
