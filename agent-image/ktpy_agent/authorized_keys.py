@@ -103,5 +103,6 @@ class AuthorizedKeys:
     def _write(self, text: str) -> None:
         """Replace the file in one step: sshd may be reading it."""
         new = self.path.with_suffix(".new")
+        new.unlink(missing_ok=True)  # a laptop may have put a socket there
         new.write_text(text, encoding="ascii")
         new.replace(self.path)

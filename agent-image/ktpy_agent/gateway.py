@@ -44,7 +44,7 @@ LAST_CONNECTIONS_S = 15.0
 RESERVE_BYTES = 64 << 20
 """No newcomer is taken with less memory left than this: HAProxy needs some for a reload, and for its connections."""
 # sshd lets nobody listen on unix sockets who may not on TCP ports; the keys' options take the latter away again.
-SSHD_POLICY = ("AllowTcpForwarding=remote", "AllowStreamLocalForwarding=remote", "StreamLocalBindUnlink=yes")
+SSHD_POLICY = ("AllowTcpForwarding=remote", "AllowStreamLocalForwarding=remote", "StreamLocalBindUnlink=no")
 
 
 def run(settings: Settings) -> int:

@@ -37,6 +37,8 @@ class HAProxy:
 
     def check(self, config: str) -> str | None:
         """Return what HAProxy says against a configuration; None when it would load it. Nothing changes."""
+        for written in (self._candidate, self._complaint):
+            written.unlink(missing_ok=True)  # a laptop may have put a socket there
         self._candidate.write_text(config, encoding="utf-8")
         _, status = os.waitpid(spawn([HAPROXY, "-c", "-f", str(self._candidate)], output=str(self._complaint)), 0)
         if status == 0:
@@ -45,6 +47,7 @@ class HAProxy:
 
     def accept(self, config: str) -> None:
         """Make a checked configuration the one that the next start or reload loads, in one step."""
+        self._candidate.unlink(missing_ok=True)
         self._candidate.write_text(config, encoding="utf-8")
         self._candidate.replace(self._config)
 

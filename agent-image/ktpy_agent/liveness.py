@@ -14,15 +14,16 @@ from ktpy_agent.control import listen
 from ktpy_agent.routes import Route
 
 _LISTENS = 0x10000  # __SO_ACCEPTCON of linux/net.h
+_UNCONNECTED = "01"  # SS_UNCONNECTED; what a listener has accepted bears its path, too
 
 
-def listening(proc_net_unix: str) -> set[str]:
-    """Return the paths of the unix sockets that listen, from /proc/net/unix (proc(5)).
+def bound_sockets(proc_net_unix: str) -> dict[str, bool]:
+    """Return the paths of the unix sockets that listen (True) or are about to, from /proc/net/unix (proc(5)).
 
     A file alone says nothing: sshd closes a listener that the laptop takes back, and leaves its file.
     """
-    rows = (line.split(maxsplit=7) for line in proc_net_unix.splitlines()[1:])
-    return {row[7] for row in rows if len(row) == 8 and int(row[3], 16) & _LISTENS}
+    rows = (line.split(maxsplit=7) for line in proc_net_unix.split("\n")[1:])
+    return {row[7]: bool(int(row[3], 16) & _LISTENS) for row in rows if len(row) == 8 and row[5] == _UNCONNECTED}
 
 
 class AliveSockets:
@@ -35,9 +36,12 @@ class AliveSockets:
 
     def refresh(self, routes: Iterable[Route]) -> None:
         """Bring our sockets in step with sshd's; cheap enough to be called ten times a second."""
-        paths = {str(self._dir / f"{route.stem}.sock"): route.stem for route in routes}
-        found = listening(Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")) if paths else set()
-        present = {paths[path] for path in paths.keys() & found}
+        stems = {path: route.stem for route in routes if (path := self._dir / f"{route.stem}.sock").exists()}
+        bound = bound_sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")) if stems else {}
+        for path in stems:
+            if str(path) not in bound:
+                path.unlink()  # or sshd would make no other there; until now it cannot have
+        present = {stem for path, stem in stems.items() if bound.get(str(path))}
         for stem in present - self._listeners.keys():
             self._open(stem)
         for stem in self._listeners.keys() - present:

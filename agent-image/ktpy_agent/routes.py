@@ -1,11 +1,13 @@
 """The table of live routes says who gets which requests. Pure; the gateway's supervisor owns the one instance."""
 
+import os
 from typing import NamedTuple
 
 from ktpy.wire.gateway import GatewaySpec, Port
 from ktpy.wire.route import FAIL, Match, Refusal, RouteHello, RouteRequest
 
 MAX_ROUTES = 256
+_TOKEN_BYTES = 6
 
 
 class Refused(Exception):
@@ -20,12 +22,14 @@ class Route(NamedTuple):
     """A Route is some or all requests of a port, for as long as one SSH session lives."""
 
     serial: int
-    """No two routes share one: the dying SSH session of a laptop that came back must not take its new socket away."""
+    """No two routes share one."""
     session: str
     owner: str
     port: Port
     match: Match | None
     fails_when_down: bool
+    token: str
+    """Only the laptop is told it: no other can put a socket in the place of its own."""
 
     @property
     def name(self) -> str:
@@ -35,7 +39,7 @@ class Route(NamedTuple):
     @property
     def stem(self) -> str:
         """The stem of its unix sockets' names: `.sock` is sshd's and leads to the laptop, `.alive` tells so."""
-        return f"{self.session}-{self.port.port}-{self.serial}"
+        return f"{self.session}-{self.port.port}-{self.token}"
 
 
 class RouteTable:
@@ -64,8 +68,9 @@ class RouteTable:
             for other in others + joined:
                 if other.port == port and _clash(other.match, request.match):
                     raise Refused(_clash_sentence(self._spec, port, request.match, other.owner), other.owner)
-            route = Route(number, hello.session, hello.owner, port, request.match, request.when_local_down == FAIL)
-            joined += (route,)
+            fails_when_down = request.when_local_down == FAIL
+            token = os.urandom(_TOKEN_BYTES).hex()
+            joined += (Route(number, hello.session, hello.owner, port, request.match, fails_when_down, token),)
         self._serial += len(joined)
         self.routes = others + joined
         self.last_owner |= {route.port.port: route.owner for route in joined if route.match is None}

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from ktpy.errors import LinkLost
 from ktpy.link.channel import Channel
@@ -22,6 +22,8 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 SSH_OPEN_CONNECT_FAILED = 2
 """RFC 4254, section 5.1."""
+SOCKET_TIMEOUT_S: Final = 2.0
+_SOCKET_RETRY_S: Final = 0.05
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +87,21 @@ class _Forward:
         self._is_withdrawn = False
 
     async def open(self, path: str) -> None:
-        self._listener = await self._connection.ssh.create_unix_server(
-            self._accept, path, encoding=None, window=self._connection.window_bytes
-        )
+        """Make the socket. Raises asyncssh.ChannelListenError when sshd makes none within SOCKET_TIMEOUT_S.
+
+        sshd makes none in the place of another; the agent takes away what a withdrawn one has left some 0.1 s later.
+        """
+        loop = asyncio.get_running_loop()
+        ended_s = loop.time() + SOCKET_TIMEOUT_S
+        while self._listener is None:
+            try:
+                self._listener = await self._connection.ssh.create_unix_server(
+                    self._accept, path, encoding=None, window=self._connection.window_bytes
+                )
+            except asyncssh.ChannelListenError:
+                if loop.time() > ended_s:
+                    raise
+                await asyncio.sleep(_SOCKET_RETRY_S)
 
     async def withdraw(self) -> None:
         """Take the socket away; returns when sshd has."""

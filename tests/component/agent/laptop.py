@@ -72,7 +72,8 @@ async def keep_in_place(connection: asyncssh.SSHClientConnection, path: str, loc
         else:
             writer.close()
             if listener is None:
-                listener = await connection.start_unix_server(lambda: serve, path, encoding=None)
+                with contextlib.suppress(asyncssh.ChannelListenError):  # what the last one left is still there
+                    listener = await connection.start_unix_server(lambda: serve, path, encoding=None)
         await asyncio.sleep(PROBE_S)
 
 

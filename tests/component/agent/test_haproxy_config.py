@@ -70,7 +70,7 @@ def exact(name: str, text: str) -> Header:
 
 
 def route(serial: int, wanted: Match | None, *, owner: str = "", port: Port = HTTP, fails: bool = True) -> Route:
-    return Route(serial, f"s{serial}", owner or f"owner{serial}", port, wanted, fails)
+    return Route(serial, f"s{serial}", owner or f"owner{serial}", port, wanted, fails, token="f00")
 
 
 @pytest.mark.parametrize("text", ["plain", *HOSTILE])

@@ -91,6 +91,40 @@ def test_the_holder_ends_nothing_but_its_own_sshd(pod: GatewayPod) -> None:
         bystander.kill()
 
 
+@pytest.mark.parametrize("name", ["authorized_keys", "haproxy.sock", "control.sock", "host_key", "routes"])
+def test_a_laptop_puts_its_socket_over_no_other_file(pod: GatewayPod, origin: int, name: str) -> None:
+    pod.add_port(origin)
+    identity = pod.let_in("s1")
+    with pod.serving():
+        pod.wait_for_log("authorized sessions: s1")
+        path = pod.run_dir / name
+        before = path.stat()
+        forward = ["-o", "ExitOnForwardFailure=yes", "-R", f"{path}:127.0.0.1:1"]
+        with pod.ssh(identity, *forward) as client:
+            _, complaint = client.communicate(timeout=15)
+        assert b"remote port forwarding failed" in complaint
+        after = path.stat()
+        assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+
+
+def test_a_laptop_that_takes_its_socket_back_may_put_it_there_again(pod: GatewayPod, origin: int) -> None:
+    pod.add_port(origin)
+    pod.let_in("s1")
+    with pod.serving(KTPY_ROUTE_SILENCE_S="60"):
+        pod.wait_for_log("authorized sessions: s1")
+        asyncio.run(put_it_there_again(pod, origin))
+
+
+async def put_it_there_again(pod: GatewayPod, port: int) -> None:
+    connection, path = await open_route(pod, port, "s1")
+    for _ in range(3):
+        listener = await connection.start_unix_server(lambda *_: None, path)
+        listener.close()
+        await listener.wait_closed()
+        assert await asyncio.to_thread(eventually, lambda: not Path(path).exists())
+    connection.close()
+
+
 def test_what_a_route_takes_of_the_pods_memory(pod: GatewayPod, origin: int) -> None:
     pod.add_port(origin)
     sessions = [f"s{number}" for number in range(ROUTES)]
@@ -110,11 +144,11 @@ async def memory_of_routes(pod: GatewayPod, port: int, sessions: list[str]) -> i
         return anonymous_bytes(pod) - before
     finally:
         for route in routes:
-            route.result().close()
+            route.result()[0].close()
 
 
-async def open_route(pod: GatewayPod, port: int, session: str) -> asyncssh.SSHClientConnection:
-    """A route that does not beat."""
+async def open_route(pod: GatewayPod, port: int, session: str) -> tuple[asyncssh.SSHClientConnection, str]:
+    """A route that does not beat, and the path of its socket in the pod."""
     identity = str(pod.directory / f"identity-{session}")
     connection = await asyncssh.connect(
         "127.0.0.1", pod.port, username="ktpy", client_keys=[identity], known_hosts=None, config=None
@@ -123,8 +157,8 @@ async def open_route(pod: GatewayPod, port: int, session: str) -> asyncssh.SSHCl
     route = {"port": port, "when_local_down": "origin", **header("x-user", exact=session)}
     hello = {"version": 1, "session": session, "owner": session, "routes": [route]}
     process.stdin.write(json.dumps(hello) + "\n")
-    assert "accepted" in json.loads(await process.stdout.readline())
-    return connection
+    answer = json.loads(await process.stdout.readline())
+    return connection, answer["accepted"][0]["socket"]
 
 
 def anonymous_bytes(pod: GatewayPod) -> int:

@@ -106,6 +106,15 @@ async def test_a_socket_that_cannot_be_made_loses_the_link(gateway: Sshd) -> Non
         assert "does not make the socket" in str(await serve(connection, FakeLocalPort()))
 
 
+async def test_a_socket_that_cannot_be_made_yet(gateway: Sshd) -> None:
+    """sshd makes none where the last one's file is left."""
+    gateway.install(AGENT.replace("os.getcwd()", "os.getcwd() + '/late'"))
+    async with serving(gateway, FakeLocalPort()):
+        await asyncio.sleep(0.2)
+        (gateway.directory / "late").mkdir()
+        await until(lambda: accepts(gateway.directory / "late" / "80.sock"), "the socket")
+
+
 # --- connections
 
 

@@ -21,7 +21,7 @@ def exact(name: str, text: str) -> Header:
 
 
 def route(serial: int, wanted: Match | None, *, owner: str = "", port: Port = HTTP, fails: bool = True) -> Route:
-    return Route(serial, f"s{serial}", owner or f"owner{serial}", port, wanted, fails)
+    return Route(serial, f"s{serial}", owner or f"owner{serial}", port, wanted, fails, token="f")
 
 
 def rendered(spec: GatewaySpec, *routes: Route) -> str:
@@ -78,7 +78,7 @@ backend route1_h1
   option accept-invalid-http-response
   option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
-  server local unix@/run/ktpy/routes/s1-80-1.sock check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
+  server local unix@/run/ktpy/routes/s1-80-f.sock check addr unix@/run/ktpy/routes/s1-80-f.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
   retries 6
   server origin 10.96.1.2:80 backup
@@ -87,7 +87,7 @@ backend route1_h2
   option accept-invalid-http-response
   option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
-  server local unix@/run/ktpy/routes/s1-80-1.sock proto h2 check addr unix@/run/ktpy/routes/s1-80-1.alive inter 500ms\
+  server local unix@/run/ktpy/routes/s1-80-f.sock proto h2 check addr unix@/run/ktpy/routes/s1-80-f.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down check-proto none
   retries 6
   server origin 10.96.1.2:80 proto h2 backup
@@ -96,7 +96,7 @@ backend route2_h1
   option accept-invalid-http-response
   option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
-  server local unix@/run/ktpy/routes/s2-80-2.sock check addr unix@/run/ktpy/routes/s2-80-2.alive inter 500ms\
+  server local unix@/run/ktpy/routes/s2-80-f.sock check addr unix@/run/ktpy/routes/s2-80-f.alive inter 500ms\
  downinter 50ms fall 1 rise 1
   http-error status 503 content-type 'text/plain; charset=utf-8' string\
  'port 80 of web is served by owner2'\\''s laptop, which is away or does not listen now.'\\n''
@@ -105,7 +105,7 @@ backend route2_h2
   option accept-invalid-http-response
   option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
-  server local unix@/run/ktpy/routes/s2-80-2.sock proto h2 check addr unix@/run/ktpy/routes/s2-80-2.alive inter 500ms\
+  server local unix@/run/ktpy/routes/s2-80-f.sock proto h2 check addr unix@/run/ktpy/routes/s2-80-f.alive inter 500ms\
  downinter 50ms fall 1 rise 1 check-proto none
   http-error status 503 content-type 'text/plain; charset=utf-8' string\
  'port 80 of web is served by owner2'\\''s laptop, which is away or does not listen now.'\\n''
@@ -130,7 +130,7 @@ backend origin6379_tcp
 
 backend route1_tcp
   mode tcp
-  server local unix@/run/ktpy/routes/s1-6379-1.sock check addr unix@/run/ktpy/routes/s1-6379-1.alive inter 500ms\
+  server local unix@/run/ktpy/routes/s1-6379-f.sock check addr unix@/run/ktpy/routes/s1-6379-f.alive inter 500ms\
  downinter 50ms fall 1 rise 1 observe layer4 error-limit 1 on-error mark-down
   retries 6
   server origin [fd00::1]:6379 backup

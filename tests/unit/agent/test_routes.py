@@ -106,6 +106,12 @@ def test_a_session_that_comes_again_replaces_itself_with_new_sockets(table: Rout
     assert old.stem != new.stem
 
 
+def test_the_name_of_a_socket_cannot_be_guessed() -> None:
+    spec = GatewaySpec("web", None, (DNS._replace(protocol="TCP"),))
+    stems = [RouteTable(spec).join(hello("s1", None, port=53))[0].stem for _ in range(2)]
+    assert stems[0] != stems[1]
+
+
 def test_what_a_returning_session_cannot_have_leaves_it_what_it_had(table: RouteTable) -> None:
     table.join(hello("s1", A))
     table.join(hello("s2", B))
