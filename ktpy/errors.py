@@ -140,6 +140,10 @@ class LinkLost(KtpyError, exit_code=40, is_transient=True):
     """The tunnel to the cluster broke."""
 
 
+class LinkSilent(LinkLost):
+    """Nothing came over the tunnel for too long, so that other connections may be as dead."""
+
+
 class HostKeyMismatch(KtpyError, exit_code=41):
     """The SSH host key is not the one the pod printed in its log."""
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -52,6 +52,9 @@ class Api:
         self._credentials = credentials
         self._headers = [("Accept", "application/json"), ("User-Agent", "ktpy"), *headers]
         self._key_pair: tuple[bytes, bytes] | None = None
+        self._is_away = False
+        """Whether the last request got no answer."""
+        self._back = asyncio.Event()
 
     @classmethod
     async def load(
@@ -155,6 +158,24 @@ class Api:
             {ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}, key=lambda a: (a.version, int(a))
         )
 
+    async def sleep(self, pause_s: float) -> None:
+        """Sleep, but not longer than until the API server answers again, once it did not."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._back.wait()
+
+    def note_answer(self) -> None:
+        """Wake who sleeps if the API server was away until now."""
+        if self._is_away:
+            self._is_away = False
+            self._back.set()
+            self._back = asyncio.Event()
+
+    async def drop_connections(self) -> None:
+        """Close the connections that stand, because the way has changed; requests open others."""
+        self._is_away = True
+        await self._connections.reset()
+
     async def close(self) -> None:
         """Close all connections. Watches end with ApiUnreachable."""
         await self._connections.close()
@@ -193,6 +214,7 @@ class Api:
                     answer = await self._connections.request(
                         method, url, headers=headers, body=body, _request_timeout=timeout
                     )
+                self.note_answer()
                 async with answer.response as response:
                     if response.status < 400:
                         yield response
@@ -200,6 +222,7 @@ class Api:
                     status = _status(await response.read())
                     retry_after = response.headers.get("Retry-After", "")
             except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+                self._is_away = True
                 raise self._unreachable(exc) from exc
             except ValueError as exc:
                 raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.") from exc

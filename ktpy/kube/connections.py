@@ -60,8 +60,9 @@ class Connections(RESTClientObject):  # type: ignore[misc]  # the library is unt
 
     async def reset(self) -> None:
         """Close every connection. Those opened later use what `ssl_context` holds now."""
-        await self.close()
-        self.pool_manager = None
+        pool, self.pool_manager = self.pool_manager, None  # at once: a request takes no pool that is closing
+        if pool is not None:
+            await pool.close()
 
 
 def connections_to(selection: Selection) -> Connections:

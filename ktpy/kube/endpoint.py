@@ -9,11 +9,14 @@ import asyncio
 import base64
 import http.client
 import io
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
+
+import aiohappyeyeballs
 
 from ktpy.errors import ApiUnreachable, KtpyError, Unauthorized
 from ktpy.kube import socks5
@@ -21,6 +24,8 @@ from ktpy.kube import socks5
 P = TypeVar("P", bound=asyncio.Protocol)
 
 CONNECT_TIMEOUT_S = 10.0
+TRY_EVERY_S = 1.0
+TRIES = 10
 HEAD_LIMIT_BYTES = 64 << 10
 
 
@@ -64,7 +69,10 @@ class ApiEndpoint:
                 if self.proxy is not None:
                     return await self._connect_by_proxy(self.proxy, protocol_factory)
                 transport, protocol = await asyncio.get_running_loop().create_connection(
-                    protocol_factory, self.host, self.port, ssl=self.tls, server_hostname=self._certificate_name
+                    protocol_factory,
+                    sock=await _connected(self.host, self.port),
+                    ssl=self.tls,
+                    server_hostname=self._certificate_name,
                 )
                 return transport, protocol
         except TimeoutError as exc:
@@ -119,9 +127,9 @@ async def _open_proxied(proxy: SplitResult, server: ApiEndpoint) -> asyncio.Tran
     try:
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: asyncio.StreamReaderProtocol(reader),
-            proxy.hostname,
-            proxy.port or (443 if secure else 1080 if is_socks else 80),
+            sock=await _connected(proxy.hostname, proxy.port or (443 if secure else 1080 if is_socks else 80)),
             ssl=ssl.create_default_context() if secure else None,
+            server_hostname=proxy.hostname if secure else None,
         )
     except OSError as exc:
         raise ApiUnreachable(
@@ -148,6 +156,16 @@ async def _open_proxied(proxy: SplitResult, server: ApiEndpoint) -> asyncio.Tran
         raise
     transport.abort()
     raise ApiUnreachable(f"The proxy {shown} does not let ktpy through to {server.authority}: {why}.", hint=hint)
+
+
+async def _connected(host: str, port: int) -> socket.socket:
+    """Connect to whichever of the host's addresses answers first. Raises OSError.
+
+    A SYN that is lost is repeated by the kernel after 1 s, then later and later. When a way has just become free, that
+    is waited for in vain: so each second another connection is tried beside those that wait.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await aiohappyeyeballs.start_connection(found * TRIES, happy_eyeballs_delay=TRY_EVERY_S)
 
 
 def connection_failure(endpoint: ApiEndpoint, exc: Exception | None) -> KtpyError:

@@ -66,7 +66,7 @@ async def watch(
     and, unless `is_patient`, ApiUnreachable when the first list does not succeed.
     """
     collection = _Collection(api, path, labels, fields)
-    backoff = backoff or Backoff()
+    backoff = backoff or Backoff(sleep=api.sleep)
     loop = asyncio.get_running_loop()
     is_synced = False
     while True:

@@ -95,7 +95,7 @@ class DialAgain:
         self,
         until_ready: DialPolicy,
         is_ready: Callable[[], bool],
-        on_lost: Callable[[LinkLost], None],
+        on_lost: Callable[[LinkLost], Awaitable[None]],
         on_failure: Callable[[KtpyError], Awaitable[None]],
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -121,4 +121,4 @@ class DialAgain:
             return
         for backoff in (self._away, self._starting, self._refused):
             backoff.reset()
-        self._on_lost(reason)
+        await self._on_lost(reason)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from ktpy.errors import KtpyError, LinkLost, PodFailed
+from ktpy.errors import KtpyError, LinkLost, LinkSilent, PodFailed
 from ktpy.link.ssh_library import asyncssh
 from ktpy.wire.pod import MAX_LINE_BYTES, SESSION_BEAT_S
 from ktpy.wire.session import AgentHello
@@ -109,6 +109,6 @@ def link_lost(exc: BaseException) -> LinkLost:
     if isinstance(exc, LinkLost):
         return exc
     if isinstance(exc, asyncssh.ConnectionLost) and "keepalive" in exc.reason:
-        return LinkLost("The link to the pod went silent, so ktpy gave it up.")
+        return LinkSilent("The link to the pod went silent, so ktpy gave it up.")
     text = exc.reason if isinstance(exc, asyncssh.DisconnectError) else str(exc)
     return LinkLost(f"The link to the pod was lost: {text.rstrip('.') or type(exc).__name__}.")

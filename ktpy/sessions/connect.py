@@ -43,7 +43,7 @@ from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBy
 from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
-from ktpy.sessions.shadow_uplink import shadow_uplink
+from ktpy.sessions.shadow_uplink import notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone
 from ktpy.wire.version import version_difference
@@ -247,6 +247,7 @@ class _Connect:
         undo.callback(uplink.close)
         self._counters["link"] = uplink.byte_counts
         work.create_task(uplink.run(), name="hold uplink")
+        work.create_task(notice_sleep(uplink), name="notice sleep")
         return uplink
 
     @_stage

@@ -1,22 +1,17 @@
 """What becomes of a session's link: since when it stands or is lost, how often it was lost, and what is told of it."""
 
-import time
 from collections.abc import Callable
 
+from ktpy.aio.wakes import boottime_s
 from ktpy.errors import ApiUnreachable, KtpyError
 from ktpy.observe.events import LinkBack, LinkDown, Notice, Report
 from ktpy.observe.status import LinkStatus
 
 
-def _boottime_s() -> float:
-    """Return a time that goes on while the laptop sleeps (clock_gettime(2))."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class Outages:
     """Outages keeps account of a session's link, and reports each change once."""
 
-    def __init__(self, report: Report, clock: Callable[[], float] = _boottime_s) -> None:
+    def __init__(self, report: Report, clock: Callable[[], float] = boottime_s) -> None:
         self._report, self._clock = report, clock
         self._is_up = False
         self._since_s = clock()

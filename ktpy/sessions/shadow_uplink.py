@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ktpy.errors import KtpyError, LinkLost
+from ktpy.aio.wakes import wakes
+from ktpy.errors import KtpyError, LinkLost, LinkSilent
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.sessions.outages import Outages
 from ktpy.sessions.shadows import Shadows, printed_host_key
-from ktpy.wire.pod import SSHD_PORT
+from ktpy.wire.pod import SESSION_SILENCE_S, SSHD_PORT
 
 if TYPE_CHECKING:
     from ktpy.link.connection import AgentConnection
@@ -40,6 +41,11 @@ def shadow_uplink(
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
         )
 
+    async def take_loss(reason: LinkLost) -> None:
+        outages.lost(reason)
+        if isinstance(reason, LinkSilent):
+            await api.drop_connections()
+
     async def take_failure(error: KtpyError) -> None:
         outages.failed(error)
         await shadows.doubt(error)
@@ -47,7 +53,14 @@ def shadow_uplink(
     async def hold(connection: "AgentConnection[AgentHello]") -> LinkLost | None:
         shadows.stands()
         outages.stands(str(shadows.pod))
+        api.note_answer()
         return await connection.wait_closed()
 
-    policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, outages.lost, take_failure)
+    policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
     return Uplink(find_pod, key, SHADOW_SESSION, policy, hold=hold)
+
+
+async def notice_sleep(uplink: "Uplink[AgentHello]") -> None:
+    """Give up a link whose other end has done so already: the agent hears nothing of a laptop that sleeps."""
+    async for slept_s in wakes(SESSION_SILENCE_S):
+        uplink.lose(LinkSilent(f"The laptop slept for {slept_s:.0f} s."))

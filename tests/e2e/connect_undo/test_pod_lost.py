@@ -2,12 +2,11 @@
 
 import os
 import signal
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.connect_undo.undoing import NAMESPACE, OPTIONS, exists, job_of
+from tests.e2e.kit.faults import pod_processes
 from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
 from tests.lab.sessions.connect import Connecting
@@ -29,22 +28,8 @@ def test_sshd_killed_in_the_pod(
 ) -> None:
     session = connect(*OPTIONS, "--no-reconnect")
     job = job_of(session)
-    for pid in pod_processes(lab, job, title):
+    for pid in pod_processes(lab, str(session.status()["pod"]), title):
         os.kill(pid, signal.SIGKILL)
     assert session.wait_ended() in exit_codes, session.output
     assert laptop.network_state() == before
     assert not exists(lab, job)
-
-
-def pod_processes(lab: Lab, job: str, title: str) -> list[int]:
-    """Processes of the Job's pod whose command line begins so, by the machine's pids."""
-    path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=job-name%3D{job}"
-    uid = lab.api.get(path)["items"][0]["metadata"]["uid"].replace("-", "")
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            in_pod = uid in (process / "cgroup").read_text().replace("_", "").replace("-", "")
-            if in_pod and (process / "cmdline").read_bytes().startswith(title.encode()):
-                found.append(int(process.name))
-    assert found, f"no {title} in the pod"
-    return found

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.lab import Lab, network
@@ -43,3 +43,17 @@ def stranger(lab: Lab, name: str = "eve", *, sudo_commands: str = "") -> Iterato
     finally:
         lab.exec(["rm", "-f", rules], check=True)
         lab.exec(["userdel", "--remove", name], check=True)
+
+
+def pod_processes(lab: Lab, pod: str, title: str) -> list[int]:
+    """Processes of this pod whose command line begins so, by the machine's pids."""
+    [found] = [one for one in lab.api.get("/api/v1/pods")["items"] if one["metadata"]["name"] == pod]
+    uid = found["metadata"]["uid"].replace("-", "")
+    pids = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            in_pod = uid in (process / "cgroup").read_text().replace("_", "").replace("-", "")
+            if in_pod and (process / "cmdline").read_bytes().startswith(title.encode()):
+                pids.append(int(process.name))
+    assert pids, f"no {title} in the pod"
+    return pids

@@ -175,6 +175,23 @@ async def test_nobody_listens(unused_port: int) -> None:
         await ApiEndpoint("127.0.0.1", unused_port).connect(Client)
 
 
+async def test_a_way_that_becomes_free_is_found_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first packets are lost, and the kernel repeats them later and later."""
+    loop = asyncio.get_running_loop()
+    began_s, connect, tried_at_s = loop.time(), loop.sock_connect, list[float]()
+
+    async def sock_connect(sock: socket.socket, address: tuple[str, int]) -> None:
+        tried_at_s.append(loop.time() - began_s)
+        if len(tried_at_s) < 4:
+            await loop.create_future()
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", sock_connect)
+    async with listening(echo) as port:
+        await echoed(ApiEndpoint("127.0.0.1", port))
+    assert tried_at_s == [pytest.approx(second, abs=0.2) for second in range(4)]
+
+
 async def test_silent_server_is_given_up(certificate: Path) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

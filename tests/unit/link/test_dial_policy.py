@@ -92,7 +92,7 @@ class Standing:
     def __init__(self, clock: Clock) -> None:
         self.is_ready = True
         self.told: list[KtpyError] = []
-        self.policy = DialAgain(until_up(clock), lambda: self.is_ready, self.told.append, self._note, sleep=clock.sleep)
+        self.policy = DialAgain(until_up(clock), lambda: self.is_ready, self._note, self._note, sleep=clock.sleep)
 
     async def _note(self, error: KtpyError) -> None:
         self.told.append(error)

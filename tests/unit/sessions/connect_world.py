@@ -121,7 +121,12 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         await world.step("load kubeconfig")
         target = SimpleNamespace(server="https://a", context="lab")
         return SimpleNamespace(
-            target=target, namespace=world.namespace, close=lambda: world.step("close API"), addresses=_addresses
+            target=target,
+            namespace=world.namespace,
+            close=lambda: world.step("close API"),
+            drop_connections=lambda: world.step("drop connections"),
+            note_answer=lambda: None,
+            addresses=_addresses,
         )
 
     async def dial(*_: object) -> Any:

@@ -1,0 +1,23 @@
+"""Noticing that the whole process stood still: the laptop slept, or somebody stopped it (SIGSTOP)."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+
+TICK_S = 1.0
+
+
+def boottime_s() -> float:
+    """Return a time that goes on while the laptop sleeps (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def wakes(after_s: float, clock: Callable[[], float] = boottime_s) -> AsyncGenerator[float, None]:
+    """Yield after each standstill of `after_s` seconds or more, at most TICK_S later, how many seconds it was."""
+    before_s = clock()
+    while True:
+        await asyncio.sleep(TICK_S)
+        now_s = clock()
+        if now_s - before_s - TICK_S >= after_s:
+            yield now_s - before_s
+        before_s = now_s

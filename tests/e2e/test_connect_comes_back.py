@@ -1,0 +1,174 @@
+"""`connect` comes back by itself: what stays meanwhile, how soon it is back, and that nothing adds up."""
+
+import errno
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.kit import processes
+from tests.e2e.kit.faults import pod_processes, unplugged
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.lab import Lab
+from tests.lab.processes import wait_until
+from tests.lab.sessions.connect import Connecting, ConnectSession
+
+NOTICED_WITHIN_S = 11.0
+"""A stall: 9 s, and how long it takes to be told."""
+BACK_WITHIN_S = 2.0
+NEW_POD_WITHIN_S = 8.0
+"""It has to be scheduled and started."""
+
+
+class Session:
+    """A session of `connect`, and how often its link was lost and back."""
+
+    def __init__(self, session: ConnectSession) -> None:
+        self.connect = session
+        self.rounds = 0
+
+    def wait_lost(self, timeout_s: float) -> None:
+        self._wait("lost", timeout_s)
+
+    def wait_back(self, timeout_s: float) -> None:
+        self._wait("back", timeout_s)
+        self.rounds += 1
+
+    def _wait(self, what: str, timeout_s: float) -> None:
+        seen = lambda: self.connect.output.count(f"\n  {what} ") > self.rounds  # noqa: E731
+        wait_until(seen, timeout_s, f"{what}:\n{self.connect.output}")
+
+
+@pytest.fixture
+def session(connect: Connecting) -> Iterator[Session]:
+    running = connect("--namespace", NAMESPACE)
+    yield Session(running)
+    running.quit()
+
+
+def error_of_connecting(laptop: Laptop, address: str) -> tuple[int | None, float]:
+    """What becomes of a new connection, and after how many seconds."""
+    began_s = time.monotonic()
+    try:
+        with laptop.connection(address, 80):
+            return None, time.monotonic() - began_s
+    except OSError as error:
+        return error.errno, time.monotonic() - began_s
+
+
+@contextmanager
+def talking(laptop: Laptop, address: str) -> Iterator[socket.socket]:
+    """A connection over which a request has been answered, and that stays open."""
+    with laptop.connection(address, 80) as kept:
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+        assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+        yield kept
+
+
+def assert_is_reset(kept: socket.socket) -> None:
+    kept.settimeout(2)
+    with pytest.raises(ConnectionResetError):
+        _ = [*iter(lambda: kept.recv(4096), b"")]
+
+
+def jobs_of(lab: Lab) -> list[str]:
+    found = lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs?labelSelector=ktpy.dev%2Frole%3Dshadow")
+    assert found is not None
+    return [job["metadata"]["name"] for job in found["items"]]
+
+
+def test_the_cable_is_out(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    """Nothing closes a connection: packets vanish."""
+    service, before = shop.service("web"), laptop.network_state()
+    pod = session.connect.status()["pod"]
+    with talking(laptop, service.ipv4) as kept:
+        with unplugged(lab):
+            session.wait_lost(NOTICED_WITHIN_S)
+            assert_is_reset(kept)
+            assert laptop.output("getent", "hosts", "web").split()[0] in (service.ipv4, service.ipv6)
+            error, after_s = error_of_connecting(laptop, service.ipv4)
+            assert (error, 9 < after_s < 12) == (errno.EHOSTUNREACH, True), after_s
+            status = session.connect.status()
+            assert (status["state"], status["link"]["losses"]) == ("reconnecting", 1)
+            assert "  link      lost for " in laptop.output("ktpy", "status")
+        session.wait_back(BACK_WITHIN_S)
+    assert laptop.output("curl", "--silent", "http://web/")
+    assert session.connect.status()["pod"] == pod
+    assert laptop.network_state() == before
+
+
+def test_the_api_server_restarts(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    """New connections wait, and outside names do not."""
+    pod = session.connect.status()["pod"]
+    with talking(laptop, shop.service("web").ipv4) as kept:
+        lab.restart_api()
+        session.wait_back(BACK_WITHIN_S)
+        assert_is_reset(kept)
+    assert laptop.output("curl", "--silent", "http://web/")
+    assert session.connect.status()["pod"] == pod
+
+
+def test_the_pod_is_deleted(session: Session, lab: Lab, laptop: Laptop) -> None:
+    before, pod = laptop.network_state(), session.connect.status()["pod"]
+    [job] = jobs_of(lab)
+    lab.kubectl("-n", NAMESPACE, "delete", "pod", str(pod), "--wait=false")
+    session.wait_back(NEW_POD_WITHIN_S)
+    assert laptop.output("curl", "--silent", "http://web/")
+    assert session.connect.status()["pod"] != pod
+    [new] = jobs_of(lab)
+    assert new != job
+    assert laptop.network_state() == before
+
+
+def test_the_laptop_slept(session: Session, lab: Lab, laptop: Laptop) -> None:
+    """For so long that the cluster has ended the session, and the pod after it."""
+    for running in processes.of(lab):
+        running.send(signal.SIGSTOP)
+    try:
+        time.sleep(85)  # 20 s of silence, and 60 s without a session
+    finally:
+        for running in reversed(processes.of(lab)):
+            running.send(signal.SIGCONT)
+    session.wait_back(NEW_POD_WITHIN_S)
+    assert laptop.output("curl", "--silent", "http://web/")
+    assert len(jobs_of(lab)) == 1
+
+
+def used(lab: Lab) -> dict[str, Any]:
+    """What the main process and the cluster have of this session."""
+    process = Path(f"/proc/{processes.only(lab, 'main').record.pid}")
+    [rss] = [line.split()[1] for line in (process / "status").read_text().splitlines() if line.startswith("VmRSS")]
+    pods = lab.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=ktpy.dev%2Frole%3Dshadow")
+    assert pods is not None
+    return {
+        "descriptors": len([*(process / "fd").iterdir()]),
+        "threads": len([*(process / "task").iterdir()]),
+        "Jobs": len(jobs_of(lab)),
+        "pods": len(pods["items"]),
+        "rss_kb": int(rss),
+    }
+
+
+def test_nothing_adds_up(session: Session, lab: Lab, laptop: Laptop) -> None:
+    def lose() -> None:
+        [sshd] = pod_processes(lab, str(session.connect.status()["pod"]), "sshd-session: ktpy@")
+        os.kill(sshd, signal.SIGKILL)
+        session.wait_back(BACK_WITHIN_S)
+
+    lose()
+    state, once = laptop.network_state(), used(lab)
+    for _ in range(12):
+        lose()
+    often = used(lab)
+    assert often.pop("rss_kb") < once.pop("rss_kb") + 4096
+    assert abs(often.pop("descriptors") - once.pop("descriptors")) <= 2  # connections to the API server come and go
+    assert often == once
+    assert laptop.network_state() == state
+    assert session.connect.status()["link"]["losses"] == 13
