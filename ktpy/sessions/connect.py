@@ -45,7 +45,7 @@ from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
 from ktpy.sessions.shadow_uplink import notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
-from ktpy.sessions.zone_feed import feed_zone
+from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class _Connect:
         self._follow_ranges(api, machine, routed, work)
         if self._options.dns:
             await self._serve_names(api, machine, uplink, hello, zone, routed, work)
-            self._known = replace(self._known, try_command=_try_command(zone, api.namespace))
+            self._known = replace(self._known, try_command=try_command(zone, api.namespace))
 
     @_stage
     async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
@@ -390,12 +390,3 @@ class _Connect:
 @_stage
 async def _prepare_laptop(front: type[Front], launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> Front:
     return await front.prepare(launched, undo, report)
-
-
-def _try_command(zone: "Zone", namespace: str) -> str | None:
-    """Return a command that reaches a Service; None where none is known to speak HTTP."""
-    for service in zone.services_in(namespace):
-        for port in service.ports if service.cluster_ips else ():
-            if port.protocol == "tcp" and (port.number in (80, 8080) or port.name.partition("-")[0] == "http"):
-                return f"curl http://{service.name}{'' if port.number == 80 else f':{port.number}'}/"
-    return None

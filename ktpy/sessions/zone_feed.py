@@ -56,3 +56,12 @@ async def _watch(api: Api, zone: "Zone", on_slice: Callable[[Json], None], names
             (ENDPOINT_SLICES, upsert_slice, zone.delete_endpoint_slice),
         ):
             watches.create_task(follow(resource, upsert, delete), name=f"watch {resource.path(namespace)}")
+
+
+def try_command(zone: "Zone", namespace: str) -> str | None:
+    """Return a command that reaches a Service; None where none is known to speak HTTP."""
+    for service in zone.services_in(namespace):
+        for port in service.ports if service.cluster_ips else ():
+            if port.protocol == "tcp" and (port.number in (80, 8080) or port.name.partition("-")[0] == "http"):
+                return f"curl http://{service.name}{'' if port.number == 80 else f':{port.number}'}/"
+    return None

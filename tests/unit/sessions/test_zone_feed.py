@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from ktpy.dns import zone as zones
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
-from ktpy.sessions.zone_feed import feed_zone
+from ktpy.sessions.zone_feed import feed_zone, try_command
 from tests.kit.waiting import until
 from tests.unit.kube.api_stub import ApiStub, forbidding, listed, watched
 
@@ -106,3 +107,16 @@ async def test_who_may_see_nothing_is_told(stub: ApiStub, api: Api) -> None:
     _, others = raised.value.split(Forbidden)
     assert others is None
     assert not zone.synced
+
+
+def test_the_ready_screen_names_a_service_that_exists() -> None:
+    zone = zones.Zone()
+    assert try_command(zone, "shop") is None
+    for name, port in (("db", 5432), ("web", 80), ("api", 9000)):
+        spec = {"clusterIP": "10.96.0.7", "ports": [{"name": "http" if name == "api" else "", "port": port}]}
+        zone.upsert_service({"metadata": {"namespace": "shop", "name": name}, "spec": spec})
+    assert try_command(zone, "shop") == "curl http://api:9000/"
+    zone.delete_service("shop", "api")
+    assert try_command(zone, "shop") == "curl http://web/"
+    zone.delete_service("shop", "web")
+    assert try_command(zone, "shop") is None
