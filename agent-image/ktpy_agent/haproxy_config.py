@@ -15,7 +15,7 @@ from ktpy_agent.routes import Route
 # The gateway must never be what ends a quiet stream (server-sent events, WebSocket, gRPC, a database's session): hence
 # a day, and TCP keep-alives to find the peers that are gone. `http-keep-alive` bounds how long an idle client keeps
 # the previous process alive after a reload. `timeout client` is also how long HAProxy keeps reading from a client whose
-# upload a pod has refused; the ports themselves set it to a day.
+# upload a pod has refused; the ports themselves set it to a day, but for one that stops in the middle of that.
 _DEFAULTS = """
 defaults
   mode http
@@ -59,6 +59,9 @@ _HTTP_FRONTEND = (
   http-request set-timeout client 24h
 .else
   timeout client 24h
+.endif
+.if version_atleast(3.0)
+  http-response set-timeout client 5s if { status ge 400 } !{ capture.req.method GET HEAD }
 .endif
   option idle-close-on-response
   option accept-invalid-http-request

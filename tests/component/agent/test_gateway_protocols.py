@@ -24,6 +24,11 @@ pytestmark = [
 ]
 
 
+def haproxy_version() -> tuple[int, ...]:
+    output = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=True).stdout
+    return tuple(map(int, output.split()[2].split(".")[:2]))
+
+
 @pytest.fixture
 def pod() -> Iterator[GatewayPod]:
     with open_directory() as directory:
@@ -271,6 +276,22 @@ def test_an_upload_may_pause_and_its_answer_be_late(pod: GatewayPod) -> None:
             time.sleep(6)  # more than the 5 s that a refused upload has
             client.sendall(b"x")
             assert read_head(client).startswith(b"HTTP/1.1 200")
+
+
+def refusing(connection: socket.socket) -> None:
+    """Answers before it has read the body."""
+    read_head(connection)
+    connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.skipif(haproxy_version() < (3, 0), reason="what ends it came with HAProxy 3.0")
+def test_a_client_that_stops_in_the_middle_of_a_refused_upload_is_not_kept(pod: GatewayPod) -> None:
+    with tcp_server(refusing) as origin:
+        bind = pod.add_port(origin)
+        with pod.serving(), connect(bind) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 60000000\r\n\r\nx")
+            assert read_head(client).startswith(b"HTTP/1.1 413")
+            assert client.recv(1) == b""
 
 
 def test_an_upgrade_to_h2c_is_not_passed_on(pod: GatewayPod) -> None:

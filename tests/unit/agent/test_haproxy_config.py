@@ -46,6 +46,9 @@ frontend port80
 .else
   timeout client 24h
 .endif
+.if version_atleast(3.0)
+  http-response set-timeout client 5s if { status ge 400 } !{ capture.req.method GET HEAD }
+.endif
   option idle-close-on-response
   option accept-invalid-http-request
   option h1-case-adjust-bogus-client
