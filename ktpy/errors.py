@@ -130,7 +130,7 @@ class NotConnected(KtpyError, exit_code=36):
 
 
 class FolderNotWritable(KtpyError, exit_code=37):
-    """The folder in which ktpy keeps the user's sessions cannot be made or written."""
+    """A folder in which ktpy keeps the user's sessions, or how to undo its changes, cannot be made or written."""
 
 
 # --- the link

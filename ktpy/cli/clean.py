@@ -60,8 +60,11 @@ class _Cleaning:
         if not self._dry_run:
             return privileged.undo_stale_journals(lambda text: self._tell("laptop", text))
         stale = privileged.stale_journals()
-        for summary in (summary for left in stale for summary in left.pending):
-            self._tell("laptop", f"would undo on this laptop: {summary}")
+        for one in stale:
+            for summary in one.pending:
+                self._tell("laptop", f"would undo on this laptop: {summary}")
+            for sentence in one.unreadable:
+                self._tell("laptop", sentence)
         return bool(stale)
 
     def own(self, caller: Caller) -> bool:

@@ -64,7 +64,7 @@ def undo_stale_journals_unasked(say: Say) -> None:
     try:
         _replay(launch(() if os.geteuid() == 0 else WITHOUT_A_PASSWORD), say)
     except KtpyError:
-        changes = ", ".join(summary for left in stale for summary in left.pending)
+        changes = ", ".join(summary for left in stale for summary in left.left)
         say(f"An earlier ktpy was killed and left: {changes}. `sudo ktpy clean` undoes it.")
 
 

@@ -83,7 +83,7 @@ class ResolvConf:
     def undo(self) -> str | None:
         path, [before, *_] = Path(self.path), self.beneath
         if snapshot.holds(path, self.written) or snapshot.is_torn(path, before.state, self.written):
-            snapshot.put(path, next(layer.state for layer in self.beneath if _still_stands(layer)))
+            snapshot.put_back(path, next(layer.state for layer in self.beneath if _still_stands(layer)))
             return None
         if snapshot.holds(path, before.state):  # never written, or put back already
             return None

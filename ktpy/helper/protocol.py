@@ -17,7 +17,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeVar
 
-from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing, RangeOverlap, ResolverNotWritable, TunUnavailable
+from ktpy.errors import (
+    FolderNotWritable,
+    HelperFailed,
+    KtpyError,
+    PrivilegeMissing,
+    RangeOverlap,
+    ResolverNotWritable,
+    TunUnavailable,
+)
 from ktpy.helper.routable import is_default_route, reserved_in
 from ktpy.helper.wire import Address, MessageError, Network, from_json, to_json
 
@@ -251,10 +259,8 @@ Reply = (
     | Failed
 )
 
-_ERRORS = {
-    error.__name__: error
-    for error in (HelperFailed, PrivilegeMissing, RangeOverlap, ResolverNotWritable, TunUnavailable)
-}
+_REFUSALS = (FolderNotWritable, HelperFailed, PrivilegeMissing, RangeOverlap, ResolverNotWritable, TunUnavailable)
+_ERRORS = {error.__name__: error for error in _REFUSALS}
 _REQUESTS: dict[str, type[Request]] = {shape.__name__: shape for shape in Request.__args__}
 _REPLIES: dict[str, type[Reply]] = {shape.__name__: shape for shape in Reply.__args__}
 

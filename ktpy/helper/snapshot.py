@@ -5,6 +5,8 @@ Each of three forms is replaced and restored in its own way:
 - a regular file: a new one is renamed over it, so that no reader ever sees half of it;
 - a symbolic link: the link itself is replaced, never what it points to (another program owns that);
 - a bind mount (containers): it cannot be renamed over (EBUSY, rename(2)), so it is written in place.
+
+On a full disk a file is put back in place, too: over ours, which takes as many blocks unless either is long.
 """
 
 import contextlib
@@ -18,6 +20,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from ktpy.helper.disk import sync_folder, write_all
 
 FS_IOC_GETFLAGS = 0x80086601
 FS_IMMUTABLE_FL = 0x10
@@ -90,7 +94,17 @@ def put(path: Path, wanted: Snapshot) -> None:
         return
     else:
         _rename_into_place(path, wanted)
-    _fsync(path.parent)
+    sync_folder(path.parent)
+
+
+def put_back(path: Path, wanted: Snapshot) -> None:
+    """Make the path again what it was, also where there is no room for a second file beside it. Raises OSError."""
+    try:
+        put(path, wanted)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT) or (wanted.form, take(path).form) != ("file", "file"):
+            raise
+        _write_in_place(path, wanted)
 
 
 def holds(path: Path, wanted: Snapshot) -> bool:
@@ -100,8 +114,10 @@ def holds(path: Path, wanted: Snapshot) -> bool:
 
 
 def is_torn(path: Path, old: Snapshot, new: Snapshot) -> bool:
-    """Tell whether a kill hit a bind mount between the two halves of writing `new` in place of `old`."""
-    return old.form == "bind-mount" and take(path).content == new.content + old.content[len(new.content) :]
+    """Tell whether a kill hit between the two halves of writing `new` in place of `old`, or the other way round."""
+    whole = old.content, new.content
+    torn = {one + other[len(one) :] for one, other in (whole, whole[::-1])}.difference(whole)
+    return old.form in ("bind-mount", "file") and take(path).content in torn
 
 
 def is_immutable(path: Path) -> bool:
@@ -131,7 +147,7 @@ def _rename_into_place(path: Path, wanted: Snapshot) -> None:
 
 def _write_new(path: Path, wanted: Snapshot) -> None:
     with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-        os.write(descriptor, wanted.content)
+        write_all(descriptor, wanted.content)
         os.fchown(descriptor, wanted.uid, wanted.gid)
         os.fchmod(descriptor, wanted.mode)  # after the owner: chown clears bits
         for attribute in wanted.attributes:
@@ -140,12 +156,23 @@ def _write_new(path: Path, wanted: Snapshot) -> None:
 
 
 def _write_in_place(path: Path, wanted: Snapshot) -> None:
-    """Write, then truncate: a kill between the two leaves what `is_torn` recognises."""
+    """Write, or on a full disk leave the file as it was."""
+    before = take(path)
     with _opened(path, os.O_WRONLY) as descriptor:
-        os.pwrite(descriptor, wanted.content, 0)
-        os.ftruncate(descriptor, len(wanted.content))
-        os.utime(descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns))
-        os.fsync(descriptor)
+        try:
+            _overwrite(descriptor, wanted)
+        except OSError:
+            _overwrite(descriptor, before)
+            raise
+
+
+def _overwrite(descriptor: int, wanted: Snapshot) -> None:
+    """Write, then truncate: a kill between the two leaves what `is_torn` recognises."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    write_all(descriptor, wanted.content)
+    os.ftruncate(descriptor, len(wanted.content))
+    os.utime(descriptor, ns=(wanted.mtime_ns, wanted.mtime_ns))
+    os.fsync(descriptor)
 
 
 def _is_mount_point(path: Path) -> bool:
@@ -165,11 +192,6 @@ def _read_attributes(path: Path) -> tuple[Attribute, ...]:
         if exc.errno == errno.ENOTSUP:  # not every file system has them
             return ()
         raise
-
-
-def _fsync(folder: Path) -> None:
-    with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-        os.fsync(descriptor)
 
 
 @contextlib.contextmanager

@@ -199,7 +199,7 @@ def dns_numbers(resolver: SplitResolver, server: Server, *, upstream: Forwarder,
 
 async def _undo_for_dead_helper(report: Report) -> None:
     """Have another helper replay the journal if that needs no password; else say what is left."""
-    left = [summary for stale in journals.stale() for summary in stale.pending]
+    left = [summary for stale in journals.stale() for summary in stale.left]
     if not left:
         return
     try:

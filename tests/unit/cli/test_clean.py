@@ -27,6 +27,7 @@ class Remains:
     """What killed runs have left."""
 
     on_laptop: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     of_others: list[Leftover] = field(default_factory=list)
     failures: list[KtpyError] = field(default_factory=list)
     kept: list[Lease] = field(default_factory=list)
@@ -50,7 +51,9 @@ def remains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Remains:
     found = Remains()
     monkeypatch.setattr(Caller, "current", lambda: Caller(1000, 1000, "al", tmp_path))
     monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
-    monkeypatch.setattr(privileged, "stale_journals", lambda: [SimpleNamespace(pending=found.on_laptop)])
+    monkeypatch.setattr(
+        privileged, "stale_journals", lambda: [SimpleNamespace(pending=found.on_laptop, unreadable=found.unreadable)]
+    )
     monkeypatch.setattr(privileged, "undo_stale_journals", found.undo_laptop)
     monkeypatch.setattr(once, "undo_record", lambda record, *_: found.undone.append(record))
     monkeypatch.setattr(once, "sweep_dead", found.sweep)
@@ -82,6 +85,11 @@ def test_a_dry_run_only_says_it(remains: Remains, tmp_path: Path) -> None:
         "would remove session shop/web/5e56: of bo, not heard from for 75 s",
     ]
     assert (remains.undone, remains.swept) == ([], [(True, True)])
+
+
+def test_a_dry_run_names_what_cannot_be_read(remains: Remains) -> None:
+    remains.unreadable = ["1 of the 4 lines of a.json cannot be read"]
+    assert clean("--dry-run").output.splitlines() == remains.unreadable
 
 
 def test_each_cluster_of_ones_own_is_cleared_up_once(remains: Remains, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Machine:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    machine = Machine([SimpleNamespace(pending=("link ktpy0", "route 10.96.0.0/12"))])
+    machine = Machine([SimpleNamespace(left=("link ktpy0", "route 10.96.0.0/12"))])
     monkeypatch.setattr(journal, "stale", lambda: machine.left)
     monkeypatch.setattr(privileged, "launch", machine.launch)
     monkeypatch.setattr(replay, "recover", machine.recover)

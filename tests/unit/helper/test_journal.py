@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ktpy.errors import FolderNotWritable
 from ktpy.helper import journal
-from ktpy.helper.journal import Entry, Journal, open_all_stale, stale, undo_all
+from ktpy.helper.journal import Entry, Journal, open_all_stale, pending_of, stale, undo_all
+from tests.kit.full_disk import FullDisk
 
 
 @pytest.fixture
@@ -19,6 +21,13 @@ def directory(tmp_path: Path) -> Path:
 def abandon(open_journal: Journal) -> None:
     """What a SIGKILL does: the lock goes, the file stays."""
     open_journal._file.close()
+
+
+def recorded(directory: Path, *summaries: str) -> Journal:
+    open_journal = Journal.create(0, directory)
+    for summary in summaries:
+        open_journal.record("A", summary, None)
+    return open_journal
 
 
 def lines(directory: Path) -> list[dict[str, object]]:
@@ -88,18 +97,134 @@ def test_torn_last_line_is_a_change_never_made(directory: Path) -> None:
     assert stale(directory)[0].pending == ("a",)
     [taken], _ = open_all_stale(directory)
     taken.record("C", "c", None)  # not glued to the torn one
-    assert [entry.summary for entry in journal.pending_of(taken.journal_id, directory)] == ["c", "a"]
+    assert [entry.summary for entry in pending_of(taken.journal_id, directory)] == ["c", "a"]
 
 
-@pytest.mark.parametrize("text", ["", "no json\n", "[]\n", "{}\n", '{"format": 99}\n', '{"format": 1}\n'])
-def test_what_is_no_journal_is_named_and_left(directory: Path, text: str) -> None:
-    directory.mkdir(parents=True)
-    (directory / "x.json").write_text(text)
+def with_a_line(directory: Path, number: int, garbage: bytes) -> Path:
+    """Leave a journal of three changes, with a line in place of one of its lines; the first is its head."""
+    left = recorded(directory, "a", "b", "c")
+    abandon(left)
+    lines = left.path.read_bytes().split(b"\n")
+    lines[number] = garbage
+    left.path.write_bytes(b"\n".join(lines))
+    return left.path
+
+
+GARBAGE = [
+    b"",
+    b"no json",
+    b"[]",
+    b"{}",
+    b'{"format": 1}',
+    b'{"change": "1"}',
+    b"\xff\x00",
+    b'{"change": 1, "ki{"undone": 0}',
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize(("number", "rest"), [(0, ("c", "b", "a")), (1, ("c", "b")), (2, ("c", "a")), (3, ("b", "a"))])
+def test_a_line_that_cannot_be_read_hides_no_other(
+    directory: Path, garbage: bytes, number: int, rest: tuple[str, ...]
+) -> None:
+    path = with_a_line(directory, number, garbage)
+    told = f"1 of the 4 lines of {path} cannot be read"
+    [found] = stale(directory)
+    assert found.pending == rest
+    assert found.unreadable[0].startswith(told)
+    [taken], complaints = open_all_stale(directory)
+    undone, _, failures = undo_all(taken, lambda _: None)
+    assert (tuple(undone), complaints) == (rest, [])
+    assert failures[0].startswith(told)
+
+
+def test_a_file_with_unreadable_lines_is_told_once_and_kept_for_people(directory: Path) -> None:
+    path = with_a_line(directory, 2, b"garbage")
+    text = path.read_bytes()
+    [taken], _ = open_all_stale(directory)
+    undo_all(taken, lambda _: None)
     assert stale(directory) == []
-    journals, [complaint] = open_all_stale(directory)
-    assert journals == []
-    assert "x.json" in complaint
-    assert (directory / "x.json").exists()
+    assert path.with_suffix(".unreadable").read_bytes().startswith(text)
+
+
+def test_a_line_is_undone_whose_change_cannot_be_read(directory: Path) -> None:
+    open_journal = recorded(directory, "a", "b")
+    open_journal.mark_undone(open_journal.pending[0])
+    open_journal.path.write_bytes(open_journal.path.read_bytes().replace(b'"kind"', b"", 2))
+    assert pending_of(open_journal.journal_id, directory) == ()
+
+
+def test_a_file_without_a_whole_line_is_no_journal_and_goes(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    (directory / "x.json").write_text('{"format": 1, "jou')
+    [taken], _ = open_all_stale(directory)
+    assert undo_all(taken, lambda _: None) == ([], [], [])
+    assert list(directory.iterdir()) == []
+
+
+def test_the_journal_of_another_version_is_named_and_left(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    path = directory / "x.json"
+    path.write_text('{"format": 99}\n')
+    sentence = f"{path}: this journal has format 99, another version of ktpy wrote it"
+    assert [found.left for found in stale(directory)] == [(sentence,)]
+    assert open_all_stale(directory) == ([], [sentence])
+    assert path.exists()
+
+
+def test_what_the_system_does_not_let_read_is_named(directory: Path) -> None:
+    (directory / "x.json").mkdir(parents=True)
+    assert [found.left for found in stale(directory)] == [
+        (f"{directory / 'x.json'}: [Errno 21] Is a directory: '{directory / 'x.json'}'",)
+    ]
+
+
+# --- a full disk
+
+
+def test_a_change_that_cannot_be_written_down_whole_is_refused_and_leaves_no_trace(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_journal = recorded(directory, "a")
+    text = open_journal.path.read_bytes()
+    disk = FullDisk(monkeypatch, 10)
+    with pytest.raises(FolderNotWritable) as caught:
+        open_journal.record("B", "b", None)
+    assert caught.value.message == (
+        f"ktpy cannot write down in {directory} how to undo a change (No space left on device), so it did not make it."
+    )
+    assert open_journal.path.read_bytes() == text
+    assert [entry.summary for entry in open_journal.pending] == ["a"]
+    disk.room_bytes = 1000
+    open_journal.record("C", "c", None)
+    assert [entry.summary for entry in pending_of(open_journal.journal_id, directory)] == ["c", "a"]
+
+
+@pytest.mark.parametrize("room_bytes", [0, 10])
+def test_a_journal_that_cannot_be_started_leaves_no_file(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, room_bytes: int
+) -> None:
+    FullDisk(monkeypatch, room_bytes)
+    with pytest.raises(FolderNotWritable):
+        Journal.create(0, directory)
+    assert list(directory.iterdir()) == []
+
+
+def test_all_is_undone_on_a_full_disk(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_journal = recorded(directory, "a", "b")
+    FullDisk(monkeypatch, 0)
+    assert undo_all(open_journal, lambda _: None) == (["b", "a"], [], [])
+    assert list(directory.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_removed_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    open_journal = recorded(directory, "a")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    failures = [f"{open_journal.path} cannot be removed: Read-only file system"]
+    assert undo_all(open_journal, lambda _: None) == (["a"], [], failures)
 
 
 def test_youngest_first(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,13 +248,6 @@ def test_only_one_takes_a_stale_journal_over(directory: Path, monkeypatch: pytes
 
 
 # --- undoing
-
-
-def recorded(directory: Path, *summaries: str) -> Journal:
-    open_journal = Journal.create(0, directory)
-    for summary in summaries:
-        open_journal.record("A", summary, None)
-    return open_journal
 
 
 def test_undone_in_reverse_order(directory: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.helper import snapshot
+from tests.kit.full_disk import FullDisk
 
 NOW_NS = 1_600_000_000_123_456_789
 
@@ -94,15 +95,74 @@ def test_a_failed_put_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("new", [b"longer than before\n", b"short\n"])
-def test_torn_write_of_a_bind_mount_is_recognised(path: Path, new: bytes) -> None:
+@pytest.mark.parametrize(
+    ("new", "torn"),
+    [
+        (b"short\n", b"short\nal content\n"),  # written, not yet truncated
+        (b"longer than original\n", b"original content\nnal\n"),  # put back, not yet truncated
+    ],
+)
+@pytest.mark.parametrize("form", ["bind-mount", "file"])
+def test_a_write_that_a_kill_has_torn_is_recognised(path: Path, form: str, new: bytes, torn: bytes) -> None:
     path.write_bytes(b"original content\n")
-    before = replace(snapshot.take(path), form="bind-mount")
+    before = replace(snapshot.take(path), form=form)
     written = snapshot.overwritten(before, new, 1)
-    assert not snapshot.is_torn(path, before, written)
-    with path.open("r+b") as file:
-        file.write(new)
-    assert snapshot.is_torn(path, before, written)
+    for content, is_torn in ((before.content, False), (new, False), (torn, True), (torn + b"more\n", False)):
+        path.write_bytes(content)
+        assert snapshot.is_torn(path, before, written) == is_torn
+
+
+@pytest.mark.parametrize("room_bytes", [0, 3])
+@pytest.mark.parametrize("form", ["file", "symlink", "absent"])
+def test_on_a_full_disk_the_file_stays_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch, form: str, room_bytes: int
+) -> None:
+    make(path, form)
+    before, folder = snapshot.take(path), set(path.parent.iterdir())
+    FullDisk(monkeypatch, room_bytes)
+    with pytest.raises(OSError, match="No space left"):
+        snapshot.put(path, snapshot.overwritten(before, b"ours\n", 1))
+    assert snapshot.take(path) == before
+    assert set(path.parent.iterdir()) == folder
+
+
+@pytest.mark.parametrize("room_bytes", [0, 3])
+def test_on_a_full_disk_a_bind_mount_stays_as_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch, room_bytes: int
+) -> None:
+    make(path, "file")
+    monkeypatch.setattr(snapshot, "_is_mount_point", lambda _: True)
+    before = snapshot.take(path)
+    FullDisk(monkeypatch, room_bytes)
+    with pytest.raises(OSError, match="No space left"):
+        snapshot.put(path, snapshot.overwritten(before, b"longer than the original\n", 1))
+    assert snapshot.take(path) == before
+
+
+def test_on_a_full_disk_a_file_is_put_back_over_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(path, "file")
+    before, folder = snapshot.take(path), set(path.parent.iterdir())
+    snapshot.put(path, snapshot.overwritten(before, b"longer than the original\n", 1))
+    FullDisk(monkeypatch, 0)
+    snapshot.put_back(path, before)
+    assert snapshot.take(path) == before
+    assert set(path.parent.iterdir()) == folder
+
+
+def test_a_file_that_is_longer_than_ours_is_put_back_when_there_is_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(path, "file")
+    before = snapshot.take(path)
+    written = snapshot.overwritten(before, b"ours\n", 1)
+    snapshot.put(path, written)
+    disk = FullDisk(monkeypatch, 0)
+    with pytest.raises(OSError, match="No space left"):
+        snapshot.put_back(path, before)
+    assert snapshot.holds(path, written)
+    disk.room_bytes = 100
+    snapshot.put_back(path, before)
+    assert snapshot.take(path) == before
 
 
 def test_folder_is_named_in_mountinfo_with_escapes() -> None:
