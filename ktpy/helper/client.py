@@ -38,7 +38,9 @@ from ktpy.helper.protocol import (
     Request,
     Resolver,
     ResolverSet,
+    RestoreRoutes,
     RoutesAdded,
+    RoutesRestored,
     SetResolver,
     TunOpened,
     UndoAll,
@@ -127,6 +129,10 @@ class HelperClient:
     async def add_routes(self, networks: Iterable[Network]) -> None:
         """Route networks into the TUN device, all or none. Raises HelperFailed, and RangeOverlap by its own rules."""
         await self._channel.ask(_valid(AddRoutes, tuple(networks)), RoutesAdded)
+
+    async def restore_routes(self) -> tuple[Network, ...]:
+        """Bring up the TUN device and add the routes into it that have vanished; return those. Raises HelperFailed."""
+        return (await self._channel.ask(RestoreRoutes(), RoutesRestored)).networks
 
     async def bind_dns(self, addresses: Iterable[Address]) -> list[DnsSockets]:
         """Bind port 53 on 127.18.0.0/16 or the TUN's own addresses. Raises HelperFailed, with nothing bound."""

@@ -86,6 +86,11 @@ class AddRoutes:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreRoutes:
+    """Bring up the TUN, and add what was routed into it before and is not any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class BindDns:
     """Bind port 53, UDP and TCP, on loopback addresses or the TUN's own."""
 
@@ -128,7 +133,16 @@ class UndoAll:
 
 
 Request = (
-    Recover | ListLocalNetworks | OpenTun | KeepOutside | AddRoutes | BindDns | DetectResolver | SetResolver | UndoAll
+    Recover
+    | ListLocalNetworks
+    | OpenTun
+    | KeepOutside
+    | AddRoutes
+    | RestoreRoutes
+    | BindDns
+    | DetectResolver
+    | SetResolver
+    | UndoAll
 )
 
 # --- replies
@@ -204,6 +218,12 @@ class RoutesAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutesRestored:
+    networks: tuple[Network, ...]
+    """Those that had vanished."""
+
+
+@dataclass(frozen=True, slots=True)
 class DnsBound:
     """DnsBound brings, per address in the order asked, a UDP descriptor and a TCP one (bound, not yet listening)."""
 
@@ -253,6 +273,7 @@ Reply = (
     | TunOpened
     | KeptOutside
     | RoutesAdded
+    | RoutesRestored
     | DnsBound
     | Resolver
     | ResolverSet

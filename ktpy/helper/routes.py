@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +57,23 @@ def set_up_link(planned: TunOpened, alias: str) -> TunOpened:
     with IPRoute() as netlink:
         [index] = netlink.link_lookup(ifname=planned.name)
         netlink.link("set", index=index, ifalias=alias, mtu=planned.mtu_bytes)
-        address4 = planned.address4
-        netlink.addr("add", index=index, address=str(address4.ip), prefixlen=address4.network.prefixlen)
-        if address6 is not None:
-            netlink.addr(
-                "add",
-                index=index,
-                address=str(address6.ip),
-                prefixlen=address6.network.prefixlen,
-                flags=IFA_F_NODAD,  # nobody else is on this link, and the address must serve at once
-            )
-        netlink.link("set", index=index, state="up")
-        if address6 is not None:
-            _await_local_route(netlink, address6.ip)
+        _bring_up(netlink, index, planned.address4, address6)
     return replace(planned, interface_index=index, address6=address6, peer6=planned.peer6 if address6 else None)
+
+
+def _bring_up(netlink: IPRoute, index: int, address4: IPv4Interface, address6: IPv6Interface | None) -> None:
+    netlink.addr("replace", index=index, address=str(address4.ip), prefixlen=address4.network.prefixlen)
+    if address6 is not None:
+        netlink.addr(
+            "replace",
+            index=index,
+            address=str(address6.ip),
+            prefixlen=address6.network.prefixlen,
+            flags=IFA_F_NODAD,  # nobody else is on this link, and the address must serve at once
+        )
+    netlink.link("set", index=index, state="up")
+    if address6 is not None:
+        _await_local_route(netlink, address6.ip)
 
 
 def _await_local_route(netlink: IPRoute, address: IPv6Address) -> None:
@@ -116,6 +119,20 @@ def add_routes(interface_index: int, networks: Iterable[Network]) -> None:
             for other in added:
                 _ignoring_absence(_change_route, netlink, "del", interface_index, other)
             raise _route_refused(network, exc) from exc
+
+
+def restore_routes(opened: TunOpened, networks: Iterable[Network]) -> tuple[Network, ...]:
+    """Bring the link up, with its addresses, and add those of the routes that have vanished; return them.
+
+    A link that is brought down loses its routes and its IPv6 address. Raises NetlinkError, and as `add_routes`.
+    """
+    index = opened.interface_index
+    with IPRoute() as netlink:
+        _bring_up(netlink, index, opened.address4, opened.address6)
+        there = {network for network, outgoing in _routed_networks(netlink) if outgoing == index}
+    vanished = tuple(network for network in networks if network not in there)
+    add_routes(index, vanished)
+    return vanished
 
 
 def _change_route(netlink: IPRoute, command: str, interface_index: int, network: Network) -> None:

@@ -38,7 +38,9 @@ from ktpy.helper.protocol import (
     Request,
     Resolver,
     ResolverSet,
+    RestoreRoutes,
     RoutesAdded,
+    RoutesRestored,
     SetResolver,
     TunOpened,
     UndoAll,
@@ -135,6 +137,8 @@ class Helper:
                 return KeptOutside(), ()
             case AddRoutes():
                 return self._add_routes(request), ()
+            case RestoreRoutes():
+                return RoutesRestored(routes.restore_routes(self._require_tun(), self._routed)), ()
             case BindDns():
                 return self._bind_dns(request)
             case DetectResolver():

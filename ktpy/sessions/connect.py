@@ -43,6 +43,7 @@ from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBy
 from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
+from ktpy.sessions.put_right import put_right
 from ktpy.sessions.shadow_uplink import notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone, try_command
@@ -163,6 +164,8 @@ class _Connect:
         self._counters |= {"packets": lambda: numbers(pump.packets), "flows": lambda: numbers(pump.flows)}
         routed = await self._route_chosen(machine, hello, chosen)
         self._follow_ranges(api, machine, routed, work)
+        righting = put_right(machine, self._outages, lambda: self._known.ranges, self._options.include, self._report)
+        work.create_task(righting, name="put routes right")
         if self._options.dns:
             await self._serve_names(api, machine, uplink, hello, zone, routed, work)
             self._known = replace(self._known, try_command=try_command(zone, api.namespace))

@@ -1,5 +1,6 @@
 """What becomes of a session's link: since when it stands or is lost, how often it was lost, and what is told of it."""
 
+import asyncio
 from collections.abc import Callable
 
 from ktpy.aio.wakes import boottime_s
@@ -17,6 +18,7 @@ class Outages:
         self._since_s = clock()
         self._losses = 0
         self._reason: KtpyError | None = None
+        self._back = asyncio.Event()
         self._told: set[str] = set()
         """The refusals of this outage that the user has been told."""
 
@@ -34,8 +36,14 @@ class Outages:
         """Note that there is a session with the pod."""
         if self._losses:
             self._report(LinkBack(pod, round(self._clock() - self._since_s, 1), self._losses))
+            self._back.set()
         self._is_up, self._since_s = True, self._clock()
         self._told.clear()
+
+    async def wait_back(self) -> None:
+        """Wait until the link is back after an outage that nobody has waited for yet."""
+        await self._back.wait()
+        self._back.clear()
 
     def lost(self, reason: KtpyError) -> None:
         """Note that a link that stood is lost."""

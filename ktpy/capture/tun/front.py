@@ -20,7 +20,7 @@ from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import SYSTEMD_RESOLVED, cluster_domain_in, resolver_request, server_address
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
-from ktpy.errors import HelperFailed, KtpyError
+from ktpy.errors import HelperFailed, KtpyError, RangeOverlap
 from ktpy.helper import journal as journals
 from ktpy.helper.client import HelperClient, Tun
 from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
@@ -94,6 +94,20 @@ class TunFront:
         """Route these into the TUN, before any route to the same network that the machine has already."""
         if networks:  # else there is nothing to route: all is excluded, or the user may see nothing
             await self.helper.add_routes(outranking(networks, (local.network for local in self.networks)))
+
+    async def put_right(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> list[str]:
+        """Restore what others have taken away of the routes; return what the user should know.
+
+        The resolver is watched all the time, see `keep_resolver`.
+        """
+        told = []
+        if vanished := await self.helper.restore_routes():
+            told.append(f"Routes into {self.name} had vanished, and are back: {', '.join(map(str, vanished))}.")
+        try:
+            refuse_overlaps(ranges, set(await self.helper.local_networks()).difference(self.networks), allowed)
+        except RangeOverlap as overlap:
+            told.append(f"{overlap.message} It stays routed into the cluster.")
+        return told
 
     async def start_pump(self, uplink: Uplink[AgentHello], undo: AsyncExitStack) -> Pump:
         opened = self.tun.opened

@@ -77,6 +77,19 @@ async def test_no_route_to_what_the_machine_reaches_itself(box: Machine, helper:
         assert box.routes("ktpy0") == {"10.96.1.0/24"}
 
 
+async def test_routes_that_have_vanished_are_restored(box: Machine, helper: HelperClient) -> None:
+    async with opened(helper):
+        await helper.add_routes(NETWORKS)
+        assert await helper.restore_routes() == ()
+        box.run("ip", "route", "del", "10.96.0.0/16", "dev", "ktpy0")
+        assert await helper.restore_routes() == (NETWORKS[0],)
+        before = box.run("ip", "address", "show", "dev", "ktpy0")
+        box.run("ip", "link", "set", "ktpy0", "down")  # its IPv6 address goes, too
+        assert set(await helper.restore_routes()) == set(NETWORKS)
+        assert box.run("ip", "address", "show", "dev", "ktpy0") == before
+        assert box.routes("ktpy0") == {str(network) for network in NETWORKS}
+
+
 async def test_routes_need_a_tun(helper: HelperClient) -> None:
     with pytest.raises(HelperFailed, match="no TUN device yet"):
         await helper.add_routes(NETWORKS)

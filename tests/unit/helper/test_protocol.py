@@ -19,6 +19,8 @@ from ktpy.helper.protocol import (
     OpenTun,
     Reply,
     Request,
+    RestoreRoutes,
+    RoutesRestored,
     SetResolver,
     TunOpened,
     UndoAll,
@@ -34,6 +36,7 @@ from ktpy.helper.wire import MessageError
 REQUESTS: list[Request] = [
     OpenTun(1500),
     KeepOutside((ip_address("192.0.2.7"), ip_address("2001:db8::7"))),
+    RestoreRoutes(),
     AddRoutes((ip_network("10.96.0.0/16"), ip_network("fd96::/108"), ip_network("240.0.0.0/8"))),
     BindDns((ip_address("127.18.0.53"),)),
     DetectResolver(),
@@ -41,6 +44,7 @@ REQUESTS: list[Request] = [
     UndoAll(),
 ]
 REPLIES: list[Reply] = [
+    RoutesRestored((ip_network("10.96.0.0/16"),)),
     TunOpened("ktpy0", 0, 7, 1500, IPv4Interface("198.18.0.1/30"), IPv4Address("198.18.0.2"), None, None),
     Failed("TunUnavailable", "No.", None),
 ]

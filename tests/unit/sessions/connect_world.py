@@ -58,6 +58,8 @@ class World:
         self.pod_failure: KtpyError | None = None
         """What the API server says has become of the pod."""
         self.delete_timeout_s = 0.0
+        self.not_right: list[str] = []
+        """What is said of the routes after an outage."""
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         self.resolver_changes: asyncio.Queue[str] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -246,6 +248,10 @@ class Machine:
     async def route(self, networks: list[object]) -> None:
         assert self.is_api_outside
         await self._world.step(f"route {' '.join(map(str, networks))}")
+
+    async def put_right(self, ranges: list[RoutedRange], _allowed: object) -> list[str]:
+        await self._world.step(f"put right {' '.join(str(one.network) for one in ranges)}")
+        return self._world.not_right
 
     async def start_pump(self, _uplink: object, undo: AsyncExitStack) -> Any:
         await self._world.step("start pump")

@@ -12,6 +12,8 @@ import pytest
 
 from ktpy.capture.tun import front as fronts
 from ktpy.capture.tun.front import TunFront, dns_numbers
+from ktpy.cluster.routing.networks import Network
+from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.resolver import SplitResolver
 from ktpy.dns.server import Server
@@ -20,7 +22,7 @@ from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed
 from ktpy.helper.client import HelperClient
-from ktpy.helper.protocol import Hello, Resolver, Undone
+from ktpy.helper.protocol import Hello, LocalNetwork, Resolver, Undone
 from ktpy.observe.events import Event, Notice
 from ktpy.wire.session import AgentHello
 
@@ -45,6 +47,29 @@ async def test_what_the_helper_remarks_on_the_installation_is_told(monkeypatch: 
     async with AsyncExitStack() as undo:
         await TunFront.prepare(cast(Any, None), undo, events.append)
     assert events == [Notice("/home/al belongs to al.")]
+
+
+async def test_after_an_outage_vanished_routes_and_new_overlaps_are_told() -> None:
+    home = LocalNetwork(ip_network("10.96.7.0/24"), "eth0")
+    now = [home]
+    vanished: list[Network] = []
+
+    async def restore_routes() -> list[Network]:
+        return vanished
+
+    async def local_networks() -> list[LocalNetwork]:
+        return now
+
+    helper: Any = SimpleNamespace(restore_routes=restore_routes, local_networks=local_networks)
+    tun: Any = SimpleNamespace(opened=SimpleNamespace(name="ktpy0"))
+    machine = TunFront(helper, tun, (home,), cast(Any, None), lambda _: None)
+    services = RoutedRange(ip_network("10.96.0.0/12"), "services", "ServiceCIDR")
+    assert await machine.put_right([services], []) == []
+    vanished.append(services.network)
+    now.append(LocalNetwork(ip_network("10.97.0.0/16"), "wlan0"))
+    restored, overlap = await machine.put_right([services], [])
+    assert restored == "Routes into ktpy0 had vanished, and are back: 10.96.0.0/12."
+    assert "overlaps 10.97.0.0/16 on wlan0. It stays routed into the cluster." in overlap
 
 
 async def test_the_numbers_of_the_name_server() -> None:
