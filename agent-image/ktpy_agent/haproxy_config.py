@@ -87,6 +87,9 @@ Sec-WebSocket-Accept Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Pr
 Set-Cookie SOAPAction Strict-Transport-Security TE Trailer Transfer-Encoding Upgrade User-Agent Vary Via Warning
 WWW-Authenticate X-Forwarded-For X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto X-Real-IP X-Request-ID
 X-Requested-With"""
+# 1,000 buffers are 128 MB: that much unfinished requests may take, and who comes then waits for a moment. Where HAProxy
+# 2.6 had used them up, it served nobody any more.
+_BUFFERS = (".if version_atleast(3.0)", "  tune.buffers.limit 1000", ".endif")
 _QUIET_CLIENT = "  timeout client 24h"
 _HTTP_BACKEND = """\
   option accept-invalid-http-response
@@ -138,6 +141,7 @@ def _global_lines(machine: Machine, generation: int) -> list[str]:
         f"  maxconn {machine.max_connections}",
         "  mworker-max-reloads 30",
         "  tune.bufsize 131072",
+        *_BUFFERS,
         "  tune.http.maxhdr 512",
         *(f"  h1-case-adjust {name.lower()} {name}" for name in _NAMES.split()),
         "  tune.h2.max-concurrent-streams 2000",

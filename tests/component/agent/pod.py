@@ -182,5 +182,14 @@ def command_line(pid: int) -> str:
         return ""
 
 
+def anonymous_bytes(pid: int) -> int:
+    """The memory of a process that is not a file's, what it shares with others in parts; 0 when it has ended."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(rollup.partition("Pss_Anon:")[2].split()[0]) << 10
+
+
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
-from tests.component.agent.pod import PATIENCE_S
+from tests.component.agent.pod import PATIENCE_S, anonymous_bytes
 from tests.kit.ports import free_port
 from tests.kit.tcp_server import tcp_server
 from tests.kit.waiting import eventually
@@ -257,6 +257,19 @@ def test_well_formed_requests_pass_and_a_field_name_that_is_no_token_does_not(po
                 with connect(bind) as client:
                     client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n%s\r\n\r\n" % field)
                     assert read_head(client).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.skipif(haproxy_version() < (3, 0), reason="HAProxy 2.6 has no such limit that it survives")
+def test_unfinished_requests_take_a_bounded_part_of_the_memory(pod: GatewayPod) -> None:
+    with web_server("origin") as origin, ExitStack() as stack:
+        bind = pod.add_port(origin)
+        stack.enter_context(pod.serving())
+        for _ in range(2000):
+            client = stack.enter_context(connect(bind))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: web\r\nX-Long: " + b"x" * 120_000)
+        assert get(bind, timeout_s=2 * PATIENCE_S).status == 200
+        held = sum(anonymous_bytes(pid) for pid in pod.processes("/usr/sbin/haproxy"))
+    assert held < 200 << 20
 
 
 def pausing(connection: socket.socket) -> None:

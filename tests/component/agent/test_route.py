@@ -1,7 +1,6 @@
 """What one laptop's route is made of in the pod: sshd's processes, and the one that holds the route."""
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
@@ -14,7 +13,7 @@ import pytest
 from ktpy_agent.route import KEEPER
 
 from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
-from tests.component.agent.pod import descendants, kill
+from tests.component.agent.pod import anonymous_bytes, descendants, kill
 from tests.kit.waiting import eventually
 
 pytestmark = [
@@ -137,11 +136,11 @@ def test_what_a_route_takes_of_the_pods_memory(pod: GatewayPod, origin: int) -> 
 
 
 async def memory_of_routes(pod: GatewayPod, port: int, sessions: list[str]) -> int:
-    before = anonymous_bytes(pod)
+    before = memory(pod)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         routes = [tasks.create_task(open_route(pod, port, session)) for session in sessions]
     try:
-        return anonymous_bytes(pod) - before
+        return memory(pod) - before
     finally:
         for route in routes:
             route.result()[0].close()
@@ -161,10 +160,5 @@ async def open_route(pod: GatewayPod, port: int, session: str) -> tuple[asyncssh
     return connection, answer["accepted"][0]["socket"]
 
 
-def anonymous_bytes(pod: GatewayPod) -> int:
-    """The memory of the pod's processes that is not a file's, each page once."""
-    total = 0
-    for pid in [pod.agent_pid, *descendants(pod.agent_pid)]:
-        with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it ended meanwhile
-            total += int(Path(f"/proc/{pid}/smaps_rollup").read_text().partition("Pss_Anon:")[2].split()[0])
-    return total << 10
+def memory(pod: GatewayPod) -> int:
+    return sum(map(anonymous_bytes, [pod.agent_pid, *descendants(pod.agent_pid)]))
