@@ -69,9 +69,12 @@ class Api:
         """
         selection = kubeconfig.selected(kubeconfig_paths, context, namespace)
         from ktpy.kube.connections import connections_to
-        from ktpy.kube.credentials import from_user
+        from ktpy.kube.credentials import KubeconfigUser
 
-        credentials = from_user(selection.user, selection.cluster)
+        def read_again() -> Json:
+            return kubeconfig.selected(kubeconfig_paths, selection.target.context, namespace).user
+
+        credentials = KubeconfigUser(selection.user, selection.cluster, read_again)
         return cls(selection.target, connections_to(selection), credentials, kubeconfig.impersonation(selection.user))
 
     @property
@@ -247,8 +250,7 @@ class Api:
         from ktpy.kube.credentials import load_key_pair
 
         load_key_pair(self._connections.ssl_context, key_pair)
-        if self._key_pair is not None:
-            await self._connections.reset()
+        await self._connections.reset()
         self._key_pair = key_pair
 
     def _unreachable(self, exc: Exception) -> KtpyError:

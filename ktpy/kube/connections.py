@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
-from ktpy.kube.credentials import file_or_data, load_key_pair
+from ktpy.kube.credentials import file_or_data, key_pair_of, load_key_pair
 from ktpy.kube.endpoint import ApiEndpoint, connection_failure, endpoint_of, reason
 from ktpy.kube.environment_proxy import proxy_for
 from ktpy.kube.kubeconfig import Selection
@@ -82,9 +82,8 @@ def connections_to(selection: Selection) -> Connections:
         connections = Connections(configuration)
     except ssl.SSLError as exc:
         raise KubeconfigMissing(f"The certificate authority of this context cannot be used: {exc.reason}.") from exc
-    certificate, key = file_or_data(user, "client-certificate"), file_or_data(user, "client-key")
-    if certificate and key:
-        load_key_pair(connections.ssl_context, (certificate, key))
+    if (key_pair := key_pair_of(user)) is not None:
+        load_key_pair(connections.ssl_context, key_pair)
     return connections
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ktpy.errors import KtpyError, KubeconfigMissing, Unauthorized
+from ktpy.errors import ContextUnknown, KtpyError, KubeconfigMissing, Unauthorized
 from ktpy.kube import exec_plugin
 from ktpy.kube.objects import Json
 
@@ -127,6 +127,38 @@ class ExecPlugin(Credentials):
         )
 
 
+class KubeconfigUser(Credentials):
+    """A KubeconfigUser is what the kubeconfig says of a user. After a 401 it is read again: a login writes it."""
+
+    def __init__(self, user: Json, cluster: Json, read_again: Callable[[], Json]) -> None:
+        """`read_again` returns the user's section as it is now. Raises KubeconfigMissing, ContextUnknown."""
+        self._cluster, self._read_again = cluster, read_again
+        self._known = (user, key_pair_of(user))
+        self._inner = from_user(user, cluster)
+        self._renewed_pair: KeyPair | None = None
+
+    async def header(self) -> str | None:
+        return await self._inner.header()
+
+    async def renew(self) -> bool:
+        if await self._inner.renew():
+            return True
+        try:
+            user = self._read_again()
+            known = (user, key_pair_of(user))
+        except (KubeconfigMissing, ContextUnknown) as error:  # somebody may be writing it
+            logger.info("the kubeconfig cannot be read again: %s", error)
+            return False
+        if known == self._known:
+            return False
+        self._known, self._inner, self._renewed_pair = known, from_user(user, self._cluster), known[1]
+        return True
+
+    @property
+    def key_pair(self) -> KeyPair | None:
+        return self._inner.key_pair or self._renewed_pair
+
+
 def from_user(user: Json, cluster: Json) -> Credentials:
     """Choose the credentials of a kubeconfig user in client-go's order. Files are read with the first request.
 
@@ -168,6 +200,12 @@ def file_or_data(section: Json, key: str) -> bytes | None:
         return Path(section[key]).read_bytes() if section.get(key) else None
     except (OSError, ValueError) as exc:
         raise KubeconfigMissing(f"The kubeconfig's {key} cannot be read: {exc}.") from exc
+
+
+def key_pair_of(user: Json) -> KeyPair | None:
+    """Return the client certificate and its key in PEM that the kubeconfig names for a user, if it names both."""
+    certificate, key = file_or_data(user, "client-certificate"), file_or_data(user, "client-key")
+    return (certificate, key) if certificate and key else None
 
 
 def load_key_pair(context: ssl.SSLContext, key_pair: KeyPair) -> None:

@@ -134,8 +134,9 @@ def test_the_laptop_slept(session: Session, lab: Lab, laptop: Laptop) -> None:
     try:
         time.sleep(85)  # 20 s of silence, and 60 s without a session
     finally:
-        for running in reversed(processes.of(lab)):
+        for running in processes.of(lab):
             running.send(signal.SIGCONT)
+        os.killpg(session.connect.process.pid, signal.SIGCONT)  # sudo, which stopped with its child
     session.wait_back(NEW_POD_WITHIN_S)
     assert laptop.output("curl", "--silent", "http://web/")
     assert len(jobs_of(lab)) == 1

@@ -159,6 +159,22 @@ class TestRenewal:
             assert await api.request("GET", "/version") == {"major": "1"}
             await api.close()
 
+    async def test_a_kubeconfig_into_which_somebody_has_logged_in(self, key_pair: KeyPair, tmp_path: Path) -> None:
+        """As `oc login` does. Meanwhile it is of no use, and another context may become the current one."""
+        tls = api_stub.server_side(key_pair)
+        async with api_stub.serving(tls, prepare=lambda stub: self.reject(stub, until="new")) as stub:
+            stub.script("GET /version", Answer({"major": "1"}))
+            file = api_stub.kubeconfig(tmp_path, stub.url, {"token": "old"}, api_stub.INSECURE)
+            api, config = await Api.load(file), tmp_path / Path(file).name
+            written = config.read_text()
+            for useless in (written, "{", ""):
+                config.write_text(useless)
+                with pytest.raises(Unauthorized):
+                    await api.request("GET", "/version")
+            config.write_text(written.replace("old", "new").replace("current-context: ", "current-context: not-"))
+            assert await api.request("GET", "/version") == {"major": "1"}
+            await api.close()
+
 
 @pytest.mark.parametrize("user", [{"token": "t"}, {"username": "al", "password": "p"}, {"tokenFile": "absent"}])
 async def test_no_credentials_go_over_plain_http(

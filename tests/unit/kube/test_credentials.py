@@ -8,7 +8,15 @@ from cryptography import x509
 
 from ktpy.errors import KubeconfigMissing, Unauthorized
 from ktpy.kube import credentials, exec_plugin
-from ktpy.kube.credentials import PLUGIN_AGAIN_S, ExecPlugin, TokenFile, file_or_data, from_user, load_key_pair
+from ktpy.kube.credentials import (
+    PLUGIN_AGAIN_S,
+    ExecPlugin,
+    KubeconfigUser,
+    TokenFile,
+    file_or_data,
+    from_user,
+    load_key_pair,
+)
 from ktpy.kube.exec_plugin import ExecCredential
 from tests.unit.kube.certificates import KeyPair
 
@@ -85,6 +93,32 @@ class TestTokenFile:
             (tmp_path / "token").write_text(content)
         with pytest.raises(Unauthorized, match=message):
             await TokenFile(tmp_path / "token").header()
+
+
+class TestKubeconfigUser:
+    async def test_a_certificate_that_was_renewed(self, tmp_path: Path) -> None:
+        files = {"client-certificate": str(tmp_path / "cert"), "client-key": str(tmp_path / "key")}
+        for name in ("cert", "key"):
+            (tmp_path / name).write_text("old")
+        user = KubeconfigUser(files, {}, lambda: files)
+        assert user.key_pair is None  # the connections have it already
+        assert not await user.renew()
+        (tmp_path / "cert").write_text("new")
+        assert await user.renew()
+        assert user.key_pair == (b"new", b"old")
+        assert not await user.renew()
+
+    async def test_a_plugin_renews_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def run(*_: Any) -> ExecCredential:
+            return ExecCredential("t", "C", "K", None)
+
+        def read_again() -> Any:
+            raise AssertionError("the kubeconfig was read again")
+
+        monkeypatch.setattr(exec_plugin, "run", run)
+        user = KubeconfigUser({"exec": {"command": "x"}}, {}, read_again)
+        assert await user.renew()
+        assert user.key_pair == (b"C", b"K")
 
 
 class TestExecPlugin:

@@ -1,0 +1,86 @@
+"""connect, an exchange and a mesh of one laptop go through the same faults, while everybody uses the shop."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.kit.faults import unplugged
+from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, OTHER_LOCAL
+from tests.e2e.test_connect_comes_back import NEW_POD_WITHIN_S, NOTICED_WITHIN_S, Session
+from tests.lab import Lab
+from tests.lab.sessions.connect import Connecting
+from tests.lab.sessions.http_clients import Visitors, visiting
+from tests.lab.sessions.intercept import intercepting
+from tests.lab.sessions.local_server import serving
+from tests.lab.sessions.request_log import until_answered
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+BACK_WITHIN_S = 10.0
+"""Of an intercept: its pauses grow up to 5 s."""
+WAITED_S = 10.0
+"""A new connection waits this long for the link."""
+
+
+@pytest.fixture
+def session(visitors: Visitors, connect: Connecting) -> Iterator[Session]:
+    running = connect("--namespace", "default")  # service web is as before only without pods of ktpy's beside it
+    yield Session(running)
+    running.quit()
+
+
+def test_all_of_it_comes_back(session: Session, visitors: Visitors, lab: Lab, shop: Shop) -> None:
+    """A request from the laptop fails only while its link is lost. Others' requests never do."""
+    catalog = shop.service("catalog").ipv4
+    mesh_header = {"VERSION": "mine"}
+
+    def api_server_restarts() -> None:
+        lab.restart_api()
+
+    def cable_is_out() -> None:
+        with unplugged(lab):
+            session.wait_lost(NOTICED_WITHIN_S)
+
+    def pod_is_deleted() -> None:
+        lab.kubectl("-n", "default", "delete", "pod", str(session.connect.status()["pod"]), "--wait=false")
+
+    with (
+        serving(lab, LOCAL),
+        serving(lab, OTHER_LOCAL, "meshed"),
+        intercepting(lab, "exchange", "web", *EXPOSED),
+        intercepting(lab, "mesh", "catalog", "--expose", f"{OTHER_LOCAL}:80", "--version", "mine"),
+        visiting(lab.layout.laptop_netns_path, catalog, rate=20.0) as at_the_laptop,
+        visiting(lab.layout.node_netns_path, catalog, mesh_header, rate=20.0) as of_the_mesh,
+    ):
+        until_all_answer(visitors, at_the_laptop, of_the_mesh)
+        outages = [
+            outage(fault, session, at_the_laptop) for fault in (api_server_restarts, cable_is_out, pod_is_deleted)
+        ]
+        until_all_answer(visitors, at_the_laptop, of_the_mesh)
+    unexplained = [
+        visit
+        for visit in at_the_laptop.failures()
+        if not any(since_s - WAITED_S <= visit.began_s <= until_s for since_s, until_s in outages)
+    ]
+    assert unexplained == [], at_the_laptop.story()
+    assert at_the_laptop.answers() >= {"catalog"}
+    assert of_the_mesh.failures() == [], of_the_mesh.story()
+
+
+def outage(fault: Callable[[], None], session: Session, visitors: Visitors) -> tuple[float, float]:
+    """Return from when to when the link was lost, at most."""
+    since_s = time.monotonic()
+    fault()
+    session.wait_back(NEW_POD_WITHIN_S)
+    until_s = time.monotonic()
+    until_answered(visitors, "catalog", BACK_WITHIN_S)
+    return since_s, until_s
+
+
+def until_all_answer(visitors: Visitors, at_the_laptop: Visitors, of_the_mesh: Visitors) -> None:
+    until_answered(visitors, "local", BACK_WITHIN_S)
+    until_answered(at_the_laptop, "catalog", BACK_WITHIN_S)
+    until_answered(of_the_mesh, "meshed", BACK_WITHIN_S)
