@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ktpy.capture.tun.pump import Pump
     from ktpy.cluster.routing.networks import Address, Network
     from ktpy.cluster.routing.ranges import RoutedRange
+    from ktpy.dns.resolver import OnAlias
     from ktpy.dns.zone import Zone
     from ktpy.helper.launch import LaunchedHelper
     from ktpy.helper.protocol import Resolver, SetResolver
@@ -47,6 +48,7 @@ class Front(Protocol):
         routed: "Sequence[Network]",
         work: "TaskGroup",
         counters: "CounterReaders",
+        on_alias: "OnAlias",
     ) -> "tuple[SetResolver, AsyncIterator[str]]": ...
     async def until_helper_gone(self) -> None: ...
 

@@ -1,6 +1,7 @@
 """This module turns answers into bytes and back with dnslib: the slow path, taken once per name and zone change."""
 
 import secrets
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 import dnslib
@@ -32,12 +33,22 @@ def encode_joined(query: Query, answer: ZoneAnswer, rest: bytes) -> EncodedReply
 
     Raises UndecodableError when that reply is no DNS.
     """
-    try:
-        other: Any = dnslib.DNSRecord.parse(rest)
-    except (dnslib.DNSError, ValueError, IndexError) as exc:
-        raise UndecodableError("a reply is not valid DNS") from exc
+    other = _parsed(rest)
     alias = list(map(_dnslib_record, answer.answers))
     return _packed(query, other.header.rcode, alias + other.rr, other.auth, [])
+
+
+def addresses_in(reply: bytes) -> list[IPv4Address | IPv6Address]:
+    """Return the addresses that a reply answers with. Raises UndecodableError."""
+    found = (rr for rr in _parsed(reply).rr if rr.rtype in (RRType.A, RRType.AAAA))
+    return [ip_address(bytes(rr.rdata.data)) for rr in found]
+
+
+def _parsed(reply: bytes) -> Any:
+    try:
+        return dnslib.DNSRecord.parse(reply)
+    except (dnslib.DNSError, ValueError, IndexError) as exc:
+        raise UndecodableError("a reply is not valid DNS") from exc
 
 
 def wire_name(name: str) -> bytes:

@@ -3,10 +3,19 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
-from ktpy.dns.encoding import UndecodableError, UnencodableError, encode, encode_joined, question, wire_name
+from ktpy.dns.encoding import (
+    UndecodableError,
+    UnencodableError,
+    addresses_in,
+    encode,
+    encode_joined,
+    question,
+    wire_name,
+)
 from ktpy.dns.forward import Forwarder, NoAnswerError
 from ktpy.dns.message import (
     CLASS_IN,
@@ -32,6 +41,7 @@ _log = logging.getLogger(__name__)
 OUTSIDE_WITHIN_S: Final = 1.0  # who is offline waits for this, with a name that might be the Internet's
 ENCODED_MAX: Final = 4096
 _ANSWER_COUNT: Final = slice(6, 8)
+OnAlias = Callable[[list[IPv4Address | IPv6Address]], Awaitable[None]]
 
 
 @dataclasses.dataclass(slots=True)
@@ -57,6 +67,8 @@ class SplitResolver:
     `search` is what resolvers append to short names. A name with a dot that was appended to (`example.com`, see
     `ktpy.helper.resolv_conf.marked`) is denied where it exists outside, else the Service `example` in a namespace `com`
     would answer for it. `wpad` (web proxy auto-discovery) is denied below each search domain.
+
+    `on_alias` is told where an ExternalName leads, before that is answered.
     """
 
     def __init__(
@@ -66,7 +78,9 @@ class SplitResolver:
         upstream: Forwarder | None = None,
         cluster: Forwarder | None = None,
         search: Sequence[str] = (),
+        on_alias: OnAlias | None = None,
     ) -> None:
+        self._on_alias = on_alias
         self.counters = QueryCounters()
         self.zone = zone
         self.upstream = upstream
@@ -217,6 +231,8 @@ class SplitResolver:
                 best = reply
         if best is None:
             raise NoAnswerError("nobody resolves the target of an ExternalName")
+        if self._on_alias is not None:
+            await self._on_alias(addresses_in(best))
         return render(query, encode_joined(query, answer, best), _limit_bytes(query, over_tcp))
 
     def _forwarder(self, where: Elsewhere) -> Forwarder | None:

@@ -239,6 +239,12 @@ class _Connect:
         if addresses := hand_made_addresses(endpoint_slice):
             self._behind_names.put_nowait(addresses)
 
+    async def _route_alias(self, addresses: "list[Address]") -> None:
+        """Route private addresses that an ExternalName leads to, as those in slices; return when that is done."""
+        if private := [address for address in addresses if not address.is_global]:
+            self._behind_names.put_nowait(private)
+            await self._behind_names.join()
+
     def _hold_uplink(
         self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
     ) -> "Uplink[AgentHello]":
@@ -316,6 +322,7 @@ class _Connect:
             routed=[entry.network for entry in routed],
             work=work,
             counters=self._counters,
+            on_alias=self._route_alias,
         )
         dns = DnsStatus(told.cluster_domain, str(told.nameservers[0]), machine.resolver.kind, tuple(told.search))
         self._known = replace(self._known, dns=dns)

@@ -184,10 +184,11 @@ def test_an_external_name_inside_the_cluster(connected: ConnectSession, laptop: 
     assert "web greets you" in laptop.output("curl", "-sS", f"http://inside.{NAMESPACE}/")
 
 
-def test_an_external_name_outside_the_cluster(question: Question, laptop: Laptop) -> None:
+def test_an_external_name_outside_the_cluster(connected: ConnectSession, question: Question, laptop: Laptop) -> None:
     reply = question(f"outside.{NAMESPACE}.svc.{DOMAIN}", "A")
     assert (data(reply, "CNAME"), data(reply, "A")) == ({"outside.example."}, {"192.0.2.10"})
     assert laptop.output("getent", "ahostsv4", f"outside.{NAMESPACE}").split()[0] == "192.0.2.10"
+    assert "192.0.2.10/32" in {entry["network"] for entry in connected.status()["ranges"]}
 
 
 # --- names that only the cluster's own DNS knows

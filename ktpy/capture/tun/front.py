@@ -14,7 +14,7 @@ from ktpy.cluster.routing.networks import Address, Network, outranking
 from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
 from ktpy.dns.clients import LocalClients
 from ktpy.dns.forward import Forwarder
-from ktpy.dns.resolver import SplitResolver
+from ktpy.dns.resolver import OnAlias, SplitResolver
 from ktpy.dns.server import Server
 from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import SYSTEMD_RESOLVED, cluster_domain_in, resolver_request, server_address
@@ -137,6 +137,7 @@ class TunFront:
         routed: Sequence[Network],
         work: asyncio.TaskGroup,
         counters: CounterReaders,
+        on_alias: OnAlias,
     ) -> tuple[SetResolver, AsyncIterator[str]]:
         """Answer names in `work` and make the machine ask here; return what the machine was told, and `keep_resolver`.
 
@@ -152,7 +153,7 @@ class TunFront:
         upstream = Upstream(machine.nameservers, own_addresses=own_addresses)
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
         search = resolver_request(addresses[machine.kind], cluster_domain, namespace).search
-        resolver = SplitResolver(zone, upstream=outside, cluster=inside, search=search)
+        resolver = SplitResolver(zone, upstream=outside, cluster=inside, search=search, on_alias=on_alias)
         bound = await self.helper.bind_dns([addresses[machine.kind]])
         for address in {*addresses.values()} - {addresses[machine.kind]}:
             with suppress(HelperFailed):  # another name server may take each new address (dnsmasq's bind-dynamic)

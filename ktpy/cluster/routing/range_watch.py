@@ -19,6 +19,8 @@ from ktpy.kube.objects import Json
 from ktpy.kube.resources import NODES, PODS, SERVICES, Resource
 from ktpy.kube.watch import Upsert, watch
 
+BEHIND_NAMES = "a hand-made EndpointSlice, or an ExternalName"
+
 
 async def new_pods(
     api: Api, routed: Sequence[RoutedRange], *, exclude: Sequence[Network] = ()
@@ -46,15 +48,19 @@ async def new_services(
 async def new_endpoints(
     api: Api, routed: Sequence[RoutedRange], addresses: Queue[list[Address]], *, exclude: Sequence[Network] = ()
 ) -> AsyncGenerator[list[RoutedRange], None]:
-    """Yield the same for the queued addresses, which somebody put behind names of the cluster."""
+    """Yield the same for the queued addresses, which somebody put behind names of the cluster.
+
+    An entry of the queue is done once what was yielded of it has been dealt with.
+    """
 
     async def feed() -> AsyncGenerator[list[Network], None]:
         while True:
             yield list(map(ip_network, await addresses.get()))
+            addresses.task_done()
 
     async with aclosing(_fresh(api, feed(), routed, exclude)) as found:
         async for networks in found:
-            yield [RoutedRange(network, "services", "a hand-made EndpointSlice") for network in networks]
+            yield [RoutedRange(network, "services", BEHIND_NAMES) for network in networks]
 
 
 async def _fresh(

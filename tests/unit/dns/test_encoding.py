@@ -1,6 +1,6 @@
 import pytest
 
-from ktpy.dns.encoding import UndecodableError, encode, encode_joined, question
+from ktpy.dns.encoding import UndecodableError, addresses_in, encode, encode_joined, question
 from ktpy.dns.message import render
 from ktpy.dns.records import Rcode, ResourceRecord, RRType, Soa, Srv, ZoneAnswer
 from tests.unit.dns.name_servers import asked, denying, parsed, reply
@@ -83,3 +83,11 @@ def test_a_question_of_our_own_asks_for_recursion() -> None:
     query = question("db.example.com", RRType.AAAA)
     assert query.qname == "db.example.com"
     assert parsed(query.data).header.rd == 1
+
+
+def test_the_addresses_in_a_reply() -> None:
+    records = ("a.example 60 CNAME b.example", "b.example 60 A 10.9.8.7", "b.example 60 AAAA fd00::7")
+    found = addresses_in(reply(parsed(asked("a.example").data), *records))
+    assert list(map(str, found)) == ["10.9.8.7", "fd00::7"]
+    with pytest.raises(UndecodableError):
+        addresses_in(b"no DNS")

@@ -363,6 +363,19 @@ async def test_no_service_is_found_as_a_web_proxy(public: Zone, name: str) -> No
     assert shown(await resolve(served, "wpad.web.svc.cluster.local")) == ["10.96.6.8"]
 
 
+async def test_where_an_alias_leads_is_told_before_it_is_answered(zone: Zone) -> None:
+    told: list[str] = []
+
+    async def on_alias(addresses: list[Any]) -> None:
+        told.extend(map(str, addresses))
+
+    served = SplitResolver(zone, upstream=Forwarder(Script(answering("10.9.8.7"))), on_alias=on_alias)
+    assert shown(await resolve(served, f"out.{SHOP}")) == ["db.example.com.", "10.9.8.7"]
+    assert told == ["10.9.8.7"]
+    await resolve(served, "db.example.com")
+    assert told == ["10.9.8.7"]
+
+
 @pytest.mark.parametrize("qtype", ["A", "CNAME"])
 async def test_an_alias_of_a_name_with_too_long_a_label_is_refused_counted_and_said_once(
     zone: Zone, caplog: pytest.LogCaptureFixture, qtype: str

@@ -163,7 +163,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "discover": discover,
         "new_pods": new_pods,
         "new_services": new_services,
-        "new_endpoints": new_services,
+        "new_endpoints": new_endpoints,
         "feed_zone": lambda *_: world.step("feed zone"),
     }.items():
         monkeypatch.setattr(connect, name, fake)
@@ -173,6 +173,14 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _addresses() -> list[IPv4Address]:
     return [API_ADDRESS]
+
+
+async def new_endpoints(
+    _api: object, _routed: object, queue: "asyncio.Queue[list[Any]]", **_: object
+) -> AsyncIterator[list[RoutedRange]]:
+    while True:
+        yield [RoutedRange(ip_network(address), "services", "") for address in await queue.get()]
+        queue.task_done()
 
 
 class Shadow:

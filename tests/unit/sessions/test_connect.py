@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import signal
+from ipaddress import ip_address
 
 import pytest
 
@@ -54,6 +55,13 @@ async def test_the_stages_come_in_order_and_are_undone_in_order(world: World) ->
         await quit_session(world)
         assert await running == FAREWELL
     assert world.steps[-5:] == UNDO
+
+
+async def test_where_an_alias_leads_is_routed_before_that_is_answered_unless_it_is_public(world: World) -> None:
+    async with world.session():
+        await world.ready
+        await world.connect._route_alias([ip_address("10.9.8.7"), ip_address("8.8.8.8")])
+        assert world.steps[-1] == "route 10.9.8.7/32"
 
 
 async def test_the_user_is_told_of_each_stage(world: World) -> None:

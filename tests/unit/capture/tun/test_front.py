@@ -117,7 +117,17 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
     async def until_served() -> None:
         async with asyncio.TaskGroup() as work:
             machine = TunFront(helper, tun, (), resolver, lambda _: None)
-            await machine.serve_names(Zone(), uplink, hello, "shop", extra_zones=(), routed=(), work=work, counters={})
+            await machine.serve_names(
+                Zone(),
+                uplink,
+                hello,
+                "shop",
+                extra_zones=(),
+                routed=(),
+                work=work,
+                counters={},
+                on_alias=AsyncMock(),
+            )
 
     session = asyncio.create_task(until_served())
     async with asyncio.timeout(5):

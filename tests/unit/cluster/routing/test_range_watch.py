@@ -105,3 +105,17 @@ async def test_addresses_behind_names_are_routed_once_unless_they_are_already(ap
     ):
         shown = [[str(entry.network) for entry in await anext(found)] for _ in range(2)]
     assert shown == [["172.31.7.7/32"], ["172.31.8.8/32"]]
+
+
+async def test_an_address_is_done_once_it_is_routed(api: Api) -> None:
+    queue: asyncio.Queue[list[Any]] = asyncio.Queue()
+    queue.put_nowait([ip_address("172.31.7.7")])
+    async with asyncio.timeout(5), aclosing(new_endpoints(api, BY_NODES, queue)) as found:
+        await anext(found)
+        joining = asyncio.create_task(queue.join())
+        await asyncio.sleep(0)
+        assert not joining.done()
+        following = asyncio.create_task(anext(found))
+        await joining
+        following.cancel()
+        await asyncio.wait({following})
