@@ -15,6 +15,7 @@ from tests.lab import (
     binaries,
     certs,
     cgroup,
+    cluster_dns,
     debian,
     delay_proxy,
     images,
@@ -54,7 +55,7 @@ def is_own(layout: Layout) -> bool:
 
 
 def up(layout: Layout) -> None:
-    """Make the lab, or find it made by this checkout; returns when pods can run."""
+    """Make the lab, or find it made by this checkout; returns when pods can run and the cluster's DNS answers them."""
     if is_up(layout) and is_own(layout) and api(layout).is_ready():
         say(f"{layout.name} is up")
         return
@@ -116,6 +117,7 @@ def _start(layout: Layout, kubernetes: Path, archives: list[Path]) -> None:
     )
     say(f"  node Ready ({ticker.elapsed()})")
     wait_until(lambda: cluster.deployment_is_available("kube-system", "coredns"), READY_TIMEOUT_S, "CoreDNS")
+    wait_until(lambda: cluster_dns.answers(layout.node_netns_path), READY_TIMEOUT_S, "the cluster's DNS to answer")
     layout.ready_file.write_text(
         json.dumps({"kubernetes": version, "since": time.time(), "path": laptop.search_path(layout)})
     )
