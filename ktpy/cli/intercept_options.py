@@ -57,7 +57,8 @@ expose = click.option(
     callback=_exposed,
     envvar="KTPY_EXPOSE",
     metavar="LOCAL[:REMOTE]",
-    help="Local port, and port of the service by number or name. Repeat it, or separate with commas.",
+    help="Local port, and port of the service by number or name. HOST:PORT:REMOTE where it is not this laptop's own, "
+    "such as a container's. Repeat it, or separate with commas.",
 )
 
 protocol = click.option(

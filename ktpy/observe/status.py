@@ -95,6 +95,8 @@ class PortStatus:
     """How many went to the original pods, because the laptop did not answer."""
     local_state: str = "down"
     """Of the local port: `up`, `down`, or `accepts and closes`, which is down too."""
+    local_host: str | None = None
+    """Where the local port is; None is a loopback address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

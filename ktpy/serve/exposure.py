@@ -27,7 +27,8 @@ class Exposure:
         self._missed_since: dict[int, int] = {}
         """The fallbacks of a port when its local port stopped answering, until what it has missed is told."""
         self.local_ports = {
-            one.remote: LocalPort(one.local, partial(self._local_port_changed, one.remote)) for one in mappings
+            one.remote: LocalPort(one.local, partial(self._local_port_changed, one.remote), host=one.host)
+            for one in mappings
         }
         """By port of the Service."""
 
@@ -40,19 +41,18 @@ class Exposure:
         self._is_watched = True
         async with asyncio.TaskGroup() as probes:
             for local_port in self.local_ports.values():
-                probes.create_task(local_port.watch(), name=f"probe {local_port.number}")
+                probes.create_task(local_port.watch(), name=f"probe {local_port}")
 
     def warnings(self, *, is_command_to_come: bool) -> list[str]:
         """Return what the user should know before the intercept starts."""
         found = []
         for port, local_port in self.local_ports.items():
-            number = local_port.number
             if local_port.is_up:
                 continue
-            if number < PRIVILEGED_BELOW:
-                found.append(f"Local port {number} is privileged: a program needs root, or a capability, to serve it.")
+            if local_port.number < PRIVILEGED_BELOW and local_port.host is None:
+                found.append(f"{_name(local_port)} is privileged: a program needs root, or a capability, to serve it.")
             if not is_command_to_come:
-                found.append(f"Nothing answers on local port {number} yet: until then {self._fate_of(port)}.")
+                found.append(f"Nothing answers on {local_port} yet: until then {self._fate_of(port)}.")
         return found
 
     # --- routes
@@ -89,7 +89,7 @@ class Exposure:
         is_up = local_port.is_up
         state = "up" if is_up else "accepts and closes" if local_port.closes else "down"
         counts = counted.requests, counted.fallbacks
-        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state)
+        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state, local_port.host)
 
     def _counters(self, port: int) -> RouteCounters:
         return total_of(of.get(port, RouteCounters()) for of in (self._ended, *self._live.values()))
@@ -114,14 +114,20 @@ class Exposure:
             return
         local_port = self.local_ports[port]
         if local_port.is_up:
-            self._report(Notice(f"Local port {local_port.number} answers."))
+            self._report(Notice(f"{_name(local_port)} answers."))
             self._missed_since.setdefault(port, 0)  # it was down from the start
             self._tell_ports()  # what it has missed is told with the next count, which is complete
         else:
             self._missed_since.setdefault(port, self._counters(port).fallbacks)
             what = "accepts connections and closes them at once" if local_port.closes else "does not answer any more"
-            self._report(Notice(f"Local port {local_port.number} {what}: {self._fate_of(port)}."))
+            self._report(Notice(f"{_name(local_port)} {what}: {self._fate_of(port)}."))
             self._changed()
 
     def _fate_of(self, port: int) -> str:
         return f"requests for port {port} {self._instead}"
+
+
+def _name(local_port: LocalPort) -> str:
+    """Return how a sentence about it begins."""
+    name = str(local_port)
+    return name[0].upper() + name[1:]

@@ -1,4 +1,4 @@
-"""A port of this laptop that requests from the cluster go to, and whether a program serves it."""
+"""A port of this laptop, or next to it, that requests from the cluster go to, and whether a program serves it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,6 +14,7 @@ FULL_BACKLOG_ATTEMPTS = 60
 """A request is given up after so many times CONNECT_TIMEOUT_S, about as long as the kernel tries (tcp(7))."""
 LIFE_S = 0.1
 """A connection that nobody has ended after this time lives."""
+ELSEWHERE_INTERVAL_S = 1.0
 LOOPBACKS = ("127.0.0.1", "::1")
 PRIVILEGED_BELOW = 1024
 
@@ -23,15 +24,22 @@ class LocalPort:
 
     No connection is made to find out, but where the kernel knows of no listener (a packet filter may lead elsewhere),
     and where connections were closed before a byte of answer, as forwarders do whose application is down.
+
+    Of a port on another host (a container, a virtual machine) the kernel does not know: it is down until a connection
+    is taken, tried once a second, and up until one is refused; while it is up no connection is made but for requests.
     """
 
-    def __init__(self, number: int, on_change: Callable[[], None] = lambda: None) -> None:
-        """`on_change` is called when `is_up` or `closes` changes. Before the first probe the port counts as down."""
+    def __init__(self, number: int, on_change: Callable[[], None] = lambda: None, *, host: str | None = None) -> None:
+        """`on_change` is called when `is_up` or `closes` changes. Before the first probe the port counts as down.
+
+        `host` is where the port is, if not on a loopback address.
+        """
         self.number = number
+        self.host = host
         self.closes = False
         """Whether the port is down because it accepts connections and closes them at once."""
         self._on_change = on_change
-        self._addresses = LOOPBACKS
+        self._addresses = (host,) if host else LOOPBACKS
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._down.set()
         self._judging: asyncio.Task[None] | None = None
@@ -40,17 +48,20 @@ class LocalPort:
     def is_up(self) -> bool:
         return self._up.is_set()
 
+    def __str__(self) -> str:
+        return f"local port {self.number}" if self.host is None else f"port {self.number} of {self.host}"
+
     async def watch(self) -> None:
         """Probe until cancelled."""
         while True:
             await self.probe()
-            await asyncio.sleep(PROBE_INTERVAL_S)
+            await asyncio.sleep(PROBE_INTERVAL_S if self.host is None else ELSEWHERE_INTERVAL_S)
 
     async def probe(self) -> bool:
         """Find out once whether the port is up."""
         if self.closes:
             return await self.doubt()
-        if self._is_listened_on():
+        if self._is_listened_on() or (self.host and self.is_up):
             self._tell(is_up=True)
             return True
         try:
@@ -127,7 +138,7 @@ class LocalPort:
 
     def _is_listened_on(self) -> bool:
         try:
-            return is_listened_on(self.number)
+            return self.host is None and is_listened_on(self.number)
         except OSError:  # the kernel does not tell
             return False
 

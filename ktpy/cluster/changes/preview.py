@@ -160,7 +160,7 @@ def preview_ports(wanted: Sequence[ExposeOption]) -> tuple[PortMapping, ...]:
         remote = int(expose.remote or expose.local)
         if remote in found:
             raise RouteTaken(f"Port {remote} is exposed twice in this command.")
-        found[remote] = PortMapping(expose.local, remote)
+        found[remote] = PortMapping(expose.local, remote, expose.host)
     return tuple(found.values())
 
 

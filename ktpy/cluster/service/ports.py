@@ -10,9 +10,11 @@ The application protocol follows the conventions of Istio's explicit protocol se
 3. otherwise the number, as IANA assigns it: 80 is HTTP, 443 is TLS; anything else is TCP.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv6Address
 
 from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.objects import Json, name_of
@@ -26,6 +28,11 @@ _TCP = frozenset({"tcp", "mongo", "mysql", "postgres", "redis"})
 _HTTP_APP = _HTTP | {"grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws"}
 _TLS_APP = _TLS | {"kubernetes.io/wss"}
 _UNPRIVILEGED = 1024
+_EXPOSE = re.compile(
+    r"(?:(?:(?P<host>(?=[^:]*[A-Za-z.])[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)|\[(?P<host6>[0-9A-Fa-f:.]+)\]):(?=[^:]+:))?"
+    r"(?P<local>\d+)(?::(?P<remote>[^:]+))?"
+)
+_HERE = frozenset({None, "localhost", "127.0.0.1", "::1"})
 _NAMED_PORTS_FROM = 8000
 """What is added to a privileged port whose target is a name, to make the gateway's own: 80 becomes 8080."""
 
@@ -40,13 +47,16 @@ class AppProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExposeOption:
-    """What the user wrote as `--expose LOCAL[:REMOTE]`; `remote` is a port's number or name."""
+    """What the user wrote as `--expose LOCAL[:REMOTE]` or `HOST:PORT:REMOTE`; `remote` is a port's number or name."""
 
     local: int
     remote: str | None = None
+    host: str | None = None
+    """Where the local port is, if not on a loopback address of this laptop."""
 
     def __str__(self) -> str:
-        return f"{self.local}:{self.remote}" if self.remote else str(self.local)
+        host = f"[{self.host}]" if self.host and ":" in self.host else self.host
+        return ":".join(part for part in (host, str(self.local), self.remote) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class PortMapping:
 
     local: int
     remote: int
+    host: str | None = None
+    """Where the local port is, if not on a loopback address of this laptop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +90,18 @@ def parse_expose(options: Iterable[str]) -> tuple[ExposeOption, ...]:
     """Parse `--expose`, repeated or comma-separated. Raises ValueError with a sentence for the user."""
     found = []
     for text in (part.strip() for option in options for part in option.split(",")):
-        local, separator, remote = text.partition(":")
-        if not _is_port(local) or (separator and not remote):
-            raise ValueError(f"{text!r} is not LOCAL[:REMOTE], such as 3001:80 or 3001:http.")
-        if remote.isdecimal() and not _is_port(remote):
+        parts = _EXPOSE.fullmatch(text)
+        if parts is None or not _is_port(parts["local"]):
+            raise ValueError(
+                f"{text!r} is not LOCAL[:REMOTE], such as 3001:80 or 3001:http, nor HOST:PORT:REMOTE, such as "
+                "172.17.0.2:8080:80."
+            )
+        remote, host = parts["remote"], parts["host"] or parts["host6"]
+        if remote and remote.isdecimal() and not _is_port(remote):
             raise ValueError(f"{remote} is no port: ports are 1 to {PORT_MAX}.")
-        found.append(ExposeOption(int(local), remote or None))
+        if parts["host6"] and not _is_ipv6(parts["host6"]):
+            raise ValueError(f"{parts['host6']} is no IPv6 address.")
+        found.append(ExposeOption(int(parts["local"]), remote, None if host in _HERE else host))
     return tuple(found)
 
 
@@ -112,7 +130,7 @@ def resolve_ports(
         first = _sharing_target(service, port)[0]["port"]
         if first in found:
             raise RouteTaken(f"Port {_words(port)} of {name_of(service)} is exposed twice in this command.")
-        found[first] = PortMapping(expose.local, first)
+        found[first] = PortMapping(expose.local, first, expose.host)
     return tuple(found.values())
 
 
@@ -238,6 +256,13 @@ def _words(port: Json) -> str:
     notes = [str(port["name"])] if port.get("name") else []
     notes += [_protocol(port)] if _protocol(port) != "TCP" else []
     return f"{port['port']} ({', '.join(notes)})" if notes else str(port["port"])
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return IPv6Address(text).version == 6
+    except ValueError:
+        return False
 
 
 def _is_port(text: str) -> bool:

@@ -41,6 +41,35 @@ async def test_a_server_on_either_loopback_address_is_found(host: str) -> None:
         transport.close()
 
 
+async def test_a_port_of_another_host_is_tried_while_it_is_down_and_left_alone_while_it_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local_port, "ELSEWHERE_INTERVAL_S", 0.01)
+    port = LocalPort(free_port(), host="127.0.0.2")  # no address that the kernel is asked about
+    async with server(port.number):
+        assert not await port.probe()
+    accepted = 0
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.close()
+
+    watching = asyncio.create_task(port.watch())
+    async with asyncio.timeout(5):
+        listening = await asyncio.start_server(serve, "127.0.0.2", port.number)
+        await port.wait_up()
+        for _ in range(5):
+            await port.probe()
+        assert accepted <= 1
+        listening.close()
+        assert await port.probe()  # nobody has asked for anything meanwhile
+        with pytest.raises(OSError):
+            await port.connect(asyncio.Protocol)
+        assert not port.is_up
+    watching.cancel()
+
+
 async def test_watching_tells_each_change_once() -> None:
     changes: list[bool] = []
     port = LocalPort(free_port(), lambda: changes.append(port.is_up))

@@ -16,12 +16,46 @@ def with_ports(*found: Any) -> Any:
     return service(ports=list(found))
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("172.17.0.2:8080:80", ExposeOption(8080, "80", "172.17.0.2")),
+        ("host.docker.internal:8080:http", ExposeOption(8080, "http", "host.docker.internal")),
+        ("[fd00::2]:8080:80", ExposeOption(8080, "80", "fd00::2")),
+        ("localhost:8080:80", ExposeOption(8080, "80")),
+        ("[::1]:8080:80", ExposeOption(8080, "80")),
+    ],
+)
+def test_a_port_of_another_host(text: str, meant: ExposeOption) -> None:
+    assert ports.parse_expose([text]) == (meant,)
+    assert ports.parse_expose([str(meant)]) == (meant,)
+    assert ports.resolve_ports(SEVERAL, [meant]) == (PortMapping(8080, 80, meant.host),)
+
+
 def test_parse_expose() -> None:
     found = ports.parse_expose(["3001:80,3002:grpc", " 8080 "])
     assert found == (ExposeOption(3001, "80"), ExposeOption(3002, "grpc"), ExposeOption(8080))
 
 
-@pytest.mark.parametrize("text", ["", "x", "0:80", "80:", "70000", "80:70000", ":80", "-1:80"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "0:80",
+        "80:",
+        "70000",
+        "80:70000",
+        ":80",
+        "-1:80",
+        "3001:80:http",
+        "1.2.3.4:80",
+        "a b:1:2",
+        "[x]:1:2",
+        "[1]:1:2",
+        "h:1:",
+    ],
+)
 def test_what_is_no_expose(text: str) -> None:
     with pytest.raises(ValueError):
         ports.parse_expose([text])
