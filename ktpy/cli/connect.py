@@ -1,6 +1,5 @@
 """`ktpy connect` makes the cluster reachable from every program on the laptop."""
 
-import os
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -12,7 +11,7 @@ from ktpy.cli.options import Repeatable, cluster, image, output, pod_timeout, ve
 from ktpy.cli.pod_options import pod_template
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.privileged import launch_helper
+from ktpy.daemon.privileged import launch_helper, may_ask_for_password
 from ktpy.daemon.runtime import CONNECT
 from ktpy.observe.events import Event, Report
 from ktpy.sessions.options import ConnectOptions, check_kubeconfig, refusal_of_include, refusal_of_zone
@@ -103,7 +102,7 @@ def connect(
         pods=not no_pods, dns=not no_dns, reconnect=not no_reconnect, pod_timeout_s=pod_timeout, **options
     )
     caller = Caller.current()
-    if os.geteuid() != 0:  # root reads nothing of the user's: it becomes the user first
+    if may_ask_for_password():
         check_kubeconfig(wanted)
     helper = launch_helper(caller, render.on_standard_error)
 

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from ktpy.cli.options import Decorated, Repeatable
-from ktpy.daemon.caller import Caller
 
 
 def labels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -25,9 +24,7 @@ def _template(_context: click.Context, _parameter: click.Parameter, path: Path |
     import yaml  # not before it is needed
 
     try:
-        with Caller.current().with_own_rights():  # options are read before root is given up
-            text = path.read_text()
-        document = yaml.safe_load(text)
+        document = yaml.safe_load(path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise click.BadParameter(f"{path} cannot be read: {error}") from None
     if not isinstance(document, dict) or not document.keys() <= {"apiVersion", "kind", "metadata", "spec"}:

@@ -2,12 +2,11 @@
 
 import os
 import pwd
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktpy.errors import PrivilegeMissing
+from ktpy.helper.launch import dismiss, stand_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,11 @@ class Caller:
         return os.geteuid() == 0 and self.uid != 0
 
     def drop_privileges(self) -> None:
+        """Become the caller for good, and want no helper any more."""
+        dismiss()
+        self.become_for_good()
+
+    def become_for_good(self) -> None:
         """Become the caller for good. It does nothing where this process is the caller already."""
         if not self.is_behind_sudo:
             return
@@ -48,44 +52,33 @@ class Caller:
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
 
-    @contextmanager
-    def with_own_rights(self) -> Iterator[None]:
-        """Open files in the block with the caller's rights, and take root back afterwards where the helper needs it."""
-        if not self.is_behind_sudo:
-            yield
-            return
-        gid, groups = os.getegid(), os.getgroups()
-        try:
-            os.initgroups(self.name, self.gid)
-            os.setegid(self.gid)
-            os.seteuid(self.uid)
-            yield
-        finally:
-            os.seteuid(0)
-            os.setegid(gid)
-            os.setgroups(groups)
 
+def come_from_sudo() -> None:
+    """Become the caller, with the caller's own environment, where this process runs under sudo; a helper stands by.
 
-def adopt_environment() -> None:
-    """Take the caller's own environment back, as the caller's shell had it, where this process runs under sudo.
-
-    sudo strips KUBECONFIG, AWS_PROFILE and the PATH on which credential plugins lie; its own process still has them.
-    What the command line of sudo sets wins. What changes the code that a process loads stays away, for this process is
-    root still. The helper gets none of it.
+    sudo strips KUBECONFIG, AWS_PROFILE and the PATH on which credential plugins lie, and what loader and Python heed.
+    Its own process still has them. They come back when this process is root no more, so whatever they do, they do to
+    the caller. The helper gets none of it. What the command line of sudo sets wins.
+    Raises PrivilegeMissing and HelperFailed.
     """
     caller = Caller.current()
     if not caller.is_behind_sudo:
         return
+    environment = _environment_before_sudo(caller)  # only root may read it
+    stand_by()
+    caller.become_for_good()
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _environment_before_sudo(caller: Caller) -> dict[str, str]:
     # What tells the helper and child processes who called sudo stays.
     kept = {key: value for key, value in os.environ.items() if key.startswith("SUDO_")}
     words, entries = _of_sudo("cmdline"), _of_sudo("environ")
     given = {key: value for key, value in map(_assignment, words) if key and os.environ.get(key) == value}
-    adopted = {key: value for key, value in map(_assignment, entries) if key and not _changes_what_is_loaded(key)}
-    environment = adopted or dict(os.environ)
+    environment = {key: value for key, value in map(_assignment, entries) if key} or dict(os.environ)
     environment.update(HOME=str(caller.home), USER=caller.name, LOGNAME=caller.name)
-    environment |= given | kept
-    os.environ.clear()
-    os.environ.update(environment)
+    return environment | given | kept
 
 
 def _of_sudo(file: str) -> list[bytes]:
@@ -100,17 +93,3 @@ def _of_sudo(file: str) -> list[bytes]:
 def _assignment(word: bytes) -> tuple[str, str]:
     key, is_assignment, value = word.partition(b"=")
     return (os.fsdecode(key), os.fsdecode(value)) if is_assignment else ("", "")
-
-
-_LOADING_PREFIXES = ("LD_", "_RLD", "PYTHON", "PERL", "RUBY", "MALLOC_", "OPENSSL_", "BASH_FUNC_", "BASH_ENV", "DYLD_")
-_LOADING = frozenset(
-    {"GCONV_PATH", "GETCONF_DIR", "GLIBC_TUNABLES", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH", "NIS_PATH", "NLSPATH"}
-    | {"PATH_LOCALE", "RESOLV_HOST_CONF", "RES_OPTIONS", "TMPDIR", "TZDIR", "IFS", "CDPATH", "ENV", "PS4", "FPATH"}
-    | {"GLOBIGNORE", "BASHOPTS", "SHELLOPTS", "ZDOTDIR", "NULLCMD", "READNULLCMD", "TMPPREFIX", "JAVA_TOOL_OPTIONS"}
-    | {"NODE_OPTIONS", "TERMINFO", "TERMINFO_DIRS", "TERMPATH", "TERMCAP"}
-)
-"""What sudo(8) and secure execution (ld.so(8)) remove, and their like."""
-
-
-def _changes_what_is_loaded(key: str) -> bool:
-    return key in _LOADING or key.startswith(_LOADING_PREFIXES)

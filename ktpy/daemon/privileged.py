@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING
 from ktpy.daemon.caller import Caller
 from ktpy.errors import HelperFailed, KtpyError
 from ktpy.helper import journal
-from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
+from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, is_standing_by, launch
 
 if TYPE_CHECKING:
     from ktpy.helper.protocol import Undone
 
 Say = Callable[[str], None]
+
+
+def may_ask_for_password() -> bool:
+    """Tell whether `launch_helper` has sudo launch it: this process is not root, and was not started by sudo itself."""
+    return os.geteuid() != 0 and not is_standing_by()
 
 
 def launch_helper(caller: Caller, say: Say) -> LaunchedHelper:
@@ -22,7 +27,7 @@ def launch_helper(caller: Caller, say: Say) -> LaunchedHelper:
     A command calls this first: a password is asked for before anything is made, and nothing else is printed meanwhile.
     Raises PrivilegeMissing where sudo refuses, and HelperFailed.
     """
-    if os.geteuid() == 0:
+    if not may_ask_for_password():
         helper = launch()
         caller.drop_privileges()
         return helper

@@ -17,6 +17,9 @@ COMMAND = (sys.executable, "-I", "-m", "ktpy.helper")
 WITHOUT_A_PASSWORD = ("sudo", "-n", "--")
 """This prefix serves work that nobody asked for: it fails at once where sudo wants a password."""
 
+_AT_A_WORD = ("/bin/sh", "-c", 'read -r _ && exec "$@"', "sh")
+"""This prefix starts what follows when a line comes in, and ends where the other end is closed instead."""
+
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where root looks for programs, whatever the caller's PATH is."""
 _KEPT_FOR_SUDO = frozenset(
@@ -83,13 +86,44 @@ class LaunchedHelper:
                 self._process.terminate()
 
 
-def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:
-    """Start the helper. `prefix` stands before its command line; by default sudo, if we are not root.
+_standing_by: LaunchedHelper | None = None
 
+
+def stand_by() -> None:
+    """Start what becomes the helper when `launch` is called: the one thing that a process needs root for later.
+
+    Raises HelperFailed.
+    """
+    global _standing_by
+    _standing_by = launch(_AT_A_WORD)
+
+
+def is_standing_by() -> bool:
+    return _standing_by is not None
+
+
+def dismiss() -> None:
+    """End what stands by: no helper will be wanted."""
+    global _standing_by
+    if _standing_by is not None:
+        _standing_by.close()
+        _standing_by = None
+
+
+def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:
+    """Start the helper: the one that stands by, or else a new one.
+
+    `prefix` stands before the command line of a new one; by default it is sudo, if we are not root.
     The process stays in our session, so that sudo finds the terminal for its password. This does not block, so
     it can be called before anything else is imported, and before root is given up.
     Raises PrivilegeMissing and HelperFailed.
     """
+    global _standing_by
+    if _standing_by is not None:
+        standing_by, _standing_by = _standing_by, None
+        with contextlib.suppress(OSError):  # it is gone: whoever waits for it hears so
+            standing_by.socket.send(b"\n")
+        return standing_by
     is_root = os.geteuid() == 0
     if prefix is None:
         prefix = () if is_root else (_sudo(), "--")

@@ -61,12 +61,20 @@ def paths(kubeconfig: str | Sequence[str] | None = None) -> list[Path]:
         given = [kubeconfig] if isinstance(kubeconfig, str) else kubeconfig
         files = [Path(part).expanduser() for entry in given for part in entry.split(":") if part]
         for file in files:
-            if not file.exists():
+            if not _exists(file):
                 raise KubeconfigMissing(f"There is no kubeconfig {file}.")
         return files
     listed = [part for part in os.environ.get("KUBECONFIG", "").split(":") if part]
     candidates = listed or ["~/.kube/config"]
-    return [file for file in (Path(part).expanduser() for part in candidates) if file.exists()]
+    return [file for file in (Path(part).expanduser() for part in candidates) if _exists(file)]
+
+
+def _exists(file: Path) -> bool:
+    """Tell whether there is a file, or only reading it can tell, as in a folder that is closed to the user."""
+    try:
+        return file.exists()
+    except PermissionError:
+        return True
 
 
 def absence() -> str:

@@ -1,6 +1,3 @@
-import os
-import pwd
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +59,3 @@ def test_a_file_that_is_no_template(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("arguments", [["--pod-overlay", "/none"], ["--node-selector", "disk"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     assert overlay_of(*arguments)[0] == 2
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be behind sudo")
-@pytest.mark.parametrize("mode", [0o600, 0o644])
-def test_under_sudo_the_file_is_read_with_the_callers_rights(mode: int) -> None:
-    before = os.geteuid(), os.getegid(), os.getgroups()
-    env = {"SUDO_UID": str(pwd.getpwnam("nobody").pw_uid)}
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        path = Path(folder) / "pod.yaml"
-        path.write_text("spec: {hostname: secret}\n")
-        path.chmod(mode)
-        read = overlay_of("--pod-overlay", str(path), env=env)
-    assert (os.geteuid(), os.getegid(), os.getgroups()) == before
-    if mode == 0o644:
-        assert read == {"spec": {"hostname": "secret"}}
-    else:
-        exit_code, output = read
-        assert (exit_code, "Permission denied" in output, "secret" in output) == (2, True, False)

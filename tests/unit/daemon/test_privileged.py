@@ -103,6 +103,13 @@ def test_the_helper_of_a_session_is_launched_before_root_is_given_up(
     assert machine.said == ["dropped"]
 
 
+def test_the_helper_that_stands_by_is_not_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.uid = 1000
+    monkeypatch.setattr(privileged, "is_standing_by", lambda: True)
+    helper: Any = privileged.launch_helper(CALLER, machine.said.append)
+    assert (helper, machine.launched, machine.said) == ("helper", [None], [])
+
+
 class Sudo:
     """Each launch is a helper that starts, or a sudo that refuses."""
 

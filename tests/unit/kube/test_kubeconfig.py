@@ -127,6 +127,19 @@ def test_unreadable(files: Path) -> None:
         kubeconfig.read([files / "one"])
 
 
+@pytest.mark.parametrize("is_option", [True, False])
+def test_below_a_folder_that_is_closed_to_the_user(is_option: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("KUBECONFIG", "/closed/config")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", refuse)
+        patched.setattr(Path, "read_text", refuse)
+        with pytest.raises(KubeconfigMissing, match=r"/closed/config.*Permission denied"):
+            kubeconfig.selected("/closed/config" if is_option else None, None, None)
+
+
 def test_an_unknown_context_names_the_known(files: Path) -> None:
     with pytest.raises(ContextUnknown, match="no context prod") as raised:
         kubeconfig.select(kubeconfig.read([write(files / "config", CLUSTER_A)]), "prod")
