@@ -128,8 +128,9 @@ def _intercepted_head(session: InterceptStatus) -> str:
 
 
 def _connected_head(session: ConnectStatus) -> str:
+    word, colour = ("reconnecting", "yellow") if session.state == "reconnecting" else ("connected", "green")
     return (
-        f"{click.style('connected', fg='green', bold=True)} to {clean(session.context)} ({clean(session.server)}), "
+        f"{click.style(word, fg=colour, bold=True)} to {clean(session.context)} ({clean(session.server)}), "
         f"namespace {clean(session.namespace)}"
     )
 

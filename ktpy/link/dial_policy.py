@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from ktpy.aio.retry import Backoff
-from ktpy.errors import ApiUnreachable, KtpyError, LinkLost, PodNotReady
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodNotReady, Unauthorized
 from ktpy.link.connection import KeyNotTaken
 
 DIAL_INTERVAL_S: Final = 0.05
@@ -65,22 +65,26 @@ class DialUntilUp:
 
 
 class KeepDialling:
-    """The policy that dials as long as failures pass by themselves, also after a lost link."""
+    """The policy that dials as long as failures pass by themselves, also after a lost link.
+
+    Once a link has stood, credentials that have expired and rights that were taken away may come back.
+    """
 
     def __init__(
         self, first: Backoff, after_loss: Backoff, on_failure: Callable[[KtpyError], None] = lambda _: None
     ) -> None:
         """`on_failure` is called with each failure that passes."""
         self._backoff, self._after_loss, self._on_failure = first, after_loss, on_failure
+        self._passes: tuple[type[KtpyError], ...] = ()
 
     async def dial_failed(self, error: KtpyError, began_s: float) -> None:  # noqa: ARG002 - the pauses are its own
-        if not error.is_transient:
+        if not (error.is_transient or isinstance(error, self._passes)):
             raise error
         self._on_failure(error)
         await self._backoff.pause()
 
     async def link_lost(self, reason: LinkLost) -> None:  # noqa: ARG002 - any
-        self._backoff = self._after_loss
+        self._backoff, self._passes = self._after_loss, (Unauthorized, Forbidden)
         self._backoff.reset()
         await self._backoff.pause()
 

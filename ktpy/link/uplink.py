@@ -85,14 +85,15 @@ class Uplink(Generic[T]):
         return (await asyncio.shield(self._up)).connection.hello
 
     async def create_connection(
-        self, protocol_factory: Callable[[], P], host: str, port: int
+        self, protocol_factory: Callable[[], P], host: str, port: int, *, within_s: float | None = None
     ) -> tuple[asyncio.Transport, P]:
         """Connect from inside the pod, see `Dialer`, over the connection that stands, or the next one.
 
-        The caller limits the time. Raises ConnectionAbortedError once there will be no connection any more.
+        Raises TimeoutError when none stands `within_s` seconds, ConnectionAbortedError once none ever will.
         """
         while True:
-            standing = await asyncio.shield(self._up)
+            async with asyncio.timeout(within_s):
+                standing = await asyncio.shield(self._up)
             try:
                 return await standing.dialer.create_connection(protocol_factory, host, port)
             except ConnectionAbortedError:  # the link was lost: nothing has come of it on the far side that counts

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address, ip_network
 
 from ktpy.capture.tun.pump import Pump
@@ -33,6 +34,9 @@ from ktpy.observe.events import Notice, Report
 from ktpy.wire.session import AgentHello
 
 DNS_PORT = 53
+LINK_WITHIN_S = 1.0
+"""A question for the cluster's DNS waits this long for a lost link. Look-ups of other names wait, too, that try search
+domains first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ class TunFront:
         machine, opened = self.resolver, self.tun.opened
         zone.cluster_domain = cluster_domain = cluster_domain_in(hello.search)
         zone.set_routed(routed)
-        to_cluster = StreamClient(uplink.create_connection, [(server, DNS_PORT) for server in hello.nameservers])
+        dial = partial(uplink.create_connection, within_s=LINK_WITHIN_S)
+        to_cluster = StreamClient(dial, [(server, DNS_PORT) for server in hello.nameservers])
         kinds = (SYSTEMD_RESOLVED, machine.kind, "resolv.conf")
         addresses = {kind: server_address(kind, opened.number, opened.address4.ip) for kind in kinds}
         own_addresses = list(map(str, addresses.values()))

@@ -21,7 +21,7 @@ from typing import Any
 
 from ktpy.cluster.names import APP_NAME, DESCRIPTION, DETAILS, MANAGED_BY, SESSION, TARGET, labels, lease_name
 from ktpy.cluster.sharing.own_object import delete_own
-from ktpy.errors import ApiUnreachable, KtpyError, SessionLost
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, SessionLost, Unauthorized
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, Metadata, annotations_of, labels_of, metadata_of, spec_of
 from ktpy.kube.refusals import Conflict, NotFound
@@ -127,7 +127,7 @@ class OwnLease:
             try:
                 await self._patch({"renewTime": _now()})
                 self._renewed_at_s = _awake_or_asleep_s()
-            except ApiUnreachable as exc:
+            except (ApiUnreachable, Unauthorized, Forbidden) as exc:  # somebody may log in, or give the right back
                 silence_s = self.silence_s
                 logger.info("the Lease could not be renewed for %.0f s: %s", silence_s, exc)
                 if silence_s >= TELL_AFTER_S:

@@ -74,7 +74,8 @@ def test_a_link_that_goes_and_comes_back(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_status_tells_of_a_link_that_was_lost() -> None:
-    lost = replace(CONNECTED, link=LinkStatus(False, 12.4, 1, "No route to host."))
+    lost = replace(CONNECTED, state="reconnecting", link=LinkStatus(False, 12.4, 1, "No route to host."))
+    assert lines(lost)[0] == "reconnecting to lab (https://a), namespace shop"
     assert lines(lost)[2] == "  link      lost for 12 s, once so far; ktpy reconnects: No route to host."
     back = replace(CONNECTED, link=LinkStatus(True, 7, 2, "No route to host."))
     assert lines(back)[2] == "  link      up again for 7 s, lost 2 times: No route to host."

@@ -80,6 +80,16 @@ async def test_keep_dialling_pauses_longer_and_longer_and_anew_after_a_loss(cloc
         assert longest_s / 2 <= pause_s <= longest_s
 
 
+@pytest.mark.parametrize("error", [Unauthorized("expired"), Forbidden("no")])
+async def test_keep_dialling_waits_for_rights_once_a_link_has_stood(clock: Clock, error: KtpyError) -> None:
+    policy = KeepDialling(Backoff(1, 2, clock.sleep), Backoff(10, 40, clock.sleep))
+    await policy.link_lost(LinkLost("gone"))
+    await policy.dial_failed(error, clock.now_s)
+    assert len(clock.pauses_s) == 2
+    with pytest.raises(PodFailed):
+        await policy.dial_failed(PodFailed("foreign"), clock.now_s)
+
+
 async def test_keep_dialling_ends_with_what_no_waiting_mends(clock: Clock) -> None:
     with pytest.raises(Forbidden):
         await KeepDialling(Backoff(1, 2, clock.sleep), Backoff(10, 40, clock.sleep)).dial_failed(Forbidden("no"), 0)

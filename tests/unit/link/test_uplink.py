@@ -251,6 +251,13 @@ async def test_what_is_dialled_while_no_connection_stands_waits_for_one(
         assert first.reason is LOST
 
 
+async def test_what_is_dialled_waits_no_longer_than_it_says(field: Field) -> None:
+    field.may_dial.clear()
+    async with field.running() as (uplink, _):
+        with pytest.raises(TimeoutError):
+            await uplink.create_connection(asyncio.Protocol, "10.0.0.1", 80, within_s=1)
+
+
 async def test_what_waits_for_a_connection_is_told_when_there_will_be_none(field: Field) -> None:
     field.may_dial.clear()
     field.failures = [Forbidden("Not allowed.")]

@@ -112,7 +112,7 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
     tun: Any = SimpleNamespace(opened=SimpleNamespace(number=0, address4=ip_interface("198.18.0.1/30")))
     resolver = Resolver(kind="resolv.conf", form="file", nameservers=("192.0.2.53",), search=(), options=())
     hello = AgentHello("0", ("10.96.0.10",), ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"))
-    uplink: Any = SimpleNamespace(create_connection=None)
+    uplink: Any = SimpleNamespace(create_connection=lambda: None)
 
     async def until_served() -> None:
         async with asyncio.TaskGroup() as work:

@@ -4,7 +4,7 @@ import pytest
 
 from ktpy.cluster.names import DETAILS
 from ktpy.cluster.sharing.lease import OwnLease, expire, leases, release
-from ktpy.errors import KtpyError, SessionLost
+from ktpy.errors import Forbidden, KtpyError, SessionLost, Unauthorized
 from ktpy.kube.client import Api
 from tests.unit.kube.object_store import LEASES, ObjectStore
 
@@ -57,24 +57,24 @@ async def test_a_session_that_was_taken_for_dead_learns_it(
         await asyncio.wait_for(own.keep(), 5)
 
 
+@pytest.mark.parametrize("failure", [OSError("no route to host"), Unauthorized("expired"), Forbidden("no")])
 async def test_a_session_that_cannot_renew_says_so(
-    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+    failure: Exception, store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise failure
+
     monkeypatch.setattr("ktpy.cluster.sharing.lease.RENEW_EVERY_S", 0.01)
     monkeypatch.setattr("ktpy.cluster.sharing.lease.TELL_AFTER_S", 0.02)
     told: asyncio.Queue[tuple[float, KtpyError]] = asyncio.Queue()
     own = of(store_api)
     await own.claim()
     await store_api.close()
-    store_api._connections.request = _unreachable
+    store_api._connections.request = fail
     keeping = asyncio.create_task(own.keep(lambda silence_s, error: told.put_nowait((silence_s, error))))
     silence_s, _ = await asyncio.wait_for(told.get(), 5)
     assert silence_s >= 0.02
     keeping.cancel()
-
-
-async def _unreachable(*_: object, **__: object) -> None:
-    raise OSError("no route to host")
 
 
 async def test_the_verdict_is_refused_when_the_lease_was_renewed(store: ObjectStore, store_api: Api) -> None:
