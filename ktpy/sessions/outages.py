@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from ktpy.aio.wakes import boottime_s
-from ktpy.errors import ApiUnreachable, KtpyError
+from ktpy.errors import ApiUnreachable, KtpyError, LinkSilent
 from ktpy.observe.events import LinkBack, LinkDown, Notice, Report
 from ktpy.observe.status import LinkStatus
 
@@ -29,8 +29,8 @@ class Outages:
 
     @property
     def is_api_away(self) -> bool:
-        """Whether the link is lost, and the API server could not be reached the last time."""
-        return not self._is_up and isinstance(self._reason, ApiUnreachable)
+        """Whether the link is lost, and the API server could not be reached the last time, or said nothing."""
+        return not self._is_up and isinstance(self._reason, ApiUnreachable | LinkSilent)
 
     def stands(self, pod: str) -> None:
         """Note that there is a session with the pod."""

@@ -8,7 +8,7 @@ from typing import Final
 from ktpy.aio.retry import Backoff
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.pods.shadow import DELETE_TIMEOUT_S, Shadow
-from ktpy.errors import ApiUnreachable, KtpyError
+from ktpy.errors import ApiUnreachable, KtpyError, LinkLost
 
 REPLACE_LIMIT_S: Final = 5.0
 """The longest pause between two shadow pods that could not be had."""
@@ -22,7 +22,10 @@ class Shadows:
     def __init__(
         self, make: Callable[[], Shadow], may_replace: Callable[[], bool], on_lost: Callable[[KtpyError], None]
     ) -> None:
-        """`may_replace` is asked when a pod is lost: False ends `run` with the reason, else `on_lost` gets it."""
+        """`may_replace` is asked when a pod is lost: False ends `run` with the reason, else `on_lost` gets it.
+
+        It gets a LinkLost, which passes, for a pod with which there was a session: another is the cure.
+        """
         self._make, self._may_replace, self._on_lost = make, may_replace, on_lost
         self._present = make()
         self._created, self._has_pod = asyncio.Event(), asyncio.Event()
@@ -58,7 +61,7 @@ class Shadows:
             except KtpyError as error:
                 if not self._may_replace():
                     raise
-                self._on_lost(error)
+                self._on_lost(LinkLost(error.message) if self._stood else error)
             self._has_pod.clear()
             await self._pause.pause()
             with suppress(KtpyError):  # it removes itself

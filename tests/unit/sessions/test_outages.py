@@ -1,6 +1,6 @@
 """What is told of a link that goes and comes back."""
 
-from ktpy.errors import ApiUnreachable, LinkLost, Unauthorized
+from ktpy.errors import ApiUnreachable, LinkLost, LinkSilent, Unauthorized
 from ktpy.observe.events import Event, LinkBack, LinkDown, Notice
 from ktpy.observe.status import LinkStatus
 from ktpy.sessions.outages import Outages
@@ -59,3 +59,5 @@ def test_whether_the_api_server_is_away() -> None:
     assert course.outages.is_api_away
     course.outages.stands("pod-1")
     assert not course.outages.is_api_away
+    course.outages.lost(LinkSilent("Not a word."))
+    assert course.outages.is_api_away

@@ -564,6 +564,19 @@ async def test_ending(name: str) -> None:
         transport.write(b"ignored")
 
 
+async def test_a_server_that_closes_its_half_only_ends_it() -> None:
+    """A proxy that restarts does so: it would take our bytes for ever, and never say a word."""
+
+    async def script(api: ApiServer) -> None:
+        await api.upgrade(PREAMBLE + frame(2, DATA + b"hello"))
+        api.writer.write_eof()
+        await api.reader.read()
+
+    async with forwarding(script) as forward:
+        _, inner = await forward.create_connection(Inner)
+        assert isinstance(await inner.end(), LinkLost)
+
+
 async def test_garbage_ends_it() -> None:
     async def script(api: ApiServer) -> None:
         await api.upgrade()
