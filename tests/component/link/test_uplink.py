@@ -1,0 +1,77 @@
+"""An uplink to a real OpenSSH server that is lost again and again."""
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from ktpy.errors import KtpyError, LinkLost
+from ktpy.link.dial_policy import DialAgain, DialUntilUp
+from ktpy.link.session import SHADOW_SESSION
+from ktpy.link.uplink import AgentPod, Uplink
+from tests.component.link.shadow import Client
+from tests.component.link.sshd import Sshd, echo, target
+from tests.kit.waiting import until
+
+LOST = LinkLost("The cable is out.")
+KEPT_BYTES = 256 << 10
+"""What ten rounds may leave: less than one connection takes."""
+
+
+@asynccontextmanager
+async def running(sshd: Sshd) -> AsyncIterator[Uplink[Any]]:
+    async def find_pod() -> AgentPod:
+        async def unreadable() -> None: ...
+
+        return AgentPod("pod", asyncio.get_running_loop(), unreadable, "", sshd.place)
+
+    async def take(_: KtpyError) -> None: ...
+
+    policy = DialAgain(DialUntilUp(10), lambda: True, take, take)
+    uplink = Uplink(find_pod, sshd.key, SHADOW_SESSION, policy)
+    task = asyncio.create_task(uplink.run())
+    try:
+        await uplink.wait_up()
+        yield uplink
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        uplink.close()
+
+
+async def round_of(uplink: Uplink[Any], port: int) -> None:
+    """Open connections are reset, and one that is asked for while the link is lost comes about once it is back."""
+    _, before = await uplink.create_connection(Client, "127.0.0.1", port)
+    uplink.lose(LOST)
+    transport, after = await uplink.create_connection(Client, "127.0.0.1", port)
+    assert isinstance(await before.lost, ConnectionAbortedError)
+    transport.write(b"x")
+    await until(lambda: after.received == b"x", "the echo")
+    transport.close()
+    assert await after.lost is None
+
+
+async def test_ten_rounds_leave_as_much_as_one(sshd: Sshd) -> None:
+    async with target(echo) as port, running(sshd) as uplink:
+        for _ in range(2):
+            await round_of(uplink, port)
+        tracemalloc.start()
+        once, once_bytes = used(), kept_bytes()
+        for _ in range(10):
+            await round_of(uplink, port)
+        await until(lambda: used() == once, "tasks and descriptors as before")  # the target's side closes later
+        assert kept_bytes() - once_bytes < KEPT_BYTES
+        tracemalloc.stop()
+
+
+def used() -> tuple[int, int]:
+    """Tasks, and open descriptors."""
+    return len(asyncio.all_tasks()), len(list(Path("/proc/self/fd").iterdir()))
+
+
+def kept_bytes() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
