@@ -11,7 +11,7 @@ import pytest
 
 from ktpy.errors import HelperFailed, PrivilegeMissing, TunUnavailable
 from ktpy.helper import client, launch
-from ktpy.helper.client import HelperClient
+from ktpy.helper.client import ROUTES_AT_ONCE, HelperClient
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.helper.protocol import Hello
 
@@ -121,6 +121,26 @@ async def test_descriptors_nobody_asked_for_are_closed(fake: Fake) -> None:
     with pytest.raises(HelperFailed, match="2 descriptors, not 0"):
         await helper.detect_resolver()
     assert open_descriptors() == before
+    await helper.close()
+
+
+COUNTING = """
+say(HELLO)
+sizes = []
+for _ in range(2):
+    sizes.append(str(hear().count("/32")))
+    say('{"RoutesAdded": {}}')
+hear()
+say(RESOLVER % " ".join(sizes))
+hear()
+"""
+
+
+async def test_many_routes_are_several_requests(fake: Fake) -> None:
+    helper = await HelperClient.start(fake(COUNTING))
+    first = int(ip_address("10.0.0.0"))
+    await helper.add_routes(ip_network(first + number) for number in range(ROUTES_AT_ONCE + 1))
+    assert (await helper.detect_resolver()).kind == f"{ROUTES_AT_ONCE} 1"
     await helper.close()
 
 
