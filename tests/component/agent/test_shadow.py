@@ -74,6 +74,18 @@ def test_whatever_the_client_asks_to_run_it_gets_the_session(pod: Pod, identity:
         end(client)
 
 
+def test_nothing_but_a_port_forward_reaches_sshd(pod: Pod) -> None:
+    """A port-forward arrives on the pod's loopback, and there alone sshd listens."""
+    with pod.running():
+        pod.wait_until_listening()
+        sockets = [
+            line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()
+        ]
+    listening = {local for _, local, _, state, *_ in sockets if state == "0A" and local.endswith(f":{pod.port:04X}")}
+    assert listening
+    assert listening <= {f"0100007F:{pod.port:04X}", f"{'0' * 24}01000000:{pod.port:04X}"}
+
+
 def test_a_stranger_is_refused(pod: Pod, tmp_path: Path) -> None:
     make_identity(tmp_path / "stranger")
     with pod.running():
