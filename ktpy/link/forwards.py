@@ -22,6 +22,8 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 SSH_OPEN_CONNECT_FAILED = 2
 """RFC 4254, section 5.1."""
+RESTART_S: Final = 2.0
+"""A connection that comes while the local port closes waits this long for a program to listen there again."""
 SOCKET_TIMEOUT_S: Final = 2.0
 _SOCKET_RETRY_S: Final = 0.05
 
@@ -112,19 +114,33 @@ class _Forward:
             await self._listener.wait_closed()
 
     async def _accept(self) -> asyncssh.SSHUNIXSession[bytes]:
-        """Dial the local port for one connection in the pod; asyncssh refuses the channel when this raises.
-
-        The gateway tries a refused connection again at once, over and over, so the socket is taken away first.
-        """
+        """Dial the local port for one connection in the pod; asyncssh refuses the channel when this raises."""
         try:
-            _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
+            local = await self._dial()
         except OSError as exc:
-            await self.withdraw()
             raise asyncssh.ChannelOpenError(SSH_OPEN_CONNECT_FAILED, "the local port does not answer") from exc
         asyncio.get_running_loop().call_soon(_drop_unless_joined, local)
         channel = Channel(self._connection.link, lambda: _PodEnd(local), ("pod", 0))
         # A Channel is a session for TCP; one for a unix socket has the same methods.
         return cast("asyncssh.SSHUNIXSession[bytes]", channel)
+
+    async def _dial(self) -> "_LocalEnd":
+        """Dial, and once more if a program that restarts is there again within RESTART_S.
+
+        For the gateway the connection stands already: what it sends with it, it may not be able to send elsewhere. It
+        tries a refused connection again at once, over and over, so the socket is taken away before that is told.
+        """
+        try:
+            _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
+        except OSError as refusal:
+            await self.withdraw()
+            try:
+                async with asyncio.timeout(RESTART_S):
+                    await self._local_port.wait_up()
+            except TimeoutError:
+                raise refusal from None
+            _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
+        return local
 
     async def _doubt(self) -> None:
         """Take the socket away if the local port closes connections at once; the gateway tries again elsewhere then."""

@@ -48,6 +48,24 @@ async def test_a_refused_dial_ends_the_connection_and_takes_the_socket_away(gate
             await until(lambda: not accepts(path), "no socket")
 
 
+async def test_a_connection_that_comes_while_a_program_restarts_waits_for_it(gateway: Sshd) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        local = FakeLocalPort(bound.getsockname()[1])
+        async with serving(gateway, local):
+            path = gateway.directory / "80.sock"
+            reader, writer = await connect(gateway, local)
+            writer.write(b"here")
+            await until(lambda: not accepts(path), "no socket")
+            bound.listen()
+            server = await asyncio.start_server(echo, sock=bound)
+            local.turn(True)
+            async with asyncio.timeout(5):
+                assert await reader.readexactly(4) == b"here"
+            writer.close()
+            server.close()
+
+
 async def test_a_connection_that_stands_outlives_the_socket(gateway: Sshd) -> None:
     async with target(echo) as number:
         local = FakeLocalPort(number)
