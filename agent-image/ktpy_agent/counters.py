@@ -48,7 +48,10 @@ def _sum(one: dict[str, Count], other: dict[str, Count]) -> dict[str, Count]:
 
 
 def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
-    """Return counts by route, and the routes that are up. Back ends are `route3_h1`, `route3_h2` or `route3_tcp`."""
+    """Return counts by route, and the routes that are up. Back ends are `route3_h1`, `route3_h2` or `route3_tcp`.
+
+    `origin80`, where a port's requests go that no route takes, counts as a route that has fallbacks only.
+    """
     header, *rows = text.removeprefix("# ").splitlines() or [""]
     names = header.split(",")
     counts: dict[str, Count] = {}
@@ -56,7 +59,7 @@ def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
     for row in rows:
         cells = dict(zip(names, row.split(","), strict=False))
         route, _, variant = cells.get("pxname", "").partition("_")
-        if not route.startswith("route"):
+        if not route.startswith(("route", "origin")):
             continue
         answered = _answered(cells, variant)
         is_local = cells["svname"] == "local"

@@ -88,6 +88,10 @@ class Gateway:
         self._alive = AliveSockets(settings.routes_dir, selector)
         self._control = ControlSocket(settings.control, selector, settings.route_silence_s, self._join, self._leave)
         self._counters = Counters()
+        self._passed_before: dict[RouteConnection, dict[int, int]] = {}
+        """What had passed each port when a laptop's routes began."""
+        self._routes_by_port: dict[int, set[str]] = {}
+        """The names of all routes that there have ever been."""
         self._counters_due_s = 0.0
         self._loaded = self._table.generation
         self._reload_due_s = 0.0
@@ -201,6 +205,8 @@ class Gateway:
                 self._alive.remove(route for route in before if route.session == session)
             self._connections[session] = connection
             self._newcomers[connection] = routes
+            for route in routes:
+                self._routes_by_port.setdefault(route.port.port, {f"origin{route.port.port}"}).add(route.name)
             log(f"session {session} of {hello.owner} takes {_describe(routes)}")
 
     def _refuse_without_memory(self, session: str) -> None:
@@ -216,6 +222,7 @@ class Gateway:
         """Take the end of a route, however it came; requests turn to the original pods at once, before any reload."""
         session = connection.session
         self._newcomers.pop(connection, None)
+        self._passed_before.pop(connection, None)
         if self._connections.get(session) is connection:
             del self._connections[session]
             routes = self._table.leave(session)
@@ -251,6 +258,7 @@ class Gateway:
         self._loaded = generation
         for connection, routes in newcomers.items():
             self._newcomers.pop(connection, None)
+            self._passed_before[connection] = {route.port.port: self._passed(route.port.port) for route in routes}
             answer = accepted_line((route.port.port, str(self._socket(route))) for route in routes)
             if not connection.send(answer):
                 self._leave(connection)
@@ -292,6 +300,7 @@ class Gateway:
     def _counted(self, session: str) -> dict[int, RouteCounters]:
         """Return a session's counters by port; several matches on one port count together."""
         counted: dict[int, RouteCounters] = {}
+        before = self._passed_before.get(self._connections[session], {})
         for route in self._table.routes:
             if route.session == session:
                 count = self._counters.count(route.name)
@@ -299,9 +308,16 @@ class Gateway:
                 is_up = self._alive.has(route) and self._counters.is_up(route.name)
                 so_far = counted.get(route.port.port, RouteCounters(is_up=True))
                 counted[route.port.port] = RouteCounters(
-                    so_far.requests + count.requests, so_far.fallbacks + count.fallbacks, so_far.is_up and is_up
+                    so_far.requests + count.requests,
+                    so_far.fallbacks + count.fallbacks,
+                    so_far.is_up and is_up,
+                    self._passed(route.port.port) - before.get(route.port.port, 0),
                 )
         return counted
+
+    def _passed(self, port: int) -> int:
+        """Return how many requests have been answered on a port, by anybody."""
+        return sum(sum(self._counters.count(name)) for name in self._routes_by_port[port])
 
     # Children
 

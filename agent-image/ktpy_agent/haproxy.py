@@ -6,9 +6,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ktpy_agent.children import spawn
+from ktpy_agent.haproxy_config import SUCCESSION
 
 HAPROXY = "/usr/sbin/haproxy"
 RELOAD_S = 10.0
@@ -54,11 +56,14 @@ class HAProxy:
     def reload(self, generation: int) -> bool:
         """Load the accepted configuration: a new worker inherits the listening sockets, then the old one retires.
 
-        True as soon as the new worker serves; False if it does not in time, which leaves the old one serving.
+        True as soon as the new worker serves, also the next requests of connections that the old one has; False if it
+        does not in time, which leaves the old one serving.
         """
         deadline_s = time.monotonic() + RELOAD_S
         if not _comes_true(self._master_listens, deadline_s):
             return False
+        with suppress(HAProxyError):
+            self._ask(self._runtime, f"set server {SUCCESSION} state ready")
         self.signal(signal.SIGUSR2)
         return _comes_true(lambda: self.is_serving(generation), deadline_s)
 

@@ -97,6 +97,8 @@ class PortStatus:
     """Of the local port: `up`, `down`, or `accepts and closes`, which is down too."""
     local_host: str | None = None
     """Where the local port is; None is a loopback address."""
+    passed: int | None = None
+    """How many of everybody's have passed the gateway on this port meanwhile; None where a gateway does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from ktpy.cluster.service.ports import PortMapping
@@ -89,7 +90,21 @@ class Exposure:
         is_up = local_port.is_up
         state = "up" if is_up else "accepts and closes" if local_port.closes else "down"
         counts = counted.requests, counted.fallbacks
-        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state, local_port.host)
+        host, passed = local_port.host, counted.passed
+        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state, host, passed)
+
+    def silence(self, match: str | None) -> str | None:
+        """Say what keeps all requests elsewhere; None where one has come, or the gateway does not tell."""
+        total = total_of(map(self._counters, self.local_ports))
+        if total.passed is None or total.requests or total.fallbacks:
+            return None
+        if total.passed:
+            requests = "1 request has" if total.passed == 1 else f"{total.passed} requests have"
+            return f"{requests} passed the gateway" + (f", 0 with {match}." if match else ", and none came here yet.")
+        return (
+            "No request has passed the gateway yet: clients that keep connections from before still talk to the "
+            "original pods."
+        )
 
     def _counters(self, port: int) -> RouteCounters:
         return total_of(of.get(port, RouteCounters()) for of in (self._ended, *self._live.values()))
@@ -103,8 +118,10 @@ class Exposure:
 
     def _tell_ports(self) -> None:
         ports = self.ports()
-        if self._is_watched and ports != self._reported:
-            self._reported = ports
+        # What passes for others is told while nothing comes here.
+        shown = tuple(replace(port, passed=None) if port.requests else port for port in ports)
+        if self._is_watched and shown != self._reported:
+            self._reported = shown
             self._report(PortsChanged(ports))
 
     # --- local ports

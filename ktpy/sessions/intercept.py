@@ -39,6 +39,8 @@ from ktpy.sessions.undo_killed import undo_killed
 from ktpy.wire.route import RouteHello, RouteRequest
 
 OWNER_MAX = 64
+SILENT_S = 10.0
+"""Without a request for so long, the user is told what may be why."""
 
 
 def run(options: InterceptOptions, caller: Caller, report: Report) -> int:
@@ -113,6 +115,7 @@ class _Intercept:
             }
             await undo.enter_async_context(control_server.serve(path, verbs))
             await undo.enter_async_context(background_task(exposure.watch(), "probe local ports"))
+            await undo.enter_async_context(background_task(self._tell_silence_of(exposure), "tell what passes"))
             ending = await undo.enter_async_context(background_task(self._until_told_to_end(), "until told to end"))
             try:
                 while (exit_code := await self._participation(api, plan, exposure).run(ending)) is None:
@@ -218,6 +221,14 @@ class _Intercept:
 
     def _tell_silence(self, silence_s: float, error: KtpyError) -> None:
         self._report(Notice(f"The API server has not been reached for {silence_s:.0f} s: {error.message}"))
+
+    async def _tell_silence_of(self, exposure: Exposure) -> None:
+        """Tell once why no request has come, where original pods may have them."""
+        await self._ready.wait()
+        await asyncio.sleep(SILENT_S)
+        match = str(self._options.match) if self._options.match is not None else None
+        if not self._kind.owns_service and (sentence := exposure.silence(match)):
+            self._report(Notice(sentence))
 
     def _status(self, api: Api, exposure: Exposure) -> InterceptStatus:
         options = self._options

@@ -199,13 +199,19 @@ class RouteCounters(NamedTuple):
     """These requests were the laptop's and went to the original pods, because it did not answer."""
     is_up: bool = False
     """This says whether the gateway sends requests to the laptop now."""
+    passed: int | None = None
+    """So many of everybody's requests have passed this port; None where a gateway is older, and does not count them."""
 
 
 def total_of(counters: Iterable[RouteCounters]) -> RouteCounters:
     """Add up what several pods have counted; requests come to the laptop while any of them sends them."""
     every = tuple(counters)
+    passed = [one.passed for one in every if one.passed is not None]
     return RouteCounters(
-        sum(one.requests for one in every), sum(one.fallbacks for one in every), any(one.is_up for one in every)
+        sum(one.requests for one in every),
+        sum(one.fallbacks for one in every),
+        any(one.is_up for one in every),
+        sum(passed) if passed else None,
     )
 
 
@@ -219,7 +225,12 @@ def parse_counters(line: bytes) -> dict[int, RouteCounters]:
     message = _object(line)
     try:
         return {
-            int(port): RouteCounters(int(of["requests"]), int(of["fallbacks"]), bool(of["is_up"]))
+            int(port): RouteCounters(
+                int(of["requests"]),
+                int(of["fallbacks"]),
+                bool(of["is_up"]),
+                None if (passed := of.get("passed")) is None else int(passed),
+            )
             for port, of in message.get("counters", {}).items()
         }
     except (KeyError, TypeError, AttributeError, OverflowError) as exc:

@@ -30,11 +30,14 @@ class Peer:
     def events(self) -> Iterator[h2.events.Event]:
         """Until the connection ends; what was received is acknowledged at once."""
         while data := self.socket.recv(65536):
-            for event in self.h2.receive_data(data):
+            for event in self.h2.receive_data(self._heeded(data)):
                 if isinstance(event, h2.events.DataReceived):
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 yield event
             self.flush()
+
+    def _heeded(self, data: bytes) -> bytes:
+        return data
 
 
 def _text(headers: Iterable[Any]) -> dict[str, str]:
@@ -71,10 +74,22 @@ class Call:
 
 
 class Client(Peer):
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, *, heeds_goaway: bool = True) -> None:
         super().__init__(connection, is_client=True)
+        self._heeds_goaway = heeds_goaway
+        self._unread = b""
         self._calls: dict[int, Call] = {}
         self._incoming = self.events()
+
+    def _heeded(self, data: bytes) -> bytes:
+        """Leave GOAWAY out (RFC 9113, 6.8), as if it had not arrived yet: h2 takes no answer after it."""
+        if self._heeds_goaway:
+            return data
+        self._unread, heeded = self._unread + data, b""
+        while len(self._unread) >= 9 and len(self._unread) >= (end := 9 + int.from_bytes(self._unread[:3], "big")):
+            heeded += self._unread[:end] if self._unread[3] != 7 else b""
+            self._unread = self._unread[end:]
+        return heeded
 
     def open(self, headers: Headers) -> tuple[int, Call]:
         stream = self.h2.get_next_available_stream_id()

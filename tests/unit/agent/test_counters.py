@@ -70,3 +70,9 @@ def test_an_answer_that_is_cut_short_changes_no_count(kept: int) -> None:
     with contextlib.suppress(ValueError, LookupError):
         counters.update({2: cut})
     assert counters.count("route3").requests >= 10
+
+
+def test_what_no_route_takes_is_counted_by_port() -> None:
+    counters = Counters()
+    counters.update({1: show_stat(http("origin80_h1", "origin", 10), http("next80_h1", "next", 3, "no check"))})
+    assert (counters.count("origin80"), counters.count("next80")) == (Count(0, 10), Count(0, 0))

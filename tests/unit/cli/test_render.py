@@ -9,7 +9,7 @@ import pytest
 
 from ktpy.cli import render
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice, Ready, StartStep
-from ktpy.observe.status import ConnectStatus, DnsStatus, LinkStatus, RangeStatus, TrafficBytes
+from ktpy.observe.status import ConnectStatus, DnsStatus, LinkStatus, PortStatus, RangeStatus, TrafficBytes
 
 CONNECTED = ConnectStatus(
     pid=7,
@@ -126,3 +126,17 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
         render.write(click.style("up", fg="green"), file=terminal)
         shown[value] = terminal.getvalue()
     assert shown == {"": "\x1b[32mup\x1b[0m\n", "1": "up\n"}
+
+
+@pytest.mark.parametrize(
+    ("requests", "passed", "told"),
+    [
+        (0, None, "0 requests here"),
+        (0, 0, "0 requests here, none passed the gateway"),
+        (0, 3, "0 requests here, 3 passed the gateway"),
+        (1, 3, "1 request here"),
+    ],
+)
+def test_a_port_to_which_nothing_comes(requests: int, passed: int | None, told: str) -> None:
+    port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=requests, fallbacks=0, passed=passed)
+    assert click.unstyle(render.port(port)).endswith(f"(up): {told}")

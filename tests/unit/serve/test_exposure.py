@@ -1,6 +1,8 @@
 import asyncio
 import socket
 
+import pytest
+
 from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Event, Notice, PortsChanged
 from ktpy.serve.exposure import Exposure
@@ -114,3 +116,32 @@ async def test_a_port_that_accepts_and_closes_has_a_state_of_its_own() -> None:
         f"Local port {local_port.number} accepts connections and closes them at once:"
         " requests for port 80 go to the original pods."
     ]
+
+
+@pytest.mark.parametrize(
+    ("counted", "match", "told"),
+    [
+        (RouteCounters(passed=0), None, "No request has passed the gateway yet: clients that keep connections"),
+        (RouteCounters(passed=3), "VERSION: blue", "3 requests have passed the gateway, 0 with VERSION: blue."),
+        (RouteCounters(passed=1), None, "1 request has passed the gateway, and none came here yet."),
+        (RouteCounters(1, passed=3), "VERSION: blue", None),
+        (RouteCounters(0, 1, passed=3), "VERSION: blue", None),
+        (RouteCounters(), None, None),
+    ],
+)
+async def test_why_nothing_comes(counted: RouteCounters, match: str | None, told: str | None) -> None:
+    exposure = expose(Told())
+    exposure.begin("pod", {80: counted})
+    sentence = exposure.silence(match)
+    assert sentence == told or (sentence or "").startswith(told or "-")
+
+
+async def test_what_passes_for_others_is_told_while_nothing_comes_here() -> None:
+    told = Told()
+    exposure = expose(told)
+    watching = asyncio.create_task(exposure.watch())
+    await asyncio.sleep(0)
+    for requests, passed in ((0, 1), (0, 2), (1, 3), (1, 4)):
+        exposure.begin("pod", {80: RouteCounters(requests, passed=passed)})
+    watching.cancel()
+    assert [event.ports[0].passed for event in told.events if isinstance(event, PortsChanged)] == [1, 2, 3]

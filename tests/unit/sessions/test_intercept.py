@@ -264,3 +264,16 @@ async def test_the_line_to_try(store_api: Api, caller: Caller, match: Match | No
     session = _Intercept(options, caller, lambda _: None)
     exposure = Exposure([PortMapping(PORT, 80)], "go", lambda _: None)
     assert session._try_command(store_api, exposure) == command_line
+
+
+async def test_what_may_keep_requests_elsewhere_is_told_once(
+    store: ObjectStore, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(store)
+    monkeypatch.setattr(Exposure, "silence", lambda *_: "No request has passed the gateway yet.")
+    exchange = Exchange(caller)
+    running = await exchange.start()
+    await asyncio.sleep(60)
+    exchange.session._request_leave()
+    assert await running == 0
+    assert exchange.notices().count("No request has passed the gateway yet.") == 1

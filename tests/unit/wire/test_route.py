@@ -64,7 +64,7 @@ def test_what_a_gateway_renders_is_what_a_laptop_reads() -> None:
     assert parse_answer(accepted_line([(80, "/a"), (81, "/b")]), [80, 81]) == {80: "/a", 81: "/b"}
     refusal = Refusal("port 80 is exchanged by bob already", "bob")
     assert parse_answer(refusal.line(), [80]) == refusal
-    counters = {80: RouteCounters(2, 1, is_up=True)}
+    counters = {80: RouteCounters(2, 1, is_up=True, passed=7)}
     assert parse_counters(counters_line(counters)) == counters
 
 
@@ -94,6 +94,8 @@ def test_what_are_no_counters(line: bytes) -> None:
 def test_counters_of_several_pods_add_up() -> None:
     total = total_of([RouteCounters(2, 1, is_up=False), RouteCounters(3, 0, is_up=True)])
     assert total == RouteCounters(5, 1, is_up=True)
+    counting = [RouteCounters(passed=2), RouteCounters(passed=3), RouteCounters()]
+    assert total_of(counting).passed == 5
 
 
 def test_a_match_reads_as_a_person_would_say_it() -> None:
