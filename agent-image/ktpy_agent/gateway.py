@@ -143,7 +143,7 @@ class Gateway:
             with contextlib.suppress(HAProxyError):
                 if taken != (taken := self._haproxy.clients()):
                     quiet_since_s = time.monotonic()
-        self._haproxy.signal(signal.SIGUSR1)
+        self._haproxy.end([port.port for port in self._spec.tcp_ports if port.http])
         ended_s = time.monotonic() + LAST_CONNECTIONS_S
         while self._haproxy.pid is not None and time.monotonic() < ended_s and self._stop_signals < 2:
             self._turn()

@@ -5,12 +5,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from ktpy_agent.children import spawn
-from ktpy_agent.haproxy_config import SUCCESSION
+from ktpy_agent.haproxy_config import LAST
 
 HAPROXY = "/usr/sbin/haproxy"
 RELOAD_S = 10.0
@@ -62,10 +62,16 @@ class HAProxy:
         deadline_s = time.monotonic() + RELOAD_S
         if not _comes_true(self._master_listens, deadline_s):
             return False
-        with suppress(HAProxyError):
-            self._ask(self._runtime, f"set server {SUCCESSION} state ready")
         self.signal(signal.SIGUSR2)
         return _comes_true(lambda: self.is_serving(generation), deadline_s)
+
+    def end(self, http_ports: Iterable[int]) -> None:
+        """Let each worker end with its connections, and hand no request on: there will be no worker to take it."""
+        with suppress(HAProxyError):
+            for pid in worker_pids(self._ask(self._master, "show proc")):
+                for port in http_ports:
+                    self._ask(self._master, f"@!{pid} add acl #{port} {LAST}")
+        self.signal(signal.SIGUSR1)
 
     def _master_listens(self) -> bool:
         """A new worker serves before the master has started itself anew, which loses a signal that comes meanwhile."""

@@ -98,13 +98,9 @@ _HTTP_BACKEND = """\
 
 
 # A process that was replaced goes on with the connections that it has. It hands each request of theirs on to the
-# present process, so that a route that begins has effect on them at once. This server, which nobody ever dials, is made
-# ready before a process is replaced: one that ends without a successor serves by its own routes to the last.
-SUCCESSION = "replaced/successor"
-_SUCCESSION = """\
-backend replaced
-  server successor 127.0.0.1:1 disabled
-"""
+# present process, so that a route that begins has effect on them at once. Once this word is added to the ACL whose id
+# is the port's number, nobody replaces it, and it serves by its own routes to the last.
+LAST = "last"
 
 
 class Machine(NamedTuple):
@@ -122,11 +118,11 @@ def render(
 ) -> str:
     """Render the whole configuration. `generation` tells from outside which one HAProxy has loaded."""
     lines = [*_global_lines(machine, generation), _DEFAULTS]
-    lines += ["frontend ready", _bind(machine, machine.ready_port), "  monitor-uri /ready", "", _SUCCESSION]
+    lines += ["frontend ready", _bind(machine, machine.ready_port), "  monitor-uri /ready", ""]
     for port in spec.tcp_ports:
         of_port = [route for route in routes if route.port == port]
         lines += _frontend(machine, port, of_port)
-        lines += _successor(machine, spec, port) if port.http else []
+        lines += _successor(machine, port) if port.http else []
         lines += _origin(spec, port, last_owner.get(port.port))
         for route in of_port:
             lines += _route(machine, spec, route)
@@ -177,7 +173,8 @@ def _frontend(machine: Machine, port: Port, routes: list[Route]) -> list[str]:
     lines += [
         f"  bind {_handed_on(machine, port)} mode 600",
         _HTTP_FRONTEND,
-        f"  use_backend next{port.port}_h%[fc_http_major] if {{ stopping }} {{ srv_is_up({SUCCESSION}) }}",
+        f"  acl is_last str({LAST}) -u {port.port} -m str -- not-{LAST}",
+        f"  use_backend next{port.port}_h%[fc_http_major] if {{ stopping }} !is_last",
     ]
     exchanged = f"origin{port.port}"
     for route in routes:
@@ -193,16 +190,12 @@ def _handed_on(machine: Machine, port: Port) -> str:
     return f"unix@{machine.run_dir}/next{port.port}.sock"
 
 
-def _successor(machine: Machine, spec: GatewaySpec, port: Port) -> list[str]:
-    """Render the process that replaces this one; once that has ended, too, the original pods are behind it."""
+def _successor(machine: Machine, port: Port) -> list[str]:
+    """Render the process that replaces this one."""
     lines: list[str] = []
     for suffix, proto in _variants(port):
         server = f"  server next {_handed_on(machine, port)}{proto}"
-        lines += [f"backend next{port.port}_{suffix}", _HTTP_BACKEND]
-        if spec.origin is not None:
-            server += f" check inter 1h{_UNTIL_IT_FAILS}" + (" check-proto none" if proto else "")
-            lines += [_RETRIES, f"  server origin {_address(spec.origin, port.port)}{proto} backup"]
-        lines += [server, ""]
+        lines += [f"backend next{port.port}_{suffix}", _HTTP_BACKEND, server, ""]
     return lines
 
 

@@ -10,6 +10,7 @@ from ktpy.cli.intercept_options import (
     expose,
     gateway_label,
     intercepting,
+    move_clients,
     perform,
     when_local_down,
 )
@@ -21,6 +22,7 @@ from ktpy.cli.intercept_options import (
 @when_local_down
 @intercepting
 @gateway_label
+@move_clients
 def exchange(**options: Any) -> None:
     """Serve all requests to ports of TARGET on this laptop, until Ctrl-C.
 

@@ -6,7 +6,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.complete import service_names
-from ktpy.cli.intercept_options import gateway_label, namespace_named, replicas, target_reference
+from ktpy.cli.intercept_options import gateway_label, move_clients, namespace_named, replicas, target_reference
 from ktpy.cli.options import Repeatable, cluster, image, output, pod_timeout, verbose
 from ktpy.cli.pod_options import pod_template
 from ktpy.daemon.caller import Caller
@@ -46,6 +46,7 @@ def gateway() -> None:
 @pod_timeout
 @replicas
 @gateway_label
+@move_clients
 @pod_template
 def keep(target: str, http_ports: tuple[str, ...], output: str, pod_timeout: float, **options: Any) -> None:
     """Let a gateway stand before TARGET, also while nobody intercepts it; it relays to the original pods then.

@@ -89,6 +89,13 @@ replicas = click.option(
     help="Pods of the gateway, where this command is the one that makes it.",
 )
 
+move_clients = click.option(
+    "--move-clients",
+    is_flag=True,
+    envvar="KTPY_MOVE_CLIENTS",
+    help="Evict the original pods one by one, so that clients that keep connections to them connect anew.",
+)
+
 when_local_down = click.option(
     "--when-local-down",
     type=click.Choice(["origin", "fail"]),

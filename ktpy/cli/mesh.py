@@ -11,6 +11,7 @@ from ktpy.cli.intercept_options import (
     expose,
     gateway_label,
     intercepting,
+    move_clients,
     perform,
     when_local_down,
 )
@@ -73,6 +74,7 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
 @when_local_down
 @intercepting
 @gateway_label
+@move_clients
 def mesh(version: str | None, headers: tuple[Header, ...], path_prefix: str | None, **options: Any) -> None:
     """Serve the requests to TARGET that carry your mark on this laptop, until Ctrl-C; all others are left alone.
 

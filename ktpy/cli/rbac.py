@@ -11,8 +11,9 @@ from ktpy.daemon.caller import Caller
 @click.argument("namespace")
 @click.argument("user", required=False)
 @click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")
+@click.option("--move-clients", is_flag=True, help="Also that of evicting pods, for --move-clients of those.")
 @verbose
-def rbac(namespace: str, user: str | None, intercept: bool) -> None:
+def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool) -> None:
     """Print Roles and bindings with all rights that USER (default: you, as the cluster knows you) needs in NAMESPACE.
 
     \b
@@ -21,4 +22,5 @@ def rbac(namespace: str, user: str | None, intercept: bool) -> None:
     from ktpy.sessions import once  # brings asyncio, which `ktpy --help` need not wait for
 
     Caller.become()
-    render.say(*once.rights(namespace, user, intercept=intercept).splitlines())
+    intercept |= move_clients
+    render.say(*once.rights(namespace, user, intercept=intercept, move_clients=move_clients).splitlines())

@@ -82,14 +82,20 @@ INTERCEPT_OPTIONAL = (
 )
 """In the same namespace; each is for what it says only."""
 
+MOVE_CLIENTS = (Rule("", "pods/eviction", ("create",), "for --move-clients"),)
+"""In the same namespace, and only where it is asked for: who may evict may disturb what others run."""
+
 INGRESS_CLASSES = (Rule("networking.k8s.io", "ingressclasses", ("list",), "for preview --ingress"),)
 """Cluster-wide and optional."""
 
 
-def manifest(namespace: str, user: str, *, whole_cluster: bool = True, intercept: bool = False) -> str:
+def manifest(
+    namespace: str, user: str, *, whole_cluster: bool = True, intercept: bool = False, move_clients: bool = False
+) -> str:
     """Write the Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
 
-    `intercept` adds the Role for exchange, mesh and preview to the one for connect.
+    `intercept` adds the Role for exchange, mesh and preview to the one for connect, `move_clients` the right to evict
+    pods to that.
     """
     documents = [
         _role("Role", "ktpy", CONNECT + CONNECT_OPTIONAL, namespace),
@@ -97,7 +103,12 @@ def manifest(namespace: str, user: str, *, whole_cluster: bool = True, intercept
     ]
     if intercept:
         documents += [
-            _role("Role", "ktpy-intercept", INTERCEPT + INTERCEPT_OPTIONAL, namespace),
+            _role(
+                "Role",
+                "ktpy-intercept",
+                INTERCEPT + INTERCEPT_OPTIONAL + (MOVE_CLIENTS if move_clients else ()),
+                namespace,
+            ),
             _binding("RoleBinding", "Role", "ktpy-intercept", user, namespace),
         ]
     if whole_cluster:

@@ -8,6 +8,7 @@ from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.keeping import StandingGateway
 from ktpy.cluster.changes.plan import SessionIdentity
 from ktpy.cluster.names import new_session_id
+from ktpy.cluster.pods import renewal
 from ktpy.cluster.service import targets
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.reference import Reference
@@ -41,6 +42,8 @@ def keep(options: InterceptOptions, caller: Caller, report: Report) -> dict[str,
         session = SessionIdentity(new_session_id(), owner_of(caller), "")
         change = GATEWAY.change(api, plan, session, lambda pod: step(str(pod)))
         keeper = await keeping.keep(api, plan.interceptee, change, session.id, step)
+        if options.move_clients:
+            await renewal.renew(api, plan.interceptee.name, plan.selector, step)
         gateway = await keeping.look(api, plan.interceptee)
         return _as_data(gateway) | {"is_new": keeper.session == session.id, "wanted_image": options.image}
 

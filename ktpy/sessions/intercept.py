@@ -20,6 +20,7 @@ from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.changes.registry import kind_of
 from ktpy.cluster.missing_rights import naming_all_missing
 from ktpy.cluster.names import new_session_id
+from ktpy.cluster.pods import renewal
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
@@ -116,6 +117,7 @@ class _Intercept:
             await undo.enter_async_context(control_server.serve(path, verbs))
             await undo.enter_async_context(background_task(exposure.watch(), "probe local ports"))
             await undo.enter_async_context(background_task(self._tell_silence_of(exposure), "tell what passes"))
+            await undo.enter_async_context(background_task(self._move_clients(api, plan), "move clients"))
             ending = await undo.enter_async_context(background_task(self._until_told_to_end(), "until told to end"))
             try:
                 while (exit_code := await self._participation(api, plan, exposure).run(ending)) is None:
@@ -221,6 +223,14 @@ class _Intercept:
 
     def _tell_silence(self, silence_s: float, error: KtpyError) -> None:
         self._report(Notice(f"The API server has not been reached for {silence_s:.0f} s: {error.message}"))
+
+    async def _move_clients(self, api: Api, plan: InterceptPlan) -> None:
+        await self._ready.wait()
+        if self._options.move_clients:
+            try:
+                await renewal.renew(api, self._target, plan.selector, lambda told: self._step("clients", told))
+            except KtpyError as error:
+                self._report(Notice(error.message))
 
     async def _tell_silence_of(self, exposure: Exposure) -> None:
         """Tell once why no request has come, where original pods may have them."""

@@ -9,6 +9,7 @@ from ktpy.cluster.changes.gateway_guard import GatewayGuard
 from ktpy.cluster.changes.gateway_pods import GatewayPods
 from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
+from ktpy.cluster.pods import renewal
 from ktpy.cluster.pods.overlay import placement_of
 from ktpy.cluster.service import network_policies, ports, targets
 from ktpy.cluster.service.interceptee import Interceptee
@@ -29,13 +30,16 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     mappings = ports.resolve_ports(service, options.expose, is_mesh=is_mesh, protocol=options.protocol)
     selector = selector_for(service) or {}
     await network_policies.refuse_labels(api, name, selector, options.gateway_labels)
+    if options.move_clients:
+        await renewal.refuse_renewal(api, name, selector)
     original = await targets.one_pod(api, selector)
     warnings = (
         *targets.warnings(service),
         *ports.shared_ports(service, mappings),
         *await network_policies.warnings_for(api, name, selector, options.gateway_labels, original),
     )
-    return InterceptPlan(options, Interceptee(api.namespace, name), mappings, warnings, placement_of(original or {}))
+    interceptee = Interceptee(api.namespace, name)
+    return InterceptPlan(options, interceptee, mappings, selector, warnings, placement_of(original or {}))
 
 
 def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress: OnProgress) -> ClusterChange:

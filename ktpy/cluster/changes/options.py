@@ -34,6 +34,8 @@ class InterceptOptions:
     gateway_labels: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
     """Pods of the gateway, where this session is the one that makes it; a route leads through each of them."""
+    move_clients: bool = False
+    """Whether the original pods are renewed, so that connections to them are made anew."""
     ingress_host: str | None = None
     ingress_class: str | None = None
     image: str = DEFAULT_IMAGE

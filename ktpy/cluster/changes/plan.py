@@ -30,6 +30,8 @@ class InterceptPlan:
     options: InterceptOptions
     interceptee: Interceptee
     ports: tuple[PortMapping, ...]
+    selector: Mapping[str, str] = field(default_factory=dict)
+    """What the Service selects without its gateway."""
     warnings: tuple[str, ...] = ()
     """What the user should know first."""
     placement: Mapping[str, Any] = field(default_factory=dict)

@@ -16,7 +16,9 @@ KEPT_FOR = 20
 """Requests on a kept connection. One that was open before an exchange stays with the pod that it leads to."""
 
 
-class _Connection(http.client.HTTPConnection):
+class Connection(http.client.HTTPConnection):
+    """A connection from where a network namespace is."""
+
     def __init__(self, netns: Path, host: str, port: int = 80, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(host, port)
         self._netns = netns
@@ -36,7 +38,7 @@ def ask(
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[int, str]:
     """One request on a fresh connection: status and body."""
-    connection = _Connection(netns, host, port, timeout_s)
+    connection = Connection(netns, host, port, timeout_s)
     try:
         connection.request("GET", path, headers=dict(headers))
         response = connection.getresponse()
@@ -52,7 +54,7 @@ class _Client:
         self._place = (netns, host)
         self._headers = dict(headers)
         self._keep_for = keep_for
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._used = 0
 
     def visit(self) -> Visit:
@@ -73,7 +75,7 @@ class _Client:
 
     def _request(self) -> str:
         if self._connection is None:
-            self._connection, self._used = _Connection(*self._place), 0
+            self._connection, self._used = Connection(*self._place), 0
         self._used += 1
         self._connection.request("GET", "/", headers=self._headers)
         response = self._connection.getresponse()

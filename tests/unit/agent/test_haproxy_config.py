@@ -39,9 +39,6 @@ frontend ready
   bind :::2223 v4v6
   monitor-uri /ready
 
-backend replaced
-  server successor 127.0.0.1:1 disabled
-
 frontend port80
   bind :::8080 v4v6
   bind unix@/run/ktpy/next80.sock mode 600
@@ -61,7 +58,8 @@ frontend port80
   http-request del-header http2-settings
   http-request del-header upgrade if { req.hdr(upgrade) -m str -i h2c }
   http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }
-  use_backend next80_h%[fc_http_major] if { stopping } { srv_is_up(replaced/successor) }
+  acl is_last str(last) -u 80 -m str -- not-last
+  use_backend next80_h%[fc_http_major] if { stopping } !is_last
   acl route2_header0 req.fhdr(version) -m str -- 'foobar'
   acl route2_baggage0 req.fhdr(baggage) -m reg -- '(?:^|,)[ \\t]*v[ \\t]*=[ \\t]*(?:f|%66)[ \\t]*(?:[,;]|$)'
   acl route2_path path -m beg -- '/api/'
@@ -74,18 +72,13 @@ backend next80_h1
   option accept-invalid-http-response
   option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
-  retries 6
-  server origin 10.96.1.2:80 backup
-  server next unix@/run/ktpy/next80.sock check inter 1h observe layer4 error-limit 1 on-error mark-down
+  server next unix@/run/ktpy/next80.sock
 
 backend next80_h2
   option accept-invalid-http-response
   option h1-case-adjust-bogus-server
   retry-on conn-failure empty-response
-  retries 6
-  server origin 10.96.1.2:80 proto h2 backup
-  server next unix@/run/ktpy/next80.sock proto h2 check inter 1h observe layer4 error-limit 1 on-error mark-down\
- check-proto none
+  server next unix@/run/ktpy/next80.sock proto h2
 
 backend origin80_h1
   option accept-invalid-http-response

@@ -48,6 +48,8 @@ class ObjectStore:
         """RFC 1035, section 2.3.1; since Kubernetes 1.37 a digit may come first."""
         self.dry_run: tuple[int, Json] = (201, {})
         """What is answered to a creation that is only tried."""
+        self.evict: Callable[[str, bool], int] = lambda _name, _is_dry_run: 404
+        """What is answered to an eviction, or to a dry run of one; it does what the cluster would."""
         self._objects: dict[tuple[str, str], Json] = {(NAMESPACES, NAMESPACE): {"metadata": {"name": NAMESPACE}}}
         self._versions: Iterator[int] = count(1)
         self._history: list[tuple[int, Json]] = []
@@ -92,6 +94,8 @@ class ObjectStore:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if (found := self.discovery.get(request.path)) is not None:
             return self._json(found, 200)
+        if request.path.startswith(f"{PODS}/") and request.path.endswith("/eviction"):
+            return self._evict(request.path.split("/")[-2], json.loads(await request.text()))
         if (parts := _PATH.fullmatch(request.path)) is None:
             return self._json(refused(503, "the server is currently unable to handle the request"), 503)
         collection, name = parts["collection"], parts["name"]
@@ -112,6 +116,12 @@ class ObjectStore:
         if status < 400 and request.method != "GET" and not request.query.get("dryRun"):
             self.writes.append(f"{request.method} {resource}/{name or body['metadata']['name']}")
         return self._json(answered, status)
+
+    def _evict(self, name: str, body: Json) -> web.StreamResponse:
+        if "post pods/eviction" in self.forbidden:
+            return self._json(refused(403, 'User "al" cannot create resource "pods/eviction"'), 403)
+        status = self.evict(name, "dryRun" in body["deleteOptions"])
+        return self._json({"kind": "Status"} if status < 400 else refused(status, "Cannot evict pod."), status)
 
     def _act(self, request: web.Request, collection: str, name: str | None, body: Any) -> tuple[int, Json]:
         if name is None:
