@@ -48,7 +48,7 @@ def gateway(lab: Lab, *arguments: str, user: str = "dev") -> "subprocess.Complet
 def who(lab: Lab) -> list[tuple[str, bool]]:
     """Who shares the gateway: what he does, and whether he keeps it."""
     found = json.loads(gateway(lab, "who", "web", "--output", "json").stdout)
-    return [(one["details"]["kind"], one["is_keeper"]) for one in found["sessions"]]
+    return [(one["kind"], one["is_keeper"]) for one in found["sessions"]]
 
 
 @contextmanager
