@@ -6,7 +6,6 @@ whose terminal may be closed long before.
 """
 
 import os
-import pwd
 import signal
 import socket
 import stat
@@ -15,6 +14,7 @@ import sys
 
 from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
 from ktpy.helper.install import remark_on_install
+from ktpy.helper.processes import user_name
 from ktpy.helper.protocol import Failed, encode, send_packet
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
@@ -63,16 +63,10 @@ def _caller_uid(sock: socket.socket) -> int:
     sudo_uid = int(os.environ.get("SUDO_UID", peer_uid))
     if peer_uid not in (0, sudo_uid):
         raise PrivilegeMissing(
-            f"The helper was started for user {_name(sudo_uid)} but speaks to {_name(peer_uid)}; nothing was changed."
+            f"The helper was started for user {user_name(sudo_uid)} but speaks to {user_name(peer_uid)};"
+            " nothing was changed."
         )
     return sudo_uid
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _let_go_of_surroundings() -> None:

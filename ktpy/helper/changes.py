@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ktpy.helper import resolved, routes, snapshot
-from ktpy.helper.journal import Entry, Journal, pending_of
+from ktpy.helper.journal import Journal, pending_of
+from ktpy.helper.journal_text import Entry
 from ktpy.helper.snapshot import Snapshot
 from ktpy.helper.wire import from_json, to_json
 

@@ -6,12 +6,13 @@ the change is made, and one line per change that has been undone. A line is writ
 full disk, and a change without its line is not made. So a crash costs at most a torn last line, whose change was never
 made. Should another line be unreadable, the rest is undone nevertheless. The file goes when all its changes are undone.
 
-The helper holds an flock(2) on its file for as long as it lives, whatever kills it, so anybody can see, without
-being root, whether a journal is stale. Every command imports this module at its start, so it imports nothing heavy.
+Everybody may read a journal: who is connected since when, and whether his helper still runs. That it does is certain
+from a lock, which goes with the helper, whatever kills it. Only root can hold one: they are files of mode 0600 in
+/var/lib/ktpy/locks, which nobody else may enter. Every command imports this module at its start, so it imports nothing
+heavy.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -21,26 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ktpy.errors import FolderNotWritable
+from ktpy.errors import FolderNotWritable, KtpyError
+from ktpy.helper import locks
 from ktpy.helper.disk import sync_folder, write_all
+from ktpy.helper.journal_text import Entry, Head, JournalText, aside, head_of, parse
+from ktpy.helper.locks import Lock
+from ktpy.helper.processes import is_running, start_ticks
 
 STATE_DIR = Path("/var/lib/ktpy")
 JOURNAL_DIR = STATE_DIR / "journal"
-FORMAT = 1
 
 LOCK_WAIT_S = 1.0
-"""A lock may take this long: `stale`, which anybody may call, takes a shared one for an instant."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A Head says who wrote the journal, and when."""
-
-    journal_id: str
-    owner_uid: int
-    helper_pid: int
-    created_s: float
-    """Unix time: for people, and for the order in which several journals are replayed."""
+"""Another helper may take this long to undo the same journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +51,16 @@ class StaleJournal:
         return self.pending + self.unreadable
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An Entry is one change as recorded: `kind` names the class that can undo it, `body` is what that class needs."""
-
-    index: int
-    kind: str
-    summary: str
-    body: object
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """A _Content is what a journal's file says."""
-
-    head: Head
-    pending: list[Entry]
-    next_index: int
-    unreadable: tuple[str, ...] = ()
-
-
 class Journal:
-    """A Journal is an open journal file, locked by us. `create` and `open_stale` make one."""
+    """A Journal is an open journal file, whose lock is ours. `create` and `open_stale` make one."""
 
-    def __init__(self, path: Path, file: BinaryIO, content: _Content) -> None:
+    def __init__(self, path: Path, file: BinaryIO, lock: Lock, content: JournalText) -> None:
         self.path = path
         self.head = content.head
         self.unreadable = content.unreadable
         """What of it cannot be read, in sentences."""
         self._file = file
+        self._lock = lock
         self._pending = content.pending
         self._next_index = content.next_index
 
@@ -96,25 +70,18 @@ class Journal:
 
         Raises FolderNotWritable, with no file left behind.
         """
-        head = Head(secrets.token_hex(4), owner_uid, os.getpid(), time.time())
+        head = Head(secrets.token_hex(4), owner_uid, os.getpid(), time.time(), start_ticks(os.getpid()))
         path = directory / f"{head.journal_id}.json"
         unnamed = directory / f".{head.journal_id}.new"
-        with _refusing(directory), contextlib.ExitStack() as on_failure:
+        with _refusing(directory), exclusive(directory), contextlib.ExitStack() as on_failure:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            lock = Lock.take(_lock_of(path))
+            on_failure.callback(lock.release, for_good=True)
             descriptor = os.open(unnamed, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             on_failure.callback(unnamed.unlink, missing_ok=True)
             file = on_failure.enter_context(os.fdopen(descriptor, "ab", buffering=0))
-            fcntl.flock(file, fcntl.LOCK_EX)
-            journal = cls(path, file, _Content(head, [], 0))
-            journal._append(
-                {
-                    "format": FORMAT,
-                    "journal": head.journal_id,
-                    "owner_uid": owner_uid,
-                    "helper_pid": head.helper_pid,
-                    "created_s": head.created_s,
-                }
-            )
+            journal = cls(path, file, lock, JournalText(head, [], 0))
+            journal._append(head.to_line())
             unnamed.rename(path)
             on_failure.callback(path.unlink, missing_ok=True)
             sync_folder(directory)
@@ -125,26 +92,35 @@ class Journal:
     def open_stale(cls, path: Path) -> "Journal | None":
         """Take over a journal whose helper is gone; return None if it is alive, or the journal is finished.
 
-        Raises OSError, and ValueError for a file that another version wrote.
+        Raises OSError, TimeoutError where somebody holds its lock, and ValueError for a file of another version.
         """
-        try:
-            file = path.open("r+b", buffering=0)
-        except FileNotFoundError:
-            return None
-        try:
-            alive = not _lock(file, fcntl.LOCK_SH)
-            if alive or not _lock(file, fcntl.LOCK_EX, LOCK_WAIT_S) or os.fstat(file.fileno()).st_nlink == 0:
-                file.close()
+        with contextlib.ExitStack() as on_failure:
+            try:
+                file = on_failure.enter_context(path.open("r+b", buffering=0))
+            except FileNotFoundError:
                 return None
+            head = parse(path, file.read()).head
+            is_alive = _is_alive(file, head)
+            wait_s = 0.0 if is_alive else LOCK_WAIT_S
+            try:
+                lock = Lock.take(_lock_of(path), wait_s)
+                on_failure.callback(lock.release, for_good=True)
+                if head.helper_ticks is None:
+                    locks.lock(file.fileno(), wait_s)
+            except TimeoutError:
+                if is_alive:
+                    return None
+                raise
+            if os.fstat(file.fileno()).st_nlink == 0:
+                return None
+            file.seek(0)
             text = file.read()
-            content = _parse(path, text)
+            journal = cls(path, file, lock, parse(path, text))
             if not text.endswith(b"\n"):  # a torn last line: cut it, or the next one would be glued to it
                 file.truncate(text.rfind(b"\n") + 1)
             file.seek(0, os.SEEK_END)
-        except BaseException:
-            file.close()
-            raise
-        return cls(path, file, content)
+            on_failure.pop_all()
+        return journal
 
     @property
     def journal_id(self) -> str:
@@ -175,11 +151,14 @@ class Journal:
 
         A file with unreadable lines is put aside for people to look at. Raises OSError.
         """
-        with self._file, contextlib.suppress(FileNotFoundError):  # somebody tidied up by hand
-            if not self._pending and self.unreadable:
-                self.path.rename(_aside(self.path))
-            elif not self._pending:
-                self.path.unlink()
+        try:
+            with self._file, contextlib.suppress(FileNotFoundError):  # somebody tidied up by hand
+                if not self._pending and self.unreadable:
+                    self.path.rename(aside(self.path))
+                elif not self._pending:
+                    self.path.unlink()
+        finally:
+            self._lock.release(for_good=not self._pending)
 
     def _append(self, line: dict[str, object]) -> None:
         """Write a line, whole or not at all. Raises OSError."""
@@ -202,14 +181,14 @@ def stale(directory: Path = JOURNAL_DIR) -> list[StaleJournal]:
     for path in _paths(directory):
         try:
             with path.open("rb", buffering=0) as file:
-                if _lock(file, fcntl.LOCK_SH) and os.fstat(file.fileno()).st_nlink:
-                    content = _parse(path, file.read())
+                content = parse(path, file.read())
+                if not _is_alive(file, content.head) and os.fstat(file.fileno()).st_nlink:
                     pending = tuple(entry.summary for entry in reversed(content.pending))
                     found.append(StaleJournal(content.head, pending, content.unreadable))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as exc:
-            found.append(StaleJournal(_head_of(path), (), (f"{path}: {exc}",)))
+            found.append(StaleJournal(head_of(path), (), (f"{path}: {exc}",)))
     return sorted(found, key=lambda journal: journal.head.created_s, reverse=True)
 
 
@@ -218,6 +197,7 @@ def open_all_stale(directory: Path = JOURNAL_DIR) -> tuple[list[Journal], list[s
 
     The second list says which files could not be read.
     """
+    _tidy(directory)
     journals, unreadable = [], []
     for path in _paths(directory):
         try:
@@ -234,7 +214,7 @@ def pending_of(journal_id: str, directory: Path = JOURNAL_DIR) -> tuple[Entry, .
     """Return what any helper's journal still has to undo, as far as it can be read; `stale` names what cannot."""
     path = directory / f"{journal_id}.json"
     try:
-        content = _parse(path, path.read_bytes())
+        content = parse(path, path.read_bytes())
     except (OSError, ValueError):
         return ()
     return tuple(reversed(content.pending))
@@ -244,15 +224,12 @@ def journal_ids(directory: Path = JOURNAL_DIR) -> list[str]:
     return [path.stem for path in _paths(directory)]
 
 
-@contextlib.contextmanager
-def exclusive(directory: Path = JOURNAL_DIR) -> Iterator[None]:
-    """Exclude other helpers while something changes that all of them share, such as /etc/resolv.conf."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def exclusive(directory: Path = JOURNAL_DIR) -> contextlib.AbstractContextManager[None]:
+    """Exclude other helpers while something changes that all of them share, such as /etc/resolv.conf.
+
+    Raises HelperFailed where that takes too long, and OSError.
+    """
+    return locks.exclusive(_locks(directory))
 
 
 def undo_all(journal: Journal, undo: Callable[[Entry], str | None]) -> tuple[list[str], list[str], list[str]]:
@@ -281,51 +258,34 @@ def _paths(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.json"))  # hidden ones have no name yet; no directory, no journals
 
 
-def _aside(path: Path) -> Path:
-    return path.with_suffix(".unreadable")
+def _locks(directory: Path) -> Path:
+    return directory.parent / "locks"
 
 
-def _head_of(path: Path) -> Head:
-    """Return what is known of a journal whose own head cannot be read."""
-    try:
-        created_s = path.stat().st_mtime
-    except OSError:
-        created_s = 0.0
-    return Head(path.stem, -1, -1, created_s)
+def _lock_of(path: Path) -> Path:
+    return _locks(path.parent) / path.stem
 
 
-def _parse(path: Path, text: bytes) -> _Content:
-    """Read a journal's text. A torn last line (no line feed) is a change that was never made.
-
-    A line that cannot be read hides no other. Raises ValueError for the file of another version.
-    """
-    lines = text.split(b"\n")[:-1]
-    head, entries, next_index, unreadable = None, dict[int, Entry](), 0, 0
-    for line in lines:
-        match _decoded(line):
-            case {"change": int(index), "kind": str(kind), "summary": str(summary), "body": body}:
-                entries[index] = Entry(index, kind, summary, body)
-                next_index = max(next_index, index + 1)
-            case {"undone": int(index)}:
-                entries.pop(index, None)  # its own line may be unreadable
-            case {"format": version} if version != FORMAT:
-                raise ValueError(f"this journal has format {version}, another version of ktpy wrote it")
-            case {"journal": str(name), "owner_uid": int(uid), "helper_pid": int(pid), "created_s": float(created_s)}:
-                head = Head(name, uid, pid, created_s)
-            case _:
-                unreadable += 1
-    said = (
-        f"{unreadable} of the {len(lines)} lines of {path} cannot be read, so what they say is not undone;"
-        f" the file is kept as {_aside(path).name}"
-    )
-    return _Content(head or _head_of(path), list(entries.values()), next_index, (said,) if unreadable else ())
+def _is_alive(file: BinaryIO, head: Head) -> bool:
+    """Tell whether the journal's helper runs, as far as that can be seen without its lock."""
+    if head.helper_ticks is None:  # an earlier version's helper holds a lock on the journal itself
+        return head.helper_pid in locks.holders(file.fileno())
+    return is_running(head.helper_pid, head.helper_ticks)
 
 
-def _decoded(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+def _tidy(directory: Path) -> None:
+    """Remove what a kill within `create` or `close` has left: journals without a name, locks without a journal."""
+
+    def leftovers() -> list[Path]:
+        return [
+            *directory.glob(".*.new"),
+            *(lock for lock in _locks(directory).glob("*") if not (directory / f"{lock.name}.json").exists()),
+        ]
+
+    if leftovers():
+        with contextlib.suppress(KtpyError, OSError), exclusive(directory):
+            for path in leftovers():
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -338,16 +298,3 @@ def _refusing(directory: Path) -> Iterator[None]:
             f"ktpy cannot write down in {directory} how to undo a change ({exc.strerror}), so it did not make it.",
             hint=f"Make room there, then try again; how much there is: df -h {directory.parent}",
         ) from exc
-
-
-def _lock(file: BinaryIO, operation: int, wait_s: float = 0.0) -> bool:
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(file, operation | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)
-        else:
-            return True

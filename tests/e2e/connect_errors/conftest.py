@@ -46,4 +46,4 @@ def _nothing_is_left(lab: Lab, laptop: Laptop) -> Iterator[None]:
     yield
     assert laptop.network_state() == before
     assert lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")["items"] == []
-    assert lab.exec(["find", "/var/lib/ktpy/journal", "-type", "f"]).stdout == ""
+    assert lab.exec(["find", "/var/lib/ktpy", "-type", "f"]).stdout == ""

@@ -5,7 +5,8 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, ip_network
 
 import pytest
@@ -192,3 +193,32 @@ async def test_signals_of_a_terminal_do_not_reach_the_helper(helper: HelperClien
     os.kill(helper.hello.pid, number)
     await helper.detect_resolver()
     assert os.getsid(helper.hello.pid) == helper.hello.pid
+
+
+@pytest.fixture
+def bystander(box: Machine) -> Iterator[None]:
+    """Another user, who holds a lock on each folder that he can open."""
+    box.journal_dir.mkdir(parents=True)
+    hold = (
+        "for folder in /var/lib/ktpy /var/lib/ktpy/journal; do flock $folder sh -c 'echo held; sleep 60' & done; wait"
+    )
+    command = [*box.prefix, "setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "sh", "-c", hold]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as holding:
+        assert holding.stdout is not None
+        assert [holding.stdout.readline() for _ in range(2)] == [b"held\n"] * 2
+        yield
+        os.killpg(holding.pid, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("bystander")
+async def test_another_user_who_holds_what_he_can_holds_up_nothing(box: Machine) -> None:
+    box.set_resolv_conf("file")
+    before = box.state()
+    async with asyncio.timeout(5.0):
+        helper = await HelperClient.start(box.launch())
+        tun, sockets = await connect(helper)
+        report = await helper.close()
+    assert report is not None
+    assert report.failures == ()
+    let_go(tun, sockets)
+    assert box.state() == before

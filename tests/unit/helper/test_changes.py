@@ -7,7 +7,9 @@ import pytest
 
 from ktpy.helper import changes, snapshot
 from ktpy.helper.changes import Layer, ResolvConf, recorded
-from ktpy.helper.journal import Entry, Journal, pending_of, stale
+from ktpy.helper.journal import Journal, pending_of, stale
+from ktpy.helper.journal_text import Entry
+from tests.kit.journals import abandon
 
 made: list[str] = []
 
@@ -30,7 +32,7 @@ class Probe:
 @pytest.fixture
 def open_journal(tmp_path: Path) -> Journal:
     made.clear()
-    return Journal.create(0, tmp_path)
+    return Journal.create(0, tmp_path / "journal")
 
 
 def on_disk(open_journal: Journal) -> list[str]:
@@ -67,7 +69,7 @@ def test_failing_to_undo_the_half_keeps_the_record_and_the_first_error(open_jour
 def test_killed_while_making_it_leaves_the_record(open_journal: Journal) -> None:
     context = recorded(open_journal, Probe("link"))
     context.__enter__()
-    open_journal._file.close()
+    abandon(open_journal)
     assert stale(open_journal.path.parent)[0].pending == ("link",)
 
 

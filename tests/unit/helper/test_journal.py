@@ -1,5 +1,6 @@
 """What is on disk when, and what a torn, foreign or living journal means."""
 
+import fcntl
 import json
 import os
 import stat
@@ -9,8 +10,10 @@ import pytest
 
 from ktpy.errors import FolderNotWritable
 from ktpy.helper import journal
-from ktpy.helper.journal import Entry, Journal, open_all_stale, pending_of, stale, undo_all
+from ktpy.helper.journal import Journal, open_all_stale, pending_of, stale, undo_all
+from ktpy.helper.journal_text import Entry
 from tests.kit.full_disk import FullDisk
+from tests.kit.journals import abandon, end_helper
 
 
 @pytest.fixture
@@ -18,16 +21,15 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "state" / "journal"
 
 
-def abandon(open_journal: Journal) -> None:
-    """What a SIGKILL does: the lock goes, the file stays."""
-    open_journal._file.close()
-
-
 def recorded(directory: Path, *summaries: str) -> Journal:
     open_journal = Journal.create(0, directory)
     for summary in summaries:
         open_journal.record("A", summary, None)
     return open_journal
+
+
+def assert_no_file(directory: Path) -> None:
+    assert [path for path in directory.parent.rglob("*") if not path.is_dir()] == []
 
 
 def lines(directory: Path) -> list[dict[str, object]]:
@@ -54,24 +56,25 @@ def test_every_line_is_synced(directory: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [size for size in synced if size in ends_of_lines] == ends_of_lines
 
 
-def test_anybody_may_read_it(directory: Path) -> None:
-    Journal.create(0, directory)
-    [path] = directory.glob("*.json")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+def test_anybody_may_read_it_and_only_root_may_hold_its_lock(directory: Path) -> None:
+    open_journal = Journal.create(0, directory)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.parent.rglob("*")}
+    name = open_journal.journal_id
+    assert modes == {"journal": 0o755, f"{name}.json": 0o644, "locks": 0o700, name: 0o600}
 
 
 def test_it_goes_when_all_is_undone(directory: Path) -> None:
     open_journal = Journal.create(0, directory)
     open_journal.mark_undone(open_journal.record("A", "a", None))
     open_journal.close()
-    assert list(directory.iterdir()) == []
+    assert_no_file(directory)
 
 
 def test_it_stays_when_something_is_left(directory: Path) -> None:
     open_journal = Journal.create(0, directory)
     open_journal.record("A", "a", None)
     open_journal.close()
+    end_helper(open_journal.path)
     [found] = stale(directory)
     assert found.pending == ("a",)
 
@@ -81,7 +84,7 @@ def test_living_journal_is_not_stale(directory: Path) -> None:
     assert stale(directory) == []
     assert open_all_stale(directory) == ([], [])
     abandon(open_journal)
-    assert [found.head for found in stale(directory)] == [open_journal.head]
+    assert [found.head.journal_id for found in stale(directory)] == [open_journal.journal_id]
 
 
 def test_no_directory_means_no_journals(tmp_path: Path) -> None:
@@ -159,7 +162,7 @@ def test_a_file_without_a_whole_line_is_no_journal_and_goes(directory: Path) -> 
     (directory / "x.json").write_text('{"format": 1, "jou')
     [taken], _ = open_all_stale(directory)
     assert undo_all(taken, lambda _: None) == ([], [], [])
-    assert list(directory.iterdir()) == []
+    assert_no_file(directory)
 
 
 def test_the_journal_of_another_version_is_named_and_left(directory: Path) -> None:
@@ -177,6 +180,57 @@ def test_what_the_system_does_not_let_read_is_named(directory: Path) -> None:
     assert [found.left for found in stale(directory)] == [
         (f"{directory / 'x.json'}: [Errno 21] Is a directory: '{directory / 'x.json'}'",)
     ]
+
+
+# --- locks
+
+
+def test_what_a_kill_left_half_made_goes(directory: Path) -> None:
+    """Within `create`, before the journal has its name; within `close`, when the journal is gone already."""
+    living = Journal.create(0, directory)
+    (directory / ".ab12.new").touch()
+    (directory.parent / "locks/ab12").touch()
+    assert open_all_stale(directory) == ([], [])
+    living.close()
+    assert_no_file(directory)
+
+
+def of_an_earlier_version(directory: Path, helper_pid: int) -> Path:
+    directory.mkdir(parents=True)
+    path = directory / "ab12.json"
+    head = {"format": 1, "journal": "ab12", "owner_uid": 7, "helper_pid": helper_pid, "created_s": 1.5}
+    change = {"change": 0, "kind": "A", "summary": "a", "body": None}
+    path.write_text("".join(json.dumps(line) + "\n" for line in (head, change)))
+    return path
+
+
+def test_a_journal_of_an_earlier_version_is_found_and_undone(directory: Path) -> None:
+    of_an_earlier_version(directory, os.getpid())
+    assert [found.pending for found in stale(directory)] == [("a",)]
+    [taken], _ = open_all_stale(directory)
+    assert undo_all(taken, lambda _: None) == (["a"], [], [])
+    assert_no_file(directory)
+
+
+def test_a_running_helper_of_an_earlier_version_is_left_alone(directory: Path) -> None:
+    path = of_an_earlier_version(directory, os.getpid())
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert stale(directory) == []
+        assert open_all_stale(directory) == ([], [])
+
+
+def test_who_holds_the_journal_of_an_earlier_version_without_being_its_helper_is_named(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "LOCK_WAIT_S", 0.0)
+    path = of_an_earlier_version(directory, 1)
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert [found.pending for found in stale(directory)] == [("a",)]
+        _, [complaint] = open_all_stale(directory)
+    assert f"process {os.getpid()} (" in complaint
+    assert complaint.endswith(f" holds the lock {path}")
 
 
 # --- a full disk
@@ -207,18 +261,18 @@ def test_a_journal_that_cannot_be_started_leaves_no_file(
     FullDisk(monkeypatch, room_bytes)
     with pytest.raises(FolderNotWritable):
         Journal.create(0, directory)
-    assert list(directory.iterdir()) == []
+    assert_no_file(directory)
 
 
 def test_all_is_undone_on_a_full_disk(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_journal = recorded(directory, "a", "b")
     FullDisk(monkeypatch, 0)
     assert undo_all(open_journal, lambda _: None) == (["b", "a"], [], [])
-    assert list(directory.iterdir()) == []
+    assert_no_file(directory)
 
 
 def test_a_file_that_cannot_be_removed_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> None:
+    def refuse(_: Path, **__: bool) -> None:
         raise OSError(30, "Read-only file system")
 
     open_journal = recorded(directory, "a")
@@ -242,9 +296,11 @@ def test_youngest_first(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_only_one_takes_a_stale_journal_over(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "LOCK_WAIT_S", 0.0)
     abandon(Journal.create(0, directory))
-    first, _ = open_all_stale(directory)
-    second, complaints = open_all_stale(directory)
-    assert (len(first), second, complaints) == (1, [], [])
+    [first], _ = open_all_stale(directory)
+    second, [complaint] = open_all_stale(directory)
+    assert second == []
+    assert f"process {os.getpid()} (" in complaint
+    assert complaint.endswith(f" holds the lock {directory.parent / 'locks' / first.journal_id}")
 
 
 # --- undoing
@@ -264,7 +320,8 @@ def test_a_failure_stops_nothing_and_stays(directory: Path) -> None:
 
     undone, left, failures = undo_all(recorded(directory, "a", "b", "c"), undo)
     assert (undone, left, failures) == (["a"], ["c is somebody else's"], ["b: disk on fire"])
-    assert stale(directory)[0].pending == ("b",)
+    [again], _ = open_all_stale(directory)
+    assert [entry.summary for entry in again.pending] == ["b"]
 
 
 def test_undo_can_be_repeated(directory: Path) -> None:
@@ -274,7 +331,7 @@ def test_undo_can_be_repeated(directory: Path) -> None:
     undo_all(recorded(directory, "a"), fails)
     [again], _ = open_all_stale(directory)
     assert undo_all(again, lambda entry: None) == (["a"], [], [])
-    assert list(directory.iterdir()) == []
+    assert_no_file(directory)
 
 
 def test_killed_while_undoing_goes_on_where_it_was(directory: Path) -> None:
