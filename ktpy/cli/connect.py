@@ -13,8 +13,8 @@ from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.privileged import launch_helper, may_ask_for_password
 from ktpy.daemon.runtime import CONNECT
-from ktpy.observe.events import Event, Report
-from ktpy.sessions.options import ConnectOptions, check_kubeconfig, refusal_of_include, refusal_of_zone
+from ktpy.observe.events import Ended, Event, Report
+from ktpy.sessions.options import ConnectOptions, refusal_of_include, refusal_of_zone
 
 
 class _Network(click.ParamType["IPv4Network | IPv6Network"]):
@@ -102,9 +102,6 @@ def connect(
         pods=not no_pods, dns=not no_dns, reconnect=not no_reconnect, pod_timeout_s=pod_timeout, **options
     )
     caller = Caller.current()
-    if may_ask_for_password():
-        check_kubeconfig(wanted)
-    helper = launch_helper(caller, render.on_standard_error)
 
     def work(report: Report) -> int:
         from ktpy.sessions.connect import run  # the heavy half of ktpy: not before it is needed
@@ -117,4 +114,11 @@ def connect(
         else:
             render.event(event, farewell=f"{'`ktpy quit`' if detach else 'Ctrl-C'} ends it and undoes everything.")
 
+    if may_ask_for_password():
+        from ktpy.sessions.running import needless
+
+        if (sentence := needless(wanted, caller)) is not None:
+            show(Ended(0, sentence))
+            return
+    helper = launch_helper(caller, render.on_standard_error)
     sys.exit(perform(work, show, caller, CONNECT if detach else None))

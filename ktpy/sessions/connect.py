@@ -27,9 +27,9 @@ from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
 from ktpy.cluster.routing.ranges import RoutedRange, discover, hand_made_addresses, leave_out, routed_too
 from ktpy.cluster.service.network_policies import warnings_for_shadow
-from ktpy.daemon import control_client, control_server, supervision
+from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
+from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
 from ktpy.errors import AlreadyConnected, HelperFailed, KtpyError, LinkLost, RangeOverlap
 from ktpy.helper.launch import LaunchedHelper
@@ -44,6 +44,7 @@ from ktpy.observe.trace import traced
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
 from ktpy.sessions.put_right import put_right
+from ktpy.sessions.running import connected_to
 from ktpy.sessions.shadow_uplink import notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone, try_command
@@ -363,16 +364,11 @@ class _Connect:
 
     async def _settle(self, api: Api, refusal: AlreadyConnected) -> NoReturn:
         """End well where the running session is what the user wants. Raises the refusal otherwise."""
-        for path in RuntimeDirectory.of(self._caller).control_sockets(CONNECT):
-            running = await asyncio.to_thread(control_client.ask_status, path)
-            place = (running.server, running.context, running.namespace)
-            is_ready = running.state != "starting"
-            if is_ready and place == (api.target.server, api.target.context, api.namespace):
-                what = f"{running.context}, namespace {running.namespace}, by process {running.pid}"
-                self._settled = f"Already connected to {what}; nothing was changed."
-                self._quit.set()
-                raise _Quit
-        raise refusal
+        self._settled = await asyncio.to_thread(connected_to, api.target, self._caller)
+        if self._settled is None:
+            raise refusal
+        self._quit.set()
+        raise _Quit
 
     # --- what the user sees
 

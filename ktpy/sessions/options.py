@@ -25,7 +25,6 @@ __all__ = [
     "InterceptOptions",
     "Match",
     "Reference",
-    "check_kubeconfig",
     "is_path_prefix",
     "parse_expose",
     "parse_header",
@@ -53,13 +52,6 @@ class ConnectOptions:
     pod_overlay: Mapping[str, Any] = field(default_factory=dict)
     """What is merged into the pod's template: its metadata and spec."""
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
-
-
-def check_kubeconfig(options: ConnectOptions) -> None:
-    """Read the kubeconfig, so that nobody is asked for a password in vain. Raises KubeconfigMissing, ContextUnknown."""
-    from ktpy.kube.kubeconfig import selected
-
-    selected(options.kubeconfig, options.context, options.namespace)
 
 
 def refusal_of_include(network: IPv4Network | IPv6Network) -> str | None:

@@ -15,6 +15,7 @@ from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Ended, Ready, Report
 from ktpy.observe.status import ConnectStatus
 from ktpy.sessions import connect as session
+from ktpy.sessions import running
 from ktpy.sessions.options import ConnectOptions
 
 command = sys.modules["ktpy.cli.connect"]
@@ -123,6 +124,18 @@ def test_what_ends_it_is_told_once_it_stands(asked: Asked, arguments: list[str],
     assert lines[0] == "connected to lab (https://a), namespace shop"
     assert lines[-2:] == [f"{stop} ends it and undoes everything.", "Disconnected."]
     assert asked.log_name == log
+
+
+def test_nobody_is_asked_for_a_password_who_is_connected_already(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def launch_helper(*_: object) -> None:
+        raise AssertionError("sudo would ask")
+
+    monkeypatch.setattr(command, "may_ask_for_password", lambda: True)
+    monkeypatch.setattr(command, "launch_helper", launch_helper)
+    monkeypatch.setattr(running, "needless", lambda options, caller: f"Already, {caller.name}, {options.namespace}.")
+    done = CliRunner().invoke(connect, ["-n", "shop"])
+    assert (done.exit_code, done.output) == (0, "Already, al, shop.\n")
+    assert asked.options is None
 
 
 @pytest.mark.parametrize("zone", ["*.corp.example", "my corp", "", ".", "a..b", "x" * 64, "-corp"])

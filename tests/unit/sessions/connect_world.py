@@ -121,7 +121,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def load(*_: object) -> Any:
         await world.step("load kubeconfig")
-        target = SimpleNamespace(server="https://a", context="lab")
+        target = SimpleNamespace(server="https://a", context="lab", namespace=world.namespace)
         return SimpleNamespace(
             target=target,
             namespace=world.namespace,

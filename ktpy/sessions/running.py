@@ -1,0 +1,38 @@
+"""What can be told before anybody types a password: the kubeconfig is wrong, or the user is connected already."""
+
+from ktpy.daemon import control_client
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
+from ktpy.errors import AlreadyConnected
+from ktpy.kube.kubeconfig import KubeContext, selected
+from ktpy.sessions.options import ConnectOptions
+
+
+def needless(options: ConnectOptions, caller: Caller) -> str | None:
+    """Return the last sentence of a `connect` that has nothing to do, because its session stands already.
+
+    Raises KubeconfigMissing and ContextUnknown, and AlreadyConnected where the running session is another.
+    """
+    target = selected(options.kubeconfig, options.context, options.namespace).target
+    try:
+        with RuntimeDirectory.of(caller).claim(target.server):
+            return None
+    except AlreadyConnected:
+        if (sentence := connected_to(target, caller)) is None:
+            raise
+        return sentence
+
+
+def connected_to(target: KubeContext, caller: Caller) -> str | None:
+    """Return a sentence where a session of this user's stands that is connected to this cluster and namespace."""
+    for path in RuntimeDirectory.of(caller).control_sockets(CONNECT):
+        running = control_client.ask_status(path)
+        is_ready = running.state != "starting"
+        if is_ready and (running.server, running.context, running.namespace) == (
+            target.server,
+            target.context,
+            target.namespace,
+        ):
+            what = f"{running.context}, namespace {running.namespace}, by process {running.pid}"
+            return f"Already connected to {what}; nothing was changed."
+    return None
