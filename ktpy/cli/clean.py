@@ -71,9 +71,12 @@ class _Cleaning:
         """Undo what this user's killed intercepts left."""
         from ktpy.daemon.records import Records
         from ktpy.sessions import once
-        from ktpy.sessions.undo_killed import describe
+        from ktpy.sessions.undo_killed import describe, describe_unreadable
 
         records = Records.of(caller)
+        unreadable = [] if self._dry_run else records.put_aside()
+        for path in unreadable:
+            self._tell("intercepts", describe_unreadable(path))
         with records.stale() as stale:
             own = list(stale)
         if self._dry_run:
@@ -82,7 +85,7 @@ class _Cleaning:
         else:
             for server in {record.server: record for record in own}.values():
                 once.undo_record(server, records, self._take_event)
-        return bool(own)
+        return bool(own or unreadable)
 
     def _take_event(self, event: Event) -> None:
         if not self.is_json:

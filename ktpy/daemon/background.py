@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.daemon.runtime import RuntimeDirectory, writing_to
 from ktpy.observe.events import Ended, Event, PortsChanged, Ready, Report, decode, encode
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -37,12 +37,15 @@ def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
 
     The process keeps the terminal until it is ready, because sudo may ask for a password. Then it leaves the terminal's
     session, so that closing the terminal does not end it. Its standard output and error go to `log`. This has to be
-    called before threads or event loops exist.
+    called before threads or event loops exist. Raises FolderNotWritable where there can be no log.
     """
+    with writing_to(log.parent):
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     events, report_to = os.pipe()
     if os.fork() == 0:
         os.close(events)
-        os._exit(_become_daemon(work, report_to, log))
+        os._exit(_become_daemon(work, report_to, output))
+    os.close(output)
     os.close(report_to)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the work too, which undoes, and says so
     with os.fdopen(events) as lines:
@@ -71,9 +74,8 @@ def _interruptible(work: Callable[[Report], int], show: Report) -> int:
         return INTERRUPTED
 
 
-def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> int:
+def _become_daemon(work: Callable[[Report], int], report_to: int, output: int) -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with suppress(BlockingIOError):  # the session of this name that runs goes on writing: it keeps what it has told
         fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(output, 0)
@@ -86,12 +88,14 @@ def _become_daemon(work: Callable[[Report], int], report_to: int, log: Path) -> 
                 os.setsid()
             if isinstance(event, PortsChanged):
                 return  # a line a second: `ktpy status` tells when it is wanted
-            print(encode(event), flush=True)  # noqa: T201 - standard output is the log
+            with suppress(OSError):  # a full disk below the log does not keep the command from hearing it
+                print(encode(event), flush=True)  # noqa: T201 - standard output is the log
             with suppress(BrokenPipeError):  # the command returned; the log has it
                 pipe.write(encode(event) + "\n")
 
         try:
             return _interruptible(work, report)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()

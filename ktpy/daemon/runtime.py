@@ -46,11 +46,13 @@ class RuntimeDirectory:
     def claim(self, server: str) -> Iterator[Path]:
         """Hold the only session to `server` (the API server's URL); yield the control socket's path.
 
-        Raises AlreadyConnected where another session of this user holds it.
+        Raises AlreadyConnected where another session of this user holds it, and FolderNotWritable.
         """
         self.make()
         key = hashlib.sha256(server.encode()).hexdigest()[:12]
-        with (self.path / f"{CONNECT}.{key}.lock").open("w") as lock:
+        with writing_to(self.path):
+            file = (self.path / f"{CONNECT}.{key}.lock").open("w")
+        with file as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -84,14 +86,23 @@ class RuntimeDirectory:
 
 def make_private(folder: Path) -> None:
     """Make the folder for its user alone. Raises FolderNotWritable where it cannot be made or written."""
-    try:
+    with writing_to(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Raise FolderNotWritable in place of an OSError: the folder is not the user's, or the disk is full."""
+    try:
+        yield
     except OSError as error:
         raise FolderNotWritable(
             f"ktpy cannot write to {folder}, where it keeps this user's sessions ({error.strerror}).",
-            hint="Make the folder, and see that it is this user's: `ls -ld` shows whose it is.",
+            hint=f"Make room there, then try again; how much there is: df -h {folder}"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "Make the folder, and see that it is this user's: `ls -ld` shows whose it is.",
         ) from error
 
 

@@ -4,7 +4,13 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
+
+from ktpy.daemon.background import detach
+from ktpy.errors import FolderNotWritable
 
 DETACH = '''
 import os, sys
@@ -89,3 +95,27 @@ def test_a_log_is_begun_anew_but_not_that_of_a_session_that_runs(tmp_path: Path)
 def test_ctrl_c_before_the_session_handles_it(tmp_path: Path) -> None:
     told = run("os.kill(os.getpid(), 2); return 0", tmp_path / "log")
     assert told == ["Ended(exit_code=130, message='Interrupted; nothing was changed.', hint=None, is_error=False)"]
+
+
+@pytest.mark.parametrize("step", ["report(Ready(STATUS))", "report(Ended(24, 'no pod'))"])
+def test_a_full_disk_below_the_log_keeps_neither_the_work_nor_what_it_tells(tmp_path: Path, step: str) -> None:
+    """A limit of the process stands for the disk: files take nothing more, pipes do."""
+    done = tmp_path / "done"
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    told = run(f"{full}; {step}; os.mkdir({os.fspath(done)!r}); return 0", tmp_path / "log")
+    assert [line.partition("(")[0] for line in told] == [step[7:].partition("(")[0]]
+    assert (tmp_path / "log").read_text() == ""
+    until_exists(done)
+
+
+def until_exists(path: Path) -> None:
+    """Wait for what a process in the background does."""
+    deadline = time.monotonic() + 10.0
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_where_there_can_be_no_log_nothing_is_begun(tmp_path: Path) -> None:
+    with pytest.raises(FolderNotWritable, match=r"cannot write to .*/absent.* \(No such file or directory\)"):
+        next(iter(detach(lambda _: 0, tmp_path / "absent/log")))

@@ -92,6 +92,15 @@ def test_a_dry_run_names_what_cannot_be_read(remains: Remains) -> None:
     assert clean("--dry-run").output.splitlines() == remains.unreadable
 
 
+def test_a_record_that_cannot_be_read_is_named(remains: Remains, tmp_path: Path) -> None:
+    own(tmp_path, RECORD)
+    torn = tmp_path / ".local/state/ktpy/intercepts/aa.json"
+    torn.write_text("garbage\n")
+    assert f"put aside as {torn.with_suffix('.unreadable')};" in clean().output
+    assert remains.undone == [RECORD]
+    assert clean().exit_code == 0
+
+
 def test_each_cluster_of_ones_own_is_cleared_up_once(remains: Remains, tmp_path: Path) -> None:
     elsewhere = Record("5e57", "preview", "pay", "shop", "https://b", "other", None)
     own(tmp_path, RECORD, Record("5e58", "mesh", "db", "shop", "https://a", "lab", None), elsewhere)

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 from contextlib import ExitStack
@@ -116,3 +117,14 @@ def test_a_folder_of_somebody_else_is_told_in_a_sentence(
         runtime.claim("https://a"),
     ):
         pytest.fail("claimed")
+
+
+def test_a_full_disk_is_told_in_a_sentence(runtime: RuntimeDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    runtime.make()
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(FolderNotWritable, match=r"\(No space left on device\)") as caught, runtime.claim("https://a"):
+        pytest.fail("claimed")
+    assert (caught.value.hint or "").startswith("Make room there")

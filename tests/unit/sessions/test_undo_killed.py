@@ -77,3 +77,14 @@ async def test_what_fails_is_told_and_kept(
     [text] = await undone(store_api, records)
     assert text.endswith("its exchange of web in namespace shop could not be undone yet: Not now.")
     assert [record.session for record in left(records)] == ["a"]
+
+
+async def test_a_record_that_cannot_be_read_is_told_and_hides_no_other(
+    store: ObjectStore, store_api: Api, records: Records, tmp_path: Path
+) -> None:
+    killed(records, store_api, "exchange", "web", "b")
+    (tmp_path / "intercepts/a.json").write_text("garbage\n")
+    torn, other = await undone(store_api, records)
+    assert str(tmp_path / "intercepts/a.unreadable") in torn
+    assert other.endswith("its exchange of web in namespace shop is undone.")
+    assert left(records) == []
