@@ -106,6 +106,20 @@ def test_a_laptop_puts_its_socket_over_no_other_file(pod: GatewayPod, origin: in
         assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
 
 
+def test_a_socket_in_the_place_of_a_file_to_be_harms_nobody(pod: GatewayPod, origin: int, local: int) -> None:
+    pod.add_port(origin)
+    identity = pod.let_in("s1")
+    with pod.serving(KTPY_ROUTE_SILENCE_S="60"):
+        pod.wait_for_log("authorized sessions: s1")
+        paths = [pod.run_dir / name for name in ("haproxy.new", "authorized_keys.new")]
+        with pod.ssh(identity, *(word for path in paths for word in ("-R", f"{path}:127.0.0.1:1"))) as client:
+            assert eventually(lambda: all(path.is_socket() for path in paths))
+            with pod.laptop("s2", local, {"port": origin, **ALL}) as laptop:
+                assert laptop.answer
+                assert "accepted" in laptop.answer
+            client.kill()
+
+
 def test_a_laptop_that_takes_its_socket_back_may_put_it_there_again(pod: GatewayPod, origin: int) -> None:
     pod.add_port(origin)
     pod.let_in("s1")
