@@ -2,6 +2,7 @@
 
 import os
 import signal
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,7 @@ class _Commands(click.Group):
             ctx.exit(128 + signal.SIGINT)
         except KtpyError as error:
             if ctx.find_root().meta.get("ktpy.verbosity", 0) >= 2:
-                render.say(*traceback.format_exc().splitlines(), err=True)
+                render.say(*textwrap.indent(traceback.format_exc(), "  ").splitlines(), err=True)
             if is_json:
                 raise _JsonError(error.message, error.hint, error.exit_code) from error
             raise _ShownError(error) from error

@@ -16,10 +16,10 @@ Decorated = Callable[..., Any]
 
 
 class _CleanFormatter(logging.Formatter):
-    """A _CleanFormatter keeps control characters that come from outside off the terminal."""
+    """A _CleanFormatter keeps control characters off the terminal, and lines from outside off its left edge."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(render.clean, super().format(record).splitlines()))
+        return "\n  ".join(map(render.clean, super().format(record).splitlines()))
 
 
 def _set_verbosity(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:

@@ -36,6 +36,16 @@ def test_vv_shows_the_traceback(flag: str, is_shown: bool) -> None:
     assert done.exit_code == Forbidden.exit_code
 
 
+def test_a_line_from_outside_does_not_begin_one_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise Forbidden("You may not:\nerror: forged")
+
+    monkeypatch.setattr(privileged, "undo_stale_journals_unasked", refuse)
+    shown = run("status", "-vv").stderr
+    assert "forged" in shown
+    assert not any(line.startswith("error: forged") for line in shown.splitlines())
+
+
 def test_version() -> None:
     assert run("--version").output == f"ktpy, version {__version__}\n"
 
