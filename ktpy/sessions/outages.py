@@ -8,6 +8,8 @@ from ktpy.errors import ApiUnreachable, KtpyError, LinkSilent
 from ktpy.observe.events import LinkBack, LinkDown, Notice, Report
 from ktpy.observe.status import LinkStatus
 
+TELL_AFTER_S = 3.0
+
 
 class Outages:
     """Outages keeps account of a session's link, and reports each change once."""
@@ -19,8 +21,8 @@ class Outages:
         self._losses = 0
         self._reason: KtpyError | None = None
         self._back = asyncio.Event()
-        self._told: set[str] = set()
-        """The refusals of this outage that the user has been told."""
+        self._refusals: dict[str, float] = {}
+        """Since when each has been there in this outage; infinity once the user has been told."""
 
     @property
     def status(self) -> LinkStatus:
@@ -38,7 +40,7 @@ class Outages:
             self._report(LinkBack(pod, round(self._clock() - self._since_s, 1), self._losses))
             self._back.set()
         self._is_up, self._since_s = True, self._clock()
-        self._told.clear()
+        self._refusals.clear()
 
     async def wait_back(self) -> None:
         """Wait until the link is back after an outage that nobody has waited for yet."""
@@ -53,8 +55,12 @@ class Outages:
             self._report(LinkDown(reason.message))
 
     def failed(self, error: KtpyError) -> None:
-        """Note why it is not back yet. What somebody has to do something about is reported, once in an outage."""
+        """Note why it is not back yet. What somebody has to do something about is reported, once in an outage.
+
+        An API server that has just started refuses what it allows a moment later.
+        """
         self._reason = error
-        if not (error.is_transient or error.message in self._told):
-            self._told.add(error.message)
+        now_s = self._clock()
+        if not error.is_transient and now_s - self._refusals.setdefault(error.message, now_s) >= TELL_AFTER_S:
+            self._refusals[error.message] = float("inf")
             self._report(Notice(f"{error.message} ktpy keeps trying."))

@@ -25,6 +25,7 @@ from ktpy.observe.events import Ended, Event, Ready
 from ktpy.packet.flow_table import FlowCounters
 from ktpy.sessions import connect, shadow_uplink
 from ktpy.sessions.options import ConnectOptions
+from ktpy.sessions.outages import Outages
 from ktpy.wire.session import AgentHello
 from ktpy.wire.version import VERSION
 
@@ -156,6 +157,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         return world.warnings
 
     for name, fake in {
+        "Outages": lambda report: Outages(report, asyncio.get_running_loop().time),
         "warnings_for_shadow": warnings_for_shadow,
         "Api": SimpleNamespace(load=load),
         "Shadow": lambda *_, **__: Shadow(world),

@@ -3,7 +3,7 @@
 from ktpy.errors import ApiUnreachable, LinkLost, LinkSilent, Unauthorized
 from ktpy.observe.events import Event, LinkBack, LinkDown, Notice
 from ktpy.observe.status import LinkStatus
-from ktpy.sessions.outages import Outages
+from ktpy.sessions.outages import TELL_AFTER_S, Outages
 
 LOST = LinkLost("The link was lost.")
 EXPIRED = Unauthorized("The token has expired.")
@@ -44,9 +44,11 @@ def test_what_somebody_has_to_do_something_about_is_told_once_in_an_outage() -> 
         course.outages.stands("pod-1")
         course.outages.lost(LOST)
         course.told.clear()
-        for _ in range(3):
+        for number in range(20):
+            course.now_s += 0.5
             course.outages.failed(EXPIRED)
             course.outages.failed(ApiUnreachable("No route to host."))
+            assert number >= 2 * TELL_AFTER_S or course.told == []
         assert course.told == [Notice("The token has expired. ktpy keeps trying.")]
 
 
