@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from tests.e2e.kit import processes
 from tests.e2e.kit.faults import pod_processes, unplugged
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
-from tests.lab import Lab
+from tests.lab import Lab, network
+from tests.lab.layout import LAPTOP_IPV4, LINK_IPV4_PREFIX_LENGTH
 from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import Connecting, ConnectSession
 
@@ -113,6 +115,18 @@ def test_the_api_server_restarts(session: Session, lab: Lab, laptop: Laptop, sho
         assert_is_reset(kept)
     assert laptop.output("curl", "--silent", "http://web/")
     assert session.connect.status()["pod"] == pod
+
+
+def test_the_laptop_changes_its_address(session: Session, lab: Lab, laptop: Laptop) -> None:
+    """As in another network: what was sent from the old address is never answered."""
+    before, other = laptop.network_state(), str(ip_address(LAPTOP_IPV4) + 50)
+    for new, old in ((other, LAPTOP_IPV4), (LAPTOP_IPV4, other)):
+        for change, address in (("del", old), ("add", new)):
+            command = ["ip", "address", change, f"{address}/{LINK_IPV4_PREFIX_LENGTH}", "dev", network.LINK]
+            lab.exec(command, check=True)
+        session.wait_back(NOTICED_WITHIN_S + BACK_WITHIN_S)
+        assert laptop.output("curl", "--silent", "http://web/")
+    assert laptop.network_state() == before
 
 
 def test_the_pod_is_deleted(session: Session, lab: Lab, laptop: Laptop) -> None:
