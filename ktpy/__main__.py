@@ -1,5 +1,7 @@
 """The `ktpy` command."""
 
+import errno
+import os
 import signal
 import sys
 
@@ -20,7 +22,14 @@ def main() -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(cli())
+    try:
+        sys.exit(cli())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer is not tried again at the exit
+        sys.stderr.write(f"error: The output cannot be written ({error.strerror}).\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

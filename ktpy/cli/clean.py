@@ -1,6 +1,7 @@
 """`ktpy clean` undoes what killed runs left, on this laptop and in the cluster."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -8,8 +9,10 @@ from ktpy.cli import render
 from ktpy.cli.options import cluster, output, verbose
 from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
-from ktpy.errors import KubeconfigMissing
+from ktpy.errors import KtpyError, KubeconfigMissing
 from ktpy.observe.events import Event, Notice
+
+T = TypeVar("T")
 
 
 @click.command(short_help="Undo what killed runs left")
@@ -29,8 +32,13 @@ def clean(dry_run: bool, all_namespaces: bool, output: str, **place: Any) -> Non
     """
     caller = Caller.current()
     cleaning = _Cleaning(dry_run=dry_run, is_json=output == "json")
+    failure: Exception | None = None
+    is_anything_there = True
     try:
-        is_anything_there = cleaning.laptop()
+        try:
+            is_anything_there = cleaning.laptop()
+        except KtpyError as error:  # the rest is cleaned nevertheless
+            failure = error
         caller.drop_privileges()
         is_anything_there |= cleaning.own(caller)
         is_anything_there |= cleaning.cluster(place, all_namespaces=all_namespaces)
@@ -39,6 +47,8 @@ def clean(dry_run: bool, all_namespaces: bool, output: str, **place: Any) -> Non
             render.say_json({"dry_run": dry_run, "found": cleaning.found, "kept": cleaning.kept})
     if not (is_anything_there or cleaning.kept or cleaning.is_json):
         render.say("Nothing to clean.")
+    if (failure := failure or cleaning.unsaid) is not None:
+        raise failure
 
 
 class _Cleaning:
@@ -48,13 +58,21 @@ class _Cleaning:
         self.found: list[dict[str, str]] = []
         self.kept: list[dict[str, str]] = []
         """The gateways that stay."""
+        self.unsaid: OSError | None = None
+        """Why something could not be shown (the disk is full, the reader has left), which keeps nothing from going."""
         self.is_json = is_json
         self._dry_run = dry_run
 
     def _tell(self, where: str, text: str, **data: str) -> None:
         self.found.append({"where": where, "text": text, **data})
         if not self.is_json:
-            render.say(text)
+            self._show(render.say, text)
+
+    def _show(self, draw: Callable[[T], None], what: T) -> None:
+        try:
+            draw(what)
+        except OSError as error:
+            self.unsaid = error
 
     def laptop(self) -> bool:
         if not self._dry_run:
@@ -89,7 +107,7 @@ class _Cleaning:
 
     def _take_event(self, event: Event) -> None:
         if not self.is_json:
-            render.event(event)
+            self._show(render.event, event)
         elif isinstance(event, Notice):
             self._tell("intercepts", event.text)
 
@@ -112,9 +130,10 @@ class _Cleaning:
             self.kept.append(data)
             if not self.is_json:
                 end = f"ktpy gateway release {lease.target} -n {lease.namespace}"
-                render.say(
+                self._show(
+                    render.say,
                     f"left alone: the gateway of {lease.namespace}/{lease.target}, which {lease.owner} keeps since "
-                    f"{lease.since}; `{end}` gives the service back"
+                    f"{lease.since}; `{end}` gives the service back",
                 )
         if failures:
             raise failures[0]

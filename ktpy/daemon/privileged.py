@@ -57,7 +57,10 @@ def undo_stale_journals(say: Say) -> bool:
         return False
     reports = _replay(launch(), say)
     if any(report.failures for report in reports):
-        raise HelperFailed("Not everything could be undone.", hint="What failed stays in the journal for the next try.")
+        raise HelperFailed(
+            "Not everything could be undone.",
+            hint="What failed is tried again the next time; what cannot be read is kept for you to look at.",
+        )
     return bool(reports)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,11 @@ main()
 def test_ctrl_c_while_it_is_imported_is_no_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (-2, "", "")
+
+
+@pytest.mark.parametrize("argument", ["--help", "version"])
+def test_a_full_disk_below_the_output_is_a_sentence(argument: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ktpy", argument]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: The output cannot be written (No space left on device).\n")

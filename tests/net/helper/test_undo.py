@@ -195,22 +195,26 @@ async def test_signals_of_a_terminal_do_not_reach_the_helper(helper: HelperClien
     assert os.getsid(helper.hello.pid) == helper.hello.pid
 
 
+AS_ANOTHER = ("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups")
+
+
 @pytest.fixture
-def bystander(box: Machine) -> Iterator[None]:
-    """Another user, who holds a lock on each folder that he can open."""
-    box.journal_dir.mkdir(parents=True)
-    hold = (
-        "for folder in /var/lib/ktpy /var/lib/ktpy/journal; do flock $folder sh -c 'echo held; sleep 60' & done; wait"
-    )
-    command = [*box.prefix, "setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "sh", "-c", hold]
+def held(box: Machine, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A process, started by a prefix, that holds an flock on each of some folders below /var/lib/ktpy."""
+    prefix, folders = request.param
+    for folder in folders:
+        (box.root / "var/lib/ktpy" / folder).mkdir(parents=True, exist_ok=True)
+    hold = "for folder; do flock /var/lib/ktpy/$folder sh -c 'echo held; sleep 60' & done; wait"
+    command = [*box.prefix, *prefix, "sh", "-c", hold, "sh", *folders]
     with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as holding:
         assert holding.stdout is not None
-        assert [holding.stdout.readline() for _ in range(2)] == [b"held\n"] * 2
+        assert [holding.stdout.readline() for _ in folders] == [b"held\n"] * len(folders)
         yield
         os.killpg(holding.pid, signal.SIGKILL)
 
 
-@pytest.mark.usefixtures("bystander")
+@pytest.mark.parametrize("held", [(AS_ANOTHER, (".", "journal"))], indirect=True)
+@pytest.mark.usefixtures("held")
 async def test_another_user_who_holds_what_he_can_holds_up_nothing(box: Machine) -> None:
     box.set_resolv_conf("file")
     before = box.state()
@@ -222,3 +226,14 @@ async def test_another_user_who_holds_what_he_can_holds_up_nothing(box: Machine)
     assert report.failures == ()
     let_go(tun, sockets)
     assert box.state() == before
+
+
+@pytest.mark.parametrize("held", [((), ("locks",))], indirect=True)
+@pytest.mark.usefixtures("held")
+async def test_a_lock_that_root_holds_is_waited_for_so_long_and_then_its_holder_is_named(box: Machine) -> None:
+    async with await HelperClient.start(box.launch()) as helper:
+        with pytest.raises(
+            HelperFailed, match=r"process \d+ \(flock\) of user root holds the lock /var/lib/ktpy/locks,"
+        ):
+            await helper.open_tun()
+    assert box.links() == {"lo", "lan0", "far0"}

@@ -1,6 +1,8 @@
 """What `ktpy clean` says; what it finds and removes: test_once.py, test_undo_killed.py and the helper's tests."""
 
+import errno
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from ktpy.cluster.sharing.lease import Lease
 from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Record, Records
-from ktpy.errors import KtpyError, KubeconfigMissing
+from ktpy.errors import HelperFailed, KtpyError, KubeconfigMissing
 from ktpy.sessions import once
 
 RECORD = Record("5e55", "exchange", "web", "shop", "https://a", "lab", None)
@@ -42,7 +44,11 @@ class Remains:
         self.swept.append((all_namespaces, dry_run))
         return self.of_others, self.failures, self.kept
 
+    laptop_failure: KtpyError | None = None
+
     def undo_laptop(self, _: object) -> bool:
+        if self.laptop_failure is not None:
+            raise self.laptop_failure
         return bool(self.on_laptop)
 
 
@@ -99,6 +105,31 @@ def test_a_record_that_cannot_be_read_is_named(remains: Remains, tmp_path: Path)
     assert f"put aside as {torn.with_suffix('.unreadable')};" in clean().output
     assert remains.undone == [RECORD]
     assert clean().exit_code == 0
+
+
+def test_what_cannot_be_undone_on_the_laptop_keeps_nothing_else_from_being_cleaned(
+    remains: Remains, tmp_path: Path
+) -> None:
+    own(tmp_path, RECORD)
+    remains.laptop_failure = HelperFailed("Not everything could be undone.")
+    done = clean()
+    assert (done.exit_code, done.stderr) == (35, "error: Not everything could be undone.\n")
+    assert (remains.undone, remains.swept) == ([RECORD], [(False, False)])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+def test_what_cannot_be_shown_keeps_nothing_from_being_cleaned(
+    remains: Remains, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    own(tmp_path, RECORD)
+    remains.of_others = [DEAD, DEAD]
+    (tmp_path / ".local/state/ktpy/intercepts/aa.json").write_text("garbage\n")
+    monkeypatch.setattr("ktpy.cli.render.say", refuse)
+    assert clean().exit_code == 1
+    assert (remains.undone, remains.swept) == ([RECORD], [(False, False)])
 
 
 def test_each_cluster_of_ones_own_is_cleared_up_once(remains: Remains, tmp_path: Path) -> None:
