@@ -224,7 +224,8 @@ class Api:
                         return
                     status = _status(await response.read())
                     retry_after = response.headers.get("Retry-After", "")
-            except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as exc:
+                # RuntimeError: aiohttp says so of a connection that `drop_connections` closed between two reads.
                 self._is_away = True
                 raise self._unreachable(exc) from exc
             except ValueError as exc:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ktpy.aio.retry import Backoff
-from ktpy.errors import ApiUnreachable, Forbidden
+from ktpy.errors import ApiUnreachable, Forbidden, Unauthorized
 from ktpy.kube.client import Api
 from ktpy.kube.watch import Delete, Synced, Upsert, WatchEvent, list_all, watch, watch_object
 from tests.unit.kube.api_stub import Answer, ApiStub, forbidding, listed, refused, refusing, watched
@@ -180,6 +180,31 @@ async def test_rights_that_are_taken_away_may_come_back(stub: ApiStub, api: Api,
     stub.script(f"GET {PATH}", listed(), no, listed(service("a", "3"), version="3"))
     stub.script(f"WATCH {PATH}", watched(is_endless=False), no, refusing(410, "too old"), watched())
     assert await told(api, 3, pauses) == [Synced(), Upsert(service("a", "3")), Synced()]
+
+
+async def test_a_watch_goes_on_over_another_connection_when_its_own_is_dropped(stub: ApiStub, api: Api) -> None:
+    stub.script(f"GET {PATH}", listed())
+    stub.script(f"WATCH {PATH}", watched(("ADDED", service("a", "2"))), watched(("ADDED", service("b", "3"))))
+    async with asyncio.timeout(5), aclosing(watch(api, PATH)) as watching:
+        assert [await anext(watching) for _ in range(2)] == [Synced(), Upsert(service("a", "2"))]
+        await api.drop_connections()
+        assert await anext(watching) == Upsert(service("b", "3"))
+    assert [asked.query["resourceVersion"] for asked in stub.asked_for(f"WATCH {PATH}")] == ["1", "2"]
+
+
+async def test_what_waits_goes_on_once_any_request_is_answered(stub: ApiStub, api: Api) -> None:
+    """After an outage nothing waits for the rest of its pause."""
+    stub.script("GET /version", refusing(401, "not now"))
+    pause = asyncio.create_task(api.sleep(3600))
+    with pytest.raises(Unauthorized):
+        await api.request("GET", "/version")
+    await asyncio.sleep(0.001)
+    assert not pause.done()  # it was not away
+    await api.drop_connections()
+    with pytest.raises(Unauthorized):
+        await api.request("GET", "/version")
+    async with asyncio.timeout(5):
+        await pause
 
 
 async def test_leaving_closes_the_connection(stub: ApiStub, api: Api) -> None:
