@@ -3,10 +3,12 @@
 import os
 import sys
 
+from ktpy.wire.datagram import COMMAND
 from ktpy_agent.settings import Settings, SettingsError
 
 USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is left (the pod's entrypoint)
-       ktpy-agent session   what every SSH session runs there: say hello, then live as long as the laptop beats
+       ktpy-agent session   what every SSH session runs there: say hello, then live as long as the laptop beats;
+                            asked for "ktpy-agent datagrams", carry UDP and echo requests meanwhile
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
        ktpy-agent route ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
        ktpy-agent udp       relay a gateway's UDP ports to the original pods
@@ -25,6 +27,10 @@ def main(arguments: list[str]) -> int:
             from ktpy_agent import shadow
 
             return shadow.run(settings)
+        case ["session"] if os.environ.get("SSH_ORIGINAL_COMMAND") == COMMAND:
+            from ktpy_agent import datagrams
+
+            return datagrams.run(settings)
         case ["session"]:
             from ktpy_agent import session
 

@@ -40,7 +40,7 @@ def hello(path: Path) -> bytes:
     except FileNotFoundError:
         text = ""
     resolver = resolv_conf.parse(text)
-    return AgentHello(__version__, resolver.nameservers, resolver.search).line()
+    return AgentHello(__version__, resolver.nameservers, resolver.search, datagrams=True).line()
 
 
 def await_silence(beats: int, register: int, silence_s: float) -> None:

@@ -150,6 +150,7 @@ def _connected(session: ConnectStatus) -> str:
         ("ranges", ranges or ["none"]),
         ("dns", names),
         ("traffic", [amounts]),
+        *([("udp", [_datagrams(session, counted)])] if (counted := session.counters.get("datagrams")) else []),
         ("up", [f"{session.uptime_s:.0f} s, process {session.pid}"]),
     ]
     lines = [f"  {title if i == 0 else '':<9} {clean(text)}" for title, texts in rows for i, text in enumerate(texts)]
@@ -161,6 +162,11 @@ def _link(link: LinkStatus) -> str:
     if link.is_up:
         return f"up again for {link.for_s:.0f} s, lost {times}: {link.reason}"
     return f"lost for {link.for_s:.0f} s, {times} so far; ktpy reconnects: {link.reason}"
+
+
+def _datagrams(session: ConnectStatus, counted: Mapping[str, int]) -> str:
+    lost = sum(counted.get(name, 0) for name in ("lost", "lost_in_pod", "full", "unreachable"))
+    return f"{counted['received']} in, {counted['sent']} out, {lost} lost, {session.datagram_flows} open flows"
 
 
 def _size(count_bytes: float) -> str:

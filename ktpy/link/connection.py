@@ -91,9 +91,12 @@ class AgentConnection(Generic[T]):
     Without a session channel sshd leaves Nagle's algorithm on, and each small answer took 38 ms instead of 2.
     """
 
-    def __init__(self, ssh: asyncssh.SSHClientConnection, hello: T, client: _Client, link: Link) -> None:
+    def __init__(
+        self, ssh: asyncssh.SSHClientConnection, session: AgentSession[T], hello: T, client: _Client, link: Link
+    ) -> None:
         key = ssh.get_server_host_key()
         self.ssh = ssh
+        self.session = session
         self.hello = hello
         """What the agent said first."""
         self.host_key = key.export_public_key().decode().strip() if key else ""
@@ -135,7 +138,7 @@ class AgentConnection(Generic[T]):
                     login_timeout=server.timeout_s,
                 )
                 await ssh.create_session(lambda: session, command.command, encoding=None)
-                return cls(ssh, await session.answer, client, link)
+                return cls(ssh, session, await session.answer, client, link)
         except BaseException as exc:
             client.abort()
             if isinstance(exc, TimeoutError):

@@ -27,6 +27,8 @@ class AgentCommand(Generic[T]):
     """Is sent first."""
     on_line: Callable[[bytes], None] | None = None
     """Gets each later line; when it raises ValueError the link is lost."""
+    on_data: Callable[[bytes], None] | None = None
+    """Gets, instead of lines, whatever bytes come later; as `on_line`."""
 
 
 SHADOW_SESSION: Final = AgentCommand("ktpy-agent session", AgentHello.parse, SESSION_BEAT_S)
@@ -58,6 +60,9 @@ class AgentSession(asyncssh.SSHClientSession[bytes], Generic[T]):
         if datatype == asyncssh.EXTENDED_DATA_STDERR:
             self._complaint = (self._complaint + data)[-1024:]
             return
+        if self._command.on_data is not None:
+            self._take_data(data)
+            return
         if self.answer.done() and self._command.on_line is None:
             return  # the agent has nothing more to say that we expect
         *lines, self._unread = (self._unread + data).split(b"\n")
@@ -67,13 +72,26 @@ class AgentSession(asyncssh.SSHClientSession[bytes], Generic[T]):
         for line in lines:
             self._take(line)
 
+    def _take_data(self, data: bytes) -> None:
+        """Take the first line, then data."""
+        if not self.answer.done():
+            line, newline, data = (self._unread + data).partition(b"\n")
+            self._unread = b"" if newline else line
+            if newline or len(line) > MAX_LINE_BYTES:
+                self._take(line)
+        if data:
+            self._tell(self._command.on_data, data)
+
+    def _tell(self, whom: Callable[[bytes], None] | None, what: bytes) -> None:
+        if whom is not None:
+            try:
+                whom(what)
+            except ValueError as exc:
+                self._lose(LinkLost(f"The agent in the pod does not keep to the protocol: {exc}."))
+
     def _take(self, line: bytes) -> None:
         if self.answer.done():
-            if self._command.on_line is not None:
-                try:
-                    self._command.on_line(line)
-                except ValueError as exc:
-                    self._lose(LinkLost(f"The agent in the pod does not keep to the protocol: {exc}."))
+            self._tell(self._command.on_line, line)
             return
         try:
             self.answer.set_result(self._command.parse_answer(line))
@@ -86,6 +104,16 @@ class AgentSession(asyncssh.SSHClientSession[bytes], Generic[T]):
             )
         except KtpyError as exc:
             self.answer.set_exception(exc)  # the agent's no
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits here because the agent does not read."""
+        return self._channel.get_write_buffer_size() if self._channel else 0
+
+    def write(self, data: bytes) -> None:
+        """Send it to the agent; it is lost when the session has ended."""
+        if self._channel and not self._channel.is_closing():
+            self._channel.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer:

@@ -69,12 +69,14 @@ class ConnectStatus:
     uptime_s: float
     bytes: TrafficBytes = TrafficBytes()
     open_flows: int = 0
+    datagram_flows: int = 0
+    """How many sockets of programs have sent datagrams, or pings, within the last minutes."""
     agent: str | None = None
     """The version of ktpy that the pod's image was made with."""
     try_command: str | None = None
     """A command that reaches a service of the namespace."""
     counters: dict[str, Numbers] = field(default_factory=dict)
-    """The groups `link`, `packets` of the TUN, `flows` and `dns`, each from when its part of the session exists."""
+    """The groups `link`, `packets` of the TUN, `flows`, `datagrams` and `dns`, each from when there is its part."""
     link: LinkStatus = LinkStatus()
 
 

@@ -49,7 +49,12 @@ def reset(segment: Segment) -> bytes:
 
     pseudo = pseudo_header_sum(destination + source, PROTOCOL_TCP, TCP_HEADER_BYTES)
     tcp = header(checksum(pseudo.to_bytes(2, "big") + header(0)))
-    return _ip(destination, source, PROTOCOL_TCP, tcp)
+    return ip(destination, source, PROTOCOL_TCP, tcp)
+
+
+def icmp_error(kind: int, code: int, router: bytes, packet: bytes) -> bytes:
+    """Return the ICMP error of that type by which `router` tells the sender of `packet`, see `unreachable`."""
+    return _icmp_error({packet[VNET_HEADER_BYTES] >> 4: (kind, code)}, router, packet)
 
 
 def unreachable(router: bytes, packet: bytes) -> bytes:
@@ -69,12 +74,12 @@ def _icmp_error(codes: dict[int, tuple[int, int]], router: bytes, packet: bytes)
     if len(router) == 4:
         body = quoted[:_ICMP_QUOTE_BYTES]
         message = _ICMP.pack(*code, checksum(_ICMP.pack(*code, 0, 0) + body), 0) + body
-        return _ip(router, quoted[12:16], PROTOCOL_ICMP, message)
+        return ip(router, quoted[12:16], PROTOCOL_ICMP, message)
     body = quoted[:_ICMPV6_QUOTE_BYTES]
     sender = quoted[8:24]
     pseudo = pseudo_header_sum(router + sender, PROTOCOL_ICMPV6, _ICMP.size + len(body))
     icmp_checksum = checksum(pseudo.to_bytes(2, "big") + _ICMP.pack(*code, 0, 0) + body)
-    return _ip(router, sender, PROTOCOL_ICMPV6, _ICMP.pack(*code, icmp_checksum, 0) + body)
+    return ip(router, sender, PROTOCOL_ICMPV6, _ICMP.pack(*code, icmp_checksum, 0) + body)
 
 
 def _split(key: bytes) -> tuple[bytes, bytes, bytes, bytes]:
@@ -82,7 +87,7 @@ def _split(key: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     return key[:size], key[size : 2 * size], key[-4:-2], key[-2:]
 
 
-def _ip(source: bytes, destination: bytes, protocol: int, payload: bytes) -> bytes:
+def ip(source: bytes, destination: bytes, protocol: int, payload: bytes) -> bytes:
     if len(source) == 16:
         header = _IPV6.pack(6 << 28, len(payload), protocol, _HOP_LIMIT, source, destination)
         return PLAIN_VNET_HEADER + header + payload

@@ -45,7 +45,7 @@ from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
 from ktpy.sessions.put_right import put_right
 from ktpy.sessions.running import connected_to
-from ktpy.sessions.shadow_uplink import notice_sleep, shadow_uplink
+from ktpy.sessions.shadow_uplink import datagram_link, notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
@@ -58,6 +58,10 @@ if TYPE_CHECKING:
     from ktpy.wire.session import AgentHello
 
 NOT_STOPPED = "Ctrl-Z is ignored: what uses the cluster would hang. `ktpy connect --detach` runs in the background."
+NO_DATAGRAMS = (
+    "The agent in the pod ({}) carries TCP, but neither UDP nor ping, which are refused. "
+    "Use the image of this version of ktpy, see --image."
+)
 AWAY_DELETE_TIMEOUT_S = 1.0
 """An end does not wait long for an API server that is known to be away."""
 P = ParamSpec("P")
@@ -160,9 +164,15 @@ class _Connect:
             routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
-        self._pump = pump = await machine.start_pump(uplink, laptop)
+        datagrams = datagram_link(api, shadows, key) if hello.datagrams else None
+        self._pump = pump = await machine.start_pump(uplink, datagrams, laptop)
         work.create_task(pump.wait_closed(), name="watch TUN")
+        if datagrams:
+            work.create_task(datagrams.run(pump.deliver), name="carry datagrams")
+            work.create_task(notice_sleep(datagrams), name="notice sleep for datagrams")
         self._counters |= {"packets": lambda: numbers(pump.packets), "flows": lambda: numbers(pump.flows)}
+        if (carried := pump.datagrams) is not None:
+            self._counters["datagrams"] = lambda: numbers(carried.counters)
         routed = await self._route_chosen(machine, hello, chosen)
         self._follow_ranges(api, machine, routed, work)
         righting = put_right(machine, self._outages, lambda: self._known.ranges, self._options.include, self._report)
@@ -267,6 +277,8 @@ class _Connect:
         self._step("ssh", f"a session with {shadows.pod}")
         if (difference := version_difference(hello.version)) is not None:
             self._report(Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other."))
+        if not hello.datagrams:
+            self._report(Notice(NO_DATAGRAMS.format(hello.agent)))
         return hello
 
     @_stage
@@ -385,6 +397,7 @@ class _Connect:
             uptime_s=round(time.monotonic() - self._began_s, 1),
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
             open_flows=pump.open_flows if pump else 0,
+            datagram_flows=pump.datagrams.open_flows if pump and pump.datagrams else 0,
             counters={group: read() for group, read in self._counters.items()},
         )
 

@@ -1,6 +1,6 @@
-"""The uplink of `connect`: to whatever shadow pod there is, again and again."""
+"""The ways of `connect` to whatever shadow pod there is, again and again: the uplink, and the datagrams' own."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ktpy.aio.wakes import wakes
@@ -13,8 +13,9 @@ from ktpy.wire.pod import SESSION_SILENCE_S, SSHD_PORT
 
 if TYPE_CHECKING:
     from ktpy.link.connection import AgentConnection
+    from ktpy.link.datagrams import DatagramLink
     from ktpy.link.key import ClientKey
-    from ktpy.link.uplink import Uplink
+    from ktpy.link.uplink import AgentPod, Uplink
     from ktpy.wire.session import AgentHello
 
 
@@ -30,16 +31,7 @@ def shadow_uplink(
     """Return the uplink, to be run. `comes_back` tells whether a lost link is no end."""
     from ktpy.link.dial_policy import DialAgain, DialUntilUp
     from ktpy.link.session import SHADOW_SESSION
-    from ktpy.link.uplink import AgentPod, Uplink
-
-    async def find_pod() -> AgentPod:
-        shadow, pod = await shadows.find()
-        return AgentPod(
-            pod,
-            PortForward(api, api.namespace, pod, SSHD_PORT),
-            lambda: printed_host_key(shadow, comes_back),
-            "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
-        )
+    from ktpy.link.uplink import Uplink
 
     async def take_loss(reason: LinkLost) -> None:
         outages.lost(reason)
@@ -57,10 +49,32 @@ def shadow_uplink(
         return await connection.wait_closed()
 
     policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
-    return Uplink(find_pod, key, SHADOW_SESSION, policy, hold=hold)
+    return Uplink(_finder(api, shadows, comes_back), key, SHADOW_SESSION, policy, hold=hold)
 
 
-async def notice_sleep(uplink: "Uplink[AgentHello]") -> None:
+async def notice_sleep(uplink: "Uplink[AgentHello] | DatagramLink") -> None:
     """Give up a link whose other end has done so already: the agent hears nothing of a laptop that sleeps."""
     async for slept_s in wakes(SESSION_SILENCE_S):
         uplink.lose(LinkSilent(f"The laptop slept for {slept_s:.0f} s."))
+
+
+def datagram_link(api: Api, shadows: Shadows, key: "ClientKey") -> "DatagramLink":
+    """Return the link for datagrams, to be run. No failure of it is an end but another host key."""
+    from ktpy.link.datagrams import DatagramLink
+
+    return DatagramLink(_finder(api, shadows, lambda: True), key)
+
+
+def _finder(api: Api, shadows: Shadows, comes_back: Callable[[], bool]) -> "Callable[[], Awaitable[AgentPod | None]]":
+    from ktpy.link.uplink import AgentPod
+
+    async def find_pod() -> AgentPod:
+        shadow, pod = await shadows.find()
+        return AgentPod(
+            pod,
+            PortForward(api, api.namespace, pod, SSHD_PORT),
+            lambda: printed_host_key(shadow, comes_back),
+            "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
+        )
+
+    return find_pod

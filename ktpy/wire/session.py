@@ -14,11 +14,18 @@ class AgentHello(NamedTuple):
     search: tuple[str, ...]
     version: int = VERSION
     """The agent speaks this version of the wire."""
+    datagrams: bool = False
+    """The agent knows the command of `ktpy.wire.datagram`; one without this key does not."""
 
     def line(self) -> bytes:
         """Render the hello."""
         resolv_conf = {"nameservers": self.nameservers, "search": self.search}
-        message = {"version": self.version, "agent": self.agent, "resolv_conf": resolv_conf}
+        message = {
+            "version": self.version,
+            "agent": self.agent,
+            "resolv_conf": resolv_conf,
+            "datagrams": self.datagrams,
+        }
         return json.dumps(message).encode() + b"\n"
 
     @classmethod
@@ -29,6 +36,12 @@ class AgentHello(NamedTuple):
             if not is_understood(version := message["version"]):
                 raise ValueError(f"it speaks version {version}, ktpy speaks {VERSION}")
             resolver = message["resolv_conf"]
-            return cls(str(message["agent"]), tuple(resolver["nameservers"]), tuple(resolver["search"]), version)
+            return cls(
+                str(message["agent"]),
+                tuple(resolver["nameservers"]),
+                tuple(resolver["search"]),
+                version,
+                message.get("datagrams") is True,
+            )
         except (KeyError, TypeError, OverflowError, RecursionError) as exc:
             raise ValueError(f"its hello lacks {exc}") from exc

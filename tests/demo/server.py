@@ -208,8 +208,8 @@ async def serve(arguments: list[str]) -> None:
         case ["echo"]:
             await asyncio.start_server(echo, port=ECHO_PORT, backlog=1024)
             await asyncio.start_server(digest, port=DIGEST_PORT, backlog=1024)
-            for address in ("0.0.0.0", "::"):
-                with suppress(OSError):  # a node without IPv6
+            for address in ("::", "0.0.0.0"):  # the first serves both families, and the second fails
+                with suppress(OSError):  # a node without IPv6 has the second
                     await loop.create_datagram_endpoint(UdpEcho, local_addr=(address, ECHO_PORT))
         case _:
             sys.exit(__doc__)

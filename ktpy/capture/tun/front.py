@@ -28,6 +28,7 @@ from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
 from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.helper.replay import describe
+from ktpy.link.datagrams import DatagramLink
 from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
@@ -113,7 +114,9 @@ class TunFront:
             told.append(f"{overlap.message} It stays routed into the cluster.")
         return told
 
-    async def start_pump(self, uplink: Uplink[AgentHello], undo: AsyncExitStack) -> Pump:
+    async def start_pump(
+        self, uplink: Uplink[AgentHello], datagrams: DatagramLink | None, undo: AsyncExitStack
+    ) -> Pump:
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
         addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
@@ -121,6 +124,7 @@ class TunFront:
             self.tun.descriptor,
             addresses,
             uplink.create_connection,
+            way=datagrams,
             on_udp=self._tell_of_udp,
             until_up=uplink.wait_up,
         )

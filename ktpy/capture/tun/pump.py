@@ -6,18 +6,21 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from ktpy.capture.tun.datagrams import Datagrams, DatagramWay
 from ktpy.capture.tun.relay import Dial, FarEnd, Relay, Traffic, TunAddress
 from ktpy.errors import TunUnavailable
 from ktpy.packet.dispatch import Dispatch
 from ktpy.packet.flow import Flow, Hairpin, State
 from ktpy.packet.flow_table import Answer, FlowCounters, FlowTable
+from ktpy.packet.fragments import Reassembly
 from ktpy.packet.headers import PROTOCOL_UDP, VNET_HEADER_BYTES
 from ktpy.packet.udp import UdpRefusal
+from ktpy.wire.datagram import Frame
 
 PACKET_BYTES: Final = VNET_HEADER_BYTES + 65536
 """virtio_net_hdr and the largest packet a TUN with segmentation offload hands over."""
@@ -58,6 +61,7 @@ class Pump:
         dial: Dial,
         dial_timeout_s: float,
         max_dials: int,
+        way: DatagramWay | None,
         on_udp: Callable[[bytes, int], None],
         until_up: Callable[[], Awaitable[object]],
     ) -> None:
@@ -65,7 +69,11 @@ class Pump:
         self._relay = relay
         self._table = table
         self._udp = UdpRefusal(table, on_udp)
-        self._dispatch = Dispatch(table, {PROTOCOL_UDP: self._udp.receive})
+        self._reassembly = Reassembly()
+        self.datagrams = Datagrams(table, way, self._write) if way else None
+        """None where they are refused."""
+        receivers = self.datagrams.receivers if self.datagrams else {PROTOCOL_UDP: self._udp.receive}
+        self._dispatch = Dispatch(table, receivers, self._reassembly if self.datagrams else None)
         self._flows = flows
         self._dial, self._until_up = dial, until_up
         self._dial_timeout_s = dial_timeout_s
@@ -91,12 +99,14 @@ class Pump:
         max_dials: int = 256,
         max_flows: int = 16384,
         linger_s: float = 2.0,
+        way: DatagramWay | None = None,
         on_udp: Callable[[bytes, int], None] = lambda _address, _port: None,
         until_up: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
     ) -> "Pump":
         """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then.
 
-        `on_udp` is called with where the first datagram goes, packed address and port; it and all others are refused.
+        Datagrams go over `way`, whose answers `deliver` takes. Without one they are refused, and `on_udp` is called
+        with where the first one goes, packed address and port.
         `until_up` waits until the link stands: a new flow waits that long, but no longer than `dial_timeout_s`.
         `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close.
         """
@@ -115,7 +125,7 @@ class Pump:
             max_flows=max_flows,
             linger_s=linger_s,
         )
-        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials, on_udp, until_up)
+        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials, way, on_udp, until_up)
 
     @property
     def traffic(self) -> Traffic:
@@ -172,8 +182,19 @@ class Pump:
         self._ended.set_exception(gone)
         self._ended.exception()  # the caller may prefer not to wait for it
 
+    def deliver(self, frames: Iterable[Frame]) -> None:
+        """Put into the TUN what the agent sent. Raises ValueError for what is no answer."""
+        if self.datagrams and not self._ended.done():
+            self.datagrams.deliver(frames)
+
     def _drain(self) -> None:
-        """Read up to BATCH_PACKETS packets, rewrite each in place, and write it back."""
+        """Move up to BATCH_PACKETS packets."""
+        self._drain_batch()
+        if self.datagrams:
+            self.datagrams.flush()
+
+    def _drain_batch(self) -> None:
+        """Read packets, rewrite each in place, and write it back."""
         fd, buffer, rewrite, write = self._tun_fd, self._buffer, self._table.rewrite, os.write
         view, vector, packets = memoryview(buffer), [buffer], self.packets
         for _ in range(BATCH_PACKETS):
@@ -279,4 +300,7 @@ class Pump:
         self._relay.expire(now_s)
         self._table.expire(now_s)
         self._udp.renew()
+        self._reassembly.expire()
+        if self.datagrams:
+            self.datagrams.tick(now_s)
         self._tick = asyncio.get_running_loop().call_later(TICK_S, self._on_tick)

@@ -47,6 +47,8 @@ def shadow_job(
                 requests={"cpu": "10m", "memory": "32Mi"},
                 run_dir_size="8Mi",
                 termination_grace_s=2,
+                # Whatever its group, the agent may ping. It is a safe sysctl, also by Pod Security `restricted`.
+                sysctls=[{"name": "net.ipv4.ping_group_range", "value": "0 2147483647"}],
             ),
         },
     }

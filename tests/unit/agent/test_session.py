@@ -44,6 +44,7 @@ def test_hello_is_one_line_that_describes_the_pod(tmp_path: Path) -> None:
             "nameservers": ["10.96.0.10"],
             "search": ["shop.svc.cluster.local", "svc.cluster.local"],
         },
+        "datagrams": True,
     }
 
 

@@ -42,6 +42,12 @@ def test_a_connected_session() -> None:
     ]
 
 
+def test_datagrams() -> None:
+    counted = {"sent": 4, "received": 3, "lost": 1, "lost_in_pod": 2}
+    told = lines(replace(CONNECTED, datagram_flows=2, counters={"datagrams": counted}))
+    assert told[6] == "  udp       3 in, 4 out, 3 lost, 2 open flows"
+
+
 def test_without_names_and_ranges() -> None:
     told = lines(replace(CONNECTED, dns=None, ranges=()))
     assert told[2:4] == ["  ranges    none", "  dns       off"]

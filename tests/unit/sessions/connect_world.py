@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ktpy.capture.tun.datagrams import DatagramCounters
 from ktpy.capture.tun.pump import PacketCounters
 from ktpy.cluster.pods.shadow import DELETE_TIMEOUT_S
 from ktpy.cluster.routing.ranges import RoutedRange
@@ -53,6 +54,7 @@ class World:
         self.is_reached, self.go_on = asyncio.Event(), asyncio.Event()
         self.failures: dict[str, Exception] = {}
         self.agent_version = VERSION
+        self.carries_datagrams = True
         self.namespace = "shop"
         self.warnings: list[str] = []
         self.has_tunnel = False
@@ -160,6 +162,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "Outages": lambda report: Outages(report, asyncio.get_running_loop().time),
         "warnings_for_shadow": warnings_for_shadow,
         "Api": SimpleNamespace(load=load),
+        "datagram_link": lambda *_: Datagrams(world),
         "Shadow": lambda *_, **__: Shadow(world),
         "_prepare_laptop": prepare,
         "discover": discover,
@@ -224,7 +227,7 @@ class Tunnel:
         self._world = world
         self._lost = world.renewed("link")
         world.has_tunnel = True
-        self.hello = AgentHello("0.1.0", ("10.96.0.10",), (), world.agent_version)
+        self.hello = AgentHello("0.1.0", ("10.96.0.10",), (), world.agent_version, world.carries_datagrams)
 
     async def wait_closed(self) -> KtpyError | None:
         lost: KtpyError | None = await asyncio.shield(self._lost)
@@ -236,6 +239,18 @@ class Tunnel:
 
     def close(self) -> None:
         self._world.note("close tunnel")
+
+
+class Datagrams:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def lose(self, _why: object) -> None:
+        pass
+
+    async def run(self, _receive: object) -> None:
+        self._world.note("carry datagrams")
+        await asyncio.get_running_loop().create_future()
 
 
 class Machine:
@@ -263,7 +278,7 @@ class Machine:
         await self._world.step(f"put right {' '.join(str(one.network) for one in ranges)}")
         return self._world.not_right
 
-    async def start_pump(self, _uplink: object, undo: AsyncExitStack) -> Any:
+    async def start_pump(self, _uplink: object, way: object, undo: AsyncExitStack) -> Any:
         await self._world.step("start pump")
         undo.callback(self._world.note, "stop pump")
         return SimpleNamespace(
@@ -271,6 +286,8 @@ class Machine:
             open_flows=1,
             packets=PacketCounters(read_packets=5),
             flows=FlowCounters(admitted=1),
+            datagrams=way and SimpleNamespace(counters=DatagramCounters(sent=7), open_flows=2),
+            deliver=None,
             wait_closed=lambda: self._wait("TUN"),
         )
 

@@ -202,10 +202,11 @@ async def test_the_status_of_a_session_that_stands(world: World) -> None:
         status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
     assert isinstance(status, ConnectStatus)
     assert (status.state, status.pod, status.open_flows) == ("connected", "ktpy-connect-x-y", 1)
+    assert (status.datagram_flows, status.counters["datagrams"]["sent"]) == (2, 7)
     assert status.dns == DnsStatus("cluster.local", "127.18.0.1", "resolv.conf", ("svc.cluster.local",))
     assert status.ranges == (RangeStatus("10.96.0.0/12", "services", "ServiceCIDR"),)
     assert status.bytes == TrafficBytes(3, 4)
-    assert list(status.counters) == ["link", "packets", "flows", "dns"]
+    assert list(status.counters) == ["link", "packets", "flows", "datagrams", "dns"]
     assert status.counters["link"] == {"sent_bytes": 40, "received_bytes": 30}
     assert (status.counters["packets"]["read_packets"], status.counters["flows"]["admitted"]) == (5, 1)
 

@@ -83,6 +83,7 @@ def test_it_is_as_restricted_as_pod_security_knows(template: dict[str, Any], con
     assert template["spec"]["securityContext"] == {
         "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
+        "sysctls": [{"name": "net.ipv4.ping_group_range", "value": "0 2147483647"}],
     }
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
