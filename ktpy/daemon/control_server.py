@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from ktpy.daemon.runtime import writing_to
 from ktpy.errors import KtpyError
 
 Answer = dict[str, Any]
@@ -24,6 +25,7 @@ async def serve(path: Path, verbs: Verbs) -> AsyncIterator[None]:
     """Answer requests on `path` while the body runs: `{"verb": V}` is answered with what `verbs[V]()` returns.
 
     Connections stay open until the client leaves or this process ends, so a client can wait for the end of the session.
+    Raises FolderNotWritable.
     """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,7 +38,8 @@ async def serve(path: Path, verbs: Verbs) -> AsyncIterator[None]:
         finally:
             writer.close()
 
-    server = await asyncio.start_unix_server(answer, path)
+    with writing_to(path.parent):
+        server = await asyncio.start_unix_server(answer, path)
     try:
         yield
     finally:

@@ -82,8 +82,9 @@ class Records:
         return renamed
 
     def forget(self, record: Record) -> None:
-        """Remove the record, because its part in the cluster is undone."""
-        (self._directory / f"{record.session}.json").unlink(missing_ok=True)
+        """Remove the record, because its part in the cluster is undone. One that stays is undone again: a no-op."""
+        with contextlib.suppress(OSError):
+            (self._directory / f"{record.session}.json").unlink()
 
 
 def _write(path: Path, record: Record) -> BinaryIO:

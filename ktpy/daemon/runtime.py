@@ -99,7 +99,7 @@ def writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FolderNotWritable(
-            f"ktpy cannot write to {folder}, where it keeps this user's sessions ({error.strerror}).",
+            f"ktpy cannot write to {folder}, where it keeps this user's sessions ({error.strerror or error}).",
             hint=f"Make room there, then try again; how much there is: df -h {folder}"
             if error.errno in (errno.ENOSPC, errno.EDQUOT)
             else "Make the folder, and see that it is this user's: `ls -ld` shows whose it is.",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ktpy.daemon import control_server
-from ktpy.errors import ApiUnreachable
+from ktpy.errors import ApiUnreachable, FolderNotWritable
 
 
 async def exchange(path: Path, *lines: bytes) -> list[bytes]:
@@ -54,3 +54,9 @@ async def test_a_verb_that_fails_is_answered_with_its_own_failure(tmp_path: Path
     async with control_server.serve(tmp_path / "s", {"status": fail}):
         [line] = await exchange(tmp_path / "s", b'{"verb": "status"}\n')
     assert json.loads(line) == answer
+
+
+async def test_a_socket_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FolderNotWritable, match=r"cannot write to .*/absent.* \(No such file or directory\)"):
+        async with control_server.serve(tmp_path / "absent/a.sock", {}):
+            pytest.fail("served")

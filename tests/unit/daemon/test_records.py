@@ -1,5 +1,7 @@
+import errno
 import fcntl
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -114,3 +116,15 @@ def test_a_home_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> 
     (tmp_path / "home").touch()
     with pytest.raises(FolderNotWritable), Records(tmp_path / "home/records").hold(RECORD):
         pytest.fail("held")
+
+
+def test_a_record_that_cannot_be_removed_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path, **__: bool) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    records = left(tmp_path)
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "unlink", refuse)
+        records.forget(RECORD)
+    with records.stale() as stale:
+        assert stale == [RECORD]
