@@ -301,3 +301,15 @@ async def test_ctrl_z_is_ignored_and_said(world: World) -> None:
         await world.ready
         os.kill(os.getpid(), signal.SIGTSTP)
         await until(lambda: Notice(connect.NOT_STOPPED) in world.events)
+
+
+async def test_an_agent_that_carries_no_datagrams_is_told_and_left_in_peace(world: World) -> None:
+    world.carries_datagrams = False
+    async with world.session():
+        await world.ready
+    [notice] = [event.text for event in world.events if isinstance(event, Notice)]
+    assert notice == (
+        "The agent in the pod (0.1.0) carries TCP, but neither UDP nor ping, which are refused. "
+        "Use the image of this version of ktpy, see --image."
+    )
+    assert "carry datagrams" not in world.steps
