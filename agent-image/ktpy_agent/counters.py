@@ -55,7 +55,7 @@ def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
     header, *rows = text.removeprefix("# ").splitlines() or [""]
     names = header.split(",")
     counts: dict[str, Count] = {}
-    up: set[str] = set()
+    up: dict[str, bool] = {}
     for row in rows:
         cells = dict(zip(names, row.split(","), strict=False))
         route, _, variant = cells.get("pxname", "").partition("_")
@@ -64,9 +64,9 @@ def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
         answered = _answered(cells, variant)
         is_local = cells["svname"] == "local"
         counts = _sum(counts, {route: Count(answered, 0) if is_local else Count(0, answered)})
-        if is_local and cells["status"].startswith("UP"):
-            up.add(route)
-    return counts, frozenset(up)
+        if is_local:  # each HTTP version has a server, whose first check may be to come
+            up[route] = up.get(route, True) and cells["status"].startswith("UP")
+    return counts, frozenset(route for route, is_up in up.items() if is_up)
 
 
 def _answered(cells: dict[str, str], variant: str) -> int:

@@ -168,7 +168,8 @@ class Gateway:
             self._control.drop(connection)
 
     def _refresh_alive(self) -> None:
-        self._alive.refresh(self._table.routes)
+        if self._alive.refresh(self._table.routes):
+            self._counters_due_s = 0.0
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Log a failure, such as of a full run directory, and let a second pass before the step is tried again."""
@@ -280,12 +281,13 @@ class Gateway:
         return self._settings.routes_dir / f"{route.stem}.sock"
 
     def _report(self) -> None:
-        """Tell each laptop once a second what its routes served."""
+        """Tell each laptop once a second what its routes served, and at once whether requests come to it."""
         now_s = time.monotonic()
         if now_s < self._counters_due_s or not self._connections:
             return
-        self._counters_due_s = now_s + COUNTERS_S
         self._count()
+        is_settled = all(self._counters.is_up(route.name) for route in self._table.routes if self._alive.has(route))
+        self._counters_due_s = now_s + (COUNTERS_S if is_settled else TICK_S)
         for session, connection in list(self._connections.items()):
             if connection not in self._newcomers and not connection.send(counters_line(self._counted(session))):
                 self._leave(connection)

@@ -34,18 +34,23 @@ class AliveSockets:
         for left in routes_dir.iterdir():  # by an earlier container of the pod
             left.unlink()
 
-    def refresh(self, routes: Iterable[Route]) -> None:
-        """Bring our sockets in step with sshd's; cheap enough to be called ten times a second."""
+    def refresh(self, routes: Iterable[Route]) -> bool:
+        """Bring our sockets in step with sshd's, and return whether any came or went.
+
+        It is cheap enough to be called ten times a second.
+        """
         stems = {path: route.stem for route in routes if (path := self._dir / f"{route.stem}.sock").exists()}
         bound = bound_sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")) if stems else {}
         for path in stems:
             if str(path) not in bound:
                 path.unlink()  # or sshd would make no other there; until now it cannot have
         present = {stem for path, stem in stems.items() if bound.get(str(path))}
-        for stem in present - self._listeners.keys():
+        came, went = present - self._listeners.keys(), self._listeners.keys() - present
+        for stem in came:
             self._open(stem)
-        for stem in self._listeners.keys() - present:
+        for stem in went:
             self._close(stem)
+        return bool(came or went)
 
     def has(self, route: Route) -> bool:
         """Return whether the laptop could serve when last looked at."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +11,9 @@ from ktpy.observe.events import Notice, PortsChanged, Report
 from ktpy.observe.status import PortStatus
 from ktpy.serve.local_port import PRIVILEGED_BELOW, LocalPort
 from ktpy.wire.route import RouteCounters, total_of
+
+SERVED_TIMEOUT_S = 1.5
+"""A gateway tells at once that it sends requests here, an older one within a second."""
 
 
 class Exposure:
@@ -25,6 +29,7 @@ class Exposure:
         """What each standing route has counted, by the uid of its pod."""
         self._ended: dict[int, RouteCounters] = {}
         """What routes that are gone had counted."""
+        self._counted = asyncio.Event()
         self._missed_since: dict[int, int] = {}
         """The fallbacks of a port when its local port stopped answering, until what it has missed is told."""
         self.local_ports = {
@@ -67,7 +72,19 @@ class Exposure:
         """Note what the route to this pod has counted so far, unless that is before `begin` or after `end`."""
         if pod_uid in self._live:
             self._live[pod_uid] = dict(counted)
+            self._counted.set()
             self._changed()
+
+    async def until_served(self) -> None:
+        """Wait until the gateway sends requests to each local port that answers.
+
+        That is not vital: it ends after SERVED_TIMEOUT_S all the same.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SERVED_TIMEOUT_S):
+                while any(port.is_local_up and not port.is_up for port in self.ports()):
+                    self._counted.clear()
+                    await self._counted.wait()
 
     def end(self, pod_uid: str) -> None:
         """Note that the route to this pod is gone."""

@@ -61,6 +61,10 @@ class Routes:
                 hint="Allow more time with --pod-timeout.",
             ) from exc
 
+    async def served(self) -> None:
+        """Wait until requests come here, as far as local ports answer."""
+        await self._exposure.until_served()
+
     async def run(self) -> None:
         """Hold a route to each pod until cancelled.
 

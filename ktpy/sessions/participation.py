@@ -72,7 +72,7 @@ class Participation:
     ) -> int:
         """Enter, and stay until one of these tasks is over; what a task but `ending` raises is raised."""
         watched = (ending, routing, renewing)
-        async with background_task(self._change.enter(self._tell.step, self._routes.first), "enter") as entering:
+        async with background_task(self._enter(), "enter") as entering:
             over = await first_of(*watched, entering)
         over.result()
         if over is entering:
@@ -81,6 +81,10 @@ class Participation:
                 over = await first_of(*watched, guarding)
             over.result()
         return ending.result()
+
+    async def _enter(self) -> None:
+        await self._change.enter(self._tell.step, self._routes.first)
+        await self._routes.served()
 
     async def _guard(self) -> None:
         if self._change.guard is None:

@@ -19,13 +19,19 @@ def test_answers_of_both_http_versions_count_together() -> None:
     text = show_stat(
         http("route3_h1", "local", 10),
         http("route3_h1", "origin", 4, "no check"),
-        http("route3_h2", "local", 5, "DOWN"),
+        http("route3_h2", "local", 5),
         http("route3_h2", "origin", 2, "no check"),
         http("origin80_h1", "origin", 70, "no check"),
     )
     counters.update({1: text})
     assert counters.count("route3") == Count(15, 6)
     assert counters.is_up("route3")
+
+
+def test_a_route_is_up_when_it_is_for_both_http_versions() -> None:
+    counters = Counters()
+    counters.update({1: show_stat(http("route3_h1", "local", 10, "DOWN"), http("route3_h2", "local", 5))})
+    assert not counters.is_up("route3")
 
 
 def test_connections_count_where_there_are_no_answers() -> None:

@@ -145,3 +145,31 @@ async def test_what_passes_for_others_is_told_while_nothing_comes_here() -> None
         exposure.begin("pod", {80: RouteCounters(requests, passed=passed)})
     watching.cancel()
     assert [event.ports[0].passed for event in told.events if isinstance(event, PortsChanged)] == [1, 2, 3]
+
+
+async def test_ready_is_who_gets_requests() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as program:
+        exposure = expose(Told(), local=program.getsockname()[1])
+        await exposure.look()
+        exposure.begin("pod", {})
+        waiting = asyncio.create_task(exposure.until_served())
+        exposure.count("pod", {80: RouteCounters()})
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        exposure.count("pod", {80: RouteCounters(is_up=True)})
+        await waiting
+
+
+async def test_a_gateway_that_does_not_tell_is_waited_for_no_longer_than_for_its_count() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as program:
+        exposure = expose(Told(), local=program.getsockname()[1])
+        await exposure.look()
+        exposure.begin("pod", {})
+        await exposure.until_served()
+
+
+async def test_nobody_is_waited_for_where_nobody_serves() -> None:
+    exposure = expose(Told())
+    await exposure.look()
+    async with asyncio.timeout(0.1):
+        await exposure.until_served()

@@ -47,6 +47,9 @@ class StandingRoutes:
         if self.refusal is not None:
             raise self.refusal
 
+    async def served(self) -> None:
+        """They come at once."""
+
     async def run(self) -> None:
         await asyncio.Event().wait()
 

@@ -13,7 +13,7 @@ from ktpy.cluster.steps import Step
 from ktpy.errors import KtpyError, RestoreIncomplete, RouteTaken, SessionLost, TargetAbsent
 from ktpy.sessions.participation import Callbacks, Participation
 
-STAGES = ["claim a lease", "prepare", "first route", "redirect"]
+STAGES = ["claim a lease", "prepare", "first route", "redirect", "served"]
 ENTERED = ["record", "routes", *STAGES, "standing"]
 LEFT = ["leaving", "restore", "release", "left", "routes end", "record ends"]
 
@@ -64,6 +64,9 @@ class World:
 
     async def first(self) -> None:
         await self.stage("first route")
+
+    async def served(self) -> None:
+        await self.stage("served")
 
     async def guard(self, on_notice: Callable[[str], None]) -> None:
         await self.at.get("guard", forever)()
