@@ -70,10 +70,11 @@ def _finder(api: Api, shadows: Shadows, comes_back: Callable[[], bool]) -> "Call
 
     async def find_pod() -> AgentPod:
         shadow, pod = await shadows.find()
+        is_patient = comes_back()  # not with the first one: a right that is missing from the start is an error
         return AgentPod(
             pod,
             PortForward(api, api.namespace, pod, SSHD_PORT),
-            lambda: printed_host_key(shadow, comes_back),
+            lambda: printed_host_key(shadow, is_patient=is_patient),
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
         )
 

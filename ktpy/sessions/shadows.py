@@ -104,12 +104,12 @@ class Shadows:
         await self._present.delete(timeout_s)
 
 
-async def printed_host_key(shadow: Shadow, is_patient: Callable[[], bool]) -> str | None:
+async def printed_host_key(shadow: Shadow, *, is_patient: bool) -> str | None:
     """Put the Job's deadline off now that the session stands, and return the key that the pod printed.
 
     It is None where the user may not read the pod's log: then the API server's word has to do. While the API server
-    does not answer it is asked again, and where `is_patient` says so after every failure. The link stands meanwhile; if
-    it does not, that is the error.
+    does not answer it is asked again, and with `is_patient` after every failure. The link stands meanwhile; if it does
+    not, that is the error.
     """
     backoff = Backoff()
     while True:
@@ -117,6 +117,6 @@ async def printed_host_key(shadow: Shadow, is_patient: Callable[[], bool]) -> st
             await shadow.push_deadline()
             return await shadow.host_key()
         except KtpyError as error:
-            if not error.is_transient and not is_patient():
+            if not (error.is_transient or is_patient):
                 raise
         await backoff.pause()

@@ -78,11 +78,11 @@ class World:
 
     async def step(self, name: str) -> None:
         self.steps.append(name)
-        if name in self.failures:
-            raise self.failures[name]
         if name == self.blocked_at:
             self.is_reached.set()
             await self.go_on.wait()
+        if name in self.failures:
+            raise self.failures[name]
         await asyncio.sleep(0)
 
     def note(self, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ktpy.daemon import control_client
-from ktpy.errors import ApiUnreachable, HostKeyMismatch, KtpyError, LinkLost, PodFailed, Unauthorized
+from ktpy.errors import ApiUnreachable, Forbidden, HostKeyMismatch, KtpyError, LinkLost, PodFailed, Unauthorized
 from ktpy.kube.portforward.upgrade import PortForwardNotYet
 from ktpy.link.connection import AgentConnection
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice
@@ -207,6 +207,25 @@ async def test_another_host_key_ends_it_also_when_it_comes_back(world: World, mo
         monkeypatch.setattr(AgentConnection, "open", other)
         world.end["link"].set_result(LOST)
         assert (await running).exit_code == HostKeyMismatch.exit_code
+
+
+async def test_a_right_that_is_missing_from_the_start_ends_it_however_late_that_shows(world: World) -> None:
+    """The deadline is put off beside the start, and may be so after it."""
+    world.blocked_at = "release deadline"
+    async with world.session() as running:
+        await world.ready
+        world.failures["release deadline"] = Forbidden("You may not patch jobs.batch.")
+        world.go_on.set()
+        assert (await running).exit_code == Forbidden.exit_code
+
+
+async def test_a_right_that_is_taken_away_later_does_not(world: World) -> None:
+    async with world.session() as running:
+        await world.ready
+        world.failures["release deadline"] = Forbidden("You may not patch jobs.batch.")
+        await lose(world)
+        await until(lambda: world.steps.count("release deadline") > 3)
+        assert not running.done()
 
 
 @pytest.mark.parametrize("who", ["link", "pod"])

@@ -32,18 +32,18 @@ def shadow(*answers: KtpyError | str | None) -> Any:
 @pytest.mark.parametrize("printed", ["ssh-ed25519 AAAA", None])
 async def test_the_key_that_the_pod_printed_is_read_once_the_deadline_is_released(printed: str | None) -> None:
     quiet = shadow(printed)
-    assert await printed_host_key(quiet, lambda: False) == printed
+    assert await printed_host_key(quiet, is_patient=False) == printed
     assert quiet.asked == 1
 
 
 async def test_an_api_server_that_is_away_for_a_moment_is_asked_again() -> None:
     busy = shadow(ApiUnreachable("Restarting."), "ssh-ed25519 AAAA")
-    assert await printed_host_key(busy, lambda: False) == "ssh-ed25519 AAAA"
+    assert await printed_host_key(busy, is_patient=False) == "ssh-ed25519 AAAA"
     assert busy.asked == 2
 
 
 async def test_a_refusal_is_raised_unless_the_session_stands() -> None:
     with pytest.raises(Forbidden):
-        await printed_host_key(shadow(Forbidden("no")), lambda: False)
+        await printed_host_key(shadow(Forbidden("no")), is_patient=False)
     standing = shadow(Forbidden("no"), "ssh-ed25519 AAAA")
-    assert await printed_host_key(standing, lambda: True) == "ssh-ed25519 AAAA"
+    assert await printed_host_key(standing, is_patient=True) == "ssh-ed25519 AAAA"
