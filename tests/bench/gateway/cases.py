@@ -9,7 +9,7 @@ from tests.bench.specs import Spec
 
 WITHOUT = "no-gateway"  # the same pod by a Service that nobody intercepts
 
-FIRST_REQUEST = "exchange-first-request"
+FIRST_REQUEST, FIRST_REQUEST_KEPT = "exchange-first-request", "exchange-first-request-kept"
 READY, IMAGE = "gateway-ready", "gateway-image"
 MEMORY, MEMORY_OF_ONE = "gateway-memory", "gateway-memory-1-route"
 KINDS, PERCENTS = ("new", "kept"), (50, 99)
@@ -63,6 +63,7 @@ def _fault_rows(fault: Fault) -> Iterable[Spec]:
 
 GATEWAY: Sequence[Spec] = (
     Spec(FIRST_REQUEST, "s", goal=at_most(3)),
+    Spec(FIRST_REQUEST_KEPT, "s", goal=at_most(0.7)),
     Spec(READY, "s", goal=at_most(1.5)),
     Spec(MEMORY, "MB", goal=at_most(40)),
     Spec(MEMORY_OF_ONE, "MB"),

@@ -12,7 +12,16 @@ from tests.bench.gateway import cases
 from tests.bench.gateway.cases import ADDED, KINDS, PERCENTS, RATE
 from tests.bench.gateway.image import unpacked_mb
 from tests.bench.gateway.pods import Pod, gateway_pods, started_s
-from tests.bench.gateway.scenario import BACK_TIMEOUT_S, EXCHANGED_PORT, LOCAL, answers, exchanging
+from tests.bench.gateway.scenario import (
+    BACK_TIMEOUT_S,
+    EXCHANGED_PORT,
+    LOCAL,
+    answers,
+    clean_up,
+    exchange_of_all,
+    exchanging,
+    keeping,
+)
 from tests.bench.gateway.target import PORT, WEB, Target
 from tests.bench.samples import percentile
 from tests.bench.target import NAMESPACE
@@ -25,20 +34,34 @@ Figures = dict[str, float]
 
 MOST_REQUESTS = 100_000
 WIDTH = 16
+NODES_KNOW_AFTER_S = 2.0
 IDLE_AFTER_S = 3.0  # what a start leaves is freed, and pages are shared or not
 
 
 def first_request(lab: Lab, target: Target) -> Figures:
     """From the command to the first request that the local port answers, in seconds; asked for from the node."""
+    try:
+        return {cases.FIRST_REQUEST: _first_request_s(lab, target)}
+    finally:
+        clean_up(lab)
 
+
+def first_request_kept(lab: Lab, target: Target) -> Figures:
+    """The same where the gateway has been kept."""
+    with keeping(lab):
+        time.sleep(NODES_KNOW_AFTER_S)
+        return {cases.FIRST_REQUEST_KEPT: _first_request_s(lab, target)}
+
+
+def _first_request_s(lab: Lab, target: Target) -> float:
     host = target.cluster_ips[WEB]
     with serving(lab, EXCHANGED_PORT, LOCAL):
         began_s = time.monotonic()
-        with exchanging(lab) as exchange:
+        with exchange_of_all(lab) as exchange:
             wait_until(lambda: answers(lab, host) == LOCAL, BACK_TIMEOUT_S, "the first local request")
             took_s = time.monotonic() - began_s
             exchange.wait_ready()
-    return {cases.FIRST_REQUEST: took_s}
+    return took_s
 
 
 def start_to_ready(lab: Lab) -> Figures:

@@ -49,6 +49,11 @@ class Run:
         self._rounds(
             (cases.FIRST_REQUEST,), FIRST_REQUEST_ROUNDS, lambda: measurements.first_request(self.lab, self.target)
         )
+        self._rounds(
+            (cases.FIRST_REQUEST_KEPT,),
+            FIRST_REQUEST_ROUNDS,
+            lambda: measurements.first_request_kept(self.lab, self.target),
+        )
         self._rounds((cases.READY,), self.rounds, lambda: measurements.start_to_ready(self.lab))
         self._rounds((cases.MEMORY, cases.MEMORY_OF_ONE), 1, lambda: measurements.idle_memory(self.lab))
         self._rounds((cases.IMAGE,), 1, lambda: measurements.image(self.archive))

@@ -145,12 +145,32 @@ def leave_all(lab: Lab) -> None:
 @contextmanager
 def exchanging(lab: Lab) -> Iterator[Intercept]:
     """One that has just begun, of nothing else than WEB; it is left with the block, and all that is its own gone."""
+    try:
+        with exchange_of_all(lab) as exchange:
+            yield exchange
+    finally:
+        clean_up(lab)
+
+
+@contextmanager
+def exchange_of_all(lab: Lab) -> Iterator[Intercept]:
+    """The same; what others have at WEB stays."""
     options = ("--namespace", NAMESPACE, "--expose", f"{EXCHANGED_PORT}:http")
     exchange = Intercept(lab, "exchange", WEB, *options, user=USER)
     try:
         yield exchange
     finally:
         exchange.close()
+
+
+@contextmanager
+def keeping(lab: Lab) -> Iterator[None]:
+    """A gateway before WEB that stays, until the end of the block."""
+    try:
+        lab.exec(["ktpy", "gateway", "keep", WEB, "--namespace", NAMESPACE], user=OTHER_USER, check=True)
+        yield
+    finally:
+        lab.exec(["ktpy", "gateway", "release", WEB, "--namespace", NAMESPACE], user=OTHER_USER)
         clean_up(lab)
 
 
