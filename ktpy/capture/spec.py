@@ -1,43 +1,68 @@
 """How programs' traffic gets in: the mode, the interface of what captures it, and the class of each mode."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    import socket
     from asyncio import TaskGroup
 
-    from ktpy.capture.tun.pump import Pump
     from ktpy.cluster.routing.networks import Address, Network
     from ktpy.cluster.routing.ranges import RoutedRange
     from ktpy.dns.resolver import OnAlias
     from ktpy.dns.zone import Zone
     from ktpy.helper.launch import LaunchedHelper
-    from ktpy.helper.protocol import Resolver, SetResolver
     from ktpy.link.datagrams import DatagramLink
     from ktpy.link.uplink import Uplink
     from ktpy.observe.counters import CounterReaders
     from ktpy.observe.events import Report
+    from ktpy.observe.status import DnsStatus, ProxyStatus
+    from ktpy.wire.datagram import Frame
     from ktpy.wire.session import AgentHello
+
+
+Launched: TypeAlias = "LaunchedHelper | socket.socket"
+"""What a mode begins with, before anything is made: the helper, or the port that the proxy listens on."""
+
+
+class Traffic(Protocol):
+    """Payload bytes from programs, and to them."""
+
+    sent_bytes: int
+    received_bytes: int
+
+
+class Carrier(Protocol):
+    """A Carrier moves what a Front captures."""
+
+    @property
+    def traffic(self) -> Traffic: ...
+    @property
+    def open_flows(self) -> int: ...
+    @property
+    def datagram_flows(self) -> int: ...
+    def deliver(self, frames: "Iterable[Frame]") -> None: ...
+    def counter_readers(self) -> "CounterReaders": ...
+    async def wait_closed(self) -> None: ...
 
 
 class Front(Protocol):
     """A Front captures traffic for the cluster. The exit stacks that it is given undo what it changes."""
 
     @classmethod
-    async def prepare(cls, launched: "LaunchedHelper", undo: AsyncExitStack, report: "Report") -> "Front": ...
+    async def prepare(cls, launched: Launched, undo: AsyncExitStack, report: "Report") -> "Front": ...
     @property
     def name(self) -> str: ...
     @property
-    def resolver(self) -> "Resolver": ...
-    @property
     def name_servers(self) -> "list[Network]": ...
+    def proxy_status(self, direct: Sequence[str]) -> "ProxyStatus | None": ...
     def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> None: ...
     async def keep_outside(self, addresses: "Sequence[Address]") -> None: ...
     async def start_pump(
         self, uplink: "Uplink[AgentHello]", datagrams: "DatagramLink | None", undo: AsyncExitStack
-    ) -> "Pump": ...
+    ) -> Carrier: ...
     async def route(self, networks: "Sequence[Network]") -> None: ...
     async def put_right(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> list[str]: ...
     async def serve_names(
@@ -52,7 +77,7 @@ class Front(Protocol):
         work: "TaskGroup",
         counters: "CounterReaders",
         on_alias: "OnAlias",
-    ) -> "tuple[SetResolver, AsyncIterator[str]]": ...
+    ) -> "tuple[DnsStatus, AsyncIterator[str]]": ...
     async def until_helper_gone(self) -> None: ...
 
 
@@ -62,7 +87,13 @@ def _tun() -> type[Front]:
     return TunFront
 
 
-FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {"tun": _tun}
+def _proxy() -> type[Front]:
+    from ktpy.capture.proxy.front import ProxyFront
+
+    return ProxyFront
+
+
+FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {"tun": _tun, "proxy": _proxy}
 """Each mode's function imports its class, which takes some tenths of a second."""
 
 

@@ -7,14 +7,21 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import Repeatable, cluster, image, output, pod_timeout, verbose
+from ktpy.cli.options import CommandTaker, Repeatable, cluster, image, pod_timeout, verbose
 from ktpy.cli.pod_options import pod_template
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.privileged import launch_helper, may_ask_for_password
 from ktpy.daemon.runtime import CONNECT
-from ktpy.observe.events import Ended, Event, Report
-from ktpy.sessions.options import ConnectOptions, refusal_of_include, refusal_of_zone
+from ktpy.observe.events import Ended, Event, Ready, Report
+from ktpy.observe.status import ConnectStatus
+from ktpy.sessions.options import (
+    CaptureSpec,
+    ConnectOptions,
+    Launched,
+    listen_for_proxy,
+    refusal_of_include,
+    refusal_of_zone,
+)
 
 
 class _Network(click.ParamType["IPv4Network | IPv6Network"]):
@@ -46,8 +53,23 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     return zones
 
 
-@click.command(short_help="Reach the cluster's addresses and names from here")
+@click.command(cls=CommandTaker, short_help="Reach the cluster's addresses and names from here")
 @cluster(namespace="Namespace of the shadow pod and of short names.")
+@click.option(
+    "--mode",
+    type=click.Choice(["tun", "proxy"]),
+    default="tun",
+    show_default=True,
+    envvar="KTPY_MODE",
+    help="tun: every program, needs root. proxy: programs that are told of a SOCKS and HTTP proxy; needs none.",
+)
+@click.option(
+    "--proxy-port",
+    type=click.IntRange(1, 65535),
+    envvar="KTPY_PROXY_PORT",
+    metavar="PORT",
+    help="Port of the proxy on 127.0.0.1; any that is free by default.",
+)
 @click.option(
     "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy quit` ends the session."
 )
@@ -84,41 +106,103 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     metavar="ZONE",
     help="Also ask the cluster's DNS about names under this zone.",
 )
-@output
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["text", "json", "env"]),
+    default="text",
+    show_default=True,
+    envvar="KTPY_OUTPUT",
+    help="How to print the result; env is for eval, with --mode proxy.",
+)
 @verbose
 @image
 @pod_template
 @pod_timeout
 def connect(
-    no_pods: bool, no_dns: bool, no_reconnect: bool, pod_timeout: float, detach: bool, output: str, **options: Any
+    no_pods: bool,
+    no_dns: bool,
+    no_reconnect: bool,
+    pod_timeout: float,
+    detach: bool,
+    output: str,
+    mode: str,
+    proxy_port: int | None,
+    **options: Any,
 ) -> None:
     """Reach every pod IP, service IP and cluster DNS name from every program on this laptop.
+
+    With --mode proxy no root is needed, and only programs that are told of ktpy's proxy reach the cluster: those that
+    COMMAND starts, or those of a shell after the eval.
 
     \b
     sudo ktpy connect -n shop
     curl http://web/            # in another terminal
+    ktpy connect --mode proxy -- curl http://web/
+    eval "$(ktpy connect --mode proxy --detach --output env)"
     """
+    _refuse_contradictions(mode, no_dns, proxy_port, output, is_detached=detach and bool(options["command"]))
     wanted = ConnectOptions(
-        pods=not no_pods, dns=not no_dns, reconnect=not no_reconnect, pod_timeout_s=pod_timeout, **options
+        pods=not no_pods,
+        dns=not no_dns,
+        reconnect=not no_reconnect,
+        pod_timeout_s=pod_timeout,
+        capture=CaptureSpec(mode),
+        **options,
     )
     caller = Caller.current()
+    end = "`ktpy quit`" if detach else "The end of the command" if wanted.command else "Ctrl-C"
+    is_ours = output != "env" and not wanted.command
+    """Whether standard output is for what happens."""
+
+    def show(event: Event) -> None:
+        if output == "json":
+            render.event_json(event, err=not is_ours)
+            return
+        if output == "env" and isinstance(event, Ready) and isinstance(event.status, ConnectStatus):
+            render.exports(event.status)
+        render.event(event, farewell=f"{end} ends it and undoes everything.", err=not is_ours)
+
+    if (sentence := _needless(wanted, caller)) is not None:
+        show(Ended(0, sentence))
+        return
+    launched = _launch(wanted, caller, proxy_port)
 
     def work(report: Report) -> int:
         from ktpy.sessions.connect import run  # the heavy half of ktpy: not before it is needed
 
-        return run(wanted, helper, caller, report)
+        return run(wanted, launched, caller, report)
 
-    def show(event: Event) -> None:
-        if output == "json":
-            render.event_json(event)
-        else:
-            render.event(event, farewell=f"{'`ktpy quit`' if detach else 'Ctrl-C'} ends it and undoes everything.")
-
-    if may_ask_for_password():
-        from ktpy.sessions.running import needless
-
-        if (sentence := needless(wanted, caller)) is not None:
-            show(Ended(0, sentence))
-            return
-    helper = launch_helper(caller, render.on_standard_error)
     sys.exit(perform(work, show, caller, CONNECT if detach else None))
+
+
+def _refuse_contradictions(mode: str, no_dns: bool, proxy_port: int | None, output: str, *, is_detached: bool) -> None:
+    if mode == "tun" and (proxy_port or output == "env"):
+        raise click.UsageError("--proxy-port and --output env are for --mode proxy.")
+    if mode == "proxy" and no_dns:
+        raise click.UsageError("--mode proxy leaves the system's resolver alone by itself, without --no-dns.")
+    if is_detached:
+        raise click.UsageError("--detach and a command do not go together: ktpy ends when the command does.")
+
+
+def _needless(wanted: ConnectOptions, caller: Caller) -> str | None:
+    """Return a sentence where nobody need be asked for a password, as the session stands already."""
+    if wanted.capture.mode == "proxy" or wanted.command:
+        return None
+    from ktpy.daemon.privileged import may_ask_for_password
+
+    if not may_ask_for_password():
+        return None
+    from ktpy.sessions.running import needless
+
+    return needless(wanted, caller)
+
+
+def _launch(wanted: ConnectOptions, caller: Caller, proxy_port: int | None) -> Launched:
+    """Take the proxy's port, or root, by way of sudo where need be."""
+    if wanted.capture.mode == "proxy":
+        caller.drop_privileges()
+        return listen_for_proxy(proxy_port)
+    from ktpy.daemon.privileged import launch_helper
+
+    return launch_helper(caller, render.on_standard_error)

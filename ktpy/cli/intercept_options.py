@@ -8,7 +8,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
-from ktpy.cli.options import Decorated, Repeatable, cluster, image, output, pod_timeout, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, image, output, pod_timeout, verbose
 from ktpy.cli.pod_options import labels, pod_template
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
@@ -20,25 +20,12 @@ from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions, R
 NOT_CONNECTED = "Not connected: your program reaches no other service of the cluster; `sudo ktpy connect` connects."
 
 
-class InterceptCommand(click.Command):
-    """An InterceptCommand takes the user's own COMMAND after `--`, and only there."""
+class InterceptCommand(CommandTaker):
+    """An InterceptCommand takes one service."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        own, command = args[:end], tuple(args[end + 1 :])
-        ctx.allow_extra_args = True
-        super().parse_args(ctx, list(own))
-        if ctx.args and not ctx.resilient_parsing:
-            guess = f"{ctx.command_path} {ctx.params.get('target', ctx.params.get('name'))} ... -- {' '.join(ctx.args)}"
-            raise click.UsageError(
-                f"{ctx.args[0]} is too much: ktpy {self.name} takes one service. If it is a command, say: {guess}",
-                ctx,
-            )
-        ctx.params["command"] = command
-        return ctx.args
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+    def too_much(self, ctx: click.Context) -> str:
+        guess = f"{ctx.command_path} {ctx.params.get('target', ctx.params.get('name'))} ... -- {' '.join(ctx.args)}"
+        return f"{ctx.args[0]} is too much: ktpy {self.name} takes one service. If it is a command, say: {guess}"
 
 
 def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[ExposeOption, ...]:

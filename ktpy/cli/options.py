@@ -32,6 +32,28 @@ def _set_verbosity(ctx: click.Context, _parameter: click.Parameter, count: int) 
     logging.getLogger("ktpy").setLevel(level)
 
 
+class CommandTaker(click.Command):
+    """A CommandTaker takes the user's own COMMAND after `--`, and only there."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        own, command = args[:end], tuple(args[end + 1 :])
+        ctx.allow_extra_args = True
+        super().parse_args(ctx, list(own))
+        if ctx.args and not ctx.resilient_parsing:
+            raise click.UsageError(self.too_much(ctx), ctx)
+        ctx.params["command"] = command
+        return ctx.args
+
+    def too_much(self, ctx: click.Context) -> str:
+        """Return what is said about arguments that there are not."""
+        words = " ".join(ctx.args)
+        return f"{ctx.args[0]} is too much. If it is a command, say: {ctx.command_path} ... -- {words}"
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
 class Repeatable(click.Option):
     """A Repeatable option may be given several times; in its environment variable commas and blanks are between."""
 

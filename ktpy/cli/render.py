@@ -7,6 +7,7 @@ reaches the terminal, nor a line feed that would forge a line. NO_COLOR (https:/
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -78,6 +79,12 @@ def event(event: Event, *, err: bool = False, farewell: str | None = None) -> No
                 say(message, err=err)
 
 
+def exports(session: ConnectStatus) -> None:
+    """Print what a shell evaluates, so that the programs it starts use the proxy."""
+    for name, value in (session.proxy.environment if session.proxy else {}).items():
+        write(f"export {name}={shlex.quote(clean(value))}")
+
+
 def on_error_output(told: Event) -> None:
     """Print an event to standard error, for commands whose standard output is their answer."""
     event(told, err=True)
@@ -97,7 +104,7 @@ def failure(message: str, hint: str | None) -> None:
 def ready(session: SessionStatus, farewell: str | None, *, with_ports: bool = True) -> list[str]:
     """Return what is shown when a session stands: what it is, a line to try, and how it is ended."""
     if isinstance(session, ConnectStatus):
-        lines = [_connected_head(session)]
+        lines = [_connected_head(session), *_proxy_lines(session)]
     else:
         lines = [_intercepted_head(session), *(map(port, session.ports) if with_ports else ())]
     if session.try_command:
@@ -121,6 +128,14 @@ def port(state: PortStatus) -> str:
         counts += f", {state.passed or 'none'} passed the gateway"
     where = f"port {state.local_port} of {clean(state.local_host)}" if state.local_host else None
     return f"  port {state.port:<5} to {where or f'local port {state.local_port:<5}'} ({local}): {counts}"
+
+
+def _proxy_lines(session: ConnectStatus) -> list[str]:
+    if session.proxy is None:
+        return []
+    environment = session.proxy.environment
+    socks, http = environment["ALL_PROXY"], environment["HTTP_PROXY"]
+    return [f"  {'proxy':<9} {clean(socks)} or {clean(http)}", f"  {'browsers':<9} {clean(session.proxy.pac)}"]
 
 
 def _intercepted_head(session: InterceptStatus) -> str:
@@ -154,7 +169,7 @@ def _connected(session: ConnectStatus) -> str:
         ("up", [f"{session.uptime_s:.0f} s, process {session.pid}"]),
     ]
     lines = [f"  {title if i == 0 else '':<9} {clean(text)}" for title, texts in rows for i, text in enumerate(texts)]
-    return "\n".join([_connected_head(session), *lines])
+    return "\n".join([_connected_head(session), *_proxy_lines(session), *lines])
 
 
 def _link(link: LinkStatus) -> str:

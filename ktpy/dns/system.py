@@ -29,6 +29,11 @@ def cluster_domain_in(search: Iterable[str]) -> str:
     return DEFAULT_CLUSTER_DOMAIN
 
 
+def search_path(cluster_domain: str, namespace: str) -> tuple[str, str, str]:
+    """Return a pod's own search list."""
+    return f"{namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain
+
+
 def server_address(resolver_kind: str, tun_number: int, tun_address: IPv4Address) -> IPv4Address:
     """Choose where the name server listens.
 
@@ -47,10 +52,9 @@ def resolver_request(
     routed: Iterable[IPv4Network | IPv6Network] = (),
 ) -> SetResolver:
     """Return the helper's request. `extra_zones`, `svc` and reverse names of `routed` are looked up, never appended."""
-    search = (f"{namespace}.svc.{cluster_domain}", f"svc.{cluster_domain}", cluster_domain)
     return SetResolver(
         nameservers=(address,),
-        search=search,
+        search=search_path(cluster_domain, namespace),
         routing_domains=(*sorted({*normalised(extra_zones), "svc"}), *reverse_domains(routed)),
         cluster_domain=cluster_domain,
     )

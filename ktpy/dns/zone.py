@@ -124,6 +124,10 @@ class Zone:
         known = self._namespaces.get(namespace)
         return sorted(known.services.values(), key=lambda service: service.name) if known else []
 
+    def namespaces(self) -> list[str]:
+        """Return the namespaces of which something is known so far."""
+        return list(self._namespaces)
+
     def delete_service(self, namespace: str, name: str) -> None:
         """Drop a Service; one that is not known is no error, because a watch may repeat itself."""
         known = self._namespaces.get(namespace)

@@ -30,6 +30,18 @@ class DnsStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyStatus:
+    """A ProxyStatus tells how programs use the proxy of mode `proxy`."""
+
+    port: int
+    """Of 127.0.0.1, for SOCKS5, SOCKS4a and HTTP."""
+    pac: str
+    """The URL of a PAC file, for browsers."""
+    environment: dict[str, str]
+    """The variables that programs know."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficBytes:
     """TrafficBytes counts the payload of all connections, also of closed ones, as the laptop sees it."""
 
@@ -76,8 +88,12 @@ class ConnectStatus:
     try_command: str | None = None
     """A command that reaches a service of the namespace."""
     counters: dict[str, Numbers] = field(default_factory=dict)
-    """The groups `link`, `packets` of the TUN, `flows`, `datagrams` and `dns`, each from when there is its part."""
+    """The groups `link`, `packets` of the TUN, `flows` and `datagrams`, or `proxy`, and `dns`, once each is there."""
     link: LinkStatus = LinkStatus()
+    mode: str = "tun"
+    """How traffic gets in: `tun` or `proxy`."""
+    proxy: ProxyStatus | None = None
+    """Of mode `proxy`, from when its port is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,23 @@ def refuse_absent(command: Sequence[str]) -> None:
         raise CommandAbsent(f"There is no command {command[0]}; nothing was changed.")
 
 
+class UserCommand:
+    """A UserCommand may be empty: then there is none to run."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = words
+        self.is_running = False
+        self.exit_code: int | None = None
+
+    async def run(self, environment: Mapping[str, str]) -> None:
+        """Run it to its end, as `run` does."""
+        self.is_running = True
+        try:
+            self.exit_code = await run(self.words, environment)
+        finally:
+            self.is_running = False
+
+
 async def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the command on ktpy's terminal and return its exit code, 128+N when signal N ended it.
 

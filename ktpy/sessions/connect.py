@@ -16,10 +16,11 @@ from dataclasses import replace
 from functools import wraps
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from ktpy.aio.task_group import task_group
 from ktpy.aio.uninterrupted import uninterrupted
-from ktpy.capture.spec import Front
+from ktpy.capture.spec import Carrier, Front, Launched
 from ktpy.cluster import rbac
 from ktpy.cluster.missing_rights import naming_all_missing
 from ktpy.cluster.pods.pod_state import PodProgress
@@ -32,26 +33,25 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
 from ktpy.errors import AlreadyConnected, HelperFailed, KtpyError, LinkLost, RangeOverlap
-from ktpy.helper.launch import LaunchedHelper
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
-from ktpy.observe.counters import CounterReaders, numbers
+from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Notice, Ready, Report, StartStep
-from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
+from ktpy.observe.status import ConnectStatus, RangeStatus, TrafficBytes
 from ktpy.observe.trace import traced
+from ktpy.serve.command import UserCommand, refuse_absent
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
 from ktpy.sessions.put_right import put_right
-from ktpy.sessions.running import connected_to
+from ktpy.sessions.running import already, connected_to
 from ktpy.sessions.shadow_uplink import datagram_link, notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
-    from ktpy.capture.tun.pump import Pump
     from ktpy.cluster.routing.networks import Address, Network
     from ktpy.dns.zone import Zone
     from ktpy.link.uplink import Uplink
@@ -68,9 +68,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def run(options: ConnectOptions, helper: LaunchedHelper, caller: Caller, report: Report) -> int:
+def run(options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> int:
     """Connect, stay until told to stop, undo; return the exit code. The last event reported is an Ended."""
-    return supervision.run(_Connect(options, helper, caller, report), report)
+    return supervision.run(_Connect(options, launched, caller, report), report)
 
 
 def _stage(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -93,20 +93,29 @@ class _Connect:
 
     name = "connect"
 
-    def __init__(self, options: ConnectOptions, helper: LaunchedHelper, caller: Caller, report: Report) -> None:
+    def __init__(self, options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> None:
         self._options = options
-        self._launched = helper
+        self._launched = launched
         self._caller = caller
         self._report = report
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
         self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
-        self._pump: Pump | None = None
+        self._pump: Carrier | None = None
         self._uplink: Uplink[AgentHello] | None = None
         self._shadows: Shadows | None = None
         self._outages = Outages(report)
         self._counters: CounterReaders = {}
-        self._known = ConnectStatus(pid=os.getpid(), server="", context="", namespace="", state="starting", uptime_s=0)
+        self._command = UserCommand(options.command)
+        self._known = ConnectStatus(
+            pid=os.getpid(),
+            server="",
+            context="",
+            namespace="",
+            state="starting",
+            uptime_s=0,
+            mode=options.capture.mode,
+        )
         self.is_ready = False
         self._is_changed = False
         self._settled: str | None = None
@@ -114,6 +123,9 @@ class _Connect:
 
     @property
     def farewell(self) -> str:
+        if self._command.exit_code is not None:
+            undone = "; everything is undone" if self._is_changed else ""
+            return f"{self._command.words[0]} ended with {self._command.exit_code}{undone}."
         if self._quit.is_set():
             return self._settled or "Disconnected by ktpy quit; everything is undone."
         if not self._is_changed:
@@ -122,11 +134,14 @@ class _Connect:
 
     @property
     def ends_well(self) -> bool:
-        return self.is_ready
+        return self.is_ready and not self._command.is_running
 
     async def run(self) -> int:
-        """Return when `ktpy quit` asked for it; raise what else ended the session. Everything is undone either way."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTSTP, self._report, Notice(NOT_STOPPED))
+        """Return when `ktpy quit` asked for it, or with the exit code of the user's command; raise what else ended the
+        session. Everything is undone either way."""
+        refuse_absent(self._options.command)
+        if not self._options.command:  # which Ctrl-Z stops, and ktpy with it
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTSTP, self._report, Notice(NOT_STOPPED))
         try:
             async with AsyncExitStack() as cluster, AsyncExitStack() as laptop, asyncio.TaskGroup() as work:
                 work.create_task(self._until_quit(), name="wait for quit")
@@ -134,16 +149,24 @@ class _Connect:
                 self.is_ready = True
                 gc.freeze()  # what the imports left is not looked through again: it takes 70 ms with every flow waiting
                 self._report(Ready(self._status()))
+                await self._run_command(self._known)
         except* _Quit:
             pass
-        return 0
+        return self._command.exit_code or 0
 
-    def handles_signal(self, signal_number: int) -> bool:  # noqa: ARG002 - any signal ends it
-        return not self._quit.is_set()
+    def handles_signal(self, signal_number: int) -> bool:
+        """Return whether ktpy handles the signal: while the user's command runs, Ctrl-C is for that."""
+        return not self._quit.is_set() and not (signal_number == signal.SIGINT and self._command.is_running)
 
     async def _until_quit(self) -> None:
         await self._quit.wait()
         raise _Quit
+
+    async def _run_command(self, session: ConnectStatus) -> None:
+        """Run the user's command, if there is one, in the environment of a session, and end with it."""
+        if self._options.command:
+            await self._command.run(session.proxy.environment if session.proxy else {})
+            raise _Quit
 
     # --- the stages: each is given the undo stack and the task group that what it makes lives in
 
@@ -164,15 +187,14 @@ class _Connect:
             routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
+        self._known = replace(self._known, proxy=machine.proxy_status([urlsplit(api.target.server).hostname or ""]))
         datagrams = datagram_link(api, shadows, key) if hello.datagrams else None
         self._pump = pump = await machine.start_pump(uplink, datagrams, laptop)
         work.create_task(pump.wait_closed(), name="watch TUN")
         if datagrams:
             work.create_task(datagrams.run(pump.deliver), name="carry datagrams")
             work.create_task(notice_sleep(datagrams), name="notice sleep for datagrams")
-        self._counters |= {"packets": lambda: numbers(pump.packets), "flows": lambda: numbers(pump.flows)}
-        if (carried := pump.datagrams) is not None:
-            self._counters["datagrams"] = lambda: numbers(carried.counters)
+        self._counters |= pump.counter_readers()
         routed = await self._route_chosen(machine, hello, chosen)
         self._follow_ranges(api, machine, routed, work)
         righting = put_right(machine, self._outages, lambda: self._known.ranges, self._options.include, self._report)
@@ -337,10 +359,9 @@ class _Connect:
             counters=self._counters,
             on_alias=self._route_alias,
         )
-        dns = DnsStatus(told.cluster_domain, str(told.nameservers[0]), machine.resolver.kind, tuple(told.search))
-        self._known = replace(self._known, dns=dns)
+        self._known = replace(self._known, dns=told)
         work.create_task(self._tell_resolver_changes(changes), name="keep resolver")
-        self._step("dns", f"names of {told.cluster_domain} by {machine.resolver.kind}")
+        self._step("dns", f"names of {told.cluster_domain} by {told.resolver}")
 
     async def _tell_resolver_changes(self, changes: AsyncIterator[str]) -> None:
         async for sentence in changes:
@@ -376,9 +397,13 @@ class _Connect:
 
     async def _settle(self, api: Api, refusal: AlreadyConnected) -> NoReturn:
         """End well where the running session is what the user wants. Raises the refusal otherwise."""
-        self._settled = await asyncio.to_thread(connected_to, api.target, self._caller)
-        if self._settled is None:
+        running = await asyncio.to_thread(connected_to, api.target, self._known.mode, self._caller)
+        if running is None:
             raise refusal
+        await self._run_command(running)
+        self._settled = already(running)
+        if running.proxy:  # its environment is what was asked for
+            self._report(Ready(running))
         self._quit.set()
         raise _Quit
 
@@ -397,7 +422,7 @@ class _Connect:
             uptime_s=round(time.monotonic() - self._began_s, 1),
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
             open_flows=pump.open_flows if pump else 0,
-            datagram_flows=pump.datagrams.open_flows if pump and pump.datagrams else 0,
+            datagram_flows=pump.datagram_flows if pump else 0,
             counters={group: read() for group, read in self._counters.items()},
         )
 
@@ -407,5 +432,5 @@ class _Connect:
 
 
 @_stage
-async def _prepare_laptop(front: type[Front], launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> Front:
+async def _prepare_laptop(front: type[Front], launched: Launched, undo: AsyncExitStack, report: Report) -> Front:
     return await front.prepare(launched, undo, report)

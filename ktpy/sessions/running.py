@@ -5,6 +5,7 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.errors import AlreadyConnected
 from ktpy.kube.kubeconfig import KubeContext, selected
+from ktpy.observe.status import ConnectStatus
 from ktpy.sessions.options import ConnectOptions
 
 
@@ -18,21 +19,23 @@ def needless(options: ConnectOptions, caller: Caller) -> str | None:
         with RuntimeDirectory.of(caller).claim(target.server):
             return None
     except AlreadyConnected:
-        if (sentence := connected_to(target, caller)) is None:
+        if (running := connected_to(target, options.capture.mode, caller)) is None:
             raise
-        return sentence
+        return already(running)
 
 
-def connected_to(target: KubeContext, caller: Caller) -> str | None:
-    """Return a sentence where a session of this user's stands that is connected to this cluster and namespace."""
+def already(running: ConnectStatus) -> str:
+    what = f"{running.context}, namespace {running.namespace}, by process {running.pid}"
+    return f"Already connected to {what}; nothing was changed."
+
+
+def connected_to(target: KubeContext, mode: str, caller: Caller) -> ConnectStatus | None:
+    """Return a session of this user's that stands and is connected to this cluster and namespace in this mode."""
     for path in RuntimeDirectory.of(caller).control_sockets(CONNECT):
         running = control_client.ask_status(path)
-        is_ready = running.state != "starting"
-        if is_ready and (running.server, running.context, running.namespace) == (
-            target.server,
-            target.context,
-            target.namespace,
-        ):
-            what = f"{running.context}, namespace {running.namespace}, by process {running.pid}"
-            return f"Already connected to {what}; nothing was changed."
+        if not isinstance(running, ConnectStatus) or running.state == "starting":
+            continue
+        place = (running.server, running.context, running.namespace, running.mode)
+        if place == (target.server, target.context, target.namespace, mode):
+            return running
     return None

@@ -81,13 +81,14 @@ def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [(name, value) for name, value in listed if name.lower() not in dropped]
 
 
-def is_admitted(request: Request, login: tuple[str, str] | None) -> bool:
-    """Return whether the request has user and password, where they are needed."""
+def admit(request: Request, login: tuple[str, str] | None) -> None:
+    """Raise HttpRefusal for a request without user and password, where they are needed."""
     if login is None:
-        return True
+        return
     wanted = b"Basic " + base64.b64encode(":".join(login).encode())
     given = (value for name, value in request.headers if name == b"proxy-authorization")
-    return any(hmac.compare_digest(value, wanted) for value in given)
+    if not any(hmac.compare_digest(value, wanted) for value in given):
+        raise HttpRefusal(407, "This proxy is for the user who runs ktpy: its URL has a user and a password in it.")
 
 
 def answer(status: int, body: bytes, content_type: bytes = b"text/plain; charset=utf-8") -> Response:

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address, ip_network
 
+from ktpy.capture.spec import Launched
 from ktpy.capture.tun.pump import Pump
 from ktpy.capture.tun.relay import TunAddress
 from ktpy.capture.tun.resolver_keeper import RESOLV_CONF, keep_resolver
@@ -24,7 +26,7 @@ from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed, KtpyError, RangeOverlap
 from ktpy.helper import journal as journals
 from ktpy.helper.client import HelperClient, Tun
-from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, launch
+from ktpy.helper.launch import WITHOUT_A_PASSWORD, launch
 from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.helper.replay import describe
@@ -32,6 +34,7 @@ from ktpy.link.datagrams import DatagramLink
 from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
+from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.wire.session import AgentHello
 
 DNS_PORT = 53
@@ -51,7 +54,7 @@ class TunFront:
     report: Report
 
     @classmethod
-    async def prepare(cls, launched: LaunchedHelper, undo: AsyncExitStack, report: Report) -> "TunFront":
+    async def prepare(cls, launched: Launched, undo: AsyncExitStack, report: Report) -> "TunFront":
         """Undo what a killed run left, look around, make the TUN. Nothing is routed into it yet."""
 
         async def undo_all() -> None:
@@ -61,6 +64,8 @@ class TunFront:
             elif undone.left or undone.failures:
                 report(Notice(describe(undone, "Undoing")))
 
+        if isinstance(launched, socket.socket):
+            raise TypeError("mode tun begins with the helper")
         helper = await HelperClient.start(launched)
         undo.push_async_callback(undo_all)
         if helper.hello.remark is not None:
@@ -86,6 +91,9 @@ class TunFront:
             with suppress(ValueError):  # glibc skips what is no address
                 found.append(ip_network(text.partition("%")[0]))
         return found
+
+    def proxy_status(self, direct: Sequence[str]) -> ProxyStatus | None:  # noqa: ARG002 - there is no proxy
+        return None
 
     def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
         """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""
@@ -146,8 +154,8 @@ class TunFront:
         work: asyncio.TaskGroup,
         counters: CounterReaders,
         on_alias: OnAlias,
-    ) -> tuple[SetResolver, AsyncIterator[str]]:
-        """Answer names in `work` and make the machine ask here; return what the machine was told, and `keep_resolver`.
+    ) -> tuple[DnsStatus, AsyncIterator[str]]:
+        """Answer names in `work` and make the machine ask here; return how it is set up, and `keep_resolver`.
 
         Names are answered on the TUN's address whatever the machine asks: containers cannot reach our loopback.
         """
@@ -200,7 +208,8 @@ class TunFront:
         request = request_for(machine.kind)
         target = RESOLV_CONF.resolve() if RESOLV_CONF.is_symlink() else None
         await set_resolver(request)
-        return request, keep_resolver(self.helper.detect_resolver, request_for, set_resolver, use, target=target)
+        told = DnsStatus(cluster_domain, str(addresses[machine.kind]), machine.kind, tuple(request.search))
+        return told, keep_resolver(self.helper.detect_resolver, request_for, set_resolver, use, target=target)
 
     async def until_helper_gone(self) -> None:
         """Raise HelperFailed when the helper dies."""

@@ -14,6 +14,7 @@ from typing import Final
 from ktpy.capture.tun.datagrams import Datagrams, DatagramWay
 from ktpy.capture.tun.relay import Dial, FarEnd, Relay, Traffic, TunAddress
 from ktpy.errors import TunUnavailable
+from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.packet.dispatch import Dispatch
 from ktpy.packet.flow import Flow, Hairpin, State
 from ktpy.packet.flow_table import Answer, FlowCounters, FlowTable
@@ -134,6 +135,16 @@ class Pump:
     @property
     def flows(self) -> FlowCounters:
         return self._table.counters
+
+    def counter_readers(self) -> CounterReaders:
+        readers: CounterReaders = {"packets": lambda: numbers(self.packets), "flows": lambda: numbers(self.flows)}
+        if (carried := self.datagrams) is not None:
+            readers["datagrams"] = lambda: numbers(carried.counters)
+        return readers
+
+    @property
+    def datagram_flows(self) -> int:
+        return self.datagrams.open_flows if self.datagrams else 0
 
     @property
     def open_flows(self) -> int:

@@ -1,28 +1,37 @@
 """What `ktpy connect` refuses as a usage error before it starts anything, and what it asks the session for."""
 
 import json
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from ktpy.cli.connect import connect
 from ktpy.cli.main import cli
+from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Ended, Ready, Report
-from ktpy.observe.status import ConnectStatus
+from ktpy.observe.status import ConnectStatus, ProxyStatus
 from ktpy.sessions import connect as session
 from ktpy.sessions import running
-from ktpy.sessions.options import ConnectOptions
+from ktpy.sessions.options import CaptureSpec, ConnectOptions
 
 command = sys.modules["ktpy.cli.connect"]
 """The module: `ktpy.cli.connect` is its command, too."""
 CALLER = Caller(uid=1000, gid=1000, name="al", home=Path())
 HELPER = object()
 CONNECTED = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=3.2)
+PROXY = ProxyStatus(
+    1080,
+    "http://127.0.0.1:1080/proxy.pac",
+    {"ALL_PROXY": "socks5h://127.0.0.1:1080 x", "HTTP_PROXY": "http://127.0.0.1:1080"},
+)
 
 RESERVED = "which is never routed."
 WIDE = "as wide as a default route, which ktpy never takes."
@@ -60,19 +69,22 @@ class Asked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.options: ConnectOptions | None = None
         self.log_name: str | None = None
+        self.launched: Any = HELPER
+        self.status = CONNECTED
         monkeypatch.setattr(session, "run", self._run)
         monkeypatch.setattr(Caller, "current", lambda: CALLER)
-        monkeypatch.setattr(command, "launch_helper", lambda caller, _say: HELPER if caller is CALLER else None)
+        monkeypatch.setattr(privileged, "launch_helper", lambda caller, _say: HELPER if caller is CALLER else None)
         monkeypatch.setattr(command, "perform", self._perform)
 
     def _perform(self, work: Callable[[Report], int], show: Report, _caller: Caller, log_name: str | None) -> int:
         self.log_name = log_name
         return work(show)
 
-    def _run(self, options: ConnectOptions, helper: object, caller: Caller, report: Report) -> int:
-        assert (helper, caller) == (HELPER, CALLER)
-        self.options = options
-        report(Ready(CONNECTED))
+    def _run(self, options: ConnectOptions, launched: Any, caller: Caller, report: Report) -> int:
+        assert caller is CALLER
+        assert launched is self.launched or self.launched is None
+        self.options, self.launched = options, launched
+        report(Ready(self.status))
         report(Ended(0, "Disconnected."))
         return 0
 
@@ -130,8 +142,8 @@ def test_nobody_is_asked_for_a_password_who_is_connected_already(asked: Asked, m
     def launch_helper(*_: object) -> None:
         raise AssertionError("sudo would ask")
 
-    monkeypatch.setattr(command, "may_ask_for_password", lambda: True)
-    monkeypatch.setattr(command, "launch_helper", launch_helper)
+    monkeypatch.setattr(privileged, "may_ask_for_password", lambda: True)
+    monkeypatch.setattr(privileged, "launch_helper", launch_helper)
     monkeypatch.setattr(running, "needless", lambda options, caller: f"Already, {caller.name}, {options.namespace}.")
     done = CliRunner().invoke(connect, ["-n", "shop"])
     assert (done.exit_code, done.output) == (0, "Already, al, shop.\n")
@@ -169,6 +181,71 @@ def test_json(asked: Asked) -> None:
 def test_nobody_is_asked_for_a_password_without_a_kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(Caller, "current", lambda: CALLER)
-    monkeypatch.setattr(command, "launch_helper", lambda *_: pytest.fail("the helper was launched"))
+    monkeypatch.setattr(privileged, "launch_helper", lambda *_: pytest.fail("the helper was launched"))
     done = CliRunner().invoke(cli, ["connect", "--kubeconfig", str(tmp_path / "absent")])
     assert (done.exit_code, "absent" in done.output) == (10, True)
+
+
+class TestProxy:
+    """--mode proxy: neither the helper nor sudo is asked for."""
+
+    @pytest.fixture(autouse=True)
+    def no_helper(self, asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(privileged, "launch_helper", lambda *_: pytest.fail("the helper was launched"))
+        monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
+        asked.launched = None
+        asked.status = replace(CONNECTED, mode="proxy", proxy=PROXY)
+        yield
+        if asked.launched is not None:
+            asked.launched.close()
+
+    def test_it_begins_with_its_port(self, asked: Asked) -> None:
+        assert asked.by("--mode", "proxy") == ConnectOptions(capture=CaptureSpec("proxy"))
+        assert isinstance(asked.launched, socket.socket)
+        assert asked.launched.getsockname()[0] == "127.0.0.1"
+
+    def test_a_port_that_is_taken(self, asked: Asked) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            done = CliRunner().invoke(cli, ["connect", "--mode", "proxy", "--proxy-port", str(port)])
+        assert done.exit_code == 38
+        assert (
+            f"cannot listen on port {port} of 127.0.0.1 (Address already in use); nothing was changed." in done.output
+        )
+
+    def test_what_a_shell_evaluates(self, asked: Asked) -> None:
+        done = CliRunner().invoke(connect, ["--mode", "proxy", "-o", "env"])
+        assert done.stdout == "export ALL_PROXY='socks5h://127.0.0.1:1080 x'\nexport HTTP_PROXY=http://127.0.0.1:1080\n"
+        assert "connected to lab" in done.stderr
+
+    def test_what_is_shown(self, asked: Asked) -> None:
+        shown = CliRunner().invoke(connect, ["--mode", "proxy"]).stdout.splitlines()
+        assert shown[1:3] == [
+            "  proxy     socks5h://127.0.0.1:1080 x or http://127.0.0.1:1080",
+            "  browsers  http://127.0.0.1:1080/proxy.pac",
+        ]
+
+    def test_standard_output_is_the_commands(self, asked: Asked) -> None:
+        done = CliRunner().invoke(connect, ["--mode", "proxy", "--", "curl", "-s", "http://web/"])
+        assert asked.options is not None
+        assert asked.options.command == ("curl", "-s", "http://web/")
+        assert done.stdout == ""
+        assert "The end of the command ends it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--proxy-port", "1080"], "are for --mode proxy"),
+        (["--output", "env"], "are for --mode proxy"),
+        (["--mode", "proxy", "--no-dns"], "without --no-dns"),
+        (["--mode", "proxy", "--detach", "--", "true"], "do not go together"),
+        (["--mode", "proxy", "true"], "If it is a command, say: connect ... -- true"),
+        (["--mode", "proxy", "--proxy-port", "0"], "is not in the range"),
+        (["--mode", "vpn"], "is not one of"),
+    ],
+)
+def test_what_does_not_go_together(arguments: list[str], words: str) -> None:
+    refused = CliRunner().invoke(connect, arguments)
+    assert refused.exit_code == 2
+    assert words in " ".join(refused.output.split())

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -21,8 +21,9 @@ from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError, RangeOverlap
 from ktpy.link.channel import Link
 from ktpy.link.connection import AgentConnection
-from ktpy.observe.counters import CounterReaders
+from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Ended, Event, Ready
+from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.packet.flow_table import FlowCounters
 from ktpy.sessions import connect, shadow_uplink
 from ktpy.sessions.options import ConnectOptions
@@ -56,6 +57,7 @@ class World:
         self.agent_version = VERSION
         self.carries_datagrams = True
         self.namespace = "shop"
+        self.proxy: ProxyStatus | None = None
         self.warnings: list[str] = []
         self.has_tunnel = False
         self.pod_failure: KtpyError | None = None
@@ -255,12 +257,14 @@ class Datagrams:
 
 class Machine:
     name_servers = (ip_network("192.0.2.53"),)
-    resolver = SimpleNamespace(kind="resolv.conf")
     name = "ktpy0"
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.is_api_outside = False
+
+    def proxy_status(self, direct: list[str]) -> ProxyStatus | None:
+        return self._world.proxy
 
     def refuse_overlaps(self, ranges: list[RoutedRange], allowed: object) -> None:
         if LOCAL in ranges:
@@ -284,18 +288,20 @@ class Machine:
         return SimpleNamespace(
             traffic=SimpleNamespace(received_bytes=3, sent_bytes=4),
             open_flows=1,
-            packets=PacketCounters(read_packets=5),
-            flows=FlowCounters(admitted=1),
-            datagrams=way and SimpleNamespace(counters=DatagramCounters(sent=7), open_flows=2),
+            datagram_flows=2 if way else 0,
             deliver=None,
+            counter_readers=lambda: {
+                "packets": lambda: numbers(PacketCounters(read_packets=5)),
+                "flows": lambda: numbers(FlowCounters(admitted=1)),
+                **({"datagrams": lambda: numbers(DatagramCounters(sent=7))} if way else {}),
+            },
             wait_closed=lambda: self._wait("TUN"),
         )
 
     async def serve_names(self, *_: object, counters: CounterReaders, **__: object) -> Any:
         await self._world.step("serve names")
         counters["dns"] = lambda: {"zone": 2}
-        addresses = (ip_address("127.18.0.1"),)
-        told = SimpleNamespace(cluster_domain="cluster.local", nameservers=addresses, search=("svc.cluster.local",))
+        told = DnsStatus("cluster.local", "127.18.0.1", "resolv.conf", ("svc.cluster.local",))
         return told, self._resolver_changes()
 
     async def _resolver_changes(self) -> AsyncIterator[str]:

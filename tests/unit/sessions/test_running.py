@@ -40,7 +40,7 @@ def test_connected_already_as_wanted(options: ConnectOptions, monkeypatch: pytes
     assert sentence == "Already connected to stub, namespace shop, by process 7; nothing was changed."
 
 
-@pytest.mark.parametrize("other", [{"namespace": "pay"}, {"context": "far"}, {"state": "starting"}])
+@pytest.mark.parametrize("other", [{"namespace": "pay"}, {"context": "far"}, {"state": "starting"}, {"mode": "proxy"}])
 def test_connected_already_but_not_as_wanted(
     options: ConnectOptions, monkeypatch: pytest.MonkeyPatch, other: dict[str, str]
 ) -> None:

@@ -1,9 +1,11 @@
 """Requests and answers as they pass the proxy: what is for the next hop, and what ends here."""
 
+from contextlib import nullcontext
+
 import h11
 import pytest
 
-from ktpy.capture.proxy.http_messages import HttpRefusal, answer, end_to_end, forwarded, is_admitted, tunnel_destination
+from ktpy.capture.proxy.http_messages import HttpRefusal, admit, answer, end_to_end, forwarded, tunnel_destination
 
 LOGIN = ("ktpy", "secret")
 
@@ -98,8 +100,9 @@ def test_a_tunnel_to_nowhere(target: str) -> None:
 )
 def test_a_login(headers: list[tuple[str, str]], admitted: bool) -> None:
     asked = request("http://web/", *headers)
-    assert is_admitted(asked, LOGIN) is admitted
-    assert is_admitted(asked, None)
+    admit(asked, None)
+    with nullcontext() if admitted else pytest.raises(HttpRefusal, match="a user and a password"):
+        admit(asked, LOGIN)
 
 
 def test_who_has_no_login_is_told_what_is_wanted() -> None:

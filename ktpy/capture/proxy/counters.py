@@ -1,0 +1,33 @@
+"""What the proxy counts, since the start."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class ProxyCounters:
+    """ProxyCounters count what clients asked for, since the start."""
+
+    socks4: int = 0
+    socks5: int = 0
+    http_connect: int = 0
+    http_requests: int = 0
+    foreign: int = 0
+    """Connections of other users of this machine, closed at once."""
+    malformed: int = 0
+    """Of no protocol that is spoken here, or asking for what there is not."""
+    late: int = 0
+    """Those that did not say in time what they want."""
+
+
+@dataclass(slots=True)
+class ProxyTraffic:
+    """ProxyTraffic counts the payload bytes from programs and to them, since the start."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+    def add_sent(self, count: int) -> None:
+        self.sent_bytes += count
+
+    def add_received(self, count: int) -> None:
+        self.received_bytes += count

@@ -1,0 +1,104 @@
+"""Connections for clients of the proxy: from the pod where a destination is the cluster's, else from this machine."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from aiohappyeyeballs import start_connection
+
+from ktpy.capture.proxy.destination import Address, Destination, DialFailure, failure_of
+from ktpy.capture.proxy.names import Names
+
+if TYPE_CHECKING:
+    from ktpy.capture.tun.relay import Dial
+
+Network = IPv4Network | IPv6Network
+P = TypeVar("P", bound=asyncio.Protocol)
+
+DIAL_TIMEOUT_S: Final = 10.0
+"""For the cluster, as behind the TUN: a link that is lost is waited for that long, too."""
+OUTSIDE_TIMEOUT_S: Final = 30.0
+HAPPY_EYEBALLS_DELAY_S: Final = 0.25
+"""RFC 8305, 8."""
+
+
+@dataclass(slots=True)
+class DialCounters:
+    """DialCounters count the connections that were made, by where they lead, and those that failed."""
+
+    cluster: int = 0
+    direct: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Dialler:
+    """A Dialler connects to destinations; `networks` are the cluster's addresses."""
+
+    names: "asyncio.Future[Names]"
+    """Known once the link stands; until then names wait."""
+    from_pod: "Dial"
+    networks: list[Network] = field(default_factory=list)
+    counters: DialCounters = field(default_factory=DialCounters)
+
+    async def connect(self, make: Callable[[], P], destination: Destination) -> P:
+        """Connect, and return the protocol that `make` made. Raises DialFailure."""
+        try:
+            if address := destination.address:
+                return await self._connect(make, [address], destination, is_inside=False)
+            found = await (await asyncio.shield(self.names)).resolve(destination.host)
+            return await self._connect(make, found.addresses, destination, is_inside=found.is_inside)
+        except DialFailure:
+            self.counters.failed += 1
+            raise
+
+    async def _connect(
+        self, make: Callable[[], P], addresses: Sequence[Address], destination: Destination, *, is_inside: bool
+    ) -> P:
+        """Go the cluster's way for its names, and for addresses of its ranges, whatever name they have."""
+        if inside := [address for address in addresses if is_inside or self._is_ours(address)]:
+            connected = await self._from_pod(make, inside, destination)
+            self.counters.cluster += 1
+        else:
+            connected = await _from_here(make, addresses, destination)
+            self.counters.direct += 1
+        return connected
+
+    def _is_ours(self, address: Address) -> bool:
+        return any(address in network for network in self.networks)
+
+    async def _from_pod(self, make: Callable[[], P], addresses: Iterable[Address], destination: Destination) -> P:
+        """Try one address after the other; the first failure is the one that is told."""
+        first: OSError | None = None
+        for address in addresses:
+            try:
+                async with asyncio.timeout(DIAL_TIMEOUT_S):
+                    _, protocol = await self.from_pod(make, str(address), destination.port)
+            except OSError as error:
+                first = first or error
+            else:
+                return protocol  # type: ignore[return-value]  # what `make` made
+        raise failure_of(first or OSError("no address"), destination, "from the cluster")
+
+
+async def _from_here(make: Callable[[], P], addresses: Iterable[Address], destination: Destination) -> P:
+    try:
+        async with asyncio.timeout(OUTSIDE_TIMEOUT_S):
+            infos = [
+                (
+                    socket.AF_INET if address.version == 4 else socket.AF_INET6,
+                    socket.SOCK_STREAM,
+                    socket.IPPROTO_TCP,
+                    "",
+                    (str(address), destination.port),
+                )
+                for address in addresses
+            ]
+            connected = await start_connection(infos, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S)
+            _, protocol = await asyncio.get_running_loop().create_connection(make, sock=connected)
+            return protocol
+    except OSError as error:
+        raise failure_of(error, destination, "directly from this machine") from error
