@@ -4,7 +4,7 @@ The Service changes only when everything that its traffic needs is there. Each s
 where others change the same object at the same time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ktpy.aio.poll import poll_until
 from ktpy.cluster.changes import gateway_manifest
@@ -47,6 +47,8 @@ class GatewayEntry:
         self._spec: GatewaySpec | None = None
         self._generation = ""
         self._pod_labels: dict[str, str] = {}
+        self.advice: str | None = None
+        """How a gateway that is kept and runs another image is made anew."""
         self.preparation = (
             Step("create the origin service", self.hold_origin),
             Step("create the gateway", self.hold_gateway),
@@ -78,6 +80,20 @@ class GatewayEntry:
         address: str = self._origin_now["spec"]["clusterIP"]
         return address
 
+    async def _advice_on(self, deployment: Json) -> str | None:
+        image, wanted = gateway_manifest.image_of(deployment), self._plan.options.image
+        if image == wanted or not await self._is_kept():
+            return None
+        return (
+            f"The gateway of {self._target} is kept and runs {image}, this ktpy has {wanted}: once nobody intercepts, "
+            f"`ktpy gateway release {self._target}`, then `keep`, makes it anew."
+        )
+
+    async def _is_kept(self, by: Collection[str] | None = None) -> bool:
+        """Return whether somebody keeps the gateway, of these sessions where some are given."""
+        sharing = await lease.leases(self._api, self._interceptee.namespace, self._target)
+        return any(one.is_kept and (by is None or one.session in by) for one in sharing.values())
+
     @property
     def version_difference(self) -> str | None:
         """How the version of the ktpy that made the gateway differs from this one's, in words."""
@@ -97,6 +113,7 @@ class GatewayEntry:
             self._spec = gateway_manifest.spec_of(deployment)
             if (problem := self._mismatch(self._spec)) is None:
                 self._generation = labels_of(deployment)[SESSION]
+                self.advice = await self._advice_on(deployment)
                 self._pod_labels = labels_of(deployment["spec"]["template"])
                 return self._generation == self._session.id
             await self._clear_stale(deployment, problem)
@@ -193,12 +210,10 @@ class GatewayEntry:
         users = holders(annotations_of(deployment))
         if others := users.keys() - dead - {self._session.id}:
             names = ", ".join(sorted({users[one] for one in others}))
-            sharing = await lease.leases(self._api, self._interceptee.namespace, self._target)
-            is_kept = any(one.is_kept and one.session in others for one in sharing.values())
             raise GatewayMismatch(
                 f"The gateway of {self._target} is in use by {names}, and {problem}.",
                 hint=f"`ktpy gateway release {self._target}` ends that it is kept; then try again, or keep it anew."
-                if is_kept
+                if await self._is_kept(others)
                 else "Try again when they have left.",
             )
         leaving = GatewayExit(self._api, self._interceptee, dead)

@@ -38,6 +38,8 @@ class GatewayGuard:
         """
         if (difference := self._entry.version_difference) is not None:
             on_notice(f"The gateway of {self._target} is {difference} than this ktpy; they understand each other.")
+        if self._entry.advice is not None:
+            on_notice(self._entry.advice)
         gateway, origin = self._interceptee.gateway(self._api), self._interceptee.origin(self._api)
         async with task_group() as tasks:
             for collection, name, judge in (

@@ -103,6 +103,12 @@ def spec_of(deployment: Json) -> GatewaySpec | None:
         return None
 
 
+def image_of(deployment: Json) -> str:
+    """What a gateway's pods run."""
+    image: str = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    return image
+
+
 def preview_service(plan: InterceptPlan, session: SessionIdentity, ports: Sequence[GatewayPort]) -> Json:
     """The new Service of a preview."""
     app_protocol = {"appProtocol": "http"} if all(port.http for port in ports) else {}

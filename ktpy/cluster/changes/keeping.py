@@ -8,7 +8,7 @@ leaves a session that dies: `ktpy clean` takes it out, and the gateway relays to
 """
 
 from collections.abc import Callable, Collection
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from ktpy.aio.background_task import background_task
@@ -16,13 +16,13 @@ from ktpy.aio.first_of import first_of
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.changes.gateway_exit import GatewayExit
+from ktpy.cluster.changes.gateway_manifest import image_of
 from ktpy.cluster.changes.inventory import Participant, take_inventory
 from ktpy.cluster.service import service_state
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing.lease import Lease, leases
 from ktpy.cluster.steps import run_steps
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
 
 
@@ -47,11 +47,8 @@ async def look(api: Api, service: Interceptee) -> StandingGateway:
     inventory = await take_inventory(api, service.namespace)
     found = next((one for one in inventory if one.service == service and not one.kind.owns_service), None)
     image: str | None = None
-    try:
-        deployment: Json = await api.request("GET", service.gateway_path)
-        image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    except NotFound:
-        pass
+    with suppress(NotFound):
+        image = image_of(await api.request("GET", service.gateway_path))
     participants = sorted(found.participants.values(), key=_since) if found is not None else ()
     return StandingGateway(service, tuple(participants), found is not None and found.is_redirected, image)
 

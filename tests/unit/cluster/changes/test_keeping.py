@@ -233,6 +233,23 @@ async def test_one_that_does_not_fit_says_how_it_ends(store: ObjectStore, store_
     assert (refused.value.hint or "").startswith("`ktpy gateway release web`")
 
 
+async def test_one_of_another_image_says_how_it_is_made_anew(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    await keep(store_api)
+    deployment = store.get(DEPLOYMENTS, "web-ktpy-gateway") or {}
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "agent:0"
+    store.put(DEPLOYMENTS, deployment)
+    own = gateway(store_api, "a")
+    await own.enter()
+    told: asyncio.Queue[str] = asyncio.Queue()
+    assert own.guard is not None
+    guarding = asyncio.ensure_future(own.guard(told.put_nowait))
+    assert (await asyncio.wait_for(told.get(), 5)).startswith(
+        "The gateway of web is kept and runs agent:0, this ktpy has agent:1: once nobody intercepts, `ktpy gateway"
+    )
+    guarding.cancel()
+
+
 async def test_looking(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
     assert await keeping.look(store_api, WEB) == keeping.StandingGateway(WEB, (), is_redirected=False, image=None)
