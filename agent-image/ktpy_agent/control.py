@@ -79,7 +79,8 @@ class ControlSocket:
         self._on_end = on_end
         self._deadlines_s: dict[RouteConnection, float] = {}
         self._dismissed: set[RouteConnection] = set()
-        self._listener = listen(path, selector, self._accept)
+        self._listener = listen(path)
+        selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def drop(self, connection: RouteConnection) -> None:
         """End a route from here, and its SSH connection with it. `on_end` is not called."""
@@ -148,7 +149,7 @@ class ControlSocket:
             self._on_end(connection)
 
 
-def listen(path: Path, selector: selectors.BaseSelector, on_readable: Callable[[], None]) -> socket.socket:
+def listen(path: Path) -> socket.socket:
     """Make a listening unix socket at `path`, whatever an earlier container of the pod left there."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -156,5 +157,4 @@ def listen(path: Path, selector: selectors.BaseSelector, on_readable: Callable[[
     path.chmod(0o600)
     listener.listen(128)
     listener.setblocking(False)
-    selector.register(listener, selectors.EVENT_READ, on_readable)
     return listener

@@ -9,6 +9,12 @@ class Count(NamedTuple):
     fallbacks: int
     """Answered by the original pods in its place."""
 
+    def plus(self, other: "Count") -> "Count":
+        return Count(self.requests + other.requests, self.fallbacks + other.fallbacks)
+
+
+_NONE = Count(0, 0)
+
 
 class Counters:
     """Counters add up workers: each reload starts one that counts from zero, while the old one still counts."""
@@ -25,26 +31,20 @@ class Counters:
         """
         readings = {pid: _read(text) for pid, text in statistics.items()}
         for pid in self._workers.keys() - statistics.keys():
-            self._ended = _sum(self._ended, self._workers.pop(pid))
+            for route, count in self._workers.pop(pid).items():
+                self._ended[route] = self._ended.get(route, _NONE).plus(count)
         self._workers |= {pid: counts for pid, (counts, _) in readings.items()}
         self._up = next((up for _, up in readings.values()), frozenset())
 
     def count(self, route: str) -> Count:
-        total = self._ended
+        total = self._ended.get(route, _NONE)
         for counts in self._workers.values():
-            total = _sum(total, counts)
-        return total.get(route, Count(0, 0))
+            total = total.plus(counts.get(route, _NONE))
+        return total
 
     def is_up(self, route: str) -> bool:
         """Return whether requests go to the laptop now."""
         return route in self._up
-
-
-def _sum(one: dict[str, Count], other: dict[str, Count]) -> dict[str, Count]:
-    return {
-        name: Count(*(a + b for a, b in zip(one.get(name, Count(0, 0)), other.get(name, Count(0, 0)), strict=True)))
-        for name in one.keys() | other.keys()
-    }
 
 
 def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
@@ -63,7 +63,7 @@ def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
             continue
         answered = _answered(cells, variant)
         is_local = cells["svname"] == "local"
-        counts = _sum(counts, {route: Count(answered, 0) if is_local else Count(0, answered)})
+        counts[route] = counts.get(route, _NONE).plus(Count(answered, 0) if is_local else Count(0, answered))
         if is_local:  # each HTTP version has a server, whose first check may be to come
             up[route] = up.get(route, True) and cells["status"].startswith("UP")
     return counts, frozenset(route for route, is_up in up.items() if is_up)

@@ -5,9 +5,9 @@ socket by connecting to it, but sshd would pass each check on to the laptop's pr
 connection, or log each. So for each of sshd's sockets that listens, one of ours stands beside it to be checked.
 """
 
-import selectors
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ktpy_agent.control import listen
@@ -17,19 +17,21 @@ _LISTENS = 0x10000  # __SO_ACCEPTCON of linux/net.h
 _UNCONNECTED = "01"  # SS_UNCONNECTED; what a listener has accepted bears its path, too
 
 
-def bound_sockets(proc_net_unix: str) -> dict[str, bool]:
-    """Return the paths of the unix sockets that listen (True) or are about to, from /proc/net/unix (proc(5)).
+def bound_sockets(proc_net_unix: str, directory: str) -> dict[str, bool]:
+    """Return the directory's unix sockets that listen (True) or are about to, from /proc/net/unix (proc(5)).
 
     A file alone says nothing: sshd closes a listener that the laptop takes back, and leaves its file.
     """
-    rows = (line.split(maxsplit=7) for line in proc_net_unix.split("\n")[1:])
-    return {row[7]: bool(int(row[3], 16) & _LISTENS) for row in rows if len(row) == 8 and row[5] == _UNCONNECTED}
+    inside = f" {directory}/"
+    rows = (line.split(maxsplit=7) for line in proc_net_unix.split("\n") if inside in line)
+    return {
+        row[7].removeprefix(inside.lstrip()): bool(int(row[3], 16) & _LISTENS) for row in rows if row[5] == _UNCONNECTED
+    }
 
 
 class AliveSockets:
-    def __init__(self, routes_dir: Path, selector: selectors.BaseSelector) -> None:
+    def __init__(self, routes_dir: Path) -> None:
         self._dir = routes_dir
-        self._selector = selector
         self._listeners: dict[str, socket.socket] = {}
         for left in routes_dir.iterdir():  # by an earlier container of the pod
             left.unlink()
@@ -39,17 +41,20 @@ class AliveSockets:
 
         It is cheap enough to be called ten times a second.
         """
-        stems = {path: route.stem for route in routes if (path := self._dir / f"{route.stem}.sock").exists()}
-        bound = bound_sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace")) if stems else {}
-        for path in stems:
-            if str(path) not in bound:
-                path.unlink()  # or sshd would make no other there; until now it cannot have
-        present = {stem for path, stem in stems.items() if bound.get(str(path))}
+        files = {path.name for path in self._dir.iterdir()}
+        stems = {f"{route.stem}.sock": route.stem for route in routes if f"{route.stem}.sock" in files}
+        unix = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace") if stems else ""
+        bound = bound_sockets(unix, str(self._dir))
+        for name in stems.keys() - bound.keys():
+            (self._dir / name).unlink()  # or sshd would make no other there; until now it cannot have
+        present = {stem for name, stem in stems.items() if bound.get(name)}
         came, went = present - self._listeners.keys(), self._listeners.keys() - present
         for stem in came:
-            self._open(stem)
+            self._listeners[stem] = listen(self._dir / f"{stem}.alive")
         for stem in went:
             self._close(stem)
+        for listener in self._listeners.values():
+            _accept_checks(listener)
         return bool(came or went)
 
     def has(self, route: Route) -> bool:
@@ -63,21 +68,14 @@ class AliveSockets:
                 self._close(route.stem)
             (self._dir / f"{route.stem}.sock").unlink(missing_ok=True)
 
-    def _open(self, stem: str) -> None:
-        self._listeners[stem] = listen(self._dir / f"{stem}.alive", self._selector, lambda: self._accept(stem))
-
     def _close(self, stem: str) -> None:
-        listener = self._listeners.pop(stem)
-        self._selector.unregister(listener)
-        listener.close()
+        self._listeners.pop(stem).close()
         (self._dir / f"{stem}.alive").unlink(missing_ok=True)
 
-    def _accept(self, stem: str) -> None:
-        """Accept a check of HAProxy's, which is all it wants."""
-        if (listener := self._listeners.get(stem)) is None:
-            return
-        try:
-            connection, _ = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        connection.close()
+
+def _accept_checks(listener: socket.socket) -> None:
+    """Accept the checks of HAProxy's that have come. It wants no more, and does not wait for it."""
+    with suppress(BlockingIOError):
+        while True:
+            with suppress(ConnectionAbortedError):
+                listener.accept()[0].close()
