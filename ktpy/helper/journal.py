@@ -77,9 +77,9 @@ class Journal:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
             lock = Lock.take(_lock_of(path))
             on_failure.callback(lock.release, for_good=True)
-            descriptor = os.open(unnamed, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
             on_failure.callback(unnamed.unlink, missing_ok=True)
-            file = on_failure.enter_context(os.fdopen(descriptor, "ab", buffering=0))
+            file = on_failure.enter_context(os.fdopen(descriptor, "r+b", buffering=0))
             journal = cls(path, file, lock, JournalText(head, [], 0))
             journal._append(head.to_line())
             unnamed.rename(path)
@@ -118,7 +118,6 @@ class Journal:
             journal = cls(path, file, lock, parse(path, text))
             if not text.endswith(b"\n"):  # a torn last line: cut it, or the next one would be glued to it
                 file.truncate(text.rfind(b"\n") + 1)
-            file.seek(0, os.SEEK_END)
             on_failure.pop_all()
         return journal
 
@@ -163,7 +162,7 @@ class Journal:
     def _append(self, line: dict[str, object]) -> None:
         """Write a line, whole or not at all. Raises OSError."""
         descriptor = self._file.fileno()
-        end_bytes = os.fstat(descriptor).st_size
+        end_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         try:
             write_all(descriptor, json.dumps(line).encode() + b"\n")
             os.fsync(descriptor)

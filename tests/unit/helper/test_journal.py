@@ -254,6 +254,19 @@ def test_a_change_that_cannot_be_written_down_whole_is_refused_and_leaves_no_tra
     assert [entry.summary for entry in pending_of(open_journal.journal_id, directory)] == ["c", "a"]
 
 
+def test_no_room_at_any_byte_of_a_line(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_journal = recorded(directory, "a")
+    text = open_journal.path.read_bytes()
+    line_bytes = len(text.splitlines()[-1]) + 1
+    disk = FullDisk(monkeypatch, 0)
+    for disk.room_bytes in range(line_bytes):
+        with pytest.raises(FolderNotWritable):
+            open_journal.record("A", "b", None)
+        assert open_journal.path.read_bytes() == text
+    disk.room_bytes = line_bytes
+    open_journal.record("A", "b", None)
+
+
 @pytest.mark.parametrize("room_bytes", [0, 10])
 def test_a_journal_that_cannot_be_started_leaves_no_file(
     directory: Path, monkeypatch: pytest.MonkeyPatch, room_bytes: int
@@ -269,6 +282,19 @@ def test_all_is_undone_on_a_full_disk(directory: Path, monkeypatch: pytest.Monke
     FullDisk(monkeypatch, 0)
     assert undo_all(open_journal, lambda _: None) == (["b", "a"], [], [])
     assert_no_file(directory)
+
+
+def test_what_is_torn_off_a_journal_that_was_taken_over_leaves_no_hole(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abandon(recorded(directory, "a", "b"))
+    [taken], _ = open_all_stale(directory)
+    disk = FullDisk(monkeypatch, 5)
+    taken.mark_undone(taken.pending[0])
+    disk.room_bytes = 1000
+    taken.mark_undone(taken.pending[0])
+    assert b"\0" not in taken.path.read_bytes()
+    assert [entry.summary for entry in pending_of(taken.journal_id, directory)] == ["b"]
 
 
 def test_a_file_that_cannot_be_removed_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
