@@ -163,6 +163,7 @@ def _connected(session: ConnectStatus) -> str:
         ("pod", [str(session.pod)]),
         *([("link", [_link(session.link)])] if session.link.losses else []),
         ("ranges", ranges or ["none"]),
+        *([("note", list(session.notes))] if session.notes else []),
         ("dns", names),
         ("traffic", [amounts]),
         *([("udp", [_datagrams(session, counted)])] if (counted := session.counters.get("datagrams")) else []),

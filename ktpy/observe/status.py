@@ -94,6 +94,8 @@ class ConnectStatus:
     """How traffic gets in: `tun` or `proxy`."""
     proxy: ProxyStatus | None = None
     """Of mode `proxy`, from when its port is there."""
+    notes: tuple[str, ...] = ()
+    """What is not as it should be with the routes, in sentences."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,14 @@ class _Connect:
         self._counters |= pump.counter_readers()
         routed = await self._route_chosen(machine, hello, chosen)
         self._follow_ranges(api, machine, routed, work)
-        righting = put_right(machine, self._outages, lambda: self._known.ranges, self._options.include, self._report)
+        righting = put_right(
+            machine,
+            self._outages,
+            lambda: self._known.ranges,
+            self._options.include,
+            self._report,
+            self._note,
+        )
         work.create_task(righting, name="put routes right")
         if self._options.dns:
             await self._serve_names(api, machine, uplink, hello, zone, routed, work)
@@ -369,6 +376,9 @@ class _Connect:
         self._known = replace(self._known, dns=None)
 
     # --- routes
+
+    def _note(self, notes: tuple[str, ...]) -> None:
+        self._known = replace(self._known, notes=notes)
 
     def _excluded(self, machine: Front) -> "list[Network]":
         return [*self._options.exclude, *machine.name_servers]

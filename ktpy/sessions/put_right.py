@@ -1,6 +1,7 @@
-"""After an outage: what others have taken away of the routes is put back. They do when a laptop changes its network."""
+"""What others do to the routes, when a laptop changes its network or a VPN comes up, is put right or told."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -21,17 +22,37 @@ async def put_right(
     routed: Callable[[], Sequence[RangeStatus]],
     allowed: "Sequence[Network]",
     report: Report,
+    is_wrong: Callable[[tuple[str, ...]], None],
 ) -> None:
-    """See to the routes after each outage, for ever. What was said after the one before is not repeated."""
+    """See to the routes after each outage, and when others change the machine's, for ever.
+
+    What was said the time before is not repeated; `is_wrong` is told all that is the case.
+    """
     told: list[str] = []
-    while True:
-        await outages.wait_back()
+    async for _ in _each(outages.wait_back, machine.wait_routes_changed):
         ranges = [RoutedRange(ip_network(one.network), one.kind, one.source) for one in routed()]
         before = told
         try:
             told = await machine.put_right(ranges, allowed)
         except KtpyError as error:
             told = [error.message]
+        is_wrong(tuple(told))
         for sentence in told:
             if sentence not in before:
                 report(Notice(sentence))
+
+
+async def _each(*waits: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Yield each time that one of these has come, once for several at the same time."""
+    waiting = {asyncio.create_task(wait()): wait for wait in waits}
+    try:
+        while True:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                wait = waiting.pop(task)
+                task.result()
+                waiting[asyncio.create_task(wait())] = wait
+            yield
+    finally:
+        for task in waiting:
+            task.cancel()

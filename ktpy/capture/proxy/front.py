@@ -79,6 +79,10 @@ class ProxyFront:
         """Nobody takes anything away from a port that is open."""
         return []
 
+    async def wait_routes_changed(self) -> None:
+        """The proxy is not concerned: it has no routes."""
+        await asyncio.Event().wait()
+
     async def route(self, networks: Sequence[Network]) -> None:
         self.networks += networks
 

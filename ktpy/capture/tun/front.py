@@ -13,7 +13,8 @@ from ktpy.capture.spec import Launched
 from ktpy.capture.tun.pump import Pump
 from ktpy.capture.tun.relay import TunAddress
 from ktpy.capture.tun.resolver_keeper import RESOLV_CONF, keep_resolver
-from ktpy.cluster.routing.networks import Address, Network, outranking
+from ktpy.capture.tun.route_changes import RouteChanges
+from ktpy.cluster.routing.networks import Address, Network, outranking, overlaps
 from ktpy.cluster.routing.ranges import RoutedRange, refuse_overlaps
 from ktpy.dns.clients import LocalClients
 from ktpy.dns.forward import Forwarder
@@ -51,6 +52,7 @@ class TunFront:
     tun: Tun
     networks: tuple[LocalNetwork, ...]
     resolver: MachineResolver
+    changes: RouteChanges
     report: Report
 
     @classmethod
@@ -76,7 +78,9 @@ class TunFront:
         resolver = await helper.detect_resolver()
         tun = await helper.open_tun()
         undo.callback(os.close, tun.descriptor)
-        return cls(helper, tun, networks, resolver, report)
+        changes = RouteChanges(tun.opened.interface_index)
+        undo.callback(changes.close)
+        return cls(helper, tun, networks, resolver, changes, report)
 
     @property
     def name(self) -> str:
@@ -116,11 +120,22 @@ class TunFront:
         told = []
         if vanished := await self.helper.restore_routes():
             told.append(f"Routes into {self.name} had vanished, and are back: {', '.join(map(str, vanished))}.")
+        new = set(await self.helper.local_networks()).difference(self.networks)
+        lost = {
+            overlap.local: f"{overlap.local.network}, a part of the cluster's {overlap.network}, leads to"
+            f" {overlap.local.interface} since its route was added: the narrower one counts."
+            for overlap in overlaps((one.network for one in ranges), new)
+            if overlap.local.network.prefixlen > overlap.network.prefixlen
+        }
         try:
-            refuse_overlaps(ranges, set(await self.helper.local_networks()).difference(self.networks), allowed)
+            refuse_overlaps(ranges, new.difference(lost), allowed)
         except RangeOverlap as overlap:
             told.append(f"{overlap.message} It stays routed into the cluster.")
-        return told
+        return told + [lost[local] for local in sorted(lost, key=lambda local: (local.interface, str(local.network)))]
+
+    async def wait_routes_changed(self) -> None:
+        """Wait until somebody else has changed the machine's routes."""
+        await self.changes.wait()
 
     async def start_pump(
         self, uplink: Uplink[AgentHello], datagrams: DatagramLink | None, undo: AsyncExitStack

@@ -65,6 +65,7 @@ class World:
         self.delete_timeout_s = 0.0
         self.not_right: list[str] = []
         """What is said of the routes after an outage."""
+        self.routes_changed = asyncio.Event()
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         self.resolver_changes: asyncio.Queue[str] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -277,6 +278,10 @@ class Machine:
     async def route(self, networks: list[object]) -> None:
         assert self.is_api_outside
         await self._world.step(f"route {' '.join(map(str, networks))}")
+
+    async def wait_routes_changed(self) -> None:
+        await self._world.routes_changed.wait()
+        self._world.routes_changed.clear()
 
     async def put_right(self, ranges: list[RoutedRange], _allowed: object) -> list[str]:
         await self._world.step(f"put right {' '.join(str(one.network) for one in ranges)}")

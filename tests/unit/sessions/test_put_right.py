@@ -2,8 +2,10 @@
 
 import asyncio
 
+from ktpy.daemon import control_client
 from ktpy.errors import HelperFailed
 from ktpy.observe.events import LinkBack, Notice
+from ktpy.observe.status import ConnectStatus
 from tests.kit.waiting import until
 from tests.unit.sessions.connect_world import World, world
 from tests.unit.sessions.test_shadow_uplink import lose, told
@@ -42,3 +44,16 @@ async def test_a_helper_that_cannot_does_not_end_the_session(world: World) -> No
         await until(lambda: Notice("There is a route already.") in world.events)
         assert not running.done()
     assert len(told(world, LinkBack)) == 1
+
+
+async def test_routes_that_others_change_are_looked_at_and_the_status_tells_what_is_wrong(world: World) -> None:
+    async with world.session():
+        await world.ready
+        for world.not_right in (["A VPN took 10.96.5.0/24."], []):
+            before = world.steps.count(PUT_RIGHT)
+            world.routes_changed.set()
+            await until(lambda before=before: world.steps.count(PUT_RIGHT) > before)  # type: ignore[misc]
+            status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+            assert isinstance(status, ConnectStatus)
+            assert status.notes == tuple(world.not_right)
+    assert told(world, Notice) == [Notice("A VPN took 10.96.5.0/24.")]

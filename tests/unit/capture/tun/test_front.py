@@ -30,13 +30,14 @@ from ktpy.wire.session import AgentHello
 def test_the_machines_name_servers_as_ranges() -> None:
     nameservers = ("192.0.2.53", "2001:db8::53", "fe80::1%eth0", "not-an-address")
     resolver = Resolver(kind="resolv.conf", form="file", nameservers=nameservers, search=(), options=())
-    laptop = TunFront(cast(Any, None), cast(Any, None), (), resolver, lambda _: None)
+    laptop = TunFront(cast(Any, None), cast(Any, None), (), resolver, cast(Any, None), lambda _: None)
     assert laptop.name_servers == [ip_network("192.0.2.53"), ip_network("2001:db8::53"), ip_network("fe80::1")]
 
 
 async def test_what_the_helper_remarks_on_the_installation_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = []
-    tun = SimpleNamespace(descriptor=os.open(os.devnull, os.O_RDONLY))
+    opened = SimpleNamespace(interface_index=7)
+    tun = SimpleNamespace(descriptor=os.open(os.devnull, os.O_RDONLY), opened=opened)
     helper = AsyncMock(hello=Hello(1, 1000, "/home/al belongs to al."))
     helper.recover.return_value, helper.open_tun.return_value, helper.close.return_value = (
         (),
@@ -62,14 +63,18 @@ async def test_after_an_outage_vanished_routes_and_new_overlaps_are_told() -> No
 
     helper: Any = SimpleNamespace(restore_routes=restore_routes, local_networks=local_networks)
     tun: Any = SimpleNamespace(opened=SimpleNamespace(name="ktpy0"))
-    machine = TunFront(helper, tun, (home,), cast(Any, None), lambda _: None)
+    machine = TunFront(helper, tun, (home,), cast(Any, None), cast(Any, None), lambda _: None)
     services = RoutedRange(ip_network("10.96.0.0/12"), "services", "ServiceCIDR")
     assert await machine.put_right([services], []) == []
     vanished.append(services.network)
-    now.append(LocalNetwork(ip_network("10.97.0.0/16"), "wlan0"))
-    restored, overlap = await machine.put_right([services], [])
+    now += [LocalNetwork(ip_network("10.97.0.0/16"), "vpn0"), LocalNetwork(ip_network("10.0.0.0/8"), "wlan0")]
+    restored, overlap, lost = await machine.put_right([services], [])
     assert restored == "Routes into ktpy0 had vanished, and are back: 10.96.0.0/12."
-    assert "overlaps 10.97.0.0/16 on wlan0. It stays routed into the cluster." in overlap
+    assert "overlaps 10.0.0.0/8 on wlan0. It stays routed into the cluster." in overlap
+    assert lost == (
+        "10.97.0.0/16, a part of the cluster's 10.96.0.0/12, leads to vpn0 since its route was added: the narrower one"
+        " counts."
+    )
 
 
 async def test_the_numbers_of_the_name_server() -> None:
@@ -116,7 +121,7 @@ async def test_the_name_servers_upstreams_are_closed_with_it(monkeypatch: pytest
 
     async def until_served() -> None:
         async with asyncio.TaskGroup() as work:
-            machine = TunFront(helper, tun, (), resolver, lambda _: None)
+            machine = TunFront(helper, tun, (), resolver, cast(Any, None), lambda _: None)
             await machine.serve_names(
                 Zone(),
                 uplink,
