@@ -36,8 +36,9 @@ def detach(work: Callable[[Report], int], log: Path) -> Iterator[Event]:
     """Run `work` in a background process; yield its events until it is ready or has ended.
 
     The process keeps the terminal until it is ready, because sudo may ask for a password. Then it leaves the terminal's
-    session, so that closing the terminal does not end it. Its standard output and error go to `log`. This has to be
-    called before threads or event loops exist. Raises FolderNotWritable where there can be no log.
+    session, so that closing the terminal does not end it, and closes what the caller's shell had open (the lock of
+    flock(1), a pipe that somebody reads). Its standard output and error go to `log`. This has to be called before
+    threads or event loops exist. Raises FolderNotWritable where there can be no log.
     """
     with writing_to(log.parent):
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -75,6 +76,7 @@ def _interruptible(work: Callable[[Report], int], show: Report) -> int:
 
 
 def _become_daemon(work: Callable[[Report], int], report_to: int, output: int) -> int:
+    inherited = _inherited()
     nothing = os.open(os.devnull, os.O_RDONLY)
     with suppress(BlockingIOError):  # the session of this name that runs goes on writing: it keeps what it has told
         fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,6 +88,8 @@ def _become_daemon(work: Callable[[Report], int], report_to: int, output: int) -
         def report(event: Event) -> None:
             if isinstance(event, Ready):
                 os.setsid()
+                for descriptor in inherited:
+                    os.close(descriptor)
             if isinstance(event, PortsChanged):
                 return  # a line a second: `ktpy status` tells when it is wanted
             with suppress(OSError):  # a full disk below the log does not keep the command from hearing it
@@ -99,3 +103,13 @@ def _become_daemon(work: Callable[[Report], int], report_to: int, output: int) -
             with suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()
+
+
+def _inherited() -> list[int]:
+    """Return the descriptors that came from whoever started this process: Python's own are close-on-exec (PEP 446)."""
+    found = []
+    for descriptor in (int(path.name) for path in Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):  # the one of this listing
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                found.append(descriptor)
+    return found

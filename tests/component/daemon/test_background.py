@@ -36,9 +36,9 @@ for event in detach(work, Path(sys.argv[1])):
 '''
 
 
-def run(work: str, log: Path) -> list[str]:
-    code = DETACH.format(work=work)
-    done = subprocess.run([sys.executable, "-c", code, log], capture_output=True, text=True, timeout=30, check=True)
+def run(work: str, log: Path, *descriptors: int) -> list[str]:
+    command = [sys.executable, "-c", DETACH.format(work=work), os.fspath(log)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, pass_fds=descriptors)
     return done.stdout.splitlines()
 
 
@@ -106,6 +106,19 @@ def test_a_full_disk_below_the_log_keeps_neither_the_work_nor_what_it_tells(tmp_
     assert [line.partition("(")[0] for line in told] == [step[7:].partition("(")[0]]
     assert (tmp_path / "log").read_text() == ""
     until_exists(done)
+
+
+def test_what_the_shell_had_open_is_closed_when_the_work_is_ready(tmp_path: Path) -> None:
+    """Such as the lock of `flock lock ktpy connect --detach`, which is held for as long as anybody has it open."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    work = f"report(Ready(STATUS)); open({os.fspath(fifo)!r}).read(); return 0"
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run(work, tmp_path / "log", lock.fileno())
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fifo.write_text("the work still reads this")
 
 
 def until_exists(path: Path) -> None:
