@@ -53,6 +53,10 @@ def test_without_names_and_ranges() -> None:
     assert told[2:4] == ["  ranges    none", "  dns       off"]
 
 
+def test_what_is_wrong_with_routes_is_shown_by_the_status() -> None:
+    assert "  note      A VPN took it." in render.status(replace(CONNECTED, notes=("A VPN took it.",))).splitlines()
+
+
 def test_of_many_ranges_the_first_are_shown() -> None:
     told = lines(replace(CONNECTED, ranges=CONNECTED.ranges * 10))
     assert told[10] == "            and 2 more (see --output json)"

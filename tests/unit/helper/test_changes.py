@@ -1,5 +1,7 @@
 """A change is on disk before it is made, and undone when making it fails."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +32,12 @@ class Probe:
 
 
 @pytest.fixture
-def open_journal(tmp_path: Path) -> Journal:
+def open_journal(tmp_path: Path) -> Iterator[Journal]:
     made.clear()
-    return Journal.create(0, tmp_path / "journal")
+    journal = Journal.create(0, tmp_path / "journal")
+    yield journal
+    with suppress(ValueError):  # a test closed its file
+        journal.close()
 
 
 def on_disk(open_journal: Journal) -> list[str]:

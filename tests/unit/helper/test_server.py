@@ -68,8 +68,10 @@ class Caller:
     def replies(self) -> list[Reply]:
         replies: list[Reply] = []
         try:
-            while packet := receive_packet(self.socket)[0]:
-                replies.append(decode_reply(packet))
+            while (received := receive_packet(self.socket))[0]:
+                replies.append(decode_reply(received[0]))
+                for descriptor in received[1]:
+                    os.close(descriptor)
         except BlockingIOError:
             pass
         return replies
