@@ -7,7 +7,6 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import cluster, output, verbose
-from ktpy.daemon import privileged
 from ktpy.daemon.caller import Caller
 from ktpy.errors import KtpyError, KubeconfigMissing
 from ktpy.observe.events import Event, Notice
@@ -75,6 +74,8 @@ class _Cleaning:
             self.unsaid = error
 
     def laptop(self) -> bool:
+        from ktpy.daemon import privileged  # not every system has what it needs
+
         if not self._dry_run:
             return privileged.undo_stale_journals(lambda text: self._tell("laptop", text))
         stale = privileged.stale_journals()

@@ -4,7 +4,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import output, verbose
-from ktpy.daemon import control_client, privileged
+from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 
@@ -20,6 +20,8 @@ def quit_(output: str) -> None:
     \b
     ktpy quit
     """
+    from ktpy.daemon import privileged  # not every system has what it needs
+
     privileged.undo_stale_journals_unasked(render.on_standard_error)
     servers = []
     for path in RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT):

@@ -9,7 +9,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import output, verbose
-from ktpy.daemon import control_client, privileged
+from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.logs import EndedSession, ended_sessions
 from ktpy.daemon.runtime import RuntimeDirectory
@@ -29,6 +29,8 @@ def status(output: str) -> None:
     \b
     ktpy status --output json
     """
+    from ktpy.daemon import privileged  # not every system has what it needs
+
     privileged.undo_stale_journals_unasked(render.on_standard_error)
     runtime = RuntimeDirectory.of(Caller.become())
     sessions = [control_client.ask_status(path) for path in runtime.control_sockets()]

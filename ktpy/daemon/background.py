@@ -1,6 +1,5 @@
 """Running a session in this process, or with `--detach` in one of its own that goes on when the command ends."""
 
-import fcntl
 import os
 import signal
 import sys
@@ -76,6 +75,8 @@ def _interruptible(work: Callable[[Report], int], show: Report) -> int:
 
 
 def _become_daemon(work: Callable[[Report], int], report_to: int, output: int) -> int:
+    import fcntl
+
     inherited = _inherited()
     nothing = os.open(os.devnull, os.O_RDONLY)
     with suppress(BlockingIOError):  # the session of this name that runs goes on writing: it keeps what it has told
@@ -108,7 +109,7 @@ def _become_daemon(work: Callable[[Report], int], report_to: int, output: int) -
 def _inherited() -> list[int]:
     """Return the descriptors that came from whoever started this process: Python's own are close-on-exec (PEP 446)."""
     found = []
-    for descriptor in (int(path.name) for path in Path("/proc/self/fd").iterdir()):
+    for descriptor in (int(path.name) for path in Path("/dev/fd").iterdir()):
         with suppress(OSError):  # the one of this listing
             if descriptor > 2 and os.get_inheritable(descriptor):
                 found.append(descriptor)

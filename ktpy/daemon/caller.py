@@ -1,7 +1,6 @@
 """The user whose session it is: under sudo that is the user who typed the command, not root."""
 
 import os
-import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,8 @@ class Caller:
     @classmethod
     def current(cls) -> "Caller":
         """Return the user behind sudo where there is one, else the user of this process. Raises PrivilegeMissing."""
+        import pwd  # here: no import of ktpy's needs what not every system has
+
         uid = int(os.environ.get("SUDO_UID", os.geteuid())) if os.geteuid() == 0 else os.geteuid()
         try:
             entry = pwd.getpwuid(uid)

@@ -7,7 +7,6 @@ A record ends with a line feed. One without was never finished, so that nothing 
 """
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -89,6 +88,8 @@ class Records:
 
 def _write(path: Path, record: Record) -> BinaryIO:
     """Write the record into a new file, whole or not at all, and return that, locked. Raises OSError."""
+    import fcntl
+
     with ExitStack() as on_failure:
         while True:
             file = on_failure.enter_context(path.open("xb", buffering=0))
@@ -113,6 +114,8 @@ def _lock(path: Path, locks: ExitStack) -> Record | None:
 
 def _read_locked(path: Path, locks: ExitStack) -> bytes:
     """Raises OSError, also where somebody holds the file, or it is gone."""
+    import fcntl
+
     file = locks.enter_context(path.open("rb"))
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return file.read()

@@ -6,7 +6,6 @@ holder, so a session that was killed leaves nothing that has to be cleaned up.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import socket
@@ -48,6 +47,8 @@ class RuntimeDirectory:
 
         Raises AlreadyConnected where another session of this user holds it, and FolderNotWritable.
         """
+        import fcntl  # here: no import of ktpy's needs what not every system has
+
         self.make()
         key = hashlib.sha256(server.encode()).hexdigest()[:12]
         with writing_to(self.path):

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import resource
 import signal
 from typing import Any, Protocol
 
@@ -37,6 +36,8 @@ class Session(Protocol):
 
 def run(session: Session, report: Report) -> int:
     """Run the session to its end; return the exit code. The last event reported is an Ended."""
+    import resource  # not every system has it
+
     # Each connection is a descriptor; the soft limit of 1,024 is for programs that use select(2).
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -28,6 +28,8 @@ def is_listened_on(port: int) -> bool:
     It costs some 50 microseconds, however many sockets there are, because the kernel picks the listeners of the port.
     Raises OSError where the kernel does not tell.
     """
+    if not hasattr(socket, "AF_NETLINK"):
+        raise OSError("this system has no sock_diag")
     with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)) as kernel:
         kernel.settimeout(1.0)
         return any(_listens(kernel, family, port) for family in _REACHED)

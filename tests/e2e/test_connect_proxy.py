@@ -1,6 +1,8 @@
 """`ktpy connect --mode proxy`, as a user without root and with the documented Role: programs that are told of it."""
 
 import os
+import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from ktpy.cluster import rbac
+from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.rights import granted
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.lab import Lab
+from tests.lab.layout import API_PORT, NODE_IPV4
 from tests.lab.sessions.connect import ConnectSession, connecting
+from tests.lab.sessions.intercept import ktpys_objects
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -70,3 +75,118 @@ def test_addresses_of_services_and_pods(proxy: ConnectSession, laptop: Laptop, s
 def test_the_laptop_is_not_touched(proxy: ConnectSession, laptop: Laptop, before: str) -> None:
     assert laptop.network_state() == before
     assert laptop.run(["curl", "-sS", "--noproxy", "*", "http://web/"]).returncode == 6
+
+
+def test_the_environment_serves_programs(proxy: ConnectSession, laptop: Laptop) -> None:
+    for command in (["curl", "-sS", "http://web/"], ["wget", "-qO-", "http://web/"]):
+        assert GREETING in through(laptop, proxy, *command).stdout
+    program = "import urllib.request; print(urllib.request.urlopen('http://web.shop/').read().decode())"
+    assert GREETING in through(laptop, proxy, "python3", "-c", program).stdout
+
+
+def test_a_stream_that_is_half_closed(proxy: ConnectSession, laptop: Laptop) -> None:
+    """The echo answers to the end though the client has ended."""
+    netcat = ["nc", "-X", "5", "-x", f"127.0.0.1:{port_of(proxy)}", "-N", "echo", "7007"]
+    assert laptop.output(*netcat, stdin="over and out") == "over and out"
+
+
+def test_the_outside_is_reached_directly(proxy: ConnectSession, laptop: Laptop) -> None:
+    """The lab's outside has names, which its resolver knows, and the node's address, but no way further."""
+    before = proxy.status()["counters"]["proxy"]["direct"]
+    for way in WAYS:
+        livez = laptop.output(
+            "curl", "-sSk", way, f"127.0.0.1:{port_of(proxy)}", f"https://{NODE_IPV4}:{API_PORT}/livez"
+        )
+        assert livez == "ok"
+    assert proxy.status()["counters"]["proxy"]["direct"] == before + len(WAYS)
+    said = laptop.output("curl", "-sS", "--proxy", f"127.0.0.1:{port_of(proxy)}", "http://v4only.outside.example/")
+    why = "cannot be reached: there is no route to its network, directly from this machine."
+    assert said == f"ktpy: v4only.outside.example:80 {why}\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "socks", "status", "words"),
+    [
+        ("http://store-0.store:81/", 5, 502, "refused the connection: nothing listens on that port"),
+        ("http://10.244.0.250:8080/", 4, 502, "nobody has that address"),
+        ("http://absent.shop/", 4, 502, "There is no absent.shop, neither in the cluster nor outside."),
+    ],
+)
+def test_what_does_not_answer_is_told(
+    proxy: ConnectSession, laptop: Laptop, url: str, socks: int, status: int, words: str
+) -> None:
+    port = port_of(proxy)
+    done = laptop.run(["curl", "-sS", "-w", "%{http_code}", "--proxy", f"127.0.0.1:{port}", url])
+    assert words in done.stdout
+    assert done.stdout.endswith(str(status))
+    done = laptop.run(["curl", "-sS", "--socks5-hostname", f"127.0.0.1:{port}", url])
+    assert f"({socks})" in done.stderr
+
+
+def test_another_user_of_the_laptop_is_reset(proxy: ConnectSession, lab: Lab) -> None:
+    before = proxy.status()["counters"]["proxy"]["foreign"]
+    for user in ("nobody", "root"):
+        done = lab.exec(["curl", "-sS", "--proxy", f"127.0.0.1:{port_of(proxy)}", "http://web/"], user=user)
+        assert done.returncode in (52, 56), done.stderr
+    assert proxy.status()["counters"]["proxy"]["foreign"] == before + 2
+
+
+def test_status_tells_how_it_is_used(proxy: ConnectSession, laptop: Laptop) -> None:
+    status = proxy.status()
+    assert (status["mode"], status["state"], status["dns"]["resolver"]) == ("proxy", "connected", "the proxy")
+    told = laptop.output("ktpy", "status")
+    assert f"proxy     socks5h://127.0.0.1:{port_of(proxy)} or http://127.0.0.1:{port_of(proxy)}" in told
+    assert "FindProxyForURL" in laptop.output("curl", "-sS", status["proxy"]["pac"])
+
+
+def test_a_second_one_is_success_and_another_mode_is_refused(
+    proxy: ConnectSession, lab: Lab, laptop: Laptop, kubeconfig: Path
+) -> None:
+    again = ["ktpy", "connect", *OPTIONS, "--kubeconfig", str(kubeconfig)]
+    assert f"export HTTP_PROXY=http://127.0.0.1:{port_of(proxy)}" in laptop.output(*again, "--output", "env")
+    assert GREETING in laptop.output(*again, "--", "curl", "-sS", "http://web/")
+    failed = attempt(lab, "--namespace", NAMESPACE, kubeconfig=kubeconfig)
+    assert failed.exit_code == 31
+    taken = attempt(
+        lab, *OPTIONS, "--proxy-port", str(port_of(proxy)), command=["ktpy", "connect"], kubeconfig=kubeconfig
+    )
+    assert taken.exit_code == 38
+
+
+class TestSessionsOfTheirOwn:
+    @pytest.fixture
+    def command(self, lab: Lab, laptop: Laptop, kubeconfig: Path, before: str) -> Iterator[list[str]]:
+        yield ["ktpy", "connect", *OPTIONS, "--kubeconfig", str(kubeconfig)]
+        assert laptop.network_state() == before
+        assert ktpys_objects(lab, NAMESPACE) == []
+        assert lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")["items"] == []
+
+    @pytest.mark.parametrize("code", [0, 7])
+    def test_a_command_ends_with_its_exit_code(self, laptop: Laptop, command: list[str], code: int) -> None:
+        done = laptop.run([*command, "--", "sh", "-c", f"curl -sS http://web/; exit {code}"])
+        assert done.returncode == code, done.stderr
+        assert GREETING in done.stdout
+        assert "connected to" in done.stderr
+
+    def test_a_shell_takes_the_environment(self, laptop: Laptop, command: list[str]) -> None:
+        script = f'eval "$({shlex.join(command)} --detach --output env)" && curl -sS http://web/ && ktpy quit'
+        done = laptop.run(["sh", "-c", script])
+        assert done.returncode == 0, done.stderr
+        assert GREETING in done.stdout
+        refused = laptop.run(
+            ["sh", "-c", f'eval "$({shlex.join(command)}x --detach --output env)"; echo "[$HTTP_PROXY]"']
+        )
+        assert refused.stdout == "[]\n"
+
+    def test_killed_it_leaves_nothing_on_the_laptop(
+        self, lab: Lab, laptop: Laptop, command: list[str], before: str
+    ) -> None:
+        session = ConnectSession(lab, *command[2:], sudo=False)
+        session.wait_ready()
+        port = port_of(session)
+        os.kill(session.process.pid, signal.SIGKILL)
+        session.wait_ended()
+        assert laptop.network_state() == before
+        assert laptop.run(["curl", "-sS", "--proxy", f"127.0.0.1:{port}", "http://web/"]).returncode == 7
+        assert "Not connected" in laptop.run(["ktpy", "status"]).stdout
+        lab.kubectl("-n", NAMESPACE, "delete", "jobs", "--all", "--wait=true")  # which would remove itself
