@@ -22,6 +22,8 @@ IFF_TUN_EXCL = 0x8000
 TUN_F_CSUM = 0x01
 TUN_F_TSO4 = 0x02
 TUN_F_TSO6 = 0x04
+TUN_F_USO4 = 0x20
+TUN_F_USO6 = 0x40
 
 
 class InterfaceNameTaken(Exception):
@@ -42,13 +44,22 @@ def open_device(name: str) -> int:
         flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL
         fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         fcntl.ioctl(descriptor, TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_BYTES))
-        fcntl.ioctl(descriptor, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
+        _set_offload(descriptor)
     except OSError as exc:
         os.close(descriptor)
         if exc.errno == errno.EBUSY:
             raise InterfaceNameTaken(name) from exc
         raise _unavailable(exc) from exc
     return descriptor
+
+
+def _set_offload(descriptor: int) -> None:
+    """Take bundles of TCP segments, and of datagrams where the kernel has them (Linux 6.2)."""
+    tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6
+    try:
+        fcntl.ioctl(descriptor, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6)
+    except OSError:
+        fcntl.ioctl(descriptor, TUNSETOFFLOAD, tcp)
 
 
 def _unavailable(exc: OSError) -> TunUnavailable:

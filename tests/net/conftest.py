@@ -55,12 +55,17 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
 
 
+def new_network_namespace() -> None:
+    """Move the calling thread into a network namespace of its own, in which nothing is up."""
+    if _LIBC.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare: these tests need root")
+
+
 @pytest.fixture
 def network_namespace() -> Iterator[None]:
     """The test's thread, and every thread and process it starts, in a network namespace of its own."""
     with Path("/proc/thread-self/ns/net").open() as home:
-        if _LIBC.unshare(CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "unshare: these tests need root")
+        new_network_namespace()
         try:
             ip("link", "set", "lo", "up")
             yield

@@ -9,6 +9,7 @@ import pytest
 from ktpy.errors import HelperFailed, TunUnavailable
 from ktpy.helper import journal
 from ktpy.helper.client import HelperClient
+from ktpy.helper.routes import QUEUE_PACKETS
 from ktpy.packet.headers import VNET_HEADER_BYTES
 from tests.kit.waiting import until
 from tests.net.helper.machine import Machine
@@ -22,6 +23,7 @@ async def test_tun_is_up_with_addresses_of_both_families(box: Machine, helper: H
         shown = box.run("ip", "addr", "show", "ktpy0")
         assert "UP,LOWER_UP" in shown
         assert "mtu 1500" in shown
+        assert f"qlen {QUEUE_PACKETS}" in shown
         assert "inet 198.18.0.1/30" in shown
         assert "inet6 fd6b:7470:79::1/126" in shown
         assert "fe80" not in shown

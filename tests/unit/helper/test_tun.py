@@ -47,6 +47,22 @@ def test_even_root_may_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("device")
+def test_a_kernel_without_bundles_of_datagrams_is_asked_for_those_of_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def ioctl(_: int, request: int, argument: object) -> None:
+        if request == tun.TUNSETOFFLOAD:
+            asked.append(argument)
+            if len(asked) == 1:
+                raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    os.close(tun.open_device("ktpy0"))
+    tcp = tun.TUN_F_CSUM | tun.TUN_F_TSO4 | tun.TUN_F_TSO6
+    assert asked == [tcp | tun.TUN_F_USO4 | tun.TUN_F_USO6, tcp]
+
+
+@pytest.mark.usefixtures("device")
 def test_another_refusal_is_quoted() -> None:
     with pytest.raises(TunUnavailable, match=os.strerror(errno.ENOTTY)):
         tun.open_device("ktpy0")
