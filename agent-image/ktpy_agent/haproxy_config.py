@@ -16,6 +16,8 @@ from ktpy_agent.routes import Route
 # a day, and TCP keep-alives to find the peers that are gone. `http-keep-alive` bounds how long an idle client keeps
 # the previous process alive after a reload. `timeout client` is also how long HAProxy keeps reading from a client whose
 # upload a pod has refused; the ports themselves set it to a day, but for one that stops in the middle of that.
+# It is also how long a request's head may pause; `http-ignore-probes` closes a connection that was never used without a
+# word, since a client that opened it in advance would take a 408 for the answer to its first request.
 _DEFAULTS = """
 defaults
   mode http
@@ -64,6 +66,7 @@ _HTTP_FRONTEND = (
   http-response set-timeout client 5s if { status ge 400 } !{ capture.req.method GET HEAD }
 .endif
   option idle-close-on-response
+  option http-ignore-probes
   option accept-invalid-http-request
   option h1-case-adjust-bogus-client
   http-request deny deny_status 400 unless { req.hdr_names(:) -m reg -- """
@@ -87,8 +90,8 @@ Sec-WebSocket-Accept Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Pr
 Set-Cookie SOAPAction Strict-Transport-Security TE Trailer Transfer-Encoding Upgrade User-Agent Vary Via Warning
 WWW-Authenticate X-Forwarded-For X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto X-Real-IP X-Request-ID
 X-Requested-With"""
-# 1,000 buffers are 128 MB: that much unfinished requests may take, and who comes then waits for a moment. Where HAProxy
-# 2.6 had used them up, it served nobody any more.
+# 1,000 buffers are 128 MB: that much unfinished requests may take. Who comes then waits for one, a 408 after 5 s.
+# Where HAProxy 2.6 had used them up, it served nobody any more.
 _BUFFERS = (".if version_atleast(3.0)", "  tune.buffers.limit 1000", ".endif")
 _QUIET_CLIENT = "  timeout client 24h"
 _HTTP_BACKEND = """\

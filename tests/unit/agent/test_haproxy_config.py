@@ -51,6 +51,7 @@ frontend port80
   http-response set-timeout client 5s if { status ge 400 } !{ capture.req.method GET HEAD }
 .endif
   option idle-close-on-response
+  option http-ignore-probes
   option accept-invalid-http-request
   option h1-case-adjust-bogus-client
   http-request deny deny_status 400 unless { req.hdr_names(:) -m reg --\
