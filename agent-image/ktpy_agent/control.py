@@ -113,7 +113,7 @@ class ControlSocket:
     def _accept(self) -> None:
         try:
             keeper, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        except OSError:  # it has gone, or we have no descriptors left
             return
         self._selector.register(keeper, selectors.EVENT_READ, partial(self._introduce, keeper))
 
@@ -121,8 +121,10 @@ class ControlSocket:
         """Take a session's id and its input and output, which come in one message."""
         self._selector.unregister(keeper)
         session, descriptors, _, _ = socket.recv_fds(keeper, 4096, 2)
-        if len(descriptors) < 2:
-            keeper.close()  # the process died before it could say anything
+        if len(descriptors) < 2:  # the process died before it could say anything, or we have no descriptors left
+            keeper.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
             return
         connection = RouteConnection(session.decode(), keeper, *descriptors)
         self._deadlines_s[connection] = time.monotonic() + self._silence_s
