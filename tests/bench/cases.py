@@ -14,6 +14,7 @@ COREDNS = "coredns"  # asked from the node, without a tunnel: for information
 FIRST_BYTE = "first-byte"
 FIRST_BYTE_PART = "first-byte/"  # and the name of the part, as ktpy's progress lines have it
 ROUND_TRIPS_MS = (20, 80)
+DATAGRAM_BYTES = (64, 1200)
 
 
 def _against_both(figure: str, unit: str, goal: Goal | None, sshuttle_goal: Goal | None = None) -> list[Spec]:
@@ -61,6 +62,24 @@ def _round_trip_rows() -> list[Spec]:
     ]
 
 
+def datagram_rate(size: int) -> str:
+    """Name of the figure: datagrams a second of which none is lost."""
+    return f"udp-rate-{size}"
+
+
+def _datagram_rows() -> list[Spec]:
+    """A round trip is compared with the request on a kept connection."""
+    kept = Source(KTPY, "http-kept-p50")
+    return [
+        Spec("udp-p50", "ms", kept, at_most_times(1.3)),
+        Spec("udp-p99", "ms"),
+        Spec("udp-busy-p50", "ms"),
+        Spec("udp-busy-p99", "ms", goal=at_most(10)),
+        Spec(datagram_rate(64), "1/s"),
+        Spec(datagram_rate(1200), "1/s", goal=at_least(20_000)),
+    ]
+
+
 def _memory_rows() -> list[Spec]:
     return [
         Spec(f"memory-{state}-{kind}", "MB", Source(PORT_FORWARD, f"memory-{state}-{kind}"), goal)
@@ -79,6 +98,7 @@ CONNECT: Sequence[Spec] = (
     *_against_both("connections", "1/s", at_least(500)),
     Spec("dns-rate", "1/s", Source(COREDNS, "dns-rate"), at_least(5000)),
     Spec("dns-p99", "ms", Source(COREDNS, "dns-p99"), at_most(2)),
+    *_datagram_rows(),
     *_memory_rows(),
     Spec("memory-peak", "MB", Source(PORT_FORWARD, "memory-peak")),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),

@@ -84,6 +84,34 @@ def _dns(lab: Lab, contender: Contender, duration_s: float) -> Figures:
     return {"dns-rate": rate, "dns-p99": _milliseconds(took_s, 99)}
 
 
+def _datagram_round_trips(lab: Lab, contender: Contender, duration_s: float) -> list[float]:
+    where = contender.addresses[ECHO_PORT]
+    return list(on_laptop(lab, "datagrams", "round-trips", *where, duration_s, MOST_REQUESTS))
+
+
+def _datagrams_alone(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+    took_s = _datagram_round_trips(lab, contender, duration_s)
+    return {f"udp-p{percent}": _milliseconds(took_s, percent) for percent in (50, 99)}
+
+
+def _datagrams_beside_a_download(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+    download = command("streams", "down", *contender.addresses[SOURCE_PORT], 1, duration_s + 2 * SETTLE_S)
+    with background(lab, download, env=ENVIRONMENT):
+        time.sleep(SETTLE_S)
+        took_s = _datagram_round_trips(lab, contender, duration_s)
+    return {f"udp-busy-p{percent}": _milliseconds(took_s, percent) for percent in (50, 99)}
+
+
+def datagram_rate(size: int) -> Measurement:
+    figure = cases.datagram_rate(size)
+
+    def take(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+        where = contender.addresses[SINK_PORT]
+        return {figure: float(on_laptop(lab, "datagrams", "rate", *where, size, duration_s / 2))}
+
+    return Measurement((figure,), take)
+
+
 def _memory_figures(state: str, pid: int) -> Figures:
     time.sleep(SETTLE_S)
     return {f"memory-{state}-{kind}": value for kind, value in memory.of_process(pid).items()}
@@ -112,6 +140,9 @@ STRAIGHT = (
     http("new"),
     http("kept"),
     Measurement(("dns-rate", "dns-p99"), _dns),
+    Measurement(("udp-p50", "udp-p99"), _datagrams_alone),
+    Measurement(("udp-busy-p50", "udp-busy-p99"), _datagrams_beside_a_download),
+    *map(datagram_rate, cases.DATAGRAM_BYTES),
     Measurement(("connections",), _connections),
     Measurement((f"memory-{IDLE_FLOWS}-flows-rss", f"memory-{IDLE_FLOWS}-flows-pss"), _memory_flows, once=True),
     *(throughput(flows, direction) for direction in ("down", "up") for flows in (1, 8)),

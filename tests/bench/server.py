@@ -6,7 +6,9 @@
 | 8080 | HTTP/1.1, a small answer to every request; the client ends the connection                          |
 | 9001 | source: reads a line, seconds; sends as fast as it can for so long, then ends the stream           |
 | 9002 | sink: reads blocks until the last one (see BLOCK_BYTES), then answers with a line: its timeline    |
-| 9003 | echo                                                                                              |
+| 9003 | echo; of datagrams, too                                                                           |
+
+Port 9002 counts datagrams, and tells an asker (COUNT) how many it had before.
 
 The ends are in the stream, not in half-closes, and nobody resets: a reset ends all of `kubectl port-forward`, and
 containerd waits a second after the first half-close for the other.
@@ -29,6 +31,8 @@ DATA, LAST = b"\x00", b"\x01"
 OBSERVE_EVERY_S = 0.02
 STALL_S = 20  # a connection on which nothing moves for so long is given up
 LONGEST_S = 60.0  # what a client may ask of the source
+
+COUNT = b"count"
 
 BODY = b"x" * 100 + b"\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -109,6 +113,28 @@ def accept_forever(listener: socket.socket, serve: Callable[[socket.socket], Non
         threading.Thread(target=converse, args=(connection,), daemon=True).start()
 
 
+def datagram_socket(port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    made.bind(("", port))
+    return made
+
+
+def echo_datagrams(server: socket.socket) -> None:
+    while True:
+        server.sendto(*server.recvfrom(65535))
+
+
+def count_datagrams(server: socket.socket) -> None:
+    count, buffer = 0, bytearray(65535)
+    while True:
+        size, program = server.recvfrom_into(buffer)
+        if buffer[:size] == COUNT:
+            server.sendto(b"%d" % count, program)
+        else:
+            count += 1
+
+
 async def main() -> None:
     """Serve until SIGTERM (which pid 1 of a pod must handle itself)."""
     loop = asyncio.get_running_loop()
@@ -117,6 +143,8 @@ async def main() -> None:
     block = memory_file()
     for port, serve in ((SOURCE_PORT, lambda connection: source(connection, block)), (SINK_PORT, sink)):
         threading.Thread(target=accept_forever, args=(listen(port), serve), daemon=True).start()
+    for port, carry in ((ECHO_PORT, echo_datagrams), (SINK_PORT, count_datagrams)):
+        threading.Thread(target=carry, args=(datagram_socket(port),), daemon=True).start()
     await loop.create_server(Echo, sock=listen(ECHO_PORT))
     await loop.create_server(Http, sock=listen(HTTP_PORT))  # last: the pod is ready when it answers
     await stopped.wait()

@@ -41,7 +41,8 @@ def manifests() -> list[dict[str, Any]]:
         "containers": [container],
         "volumes": [{"name": "code", "configMap": {"name": "code"}}],
     }
-    ports = [{"name": f"port-{port}", "port": port} for port in PORTS]
+    ports: list[dict[str, Any]] = [{"name": f"port-{port}", "port": port} for port in PORTS]
+    ports += [{"name": f"udp-{port}", "port": port, "protocol": "UDP"} for port in (SINK_PORT, ECHO_PORT)]
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata | {"name": "code"}, "data": {"server.py": code}},

@@ -103,5 +103,15 @@ def test_idle_flows_are_held_until_sigterm_and_end_in_order(ports: dict[int, int
         assert process.wait(TIMEOUT_S) == 0
 
 
+def test_round_trips_of_datagrams(ports: dict[int, int]) -> None:
+    took_s = load("datagrams", "round-trips", "127.0.0.1", ports[ECHO_PORT], 10, 25)
+    assert len(took_s) == 25
+    assert all(0 < each < 1 for each in took_s)
+
+
+def test_the_rate_of_datagrams(ports: dict[int, int]) -> None:
+    assert load("datagrams", "rate", "127.0.0.1", ports[SINK_PORT], 64, 0.1) > 0
+
+
 def test_width(ports: dict[int, int]) -> None:
     assert load("width", "127.0.0.1", ports[HTTP_PORT], 0.5, 4) > 10
