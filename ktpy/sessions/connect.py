@@ -54,6 +54,7 @@ from ktpy.wire.version import version_difference
 if TYPE_CHECKING:
     from ktpy.cluster.routing.networks import Address, Network
     from ktpy.dns.zone import Zone
+    from ktpy.link.datagrams import DatagramLink
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
@@ -102,7 +103,8 @@ class _Connect:
         self._quit = asyncio.Event()
         self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
         self._pump: Carrier | None = None
-        self._uplink: Uplink[AgentHello] | None = None
+        self._links: list[Uplink[AgentHello] | DatagramLink] = []
+        """What leads to the pod, and is lost with it."""
         self._shadows: Shadows | None = None
         self._outages = Outages(report)
         self._counters: CounterReaders = {}
@@ -192,6 +194,7 @@ class _Connect:
         self._pump = pump = await machine.start_pump(uplink, datagrams, laptop)
         work.create_task(pump.wait_closed(), name="watch TUN")
         if datagrams:
+            self._links.append(datagrams)
             work.create_task(datagrams.run(pump.deliver), name="carry datagrams")
             work.create_task(notice_sleep(datagrams), name="notice sleep for datagrams")
         self._counters |= pump.counter_readers()
@@ -259,8 +262,8 @@ class _Connect:
 
     def _lose_pod(self, error: KtpyError) -> None:
         self._outages.failed(error)
-        if self._uplink:
-            self._uplink.lose(LinkLost(error.message))
+        for link in self._links:
+            link.lose(LinkLost(error.message))
 
     async def _warn_of_policies(self, api: Api, shadow: Shadow) -> None:
         with suppress(KtpyError):
@@ -290,9 +293,8 @@ class _Connect:
     ) -> "Uplink[AgentHello]":
         """Hold the uplink to the shadow pod in `work`. Until the session stands, a lost link ends it."""
         timeout_s = self._options.pod_timeout_s
-        self._uplink = uplink = shadow_uplink(
-            api, shadows, self._outages, key, pod_timeout_s=timeout_s, comes_back=self._comes_back
-        )
+        uplink = shadow_uplink(api, shadows, self._outages, key, pod_timeout_s=timeout_s, comes_back=self._comes_back)
+        self._links.append(uplink)
         undo.callback(uplink.close)
         self._counters["link"] = uplink.byte_counts
         work.create_task(uplink.run(), name="hold uplink")
