@@ -41,8 +41,8 @@ DRAIN_MOST_S = 20.0
 """A gateway that was told to stop takes connections for at most this long: somebody may have its address itself."""
 LAST_CONNECTIONS_S = 15.0
 """Connections have this long to end by themselves once a gateway that goes takes no new ones."""
-RESERVE_BYTES = 64 << 20
-"""No newcomer is taken with less memory left than this: HAProxy needs some for a reload, and for its connections."""
+RESERVE_BYTES = 128 << 20
+"""No newcomer is taken with less memory left than this: HAProxy may need as much for requests (haproxy_config.py)."""
 # sshd lets nobody listen on unix sockets who may not on TCP ports; the keys' options take the latter away again.
 SSHD_POLICY = ("AllowTcpForwarding=remote", "AllowStreamLocalForwarding=remote", "StreamLocalBindUnlink=no")
 
