@@ -42,7 +42,9 @@ class Supervisor:
         write_account(settings.run_dir)
         host_key, public_key = make_host_key(settings.run_dir)
         announce_host_key(public_key)
-        permission = Permission(SHADOW_OPTIONS, f"exec {Path(sys.argv[0]).resolve()} session")
+        # A datagram's flow is an open file, of which a container may have more than it is given at first.
+        session = f"ulimit -Sn $(ulimit -Hn); exec {Path(sys.argv[0]).resolve()} session"
+        permission = Permission(SHADOW_OPTIONS, session)
         self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", permission, log)
         self._keys.refresh()
         self._sessions = SessionRegister(settings.socket)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes namespaces, which takes root"),
     pytest.mark.skipif(not Path("/usr/sbin/sshd").exists(), reason="needs openssh-server"),
 ]
+SOFT_LIMIT = 1024
+"""Open files that many containers are given at first."""
 LOOPBACK = mapped(ip_address("127.0.0.1").packed)
 
 
@@ -68,7 +71,10 @@ def pod(directory: Path) -> Pod:
 async def laptop(pod: Pod) -> AsyncIterator[Laptop]:
     key = make_key()
     pod.annotate({"s1": key.public_line})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, SOFT_LIMIT), hard))
     with pod.running():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         pod.wait_until_listening()
 
         async def find_pod() -> AgentPod:
@@ -113,6 +119,20 @@ async def test_a_refusal(laptop: Laptop) -> None:
     port = free_port()
     laptop.send(port, b"anybody?")
     assert await laptop.next_frame() == Frame(FAILED, 1, port, LOOPBACK, Failure(3, 3, LOOPBACK).encoded())
+
+
+def open_files(pid: int) -> list[str]:
+    """The limits of a process, soft and hard."""
+    limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line.split()[3:5] for line in limits if line.startswith("Max open files"))
+
+
+async def test_as_many_flows_as_the_container_may_have_files(laptop: Laptop, pod: Pod) -> None:
+    await until(lambda: laptop.link._connection is not None)
+    [relay] = pod.processes("ktpy-agent session")
+    soft, hard = open_files(relay)
+    assert soft == hard
+    assert hard == "unlimited" or int(hard) > SOFT_LIMIT
 
 
 async def test_beats_are_answered(laptop: Laptop) -> None:
