@@ -86,8 +86,29 @@ def test_the_environment_serves_programs(proxy: ConnectSession, laptop: Laptop) 
 
 def test_a_stream_that_is_half_closed(proxy: ConnectSession, laptop: Laptop) -> None:
     """The echo answers to the end though the client has ended."""
-    netcat = ["nc", "-X", "5", "-x", f"127.0.0.1:{port_of(proxy)}", "-N", "echo", "7007"]
+    netcat = ["nc", "-X", "5", "-x", f"127.0.0.1:{port_of(proxy)}", "-N", "echo", "7"]
     assert laptop.output(*netcat, stdin="over and out") == "over and out"
+
+
+SEND = """
+import socket, sys
+port, host, target = int(sys.argv[1]), sys.argv[2].encode(), int(sys.argv[3])
+control = socket.create_connection(("127.0.0.1", port))
+control.sendall(bytes((5, 1, 0, 5, 3, 0, 1)) + bytes(6))
+reply = b""
+while len(reply) < 12:
+    reply += control.recv(12)
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.settimeout(10)
+datagrams.connect(("127.0.0.1", int.from_bytes(reply[10:], "big")))
+datagrams.send(bytes((0, 0, 0, 3, len(host))) + host + target.to_bytes(2, "big") + b"over and out")
+print(datagrams.recv(100)[-12:].decode())
+"""
+
+
+def test_datagrams(proxy: ConnectSession, laptop: Laptop, shop: Shop) -> None:
+    for host in ("echo", f"echo.{NAMESPACE}", shop.service("echo").ipv4, shop.service("echo").ipv6):
+        assert laptop.output("python3", "-c", SEND, str(port_of(proxy)), host, "7") == "over and out\n"
 
 
 def test_the_outside_is_reached_directly(proxy: ConnectSession, laptop: Laptop) -> None:

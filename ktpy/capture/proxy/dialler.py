@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -47,25 +47,28 @@ class Dialler:
     async def connect(self, make: Callable[[], P], destination: Destination) -> P:
         """Connect, and return the protocol that `make` made. Raises DialFailure."""
         try:
-            if address := destination.address:
-                return await self._connect(make, [address], destination, is_inside=False)
-            found = await (await asyncio.shield(self.names)).resolve(destination.host)
-            return await self._connect(make, found.addresses, destination, is_inside=found.is_inside)
+            addresses, is_inside = await self.locate(destination)
+            if is_inside:
+                connected = await self._from_pod(make, addresses, destination)
+            else:
+                connected = await _from_here(make, addresses, destination)
         except DialFailure:
             self.counters.failed += 1
             raise
-
-    async def _connect(
-        self, make: Callable[[], P], addresses: Sequence[Address], destination: Destination, *, is_inside: bool
-    ) -> P:
-        """Go the cluster's way for its names, and for addresses of its ranges, whatever name they have."""
-        if inside := [address for address in addresses if is_inside or self._is_ours(address)]:
-            connected = await self._from_pod(make, inside, destination)
-            self.counters.cluster += 1
-        else:
-            connected = await _from_here(make, addresses, destination)
-            self.counters.direct += 1
+        self.counters.cluster += is_inside
+        self.counters.direct += not is_inside
         return connected
+
+    async def locate(self, destination: Destination) -> tuple[list[Address], bool]:
+        """Return the addresses of a destination, and whether they are reached from the pod. Raises DialFailure.
+
+        So are those of the cluster's names, and those of its ranges, whatever name they have.
+        """
+        if address := destination.address:
+            return [address], self._is_ours(address)
+        found = await (await asyncio.shield(self.names)).resolve(destination.host)
+        ours = [address for address in found.addresses if found.is_inside or self._is_ours(address)]
+        return ours or found.addresses, bool(ours)
 
     def _is_ours(self, address: Address) -> bool:
         return any(address in network for network in self.networks)

@@ -89,11 +89,11 @@ class ProxyFront:
     async def start_pump(
         self,
         uplink: Uplink[AgentHello],
-        datagrams: DatagramLink | None,  # noqa: ARG002 - none are carried yet
+        datagrams: DatagramLink | None,
         undo: AsyncExitStack,
     ) -> ProxyServer:
         dialler = Dialler(self.names, uplink.create_connection, self.networks)
-        server = ProxyServer(self.listener, dialler, self.login, self._pac)
+        server = ProxyServer(self.listener, dialler, self.login, self._pac, datagrams=datagrams)
         undo.push_async_callback(server.aclose)
         return server
 

@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from ktpy.capture.proxy.associations import Associations, DatagramWay
 from ktpy.capture.proxy.counters import ProxyCounters, ProxyTraffic
-from ktpy.capture.proxy.destination import Destination, DialFailure
+from ktpy.capture.proxy.destination import Destination, DialFailure, Kind
 from ktpy.capture.proxy.dialler import Dialler
 from ktpy.capture.proxy.http_proxy import HEAD_TIMEOUT_S, HttpClient
 from ktpy.capture.proxy.peer import owner_of
-from ktpy.capture.proxy.socks import SOCKS4, SOCKS5, SocksError, SocksHandshake
+from ktpy.capture.proxy.socks import SOCKS4, SOCKS5, SocksError, SocksHandshake, associated
 from ktpy.capture.proxy.stream import Stream
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.wire.datagram import Frame
@@ -34,7 +35,10 @@ class ProxyServer:
     pac: Callable[[], str]
     counters: ProxyCounters = field(default_factory=ProxyCounters)
     traffic: ProxyTraffic = field(default_factory=ProxyTraffic)
+    datagrams: DatagramWay | None = None
+    """Where clients cannot be told apart by the kernel none are carried, for nothing else would keep others off."""
     _server: asyncio.Server | None = None
+    _associations: Associations | None = None
     _clients: dict[Stream, "asyncio.Task[None] | None"] = field(default_factory=dict)
     """With the task that speaks with each, as long as its connection is not spliced."""
 
@@ -49,12 +53,18 @@ class ProxyServer:
     def open_flows(self) -> int:
         return len(self._clients)
 
+    def __post_init__(self) -> None:
+        if self.datagrams and self.login is None:
+            self._associations = Associations(self.datagrams, self.dialler, self.counters)
+
     @property
     def datagram_flows(self) -> int:
-        return 0
+        return self._associations.open_flows if self._associations else 0
 
     def deliver(self, frames: Iterable[Frame]) -> None:
-        """No datagrams are carried yet."""
+        """Take what the agent sends."""
+        if self._associations:
+            self._associations.deliver(frames)
 
     def counter_readers(self) -> CounterReaders:
         return {"proxy": lambda: numbers(self.counters) | numbers(self.dialler.counters)}
@@ -128,7 +138,7 @@ class ProxyServer:
         return None
 
     async def _socks(self, client: Stream, version: int) -> Stream | None:
-        handshake = SocksHandshake(version, self.login)
+        handshake = SocksHandshake(version, self.login, has_datagrams=self._associations is not None)
         try:
             async with asyncio.timeout(HEAD_TIMEOUT_S):
                 while (destination := handshake.destination) is None:
@@ -144,6 +154,9 @@ class ProxyServer:
             logger.info("a SOCKS client was refused: %s", error)
             await client.send(error.reply)
             return None
+        if handshake.is_for_datagrams:
+            await self._associate(client, handshake)
+            return None
         self.counters.socks4 += version == SOCKS4
         self.counters.socks5 += version == SOCKS5
         try:
@@ -155,6 +168,20 @@ class ProxyServer:
         client.write(handshake.granted())
         client.unread(handshake.rest)
         return far
+
+    async def _associate(self, client: Stream, handshake: SocksHandshake) -> None:
+        """Carry the client's datagrams until its connection ends."""
+        assert self._associations is not None  # noqa: S101 - else the handshake has refused
+        association = await self._associations.open()
+        if association is None:
+            await client.send(handshake.refused(Kind.NO_ANSWER))
+            return
+        try:
+            await client.send(associated(association.port))
+            while await client.receive():
+                pass
+        finally:
+            association.close()
 
     async def _http(self, client: Stream) -> Stream | None:
         return await HttpClient(client, self._connect, self.login, self.pac, self.counters).serve()

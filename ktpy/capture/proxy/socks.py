@@ -1,7 +1,8 @@
 """The server's side of SOCKS5 (RFC 1928, RFC 1929) and of SOCKS4 and 4a. Pure: bytes come in, bytes go out.
 
-Of the commands there is CONNECT. The protocol bounds each message by lengths of a byte each, and SOCKS4's texts, which
-end with a zero, are bounded here, so a client that lies about a length just never comes to an end.
+Of the commands there are CONNECT and, where datagrams are carried, UDP ASSOCIATE. The protocol bounds each message by
+lengths of a byte each, and SOCKS4's texts, which end with a zero, are bounded here: a client that lies about one just
+never comes to an end.
 """
 
 from collections.abc import Callable
@@ -13,8 +14,8 @@ from ktpy.capture.proxy.destination import Destination, Kind, checked_host
 SOCKS4, SOCKS5 = 4, 5
 TEXT_MAX_BYTES: Final = 255
 
-_CONNECT: Final = 1
-_COMMANDS: Final = {2: "BIND", 3: "UDP ASSOCIATE"}
+_CONNECT, _ASSOCIATE = 1, 3
+_COMMANDS: Final = {2: "BIND", _ASSOCIATE: "UDP ASSOCIATE"}
 _NO_LOGIN, _LOGIN, _NO_METHOD = 0, 2, 0xFF
 _SUCCEEDED, _GENERAL_FAILURE, _COMMAND_NOT_SUPPORTED, _ADDRESS_TYPE_NOT_SUPPORTED = 0, 1, 7, 8
 _GRANTED4, _REJECTED4, _REJECTED4_LOGIN = 90, 91, 93
@@ -49,8 +50,11 @@ class SocksHandshake:
     password.
     """
 
-    def __init__(self, version: int, login: tuple[str, str] | None) -> None:
+    def __init__(self, version: int, login: tuple[str, str] | None, *, has_datagrams: bool = False) -> None:
         self.destination: Destination | None = None
+        self.is_for_datagrams = False
+        """Whether it is not to be connected: the client wants to send datagrams. Whence, is its own affair."""
+        self._commands = (_CONNECT, _ASSOCIATE) if has_datagrams and version == SOCKS5 else (_CONNECT,)
         self._version = version
         self._login = login and (login[0].encode(), login[1].encode())
         self._buffer = b""
@@ -109,16 +113,20 @@ class SocksHandshake:
         version, command, _, kind = self._take(4)
         if version != SOCKS5:
             raise SocksError("The request is of another version than the greeting.", _reply5(_GENERAL_FAILURE))
-        if command != _CONNECT:
+        if command not in self._commands:
             what = _COMMANDS.get(command, f"command {command}")
-            raise SocksError(f"There is no {what}, only CONNECT.", _reply5(_COMMAND_NOT_SUPPORTED))
+            raise SocksError(f"There is no {what} here.", _reply5(_COMMAND_NOT_SUPPORTED))
         if kind == _NAME:
             host = self._counted()
         elif kind in _ADDRESS_BYTES:
             host = str(ip_address(self._take(_ADDRESS_BYTES[kind]))).encode()
         else:
             raise SocksError(f"There is no address type {kind}.", _reply5(_ADDRESS_TYPE_NOT_SUPPORTED))
-        self._arrive(host, self._take(2), _reply5(_GENERAL_FAILURE))
+        port = self._take(2)
+        if command == _ASSOCIATE:
+            self.is_for_datagrams, self.destination = True, Destination("", 0)
+        else:
+            self._arrive(host, port, _reply5(_GENERAL_FAILURE))
         return b""
 
     # --- SOCKS4
@@ -131,7 +139,7 @@ class SocksHandshake:
             raise SocksError("The user id is not the password.", self._reply4(_REJECTED4_LOGIN))
         if command != _CONNECT:
             what = _COMMANDS.get(command, f"command {command}")
-            raise SocksError(f"There is no {what}, only CONNECT.", self._reply4(_REJECTED4))
+            raise SocksError(f"There is no {what} here.", self._reply4(_REJECTED4))
         is_4a = address[:3] == bytes(3) and address[3]
         host = self._terminated() if is_4a else str(ip_address(address)).encode()
         self._arrive(host, port, self._reply4(_REJECTED4))
@@ -171,6 +179,35 @@ class SocksHandshake:
         text = self._take(end - self._read_bytes)
         self._take(1)
         return text
+
+
+def associated(port: int) -> bytes:
+    """Return the reply that names the port of 127.0.0.1 for the client's datagrams."""
+    return bytes((SOCKS5, _SUCCEEDED, 0, _IPV4, 127, 0, 0, 1)) + port.to_bytes(2, "big")
+
+
+def parse_datagram(data: bytes) -> tuple[Destination, bytes] | None:
+    """Return where a client's datagram goes, and what it says; None for a fragment, or what is no such datagram."""
+    if len(data) < 5 or data[2]:
+        return None
+    kind = data[3]
+    start, length = (5, data[4]) if kind == _NAME else (4, _ADDRESS_BYTES.get(kind, 0))
+    end = start + length
+    if not length or len(data) < end + 2:
+        return None
+    host = data[start:end]
+    try:
+        text = checked_host(host.decode()) if kind == _NAME else str(ip_address(host))
+    except ValueError:
+        return None
+    port = int.from_bytes(data[end : end + 2], "big")
+    return (Destination(text, port), data[end + 2 :]) if port else None
+
+
+def render_datagram(address: bytes, port: int, payload: bytes) -> bytes:
+    """Return a datagram for the client, from a packed address."""
+    kind = _IPV4 if len(address) == 4 else _IPV6
+    return bytes((0, 0, 0, kind)) + address + port.to_bytes(2, "big") + payload
 
 
 def _reply5(code: int) -> bytes:

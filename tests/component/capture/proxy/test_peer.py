@@ -56,6 +56,28 @@ def test_another_users(listener: socket.socket, how: str, owner: int | None) -> 
             other.communicate()
 
 
+SEND = """
+import os, socket, sys
+os.setuid(int(sys.argv[1]))
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sender.sendto(b"x", ("127.0.0.1", int(sys.argv[2])))
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("uid", [os.getuid(), NOBODY])
+def test_who_sends_datagrams(uid: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        command = [sys.executable, "-c", SEND, str(uid), str(receiver.getsockname()[1])]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as other:
+            _, name = receiver.recvfrom(10)
+            assert owner_of(name, receiver.getsockname(), socket.IPPROTO_UDP) == uid
+            other.communicate()
+        assert owner_of(name, receiver.getsockname(), socket.IPPROTO_UDP) is None
+
+
 def test_a_connection_that_there_is_not(listener: socket.socket) -> None:
     assert owner_of(("127.0.0.1", 1), listener.getsockname()) is None
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from threading import Thread
 from typing import Any, cast
 
+from ktpy.capture.proxy.associations import DatagramWay
 from ktpy.capture.proxy.destination import DialFailure, Kind
 from ktpy.capture.proxy.dialler import Dialler
 from ktpy.capture.proxy.names import Names, Resolved
@@ -45,14 +46,16 @@ async def dial_from_pod(make: Callable[[], Any], host: str, port: int) -> Any:
 
 
 @asynccontextmanager
-async def proxying(login: tuple[str, str] | None = None) -> AsyncIterator[ProxyServer]:
+async def proxying(
+    login: tuple[str, str] | None = None, *, datagrams: DatagramWay | None = None
+) -> AsyncIterator[ProxyServer]:
     """A proxy that accepts."""
     listener = listen_for_proxy(None)
     names: asyncio.Future[Names] = asyncio.get_running_loop().create_future()
     names.set_result(cast(Names, FakeNames()))
     dialler = Dialler(names, dial_from_pod, [ip_network("10.244.0.0/16")])
     pac = pac_file(listener.getsockname()[1], ["svc"], ["shop"], [])
-    server = ProxyServer(listener, dialler, login, lambda: pac)
+    server = ProxyServer(listener, dialler, login, lambda: pac, datagrams=datagrams)
     serving = asyncio.create_task(server.wait_closed())
     try:
         yield server
