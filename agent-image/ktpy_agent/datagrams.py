@@ -1,8 +1,9 @@
 """What an SSH session runs that carries datagrams: each flow of the laptop has a socket of its own in the pod.
 
-A UDP socket is not connected, so a program that talks to many has one address towards all of them, as a pod has; the
-errors of each target come through the socket's error queue (IP_RECVERR of ip(7)). An echo's is an unprivileged ICMP
-socket (icmp(7): ping_group_range), whose kernel puts an identifier of its own in.
+A UDP socket is not connected, so a program that talks to many has one address towards all of them, as a pod has. Only
+hosts that it has sent to are heard (RFC 4787: address-dependent filtering), and the errors of each target come through
+the socket's error queue (IP_RECVERR of ip(7)). An echo's is an unprivileged ICMP socket (icmp(7): ping_group_range),
+whose kernel puts an identifier of its own in.
 """
 
 import errno
@@ -41,6 +42,8 @@ TURN_DATAGRAMS: Final = 64
 BUFFER_BYTES: Final = 4 << 20
 """What is asked for as a socket's receive buffer; the kernel gives what rmem_max allows."""
 MAX_TARGETS: Final = 65536
+MAX_PEERS: Final = 4096
+"""Beyond this many a flow begins to collect anew."""
 _MAX_DATAGRAM: Final = 65535
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
@@ -87,7 +90,7 @@ def run(settings: Settings) -> int:
 class Flow:
     """A Flow is one socket of a program on the laptop."""
 
-    __slots__ = ("family", "number", "socket")
+    __slots__ = ("family", "number", "peers", "socket")
 
     def __init__(self, number: int, kind: int, family: socket.AddressFamily) -> None:
         """Raises OSError where there is no such socket to be had."""
@@ -95,6 +98,8 @@ class Flow:
         if kind == ECHO:
             protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
         self.number, self.family = number, family
+        self.peers: set[str] = set()
+        """Hosts that it has sent to."""
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
         with suppress(
             OSError
@@ -181,6 +186,9 @@ class Relay:
         if frame.kind == ECHO:
             port, payload = 0, _ECHO.pack(_REQUEST[flow.family], 0, 0, 0, frame.port) + payload
         target = self._targets.get((frame.address, port)) or self._target(frame.address, port)
+        if len(flow.peers) >= MAX_PEERS:
+            flow.peers.clear()
+        flow.peers.add(target[0])
         try:
             flow.socket.sendto(payload, target)
         except BlockingIOError:
@@ -213,6 +221,8 @@ class Relay:
             except OSError as exc:
                 if (turn and isinstance(exc, BlockingIOError)) or not self._read_errors(flow):
                     return
+                continue
+            if host not in flow.peers:
                 continue
             if kind == ECHO:
                 if len(payload) < _ECHO.size or payload[0] != _REPLY[flow.family]:

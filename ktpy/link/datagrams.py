@@ -1,5 +1,6 @@
 """Datagrams travel over an SSH connection of their own, so that what else goes to the pod does not hold them up."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
@@ -14,6 +15,8 @@ from ktpy.wire.datagram import COMMAND, Frame, FrameReader, beat
 from ktpy.wire.pod import SESSION_BEAT_S
 from ktpy.wire.session import AgentHello
 
+TROUBLE_S: Final = 10.0
+
 logger = logging.getLogger(__name__)
 
 QUEUE_BYTES: Final = 1 << 20
@@ -23,10 +26,18 @@ QUEUE_BYTES: Final = 1 << 20
 class DatagramLink:
     """A DatagramLink holds the connection for datagrams while it is run, and dials again when it is lost."""
 
-    def __init__(self, find_pod: Callable[[], Awaitable[AgentPod | None]], client_key: ClientKey) -> None:
-        """`find_pod` is as an uplink's."""
+    def __init__(
+        self,
+        find_pod: Callable[[], Awaitable[AgentPod | None]],
+        client_key: ClientKey,
+        on_trouble: Callable[[KtpyError], None] = lambda _: None,
+    ) -> None:
+        """`find_pod` is as an uplink's. `on_trouble` hears, once an outage, of what has kept it down for TROUBLE_S."""
         self._find_pod = find_pod
         self._client_key = client_key
+        self._on_trouble = on_trouble
+        self._down_since_s: float | None = None
+        self._is_told = False
         self._connection: AgentConnection[AgentHello] | None = None
         self._reader = FrameReader()
         self._waiting_bytes = 0
@@ -72,6 +83,7 @@ class DatagramLink:
 
     async def _hold(self, connection: AgentConnection[AgentHello]) -> LinkLost | None:
         self._connection, self._waiting_bytes, self._reader = connection, 0, FrameReader()
+        self._down_since_s, self._is_told = None, False
         early, self._early = self._early, None
         for frames in early or ():
             self.send(frames)
@@ -86,3 +98,8 @@ class DatagramLink:
     async def _take_failure(self, error: KtpyError) -> None:
         logger.info("the connection for datagrams could not be opened: %s", error)
         self._early = None
+        now_s = asyncio.get_running_loop().time()
+        self._down_since_s = self._down_since_s or now_s
+        if now_s - self._down_since_s >= TROUBLE_S and not self._is_told:
+            self._is_told = True
+            self._on_trouble(error)

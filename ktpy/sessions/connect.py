@@ -190,7 +190,7 @@ class _Connect:
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status([urlsplit(api.target.server).hostname or ""]))
-        datagrams = datagram_link(api, shadows, key) if hello.datagrams else None
+        datagrams = datagram_link(api, shadows, self._outages, key) if hello.datagrams else None
         self._pump = pump = await machine.start_pump(uplink, datagrams, laptop)
         work.create_task(pump.wait_closed(), name="watch TUN")
         if datagrams:

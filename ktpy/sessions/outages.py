@@ -54,6 +54,11 @@ class Outages:
             self._losses += 1
             self._report(LinkDown(reason.message))
 
+    def datagrams_failed(self, error: KtpyError) -> None:
+        """Report why datagrams have no connection of their own, while others have one."""
+        if self._is_up:
+            self._report(Notice(f"UDP and ping are unreachable, and TCP goes on: {error.message} ktpy keeps trying."))
+
     def failed(self, error: KtpyError) -> None:
         """Note why it is not back yet. What somebody has to do something about is reported, once in an outage.
 

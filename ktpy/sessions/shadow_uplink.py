@@ -58,11 +58,11 @@ async def notice_sleep(uplink: "Uplink[AgentHello] | DatagramLink") -> None:
         uplink.lose(LinkSilent(f"The laptop slept for {slept_s:.0f} s."))
 
 
-def datagram_link(api: Api, shadows: Shadows, key: "ClientKey") -> "DatagramLink":
+def datagram_link(api: Api, shadows: Shadows, outages: Outages, key: "ClientKey") -> "DatagramLink":
     """Return the link for datagrams, to be run. No failure of it is an end but another host key."""
     from ktpy.link.datagrams import DatagramLink
 
-    return DatagramLink(_finder(api, shadows, lambda: True), key)
+    return DatagramLink(_finder(api, shadows, lambda: True), key, outages.datagrams_failed)
 
 
 def _finder(api: Api, shadows: Shadows, comes_back: Callable[[], bool]) -> "Callable[[], Awaitable[AgentPod | None]]":

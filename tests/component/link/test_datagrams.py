@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ktpy.errors import KtpyError
 from ktpy.link import datagrams
 from ktpy.link.datagrams import DatagramLink
 from ktpy.link.uplink import AgentPod
@@ -47,7 +48,10 @@ class Received(list[bytes]):
 
 @contextlib.asynccontextmanager
 async def linked(
-    sshd: Sshd, agent: str, receive: Callable[[Iterable[Frame]], None] = lambda _: None
+    sshd: Sshd,
+    agent: str,
+    receive: Callable[[Iterable[Frame]], None] = lambda _: None,
+    on_trouble: Callable[[KtpyError], None] = lambda _: None,
 ) -> AsyncIterator[DatagramLink]:
     sshd.install(agent)
 
@@ -59,7 +63,7 @@ async def linked(
         connector: Any = asyncio.get_running_loop()
         return AgentPod("pod", connector, printed, "", place)
 
-    link = DatagramLink(find_pod, sshd.key)
+    link = DatagramLink(find_pod, sshd.key, on_trouble)
     running = asyncio.create_task(link.run(receive))
     try:
         yield link
@@ -117,6 +121,18 @@ async def test_before_the_first_connection_no_more_waits_than_that(sshd: Sshd) -
         while link.send(chunk):
             sent += 1
         assert sent == datagrams.QUEUE_BYTES // len(chunk) + 1
+
+
+async def test_what_keeps_it_down_is_told_once(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "TROUBLE_S", 0.2)
+    told: list[str] = []
+    async with linked(
+        sshd, "import sys; sys.exit('no room')", on_trouble=lambda error: told.append(str(error))
+    ) as link:
+        await until(lambda: bool(told))
+        await asyncio.sleep(0.5)
+        assert not link.is_up
+    assert told == ["The agent in the pod ended the session: no room."]
 
 
 async def test_an_agent_that_talks_nonsense_loses_the_link(sshd: Sshd, caplog: pytest.LogCaptureFixture) -> None:

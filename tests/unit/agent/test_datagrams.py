@@ -144,6 +144,27 @@ def test_an_answer_from_another_port(world: World, server: socket.socket, versio
         assert world.next_frame() == to(other, b"b")
 
 
+@pytest.mark.parametrize("version", [4], ids=["ipv4"])
+def test_nobody_else_is_heard(world: World, server: socket.socket, version: int) -> None:
+    world.send(to(server, b"a"))
+    program = received(world, server)[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.2", 0))
+        stranger.sendto(b"let me in", ("127.0.0.1", program[1]))
+    server.sendto(b"b", program)
+    assert world.next_frame() == to(server, b"b")
+    assert world.next_frame(within_s=0.05) is None
+
+
+def test_hosts_that_it_has_sent_to_are_bounded(
+    world: World, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "MAX_PEERS", 2)
+    for number in range(1, 6):
+        world.relay.take(Frame(DATAGRAM, 1, 9, packed(f"127.0.0.{number}"), b"x"))
+        assert len(world.relay._flows[1].peers) <= 2
+
+
 def refused(version: int, port: int, flow: int = 1) -> Frame:
     failure = Failure(*((3, 3) if version == 4 else (1, 4)), packed(LOOPBACK[version]))
     return Frame(FAILED, flow, port, packed(LOOPBACK[version]), failure.encoded())

@@ -63,3 +63,14 @@ def test_whether_the_api_server_is_away() -> None:
     assert not course.outages.is_api_away
     course.outages.lost(LinkSilent("Not a word."))
     assert course.outages.is_api_away
+
+
+def test_datagrams_without_a_connection_are_told_where_others_have_one() -> None:
+    course = Course()
+    course.outages.datagrams_failed(LOST)
+    assert course.told == []
+    course.outages.stands("pod-1")
+    course.outages.datagrams_failed(LOST)
+    assert course.told == [
+        Notice("UDP and ping are unreachable, and TCP goes on: The link was lost. ktpy keeps trying.")
+    ]

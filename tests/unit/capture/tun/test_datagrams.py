@@ -1,5 +1,6 @@
 """Packets of programs become frames, and frames become packets, as scapy reads them."""
 
+import random
 import struct
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -14,7 +15,7 @@ from ktpy.capture.tun.datagrams import Datagrams
 from ktpy.observe.counters import numbers
 from ktpy.packet.datagram_flows import IDLE_S
 from ktpy.packet.dispatch import Dispatch
-from ktpy.packet.flow_table import Answer, FlowTable
+from ktpy.packet.flow_table import Answer, FlowTable, NewFlow
 from ktpy.packet.fragments import Reassembly
 from ktpy.packet.headers import Drop
 from ktpy.packet.udp import ANSWERS_PER_SECOND
@@ -290,6 +291,20 @@ def test_what_the_pod_lost_is_counted_over_connections(world: World) -> None:
 def test_what_is_not_carried(world: World, packet: Any, reason: Drop) -> None:
     assert world.send(packet) == []
     assert world.table.counters.dropped[reason] == 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_bytes(world: World, seed: int) -> None:
+    source = random.Random(seed)
+    packets = [bytes(10) + bytes(packet) for packet in (udp(4), udp(6), ping(4), ping(6))]
+    for _ in range(500):
+        packet = bytearray(source.choice(packets))
+        for _ in range(source.randint(0, 5)):
+            packet[source.randrange(len(packet))] = source.randrange(256)
+        length = source.randint(0, len(packet))
+        answer = world.dispatch.receive(packet, length)
+        assert answer is None or isinstance(answer, (Answer, NewFlow))
+    world.datagrams.flush()
 
 
 @pytest.mark.parametrize("kind", [BEAT + 1, ECHO, 0])
