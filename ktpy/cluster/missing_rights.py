@@ -41,10 +41,11 @@ async def with_all_missing(api: Api, failure: KtpyError, needed: Iterable[Rule])
         return failure
     action, needed = failure.action, tuple(needed)
     user, missing = "USER", list(failure.missing)
-    with suppress(KtpyError):
-        user = await user_name(api)
-        if action.namespace is not None:
+    if action.namespace is not None:
+        with suppress(KtpyError):
             missing += _missing(needed, await _granted(api, action.namespace))
+    with suppress(KtpyError):  # before Kubernetes 1.28 it does not tell
+        user = await user_name(api)
     options = [] if needed == CONNECT else ["--intercept"]
     command = shlex.join(["ktpy", "rbac", action.namespace or api.namespace, user, *options])
     return RightMissing(

@@ -96,7 +96,9 @@ async def test_whom_the_api_server_does_not_name_the_administrator_fills_in(stub
     stub.script(f"POST {REVIEWS}", reviewed([]))
     stub.script(f"POST {USER}", forbidding())
     await api.request("POST", USER)  # the answer that names the user
-    assert "ktpy rbac shop USER " in str((await denial(api)).hint)
+    error = await denial(api)
+    assert "ktpy rbac shop USER " in str(error.hint)
+    assert len(asked(error)) == len(rbac.CONNECT)
 
 
 async def test_a_denial_among_tasks_is_completed_as_well(stub: ApiStub, api: Api) -> None:
