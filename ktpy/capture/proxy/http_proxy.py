@@ -109,9 +109,9 @@ class HttpClient:
         return None
 
     async def _open_tunnel(self, request: h11.Request) -> Stream:
+        await _until_end(self._http, self._near)
         far = await self._connect(tunnel_destination(request))
         self._counters.http_connect += 1
-        await _next_event(self._http, self._near)  # the end of the message
         self._near.unread(self._http.trailing_data[0])
         self._near.write(ESTABLISHED)
         return far
@@ -128,21 +128,19 @@ class HttpClient:
         destination, onward = forwarded(request)
         self._counters.http_requests += 1
         has_body = not {b"content-length", b"transfer-encoding"}.isdisjoint(name for name, _ in request.headers)
-        origin = await self._origin_at(destination)
+        if not has_body:
+            await _until_end(self._http, self._near)
         try:
-            await self._exchange(origin, onward)
-        except _NoAnswer as why:
-            if not origin.is_kept or has_body:
-                raise self._no_answer(destination, why) from why
-            self._drop_origin()  # it closed the kept connection just then (RFC 9112, 9.3.1)
+            origin = await self._origin_at(destination)
             try:
-                await self._exchange(await self._origin_at(destination), onward)
-            except _NoAnswer as again:
-                raise self._no_answer(destination, again) from again
-
-    def _no_answer(self, destination: Destination, why: Exception) -> HttpRefusal:
-        self._drop_origin()
-        return HttpRefusal(502, f"{destination} closed the connection without an HTTP answer ({why}).")
+                await self._exchange(origin, onward, has_body=has_body)
+            except _NoAnswer:
+                if has_body or not origin.is_kept:
+                    raise
+                # It closed the kept connection just then (RFC 9112, 9.3.1).
+                await self._exchange(await self._origin_at(destination), onward, has_body=False)
+        except _NoAnswer as why:
+            raise HttpRefusal(502, f"{destination} closed the connection without an HTTP answer ({why}).") from why
 
     async def _origin_at(self, destination: Destination) -> _Origin:
         kept = self._origin
@@ -154,10 +152,14 @@ class HttpClient:
         self._origin = _Origin(destination, stream, h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20))
         return self._origin
 
-    async def _exchange(self, origin: _Origin, request: h11.Request) -> None:
+    async def _exchange(self, origin: _Origin, request: h11.Request, *, has_body: bool) -> None:
         """Send the request, and pass its body and the answer on side by side. Raises _NoAnswer."""
         try:
             await _send_on(origin, request)
+            if not has_body:
+                await _send_on(origin, h11.EndOfMessage())
+                await self._pass_answer(origin)
+                return
             async with task_group() as tasks:
                 sending = tasks.create_task(self._pass_body(origin), name="pass body")
                 await self._pass_answer(origin)

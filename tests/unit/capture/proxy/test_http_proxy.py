@@ -84,12 +84,15 @@ async def test_requests_may_be_pipelined(proxy: ProxyServer, origin: Origin) -> 
 async def test_a_kept_connection_that_the_server_closes_just_then_is_dialled_again(
     proxy: ProxyServer, origin: Origin
 ) -> None:
-    origin.answers = [OK, None, OK]
+    """Also where the client has sent its next request already."""
+    origin.answers = [OK, None, OK, OK]
     async with Client.of(proxy) as client:
-        for _ in range(2):
-            client.writer.write(get(origin.url()))
-            assert await client.answer() == (200, b"ok")
+        client.writer.write(get(origin.url()))
+        assert await client.answer() == (200, b"ok")
+        client.writer.write(get(origin.url("/2")) + get(origin.url("/3")))
+        assert [await client.answer(), await client.answer()] == [(200, b"ok")] * 2
     assert origin.connections == 2
+    assert [head.split()[1] for head in origin.heads] == [b"/", b"/2", b"/2", b"/3"]
 
 
 @pytest.mark.parametrize("answer", [None, b"SMTP ready\r\n", b"HTTP/1.1 2"])
