@@ -1,8 +1,6 @@
 """`ktpy connect --mode proxy`, as a user without root and with the documented Role: programs that are told of it."""
 
 import os
-import shlex
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +13,8 @@ from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.rights import granted
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.lab import Lab
-from tests.lab.layout import API_PORT, NODE_IPV4
+from tests.lab.layout import API_PORT, NODE_IPV4, POD_IPV4
 from tests.lab.sessions.connect import ConnectSession, connecting
-from tests.lab.sessions.intercept import ktpys_objects
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -40,7 +37,7 @@ def before(laptop: Laptop) -> str:
 
 @pytest.fixture(scope="module")
 def proxy(lab: Lab, kubeconfig: Path, before: str) -> Iterator[ConnectSession]:
-    with connecting(lab, *OPTIONS, "--kubeconfig", str(kubeconfig), sudo=False) as session:
+    with connecting(lab, *OPTIONS, "--include", POD_IPV4, "--kubeconfig", str(kubeconfig), sudo=False) as session:
         yield session
         session.quit()
 
@@ -148,7 +145,7 @@ def test_another_user_of_the_laptop_is_reset(proxy: ConnectSession, lab: Lab) ->
     before = proxy.status()["counters"]["proxy"]["foreign"]
     for user in ("nobody", "root"):
         done = lab.exec(["curl", "-sS", "--proxy", f"127.0.0.1:{port_of(proxy)}", "http://web/"], user=user)
-        assert done.returncode in (52, 56), done.stderr
+        assert done.returncode in (52, 55, 56), done.stderr
     assert proxy.status()["counters"]["proxy"]["foreign"] == before + 2
 
 
@@ -172,42 +169,3 @@ def test_a_second_one_is_success_and_another_mode_is_refused(
         lab, *OPTIONS, "--proxy-port", str(port_of(proxy)), command=["ktpy", "connect"], kubeconfig=kubeconfig
     )
     assert taken.exit_code == 38
-
-
-class TestSessionsOfTheirOwn:
-    @pytest.fixture
-    def command(self, lab: Lab, laptop: Laptop, kubeconfig: Path, before: str) -> Iterator[list[str]]:
-        yield ["ktpy", "connect", *OPTIONS, "--kubeconfig", str(kubeconfig)]
-        assert laptop.network_state() == before
-        assert ktpys_objects(lab, NAMESPACE) == []
-        assert lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")["items"] == []
-
-    @pytest.mark.parametrize("code", [0, 7])
-    def test_a_command_ends_with_its_exit_code(self, laptop: Laptop, command: list[str], code: int) -> None:
-        done = laptop.run([*command, "--", "sh", "-c", f"curl -sS http://web/; exit {code}"])
-        assert done.returncode == code, done.stderr
-        assert GREETING in done.stdout
-        assert "connected to" in done.stderr
-
-    def test_a_shell_takes_the_environment(self, laptop: Laptop, command: list[str]) -> None:
-        script = f'eval "$({shlex.join(command)} --detach --output env)" && curl -sS http://web/ && ktpy quit'
-        done = laptop.run(["sh", "-c", script])
-        assert done.returncode == 0, done.stderr
-        assert GREETING in done.stdout
-        refused = laptop.run(
-            ["sh", "-c", f'eval "$({shlex.join(command)}x --detach --output env)"; echo "[$HTTP_PROXY]"']
-        )
-        assert refused.stdout == "[]\n"
-
-    def test_killed_it_leaves_nothing_on_the_laptop(
-        self, lab: Lab, laptop: Laptop, command: list[str], before: str
-    ) -> None:
-        session = ConnectSession(lab, *command[2:], sudo=False)
-        session.wait_ready()
-        port = port_of(session)
-        os.kill(session.process.pid, signal.SIGKILL)
-        session.wait_ended()
-        assert laptop.network_state() == before
-        assert laptop.run(["curl", "-sS", "--proxy", f"127.0.0.1:{port}", "http://web/"]).returncode == 7
-        assert "Not connected" in laptop.run(["ktpy", "status"]).stdout
-        lab.kubectl("-n", NAMESPACE, "delete", "jobs", "--all", "--wait=true")  # which would remove itself
