@@ -9,7 +9,7 @@ import click
 from ktpy.cli import render
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, image, pod_timeout, verbose
 from ktpy.cli.pod_options import pod_template
-from ktpy.daemon.background import perform
+from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT
 from ktpy.observe.events import Ended, Event, Ready, Report
@@ -166,7 +166,11 @@ def connect(
     if (sentence := _needless(wanted, caller)) is not None:
         show(Ended(0, sentence))
         return
-    launched = _launch(wanted, caller, proxy_port)
+    try:
+        launched = _launch(wanted, caller, proxy_port)
+    except KeyboardInterrupt:  # at sudo's prompt
+        show(INTERRUPTED)
+        sys.exit(INTERRUPTED.exit_code)
 
     def work(report: Report) -> int:
         from ktpy.sessions.connect import run  # the heavy half of ktpy: not before it is needed

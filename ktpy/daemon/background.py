@@ -11,7 +11,8 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory, writing_to
 from ktpy.observe.events import Ended, Event, PortsChanged, Ready, Report, decode, encode
 
-INTERRUPTED = 128 + signal.SIGINT
+INTERRUPTED = Ended(128 + signal.SIGINT, "Interrupted; nothing was changed.")
+"""How it ends by Ctrl-C before the event loop handles signals."""
 
 
 def perform(work: Callable[[Report], int], show: Report, caller: Caller, log_name: str | None) -> int:
@@ -70,8 +71,8 @@ def _interruptible(work: Callable[[Report], int], show: Report) -> int:
     try:
         return work(report)
     except KeyboardInterrupt:
-        report(Ended(INTERRUPTED, "Interrupted; nothing was changed."))
-        return INTERRUPTED
+        report(INTERRUPTED)
+        return INTERRUPTED.exit_code
 
 
 def _become_daemon(work: Callable[[Report], int], report_to: int, output: int) -> int:

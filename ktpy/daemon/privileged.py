@@ -38,7 +38,12 @@ def launch_helper(caller: Caller, say: Say) -> LaunchedHelper:
         helper.close()
         say("ktpy needs root to set this laptop's routes and resolver; a small helper does that, started by sudo.")
     helper = launch()
-    if not helper.is_started():
+    try:
+        is_started = helper.is_started()
+    except KeyboardInterrupt:
+        helper.is_started()  # it hears of Ctrl-C as well, and leaves the terminal as it was
+        raise
+    if not is_started:
         raise helper.failure()
     return helper
 

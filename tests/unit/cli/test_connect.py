@@ -138,6 +138,15 @@ def test_what_ends_it_is_told_once_it_stands(asked: Asked, arguments: list[str],
     assert asked.log_name == log
 
 
+def test_ctrl_c_at_the_prompt_of_sudo(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def launch_helper(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(privileged, "launch_helper", launch_helper)
+    done = CliRunner().invoke(connect, ["-n", "shop"])
+    assert (done.exit_code, done.output) == (130, "Interrupted; nothing was changed.\n")
+
+
 def test_nobody_is_asked_for_a_password_who_is_connected_already(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     def launch_helper(*_: object) -> None:
         raise AssertionError("sudo would ask")

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,6 +140,21 @@ def test_why_a_password_is_asked_for_is_said_before(monkeypatch: pytest.MonkeyPa
     sudo = Sudo(monkeypatch, False, True)
     sudo.launch_helper()
     assert sudo.course == ["without a password", "why", "with a password"]
+
+
+def test_ctrl_c_at_the_prompt_waits_until_sudo_has_left_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    Sudo(monkeypatch)
+    course: Iterator[bool | KeyboardInterrupt] = iter([False, KeyboardInterrupt(), True])
+
+    def is_started() -> bool:
+        if isinstance(found := next(course), KeyboardInterrupt):
+            raise found
+        return found
+
+    monkeypatch.setattr(privileged, "launch", lambda *_: SimpleNamespace(is_started=is_started, close=lambda: None))
+    with pytest.raises(KeyboardInterrupt):
+        privileged.launch_helper(CALLER, lambda _: None)
+    assert list(course) == []
 
 
 def test_a_refusal_of_sudo_ends_it_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
