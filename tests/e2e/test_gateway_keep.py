@@ -74,8 +74,9 @@ def test_each_intercept_has_effect_on_connections_that_were_there_before(lab: La
     try:
         assert done.returncode == 0, done.stderr
         assert selector(lab) == REDIRECTED
-        with serving(lab, LOCAL), intercepting(lab, "mesh", "web", *MESH):
+        with serving(lab, LOCAL), intercepting(lab, "mesh", "web", *MESH) as mesh:
             until_reached(lambda: get(VERSION="v"))  # the node knows of the gateway now
+            mesh.leave()
         for user in ("dev", "root"):
             with serving(lab, LOCAL), closing(KeptConnection(lab, visitors.host)) as connection:
                 assert connection.ask(VERSION="v") == "web"

@@ -65,6 +65,7 @@ class ClusterChange:
 
     async def leave(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Undo all of `enter`, from wherever it stopped. Raises RestoreIncomplete, and what the API server refuses."""
+        self.pods.is_leaving = True
         if self.may_exist:
             await run_steps(self.exit, on_step)
 

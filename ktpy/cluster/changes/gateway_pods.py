@@ -54,6 +54,8 @@ class GatewayPods:
     def __init__(self, api: Api, interceptee: Interceptee, session: SessionIdentity) -> None:
         self._api, self._interceptee, self._session = api, interceptee, session
         self._path = PODS.path(interceptee.namespace)
+        self.is_leaving = False
+        """Whether the session is on its way out: its key, once withdrawn, is not added again."""
 
     async def follow(self) -> AsyncGenerator[tuple[GatewayPod, ...], None]:
         """All pods of the gateway, again after each change, for ever; each has this session's key when it is told.
@@ -117,7 +119,7 @@ class GatewayPods:
     async def _let_in(self, pod: Json) -> bool:
         """Add this session's public key to the pod, unless it is there; False when the pod is gone."""
         key = {authorized_key_annotation(self._session.id): self._session.public_key}
-        if not self._session.public_key or key.items() <= annotations_of(pod).items():
+        if self.is_leaving or not self._session.public_key or key.items() <= annotations_of(pod).items():
             return True
         with suppress(NotFound, Conflict):
             await annotate(self._api, f"{self._path}/{name_of(pod)}", pod, key)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ktpy.cluster.changes import gateway_pods
-from ktpy.cluster.changes.gateway_pods import GatewayPods
+from ktpy.cluster.changes.gateway_pods import GatewayPods, withdraw_keys
 from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.service.interceptee import Interceptee
@@ -73,6 +73,18 @@ class TestFollow:
         store.put(PODS, gateway_pod())
         key = authorized_key_annotation("a")
         await store.until(lambda: ((store.get(PODS, "g1") or {})["metadata"].get("annotations") or {}).get(key) == KEY)
+
+    async def test_a_key_that_was_withdrawn_stays_away_from_who_leaves(
+        self, store: ObjectStore, store_api: Api
+    ) -> None:
+        store.put(PODS, gateway_pod())
+        pods, key = pods_of(store_api), authorized_key_annotation("a")
+        async with aclosing(pods.follow()) as states:
+            await anext(states)
+            pods.is_leaving = True
+            await withdraw_keys(store_api, Interceptee("shop", "web"), {"a"})
+            await anext(states)
+        assert key not in (store.get(PODS, "g1") or {})["metadata"]["annotations"]
 
     async def test_where_its_sshd_listens(self, store: ObjectStore, store_api: Api) -> None:
         made = gateway_pod()
