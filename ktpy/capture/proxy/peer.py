@@ -1,4 +1,4 @@
-"""Which user has the other end of a connection on this machine, as the kernel tells it (sock_diag(7)).
+"""Which user has the other end of a connection on this machine, as the kernel tells it.
 
 A loopback port is open to every user of the machine. Where the kernel tells whose socket is at the other end, that
 keeps the others off; elsewhere a password has to.
@@ -7,62 +7,31 @@ keeps the others off; elsewhere a password has to.
 import os
 import secrets
 import socket
-import struct
 from contextlib import closing
 from ipaddress import ip_address
 from typing import Final
 
+from ktpy.sock_diag import find, open_sock_diag
+
 USER: Final = "ktpy"
 
-_NETLINK_SOCK_DIAG: Final = 4
-_SOCK_DIAG_BY_FAMILY: Final = 20
-_REQUEST: Final = 1  # NLM_F_REQUEST: the one socket, no list
-_ANY_COOKIE: Final = b"\xff" * 8
-_ALL_STATES: Final = 0xFFFFFFFF
-_HEADER = struct.Struct("=IHHII")
-_INET_DIAG_REQUEST = struct.Struct("=BBxxI2s2s16s16sI8s")
-_INET_DIAG_MESSAGE = struct.Struct("=20x2s58xII")  # the socket's own port; and user and inode, the last fields
 _Name = tuple[str, int]
 
 
 def owner_of(end: _Name, other_end: _Name, protocol: int = socket.IPPROTO_TCP) -> int | None:
     """Return the user id of the process whose socket `end` is; None where it is closed already.
 
-    Raises OSError or AttributeError where the kernel does not tell.
+    Raises OSError where the kernel does not tell.
     """
-    found = _ask(end, other_end, protocol)
-    if protocol == socket.IPPROTO_UDP and (found is None or found[0] != end[1]):
-        found = _ask(other_end, end, protocol)  # older kernels take the ends of UDP the other way round
-    if found is None or found[0] != end[1]:
+    family = socket.AF_INET6 if ":" in end[0] else socket.AF_INET
+    ends = [(ip_address(address).packed, port) for address, port in (end[:2], other_end[:2])]
+    with closing(open_sock_diag()) as kernel:
+        found = find(kernel, family, protocol, *ends)
+        if protocol == socket.IPPROTO_UDP and (found is None or found.port != end[1]):
+            found = find(kernel, family, protocol, *reversed(ends))  # older kernels take the ends the other way round
+    if found is None or found.port != end[1] or not found.inode:
         return None
-    _, uid, inode = found
-    return uid if inode else None  # a socket that no process has any more is shown as root's
-
-
-def _ask(end: _Name, other_end: _Name, protocol: int) -> tuple[int, int, int] | None:
-    """Return the port, the user and the inode of the socket that the kernel finds; None where there is none."""
-    (source, source_port), (destination, destination_port) = end[:2], other_end[:2]
-    address = ip_address(source)
-    request = _INET_DIAG_REQUEST.pack(
-        socket.AF_INET if address.version == 4 else socket.AF_INET6,
-        protocol,
-        _ALL_STATES,
-        source_port.to_bytes(2, "big"),
-        destination_port.to_bytes(2, "big"),
-        address.packed,
-        ip_address(destination).packed,
-        0,
-        _ANY_COOKIE,
-    )
-    with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)) as kernel:
-        kernel.settimeout(1.0)
-        kernel.send(_HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _REQUEST, 0, 0) + request)
-        answer = kernel.recv(1 << 16)
-    _, kind, *_ = _HEADER.unpack_from(answer)
-    if kind != _SOCK_DIAG_BY_FAMILY:
-        return None
-    port, uid, inode = _INET_DIAG_MESSAGE.unpack_from(answer)
-    return int.from_bytes(port, "big"), uid, inode
+    return found.uid
 
 
 def login_where_needed() -> tuple[str, str] | None:
@@ -71,6 +40,6 @@ def login_where_needed() -> tuple[str, str] | None:
         try:
             if owner_of(probe.getsockname(), probe.getpeername()) == os.getuid():
                 return None
-        except (AttributeError, OSError):
+        except (AttributeError, OSError):  # without sock_diag, or without users
             pass
     return USER, secrets.token_urlsafe(24)

@@ -4,7 +4,6 @@ import socket
 
 import pytest
 
-from ktpy.serve import listeners
 from ktpy.serve.listeners import is_listened_on
 from tests.kit.ports import free_port
 
@@ -52,9 +51,3 @@ def test_connections_are_no_listeners() -> None:
         accepted = listening.accept()[0]
     with client, accepted:
         assert not is_listened_on(port)
-
-
-def test_a_kernel_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "_SOCK_DIAG_BY_FAMILY", 4711)
-    with pytest.raises(OSError, match="does not tell"):
-        is_listened_on(free_port())
