@@ -27,13 +27,14 @@ class UserCommand:
         self.is_running = False
         self.exit_code: int | None = None
 
-    async def run(self, environment: Mapping[str, str]) -> None:
+    async def run(self, environment: Mapping[str, str]) -> int:
         """Run it to its end, as `run` does."""
         self.is_running = True
         try:
             self.exit_code = await run(self.words, environment)
         finally:
             self.is_running = False
+        return self.exit_code
 
 
 async def run(command: Sequence[str], environment: Mapping[str, str]) -> int:

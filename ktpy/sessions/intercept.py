@@ -71,11 +71,9 @@ class _Intercept:
         self._target, self._namespace = options.target, ""
         self._session: str | None = None
         """The id of the session in the cluster; None before there is one."""
-        self._is_command_running = False
+        self._command = command.UserCommand(options.command)
         self._is_in_use = False
         """Whether others go on intercepting the Service."""
-        self._command_ended: int | None = None
-        """The exit code of the user's command."""
 
     @property
     def farewell(self) -> str:
@@ -84,19 +82,19 @@ class _Intercept:
             told = f"Left; others intercept {self._target} still, or keep its gateway."
         if self._leave_requested.is_set():
             return told.replace("Left", "Left by ktpy leave", 1)
-        if self._command_ended is not None:
-            return told.replace("Left", f"{self._options.command[0]} ended with {self._command_ended}", 1)
+        if self._command.exit_code is not None:
+            return told.replace("Left", f"{self._command.words[0]} ended with {self._command.exit_code}", 1)
         if not self._session:
             return supervision.NOTHING_CHANGED
         return told if self.is_ready else told.replace("Left", "Interrupted", 1)
 
     @property
     def ends_well(self) -> bool:
-        return self.is_ready and not self._is_command_running
+        return self.is_ready and not self._command.is_running
 
     def handles_signal(self, signal_number: int) -> bool:
         """Return whether ktpy handles the signal: while the user's command runs, Ctrl-C is for that."""
-        return not (signal_number == signal.SIGINT and self._is_command_running)
+        return not (signal_number == signal.SIGINT and self._command.is_running)
 
     async def run(self) -> int:
         """Return when asked to leave, or with the exit code of the user's command."""
@@ -198,12 +196,7 @@ class _Intercept:
         await self._ready.wait()
         if not self._options.command:
             await asyncio.Event().wait()
-        self._is_command_running = True
-        try:
-            self._command_ended = await command.run(self._options.command, self._environment())
-            return self._command_ended
-        finally:
-            self._is_command_running = False
+        return await self._command.run(self._environment())
 
     def _environment(self) -> dict[str, str]:
         """What tells the user's command what it serves."""

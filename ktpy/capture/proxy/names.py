@@ -12,9 +12,8 @@ from ktpy.capture.proxy.destination import Address, DialFailure, Kind
 from ktpy.dns.forward import NoAnswerError
 from ktpy.dns.lookup import ClusterLookup
 from ktpy.dns.resolver import OUTSIDE_WITHIN_S
+from ktpy.helper.resolv_conf import NDOTS
 
-NDOTS: Final = 2
-"""As ktpy's resolv.conf has it: names with fewer dots are the cluster's first."""
 OUTSIDE_TTL_S: Final = 30.0
 OUTSIDE_KEPT: Final = 1000
 

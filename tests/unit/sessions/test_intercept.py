@@ -191,7 +191,7 @@ async def test_a_port_that_somebody_has_is_told_before_the_service_changes(
 def test_ctrl_c_is_for_the_command_while_it_runs(caller: Caller) -> None:
     session = Exchange(caller, "sleep", "1").session
     assert session.handles_signal(2)
-    session._is_command_running = True
+    session._command.is_running = True
     assert not session.handles_signal(2)
     assert session.handles_signal(15)
 
@@ -224,7 +224,7 @@ async def test_a_signal_that_cuts_the_command_off_is_no_good_end(caller: Caller)
     session = Exchange(caller, "sleep", "1").session
     session.is_ready = True
     assert session.ends_well
-    session._is_command_running = True
+    session._command.is_running = True
     assert not session.ends_well
 
 
