@@ -30,10 +30,11 @@ class World:
         """Ends the renewal of the Lease."""
         self.ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.standing = asyncio.Event()
+        self.is_leaving = False
         steps = {name: Step(name, lambda name=name: self.stage(name)) for name in ("prepare", "redirect")}  # type: ignore[misc]
         self.change = ClusterChange(
             self,  # type: ignore[arg-type]
-            None,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
             preparation=(steps["prepare"],),
             redirection=(steps["redirect"],),
             exit=(Step("restore", lambda: self.stage("restore")), Step("release", lambda: self.stage("release"))),

@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,10 +28,11 @@ def change_of(course: list[str], refusal: KtpyError | None = None) -> ClusterCha
     def step(name: str) -> Step:
         return Step(name, lambda: note(name))
 
-    made: Any = Lease(course, refusal)
+    lease: Any = Lease(course, refusal)
+    pods: Any = SimpleNamespace()
     return ClusterChange(
-        made,
-        None,  # type: ignore[arg-type]
+        lease,
+        pods,
         checks=[step("check")],
         preparation=[step("prepare")],
         redirection=[step("redirect")],
