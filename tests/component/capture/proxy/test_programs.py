@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
 from threading import Thread
 
@@ -14,6 +15,7 @@ import grpc
 import pytest
 
 from ktpy.capture.proxy.server import ProxyServer
+from ktpy.capture.proxy.settings import pac_file
 from tests.component.capture.proxy.test_server import run
 from tests.unit.capture.proxy.running import port_of, proxying
 
@@ -132,3 +134,31 @@ async def test_netcat_as_ssh_uses_it(proxy: ProxyServer, site: int) -> None:
         command = f"printf 'GET /text HTTP/1.0\r\n\r\n' | nc -X {way} -x 127.0.0.1:{port_of(proxy)} web {site}"
         code, said = await run(proxy, "sh", "-c", command)
         assert (code, TEXT in said) == (0, True), said
+
+
+BROWSER = """
+const number = text => text.split(".").reduce((sum, part) => sum * 256 + +part, 0)
+function isInNet(host, network, mask) { return (number(host) & number(mask)) === (number(network) & number(mask)) }
+function dnsDomainIs(host, domain) { return host.endsWith(domain) }
+for (const host of process.argv.slice(1)) console.log(host, FindProxyForURL(`http://${host}/`, host))
+"""
+
+
+def test_the_pac_file_as_a_browser_reads_it() -> None:
+    needs("node")
+    ways = {
+        "PROXY 127.0.0.1:1080": [
+            "web",
+            "web.SHOP",
+            "db-0.db.shop",
+            "web.shop.svc",
+            "a.b.cluster.local",
+            "10.96.3.4",
+            "fd96::7",
+        ],
+        "DIRECT": ["localhost", "www.example.org", "shop.example", "10.97.0.1", "svc.example"],
+    }
+    pac = pac_file(1080, ["svc", "cluster.local"], ["shop"], [ip_network("10.96.0.0/16"), ip_network("fd96::/108")])
+    command = ["node", "-e", pac + BROWSER, *(host for hosts in ways.values() for host in hosts)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines() == [f"{host} {way}" for way, hosts in ways.items() for host in hosts]
