@@ -1,17 +1,30 @@
 """UDP and ping as from a pod: what real programs send through `ktpy connect`, and what they are told when it fails."""
 
+import hashlib
+import json
+import os
 import re
+import signal
 import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.kit.faults import pod_processes
 from tests.e2e.kit.laptop import Laptop
-from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.shop import Addresses, Shop
 from tests.lab import Lab
+from tests.lab.layout import REPOSITORY
+from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import ConnectSession
 
-ECHO_PORT = 7
+ECHO_PORT, HTTP3_PORT = 7, 8443
 FAMILIES = ["ipv4", "ipv6"]
 TIMEOUT_S = 5.0
 
@@ -79,3 +92,133 @@ def test_a_thousand_datagrams_a_second(connected: ConnectSession, laptop: Laptop
             time.sleep(max(0.0, began_s + number / 1000 - time.monotonic()))
         while len(got) < 3000:
             got.add(program.recv(100))
+
+
+# --- what others wrote
+
+
+@contextmanager
+def serving(pod: Path, *command: str, until: str) -> Iterator[None]:
+    """A program that is the pod's to everybody else; it begins by printing `until`."""
+    argv = ["nsenter", f"--net={pod}", *command]
+    with subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            while until not in (line := process.stdout.readline()):
+                assert line, f"{command[0]} ended"
+            yield
+        finally:
+            process.terminate()
+
+
+def losses(connected: ConnectSession) -> tuple[int, ...]:
+    counters = connected.status()["counters"]
+    return (counters["packets"]["lost_packets"], *(counters["datagrams"][name] for name in ("lost", "lost_in_pod")))
+
+
+@pytest.fixture
+def echo_pod(shop: Shop) -> Addresses:
+    return next(iter(shop.pods("echo").values()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_http3(
+    connected: ConnectSession, laptop: Laptop, lab: Lab, echo_pod: Addresses, tmp_path: Path, family: str
+) -> None:
+    size = 5_000_000
+    program = [sys.executable, "-m", "tests.e2e.kit.http3_program"]
+    with serving(lab.pod_netns(echo_pod.ipv4), *program, "serve", str(HTTP3_PORT), str(tmp_path), until="serving"):
+        where = [getattr(echo_pod, family), str(HTTP3_PORT), (tmp_path / "cert.pem").read_text(), str(size)]
+        output = laptop.output("env", f"PYTHONPATH={REPOSITORY}", *program, "get", *where)
+    assert json.loads(output) == {"status": "200", "bytes": size, "sha256": hashlib.sha256(b"x" * size).hexdigest()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("direction", [[], ["--reverse"]], ids=["up", "down"])
+def test_iperf3(
+    connected: ConnectSession, laptop: Laptop, lab: Lab, echo_pod: Addresses, family: str, direction: list[str]
+) -> None:
+    """Some 500 datagrams a second: what a video call sends. ktpy loses none; iperf3's own socket holds 92 of them."""
+    before = losses(connected)
+    with serving(lab.pod_netns(echo_pod.ipv4), "iperf3", "-s", "-1", "--forceflush", until="listening"):
+        options = ["-u", "-b", "5M", "-l", "1200", "-t", "2", "--json", *direction]
+        found = json.loads(laptop.output("iperf3", "-c", getattr(echo_pod, family), *options))["end"]["sum"]
+    assert found["packets"] > 800
+    assert found["lost_packets"] <= found["packets"] / 20
+    assert losses(connected) == before
+
+
+# --- ping, as from a pod
+
+
+def ping(laptop: Laptop, host: str) -> str:
+    return laptop.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", host]).stdout
+
+
+def ping_in_pod(lab: Lab, pod: Addresses, host: str) -> str:
+    command = ["nsenter", f"--net={lab.pod_netns(pod.ipv4)}", "ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", host]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def outcome(output: str) -> list[str]:
+    """What ping tells of the host, without times and without who says so."""
+    said = re.findall(r"Destination \w+ (?:Unreachable|unreachable)[^\n]*|(?:no answer yet)", output)
+    return [*said, *re.findall(r"\d+ received", output)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("which", ["service", "nobody"])
+def test_ping_is_told_the_same_as_in_a_pod(
+    connected: ConnectSession, laptop: Laptop, lab: Lab, shop: Shop, echo_pod: Addresses, family: str, which: str
+) -> None:
+    if which == "service":
+        host = getattr(shop.service("web"), family)
+    else:  # the last address of the pod's network, which no pod has
+        network = ip_network(f"{getattr(echo_pod, family)}/{24 if family == 'ipv4' else 64}", strict=False)
+        host = str(network[-2])
+    assert outcome(ping(laptop, host)) == outcome(ping_in_pod(lab, echo_pod, host))
+
+
+# --- how it is told, and how it ends
+
+
+def test_the_status_tells(connected: ConnectSession, laptop: Laptop, shop: Shop) -> None:
+    before = connected.status()["counters"]["datagrams"]
+    with udp_socket(laptop, shop.service("echo").ipv4, ECHO_PORT) as program:
+        program.send(b"hello")
+        program.recv(9)
+    status = connected.status()
+    after = status["counters"]["datagrams"]
+    assert (after["sent"] - before["sent"], after["received"] - before["received"]) == (1, 1)
+    assert status["datagram_flows"] > 0
+    assert "  udp " in laptop.output("ktpy", "status")
+
+
+def echoes(program: socket.socket) -> bool:
+    program.settimeout(0.5)
+    try:
+        program.send(b"after")
+        return program.recv(9) == b"after"
+    except OSError:
+        return False
+
+
+def test_losing_the_connection_for_datagrams_alone(
+    connected: ConnectSession, laptop: Laptop, lab: Lab, shop: Shop
+) -> None:
+    """TCP goes on, and datagrams come back."""
+    pod = connected.status()["pod"]
+    with (
+        laptop.connection(shop.service("echo").ipv4, ECHO_PORT) as flow,
+        udp_socket(laptop, shop.service("echo").ipv4, ECHO_PORT) as program,
+    ):
+        program.send(b"before")
+        assert program.recv(9) == b"before"
+        for pid in pod_processes(lab, pod, "/usr/bin/python3"):
+            if b"SSH_ORIGINAL_COMMAND=ktpy-agent datagrams" in Path(f"/proc/{pid}/environ").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: echoes(program), 10, "datagrams to come back")
+        flow.settimeout(5)
+        flow.sendall(b"still there")
+        assert flow.recv(64) == b"still there"
+    assert connected.status()["link"]["losses"] == 0

@@ -211,9 +211,10 @@ def _port_meant(service: Json, expose: ExposeOption) -> Json:
 def _refuse_unsuitable(service: Json, port: Json, *, is_mesh: bool, protocol: AppProtocol | None) -> None:
     where = f"port {_words(port)} of {name_of(service)}"
     if (transport := _protocol(port)) != "TCP":
-        raise TargetUnsuitable(
-            f"Exposing a {transport} port is not supported yet: {where} keeps reaching the original pods."
-        )
+        why = f"Exposing a {transport} port is not supported yet"
+        if is_mesh:
+            why = f"A mesh picks requests by their headers, and {transport} has none"
+        raise TargetUnsuitable(f"{why}: {where} keeps reaching the original pods.")
     if not is_mesh:
         return
     match protocol or spoken_on(port):

@@ -38,6 +38,9 @@ BATCH_BYTES: Final = 256 << 10
 FRAME_BYTES: Final = 64 << 10
 """A frame takes writes until it is at least this long. The node passes nothing of a frame on before it has all of it,
 so over a slow line long frames would delay what shares them."""
+TURN_BYTES: Final = 256 << 10
+"""A turn of the event loop takes no more than this from one connection. uvloop would take megabytes of a download, and
+datagrams, which have a connection of their own, would wait for all of them."""
 WRITE_HIGH_WATER_BYTES: Final = 256 << 10
 SUBPROTOCOLS: Final = (SpdyFraming.subprotocol, ChannelFraming.subprotocol)
 
@@ -156,6 +159,9 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._closing = False
+        self._turn_bytes = 0
+        self._is_resting = self._is_paused = False
+        """Whether nothing is read until the next turn, and until the inside wants to."""
         transport.set_write_buffer_limits(WRITE_HIGH_WATER_BYTES)
         transport.write(upgrade.request())
 
@@ -172,6 +178,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
             self._loop.call_soon(self._lose, self._error)
 
     def data_received(self, data: bytes) -> None:
+        self._count_turn(len(data))
         try:
             if self._framing is None:
                 upgraded = self._upgrade.feed(data)
@@ -261,12 +268,12 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         return self._closing or self._transport.is_closing()
 
     def pause_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._is_paused = True
+        self._read_or_not()
 
     def resume_reading(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._is_paused = False
+        self._read_or_not()
 
     def is_reading(self) -> bool:
         return self._transport.is_reading()
@@ -278,6 +285,28 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         return self._outgoing_bytes + self._transport.get_write_buffer_size()
 
     # --- between the two
+
+    def _count_turn(self, size: int) -> None:
+        if not self._turn_bytes:
+            self._loop.call_soon(self._begin_turn)
+        self._turn_bytes += size
+        if self._turn_bytes >= TURN_BYTES:
+            self._is_resting = True
+            self._read_or_not()
+
+    def _begin_turn(self) -> None:
+        self._turn_bytes = 0
+        if self._is_resting:
+            self._is_resting = False
+            self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._is_resting or self._is_paused:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def _take(self, framing: Framing, piece: Payload) -> None:
         for event in framing.feed(piece):

@@ -112,6 +112,11 @@ def test_udp_is_not_supported_yet(expose: str) -> None:
         ports.resolve_ports(SEVERAL, ports.parse_expose([expose]))
 
 
+def test_a_mesh_says_why_it_cannot_have_udp() -> None:
+    with pytest.raises(TargetUnsuitable, match=r"^A mesh picks requests by their headers, and UDP has none: port 7"):
+        ports.resolve_ports(SEVERAL, ports.parse_expose(["3001:7"]), is_mesh=True)
+
+
 def test_of_a_number_that_is_tcp_and_udp_tcp_is_meant() -> None:
     both = with_ports(port(53, "dns-udp", protocol="UDP"), port(53, "dns"))
     assert ports.resolve_ports(both, [ExposeOption(5353, "53")]) == (PortMapping(5353, 53),)

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import uvloop
@@ -24,6 +25,7 @@ from ktpy.kube.portforward.port_forward import (
     BATCH_BYTES,
     FRAME_BYTES,
     SUBPROTOCOLS,
+    TURN_BYTES,
     PortForward,
     PortForwardConnection,
     PortForwardNotYet,
@@ -817,3 +819,66 @@ def test_on_uvloop(is_tls: bool, by_proxy: bool, key_pair: KeyPair, tmp_path: Pa
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.wait_for(there_and_back(), 10))
+
+
+# --- its share of a turn of the event loop
+
+
+class Outside:
+    """A transport that remembers whether it is read."""
+
+    def __init__(self) -> None:
+        self.is_read = True
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, _: int) -> None: ...
+
+    def write(self, _: bytes) -> None: ...
+
+
+def taking() -> tuple[PortForwardConnection, Outside]:
+    """A connection whose upgrade is never complete, so that it takes whatever comes."""
+    outside: Any = Outside()
+    upgrade: Any = SimpleNamespace(request=lambda: b"", feed=lambda _: None)
+    endpoint: Any = None
+    return PortForwardConnection(outside, endpoint, upgrade, 2222), outside
+
+
+async def test_a_download_rests_until_others_have_had_their_turn() -> None:
+    connection, outside = taking()
+    connection.data_received(bytes(TURN_BYTES - 1))
+    assert outside.is_read
+    connection.data_received(b"x")
+    assert not outside.is_read
+    await asyncio.sleep(0)
+    assert outside.is_read
+
+
+async def test_what_comes_in_many_turns_never_rests() -> None:
+    connection, outside = taking()
+    for _ in range(5):
+        connection.data_received(bytes(TURN_BYTES // 2))
+        await asyncio.sleep(0)
+        assert outside.is_read
+
+
+async def test_a_rest_does_not_undo_a_pause_of_the_inside() -> None:
+    connection, outside = taking()
+    connection.data_received(bytes(TURN_BYTES))
+    connection.pause_reading()
+    await asyncio.sleep(0)
+    assert not outside.is_read
+    connection.resume_reading()
+    assert outside.is_read
+    connection.data_received(bytes(TURN_BYTES))
+    connection.pause_reading()
+    connection.resume_reading()
+    assert not outside.is_read
