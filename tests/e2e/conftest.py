@@ -35,7 +35,7 @@ from tests.demo import manifest
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.object_history import History
 from tests.e2e.kit.shop import Shop
-from tests.e2e.kit.target_service import SLOWEST_S, as_before
+from tests.e2e.kit.target_service import SLOWEST_S, as_before, getter, until_reached
 from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
@@ -125,8 +125,10 @@ def connect(lab: Lab) -> Iterator[Connecting]:
 
 @pytest.fixture
 def web(lab: Lab, shop: Shop) -> Iterator[str]:
+    address = shop.service("web").ipv4
+    until_reached(getter(lab, address), "web")  # nodes learn later than the API server that pods are ready
     with as_before(lab, "web"):
-        yield shop.service("web").ipv4
+        yield address
 
 
 @pytest.fixture
