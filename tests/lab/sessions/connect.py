@@ -23,9 +23,9 @@ class ConnectSession(Foreground):
         self.wait_for("\nconnected to ")
 
     def status(self) -> dict[str, Any]:
-        """`ktpy status` of the user's one session, from another terminal."""
+        """`ktpy status` of the user's one session of `connect`, from another terminal."""
         done = self._lab.exec(["ktpy", "status", "--output", "json"], user=self._user, check=True)
-        [session] = json.loads(done.stdout)["sessions"]
+        [session] = [one for one in json.loads(done.stdout)["sessions"] if one["kind"] == "connect"]
         return dict(session)
 
     def quit(self) -> None:
