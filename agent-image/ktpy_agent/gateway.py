@@ -34,6 +34,8 @@ from ktpy_agent.sshd import SshdError, make_host_key, start_sshd, write_account
 
 TICK_S = 0.1
 """A changed annotation, or a socket that came or went, is noticed this soon; signals and routes wake us at once."""
+NEWCOMERS_S, NEWCOMERS_TICK_S = 0.5, 0.02
+"""A laptop that has just been let in waits for its requests, so for this long ticks are shorter."""
 COUNTERS_S = 1.0
 RESTART_S = 1.0
 """At least this time passes between two starts of the same child."""
@@ -94,6 +96,7 @@ class Gateway:
         """The names of all routes that there have ever been."""
         self._counters_due_s = 0.0
         self._tick_due_s = 0.0
+        self._newcomers_until_s = 0.0
         self._loaded = self._table.generation
         self._reload_due_s = 0.0
         self._starts_s: dict[str, float] = {}
@@ -161,10 +164,13 @@ class Gateway:
             self._note_end(pid, status)
         if time.monotonic() < self._tick_due_s:
             return
-        self._tick_due_s = time.monotonic() + TICK_S
+        self._tick_due_s = time.monotonic() + self._tick_s()
         self._control.end_silent()
         self._attempt(self._refresh_keys)
         self._attempt(self._refresh_alive)
+
+    def _tick_s(self) -> float:
+        return NEWCOMERS_TICK_S if time.monotonic() < self._newcomers_until_s else TICK_S
 
     def _refresh_keys(self) -> None:
         self._keys.refresh()
@@ -264,6 +270,9 @@ class Gateway:
                 self._refuse(connection, Refused("the gateway's HAProxy did not load the new routes", for_now=True))
             return
         self._loaded = generation
+        if newcomers:
+            self._newcomers_until_s = time.monotonic() + NEWCOMERS_S
+            self._tick_due_s = 0.0
         for connection, routes in newcomers.items():
             self._newcomers.pop(connection, None)
             self._passed_before[connection] = {route.port.port: self._passed(route.port.port) for route in routes}
@@ -294,7 +303,7 @@ class Gateway:
             return
         self._count()
         is_settled = all(self._counters.is_up(route.name) for route in self._table.routes if self._alive.has(route))
-        self._counters_due_s = now_s + (COUNTERS_S if is_settled else TICK_S)
+        self._counters_due_s = now_s + (COUNTERS_S if is_settled else self._tick_s())
         for session, connection in list(self._connections.items()):
             if connection not in self._newcomers and not connection.send(counters_line(self._counted(session))):
                 self._leave(connection)
