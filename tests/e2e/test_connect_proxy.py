@@ -142,10 +142,11 @@ def test_what_does_not_answer_is_told(
 
 
 def test_another_user_of_the_laptop_is_reset(proxy: ConnectSession, lab: Lab) -> None:
+    """Often so soon that curl takes it for a connection that failed (7). The proxy counts each."""
     before = proxy.status()["counters"]["proxy"]["foreign"]
     for user in ("nobody", "root"):
         done = lab.exec(["curl", "-sS", "--proxy", f"127.0.0.1:{port_of(proxy)}", "http://web/"], user=user)
-        assert done.returncode in (52, 55, 56), done.stderr
+        assert done.returncode in (7, 52, 55, 56), done.stderr
     assert proxy.status()["counters"]["proxy"]["foreign"] == before + 2
 
 
