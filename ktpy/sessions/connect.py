@@ -10,41 +10,37 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from functools import wraps
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from ktpy.aio.task_group import task_group
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Carrier, Front, Launched
 from ktpy.cluster import rbac
 from ktpy.cluster.missing_rights import naming_all_missing
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import Shadow
-from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
-from ktpy.cluster.routing.ranges import RoutedRange, discover, hand_made_addresses, leave_out, routed_too
+from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.cluster.service.network_policies import warnings_for_shadow
 from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
-from ktpy.errors import AlreadyConnected, HelperFailed, KtpyError, LinkLost, RangeOverlap
+from ktpy.errors import AlreadyConnected, KtpyError, LinkLost
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
 from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Notice, Ready, Report, StartStep
-from ktpy.observe.status import ConnectStatus, RangeStatus, TrafficBytes
-from ktpy.observe.trace import traced
+from ktpy.observe.status import ConnectStatus, TrafficBytes
+from ktpy.observe.trace import stage
 from ktpy.serve.command import UserCommand, refuse_absent
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
 from ktpy.sessions.put_right import put_right
+from ktpy.sessions.routing import Routing
 from ktpy.sessions.running import already, connected_to
 from ktpy.sessions.shadow_uplink import datagram_link, notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
@@ -52,7 +48,6 @@ from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
-    from ktpy.cluster.routing.networks import Address, Network
     from ktpy.dns.zone import Zone
     from ktpy.link.datagrams import DatagramLink
     from ktpy.link.uplink import Uplink
@@ -65,24 +60,11 @@ NO_DATAGRAMS = (
 )
 AWAY_DELETE_TIMEOUT_S = 1.0
 """An end does not wait long for an API server that is known to be away."""
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def run(options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> int:
     """Connect, stay until told to stop, undo; return the exit code. The last event reported is an Ended."""
     return supervision.run(_Connect(options, launched, caller, report), report)
-
-
-def _stage(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Trace a stage of the start by the name of its function."""
-
-    @wraps(work)
-    async def run_stage(*arguments: P.args, **named: P.kwargs) -> T:
-        with traced("stage", work.__name__.replace("_", " ").strip()):
-            return await work(*arguments, **named)
-
-    return run_stage
 
 
 class _Quit(Exception):
@@ -101,7 +83,7 @@ class _Connect:
         self._report = report
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
-        self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
+        self._routing = Routing(options, report, self._step)
         self._pump: Carrier | None = None
         self._links: list[Uplink[AgentHello] | DatagramLink] = []
         """What leads to the pod, and is lost with it."""
@@ -186,7 +168,7 @@ class _Connect:
             preparing = start.create_task(
                 _prepare_laptop(front, self._launched, laptop, self._report), name="prepare laptop"
             )
-            routing = start.create_task(self._choose_ranges(api, preparing), name="choose ranges")
+            routing = start.create_task(self._routing.choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status([urlsplit(api.target.server).hostname or ""]))
@@ -198,12 +180,12 @@ class _Connect:
             work.create_task(datagrams.run(pump.deliver), name="carry datagrams")
             work.create_task(notice_sleep(datagrams), name="notice sleep for datagrams")
         self._counters |= pump.counter_readers()
-        routed = await self._route_chosen(machine, hello, chosen)
-        self._follow_ranges(api, machine, routed, work)
+        routed = await self._routing.route_chosen(machine, hello, chosen)
+        self._routing.follow(api, machine, routed, work)
         righting = put_right(
             machine,
             self._outages,
-            lambda: self._known.ranges,
+            lambda: self._routing.ranges,
             self._options.include,
             self._report,
             self._note,
@@ -213,7 +195,7 @@ class _Connect:
             await self._serve_names(api, machine, uplink, hello, zone, routed, work)
             self._known = replace(self._known, try_command=try_command(zone, api.namespace))
 
-    @_stage
+    @stage
     async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
         """Read the kubeconfig, claim this user's only session to the cluster, and answer on its control socket."""
         options = self._options
@@ -231,7 +213,7 @@ class _Connect:
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
         return api
 
-    @_stage
+    @stage
     async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
         options = self._options
 
@@ -275,18 +257,8 @@ class _Connect:
         from ktpy.dns.zone import Zone
 
         zone = Zone(extra_zones=self._options.dns_zones)
-        work.create_task(feed_zone(api, zone, self._take_slice), name="zone feed")
+        work.create_task(feed_zone(api, zone, self._routing.take_slice), name="zone feed")
         return zone
-
-    def _take_slice(self, endpoint_slice: Json) -> None:
-        if addresses := hand_made_addresses(endpoint_slice):
-            self._behind_names.put_nowait(addresses)
-
-    async def _route_alias(self, addresses: "list[Address]") -> None:
-        """Route private addresses that an ExternalName leads to, as those in slices; return when that is done."""
-        if private := [address for address in addresses if not address.is_global]:
-            self._behind_names.put_nowait(private)
-            await self._behind_names.join()
 
     def _hold_uplink(
         self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
@@ -301,7 +273,7 @@ class _Connect:
         work.create_task(notice_sleep(uplink), name="notice sleep")
         return uplink
 
-    @_stage
+    @stage
     async def _open_tunnel(self, uplink: "Uplink[AgentHello]", shadows: Shadows) -> "AgentHello":
         hello = await uplink.wait_up()
         self._known = replace(self._known, agent=hello.agent)
@@ -312,41 +284,7 @@ class _Connect:
             self._report(Notice(NO_DATAGRAMS.format(hello.agent)))
         return hello
 
-    @_stage
-    async def _choose_ranges(self, api: Api, preparing: "asyncio.Task[Front]") -> list[RoutedRange]:
-        options = self._options
-        async with task_group() as tasks:
-            locating = tasks.create_task(api.addresses(), name="resolve the API server")
-            found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
-        machine = await preparing
-        await machine.keep_outside(locating.result())
-        found = leave_out(found, machine.name_servers)
-        machine.refuse_overlaps(found, options.include)
-        return found
-
-    @_stage
-    async def _route_chosen(self, machine: Front, hello: "AgentHello", chosen: list[RoutedRange]) -> list[RoutedRange]:
-        """Route what was found, and the pod's own name servers; return all that is routed."""
-        name_servers = map(ip_address, hello.nameservers)
-        exclude = self._excluded(machine)
-        routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
-        await self._route(machine, routed)
-        names = ", ".join(str(entry.network) for entry in routed)
-        self._step("routes", f"{names or 'none'} by {machine.name}")
-        return routed
-
-    def _follow_ranges(self, api: Api, machine: Front, routed: list[RoutedRange], work: asyncio.TaskGroup) -> None:
-        """Route pods and Services outside the known ranges as they come."""
-        exclude = self._excluded(machine)
-        if self._options.pods:
-            new = new_pods(api, routed, exclude=exclude)
-            work.create_task(self._route_newcomers(machine, new), name="route new pods")
-        new = new_endpoints(api, routed, self._behind_names, exclude=exclude)
-        work.create_task(self._route_newcomers(machine, new), name="route new endpoints")
-        new = new_services(api, routed, exclude=exclude)
-        work.create_task(self._route_newcomers(machine, new), name="route new services")
-
-    @_stage
+    @stage
     async def _serve_names(
         self,
         api: Api,
@@ -366,7 +304,7 @@ class _Connect:
             routed=[entry.network for entry in routed],
             work=work,
             counters=self._counters,
-            on_alias=self._route_alias,
+            on_alias=self._routing.route_alias,
         )
         self._known = replace(self._known, dns=told)
         work.create_task(self._tell_resolver_changes(changes), name="keep resolver")
@@ -376,27 +314,6 @@ class _Connect:
         async for sentence in changes:
             self._report(Notice(sentence))
         self._known = replace(self._known, dns=None)
-
-    # --- routes
-
-    def _note(self, notes: tuple[str, ...]) -> None:
-        self._known = replace(self._known, notes=notes)
-
-    def _excluded(self, machine: Front) -> "list[Network]":
-        return [*self._options.exclude, *machine.name_servers]
-
-    async def _route(self, machine: Front, ranges: list[RoutedRange]) -> None:
-        await machine.route([entry.network for entry in ranges])
-        routed = tuple(RangeStatus(str(entry.network), entry.kind, entry.source) for entry in ranges)
-        self._known = replace(self._known, ranges=self._known.ranges + routed)
-
-    async def _route_newcomers(self, machine: Front, newcomers: AsyncIterator[list[RoutedRange]]) -> None:
-        async for ranges in newcomers:
-            try:
-                machine.refuse_overlaps(ranges, self._options.include)
-                await self._route(machine, ranges)
-            except (RangeOverlap, HelperFailed) as refused:
-                self._report(Notice(f"{refused.message} It is not routed."))
 
     async def _delete_shadow(self, shadows: Shadows) -> None:
         job = shadows.present.job
@@ -421,6 +338,9 @@ class _Connect:
 
     # --- what the user sees
 
+    def _note(self, notes: tuple[str, ...]) -> None:
+        self._known = replace(self._known, notes=notes)
+
     def _step(self, name: str, detail: str) -> None:
         self._report(StartStep(name, detail, round(time.monotonic() - self._began_s, 3)))
 
@@ -431,6 +351,7 @@ class _Connect:
             state=("connected" if link.is_up else "reconnecting") if self.is_ready else "starting",
             pod=self._shadows.pod if self._shadows else None,
             link=link,
+            ranges=self._routing.ranges,
             uptime_s=round(time.monotonic() - self._began_s, 1),
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
             open_flows=pump.open_flows if pump else 0,
@@ -443,6 +364,6 @@ class _Connect:
         return {"ending": True}
 
 
-@_stage
+@stage
 async def _prepare_laptop(front: type[Front], launched: Launched, undo: AsyncExitStack, report: Report) -> Front:
     return await front.prepare(launched, undo, report)

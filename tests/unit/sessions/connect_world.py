@@ -25,7 +25,7 @@ from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Ended, Event, Ready
 from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.packet.flow_table import FlowCounters
-from ktpy.sessions import connect, shadow_uplink
+from ktpy.sessions import connect, routing, shadow_uplink
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
 from ktpy.wire.session import AgentHello
@@ -168,13 +168,13 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "datagram_link": lambda *_: Datagrams(world),
         "Shadow": lambda *_, **__: Shadow(world),
         "_prepare_laptop": prepare,
-        "discover": discover,
-        "new_pods": new_pods,
-        "new_services": new_services,
-        "new_endpoints": new_endpoints,
         "feed_zone": lambda *_: world.step("feed zone"),
     }.items():
         monkeypatch.setattr(connect, name, fake)
+    monkeypatch.setattr(routing, "discover", discover)
+    monkeypatch.setattr(routing, "new_pods", new_pods)
+    monkeypatch.setattr(routing, "new_services", new_services)
+    monkeypatch.setattr(routing, "new_endpoints", new_endpoints)
     monkeypatch.setattr(AgentConnection, "open", dial)
     monkeypatch.setattr(shadow_uplink, "PortForward", lambda *_: None)
 

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import signal
-from ipaddress import ip_address
 
 import pytest
 
@@ -17,7 +16,7 @@ from ktpy.sessions import connect
 from ktpy.sessions.options import ConnectOptions
 from ktpy.wire.version import VERSION
 from tests.kit.waiting import until
-from tests.unit.sessions.connect_world import HELPER, LOCAL, NEW, World, world
+from tests.unit.sessions.connect_world import HELPER, World, world
 
 __all__ = ["world"]
 
@@ -55,13 +54,6 @@ async def test_the_stages_come_in_order_and_are_undone_in_order(world: World) ->
         await quit_session(world)
         assert await running == FAREWELL
     assert world.steps[-5:] == UNDO
-
-
-async def test_where_an_alias_leads_is_routed_before_that_is_answered_unless_it_is_public(world: World) -> None:
-    async with world.session():
-        await world.ready
-        await world.connect._route_alias([ip_address("10.9.8.7"), ip_address("8.8.8.8")])
-        assert world.steps[-1] == "route 10.9.8.7/32"
 
 
 async def test_the_user_is_told_of_each_stage(world: World) -> None:
@@ -155,30 +147,6 @@ async def test_a_job_that_cannot_be_deleted_is_told_and_holds_nothing_up(world: 
         "Job ktpy-connect-x could not be deleted: Forbidden. It removes itself within two minutes."
     )
     assert world.steps[-5:] == UNDO
-
-
-async def test_new_ranges_are_routed_unless_they_are_local_too(world: World) -> None:
-    async with world.session():
-        await world.ready
-        world.newcomers.put_nowait([LOCAL])
-        world.newcomers.put_nowait([NEW])
-        await until(lambda: "route 10.9.0.0/24" in world.steps)
-        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
-    assert world.events[-2] == Notice("192.168.7.0/24 overlaps eth0. It is not routed.")
-    assert isinstance(status, ConnectStatus)
-    assert [entry.network for entry in status.ranges] == ["10.96.0.0/12", "10.9.0.0/24"]
-
-
-async def test_a_new_range_that_the_helper_refuses_ends_no_session(world: World) -> None:
-    world.failures["route 10.9.0.0/24"] = HelperFailed("There is a route to 10.9.0.0/24 already.")
-    async with world.session() as running:
-        await world.ready
-        world.newcomers.put_nowait([NEW])
-        await until(lambda: world.events[-1] == Notice("There is a route to 10.9.0.0/24 already. It is not routed."))
-        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
-        assert not running.done()
-    assert isinstance(status, ConnectStatus)
-    assert [entry.network for entry in status.ranges] == ["10.96.0.0/12"]
 
 
 async def test_a_replaced_resolv_conf_is_told_and_names_that_are_lost_are_not_claimed(world: World) -> None:

@@ -1,0 +1,91 @@
+"""What `connect` routes: the ranges that are known at its start, and what comes later outside them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from ktpy.aio.task_group import task_group
+from ktpy.capture.spec import Front
+from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
+from ktpy.cluster.routing.ranges import RoutedRange, discover, hand_made_addresses, leave_out, routed_too
+from ktpy.errors import HelperFailed, RangeOverlap
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+from ktpy.observe.events import Notice, Report
+from ktpy.observe.status import RangeStatus
+from ktpy.observe.trace import stage
+from ktpy.sessions.options import ConnectOptions
+
+if TYPE_CHECKING:
+    from ktpy.cluster.routing.networks import Address, Network
+    from ktpy.wire.session import AgentHello
+
+
+class Routing:
+    """Routing chooses the ranges of one session and has its machine route them."""
+
+    def __init__(self, options: ConnectOptions, report: Report, step: Callable[[str, str], None]) -> None:
+        self._options, self._report, self._step = options, report, step
+        self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
+        self.ranges: tuple[RangeStatus, ...] = ()
+        """All that is routed so far."""
+
+    def take_slice(self, endpoint_slice: Json) -> None:
+        if addresses := hand_made_addresses(endpoint_slice):
+            self._behind_names.put_nowait(addresses)
+
+    async def route_alias(self, addresses: "list[Address]") -> None:
+        """Route private addresses that an ExternalName leads to, as those in slices; return when that is done."""
+        if private := [address for address in addresses if not address.is_global]:
+            self._behind_names.put_nowait(private)
+            await self._behind_names.join()
+
+    @stage
+    async def choose_ranges(self, api: Api, preparing: asyncio.Task[Front]) -> list[RoutedRange]:
+        options = self._options
+        async with task_group() as tasks:
+            locating = tasks.create_task(api.addresses(), name="resolve the API server")
+            found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
+        machine = await preparing
+        await machine.keep_outside(locating.result())
+        found = leave_out(found, machine.name_servers)
+        machine.refuse_overlaps(found, options.include)
+        return found
+
+    @stage
+    async def route_chosen(self, machine: Front, hello: "AgentHello", chosen: list[RoutedRange]) -> list[RoutedRange]:
+        """Route what was found, and the pod's own name servers; return all that is routed."""
+        name_servers = map(ip_address, hello.nameservers)
+        exclude = self._excluded(machine)
+        routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
+        await self._route(machine, routed)
+        names = ", ".join(str(entry.network) for entry in routed)
+        self._step("routes", f"{names or 'none'} by {machine.name}")
+        return routed
+
+    def follow(self, api: Api, machine: Front, routed: list[RoutedRange], work: asyncio.TaskGroup) -> None:
+        """Route pods and Services outside the known ranges as they come."""
+        exclude = self._excluded(machine)
+        if self._options.pods:
+            new = new_pods(api, routed, exclude=exclude)
+            work.create_task(self._route_newcomers(machine, new), name="route new pods")
+        new = new_endpoints(api, routed, self._behind_names, exclude=exclude)
+        work.create_task(self._route_newcomers(machine, new), name="route new endpoints")
+        new = new_services(api, routed, exclude=exclude)
+        work.create_task(self._route_newcomers(machine, new), name="route new services")
+
+    def _excluded(self, machine: Front) -> "list[Network]":
+        return [*self._options.exclude, *machine.name_servers]
+
+    async def _route(self, machine: Front, ranges: list[RoutedRange]) -> None:
+        await machine.route([entry.network for entry in ranges])
+        self.ranges += tuple(RangeStatus(str(entry.network), entry.kind, entry.source) for entry in ranges)
+
+    async def _route_newcomers(self, machine: Front, newcomers: AsyncIterator[list[RoutedRange]]) -> None:
+        async for ranges in newcomers:
+            try:
+                machine.refuse_overlaps(ranges, self._options.include)
+                await self._route(machine, ranges)
+            except (RangeOverlap, HelperFailed) as refused:
+                self._report(Notice(f"{refused.message} It is not routed."))

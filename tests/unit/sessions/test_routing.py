@@ -1,0 +1,44 @@
+"""What `connect` routes while it stands, and what it leaves alone."""
+
+import asyncio
+from ipaddress import ip_address
+
+from ktpy.daemon import control_client
+from ktpy.errors import HelperFailed
+from ktpy.observe.events import Notice
+from ktpy.observe.status import ConnectStatus
+from tests.kit.waiting import until
+from tests.unit.sessions.connect_world import LOCAL, NEW, World, world
+
+__all__ = ["world"]
+
+
+async def test_where_an_alias_leads_is_routed_before_that_is_answered_unless_it_is_public(world: World) -> None:
+    async with world.session():
+        await world.ready
+        await world.connect._routing.route_alias([ip_address("10.9.8.7"), ip_address("8.8.8.8")])
+        assert world.steps[-1] == "route 10.9.8.7/32"
+
+
+async def test_new_ranges_are_routed_unless_they_are_local_too(world: World) -> None:
+    async with world.session():
+        await world.ready
+        world.newcomers.put_nowait([LOCAL])
+        world.newcomers.put_nowait([NEW])
+        await until(lambda: "route 10.9.0.0/24" in world.steps)
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+    assert world.events[-2] == Notice("192.168.7.0/24 overlaps eth0. It is not routed.")
+    assert isinstance(status, ConnectStatus)
+    assert [entry.network for entry in status.ranges] == ["10.96.0.0/12", "10.9.0.0/24"]
+
+
+async def test_a_new_range_that_the_helper_refuses_ends_no_session(world: World) -> None:
+    world.failures["route 10.9.0.0/24"] = HelperFailed("There is a route to 10.9.0.0/24 already.")
+    async with world.session() as running:
+        await world.ready
+        world.newcomers.put_nowait([NEW])
+        await until(lambda: world.events[-1] == Notice("There is a route to 10.9.0.0/24 already. It is not routed."))
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+        assert not running.done()
+    assert isinstance(status, ConnectStatus)
+    assert [entry.network for entry in status.ranges] == ["10.96.0.0/12"]
