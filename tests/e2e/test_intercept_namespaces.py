@@ -132,7 +132,7 @@ def test_requests_reach_the_laptop(lab: Lab, exchanges: dict[str, Intercept], po
 def test_what_a_namespace_gives_its_pods_the_gateway_has(lab: Lab, exchanges: dict[str, Intercept]) -> None:
     """Without the LimitRange's limit of CPU, the quota would refuse it."""
     [gateway] = lab.api.get(f"/api/v1/namespaces/{BASELINE}/pods?labelSelector=ktpy.dev/gateway%3Dweb")["items"]
-    assert gateway["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "500m", "memory": "512Mi"}
+    assert gateway["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "500m", "memory": "832Mi"}
 
 
 def test_policies_are_told_of_before_anything_changes(exchanges: dict[str, Intercept]) -> None:
@@ -193,7 +193,7 @@ TIGHT = {
 @pytest.mark.parametrize(
     ("kind", "spec", "words"),
     [
-        ("LimitRange", TIGHT, "maximum memory usage per Container is 100Mi, but limit is 512Mi"),
+        ("LimitRange", TIGHT, "maximum memory usage per Container is 100Mi, but limit is 832Mi"),
         ("ResourceQuota", {"hard": {"pods": "2"}}, "exceeded quota: narrow, requested: pods=1, used: pods=2"),
         ("ResourceQuota", {"hard": {"services": "2"}}, "exceeded quota: narrow, requested: services=1"),
         ("ResourceQuota", {"hard": {"limits.cpu": "4"}}, "failed quota: narrow: must specify limits.cpu for: agent"),

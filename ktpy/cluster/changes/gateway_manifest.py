@@ -161,6 +161,7 @@ def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, s
             role="gateway",
             ports=[*map(_container_port, ports), {"name": SSH_PORT_NAME, "containerPort": ssh}],
             requests={"cpu": "20m", "memory": "64Mi"},
+            memory_limit="832Mi",  # 256 sessions, by agent-image/README.md
             run_dir_size="32Mi",
             termination_grace_s=TERMINATION_GRACE_S,
             sysctls=[{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if needs_low_ports else [],

@@ -24,6 +24,7 @@ def pod_spec(
     role: str,
     ports: Sequence[Json],
     requests: Mapping[str, str],
+    memory_limit: str,
     run_dir_size: str,
     termination_grace_s: int,
     sysctls: Sequence[Json] = (),
@@ -54,7 +55,7 @@ def pod_spec(
                     "capabilities": {"drop": ["ALL"]},
                 },
                 # There is no CPU limit, for it would throttle everybody's traffic while the node idles.
-                "resources": {"requests": dict(requests), "limits": {"memory": "512Mi"}},
+                "resources": {"requests": dict(requests), "limits": {"memory": memory_limit}},
                 "volumeMounts": [
                     {"name": "run", "mountPath": RUN_DIR},
                     {"name": "podinfo", "mountPath": PODINFO_DIR, "readOnly": True},

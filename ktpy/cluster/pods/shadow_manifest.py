@@ -45,6 +45,7 @@ def shadow_job(
                 role="shadow",
                 ports=[{"name": "ssh", "containerPort": SSHD_PORT, "protocol": "TCP"}],
                 requests={"cpu": "10m", "memory": "32Mi"},
+                memory_limit="512Mi",
                 run_dir_size="8Mi",
                 termination_grace_s=2,
                 # Whatever its group, the agent may ping. It is a safe sysctl, also by Pod Security `restricted`.

@@ -4,7 +4,12 @@ from ktpy.cluster.pods.agent_pod import CONTAINER, annotations, pod_spec
 
 
 def spec(**more: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {"requests": {"cpu": "10m"}, "run_dir_size": "8Mi", "termination_grace_s": 5}
+    plain: dict[str, Any] = {
+        "requests": {"cpu": "10m"},
+        "memory_limit": "64Mi",
+        "run_dir_size": "8Mi",
+        "termination_grace_s": 5,
+    }
     return pod_spec(image="agent:1", role="shadow", ports=[{"containerPort": 2222}], **plain | more)
 
 
