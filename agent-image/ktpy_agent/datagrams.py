@@ -26,7 +26,7 @@ from ktpy.wire.datagram import (
     NOWHERE,
     Failure,
     Frame,
-    FrameReader,
+    FrameParser,
     beat,
     mapped,
     unmapped,
@@ -117,7 +117,7 @@ class Relay:
         """`register` becomes readable when the supervisor is gone."""
         self.dropped = 0
         self._in, self._out, self._selector = frames_in, frames_out, selector
-        self._reader = FrameReader()
+        self._reader = FrameParser()
         self._flows: dict[int, Flow] = {}
         self._targets: dict[tuple[bytes, int], Target] = {}
         self._outbox = bytearray()

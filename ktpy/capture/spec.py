@@ -27,11 +27,27 @@ Launched: TypeAlias = "LaunchedHelper | socket.socket"
 """What a mode begins with, before anything is made: the helper, or the port that the proxy listens on."""
 
 
-class Traffic(Protocol):
-    """Payload bytes from programs, and to them."""
+@dataclass(slots=True)
+class Traffic:
+    """Traffic counts the payload bytes from programs and to them, since the start."""
 
-    sent_bytes: int
-    received_bytes: int
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+    def add_sent(self, count: int) -> None:
+        self.sent_bytes += count
+
+    def add_received(self, count: int) -> None:
+        self.received_bytes += count
+
+
+class DatagramWay(Protocol):
+    """A DatagramWay carries frames to the agent."""
+
+    @property
+    def is_up(self) -> bool: ...
+    def send(self, frames: bytes) -> bool:
+        """Send whole frames; return False when there is no room for them, or no connection."""
 
 
 class Carrier(Protocol):

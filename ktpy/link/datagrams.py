@@ -11,7 +11,7 @@ from ktpy.link.dial_policy import DialAgain, DialUntilUp
 from ktpy.link.key import ClientKey
 from ktpy.link.session import AgentCommand
 from ktpy.link.uplink import AgentPod, Uplink
-from ktpy.wire.datagram import COMMAND, Frame, FrameReader, beat
+from ktpy.wire.datagram import COMMAND, Frame, FrameParser, beat
 from ktpy.wire.pod import SESSION_BEAT_S
 from ktpy.wire.session import AgentHello
 
@@ -39,7 +39,7 @@ class DatagramLink:
         self._down_since_s: float | None = None
         self._is_told = False
         self._connection: AgentConnection[AgentHello] | None = None
-        self._reader = FrameReader()
+        self._reader = FrameParser()
         self._waiting_bytes = 0
         self._early: list[bytes] | None = []
         """What is sent before the first connection waits for it; None from then on."""
@@ -82,7 +82,7 @@ class DatagramLink:
             uplink.close()
 
     async def _hold(self, connection: AgentConnection[AgentHello]) -> LinkLost | None:
-        self._connection, self._waiting_bytes, self._reader = connection, 0, FrameReader()
+        self._connection, self._waiting_bytes, self._reader = connection, 0, FrameParser()
         self._down_since_s, self._is_told = None, False
         early, self._early = self._early, None
         for frames in early or ():

@@ -30,8 +30,8 @@ _SOCKET_RETRY_S: Final = 0.05
 logger = logging.getLogger(__name__)
 
 
-class LocalPort(Protocol):
-    """A LocalPort is a TCP port of this laptop, which may be up or down.
+class ForwardedPort(Protocol):
+    """A ForwardedPort is a TCP port of this laptop, which may be up or down.
 
     `connect` raises OSError when it is down, and then `wait_down` returns at once. `doubt` finds out whether the port
     closes connections at once, and returns whether it is up.
@@ -44,7 +44,7 @@ class LocalPort(Protocol):
 
 
 async def serve_forwards(
-    connection: AgentConnection[Any], sockets: Mapping[int, str], local_ports: Mapping[int, LocalPort]
+    connection: AgentConnection[Any], sockets: Mapping[int, str], local_ports: Mapping[int, ForwardedPort]
 ) -> LinkLost | None:
     """Lead the sockets to the local ports until the connection ends; return why it did, None after `close`.
 
@@ -61,7 +61,7 @@ async def serve_forwards(
     return reason
 
 
-async def _keep_forward(connection: AgentConnection[Any], port: int, path: str, local_port: LocalPort) -> None:
+async def _keep_forward(connection: AgentConnection[Any], port: int, path: str, local_port: ForwardedPort) -> None:
     while not connection.is_closed:
         await local_port.wait_up()
         forward = _Forward(connection, local_port)
@@ -82,7 +82,7 @@ async def _keep_forward(connection: AgentConnection[Any], port: int, path: str, 
 class _Forward:
     """A socket in the pod that leads to a local port, until it is withdrawn."""
 
-    def __init__(self, connection: AgentConnection[Any], local_port: LocalPort) -> None:
+    def __init__(self, connection: AgentConnection[Any], local_port: ForwardedPort) -> None:
         self._connection = connection
         self._local_port = local_port
         self._listener: asyncssh.SSHListener | None = None

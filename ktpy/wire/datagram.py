@@ -63,8 +63,8 @@ class Failure(NamedTuple):
         return cls(*_FAILURE.unpack(payload))
 
 
-class FrameReader:
-    """A FrameReader splits a stream into frames, however it was cut."""
+class FrameParser:
+    """A FrameParser splits a stream into frames, however it was cut."""
 
     def __init__(self) -> None:
         self._unread = b""

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from ktpy.capture.proxy.counters import ProxyCounters
 from ktpy.capture.proxy.destination import Address, Destination, DialFailure
 from ktpy.capture.proxy.dialler import Dialler
 from ktpy.capture.proxy.peer import owner_of
 from ktpy.capture.proxy.socks import parse_datagram, render_datagram
+from ktpy.capture.spec import DatagramWay
 from ktpy.wire.datagram import DATAGRAM, FORGET, NOWHERE, Frame, mapped, unmapped
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,6 @@ WAITING_MAX: Final = 64
 ASSOCIATIONS_MAX: Final = 1024
 
 _Name = tuple[str, int]
-
-
-class DatagramWay(Protocol):
-    """A DatagramWay carries frames to the agent."""
-
-    def send(self, frames: bytes) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,17 +21,3 @@ class ProxyCounters:
     """Of no SOCKS, of other users, for unknown names, or the tunnel was full."""
     late: int = 0
     """Those that did not say in time what they want."""
-
-
-@dataclass(slots=True)
-class ProxyTraffic:
-    """ProxyTraffic counts the payload bytes from programs and to them, since the start."""
-
-    sent_bytes: int = 0
-    received_bytes: int = 0
-
-    def add_sent(self, count: int) -> None:
-        self.sent_bytes += count
-
-    def add_received(self, count: int) -> None:
-        self.received_bytes += count

@@ -9,14 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from ktpy.capture.proxy.associations import Associations, DatagramWay
-from ktpy.capture.proxy.counters import ProxyCounters, ProxyTraffic
+from ktpy.capture.proxy.associations import Associations
+from ktpy.capture.proxy.counters import ProxyCounters
 from ktpy.capture.proxy.destination import Destination, DialFailure, Kind
 from ktpy.capture.proxy.dialler import Dialler
 from ktpy.capture.proxy.http_proxy import HEAD_TIMEOUT_S, HttpClient
 from ktpy.capture.proxy.peer import owner_of
 from ktpy.capture.proxy.socks import SOCKS4, SOCKS5, SocksError, SocksHandshake, associated
 from ktpy.capture.proxy.stream import Stream
+from ktpy.capture.spec import DatagramWay, Traffic
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.wire.datagram import Frame
 
@@ -34,7 +35,7 @@ class ProxyServer:
     login: tuple[str, str] | None
     pac: Callable[[], str]
     counters: ProxyCounters = field(default_factory=ProxyCounters)
-    traffic: ProxyTraffic = field(default_factory=ProxyTraffic)
+    traffic: Traffic = field(default_factory=Traffic)
     datagrams: DatagramWay | None = None
     """Where clients cannot be told apart by the kernel none are carried, for nothing else would keep others off."""
     _server: asyncio.Server | None = None
@@ -84,8 +85,8 @@ class ProxyServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _make_client(self) -> "_Client":
-        return _Client(self)
+    def _make_client(self) -> "_ProxyClient":
+        return _ProxyClient(self)
 
     def begin(self, client: Stream) -> None:
         """Speak with a client that has connected, if it may use the proxy."""
@@ -202,8 +203,8 @@ class ProxyServer:
             raise
 
 
-class _Client(Stream):
-    """A _Client begins to be served when it has connected."""
+class _ProxyClient(Stream):
+    """A _ProxyClient begins to be served when it has connected."""
 
     __slots__ = ("_proxy",)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from ktpy.capture.spec import DatagramWay
 from ktpy.packet import icmp, replies, udp
 from ktpy.packet.datagram_flows import MAX_FLOWS, DatagramFlow, DatagramFlows, Path
 from ktpy.packet.dispatch import Receiver
@@ -47,15 +48,6 @@ _GSO_UDP_L4: Final = 5
 """VIRTIO_NET_HDR_GSO_UDP_L4 marks a bundle of datagrams of one size, but for the last."""
 _ERRORS: Final = {4: frozenset({3, 11}), 6: frozenset({1, 3})}
 """ICMP types that are passed on: destination unreachable and time exceeded."""
-
-
-class DatagramWay(Protocol):
-    """A DatagramWay carries frames to the agent."""
-
-    @property
-    def is_up(self) -> bool: ...
-    def send(self, frames: bytes) -> bool:
-        """Send whole frames; return False when there is no room for them, or no connection."""
 
 
 @dataclass(slots=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
-from ktpy.capture.tun.datagrams import Datagrams, DatagramWay
-from ktpy.capture.tun.relay import Dial, FarEnd, Relay, Traffic, TunAddress
+from ktpy.capture.spec import DatagramWay, Traffic
+from ktpy.capture.tun.datagrams import Datagrams
+from ktpy.capture.tun.relay import Dial, FarEnd, Relay, TunAddress
 from ktpy.errors import TunUnavailable
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.packet.dispatch import Dispatch

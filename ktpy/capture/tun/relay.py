@@ -6,9 +6,9 @@ The far end is dialled first (see `ktpy.packet.flow_table`), and is not read unt
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ktpy.capture.spec import Traffic
 from ktpy.link.splice import End
 
 CONGESTION_CONTROL: Final = b"reno"
@@ -29,14 +29,6 @@ class TunAddress(NamedTuple):
     own: str
     peer: str
     """Every relayed connection seems to come from this stand-in peer."""
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Traffic counts the payload bytes relayed from apps into the cluster and back, since the start."""
-
-    sent_bytes: int = 0
-    received_bytes: int = 0
 
 
 class FarEnd(End):

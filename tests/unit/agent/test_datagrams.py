@@ -19,7 +19,7 @@ from ktpy.wire.datagram import (
     NOWHERE,
     Failure,
     Frame,
-    FrameReader,
+    FrameParser,
     beat,
     dropped_in,
     mapped,
@@ -44,7 +44,7 @@ class World:
         self.register, self.supervisor = socket.socketpair()
         self.descriptors = [frames_in, self.laptop, self.from_pod, frames_out]
         self.relay = Relay(frames_in, frames_out, self.register, selector)
-        self.reader = FrameReader()
+        self.reader = FrameParser()
         self.frames: list[Frame] = []
 
     def send(self, *frames: Frame) -> None:

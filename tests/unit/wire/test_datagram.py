@@ -14,7 +14,7 @@ from ktpy.wire.datagram import (
     TAIL,
     Failure,
     Frame,
-    FrameReader,
+    FrameParser,
     beat,
     dropped_in,
     mapped,
@@ -40,7 +40,7 @@ def test_the_form_on_the_wire() -> None:
 
 @pytest.mark.parametrize("most_bytes", [1, 24, 25, 26, 1000, 200000])
 def test_however_the_stream_is_cut(most_bytes: int) -> None:
-    stream, reader, found = b"".join(frame.encoded() for frame in FRAMES * 2), FrameReader(), []
+    stream, reader, found = b"".join(frame.encoded() for frame in FRAMES * 2), FrameParser(), []
     cuts = random.Random(most_bytes)
     while stream:
         size = cuts.randint(1, most_bytes)
@@ -69,6 +69,6 @@ def test_a_failure() -> None:
 
 
 def test_beats() -> None:
-    laptop, agent = FrameReader().feed(beat() + beat(12))
+    laptop, agent = FrameParser().feed(beat() + beat(12))
     assert laptop.kind == agent.kind == BEAT
     assert (dropped_in(laptop), dropped_in(agent)) == (0, 12)

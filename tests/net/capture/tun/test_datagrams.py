@@ -16,7 +16,7 @@ import pytest_asyncio
 from ktpy_agent.datagrams import Relay
 
 from ktpy.capture.tun.pump import Pump
-from ktpy.wire.datagram import Frame, FrameReader
+from ktpy.wire.datagram import Frame, FrameParser
 from tests.net.conftest import ADDRESSES, Cluster, new_network_namespace
 
 HOST4, HOST6 = "10.96.0.10", "fd96::10"
@@ -85,7 +85,7 @@ class Way(asyncio.Protocol):
     receive: Callable[[list[Frame]], None]
 
     def __init__(self) -> None:
-        self._reader = FrameReader()
+        self._reader = FrameParser()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport

@@ -9,12 +9,12 @@ from ipaddress import ip_address, ip_network
 from threading import Thread
 from typing import Any, cast
 
-from ktpy.capture.proxy.associations import DatagramWay
 from ktpy.capture.proxy.destination import DialFailure, Kind
 from ktpy.capture.proxy.dialler import Dialler
 from ktpy.capture.proxy.names import Names, Resolved
 from ktpy.capture.proxy.server import ProxyServer
 from ktpy.capture.proxy.settings import pac_file
+from ktpy.capture.spec import DatagramWay
 from ktpy.sessions.options import listen_for_proxy
 
 POD = "10.244.0.7"

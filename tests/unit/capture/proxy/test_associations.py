@@ -12,7 +12,7 @@ import pytest
 from ktpy.capture.proxy import associations
 from ktpy.capture.proxy.server import ProxyServer
 from ktpy.capture.proxy.socks import render_datagram
-from ktpy.wire.datagram import DATAGRAM, FAILED, FORGET, Frame, FrameReader, mapped
+from ktpy.wire.datagram import DATAGRAM, FAILED, FORGET, Frame, FrameParser, mapped
 from tests.kit.waiting import until
 from tests.unit.capture.proxy.running import POD, Client, proxying
 
@@ -24,12 +24,14 @@ IPV6 = b"\x00\x00\x00\x04" + ip_address("fd44::7").packed + b"\x00\x35"
 class Way:
     """The agent's end: what was sent to it."""
 
+    is_up = True
+
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.is_full = False
 
     def send(self, frames: bytes) -> bool:
-        self.frames += FrameReader().feed(frames)
+        self.frames += FrameParser().feed(frames)
         return not self.is_full
 
 

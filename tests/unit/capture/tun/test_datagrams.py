@@ -28,7 +28,7 @@ from ktpy.wire.datagram import (
     NOWHERE,
     Failure,
     Frame,
-    FrameReader,
+    FrameParser,
     beat,
     mapped,
 )
@@ -44,7 +44,7 @@ class Way:
 
     def send(self, frames: bytes) -> bool:
         if self.has_room:
-            self.frames += FrameReader().feed(frames)
+            self.frames += FrameParser().feed(frames)
         return self.has_room
 
 
@@ -272,7 +272,7 @@ def test_an_idle_flow_is_forgotten_here_and_in_the_pod(world: World) -> None:
 
 def test_what_the_pod_lost_is_counted_over_connections(world: World) -> None:
     for count in (3, 5, 2):  # the last is another agent's
-        world.datagrams.deliver(FrameReader().feed(beat(count)))
+        world.datagrams.deliver(FrameParser().feed(beat(count)))
     assert world.datagrams.counters.lost_in_pod == 7
 
 
