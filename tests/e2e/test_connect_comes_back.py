@@ -1,6 +1,7 @@
 """`connect` comes back by itself: what stays meanwhile, how soon it is back, and that nothing adds up."""
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.kit import processes
+from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.e2e.kit.faults import pod_processes, unplugged
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
@@ -27,6 +29,10 @@ NOTICED_WITHIN_S = 11.0
 BACK_WITHIN_S = 2.0
 NEW_POD_WITHIN_S = 8.0
 """It has to be scheduled and started."""
+EXPIRED_WITHIN_S = 20.0
+"""The API server remembers a token that it has accepted for 10 s."""
+LOGGED_IN_WITHIN_S = 12.0
+"""A plugin is asked every 5 s, and its answer is used within 5 s more."""
 
 
 class Session:
@@ -187,3 +193,65 @@ def test_nothing_adds_up(session: Session, lab: Lab, laptop: Laptop) -> None:
     assert often == once
     assert laptop.network_state() == state
     assert session.connect.status()["link"]["losses"] == 13
+
+
+PLUGIN = {"apiVersion": "client.authentication.k8s.io/v1", "command": "cat", "interactiveMode": "Never"}
+
+
+class Account:
+    """A service account of which everything may be done, until its tokens are made worthless."""
+
+    NAME = "comes-back"
+
+    def __init__(self, lab: Lab, way: str) -> None:
+        """`way` is how ktpy gets a token: by a `plugin`, or from the `kubeconfig` itself."""
+        self._lab = lab
+        kubeconfigs = Kubeconfigs(lab, self.NAME)
+        self._answer = kubeconfigs.text("")
+        plugin = PLUGIN | {"args": [str(self._answer)]}
+        self.kubeconfig = kubeconfigs.changed(user={"exec": plugin} if way == "plugin" else {"token": "TOKEN"})
+        self._text = self.kubeconfig.read_text()
+        account = f"{NAMESPACE}:{self.NAME}"
+        bound = ("clusterrolebinding", self.NAME, "--clusterrole=cluster-admin", f"--serviceaccount={account}")
+        lab.kubectl("create", *bound)
+        self.log_in(self.new_token())
+
+    def new_token(self) -> str:
+        """One of an account of the same name: all earlier ones are of one that is gone."""
+        for verb, *options in (("delete", "--ignore-not-found"), ("create",)):
+            self._lab.kubectl("-n", NAMESPACE, verb, "serviceaccount", self.NAME, *options)
+        return self._lab.kubectl("-n", NAMESPACE, "create", "token", self.NAME).strip()
+
+    def log_in(self, token: str) -> None:
+        credential = {"apiVersion": PLUGIN["apiVersion"], "kind": "ExecCredential", "status": {"token": token}}
+        self._answer.write_text(json.dumps(credential))
+        self.kubeconfig.write_text(self._text.replace("TOKEN", token))
+        self.token = token
+
+    def is_refused(self) -> bool:
+        header = f"Authorization: Bearer {self.token}"
+        code = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", header]
+        return self._lab.exec([*code, f"{self._lab.layout.server_url}/api"]).stdout == "401"
+
+
+@pytest.fixture(params=["plugin", "kubeconfig"])
+def account(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Account]:
+    yield Account(lab, request.param)
+    lab.kubectl("delete", "clusterrolebinding", Account.NAME)
+    lab.kubectl("-n", NAMESPACE, "delete", "serviceaccount", Account.NAME)
+
+
+def test_the_credentials_have_expired(account: Account, lab: Lab, laptop: Laptop, connect: Connecting) -> None:
+    """It says so, and is back once somebody has logged in."""
+    running = connect("--namespace", NAMESPACE, "--kubeconfig", str(account.kubeconfig))
+    session = Session(running)
+    token = account.new_token()
+    wait_until(account.is_refused, EXPIRED_WITHIN_S, "the token to be refused")
+    for sshd in pod_processes(lab, str(running.status()["pod"]), "sshd-session: ktpy@"):
+        os.kill(sshd, signal.SIGKILL)
+    running.wait_for("ktpy keeps trying.", EXPIRED_WITHIN_S)
+    assert "does not accept the credentials" in running.status()["link"]["reason"]
+    account.log_in(token)
+    session.wait_back(LOGGED_IN_WITHIN_S)
+    assert laptop.output("curl", "--silent", "http://web/")
+    running.quit()
