@@ -79,7 +79,7 @@ def run(settings: Settings) -> int:
             register.connect(str(settings.socket))
             sys.stdout.buffer.write(hello(Path("/etc/resolv.conf")))
             sys.stdout.buffer.flush()
-            Relay(sys.stdin.fileno(), sys.stdout.fileno(), register, selector).serve(settings.silence_s)
+            DatagramRelay(sys.stdin.fileno(), sys.stdout.fileno(), register, selector).serve(settings.silence_s)
         except OSError as exc:
             sys.stderr.write(f"ktpy-agent datagrams ends: {exc}\n")
         finally:
@@ -101,15 +101,14 @@ class Flow:
         self.peers: set[str] = set()
         """Hosts that it has sent to."""
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, protocol)
-        with suppress(
-            OSError
-        ):  # a kernel that is not Linux' (gVisor) may not have it, and carries datagrams all the same
+        # A kernel that is not Linux' (gVisor) may not have it, and carries datagrams all the same.
+        with suppress(OSError):
             self.socket.setsockopt(*_error_option(family), 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
 
 
-class Relay:
-    """A Relay moves datagrams between the frames of one laptop and the pod's network."""
+class DatagramRelay:
+    """A DatagramRelay moves datagrams between the frames of one laptop and the pod's network."""
 
     def __init__(
         self, frames_in: int, frames_out: int, register: socket.socket, selector: selectors.BaseSelector

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ktpy_agent import datagrams
-from ktpy_agent.datagrams import Relay
+from ktpy_agent.datagrams import DatagramRelay
 
 from ktpy.wire.datagram import (
     BEAT,
@@ -43,7 +43,7 @@ class World:
         os.set_blocking(self.from_pod, False)
         self.register, self.supervisor = socket.socketpair()
         self.descriptors = [frames_in, self.laptop, self.from_pod, frames_out]
-        self.relay = Relay(frames_in, frames_out, self.register, selector)
+        self.relay = DatagramRelay(frames_in, frames_out, self.register, selector)
         self.reader = FrameParser()
         self.frames: list[Frame] = []
 
@@ -190,7 +190,7 @@ def test_no_way_to_the_target(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     def no_route(*_: object) -> None:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
-    monkeypatch.setattr(Relay, "_open", no_route)
+    monkeypatch.setattr(DatagramRelay, "_open", no_route)
     frame = Frame(DATAGRAM, 1, 53, packed("192.0.2.1"), b"a")
     world.relay.take(frame)
     assert world.next_frame() == frame._replace(kind=FAILED, payload=Failure(3, 0, NOWHERE).encoded())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from ktpy_agent.datagrams import Relay
+from ktpy_agent.datagrams import DatagramRelay
 
 from ktpy.capture.tun.pump import Pump
 from ktpy.wire.datagram import Frame, FrameParser
@@ -64,7 +64,7 @@ class Pod:
             self._threads[-1].start()
         register, _supervisor = socket.socketpair()
         with selectors.DefaultSelector() as selector, register, _supervisor:
-            relay = Relay(self.agent.fileno(), os.dup(self.agent.fileno()), register, selector)
+            relay = DatagramRelay(self.agent.fileno(), os.dup(self.agent.fileno()), register, selector)
             self._is_ready.set()
             relay.serve(60.0)
         for server in self.servers:
