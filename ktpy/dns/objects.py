@@ -14,8 +14,8 @@ from ktpy.kube.objects import Endpoint, Json, endpoints_of, labels_of, metadata_
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
-class Port(NamedTuple):
-    """A Port of a Service or of an EndpointSlice; `name` is "" when it has none."""
+class NamedPort(NamedTuple):
+    """A NamedPort of a Service or of an EndpointSlice; `name` is "" when it has none."""
 
     name: str
     protocol: str
@@ -40,7 +40,7 @@ class Service:
     headless: bool
     external_name: str
     publishes_unready: bool
-    ports: tuple[Port, ...]
+    ports: tuple[NamedPort, ...]
 
     @classmethod
     def of(cls, obj: Json) -> "Service":
@@ -67,7 +67,7 @@ class EndpointSlice:
     name: str
     service: str
     endpoints: tuple[EndpointAddress, ...]
-    ports: tuple[Port, ...]
+    ports: tuple[NamedPort, ...]
 
     @classmethod
     def of(cls, obj: Json) -> "EndpointSlice | None":
@@ -92,9 +92,11 @@ def _is_ready(endpoint: Endpoint) -> bool:
     return (endpoint.get("conditions") or {}).get("ready") is not False  # an absent condition is to be taken as ready
 
 
-def _ports(holder: Json) -> tuple[Port, ...]:
+def _ports(holder: Json) -> tuple[NamedPort, ...]:
     return tuple(
-        Port(intern((port.get("name") or "").lower()), intern((port.get("protocol") or "TCP").lower()), port["port"])
+        NamedPort(
+            intern((port.get("name") or "").lower()), intern((port.get("protocol") or "TCP").lower()), port["port"]
+        )
         for port in holder.get("ports") or ()
         if port.get("port") is not None  # a slice without a port number stands for all ports
     )

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
 from typing import Final, NamedTuple, TypeVar
 
-from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
+from ktpy.dns.objects import EndpointAddress, EndpointSlice, NamedPort, Service
 from ktpy.dns.records import (
     Elsewhere,
     Rcode,
@@ -66,10 +66,10 @@ class _Target(NamedTuple):
 
     host: str
     address: bytes
-    port: Port
+    port: NamedPort
 
 
-_ANY_PORT: Final = Port("", "", -1)
+_ANY_PORT: Final = NamedPort("", "", -1)
 """What names no ports is found by its address, but in no SRV record."""
 _EMPTY: Final = _Node()  # an empty non-terminal: exists, holds nothing
 
@@ -294,7 +294,7 @@ class Zone:
                 for address in service.cluster_ips:
                     yield _Target(base, address, port)
 
-    def _endpoints(self, service: Service) -> Iterator[tuple[EndpointAddress, tuple[Port, ...]]]:
+    def _endpoints(self, service: Service) -> Iterator[tuple[EndpointAddress, tuple[NamedPort, ...]]]:
         """Yield the endpoints to publish, each with the ports of its slice."""
         for known in self._namespaces[service.namespace].slices_of.get(service.name, ()):
             for endpoint in known.endpoints:

@@ -1,4 +1,4 @@
-from ktpy.dns.objects import EndpointAddress, EndpointSlice, Port, Service
+from ktpy.dns.objects import EndpointAddress, EndpointSlice, NamedPort, Service
 from ktpy.dns.records import packed
 from tests.unit.dns.kube import endpoint_slice, external_name, service
 
@@ -7,7 +7,7 @@ def test_a_dual_stack_service() -> None:
     read = Service.of(service("web", "shop", "10.96.0.7", "fd96::7"))
     assert read.cluster_ips == (packed("10.96.0.7"), packed("fd96::7"))
     assert not read.headless
-    assert read.ports == (Port("http", "tcp", 80),)
+    assert read.ports == (NamedPort("http", "tcp", 80),)
 
 
 def test_a_service_of_an_api_server_without_cluster_ips() -> None:
