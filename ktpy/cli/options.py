@@ -118,7 +118,7 @@ def cluster(namespace: str) -> Callable[[Decorated], Decorated]:
         for option in (
             click.option(
                 "--kubeconfig",
-                type=click.Path(),
+                type=click.Path(readable=False),  # whether it can be read is told with its reason later
                 envvar="KTPY_KUBECONFIG",
                 metavar="FILE",
                 help="Kubeconfig file, or a list of them; as KUBECONFIG.",

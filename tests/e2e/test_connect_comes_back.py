@@ -190,6 +190,7 @@ def test_nothing_adds_up(session: Session, lab: Lab, laptop: Laptop) -> None:
     often = used(lab)
     assert often.pop("rss_kb") < once.pop("rss_kb") + 4096
     assert abs(often.pop("descriptors") - once.pop("descriptors")) <= 2  # connections to the API server come and go
+    assert often.pop("threads") <= once.pop("threads") + 2  # asyncio's pool makes one when two look-ups coincide
     assert often == once
     assert laptop.network_state() == state
     assert session.connect.status()["link"]["losses"] == 13

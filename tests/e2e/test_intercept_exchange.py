@@ -145,6 +145,8 @@ def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
             "is_local_up": True,
             "is_up": True,
             "requests": 7,
+            "passed": 7,
+            "local_host": None,
             "fallbacks": 0,
             "local_state": "up",
         }

@@ -192,6 +192,7 @@ def test_it_is_known_in_the_cluster_only(lab: Lab, preview: Intercept) -> None:
 
 
 def test_a_closed_port_is_told_at_once_and_whose_it_is(pod: Path, host: str) -> None:
+    ask(pod, host, port=8080)  # one that comes just when it is closed waits whether the program restarts
     for _ in range(5):
         began_s = time.monotonic()
         status, body = ask(pod, host, port=8080)

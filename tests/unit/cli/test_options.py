@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
 import logging
+import os
+from pathlib import Path
 
 import click
 import pytest
@@ -77,3 +79,10 @@ def test_a_timeout_that_is_no_number_of_seconds(timeout: str) -> None:
     refused = CliRunner().invoke(tell, [f"--pod-timeout={timeout}"])
     assert refused.exit_code == 2
     assert "Invalid value for '--pod-timeout'" in refused.output
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_no_error_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "config"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert told("--kubeconfig", str(path))["kubeconfig"] == str(path)
