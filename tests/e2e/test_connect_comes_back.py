@@ -19,6 +19,7 @@ from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.e2e.kit.faults import pod_processes, unplugged
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.kit.waiting import eventually
 from tests.lab import Lab, network
 from tests.lab.layout import LAPTOP_IPV4, LINK_IPV4_PREFIX_LENGTH
 from tests.lab.processes import wait_until
@@ -50,8 +51,8 @@ class Session:
         self.rounds += 1
 
     def _wait(self, what: str, timeout_s: float) -> None:
-        seen = lambda: self.connect.output.count(f"\n  {what} ") > self.rounds  # noqa: E731
-        wait_until(seen, timeout_s, f"{what}:\n{self.connect.output}")
+        is_seen = eventually(lambda: self.connect.output.count(f"\n  {what} ") > self.rounds, timeout_s=timeout_s)
+        assert is_seen, f"not {what} within {timeout_s:g} s:\n{self.connect.output}"
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_nothing_adds_up(session: Session, lab: Lab, laptop: Laptop) -> None:
     def lose() -> None:
         for sshd in pod_processes(lab, str(session.connect.status()["pod"]), "sshd-session: ktpy@"):
             os.kill(sshd, signal.SIGKILL)
-        session.wait_back(BACK_WITHIN_S)
+        session.wait_back(NEW_POD_WITHIN_S)  # how soon is another test's
 
     lose()
     state, once = laptop.network_state(), used(lab)
