@@ -5,13 +5,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.component.agent.gateway_pod import ALL, GatewayPod, Load, get, header, open_directory, web_server
+from tests.component.agent.gateway_pod import ALL, GatewayPod, Load, get, header, web_server
 from tests.component.agent.pod import PATIENCE_S, kill
 from tests.kit.waiting import eventually
 
@@ -23,24 +22,6 @@ pytestmark = [
 
 SLOWEST_S = 5.0
 FOOBAR = {"VERSION": "foobar"}
-
-
-@pytest.fixture
-def pod() -> Iterator[GatewayPod]:
-    with open_directory() as directory:
-        yield GatewayPod(directory)
-
-
-@pytest.fixture
-def origin() -> Iterator[int]:
-    with web_server("origin") as port:
-        yield port
-
-
-@pytest.fixture
-def local() -> Iterator[int]:
-    with web_server("local") as port:
-        yield port
 
 
 def unharmed(load: Load) -> None:

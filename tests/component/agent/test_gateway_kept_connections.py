@@ -4,14 +4,13 @@ import http.client
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.component.agent.gateway_pod import ALL, GatewayPod, header, open_directory, web_server
+from tests.component.agent.gateway_pod import ALL, GatewayPod, header
 from tests.kit.tcp_server import tcp_server
 from tests.kit.waiting import eventually
 
@@ -25,24 +24,6 @@ pytestmark = [
 ]
 FOOBAR = {"VERSION": "foobar"}
 MESH = header("VERSION", exact="foobar")
-
-
-@pytest.fixture
-def pod() -> Iterator[GatewayPod]:
-    with open_directory() as directory:
-        yield GatewayPod(directory)
-
-
-@pytest.fixture
-def origin() -> Iterator[int]:
-    with web_server("origin") as port:
-        yield port
-
-
-@pytest.fixture
-def local() -> Iterator[int]:
-    with web_server("local") as port:
-        yield port
 
 
 class KeptConnection(http.client.HTTPConnection):

@@ -5,14 +5,13 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncssh
 import pytest
 from ktpy_agent.route import KEEPER
 
-from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header, open_directory, web_server
+from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header
 from tests.component.agent.pod import anonymous_bytes, descendants, kill
 from tests.kit.waiting import eventually
 
@@ -25,24 +24,6 @@ pytestmark = [
 ROUTES = 24
 MOST_BYTES_A_ROUTE = 2.5 * (1 << 20)
 """sshd's two processes take 1.9 MB of it with OpenSSH 10; one process of Python's alone would be 5.6 MB."""
-
-
-@pytest.fixture
-def pod() -> Iterator[GatewayPod]:
-    with open_directory() as directory:
-        yield GatewayPod(directory)
-
-
-@pytest.fixture
-def origin() -> Iterator[int]:
-    with web_server("origin") as port:
-        yield port
-
-
-@pytest.fixture
-def local() -> Iterator[int]:
-    with web_server("local") as port:
-        yield port
 
 
 def test_a_route_ends_with_the_process_that_holds_it(pod: GatewayPod, origin: int, local: int) -> None:
