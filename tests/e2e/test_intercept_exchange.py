@@ -69,7 +69,7 @@ def test_a_local_port_that_accepts_and_closes_costs_nobody_a_request(lab: Lab, v
         exchange.leave()
 
 
-def test_a_paused_local_program_keeps_its_requests(lab: Lab, laptop: Laptop, web: str) -> None:
+def test_a_paused_local_program_keeps_its_requests(lab: Lab, web: str) -> None:
     """As at a breakpoint: it listens, but does not accept; its queue is shorter than the requests are many."""
 
     def answer(connection: socket.socket) -> None:
@@ -79,14 +79,14 @@ def test_a_paused_local_program_keeps_its_requests(lab: Lab, laptop: Laptop, web
     with inside_netns(lab.layout.laptop_netns_path):
         paused = socket.create_server(("127.0.0.1", LOCAL), backlog=2)
     with paused, intercepting(lab, "exchange", "web", *EXPOSED), ThreadPoolExecutor(12) as people:
-        until_sent_here(laptop)
+        until_asked_here(lab, web, None)
         asked = [people.submit(ask, lab.layout.node_netns_path, web, timeout_s=60) for _ in range(12)]
         assert not wait(asked, timeout=PAUSE_S).done
         with tcp_server(answer, paused):
             assert {one.result()[1] for one in asked} == {"local"}
 
 
-def test_an_early_answer_to_a_large_upload_arrives(lab: Lab, laptop: Laptop, web: str) -> None:
+def test_an_early_answer_to_a_large_upload_arrives(lab: Lab, web: str) -> None:
     def refuse(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -103,20 +103,24 @@ def test_an_early_answer_to_a_large_upload_arrives(lab: Lab, laptop: Laptop, web
             return client.recv(12)
 
     with intercepting(lab, "exchange", "web", *EXPOSED), tcp_server(refuse, listener(lab, LOCAL)):
-        until_sent_here(laptop)
+        until_asked_here(lab, web, 413)
         with ThreadPoolExecutor(6) as people:
             answers = [one.result() for one in [people.submit(upload) for _ in range(12)]]
         assert answers == [b"HTTP/1.1 413"] * 12
 
 
-def until_sent_here(laptop: Laptop) -> None:
-    """Wait until the gateway sends requests to the laptop."""
+def until_asked_here(lab: Lab, web: str, status: int | None) -> None:
+    """Wait until the nodes send requests to the laptop, whose program answers with `status`; None: it keeps them."""
 
-    def is_up() -> bool:
-        [session] = json.loads(laptop.output("ktpy", "status", "--output", "json"))["sessions"]
-        return bool(session["ports"][0]["is_up"])
+    def is_asked() -> bool:
+        try:
+            return ask(lab.layout.node_netns_path, web, timeout_s=1.0)[0] == status
+        except TimeoutError:
+            return status is None
+        except OSError:
+            return False
 
-    wait_until(is_up, SOON_S, "the route")
+    wait_until(is_asked, SOON_S, "the laptop to be asked")
 
 
 def test_requests_fail_while_the_local_port_is_down_if_that_is_wanted(lab: Lab, web: str) -> None:

@@ -39,9 +39,10 @@ class Abandoned:
         self._watcher.start()
 
     def all_now(self) -> list[str]:
-        """From now on nobody cares for any Job there is. Returns their names."""
+        """From now on nobody cares for any Job there is. Returns their names; waits for a cable just plugged in."""
+        wait_until(lambda: self._present() is not None, 10, "the API server to answer")
         names = self._present()
-        assert names is not None, "the API server does not answer"
+        assert names is not None
         for name in names:
             self._since_s.setdefault(name, time.monotonic())
         return names

@@ -1,6 +1,7 @@
 """Labs of these tests' own, beside the one that the other tests share; and what may be left of one: nothing."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -33,7 +34,8 @@ def leftovers(lab: Lab) -> list[str]:
     found = [str(path) for path in (layout.state_dir, layout.lock_file) if path.exists()]
     found += [str(path) for path in (layout.node_netns_path, *layout.laptop_netns_paths) if path.exists()]
     found += [target for target in mount_points() if target.startswith(f"{layout.state_dir}/")]
-    found += [str(path) for path in Path("/sys/fs/cgroup").rglob(layout.cgroup_name)]
+    # Other labs' groups may vanish meanwhile: os.walk(), unlike rglob(), goes on.
+    found += [path for path, _, _ in os.walk("/sys/fs/cgroup") if Path(path).name == layout.cgroup_name]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             ProcessRecord.of(int(process.name))  # a zombie is gone but for its parent's attention
