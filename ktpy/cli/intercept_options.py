@@ -15,7 +15,7 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.logs import intercept_log_name
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.observe.events import Event, Notice, Report
-from ktpy.sessions.options import AppProtocol, ExposeOption, InterceptOptions, Reference, parse_expose
+from ktpy.sessions.options import WAIT_S, AppProtocol, ExposeOption, InterceptOptions, Reference, parse_expose
 
 NOT_CONNECTED = "Not connected: your program reaches no other service of the cluster; `sudo ktpy connect` connects."
 
@@ -85,11 +85,12 @@ move_clients = click.option(
 
 when_local_down = click.option(
     "--when-local-down",
-    type=click.Choice(["origin", "fail"]),
+    type=click.Choice(["origin", "wait", "fail"]),
     default="origin",
     show_default=True,
     envvar="KTPY_WHEN_LOCAL_DOWN",
-    help="Where requests go while the local port does not answer: to the original pods, or nowhere.",
+    help="Where requests go while the local port does not answer: to the original pods, or nowhere; or they wait up to "
+    f"{WAIT_S:g} s for a program that was there, and go to the original pods then.",
 )
 
 

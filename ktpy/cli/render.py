@@ -124,6 +124,7 @@ def port(state: PortStatus) -> str:
     local = click.style("up", fg="green") if state.is_local_up else click.style(clean(state.local_state), fg="red")
     requests = f"{state.requests} {'request' if state.requests == 1 else 'requests'}"
     counts = f"{requests} here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
+    counts += f", {state.waiting} waiting" if state.waiting else ""
     if not state.requests and state.passed is not None:
         counts += f", {state.passed or 'none'} passed the gateway"
     where = f"port {state.local_port} of {clean(state.local_host)}" if state.local_host else None

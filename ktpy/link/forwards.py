@@ -1,7 +1,7 @@
 """Forwards: unix sockets in a pod that lead to ports of this laptop.
 
-A socket is there only while its local port answers, because the gateway sends requests to the original pods as soon
-as the socket is gone.
+A socket is there only while its local port answers, or is awaited, because the gateway sends requests to the original
+pods as soon as the socket is gone.
 """
 
 import asyncio
@@ -33,10 +33,13 @@ logger = logging.getLogger(__name__)
 class ForwardedPort(Protocol):
     """A ForwardedPort is a TCP port of this laptop, which may be up or down.
 
-    `connect` raises OSError when it is down, and then `wait_down` returns at once. `doubt` finds out whether the port
-    closes connections at once, and returns whether it is up.
+    `connect` raises OSError when it is down. `wait_down` returns when it is down and not awaited, `settle` when it
+    is awaited no more, with whether it is up. `doubt` finds out whether the port closes connections at once, and returns whether it is up.
     """
 
+    @property
+    def is_awaited(self) -> bool: ...
+    async def settle(self) -> bool: ...
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]: ...
     async def doubt(self) -> bool: ...
     async def wait_up(self) -> None: ...
@@ -130,21 +133,37 @@ class _Forward:
         For the gateway the connection stands already: what it sends with it, it may not be able to send elsewhere. It
         tries a refused connection again at once, over and over, so the socket is taken away before that is told.
         """
+        await self._settle()
         try:
-            _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
-        except OSError as refusal:
+            return await self._connect()
+        except OSError:
+            if self._local_port.is_awaited:
+                await self._settle()
+            else:
+                await self.withdraw()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RESTART_S):
+                        await self._local_port.wait_up()
+        return await self._connect()
+
+    async def _settle(self) -> None:
+        """Wait as long as the local port is awaited. Raises OSError when that was in vain."""
+        if not self._local_port.is_awaited:
+            return
+        is_up = await self._local_port.settle()
+        if self._connection.is_closed:
+            raise ConnectionAbortedError
+        if not is_up:
             await self.withdraw()
-            try:
-                async with asyncio.timeout(RESTART_S):
-                    await self._local_port.wait_up()
-            except TimeoutError:
-                raise refusal from None
-            _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
+            raise ConnectionRefusedError
+
+    async def _connect(self) -> "_LocalEnd":
+        _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
         return local
 
     async def _doubt(self) -> None:
         """Take the socket away if the local port closes connections at once; the gateway tries again elsewhere then."""
-        if not await self._local_port.doubt():
+        if not await self._local_port.doubt() and not self._local_port.is_awaited:
             await self.withdraw()
 
 

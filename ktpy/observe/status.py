@@ -119,6 +119,8 @@ class PortStatus:
     """Where the local port is; None is a loopback address."""
     passed: int | None = None
     """How many of everybody's have passed the gateway on this port meanwhile; None where a gateway does not tell."""
+    waiting: int = 0
+    """How many connections wait for the local port now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

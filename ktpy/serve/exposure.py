@@ -19,9 +19,13 @@ SERVED_TIMEOUT_S = 1.5
 class Exposure:
     """An Exposure is the exposed ports of one intercept. It outlives the routes, which come and go."""
 
-    def __init__(self, mappings: Iterable[PortMapping], instead: str, report: Report) -> None:
-        """`instead` says what becomes of requests while the local port does not answer."""
+    def __init__(self, mappings: Iterable[PortMapping], instead: str, report: Report, patience_s: float = 0.0) -> None:
+        """`instead` says what becomes of requests while the local port does not answer.
+
+        A port that did answer is awaited for `patience_s` first.
+        """
         self._instead = instead
+        self._patience_s = patience_s
         self._report = report
         self._reported: tuple[PortStatus, ...] = ()
         self._is_watched = False
@@ -33,10 +37,14 @@ class Exposure:
         self._missed_since: dict[int, int] = {}
         """The fallbacks of a port when its local port stopped answering, until what it has missed is told."""
         self.local_ports = {
-            one.remote: LocalPort(one.local, partial(self._local_port_changed, one.remote), host=one.host)
+            one.remote: LocalPort(
+                one.local, partial(self._local_port_changed, one.remote), host=one.host, patience_s=patience_s
+            )
             for one in mappings
         }
         """By port of the Service."""
+        self._told: dict[int, str] = {}
+        """What was told last of a port."""
 
     async def look(self) -> None:
         """Probe each local port once."""
@@ -108,7 +116,8 @@ class Exposure:
         state = "up" if is_up else "accepts and closes" if local_port.closes else "down"
         counts = counted.requests, counted.fallbacks
         host, passed = local_port.host, counted.passed
-        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state, host, passed)
+        waiting = local_port.waiting
+        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state, host, passed, waiting)
 
     def silence(self, match: str | None) -> str | None:
         """Say what keeps all requests elsewhere; None where one has come, or the gateway does not tell."""
@@ -129,8 +138,9 @@ class Exposure:
     def _changed(self) -> None:
         for port in [port for port in self._missed_since if self.local_ports[port].is_up]:
             if missed := self._counters(port).fallbacks - self._missed_since.pop(port):
-                requests = "1 request" if missed == 1 else f"{missed} requests"
-                self._report(Notice(f"{requests} for port {port} went to the original pods meanwhile."))
+                self._report(
+                    Notice(f"{_count(missed, 'request')} for port {port} went to the original pods meanwhile.")
+                )
         self._tell_ports()
 
     def _tell_ports(self) -> None:
@@ -148,17 +158,29 @@ class Exposure:
             return
         local_port = self.local_ports[port]
         if local_port.is_up:
-            self._report(Notice(f"{_name(local_port)} answers."))
+            waited = f"; {_count(local_port.waited, 'connection')} waited for it" if local_port.waited else ""
+            self._tell(port, f"answers{waited}.")
             self._missed_since.setdefault(port, 0)  # it was down from the start
             self._tell_ports()  # what it has missed is told with the next count, which is complete
         else:
             self._missed_since.setdefault(port, self._counters(port).fallbacks)
             what = "accepts connections and closes them at once" if local_port.closes else "does not answer any more"
-            self._report(Notice(f"{_name(local_port)} {what}: {self._fate_of(port)}."))
+            self._tell(port, f"{what}: {self._fate_of(port)}.")
             self._changed()
 
+    def _tell(self, port: int, what: str) -> None:
+        if self._told.get(port) != what:
+            self._told[port] = what
+            self._report(Notice(f"{_name(self.local_ports[port])} {what}"))
+
     def _fate_of(self, port: int) -> str:
+        if self.local_ports[port].is_awaited:
+            return f"requests for port {port} wait for it, {self._patience_s:g} s at most"
         return f"requests for port {port} {self._instead}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _name(local_port: LocalPort) -> str:

@@ -29,24 +29,42 @@ class LocalPort:
     is taken, tried once a second, and up until one is refused; while it is up no connection is made but for requests.
     """
 
-    def __init__(self, number: int, on_change: Callable[[], None] = lambda: None, *, host: str | None = None) -> None:
-        """`on_change` is called when `is_up` or `closes` changes. Before the first probe the port counts as down.
+    def __init__(
+        self,
+        number: int,
+        on_change: Callable[[], None] = lambda: None,
+        *,
+        host: str | None = None,
+        patience_s: float = 0.0,
+    ) -> None:
+        """`on_change` is called when what the port is changes. Before the first probe it counts as down.
 
-        `host` is where the port is, if not on a loopback address.
+        `host` is where the port is, if not on a loopback address. A port that was up is awaited for `patience_s`.
         """
         self.number = number
         self.host = host
+        self.waiting = 0
+        """How many connections wait for the port now."""
+        self.waited = 0
+        """How many have waited since it was up the last time."""
+        self._patience_s = patience_s
+        self._giving_up: asyncio.TimerHandle | None = None
         self.closes = False
         """Whether the port is down because it accepts connections and closes them at once."""
         self._on_change = on_change
         self._addresses = (host,) if host else LOOPBACKS
-        self._up, self._down = asyncio.Event(), asyncio.Event()
-        self._down.set()
+        self._up, self._down, self._settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._give_up()
         self._judging: asyncio.Task[None] | None = None
 
     @property
     def is_up(self) -> bool:
         return self._up.is_set()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the port is down, and a program may yet come back in time."""
+        return not self._settled.is_set()
 
     def __str__(self) -> str:
         return f"local port {self.number}" if self.host is None else f"port {self.number} of {self.host}"
@@ -93,7 +111,19 @@ class LocalPort:
         await self._up.wait()
 
     async def wait_down(self) -> None:
+        """Wait until the port is down, and not awaited."""
         await self._down.wait()
+
+    async def settle(self) -> bool:
+        """Wait as long as the port is awaited; return whether it is up then."""
+        self.waiting += 1
+        self.waited += 1
+        self._on_change()
+        try:
+            await self._settled.wait()
+        finally:
+            self.waiting -= 1
+        return self.is_up
 
     async def _dial(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         refusal: OSError | None = None
@@ -145,8 +175,28 @@ class LocalPort:
     def _tell(self, *, is_up: bool, closes: bool = False) -> None:
         if (is_up, closes) == (self.is_up, self.closes):
             return
+        was_up = self.is_up
         self.closes = closes
-        (now, before) = (self._up, self._down) if is_up else (self._down, self._up)
-        before.clear()
-        now.set()
+        if is_up:
+            if self._giving_up is not None:
+                self._giving_up.cancel()
+            self._down.clear()
+            self._up.set()
+            self._settled.set()
+        elif was_up:
+            self._up.clear()
+            self.waited = 0
+            if self._patience_s:
+                self._settled.clear()
+                self._giving_up = asyncio.get_running_loop().call_later(self._patience_s, self._note_given_up)
+            else:
+                self._give_up()
         self._on_change()
+
+    def _note_given_up(self) -> None:
+        self._give_up()
+        self._on_change()
+
+    def _give_up(self) -> None:
+        self._down.set()
+        self._settled.set()

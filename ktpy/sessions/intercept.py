@@ -34,10 +34,10 @@ from ktpy.observe.events import Notice, Ready, Report, StartStep
 from ktpy.observe.status import InterceptStatus
 from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
-from ktpy.sessions.options import InterceptOptions
+from ktpy.sessions.options import WAIT, WAIT_S, InterceptOptions
 from ktpy.sessions.participation import Callbacks, Participation
 from ktpy.sessions.undo_killed import undo_killed
-from ktpy.wire.route import RouteHello, RouteRequest
+from ktpy.wire.route import ORIGIN, RouteHello, RouteRequest
 
 OWNER_MAX = 64
 SILENT_S = 10.0
@@ -138,7 +138,8 @@ class _Intercept:
         return plan
 
     async def _look_at_local_ports(self, plan: InterceptPlan) -> Exposure:
-        exposure = Exposure(plan.ports, self._kind.when_local_down(self._options), self._report)
+        patience_s = WAIT_S if self._options.when_local_down == WAIT else 0.0
+        exposure = Exposure(plan.ports, self._kind.when_local_down(self._options), self._report, patience_s)
         await exposure.look()
         for warning in [*plan.warnings, *exposure.warnings(is_command_to_come=bool(self._options.command))]:
             self._report(Notice(warning))
@@ -152,7 +153,9 @@ class _Intercept:
         session = SessionIdentity(new_session_id(), self._owner, key.public_line)
         self._session = session.id
         change = self._kind.change(api, plan, session, self._tell_pod)
-        requests = (RouteRequest(port, options.match, options.when_local_down) for port in exposure.local_ports)
+        # Here requests wait; what becomes of them then is the gateway's affair.
+        when_down = ORIGIN if options.when_local_down == WAIT else options.when_local_down
+        requests = (RouteRequest(port, options.match, when_down) for port in exposure.local_ports)
         hello = RouteHello(session.id, self._owner, tuple(requests))
         record = Record(
             session.id, self.name, self._target, api.namespace, target.server, target.context, options.kubeconfig

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from ktpy.capture.spec import CaptureSpec, Launched
-from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, KEEP, InterceptOptions
+from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, KEEP, WAIT, WAIT_S, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import ProxyPortTaken
@@ -21,6 +21,8 @@ __all__ = [
     "DEFAULT_IMAGE",
     "DEFAULT_POD_TIMEOUT_S",
     "KEEP",
+    "WAIT",
+    "WAIT_S",
     "AppProtocol",
     "CaptureSpec",
     "ConnectOptions",

@@ -56,6 +56,20 @@ def test_the_local_port_may_come_and_go(lab: Lab, visitors: Visitors) -> None:
         exchange.leave()
 
 
+def test_requests_wait_for_a_program_that_restarts_if_that_is_wanted(lab: Lab, visitors: Visitors) -> None:
+    with intercepting(lab, "exchange", "web", *EXPOSED, "--when-local-down", "wait") as exchange:
+        with serving(lab, LOCAL):
+            until_answered(visitors, "local")
+            began_s = time.monotonic()
+        exchange.wait_for("requests for port 80 wait for it, 30 s at most")
+        exchange.wait_for('"waiting": 2')
+        with serving(lab, LOCAL):
+            exchange.wait_for("connections waited for it")
+            until_asked(visitors, 100)
+            assert visitors.answers(began_s) == {"local"}
+            exchange.leave()
+
+
 def test_a_local_port_that_accepts_and_closes_costs_nobody_a_request(lab: Lab, visitors: Visitors) -> None:
     """As the port of a container, or of `ssh -L`, does whose application is down."""
     began_s = time.monotonic()
@@ -153,6 +167,7 @@ def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
             "local_host": None,
             "fallbacks": 0,
             "local_state": "up",
+            "waiting": 0,
         }
         exchange.wait_for('"requests": 7')
         assert re.search(r"port 80 +to local port 3001 +\(up\): 7 requests", laptop.output("ktpy", "status"))

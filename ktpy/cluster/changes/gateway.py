@@ -18,7 +18,7 @@ from ktpy.cluster.service.service_state import selector_for
 from ktpy.cluster.steps import Step
 from ktpy.kube.client import Api
 from ktpy.kube.resources import DEPLOYMENTS, SERVICES
-from ktpy.wire.route import ORIGIN
+from ktpy.wire.route import FAIL
 
 
 async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
@@ -63,7 +63,7 @@ def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tu
 
 def when_local_down(options: InterceptOptions) -> str:
     """Return what becomes of requests while the local port does not answer."""
-    return "go to the original pods" if options.when_local_down == ORIGIN else "fail, as you asked for"
+    return "fail, as you asked for" if options.when_local_down == FAIL else "go to the original pods"
 
 
 GATEWAY = InterceptKind(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ktpy import __version__
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption
@@ -10,6 +10,9 @@ from ktpy.wire.route import ORIGIN, Match
 
 DEFAULT_IMAGE = f"ghcr.io/ktpy/agent:{__version__}"
 DEFAULT_POD_TIMEOUT_S = 60.0
+WAIT: Final = "wait"
+"""What requests do while the local port does not answer: wait for a program that was there, then turn to ORIGIN."""
+WAIT_S: Final = 30.0
 KEEP = "keep"
 """The kind of change that makes a gateway, and leaves it standing for others."""
 
@@ -31,6 +34,7 @@ class InterceptOptions:
     protocol: AppProtocol | None = None
     """The user's word on what is spoken on the exposed ports."""
     when_local_down: str = ORIGIN
+    """ORIGIN, WAIT or FAIL."""
     gateway_labels: Mapping[str, str] = field(default_factory=dict)
     replicas: int = 1
     """Pods of the gateway, where this session is the one that makes it; a route leads through each of them."""

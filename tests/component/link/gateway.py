@@ -39,21 +39,37 @@ class FakeLocalPort:
     def __init__(self, number: int = 0, *, is_up: bool = True) -> None:
         self.number = number
         self.closes = False
-        self.up, self.down = asyncio.Event(), asyncio.Event()
+        self.up, self.down, self.settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.forwarded = asyncio.Event()
         """The laptop has heard that the socket in the pod stands, and waits for the port's end."""
+        self.waited_for = asyncio.Event()
         self.turn(is_up)
 
     def turn(self, is_up: bool) -> None:
         on, off = (self.up, self.down) if is_up else (self.down, self.up)
         on.set()
         off.clear()
+        self.settled.set()
+
+    @property
+    def is_awaited(self) -> bool:
+        return not self.settled.is_set()
+
+    def await_program(self) -> None:
+        self.up.clear()
+        self.settled.clear()
+
+    async def settle(self) -> bool:
+        self.waited_for.set()
+        await self.settled.wait()
+        return self.up.is_set()
 
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         try:
             return await asyncio.get_running_loop().create_connection(protocol_factory, "127.0.0.1", self.number)
         except OSError:
-            self.turn(False)
+            if not self.is_awaited:
+                self.turn(False)
             raise
 
     async def doubt(self) -> bool:

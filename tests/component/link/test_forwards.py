@@ -66,6 +66,49 @@ async def test_a_connection_that_comes_while_a_program_restarts_waits_for_it(gat
             server.close()
 
 
+async def test_a_connection_waits_for_a_program_that_is_awaited(gateway: Sshd) -> None:
+    local = FakeLocalPort()
+    path = gateway.directory / "80.sock"
+    async with target(echo) as local.number, serving(gateway, local):
+        await local.forwarded.wait()
+        local.await_program()
+        reader, writer = await connect(gateway, local)
+        writer.write(b"here")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await reader.readexactly(4)
+        assert accepts(path)
+        local.turn(True)
+        async with asyncio.timeout(5):
+            assert await reader.readexactly(4) == b"here"
+        writer.close()
+
+
+async def test_a_connection_that_waited_in_vain_ends_and_the_socket_is_gone_then(gateway: Sshd) -> None:
+    local = FakeLocalPort()
+    async with serving(gateway, local):
+        await local.forwarded.wait()
+        local.await_program()
+        reader, _ = await connect(gateway, local)
+        await local.waited_for.wait()
+        local.turn(False)
+        async with asyncio.timeout(1):  # it is not waited for once more
+            assert await reader.read() == b""
+        assert not accepts(gateway.directory / "80.sock")
+
+
+async def test_a_connection_that_waits_ends_with_its_link(gateway: Sshd) -> None:
+    async with target(echo) as number:
+        local = FakeLocalPort(number)
+        async with serving(gateway, local):
+            await local.forwarded.wait()
+            local.await_program()
+            reader, _ = await connect(gateway, local)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        local.turn(True)
+
+
 async def test_a_connection_that_stands_outlives_the_socket(gateway: Sshd) -> None:
     async with target(echo) as number:
         local = FakeLocalPort(number)

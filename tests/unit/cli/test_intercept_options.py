@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+from ktpy.cli import render
 from ktpy.cli.main import cli
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.codec import to_json
@@ -185,6 +187,11 @@ def test_text(asked: Asked) -> None:
         "Ctrl-C ends it and undoes everything.\n"
         "Left; web is as before.\n"
     )
+
+
+def test_connections_that_wait_are_shown() -> None:
+    line = click.unstyle(render.port(replace(PORT, is_local_up=False, local_state="down", waiting=3)))
+    assert line == "  port 80    to local port 3001  (down): 7 requests here, 2 elsewhere, 3 waiting"
 
 
 def test_a_newcomer_is_told_that_connect_belongs_to_it(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,33 @@ async def test_a_port_that_went_and_came_back_says_what_it_has_missed() -> None:
     assert told.notices()[-1] == "5 requests for port 80 went to the original pods meanwhile."
 
 
+async def test_a_port_that_is_awaited_says_how_long_and_what_then() -> None:
+    told = Told()
+    number = free_port()
+    exposure = Exposure([PortMapping(number, 80)], "go to the original pods", told, patience_s=1)
+    local_port = exposure.local_ports[80]
+    watching = asyncio.create_task(exposure.watch())
+    for _ in range(2):
+        async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", number):
+            await local_port.wait_up()
+        with pytest.raises(OSError):
+            await local_port.connect(asyncio.Protocol)
+        waiting = asyncio.create_task(local_port.settle())
+        await asyncio.sleep(0)
+        assert exposure.ports()[0].waiting == 1
+    assert not await waiting
+    watching.cancel()
+    assert exposure.ports()[0].waiting == 0
+    silent = f"Local port {number} does not answer any more: requests for port 80"
+    assert told.notices() == [
+        f"Local port {number} answers.",
+        f"{silent} wait for it, 1 s at most.",
+        f"Local port {number} answers; 1 connection waited for it.",
+        f"{silent} wait for it, 1 s at most.",
+        f"{silent} go to the original pods.",
+    ]
+
+
 async def test_counts_of_a_route_that_does_not_stand_are_left_out() -> None:
     """Its first ones may come before it is said to stand, its last ones after its end."""
     exposure = expose(Told())

@@ -96,6 +96,38 @@ async def test_a_refused_request_counts_at_once() -> None:
         await port.wait_down()
 
 
+@asynccontextmanager
+async def awaited(patience_s: float) -> AsyncIterator[LocalPort]:
+    """A port that was up and is not any more, but watched."""
+    port = LocalPort(free_port(), patience_s=patience_s)
+    assert not port.is_awaited  # nobody was there yet
+    async with server(port.number):
+        await port.probe()
+    with pytest.raises(OSError):
+        await port.connect(asyncio.Protocol)
+    watching = asyncio.create_task(port.watch())
+    yield port
+    watching.cancel()
+
+
+async def test_a_port_that_was_up_is_awaited() -> None:
+    async with asyncio.timeout(5), awaited(60) as port:
+        assert port.is_awaited
+        waiting = asyncio.create_task(port.settle())
+        await asyncio.sleep(0)
+        assert port.waiting == 1
+        async with server(port.number):
+            assert await waiting
+        assert (port.waiting, port.waited) == (0, 1)
+
+
+async def test_a_port_is_awaited_no_longer_than_was_said() -> None:
+    async with asyncio.timeout(5), awaited(0.05) as port:
+        assert not await port.settle()
+        assert not port.is_awaited
+        await port.wait_down()
+
+
 @contextmanager
 def full_backlog() -> Iterator[socket.socket]:
     """A listener that does not accept, as that of a program at a breakpoint, and whose queue is full."""

@@ -30,6 +30,7 @@ def test_what_is_said_in_the_end() -> None:
     ("kind", "when_local_down", "words"),
     [
         ("mesh", "origin", "go to the original pods"),
+        ("mesh", "wait", "go to the original pods"),
         ("mesh", "fail", "fail, as you asked for"),
         ("preview", "origin", "are answered with 503"),
     ],
