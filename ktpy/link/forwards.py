@@ -34,7 +34,8 @@ class ForwardedPort(Protocol):
     """A ForwardedPort is a TCP port of this laptop, which may be up or down.
 
     `connect` raises OSError when it is down. `wait_down` returns when it is down and not awaited, `settle` when it
-    is awaited no more, with whether it is up. `doubt` finds out whether the port closes connections at once, and returns whether it is up.
+    is awaited no more, with whether it is up. `doubt` finds out whether the port closes connections at once, and
+    returns whether it is up.
     """
 
     @property

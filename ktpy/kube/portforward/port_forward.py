@@ -123,7 +123,7 @@ class PortForward:
                 await connection.ready
         except TimeoutError as exc:
             transport.abort()
-            raise PortForwardNotYet(
+            raise upgrade.cut_off() or PortForwardNotYet(
                 f"The port-forward to pod {self.pod} did not open within {self._timeout_s:g} s."
             ) from exc
         except Unauthorized:
@@ -217,7 +217,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         self._outgoing.clear()
         error = self._error
         if error is None and self._framing is None:
-            error = (
+            error = self._upgrade.cut_off() or (
                 connection_failure(self._endpoint, exc)
                 if exc
                 else ApiUnreachable(f"The API server at {self._endpoint.authority} closed the connection.")
@@ -359,6 +359,8 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         if not self._error:
             self._error = error
+            if not self.ready.done():  # however long the connection takes to end
+                self.ready.set_exception(error)
         self.abort()
 
     def _lose(self, error: Exception | None) -> None:

@@ -87,6 +87,15 @@ class Upgrade:
             return None
         raise self._refusal(response.status, body)
 
+    def cut_off(self) -> KtpyError | None:
+        """Return what an answer means whose end does not come; None where it is no refusal, or has not begun."""
+        if self.status in (None, 101):
+            return None
+        message = f"It answers {self.status}, and the answer has no end"
+        if self.status == 429 or self.status >= 500:
+            return PortForwardNotYet(f"The pod cannot be reached yet: {message}.")
+        return refusal(self.status, {"message": message}, Action.of(self.method, self._path), self._endpoint.user)
+
     def _chosen(self, response: http.client.HTTPResponse) -> str:
         chosen = response.getheader("Sec-WebSocket-Protocol") or ""
         if response.getheader("Sec-WebSocket-Accept") != accept_key(self._key) or chosen not in self._subprotocols:

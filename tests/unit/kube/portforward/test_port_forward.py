@@ -594,6 +594,39 @@ async def test_garbage_ends_it() -> None:
         assert "does not keep to the protocol" in str(lost)
 
 
+FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize(
+    ("head", "error"),
+    [(FORBIDDEN, ApiRefused), (FORBIDDEN.replace(b"403", b"503"), PortForwardNotYet)],
+)
+async def test_a_refusal_without_an_end_is_one(head: bytes, error: type[KtpyError], ends: bool) -> None:
+    """It says no all the same: another dial would hear it again, and again, until the pod's time is up."""
+    asked = 0
+
+    async def script(api: ApiServer) -> None:
+        nonlocal asked
+        asked += 1
+        await api.request()
+        api.send(head + b'{"kind": "Sta')
+        if not ends:
+            await api.reader.read()
+
+    async with forwarding(script, timeout_s=0.1) as forward:
+        with pytest.raises(error):
+            await forward.create_connection(Inner)
+    assert asked == 1
+
+
+async def test_a_refusal_in_the_middle_of_the_opening_ends_it() -> None:
+    """An intermediary that lets the upgrade pass, and answers itself then."""
+    async with forwarding(lambda api: api.upgrade(FORBIDDEN)) as forward:
+        with pytest.raises(LinkLost, match="does not keep to the protocol"):
+            await forward.create_connection(Inner)
+
+
 async def test_endless_refusal_is_cut_off() -> None:
     async def script(api: ApiServer) -> None:
         await api.request()
@@ -825,10 +858,14 @@ def test_on_uvloop(is_tls: bool, by_proxy: bool, key_pair: KeyPair, tmp_path: Pa
 
 
 class Outside:
-    """A transport that remembers whether it is read."""
+    """A transport that remembers whether it is read. It never tells that it has ended."""
 
     def __init__(self) -> None:
         self.is_read = True
+        self.is_aborted = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
     def pause_reading(self) -> None:
         self.is_read = False
@@ -850,6 +887,19 @@ def taking() -> tuple[PortForwardConnection, Outside]:
     upgrade: Any = SimpleNamespace(request=lambda: b"", feed=lambda _: None)
     endpoint: Any = None
     return PortForwardConnection(outside, endpoint, upgrade, 2222), outside
+
+
+async def test_a_refusal_counts_before_the_connection_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, outside = taking()
+
+    def refuse(_: bytes) -> None:
+        raise Forbidden("no")
+
+    monkeypatch.setattr(connection._upgrade, "feed", refuse)
+    connection.data_received(b"HTTP")
+    with pytest.raises(Forbidden):
+        await connection.ready
+    assert outside.is_aborted
 
 
 async def test_a_download_rests_until_others_have_had_their_turn() -> None:
