@@ -77,7 +77,7 @@ def run(settings: Settings) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register, selectors.DefaultSelector() as selector:
         try:
             register.connect(str(settings.socket))
-            sys.stdout.buffer.write(hello(Path("/etc/resolv.conf")))
+            sys.stdout.buffer.write(hello(Path("/etc/resolv.conf"), settings))
             sys.stdout.buffer.flush()
             DatagramRelay(sys.stdin.fileno(), sys.stdout.fileno(), register, selector).serve(settings.silence_s)
         except OSError as exc:

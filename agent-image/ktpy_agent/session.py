@@ -23,7 +23,7 @@ def run(settings: Settings) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register:
         try:
             register.connect(str(settings.socket))
-            sys.stdout.buffer.write(hello(Path("/etc/resolv.conf")))
+            sys.stdout.buffer.write(hello(Path("/etc/resolv.conf"), settings))
             sys.stdout.buffer.flush()
             await_silence(sys.stdin.fileno(), register.fileno(), settings.silence_s)
         except OSError as exc:
@@ -33,14 +33,15 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def hello(path: Path) -> bytes:
+def hello(path: Path, settings: Settings) -> bytes:
     """Return the first line of every session; `path` is the pod's resolv.conf."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         text = ""
     resolver = resolv_conf.parse(text)
-    return AgentHello(__version__, resolver.nameservers, resolver.search, datagrams=True).line()
+    flows = str(settings.flows)
+    return AgentHello(__version__, resolver.nameservers, resolver.search, datagrams=True, flows=flows).line()
 
 
 def await_silence(beats: int, register: int, silence_s: float) -> None:

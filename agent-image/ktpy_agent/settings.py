@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ktpy.wire import pod
+from ktpy.wire.flows import SOCKET_NAME
 
 
 class SettingsError(ValueError):
@@ -28,6 +29,11 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
     def socket(self) -> Path:
         """Where each `ktpy-agent session` registers with the supervisor."""
         return self.run_dir / "agent.sock"
+
+    @property
+    def flows(self) -> Path:
+        """Where connections that outlive their link go through."""
+        return self.run_dir / SOCKET_NAME
 
     @property
     def control(self) -> Path:

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from ktpy_agent import flow_relay
 from ktpy_agent.authorized_keys import SHADOW_OPTIONS, AuthorizedKeys, Permission
 from ktpy_agent.children import reap
 from ktpy_agent.idle import IdleTimer
@@ -47,6 +48,8 @@ class Supervisor:
         permission = Permission(SHADOW_OPTIONS, session)
         self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", permission, log)
         self._keys.refresh()
+        self._settings, self._flows = settings, flow_relay.listen(settings.flows)
+        self._relay_pid = flow_relay.start(self._flows, settings.socket)
         self._sessions = SessionRegister(settings.socket)
         self._idle = IdleTimer(settings.idle_s, time.monotonic())
         self._sshd_pid: int | None = start_sshd(settings, host_key, self._keys.path)
@@ -78,8 +81,10 @@ class Supervisor:
         self._stop_signal = number
 
     def _reap(self) -> int | None:
-        """Return sshd's exit status once it ended."""
+        """Return sshd's exit status once it ended. The relay of flows is started again."""
         for pid, status in reap():
+            if pid == self._relay_pid:
+                self._relay_pid = flow_relay.start(self._flows, self._settings.socket)
             if pid == self._sshd_pid:
                 self._sshd_pid = None
                 return status

@@ -16,6 +16,8 @@ class AgentHello(NamedTuple):
     """The agent speaks this version of the wire."""
     datagrams: bool = False
     """The agent knows the command of `ktpy.wire.datagram`; one without this key does not."""
+    flows: str = ""
+    """The agent has the socket of `ktpy.wire.flows` at this path; one without this key has none."""
 
     def line(self) -> bytes:
         """Render the hello."""
@@ -25,6 +27,7 @@ class AgentHello(NamedTuple):
             "agent": self.agent,
             "resolv_conf": resolv_conf,
             "datagrams": self.datagrams,
+            "flows": self.flows,
         }
         return json.dumps(message).encode() + b"\n"
 
@@ -42,6 +45,7 @@ class AgentHello(NamedTuple):
                 tuple(resolver["search"]),
                 version,
                 message.get("datagrams") is True,
+                str(message.get("flows") or ""),
             )
         except (KeyError, TypeError, OverflowError, RecursionError) as exc:
             raise ValueError(f"its hello lacks {exc}") from exc

@@ -251,8 +251,17 @@ def test_no_process_stays_unreaped(pod: Pod, identity: Path) -> None:
         for connection in pod.processes("sshd: ktpy") + pod.processes("sshd-session: ktpy"):
             kill(connection)
         client.wait(PATIENCE_S)
-        assert eventually(lambda: len(pod.processes("")) == 1)  # sshd's listener; a zombie would count
+        # The relay of connections and sshd's listener; a zombie would count.
+        assert eventually(lambda: len(pod.processes("")) == 2)
         end(client)
+
+
+def test_the_relay_of_connections_is_started_again(pod: Pod) -> None:
+    with pod.running():
+        pod.wait_until_listening()
+        [relay] = pod.processes("ktpy-agent shadow")
+        kill(relay)
+        assert eventually(lambda: pod.processes("ktpy-agent shadow") not in ([], [relay]))
 
 
 def test_a_restarted_container_starts_over_what_the_last_one_left(pod: Pod, identity: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ktpy_agent import session
 from ktpy_agent.session import await_silence, hello
+from ktpy_agent.settings import Settings
 
 from ktpy import __version__
 from tests.unit.agent.beats import Beats
@@ -35,7 +36,7 @@ def _pipe() -> Iterator[Pipe]:
 def test_hello_is_one_line_that_describes_the_pod(tmp_path: Path) -> None:
     resolv_conf = tmp_path / "resolv.conf"
     resolv_conf.write_text("nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local\noptions ndots:5\n")
-    line = hello(resolv_conf)
+    line = hello(resolv_conf, Settings())
     assert line.endswith(b"}\n")
     assert json.loads(line) == {
         "version": 1,
@@ -45,11 +46,12 @@ def test_hello_is_one_line_that_describes_the_pod(tmp_path: Path) -> None:
             "search": ["shop.svc.cluster.local", "svc.cluster.local"],
         },
         "datagrams": True,
+        "flows": "/run/ktpy/flows.sock",
     }
 
 
 def test_hello_without_a_resolv_conf(tmp_path: Path) -> None:
-    assert json.loads(hello(tmp_path / "absent"))["resolv_conf"] == {"nameservers": [], "search": []}
+    assert json.loads(hello(tmp_path / "absent", Settings()))["resolv_conf"] == {"nameservers": [], "search": []}
 
 
 def test_silence_ends_the_wait(beats: Pipe, register: Pipe) -> None:

@@ -16,13 +16,18 @@ HELLO = AgentHello("9.9", ("10.96.0.10",), ("shop.svc.cluster.local",))
 
 
 def test_what_an_agent_renders_is_what_a_laptop_reads() -> None:
-    assert json.loads(HELLO.line()) == json.loads(line(datagrams=False))
+    assert json.loads(HELLO.line()) == json.loads(line(datagrams=False, flows=""))
     assert AgentHello.parse(HELLO.line()) == HELLO
 
 
 @pytest.mark.parametrize(("told", "understood"), [(True, True), (False, False), (None, False), ("yes", False)])
 def test_an_agent_that_does_not_say_so_carries_no_datagrams(told: object, understood: bool) -> None:
     assert AgentHello.parse(line(datagrams=told)).datagrams is understood
+
+
+@pytest.mark.parametrize(("told", "understood"), [("/run/f", "/run/f"), ("", ""), (None, "")])
+def test_an_agent_that_does_not_say_where_keeps_no_connections(told: object, understood: str) -> None:
+    assert AgentHello.parse(line(flows=told)).flows == understood
 
 
 @pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])

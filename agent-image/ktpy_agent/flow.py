@@ -1,0 +1,252 @@
+"""A flow is one connection of the laptop's that outlives its link: a socket in the pod's network, and a channel."""
+
+import errno
+import socket
+import struct
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from ktpy.wire.datagram import unmapped
+from ktpy.wire.flows import ANSWER, CLOSE, END, GONE, RESUME, Note
+from ktpy.wire.ledger import Incoming, Outgoing
+from ktpy_agent.poller import READ, WRITE
+
+if TYPE_CHECKING:
+    from ktpy_agent.flow_session import FlowSession
+
+READ_BYTES: Final = 1 << 16
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""This struct linger (on, 0 s) makes the kernel send a reset instead of a FIN (socket(7))."""
+_NO_WAY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""The pod has no address of the family."""
+
+
+class Flow:
+    """A Flow reads from one side only what the other takes. While it has no channel its target waits."""
+
+    __slots__ = (
+        "_again",
+        "_channel",
+        "_has_ended",
+        "_is_closing",
+        "_is_connecting",
+        "_is_shut",
+        "_target",
+        "_to_channel",
+        "_to_target",
+        "incoming",
+        "number",
+        "outgoing",
+        "session",
+    )
+
+    def __init__(self, session: "FlowSession", number: int) -> None:
+        self.number = number
+        self.incoming, self.outgoing = Incoming(), Outgoing(session.budget)
+        self.session = session
+        self._target: socket.socket | None = None
+        self._channel: socket.socket | None = None
+        self._is_connecting = self._has_ended = self._is_shut = self._is_closing = False
+        self._to_channel: deque[bytes] = deque()
+        self._to_target: deque[bytes] = deque()
+        self._again: list[bytes] = []
+        """What the next channel begins with."""
+
+    def dial(self, address: bytes, port: int) -> None:
+        """Connect to the target; the laptop is told how that went."""
+        packed = unmapped(address)
+        family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+        try:
+            self._target = target = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            error = target.connect_ex((socket.inet_ntop(family, packed), port))
+        except OSError as exc:
+            error = exc.errno or errno.EIO
+        if error not in (0, errno.EINPROGRESS):
+            self._answer(error)
+            return
+        self._is_connecting = True
+        self._watch()
+
+    def _answer(self, error: int) -> None:
+        self.session.tell(Note(ANSWER, self.number, errno.ENETUNREACH if error in _NO_WAY else error))
+        if error:
+            self.drop()
+
+    # --- the link comes and goes
+
+    def attach(self, channel: socket.socket) -> None:
+        """Go on over this channel."""
+        self.detach()
+        self._channel = channel
+        self._to_channel.extend(self._again)
+        self._again = []
+        self._flush_channel()
+
+    def detach(self) -> None:
+        """Close the channel, if there is one. What has not been read from it the laptop sends again."""
+        self._to_channel.clear()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            self.session.poller.forget(channel)
+            channel.close()
+        self._watch()
+
+    def resume(self, received: int) -> None:
+        """Go on after an outage, with a laptop that has received so much. Raises ValueError where that cannot be."""
+        again = self.outgoing.resume(received)
+        if again is None:
+            self.fail(errno.ECONNRESET)
+            return
+        self._again = again
+        self.session.tell(Note(RESUME, self.number, self.incoming.received))
+        if self._has_ended:
+            self.session.tell(Note(END, self.number, self.outgoing.sent))
+
+    def end(self, note: Note) -> None:
+        """Take the laptop's END or CLOSE. Raises ValueError where its stream cannot end there."""
+        self.incoming.end_at(note.value)
+        if note.kind == CLOSE:
+            self._is_closing = True
+            self._watch()
+        self._deliver_end()
+
+    # --- the end
+
+    def fail(self, error: int) -> None:
+        """Reset the target, and tell the laptop why."""
+        self.session.tell(Note(GONE, self.number, error))
+        self.reset()
+
+    def reset(self) -> None:
+        """Reset the target."""
+        if self._target is not None:
+            with suppress(OSError):
+                self._target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the target and the channel."""
+        target, self._target = self._target, None
+        if target is not None:
+            self.session.poller.forget(target)
+            target.close()
+        self.detach()
+        self.outgoing.release()
+        self.session.forget(self)
+
+    # --- from the target to the laptop
+
+    def _on_target(self, events: int) -> None:
+        target = self._target
+        assert target is not None  # noqa: S101 - it is forgotten before it is closed
+        if self._is_connecting:
+            self._is_connecting = False
+            self._answer(target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            self._watch()
+            return
+        if events & WRITE:
+            self._flush_target()
+        if events & ~WRITE and self._target is not None:
+            self._read_target(target)
+
+    def _read_target(self, target: socket.socket) -> None:
+        if self._to_channel or self._has_ended:
+            return  # a hang-up; the socket is watched for writing
+        try:
+            data = target.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self.fail(exc.errno or errno.ECONNRESET)
+            return
+        if not data:
+            self._has_ended = True
+            self.session.tell(Note(END, self.number, self.outgoing.sent))
+            self._watch()
+            return
+        self.outgoing.take(data)
+        self._to_channel.append(data)
+        self._flush_channel()
+
+    def _flush_channel(self) -> None:
+        pieces = self._to_channel
+        while pieces and self._channel is not None:
+            try:
+                count = self._channel.send(pieces[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                self.detach()
+                return
+            if count < len(pieces[0]):
+                pieces[0] = pieces[0][count:]
+                break
+            pieces.popleft()
+        self._watch()
+
+    # --- from the laptop to the target
+
+    def _on_channel(self, events: int) -> None:
+        if events & WRITE:
+            self._flush_channel()
+        if events & ~WRITE and self._channel is not None:
+            self._read_channel(self._channel)
+
+    def _read_channel(self, channel: socket.socket) -> None:
+        try:
+            data = channel.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # the link is lost, or the laptop has given up the flow: it says so elsewhere
+            self.detach()
+            return
+        self.incoming.received += len(data)
+        self.session.has_received(self)
+        self._to_target.append(data)
+        self._flush_target()
+
+    def _flush_target(self) -> None:
+        pieces = self._to_target
+        while pieces and self._target is not None:
+            try:
+                count = self._target.send(pieces[0])
+            except BlockingIOError:
+                break
+            except OSError as exc:
+                self.fail(exc.errno or errno.ECONNRESET)
+                return
+            if count < len(pieces[0]):
+                pieces[0] = pieces[0][count:]
+                break
+            pieces.popleft()
+        self._watch()
+        self._deliver_end()
+
+    def _deliver_end(self) -> None:
+        """Once all is delivered, end the stream at the target, or close it if the laptop has."""
+        if self._target is None or self._to_target or not self.incoming.is_complete:
+            return
+        if self._is_closing:
+            if self._channel is None:
+                self.session.tell(Note(GONE, self.number))
+            self.drop()
+        elif not self._is_shut:
+            self._is_shut = True
+            with suppress(OSError):  # it is reset, which reading tells
+                self._target.shutdown(socket.SHUT_WR)
+
+    def _watch(self) -> None:
+        """Watch the sockets for what can be done with them now."""
+        want = self.session.poller.want
+        is_open = self._channel is not None and not self._is_connecting
+        if self._target is not None:
+            reads = is_open and not (self._to_channel or self._has_ended or self._is_closing)
+            writes = self._is_connecting or bool(self._to_target)
+            want(self._target, READ * reads | WRITE * writes, self._on_target)
+        if self._channel is not None:
+            reads = is_open and not self._to_target
+            want(self._channel, READ * reads | WRITE * bool(self._to_channel), self._on_channel)

@@ -1,0 +1,216 @@
+"""One connection through the pod's relay: how it is made, what it carries, how it ends, and how it goes on."""
+
+import errno
+import random
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from ktpy.wire.flows import ANSWER, CLOSE, DIAL, END, FLOW, GONE, RECEIVED, RESUME, RESUMED, Note
+from ktpy.wire.ledger import Budget, Incoming, Outgoing
+from tests.kit.ports import free_port
+from tests.unit.agent.flow_laptop import Laptop, Target, receive
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Iterator[Laptop]:
+    laptop = Laptop(tmp_path)
+    yield laptop
+    laptop.close()
+
+
+@pytest.fixture
+def target(laptop: Laptop) -> Target:
+    return Target(laptop)
+
+
+def test_bytes_go_both_ways_and_are_acknowledged(laptop: Laptop, target: Target) -> None:
+    channel = laptop.dial(target.port)
+    assert laptop.hear(ANSWER).value == 0
+    server = target.accept()
+    channel.send(b"question")
+    assert receive(laptop, server, 8) == b"question"
+    server.send(b"answer")
+    assert receive(laptop, channel, 6) == b"answer"
+    assert laptop.hear(RECEIVED).value == 8
+
+
+def test_nobody_listens(laptop: Laptop) -> None:
+    channel = laptop.dial(free_port())
+    assert laptop.hear(ANSWER).value == errno.ECONNREFUSED
+    assert receive(laptop, channel, 1) == b""
+    assert not laptop.relay.sessions[bytes(16)].flows
+
+
+def test_there_is_no_way(laptop: Laptop) -> None:
+    """A multicast address is nobody's that could be connected to; the kernel says so without a packet."""
+    laptop.tell(Note(DIAL, 1, 80, bytes(10) + b"\xff\xff" + bytes([224, 0, 0, 1])))
+    assert laptop.hear(ANSWER).value == errno.ENETUNREACH
+
+
+def test_each_half_ends_by_itself(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.tell(Note(END, 1, 3))
+    laptop.turn()
+    channel.send(b"all")
+    assert receive(laptop, server, 4) == b"all", "the end has come before what it ends"
+    server.send(b"answer")
+    server.shutdown(socket.SHUT_WR)
+    assert receive(laptop, channel, 6) == b"answer"
+    assert laptop.hear(END).value == 6
+    laptop.tell(Note(CLOSE, 1, 3))
+    assert receive(laptop, channel, 1) == b"", "it is closed"
+
+
+def test_a_close_delivers_what_was_sent_before(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.tell(Note(CLOSE, 1, 4))
+    server.send(b"is not read")
+    channel.send(b"last")
+    assert receive(laptop, server, 4) == b"last"
+    assert receive(laptop, channel, 1) == b""
+
+
+def test_the_target_resets(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.hear(ANSWER)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    assert laptop.hear(GONE).value == errno.ECONNRESET
+    assert receive(laptop, channel, 1) == b""
+
+
+def test_the_laptop_resets(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.tell(Note(GONE, 1))
+    with pytest.raises(ConnectionResetError):
+        receive(laptop, server, 1)
+    assert receive(laptop, channel, 1) == b""
+
+
+def test_a_laptop_that_counts_wrongly(laptop: Laptop, target: Target) -> None:
+    laptop.dial(target.port)
+    server = target.accept()
+    laptop.tell(Note(RECEIVED, 1, 1))
+    assert laptop.hear(GONE).value == errno.EPROTO
+    with pytest.raises(ConnectionResetError):
+        receive(laptop, server, 1)
+
+
+def test_whoever_does_not_read_holds_up_the_other_side_only(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    sent = 0
+    for _ in range(200):
+        sent += _unless_blocked(lambda: server.send(bytes(1 << 16))) or 0
+        laptop.turn(0)
+    channel.send(b"still")
+    assert receive(laptop, server, 5) == b"still"
+    assert len(receive(laptop, channel, sent)) == sent
+
+
+class Story:
+    """A two-way connection whose link is lost again and again, at any byte."""
+
+    def __init__(self, laptop: Laptop, target: Target, seed: int) -> None:
+        self.laptop, self.chance = laptop, random.Random(seed)
+        self.channel = laptop.dial(target.port)
+        self.server = target.accept()
+        assert laptop.hear(ANSWER).value == 0
+        self.outgoing, self.incoming = Outgoing(Budget()), Incoming()
+        self.unsent = b""
+        self.written = {"up": bytearray(), "down": bytearray()}
+        self.delivered = {"up": bytearray(), "down": bytearray()}
+
+    def step(self) -> None:
+        data = self.chance.randbytes(self.chance.randint(1, 20000))
+        match self.chance.randrange(8):
+            case 0 | 1:
+                self.outgoing.take(data)
+                self.written["up"] += data
+                self.unsent += data
+            case 2 | 3:
+                sent = _unless_blocked(lambda: self.server.send(data)) or 0
+                self.written["down"] += data[:sent]
+            case 4:
+                self.laptop.tell(Note(RECEIVED, 1, self.incoming.received))
+            case 5:
+                self.cut()
+            case _:
+                self.move()
+
+    def move(self) -> None:
+        if self.unsent:
+            self.unsent = self.unsent[_unless_blocked(lambda: self.channel.send(self.unsent)) or 0 :]
+        self.laptop.turn(0)
+        self.delivered["down"] += (got := _unless_blocked(lambda: self.channel.recv(5000)) or b"")
+        self.incoming.received += len(got)
+        self.delivered["up"] += _unless_blocked(lambda: self.server.recv(5000)) or b""
+        while self.laptop.told:
+            if (note := self.laptop.told.pop(0)).kind == RECEIVED:
+                self.outgoing.acknowledge(note.value)
+
+    def cut(self) -> None:
+        self.laptop.lose_link(self.channel)
+        self.laptop.link()
+        self.laptop.tell(Note(RESUME, 1, self.incoming.received), Note(RESUMED, 0))
+        again = self.outgoing.resume(self.laptop.hear(RESUME).value)
+        assert again is not None
+        self.channel, self.unsent = self.laptop.channel(FLOW, 1), b"".join(again)
+
+
+def _unless_blocked(call: Callable[[], T]) -> T | None:
+    try:
+        return call()
+    except BlockingIOError:
+        return None
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_byte_arrives_once_and_in_order_whenever_the_link_is_lost(
+    laptop: Laptop, target: Target, seed: int
+) -> None:
+    story = Story(laptop, target, seed)
+    for _ in range(120):
+        story.step()
+    story.cut()
+
+    def is_all_there() -> bool:
+        story.move()
+        return story.delivered == story.written
+
+    laptop.until(is_all_there)
+
+
+def test_an_end_that_the_outage_swallowed_is_told_again(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    server.send(b"last")
+    server.shutdown(socket.SHUT_WR)
+    assert laptop.hear(END).value == 4
+    laptop.lose_link(channel)
+    laptop.link()
+    laptop.tell(Note(RESUME, 1, 0), Note(END, 1, 0), Note(RESUMED, 0))
+    assert laptop.hear(RESUME).value == 0
+    assert laptop.hear(END).value == 4
+    assert receive(laptop, laptop.channel(FLOW, 1), 4) == b"last"
+    assert receive(laptop, server, 1) == b""
+
+
+def test_a_flow_that_outran_what_is_held_is_reset_after_an_outage(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.hear(ANSWER)
+    flow = laptop.relay.sessions[bytes(16)].flows[1]
+    flow.outgoing._budget.left_bytes = 100
+    server.send(bytes(1000))
+    assert receive(laptop, channel, 1000) == bytes(1000), "its speed is not touched"
+    laptop.lose_link(channel)
+    laptop.link()
+    laptop.tell(Note(RESUME, 1, 900), Note(RESUMED, 0))
+    assert laptop.hear(GONE).value == errno.ECONNRESET
+    with pytest.raises(ConnectionResetError):
+        receive(laptop, server, 1)
