@@ -1,5 +1,6 @@
 """`ktpy gateway keep`, `release` and `who`: a gateway that stays between intercepts."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
@@ -7,7 +8,8 @@ import click
 from ktpy.cli import render
 from ktpy.cli.complete import service_names
 from ktpy.cli.intercept_options import gateway_label, move_clients, namespace_named, replicas, target_reference
-from ktpy.cli.options import Repeatable, cluster, image, output, pod_timeout, verbose
+from ktpy.cli.options import Decorated, Repeatable, cluster, image, pod_timeout, verbose
+from ktpy.cli.options import output as output_option
 from ktpy.cli.pod_options import pod_template
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Event
@@ -40,7 +42,7 @@ def gateway() -> None:
     metavar="PORT",
     help="A port, by number or name, where HTTP is spoken though the service does not say so. Repeat it.",
 )
-@output
+@output_option
 @verbose
 @image
 @pod_timeout
@@ -68,26 +70,36 @@ def keep(target: str, http_ports: tuple[str, ...], output: str, pod_timeout: flo
         **place,
     )
     found = use_cases.keep(wanted, Caller.become(), _quiet if output == "json" else render.event)
-    if output == "json":
-        render.say_json(found)
-        return
+    _tell(found, _kept(found), output)
+
+
+def _kept(found: dict[str, Any]) -> Iterator[str]:
     service, keepers = found["service"], [one for one in found["sessions"] if one["is_keeper"]]
     if found["is_new"]:
-        render.say(f"The gateway of {service} stays until `ktpy gateway release {service}`.")
+        yield f"The gateway of {service} stays until `ktpy gateway release {service}`."
     else:
-        render.say(f"The gateway of {service} is kept already, by {_since(keepers[0])}.")
+        yield f"The gateway of {service} is kept already, by {_since(keepers[0])}."
     if found["image"] != found["wanted_image"]:
-        render.say(
+        yield (
             f"It runs {found['image']}, and this ktpy has {found['wanted_image']}: "
             f"`ktpy gateway release {service}`, then `keep`, makes it anew."
         )
 
 
+def _standing(command: Decorated) -> Decorated:
+    """Add what a command takes that names a gateway which stands."""
+    for decorate in (
+        verbose,
+        output_option,
+        cluster(namespace="Namespace of the service."),
+        click.argument("target", shell_complete=service_names),
+    ):
+        command = decorate(command)
+    return command
+
+
 @gateway.command(short_help="Give a service back whose gateway is kept")
-@click.argument("target", shell_complete=service_names)
-@cluster(namespace="Namespace of the service.")
-@output
-@verbose
+@_standing
 def release(target: str, output: str, **options: Any) -> None:
     """End that the gateway of TARGET is kept, whoever keeps it. It goes when nobody intercepts TARGET any more.
 
@@ -100,25 +112,23 @@ def release(target: str, output: str, **options: Any) -> None:
     place, name = _named(target, options)
     report = _quiet if output == "json" else render.on_error_output
     found = use_cases.release(ClusterRef(**place), name, Caller.become(), report)
-    if output == "json":
-        render.say_json(found)
-        return
+    _tell(found, _released(found), output)
+
+
+def _released(found: dict[str, Any]) -> Iterator[str]:
     service, users = found["service"], [one["owner"] for one in found["sessions"] if one["is_live"]]
     for keeper in found["released"]:
-        render.say(f"The gateway of {service} is not kept any more; it was by {_since(keeper)}.")
+        yield f"The gateway of {service} is not kept any more; it was by {_since(keeper)}."
     if not found["released"]:
-        render.say(f"Nobody keeps the gateway of {service}.")
+        yield f"Nobody keeps the gateway of {service}."
     if users:
-        render.say(f"It stays until they have left who intercept {service}: {', '.join(sorted(set(users)))}.")
+        yield f"It stays until they have left who intercept {service}: {', '.join(sorted(set(users)))}."
     elif found["released"]:
-        render.say(f"{service} is as before.")
+        yield f"{service} is as before."
 
 
 @gateway.command(short_help="Show who shares a gateway")
-@click.argument("target", shell_complete=service_names)
-@cluster(namespace="Namespace of the service.")
-@output
-@verbose
+@_standing
 def who(target: str, output: str, **options: Any) -> None:
     """Show who shares the gateway of TARGET: what they take, and since when.
 
@@ -131,19 +141,27 @@ def who(target: str, output: str, **options: Any) -> None:
     place, name = _named(target, options)
     Caller.become()
     found = use_cases.who(ClusterRef(**place), name)
-    if output == "json":
-        render.say_json(found)
-        return
+    _tell(found, _shared(found), output)
+
+
+def _shared(found: dict[str, Any]) -> Iterator[str]:
     service = found["service"]
     if not found["sessions"]:
-        render.say(f"Nobody intercepts {service}, or keeps a gateway before it.")
+        yield f"Nobody intercepts {service}, or keeps a gateway before it."
         return
-    render.say(f"gateway of {service}, namespace {found['namespace']}: {found['image'] or 'gone'}")
+    yield f"gateway of {service}, namespace {found['namespace']}: {found['image'] or 'gone'}"
     if not found["is_redirected"]:
-        render.say(f"Service {service} does not lead to it: somebody has applied it as it was, or deleted it.")
+        yield f"Service {service} does not lead to it: somebody has applied it as it was, or deleted it."
     for one in found["sessions"]:
         what = one["description"] or "unknown"
-        render.say(f"  {_since(one)}: {what}" + ("" if one["is_live"] else " (dead; ktpy clean removes it)"))
+        yield f"  {_since(one)}: {what}" + ("" if one["is_live"] else " (dead; ktpy clean removes it)")
+
+
+def _tell(found: dict[str, Any], lines: Iterable[str], output: str) -> None:
+    if output == "json":
+        render.say_json(found)
+    else:
+        render.say(*lines)
 
 
 def _since(session: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ktpy.cluster.changes import sweep
 from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.options import InterceptOptions
@@ -13,6 +14,8 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
+ENTRY_STEPS = 6
+"""Of an exchange, of a mesh, and of who keeps a gateway."""
 KEY = "ssh-ed25519 AAAA"
 
 
@@ -100,6 +103,19 @@ def is_clean(store: ObjectStore) -> bool:
         and store.names(LEASES) == []
         and store.names(PODS) == ["web-1"]
     )
+
+
+def assert_as_before(store: ObjectStore, before: Json) -> None:
+    assert essence(store) == before
+    assert is_clean(store)
+
+
+async def clean_all(store: ObjectStore, api: Api, before: Json) -> None:
+    """The dead have left something, and the service is as before without it."""
+    store.pass_time(61)
+    _, failures = await sweep.remove(api, "shop")
+    assert failures == []
+    assert_as_before(store, before)
 
 
 def selector(store: ObjectStore) -> Json:

@@ -15,10 +15,10 @@ from ktpy.kube.client import Api
 from tests.unit.cluster.gateway_cases import (
     KEY,
     REDIRECTED,
+    assert_as_before,
     essence,
     furnish,
     gateway,
-    is_clean,
     pod,
     selector,
     service,
@@ -59,8 +59,7 @@ async def test_one_comes_and_goes(store: ObjectStore, store_api: Api) -> None:
     assert spec["origin"] == {"host": origin["spec"]["clusterIP"]}
     await own.leave(steps.append)
     assert steps == ENTRY + EXIT
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_the_order_of_entry(store: ObjectStore, store_api: Api) -> None:
@@ -102,8 +101,7 @@ async def test_two_at_the_same_instant(store: ObjectStore, store_api: Api) -> No
     keys = (store.get(PODS, "web-ktpy-gateway-pod") or {})["metadata"]["annotations"]
     assert {f"ktpy.dev/authorized-key.{one}": KEY for one in "ab"}.items() <= keys.items()
     await asyncio.gather(first.leave(), second.leave())
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_who_joins_and_who_leaves_others_is_told_only_what_was_done(store: ObjectStore, store_api: Api) -> None:
@@ -138,8 +136,7 @@ async def test_leaving_undoes_an_entry_that_stopped_anywhere(store: ObjectStore,
     for step in own.entry[:done]:
         await step.run()
     await own.leave()
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_leaving_twice(store: ObjectStore, store_api: Api) -> None:

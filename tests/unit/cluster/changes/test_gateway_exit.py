@@ -5,7 +5,7 @@ import pytest
 from ktpy.cluster.changes import gateway_exit
 from ktpy.errors import RestoreIncomplete
 from ktpy.kube.client import Api
-from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector
+from tests.unit.cluster.gateway_cases import REDIRECTED, assert_as_before, furnish, gateway, selector
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, ObjectStore
 
 
@@ -16,8 +16,7 @@ async def test_the_dead_leave_with_the_last_living(store: ObjectStore, store_api
     own = gateway(store_api, "a")
     await own.enter()
     await own.leave()
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_the_living_are_not_taken_along(store: ObjectStore, store_api: Api) -> None:

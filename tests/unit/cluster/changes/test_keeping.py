@@ -13,11 +13,21 @@ from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing.lease import Lease
 from ktpy.errors import GatewayMismatch, PodNotReady, SessionsLive
 from ktpy.kube.client import Api
-from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, plan, selector, service
+from tests.unit.cluster.gateway_cases import (
+    ENTRY_STEPS,
+    REDIRECTED,
+    assert_as_before,
+    clean_all,
+    furnish,
+    gateway,
+    is_clean,
+    plan,
+    selector,
+    service,
+)
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, SERVICES, ObjectStore
 
 WEB = Interceptee("shop", "web")
-ENTRY_STEPS = 6
 
 
 def keeper(api: Api, session: str) -> ClusterChange:
@@ -43,8 +53,7 @@ async def test_it_stays_until_it_is_released(store: ObjectStore, store_api: Api)
     [kept] = await keeping.kept(store_api, None)
     assert (kept.owner, kept.target, kept.description) == ("k@x", "web", "keeps the gateway")
     await release(store_api)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_no_key_is_needed(store: ObjectStore, store_api: Api) -> None:
@@ -63,8 +72,7 @@ async def test_others_come_and_go(store: ObjectStore, store_api: Api) -> None:
         assert selector(store) == REDIRECTED
         assert store.names(LEASES) == ["ktpy-k"]
     await release(store_api)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_one_that_is_released_meanwhile_goes_with_the_last_who_intercepts(
@@ -78,8 +86,7 @@ async def test_one_that_is_released_meanwhile_goes_with_the_last_who_intercepts(
     assert selector(store) == REDIRECTED
     assert store.names(LEASES) == ["ktpy-a"]
     await own.leave()
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_one_that_others_have_made_stays(store: ObjectStore, store_api: Api) -> None:
@@ -108,8 +115,7 @@ async def test_a_gateway_that_was_deleted_is_made_anew(store: ObjectStore, store
     assert store.names(DEPLOYMENTS) == ["web-ktpy-gateway"]
     assert selector(store) == REDIRECTED
     await release(store_api)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_who_makes_a_gateway_that_was_deleted_does_not_take_it_along(store: ObjectStore, store_api: Api) -> None:
@@ -122,8 +128,7 @@ async def test_who_makes_a_gateway_that_was_deleted_does_not_take_it_along(store
     assert store.names(DEPLOYMENTS) == ["web-ktpy-gateway"]
     assert selector(store) == REDIRECTED
     await release(store_api)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_a_manifest_that_was_applied_over_it_is_redirected_again(store: ObjectStore, store_api: Api) -> None:
@@ -143,8 +148,7 @@ async def test_a_service_that_was_made_anew_is_kept_anew(store: ObjectStore, sto
     assert (await keep(store_api, "l")).session == "l"
     assert store.names(LEASES) == ["ktpy-l"]
     await release(store_api)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_clean_takes_one_whose_service_is_gone(store: ObjectStore, store_api: Api) -> None:
@@ -163,11 +167,7 @@ async def test_clean_undoes_what_was_killed_at_any_step(store: ObjectStore, stor
     before = furnish(store)
     for step in keeper(store_api, "k").entry[:done]:
         await step.run()
-    store.pass_time(61)
-    _, failures = await sweep.remove(store_api, "shop")
-    assert failures == []
-    assert essence(store) == before
-    assert is_clean(store)
+    await clean_all(store, store_api, before)
 
 
 @pytest.mark.parametrize("done", range(1, ENTRY_STEPS + 1))
@@ -183,8 +183,7 @@ async def test_the_next_one_completes_what_was_killed_at_any_step(
     assert selector(store) == REDIRECTED
     assert store.names(LEASES) == ["ktpy-l"]
     await release(store_api)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_who_is_interrupted_undoes_it(
@@ -199,8 +198,7 @@ async def test_who_is_interrupted_undoes_it(
     monkeypatch.setattr(change.lease, "stand", refuse)
     with pytest.raises(PodNotReady):
         await keeping.keep(store_api, WEB, change, "k", lambda _: None)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_two_at_the_same_instant(store: ObjectStore, store_api: Api) -> None:
@@ -208,8 +206,7 @@ async def test_two_at_the_same_instant(store: ObjectStore, store_api: Api) -> No
     await asyncio.gather(keep(store_api, "k"), keep(store_api, "l"))
     assert selector(store) == REDIRECTED
     await release(store_api)
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_recovering_leaves_it_alone_and_says_how_it_ends(store: ObjectStore, store_api: Api) -> None:

@@ -6,7 +6,15 @@ from ktpy.cluster.changes.recover import recover
 from ktpy.cluster.names import INTERCEPTED
 from ktpy.errors import RestoreIncomplete, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
-from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector, service
+from tests.unit.cluster.gateway_cases import (
+    REDIRECTED,
+    assert_as_before,
+    essence,
+    furnish,
+    gateway,
+    selector,
+    service,
+)
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, SERVICES, ObjectStore
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -26,8 +34,7 @@ async def test_by_the_annotation_when_all_else_is_lost(store: ObjectStore, store
     recovered = await recover(store_api, "web")
     assert recovered is not None
     assert (recovered.selector, recovered.source) == ({"app": "web"}, "the service itself")
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_by_the_origin_when_the_annotation_is_lost(store: ObjectStore, store_api: Api) -> None:
@@ -39,8 +46,7 @@ async def test_by_the_origin_when_the_annotation_is_lost(store: ObjectStore, sto
     recovered = await recover(store_api, "web")
     assert recovered is not None
     assert recovered.source == "service web-ktpy-origin"
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_by_what_kubectl_applied_when_both_are_lost(store: ObjectStore, store_api: Api) -> None:
@@ -75,8 +81,7 @@ async def test_live_sessions_are_not_disturbed(store: ObjectStore, store_api: Ap
 async def test_unless_they_are_evicted(store: ObjectStore, store_api: Api) -> None:
     before = await intercepted(store, store_api)
     assert await recover(store_api, "web", evict=True) is not None
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_a_service_that_needs_nothing(store: ObjectStore, store_api: Api) -> None:

@@ -7,12 +7,14 @@ from ktpy.cluster.names import GATEWAY, INTERCEPTED, authorized_key_annotation
 from ktpy.kube.client import Api
 from ktpy.kube.refusals import Unavailable
 from tests.unit.cluster.gateway_cases import (
+    ENTRY_STEPS,
     KEY,
     REDIRECTED,
+    assert_as_before,
+    clean_all,
     essence,
     furnish,
     gateway,
-    is_clean,
     pod,
     preview,
     selector,
@@ -20,7 +22,6 @@ from tests.unit.cluster.gateway_cases import (
 )
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
-ENTRY_STEPS = 6
 EXIT_STEPS = 8
 
 
@@ -52,8 +53,7 @@ async def test_what_a_dead_session_leaves(store: ObjectStore, store_api: Api) ->
     assert "Lease" not in session.reason
     removed, failures = await sweep.remove(store_api, None)
     assert (removed, failures) == ([session, *rest], [])
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 @pytest.mark.parametrize("done", range(1, ENTRY_STEPS + 1))
@@ -61,11 +61,7 @@ async def test_a_session_that_died_while_entering(store: ObjectStore, store_api:
     before = furnish(store)
     for step in gateway(store_api, "a").entry[:done]:
         await step.run()
-    store.pass_time(61)
-    _, failures = await sweep.remove(store_api, "shop")
-    assert failures == []
-    assert essence(store) == before
-    assert is_clean(store)
+    await clean_all(store, store_api, before)
 
 
 @pytest.mark.parametrize("done", range(EXIT_STEPS + 1))
@@ -75,11 +71,7 @@ async def test_a_session_that_died_while_leaving(store: ObjectStore, store_api: 
     await own.enter()
     for step in own.exit[:done]:
         await step.run()
-    store.pass_time(61)
-    _, failures = await sweep.remove(store_api, "shop")
-    assert failures == []
-    assert essence(store) == before
-    assert is_clean(store)
+    await clean_all(store, store_api, before)
     assert await found(store_api) == []
 
 
@@ -176,8 +168,7 @@ async def test_objects_that_nobody_holds(store: ObjectStore, store_api: Api) -> 
     store.remove(LEASES, "ktpy-a")
     assert await found(store_api) == [("service", "web-ktpy-origin"), ("deployment", "web-ktpy-gateway")]
     await sweep.remove(store_api, "shop")
-    assert essence(store) == before
-    assert is_clean(store)
+    assert_as_before(store, before)
 
 
 async def test_one_failure_does_not_stop_the_rest(
