@@ -9,6 +9,7 @@ from ktpy.cli.intercept_options import (
     InterceptCommand,
     expose,
     gateway_label,
+    in_mesh,
     intercepting,
     move_clients,
     perform,
@@ -22,6 +23,7 @@ from ktpy.cli.intercept_options import (
 @when_local_down
 @intercepting
 @gateway_label
+@in_mesh
 @move_clients
 def exchange(**options: Any) -> None:
     """Serve all requests to ports of TARGET on this laptop, until Ctrl-C.

@@ -7,7 +7,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.complete import service_names
-from ktpy.cli.intercept_options import gateway_label, move_clients, namespace_named, replicas, target_reference
+from ktpy.cli.intercept_options import gateway_label, in_mesh, move_clients, namespace_named, replicas, target_reference
 from ktpy.cli.options import Decorated, Repeatable, cluster, image, pod_timeout, verbose
 from ktpy.cli.options import output as output_option
 from ktpy.cli.pod_options import pod_template
@@ -48,6 +48,7 @@ def gateway() -> None:
 @pod_timeout
 @replicas
 @gateway_label
+@in_mesh
 @move_clients
 @pod_template
 def keep(target: str, http_ports: tuple[str, ...], output: str, pod_timeout: float, **options: Any) -> None:

@@ -83,6 +83,13 @@ move_clients = click.option(
     help="Evict the original pods one by one, so that clients that keep connections to them connect anew.",
 )
 
+in_mesh = click.option(
+    "--in-mesh/--not-in-mesh",
+    default=None,
+    envvar="KTPY_IN_MESH",
+    help="Whether the gateway is part of the service mesh of the original pods, where this command makes it.",
+)
+
 when_local_down = click.option(
     "--when-local-down",
     type=click.Choice(["origin", "wait", "fail"]),

@@ -10,6 +10,7 @@ from ktpy.cli.intercept_options import (
     InterceptCommand,
     expose,
     gateway_label,
+    in_mesh,
     intercepting,
     move_clients,
     perform,
@@ -74,6 +75,7 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
 @when_local_down
 @intercepting
 @gateway_label
+@in_mesh
 @move_clients
 def mesh(version: str | None, headers: tuple[Header, ...], path_prefix: str | None, **options: Any) -> None:
     """Serve the requests to TARGET that carry your mark on this laptop, until Ctrl-C; all others are left alone.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ktpy.cluster.service.ports import PortMapping
@@ -14,6 +14,21 @@ from ktpy.wire.route import RouteCounters, total_of
 
 SERVED_TIMEOUT_S = 1.5
 """A gateway tells at once that it sends requests here, an older one within a second."""
+MISSED_PAUSE_S = 10.0
+"""Requests that a program did not answer are told as often as this, at most."""
+
+
+@dataclass(slots=True)
+class _Missed:
+    """What went to the original pods in a local port's place."""
+
+    told: int = 0
+    """So many have been told, or came before the gateway sent requests here."""
+    was_down: bool = False
+    """Whether the local port has been down since they were told."""
+    is_steady: bool = False
+    """Whether the gateway sent requests here at the last count."""
+    quiet_until_s: float = 0.0
 
 
 class Exposure:
@@ -34,8 +49,6 @@ class Exposure:
         self._ended: dict[int, RouteCounters] = {}
         """What routes that are gone had counted."""
         self._counted = asyncio.Event()
-        self._missed_since: dict[int, int] = {}
-        """The fallbacks of a port when its local port stopped answering, until what it has missed is told."""
         self.local_ports = {
             one.remote: LocalPort(
                 one.local, partial(self._local_port_changed, one.remote), host=one.host, patience_s=patience_s
@@ -43,6 +56,7 @@ class Exposure:
             for one in mappings
         }
         """By port of the Service."""
+        self._missed = {port: _Missed() for port in self.local_ports}
         self._told: dict[int, str] = {}
         """What was told last of a port."""
 
@@ -136,12 +150,27 @@ class Exposure:
         return total_of(of.get(port, RouteCounters()) for of in (self._ended, *self._live.values()))
 
     def _changed(self) -> None:
-        for port in [port for port in self._missed_since if self.local_ports[port].is_up]:
-            if missed := self._counters(port).fallbacks - self._missed_since.pop(port):
-                self._report(
-                    Notice(f"{_count(missed, 'request')} for port {port} went to the original pods meanwhile.")
-                )
+        for port, local_port in self.local_ports.items():
+            if local_port.is_up:
+                self._tell_missed(port, self._missed[port], self._counters(port))
         self._tell_ports()
+
+    def _tell_missed(self, port: int, missed: _Missed, counted: RouteCounters) -> None:
+        """Tell what the original pods answered while the program was away, or though it was there."""
+        now_s = asyncio.get_running_loop().time()
+        was_there = missed.is_steady and counted.is_up and not missed.was_down
+        missed.is_steady = counted.is_up
+        if was_there and now_s < missed.quiet_until_s:
+            return
+        if new := counted.fallbacks - missed.told:
+            elsewhere = f"{_count(new, 'request')} for port {port} went to the original pods"
+            if missed.was_down:
+                self._report(Notice(f"{elsewhere} meanwhile."))
+            elif was_there:
+                missed.quiet_until_s = now_s + MISSED_PAUSE_S
+                program = f"the program on {self.local_ports[port]}"
+                self._report(Notice(f"{elsewhere}: {program} did not answer, though it listens."))
+        missed.told, missed.was_down = counted.fallbacks, False
 
     def _tell_ports(self) -> None:
         ports = self.ports()
@@ -160,10 +189,9 @@ class Exposure:
         if local_port.is_up:
             waited = f"; {_count(local_port.waited, 'connection')} waited for it" if local_port.waited else ""
             self._tell(port, f"answers{waited}.")
-            self._missed_since.setdefault(port, 0)  # it was down from the start
+            self._missed[port].was_down = True  # also one that was from the start
             self._tell_ports()  # what it has missed is told with the next count, which is complete
         else:
-            self._missed_since.setdefault(port, self._counters(port).fallbacks)
             what = "accepts connections and closes them at once" if local_port.closes else "does not answer any more"
             self._tell(port, f"{what}: {self._fate_of(port)}.")
             self._changed()

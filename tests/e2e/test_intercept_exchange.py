@@ -1,10 +1,12 @@
 """An exchange as developers use it, while everybody else uses the service."""
 
+import http.client
 import json
 import os
 import re
 import select
 import socket
+import struct
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -19,7 +21,7 @@ from tests.kit.tcp_server import tcp_server
 from tests.lab import Lab
 from tests.lab.namespaces import inside_netns
 from tests.lab.processes import wait_until
-from tests.lab.sessions.http_clients import Visitors, ask
+from tests.lab.sessions.http_clients import Connection, Visitors, ask
 from tests.lab.sessions.intercept import intercepting
 from tests.lab.sessions.local_server import listener, serving
 from tests.lab.sessions.request_log import SOON_S, until_answered, until_asked
@@ -121,6 +123,32 @@ def test_an_early_answer_to_a_large_upload_arrives(lab: Lab, web: str) -> None:
         with ThreadPoolExecutor(6) as people:
             answers = [one.result() for one in [people.submit(upload) for _ in range(12)]]
         assert answers == [b"HTTP/1.1 413"] * 12
+
+
+HEADS = {
+    "GET /length": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+    "GET /chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nF4240\r\n",
+}
+
+
+def test_an_answer_that_a_reset_cuts_off_does_not_look_whole(lab: Lab, web: str) -> None:
+    def reset(connection: socket.socket) -> None:
+        request = connection.recv(65536).decode()
+        if head := HEADS.get(" ".join(request.split()[:2])):
+            connection.sendall(head + bytes(400_000))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    def request(method: str, path: str) -> http.client.HTTPResponse:
+        connection = Connection(lab.layout.node_netns_path, web)
+        connection.request(method, path)
+        return connection.getresponse()
+
+    with intercepting(lab, "exchange", "web", *EXPOSED), tcp_server(reset, listener(lab, LOCAL)):
+        wait_until(lambda: request("POST", "/").status == 502, SOON_S, "the laptop to be asked")
+        for started in HEADS:
+            with pytest.raises(http.client.IncompleteRead):
+                request(*started.split()).read()
 
 
 def until_asked_here(lab: Lab, web: str, status: int | None) -> None:

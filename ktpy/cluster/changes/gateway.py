@@ -11,10 +11,10 @@ from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.pods import renewal
 from ktpy.cluster.pods.overlay import placement_of
-from ktpy.cluster.service import network_policies, ports, targets
+from ktpy.cluster.service import network_policies, ports, service_mesh, targets
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.reference import Reference
-from ktpy.cluster.service.service_state import selector_for
+from ktpy.cluster.service.service_state import is_redirected, selector_for
 from ktpy.cluster.steps import Step
 from ktpy.kube.client import Api
 from ktpy.kube.resources import DEPLOYMENTS, SERVICES
@@ -38,8 +38,12 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
         *ports.shared_ports(service, mappings),
         *await network_policies.warnings_for(api, name, selector, options.gateway_labels, original),
     )
-    interceptee = Interceptee(api.namespace, name)
-    return InterceptPlan(options, interceptee, mappings, selector, warnings, placement_of(original or {}))
+    interceptee, placement = Interceptee(api.namespace, name), placement_of(original or {})
+    if original is not None and options.in_mesh:
+        placement |= service_mesh.membership_of(original)
+    elif original is not None and options.in_mesh is None and not is_redirected(service):
+        service_mesh.refuse_undecided(name, original)
+    return InterceptPlan(options, interceptee, mappings, selector, warnings, placement)
 
 
 def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress: OnProgress) -> ClusterChange:

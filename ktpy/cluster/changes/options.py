@@ -40,6 +40,8 @@ class InterceptOptions:
     """Pods of the gateway, where this session is the one that makes it; a route leads through each of them."""
     move_clients: bool = False
     """Whether the original pods are renewed, so that connections to them are made anew."""
+    in_mesh: bool | None = None
+    """Whether the gateway's pods are part of the service mesh of the original ones; None is undecided."""
     ingress_host: str | None = None
     ingress_class: str | None = None
     image: str = DEFAULT_IMAGE

@@ -119,6 +119,25 @@ async def test_a_port_that_is_awaited_says_how_long_and_what_then() -> None:
     ]
 
 
+async def test_what_a_program_that_was_there_did_not_answer_is_told_now_and_then() -> None:
+    told = Told()
+    with socket.create_server(("127.0.0.1", 0)) as program:
+        number = program.getsockname()[1]
+        exposure = expose(told, local=number)
+        await exposure.look()
+        exposure.begin("pod", {})
+        for fallbacks, is_up in ((3, False), (4, True), (5, True), (7, True)):
+            exposure.count("pod", {80: RouteCounters(9, fallbacks, is_up=is_up)})
+        exposure._missed[80].quiet_until_s = 0.0
+        for fallbacks in (9, 9):
+            exposure.count("pod", {80: RouteCounters(9, fallbacks, is_up=True)})
+    ended = f"for port 80 went to the original pods: the program on local port {number} did not answer"
+    assert told.notices() == [
+        f"1 request {ended}, though it listens.",
+        f"4 requests {ended}, though it listens.",
+    ]
+
+
 async def test_counts_of_a_route_that_does_not_stand_are_left_out() -> None:
     """Its first ones may come before it is said to stand, its last ones after its end."""
     exposure = expose(Told())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -206,3 +207,18 @@ async def test_a_gateway_may_run_where_the_pods_run_that_it_stands_before(store:
     assert made.placement == {"spec": {"nodeSelector": {"disk": "ssd"}, "tolerations": [gpu]}}
     store.forbidden.add("list pods")
     assert (await GATEWAY_KIND.prepare(store_api, options)).placement == {"spec": {}}
+
+
+async def test_before_pods_of_a_mesh_somebody_has_to_say_whether_the_gateway_is_part_of_it(
+    store: ObjectStore, store_api: Api
+) -> None:
+    furnish(store)
+    store.put(PODS, pod("web-1", app="web") | {"spec": {"containers": [{"name": "istio-proxy"}]}})
+    options = InterceptOptions("exchange", "web", (ExposeOption(3001, "80"),))
+    with pytest.raises(TargetUnsuitable, match="part of a service mesh"):
+        await GATEWAY_KIND.prepare(store_api, options)
+    assert (await GATEWAY_KIND.prepare(store_api, replace(options, in_mesh=False))).placement == {"spec": {}}
+    joined = await GATEWAY_KIND.prepare(store_api, replace(options, in_mesh=True))
+    assert joined.placement["metadata"]["labels"]["sidecar.istio.io/inject"] is None
+    await gateway(store_api, "a").enter()
+    await GATEWAY_KIND.prepare(store_api, options)  # a gateway stands, and somebody has decided
