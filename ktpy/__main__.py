@@ -10,14 +10,8 @@ def main() -> None:
     """Console entry point."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends ktpy without a word
-    from ktpy.daemon.caller import come_from_sudo
-    from ktpy.errors import KtpyError
-
-    try:
-        come_from_sudo()
-    except KtpyError as error:
-        sys.stderr.write(f"error: {error.message}\n")
-        sys.exit(error.exit_code)
+    if "SUDO_UID" in os.environ:
+        _come_from_sudo()
     from ktpy.cli.main import cli  # after the environment is the caller's: option defaults come from it
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
@@ -30,6 +24,17 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer is not tried again at the exit
         sys.stderr.write(f"error: The output cannot be written ({error.strerror}).\n")
         sys.exit(1)
+
+
+def _come_from_sudo() -> None:
+    from ktpy.daemon.caller import come_from_sudo
+    from ktpy.errors import KtpyError
+
+    try:
+        come_from_sudo()
+    except KtpyError as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ktpy.observe.events import Event, Notice
 T = TypeVar("T")
 
 
-@click.command(short_help="Undo what killed runs left")
+@click.command()
 @click.option("--dry-run", is_flag=True, envvar="KTPY_DRY_RUN", help="Only say what would go.")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Look in every namespace of the cluster.")
 @cluster(namespace="Namespace to clean in the cluster.")

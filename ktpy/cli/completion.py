@@ -106,7 +106,7 @@ for _shell in (_Bash, _Zsh, _Fish):
     add_completion_class(_shell)
 
 
-@click.command(short_help="Print the script for tab completion")
+@click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @verbose
 @click.pass_context

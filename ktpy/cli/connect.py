@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import CommandTaker, Repeatable, cluster, image, pod_timeout, verbose
-from ktpy.cli.pod_options import pod_template
+from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
+from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT
@@ -53,7 +53,7 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     return zones
 
 
-@click.command(cls=CommandTaker, short_help="Reach the cluster's addresses and names from here")
+@click.command(cls=CommandTaker)
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
     "--mode",

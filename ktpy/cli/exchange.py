@@ -17,7 +17,7 @@ from ktpy.cli.intercept_options import (
 )
 
 
-@click.command(cls=InterceptCommand, short_help="Serve all requests of a service here")
+@click.command(cls=InterceptCommand)
 @click.argument("target", shell_complete=service_names)
 @expose
 @when_local_down

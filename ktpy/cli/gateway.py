@@ -8,15 +8,15 @@ import click
 from ktpy.cli import render
 from ktpy.cli.complete import service_names
 from ktpy.cli.intercept_options import gateway_label, in_mesh, move_clients, namespace_named, replicas, target_reference
-from ktpy.cli.options import Decorated, Repeatable, cluster, image, pod_timeout, verbose
+from ktpy.cli.options import Decorated, Repeatable, cluster, verbose
 from ktpy.cli.options import output as output_option
-from ktpy.cli.pod_options import pod_template
+from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Event
 from ktpy.sessions.options import KEEP, AppProtocol, ExposeOption, InterceptOptions
 
 
-@click.group(short_help="Keep a gateway between intercepts, and give it back")
+@click.group()
 def gateway() -> None:
     """Keep the gateway of a service between intercepts.
 

@@ -8,8 +8,8 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
-from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, image, output, pod_timeout, verbose
-from ktpy.cli.pod_options import labels, pod_template
+from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, output, verbose
+from ktpy.cli.pod_options import image, labels, pod_template, pod_timeout
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.logs import intercept_log_name

@@ -15,7 +15,7 @@ from ktpy.errors import InterceptAbsent
 from ktpy.observe.status import InterceptStatus
 
 
-@click.command(short_help="End an exchange, mesh or preview")
+@click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=session_names)
 @click.option("--all", "-a", "every", is_flag=True, help="Leave everything.")
 @click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", metavar="NAME", help="Only in this namespace.")

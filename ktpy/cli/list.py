@@ -9,7 +9,7 @@ from ktpy.cli.options import cluster, output, verbose
 from ktpy.daemon.caller import Caller
 
 
-@click.command(name="list", short_help="Show services and who intercepts them")
+@click.command(name="list")
 @cluster(namespace="Namespace to list.")
 @output
 @verbose

@@ -17,7 +17,7 @@ from ktpy.errors import LogAbsent
 FOLLOW_S = 0.5
 
 
-@click.command(name="logs", short_help="Show what a session in the background told")
+@click.command(name="logs")
 @click.argument("name", required=False, shell_complete=log_names)
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
 @output

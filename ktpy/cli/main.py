@@ -4,8 +4,9 @@ import os
 import signal
 import textwrap
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import pairwise
 from typing import IO, Any
 
@@ -14,23 +15,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from ktpy import __version__
 from ktpy.cli import render
-from ktpy.cli.clean import clean
-from ktpy.cli.completion import completion
-from ktpy.cli.connect import connect
-from ktpy.cli.exchange import exchange
-from ktpy.cli.gateway import gateway
-from ktpy.cli.leave import leave
-from ktpy.cli.list import list_
-from ktpy.cli.logs import logs_
-from ktpy.cli.man import page
-from ktpy.cli.mesh import mesh
 from ktpy.cli.options import verbose
-from ktpy.cli.preview import preview
-from ktpy.cli.quit import quit_
-from ktpy.cli.rbac import rbac
-from ktpy.cli.recover import recover
-from ktpy.cli.status import status
-from ktpy.cli.version import version
 from ktpy.errors import KtpyError
 
 
@@ -73,9 +58,61 @@ _OPTIONS_ELSEWHERE = {
 }
 
 
+_TOLD = {
+    "connect": ("connect", "Reach the cluster's addresses and names from here"),
+    "status": ("status", "Show what runs, and what has ended"),
+    "quit": ("quit_", "End what connect began"),
+    "exchange": ("exchange", "Serve all requests of a service here"),
+    "mesh": ("mesh", "Serve requests that carry your mark here"),
+    "preview": ("preview", "Serve a new service from here"),
+    "leave": ("leave", "End an exchange, mesh or preview"),
+    "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
+    "list": ("list_", "Show services and who intercepts them"),
+    "logs": ("logs_", "Show what a session in the background told"),
+    "clean": ("clean", "Undo what killed runs left"),
+    "recover": ("recover", "Give a service back to its own pods"),
+    "rbac": ("rbac", "Print the rights that a user needs"),
+    "completion": ("completion", "Print the script for tab completion"),
+    "version": ("version", "Show the versions of both sides"),
+    "help": ("help_", "Show the help of a command"),
+}
+"""By the name of a command, as a user meets them: its variable in the module of that name, and its line of help."""
+
+
+class _Loaded(MutableMapping[str, click.Command]):
+    """The commands, each loaded when it is asked for: the others, and `ktpy --help`, need not wait for it."""
+
+    def __init__(self) -> None:
+        self._here: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._here:
+            variable, line = _TOLD[name]
+            command = getattr(import_module(f"ktpy.cli.{name}"), variable)
+            command.short_help = line
+            self._here[name] = command
+        return self._here[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._here[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._here[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TOLD)
+
+    def __len__(self) -> int:
+        return len(_TOLD)
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)  # as a user meets them, not by the alphabet
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _TOLD.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args[0] not in self.commands and (sentence := _COMMANDS_ELSEWHERE.get(args[0])):
@@ -124,36 +161,16 @@ def _wants_json(arguments: list[str]) -> bool:
     return bool(asked) or os.environ.get("KTPY_OUTPUT") == "json"
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    commands=_Loaded(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="ktpy")
 @verbose
 def cli() -> None:
     """Make this laptop part of a Kubernetes cluster, with nothing installed in the cluster."""
 
 
-@click.command(name="help", short_help="Show the help of a command")
-@click.argument("command", required=False)
-@click.option("--man", is_flag=True, help="Print the manual page, with the help of every command.")
-@click.pass_context
-def help_(ctx: click.Context, command: str | None, man: bool) -> None:
-    """Show the help of a command.
-
-    \b
-    ktpy help exchange
-    ktpy help --man | man -l -
-    """
-    if man:
-        click.echo(page(cli), nl=False)
-        return
-    if command is None:
-        click.echo(cli.get_help(ctx.find_root()))
-        return
-    _, found, _ = cli.resolve_command(ctx.find_root(), [command])
-    with found.make_context(command, [], parent=ctx.find_root(), resilient_parsing=True) as shown:
-        click.echo(found.get_help(shown))
-
-
-for command in (connect, status, quit_, exchange, mesh, preview, leave, gateway, list_, logs_):
-    cli.add_command(command)
-for command in (clean, recover, rbac, completion, version, help_):
-    cli.add_command(command)
+if "_KTPY_COMPLETE" in os.environ:
+    import_module("ktpy.cli.completion")  # teaches click how the shells ask

@@ -45,7 +45,7 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
     return value
 
 
-@click.command(cls=InterceptCommand, short_help="Serve requests that carry your mark here")
+@click.command(cls=InterceptCommand)
 @click.argument("target", shell_complete=service_names)
 @expose
 @click.option(

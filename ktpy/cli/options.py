@@ -1,7 +1,6 @@
 """Several commands share these options."""
 
 import logging
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,6 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.complete import context_names, namespace_names
-from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
 
 Decorated = Callable[..., Any]
 
@@ -62,14 +60,6 @@ class Repeatable(click.Option):
         return [part for part in re.split(r"[\s,]+", text) if part] if text else None
 
 
-class _Seconds(click.FloatRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        seconds = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):  # NaN is in every range
-            self.fail(f"{value} is no number of seconds.", param, ctx)
-        return float(seconds)
-
-
 verbose = click.option(
     "-v",
     "--verbose",
@@ -89,25 +79,6 @@ output = click.option(
     show_default=True,
     envvar="KTPY_OUTPUT",
     help="How to print the result.",
-)
-
-image = click.option(
-    "--image",
-    default=DEFAULT_IMAGE,
-    show_default=True,
-    envvar="KTPY_IMAGE",
-    metavar="IMAGE",
-    help="Agent image of ktpy's pod.",
-)
-
-pod_timeout = click.option(
-    "--pod-timeout",
-    type=_Seconds(min=1),
-    default=DEFAULT_POD_TIMEOUT_S,
-    show_default=True,
-    envvar="KTPY_POD_TIMEOUT",
-    metavar="SECONDS",
-    help="How long to wait for ktpy's pod.",
 )
 
 

@@ -1,5 +1,6 @@
-"""The options by which ktpy's pods meet the rules of a namespace: together one overlay of the pod's template."""
+"""The options of ktpy's pods. Those by which they meet the rules of a namespace are one overlay of their template."""
 
+import math
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,35 @@ from typing import Any
 import click
 
 from ktpy.cli.options import Decorated, Repeatable
+from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
+
+
+class _Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):  # NaN is in every range
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return float(seconds)
+
+
+image = click.option(
+    "--image",
+    default=DEFAULT_IMAGE,
+    show_default=True,
+    envvar="KTPY_IMAGE",
+    metavar="IMAGE",
+    help="Agent image of ktpy's pod.",
+)
+
+pod_timeout = click.option(
+    "--pod-timeout",
+    type=_Seconds(min=1),
+    default=DEFAULT_POD_TIMEOUT_S,
+    show_default=True,
+    envvar="KTPY_POD_TIMEOUT",
+    metavar="SECONDS",
+    help="How long to wait for ktpy's pod.",
+)
 
 
 def labels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

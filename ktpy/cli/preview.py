@@ -7,7 +7,7 @@ import click
 from ktpy.cli.intercept_options import InterceptCommand, expose, intercepting, perform
 
 
-@click.command(cls=InterceptCommand, short_help="Serve a new service from here")
+@click.command(cls=InterceptCommand)
 @click.argument("name")
 @expose
 @click.option(

@@ -9,7 +9,7 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 
 
-@click.command(name="quit", short_help="End what connect began")
+@click.command(name="quit")
 @output
 @verbose
 def quit_(output: str) -> None:

@@ -7,7 +7,7 @@ from ktpy.cli.options import verbose
 from ktpy.daemon.caller import Caller
 
 
-@click.command(short_help="Print the rights that a user needs")
+@click.command()
 @click.argument("namespace")
 @click.argument("user", required=False)
 @click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")

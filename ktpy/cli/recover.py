@@ -11,7 +11,7 @@ from ktpy.cli.options import cluster, output, verbose
 from ktpy.daemon.caller import Caller
 
 
-@click.command(short_help="Give a service back to its own pods")
+@click.command()
 @click.argument("service", shell_complete=service_names)
 @click.option("--evict", is_flag=True, help="Also when live sessions use the service: they are taken out.")
 @cluster(namespace="Namespace of the service.")

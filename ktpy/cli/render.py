@@ -9,12 +9,13 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ktpy.observe.events import Ended, Event, LinkBack, LinkDown, Notice, PortsChanged, Ready, StartStep, to_object
-from ktpy.observe.status import ConnectStatus, InterceptStatus, LinkStatus, PortStatus, SessionStatus
+if TYPE_CHECKING:
+    from ktpy.observe.events import Event
+    from ktpy.observe.status import ConnectStatus, InterceptStatus, LinkStatus, PortStatus, SessionStatus
 
 RANGES_SHOWN = 8
 SCHEMA = 1
@@ -46,16 +47,20 @@ def say_json(value: Mapping[str, Any], *, err: bool = False, indent: int | None 
     click.echo(json.dumps({"schema": SCHEMA, **value}, indent=indent), err=err)
 
 
-def event_json(event: Event, *, err: bool = False) -> None:
+def event_json(event: "Event", *, err: bool = False) -> None:
     """Print an event as a line of JSON."""
+    from ktpy.observe.events import to_object  # here, and below: `ktpy --help` need not wait for it
+
     say_json(to_object(event), err=err, indent=None)
 
 
-def event(event: Event, *, err: bool = False, farewell: str | None = None) -> None:
+def event(event: "Event", *, err: bool = False, farewell: str | None = None) -> None:
     """Print one line of progress as it happens, and what the user needs to know once the session is ready.
 
     `err` says it on standard error; `farewell` is how a session that is ready is ended.
     """
+    from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice, PortsChanged, Ready, StartStep
+
     match event:
         case StartStep(name, detail, elapsed_s):
             mark = click.style(f"{clean(name):<9}", fg="green")
@@ -79,13 +84,13 @@ def event(event: Event, *, err: bool = False, farewell: str | None = None) -> No
                 say(message, err=err)
 
 
-def exports(session: ConnectStatus) -> None:
+def exports(session: "ConnectStatus") -> None:
     """Print what a shell evaluates, so that the programs it starts use the proxy."""
     for name, value in (session.proxy.environment if session.proxy else {}).items():
         write(f"export {name}={shlex.quote(clean(value))}")
 
 
-def on_error_output(told: Event) -> None:
+def on_error_output(told: "Event") -> None:
     """Print an event to standard error, for commands whose standard output is their answer."""
     event(told, err=True)
 
@@ -101,8 +106,10 @@ def failure(message: str, hint: str | None) -> None:
         write(f"{'      ' if number else click.style('hint:', bold=True) + ' '}{clean(line)}", err=True)
 
 
-def ready(session: SessionStatus, farewell: str | None, *, with_ports: bool = True) -> list[str]:
+def ready(session: "SessionStatus", farewell: str | None, *, with_ports: bool = True) -> list[str]:
     """Return what is shown when a session stands: what it is, a line to try, and how it is ended."""
+    from ktpy.observe.status import ConnectStatus
+
     if isinstance(session, ConnectStatus):
         lines = [_connected_head(session), *_proxy_lines(session)]
     else:
@@ -112,14 +119,16 @@ def ready(session: SessionStatus, farewell: str | None, *, with_ports: bool = Tr
     return [*lines, *([clean(farewell)] if farewell else [])]
 
 
-def status(session: SessionStatus) -> str:
+def status(session: "SessionStatus") -> str:
     """Return a session as text."""
+    from ktpy.observe.status import ConnectStatus
+
     if isinstance(session, ConnectStatus):
         return _connected(session)
     return "\n".join([_intercepted_head(session), *map(port, session.ports)])
 
 
-def port(state: PortStatus) -> str:
+def port(state: "PortStatus") -> str:
     """Return an exposed port of an intercept in a line."""
     local = click.style("up", fg="green") if state.is_local_up else click.style(clean(state.local_state), fg="red")
     requests = f"{state.requests} {'request' if state.requests == 1 else 'requests'}"
@@ -131,7 +140,7 @@ def port(state: PortStatus) -> str:
     return f"  port {state.port:<5} to {where or f'local port {state.local_port:<5}'} ({local}): {counts}"
 
 
-def _proxy_lines(session: ConnectStatus) -> list[str]:
+def _proxy_lines(session: "ConnectStatus") -> list[str]:
     if session.proxy is None:
         return []
     environment = session.proxy.environment
@@ -139,13 +148,13 @@ def _proxy_lines(session: ConnectStatus) -> list[str]:
     return [f"  {'proxy':<9} {clean(socks)} or {clean(http)}", f"  {'browsers':<9} {clean(session.proxy.pac)}"]
 
 
-def _intercepted_head(session: InterceptStatus) -> str:
+def _intercepted_head(session: "InterceptStatus") -> str:
     match = f", only requests with {clean(session.match_words)}" if session.match_words else ""
     what = click.style(f"{session.kind} of {clean(session.target)}", fg="green", bold=True)
     return f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}{match}"
 
 
-def _connected_head(session: ConnectStatus) -> str:
+def _connected_head(session: "ConnectStatus") -> str:
     word, colour = ("reconnecting", "yellow") if session.state == "reconnecting" else ("connected", "green")
     return (
         f"{click.style(word, fg=colour, bold=True)} to {clean(session.context)} ({clean(session.server)}), "
@@ -153,7 +162,7 @@ def _connected_head(session: ConnectStatus) -> str:
     )
 
 
-def _connected(session: ConnectStatus) -> str:
+def _connected(session: "ConnectStatus") -> str:
     dns = session.dns
     ranges = [f"{one.network} ({one.kind}, from {one.source})" for one in session.ranges[:RANGES_SHOWN]]
     if len(session.ranges) > RANGES_SHOWN:
@@ -174,14 +183,14 @@ def _connected(session: ConnectStatus) -> str:
     return "\n".join([_connected_head(session), *_proxy_lines(session), *lines])
 
 
-def _link(link: LinkStatus) -> str:
+def _link(link: "LinkStatus") -> str:
     times = "once" if link.losses == 1 else f"{link.losses} times"
     if link.is_up:
         return f"up again for {link.for_s:.0f} s, lost {times}: {link.reason}"
     return f"lost for {link.for_s:.0f} s, {times} so far; ktpy reconnects: {link.reason}"
 
 
-def _datagrams(session: ConnectStatus, counted: Mapping[str, int]) -> str:
+def _datagrams(session: "ConnectStatus", counted: Mapping[str, int]) -> str:
     lost = sum(counted.get(name, 0) for name in ("lost", "lost_in_pod", "full", "unreachable"))
     return f"{counted['received']} in, {counted['sent']} out, {lost} lost, {session.datagram_flows} open flows"
 

@@ -18,7 +18,7 @@ from ktpy.observe.codec import to_json
 from ktpy.observe.status import ConnectStatus
 
 
-@click.command(short_help="Show what runs, and what has ended")
+@click.command()
 @output
 @verbose
 def status(output: str) -> None:

@@ -11,7 +11,7 @@ from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.observe.status import ConnectStatus
 
 
-@click.command(short_help="Show the versions of both sides")
+@click.command()
 @output
 @verbose
 def version(output: str) -> None:

@@ -12,9 +12,7 @@ from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, K
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import ProxyPortTaken
-from ktpy.helper.protocol import check_domain
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
-from ktpy.helper.wire import MessageError
 from ktpy.wire.route import Header, Match, is_path_prefix, parse_header
 
 __all__ = [
@@ -96,6 +94,9 @@ def refusal_of_include(network: IPv4Network | IPv6Network) -> str | None:
 
 def refusal_of_zone(zone: str) -> str | None:
     """Why this is no zone to ask the cluster about, as a sentence; None where it is one."""
+    from ktpy.helper.protocol import check_domain  # its module is large, and no other command's
+    from ktpy.helper.wire import MessageError
+
     try:
         check_domain(zone.strip(".~"))
     except MessageError as error:

@@ -135,9 +135,10 @@ def test_root_is_given_up_before_the_folder_of_the_caller_is_looked_into(command
 DETACH = """
 import sys
 from pathlib import Path
+import ktpy.cli.connect
 from ktpy.cli.main import cli
 from ktpy.daemon.runtime import RuntimeDirectory
-sys.modules["ktpy.cli.connect"].launch_helper = lambda caller, _say: caller.drop_privileges()
+ktpy.cli.connect.launch_helper = lambda caller, _say: caller.drop_privileges()
 RuntimeDirectory.of = lambda _caller: RuntimeDirectory(Path("/nonexistent/run"))
 cli(["connect", "--detach"])
 """
@@ -152,7 +153,7 @@ def test_a_home_that_cannot_be_made_is_told_without_a_traceback() -> None:
 
 
 KTPY = """
-import traceback, ktpy.cli.main, yaml  # nobody may not read this checkout, perhaps
+import traceback, ktpy.cli.main, ktpy.cli.connect, yaml  # nobody may not read this checkout, perhaps
 from ktpy.__main__ import main
 main()
 """

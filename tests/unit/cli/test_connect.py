@@ -1,8 +1,8 @@
 """What `ktpy connect` refuses as a usage error before it starts anything, and what it asks the session for."""
 
+import importlib
 import json
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
@@ -22,7 +22,7 @@ from ktpy.sessions import connect as session
 from ktpy.sessions import running
 from ktpy.sessions.options import CaptureSpec, ConnectOptions
 
-command = sys.modules["ktpy.cli.connect"]
+command = importlib.import_module("ktpy.cli.connect")
 """The module: `ktpy.cli.connect` is its command, too."""
 CALLER = Caller(uid=1000, gid=1000, name="al", home=Path())
 HELPER = object()

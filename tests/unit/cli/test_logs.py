@@ -1,5 +1,5 @@
+import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,7 @@ from ktpy.cli.main import cli
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.events import Ended, Notice, StartStep, encode
 
-command = sys.modules["ktpy.cli.logs"]
+command = importlib.import_module("ktpy.cli.logs")
 
 
 @pytest.fixture

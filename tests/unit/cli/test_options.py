@@ -8,14 +8,14 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ktpy.cli import options
+from ktpy.cli import options, pod_options
 from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
 
 
 @click.command()
 @options.cluster(namespace="Where.")
-@options.image
-@options.pod_timeout
+@pod_options.image
+@pod_options.pod_timeout
 @options.output
 @options.verbose
 def tell(**given: object) -> None:

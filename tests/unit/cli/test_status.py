@@ -1,6 +1,6 @@
+import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from ktpy.errors import KtpyError
 from ktpy.observe.events import Ended
 from ktpy.observe.status import ConnectStatus, SessionStatus
 
-command = sys.modules["ktpy.cli.status"]
+command = importlib.import_module("ktpy.cli.status")
 """The module: `ktpy.cli.status` is its command, too."""
 CONNECTED = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="connected", uptime_s=3.2)
 OTHER = ConnectStatus(pid=8, server="https://b", context="far", namespace="shop", state="connected", uptime_s=1.0)
