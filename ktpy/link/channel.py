@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from ktpy.link.ssh_library import asyncssh
+from ktpy.link.ssh_packets import write_data
 
 CLOSE_TIMEOUT_S: Final = 60.0
 """How long a closed channel may take to deliver what was written before."""
@@ -132,7 +133,7 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
         if self._closing or not data:
             return
         self._link.sent_bytes += len(data)
-        self._channel.write(bytes(data))
+        write_data(self._channel, bytes(data))
         if self._link.congested and not self._waits_for & _LINK:
             self._link.waiting.add(self)
             self._wait(_LINK)

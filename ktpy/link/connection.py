@@ -10,6 +10,7 @@ from ktpy.link.channel import Link
 from ktpy.link.key import ClientKey
 from ktpy.link.session import AgentCommand, AgentSession, link_lost
 from ktpy.link.ssh_library import asyncssh
+from ktpy.link.ssh_packets import ShortWay
 from ktpy.wire.pod import LOGIN, SSHD_PORT
 
 T = TypeVar("T")
@@ -190,6 +191,7 @@ class _Tap:
     ) -> tuple[asyncio.Transport, Any]:
         def make_protocol() -> Any:
             ssh = protocol_factory()
+            ShortWay.install(ssh)
             ssh.pause_writing, ssh.resume_writing = self._link.congest, self._link.clear  # asyncssh has none
             return ssh
 

@@ -6,7 +6,7 @@ we send.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from ktpy.kube.portforward.websocket import Payload
 
@@ -22,11 +22,10 @@ class ForwardReady:
     """Data may be sent from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardData:
+class ForwardData(NamedTuple):
     """Bytes from the pod."""
 
-    data: bytes
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ A forward has no half-close and one reset inside the pod ends it (kubernetes#111
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, LinkLost, Unauthorized
@@ -76,7 +76,8 @@ class PortForward:
         """Connect as `loop.create_connection` does. Host and port are the caller's names for what is in the pod.
 
         Returns when the cluster has opened the forward. Whether somebody listens in the pod shows later: then
-        `connection_lost` gets a PortForwardNotYet. Raises that, or what the API server's refusal means.
+        `connection_lost` gets a PortForwardNotYet. A protocol that has a `views_received` gets what arrives by that,
+        in parts of a buffer that are written over afterwards. Raises that, or what the API server's refusal means.
         """
         connection = await self._open()
         self._connections.add(connection)
@@ -137,7 +138,7 @@ class PortForward:
         return connection
 
 
-class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
+class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
     """It is the protocol of a connection to the API server, and the transport of the one inside."""
 
     def __init__(self, transport: asyncio.Transport, endpoint: ApiEndpoint, upgrade: Upgrade, port: int) -> None:
@@ -151,8 +152,10 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         self._port = port
         self._transport = transport
         self._inner: asyncio.Protocol | None = None
+        self._hand_over: Callable[[Sequence[bytes | memoryview]], None] = self._keep
         self._reader = FrameReader()
         self._framing: Framing | None = None  # until the API server has chosen
+        self._buffer = memoryview(bytearray(TURN_BYTES))
         self._early: list[bytes] = []  # what came before the inside was there
         self._data_seen = False
         self._error: Exception | None = None
@@ -165,38 +168,35 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         transport.set_write_buffer_limits(WRITE_HIGH_WATER_BYTES)
         transport.write(upgrade.request())
 
-    # --- the outside: asyncio.Protocol
+    # --- the outside: asyncio.BufferedProtocol
 
     def begin(self, inner: asyncio.Protocol) -> None:
         """Join the protocol inside, once `ready` is done."""
         self._inner = inner
         inner.connection_made(self)
+        self._hand_over = getattr(inner, "views_received", lambda views: inner.data_received(b"".join(views)))
         early, self._early = self._early, []
         for data in early:
             inner.data_received(data)
         if self._error or self._transport.is_closing():
             self._loop.call_soon(self._lose, self._error)
 
-    def data_received(self, data: bytes) -> None:
-        self._count_turn(len(data))
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._buffer[:nbytes]
+        self._count_turn(nbytes)
         try:
             if self._framing is None:
-                upgraded = self._upgrade.feed(data)
+                upgraded = self._upgrade.feed(bytes(data))
                 if upgraded is None:
                     return
-                subprotocol, data = upgraded
+                subprotocol, rest = upgraded
+                data = memoryview(rest)
                 self._framing = SpdyFraming(self._port) if subprotocol == SpdyFraming.subprotocol else ChannelFraming()
                 self._send(self._framing.opening())
-            for event in self._reader.feed(data) if self._upgrade.is_websocket else (Payload(data, True, True),):
-                if self._closing:
-                    return
-                if isinstance(event, Payload):
-                    self._take(self._framing, event)
-                elif isinstance(event, Ping):
-                    self._flush()
-                    self._transport.write(client_header(PONG, len(event.data)) + event.data)
-                else:
-                    self._end(event)
+            self._deliver(data)
         except (FrameError, FramingError) as exc:
             self._fail(LinkLost(f"The port-forward broke: the cluster does not keep to the protocol ({exc})."))
         except KtpyError as exc:
@@ -286,6 +286,32 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
 
     # --- between the two
 
+    def _deliver(self, data: memoryview) -> None:
+        """Deliver at once what has come for the inside, up to where the forward ends."""
+        assert self._framing is not None  # noqa: S101  # the API server has chosen
+        pieces: list[bytes | memoryview] = []
+        end: Close | ForwardEnded | None = None
+        for event in self._reader.feed(data) if self._upgrade.is_websocket else (Payload(data, True, True),):
+            if isinstance(event, Payload):
+                end = self._take(self._framing, event, pieces)
+            elif isinstance(event, Ping):
+                self._flush()
+                self._transport.write(client_header(PONG, len(event.data)) + event.data)
+            else:
+                end = event
+            if end is not None:
+                break
+        if pieces and not self._closing:
+            self._data_seen = True
+            self._hand_over(pieces)
+        if isinstance(end, Close):
+            self._end(end)
+        elif end is not None:
+            self._fail(self._broken(end.why or "the pod closed the connection"))
+
+    def _keep(self, views: Sequence[bytes | memoryview]) -> None:
+        self._early += map(bytes, views)
+
     def _count_turn(self, size: int) -> None:
         if not self._turn_bytes:
             self._loop.call_soon(self._begin_turn)
@@ -308,23 +334,19 @@ class PortForwardConnection(asyncio.Transport, asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def _take(self, framing: Framing, piece: Payload) -> None:
+    def _take(self, framing: Framing, piece: Payload, pieces: list[bytes | memoryview]) -> ForwardEnded | None:
         for event in framing.feed(piece):
             if isinstance(event, ForwardData):
-                self._data_seen = True
-                if self._inner:
-                    self._inner.data_received(event.data)
-                else:
-                    self._early.append(event.data)
+                pieces.append(event.data)
             elif isinstance(event, ForwardReady):
                 if not self.ready.done():
                     self.ready.set_result(None)
             elif isinstance(event, ForwardEnded):
-                self._fail(self._broken(event.why or "the pod closed the connection"))
-                return
+                return event
             else:
                 self._flush()
                 self._send(event.message)
+        return None
 
     def _end(self, close: Close) -> None:
         self._fail(self._broken(close.reason or f"closed by the cluster, WebSocket code {close.code}"))

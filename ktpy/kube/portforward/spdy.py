@@ -26,6 +26,7 @@ _FIN: Final = 0x01
 _ERROR_STREAM, _DATA_STREAM = 1, 3  # a client's streams have odd numbers, in the order of their opening
 _CONTROL_LIMIT_BYTES: Final = 64 << 10
 _HEADER_BYTES: Final = 8
+_HEADER: Final = struct.Struct(">II")
 
 
 class SpdyFraming:
@@ -65,13 +66,13 @@ class SpdyFraming:
     def feed(self, piece: Payload) -> list[FramingEvent]:
         """Tell what a piece means. Frames and messages are cut independently of each other."""
         events: list[FramingEvent] = []
-        data = self._held + piece.data if self._held else piece.data
+        data = memoryview(self._held + piece.data) if self._held else piece.data
         self._held = b""
         position, end = 0, len(data)
         while position < end:
             if not self._left_bytes:
                 if end - position < _HEADER_BYTES:
-                    self._held = data[position:]
+                    self._held = bytes(data[position:])
                     break
                 self._begin(data, position, events)
                 position += _HEADER_BYTES
@@ -80,11 +81,17 @@ class SpdyFraming:
             part = data[position : position + self._left_bytes]
             position += len(part)
             self._left_bytes -= len(part)
-            self._take(part, events)
+            if self._stream == _DATA_STREAM:
+                if part:
+                    events.append(ForwardData(part))
+            else:
+                self._take(part)
+            if not self._left_bytes:
+                self._end(events)
         return events
 
-    def _begin(self, data: bytes, position: int, events: list[FramingEvent]) -> None:
-        word, length = struct.unpack_from(">II", data, position)
+    def _begin(self, data: bytes | memoryview, position: int, events: list[FramingEvent]) -> None:
+        word, length = _HEADER.unpack_from(data, position)
         self._flags, self._left_bytes = length >> 24, length & 0xFFFFFF
         if word >> 31:
             if word >> 16 != _CONTROL:
@@ -97,20 +104,18 @@ class SpdyFraming:
             raise FramingError("SPDY data of stream 0")
         self._stream = word
         if not self._left_bytes:
-            self._end_data(events)
+            self._end(events)
 
-    def _take(self, part: bytes, events: list[FramingEvent]) -> None:
+    def _take(self, part: bytes | memoryview) -> None:
         if not self._stream:
             self._control += part
-            if not self._left_bytes:
-                self._end_control(events)
-            return
-        if self._stream == _DATA_STREAM:
-            if part:
-                events.append(ForwardData(part))
         elif self._stream == _ERROR_STREAM:
             self._error_text = (self._error_text + part)[:ERROR_TEXT_LIMIT_BYTES]
-        if not self._left_bytes:
+
+    def _end(self, events: list[FramingEvent]) -> None:
+        if not self._stream:
+            self._end_control(events)
+        elif self._flags & _FIN or self._stream == _ERROR_STREAM:
             self._end_data(events)
 
     def _end_data(self, events: list[FramingEvent]) -> None:

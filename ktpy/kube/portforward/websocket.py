@@ -7,7 +7,7 @@ import base64
 import hashlib
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -21,11 +21,10 @@ class FrameError(ValueError):
     """The peer's bytes are no frames a server may send."""
 
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+class Payload(NamedTuple):  # it takes a third of the time that a frozen dataclass does
     """A Payload is a piece of a message: its `first` piece, its `last`, both, or neither. It may be empty."""
 
-    data: bytes
+    data: bytes | memoryview
     first: bool
     last: bool
 
@@ -60,26 +59,27 @@ class FrameReader:
         self._in_message = False  # a message's final frame is still to come
         self._control = b""
 
-    def feed(self, data: bytes) -> list[FrameEvent]:
-        """Return the events that `data` completes. Raises FrameError; nothing may be fed after that."""
+    def feed(self, data: bytes | memoryview) -> list[FrameEvent]:
+        """Return the events that `data` completes, whose payload is parts of it, not copies.
+
+        Raises FrameError; nothing may be fed after that.
+        """
         events: list[FrameEvent] = []
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        position, end = 0, len(data)
+        view = memoryview(self._held + data if self._held else data)
+        self._held = b""
+        position, end, left = 0, len(view), self._left_bytes
         while True:
-            if self._left_bytes is None:
-                header_bytes = self._read_header(data, position)
+            if left is None:
+                header_bytes = self._read_header(view, position)
                 if not header_bytes:
-                    self._held = data[position:]
-                    return events
+                    self._held = bytes(view[position:])
+                    break
                 position += header_bytes
-            left = self._left_bytes
-            assert left is not None  # noqa: S101  # a header has just been read
-            piece = data[position : position + left]
+                left = self._left_bytes
+                assert left is not None  # noqa: S101  # a header has just been read
+            piece = view[position : position + left]
             position += len(piece)
             left -= len(piece)
-            self._left_bytes = left or None
             if self._opcode >= CLOSE:
                 self._control += piece
                 if not left:
@@ -91,9 +91,12 @@ class FrameReader:
                 if last:
                     self._in_message = False
             if left or position == end:
-                return events
+                self._left_bytes = left or None
+                break
+            left = self._left_bytes = None
+        return events
 
-    def _read_header(self, data: bytes, position: int) -> int:
+    def _read_header(self, data: memoryview, position: int) -> int:
         """Take in the header at `position` and return its length; 0 while it is not complete."""
         available = len(data) - position
         if available < 2:

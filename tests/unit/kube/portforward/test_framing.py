@@ -27,7 +27,7 @@ def events(framing: Framing, pieces: list[Payload]) -> list[FramingEvent]:
     for piece in pieces:
         for event in framing.feed(piece):
             if isinstance(event, ForwardData) and out and isinstance(out[-1], ForwardData):
-                event = ForwardData(out.pop().data + event.data)  # type: ignore[union-attr]
+                event = ForwardData(bytes(out.pop().data) + event.data)  # type: ignore[union-attr]
             out.append(event)
             if isinstance(event, ForwardEnded):
                 return out

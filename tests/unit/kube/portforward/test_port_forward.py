@@ -236,6 +236,12 @@ class Outgoing(asyncio.Transport):
     abort = close
 
 
+def arrive(connection: PortForwardConnection, data: bytes) -> None:
+    """As a transport has it."""
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
 def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
     """A connection on which data may be sent, and what it writes to."""
     endpoint = ApiEndpoint("api.test", 443)
@@ -244,7 +250,7 @@ def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
     connection = PortForwardConnection(out, endpoint, upgrade, PORT)
     api = ApiServer(cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, None))
     api.head = out.written[0].decode()
-    connection.data_received(api.switching(subprotocol=subprotocol))
+    arrive(connection, api.switching(subprotocol=subprotocol))
     connection.begin(Inner())
     out.written.clear()
     return connection, out
@@ -896,7 +902,7 @@ async def test_a_refusal_counts_before_the_connection_has_ended(monkeypatch: pyt
         raise Forbidden("no")
 
     monkeypatch.setattr(connection._upgrade, "feed", refuse)
-    connection.data_received(b"HTTP")
+    arrive(connection, b"HTTP")
     with pytest.raises(Forbidden):
         await connection.ready
     assert outside.is_aborted
@@ -904,9 +910,9 @@ async def test_a_refusal_counts_before_the_connection_has_ended(monkeypatch: pyt
 
 async def test_a_download_rests_until_others_have_had_their_turn() -> None:
     connection, outside = taking()
-    connection.data_received(bytes(TURN_BYTES - 1))
+    arrive(connection, bytes(TURN_BYTES - 1))
     assert outside.is_read
-    connection.data_received(b"x")
+    arrive(connection, b"x")
     assert not outside.is_read
     await asyncio.sleep(0)
     assert outside.is_read
@@ -915,20 +921,20 @@ async def test_a_download_rests_until_others_have_had_their_turn() -> None:
 async def test_what_comes_in_many_turns_never_rests() -> None:
     connection, outside = taking()
     for _ in range(5):
-        connection.data_received(bytes(TURN_BYTES // 2))
+        arrive(connection, bytes(TURN_BYTES // 2))
         await asyncio.sleep(0)
         assert outside.is_read
 
 
 async def test_a_rest_does_not_undo_a_pause_of_the_inside() -> None:
     connection, outside = taking()
-    connection.data_received(bytes(TURN_BYTES))
+    arrive(connection, bytes(TURN_BYTES))
     connection.pause_reading()
     await asyncio.sleep(0)
     assert not outside.is_read
     connection.resume_reading()
     assert outside.is_read
-    connection.data_received(bytes(TURN_BYTES))
+    arrive(connection, bytes(TURN_BYTES))
     connection.pause_reading()
     connection.resume_reading()
     assert not outside.is_read
