@@ -96,8 +96,8 @@ when_local_down = click.option(
     default="origin",
     show_default=True,
     envvar="KTPY_WHEN_LOCAL_DOWN",
-    help="Where requests go while the local port does not answer: to the original pods, or nowhere; or they wait up to "
-    f"{WAIT_S:g} s for a program that was there, and go to the original pods then.",
+    help="While the local port does not answer, requests go to the original pods (origin), get 503 (fail), or wait up "
+    f"to {WAIT_S:g} s for a program that was there (wait).",
 )
 
 

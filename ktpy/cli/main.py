@@ -1,6 +1,7 @@
 """This module defines the command group, and how an error reaches the user."""
 
 import os
+import shutil
 import signal
 import textwrap
 import traceback
@@ -17,6 +18,10 @@ from ktpy import __version__
 from ktpy.cli import render
 from ktpy.cli.options import verbose
 from ktpy.errors import KtpyError
+
+
+CLICK_LEAST_COLUMNS = 52
+"""On a narrower terminal click writes help for this one, unless it is told better."""
 
 
 class _ShownError(click.ClickException):
@@ -121,6 +126,8 @@ class _Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["ktpy.is_json"] = is_json = _wants_json(args)
+        if (columns := shutil.get_terminal_size().columns) < CLICK_LEAST_COLUMNS:
+            ctx.terminal_width = max(columns - 2, 20)
         with _usage_errors(is_json=is_json):
             return super().parse_args(ctx, args)
 

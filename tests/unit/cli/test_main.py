@@ -112,3 +112,11 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileged, "undo_stale_journals_unasked", interrupt)
     done = run("status")
     assert (done.exit_code, done.stderr) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize("columns", [44, 51, 80])
+def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run("connect", "--help").output
+    options = shown[shown.index("Options:") :]
+    assert max(map(len, options.splitlines())) <= columns
