@@ -1,20 +1,20 @@
 """The `ktpy` command."""
 
+import _signal as signal  # type: ignore[import-not-found]  # `signal` takes time to import: Ctrl-C would be a traceback
 import errno
 import os
-import signal
 import sys
 
 
 def main() -> None:
     """Console entry point."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends ktpy without a word
     if "SUDO_UID" in os.environ:
         _come_from_sudo()
     from ktpy.cli.main import cli  # after the environment is the caller's: option defaults come from it
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(cli())

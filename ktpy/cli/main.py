@@ -19,7 +19,6 @@ from ktpy.cli import render
 from ktpy.cli.options import verbose
 from ktpy.errors import KtpyError
 
-
 CLICK_LEAST_COLUMNS = 52
 """On a narrower terminal click writes help for this one, unless it is told better."""
 
