@@ -5,6 +5,7 @@ import logging
 from contextlib import aclosing
 
 from ktpy.aio.retry import Backoff
+from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.gateway_pods import GatewayPod, GatewayPods
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_log import host_key
@@ -71,7 +72,7 @@ class Routes:
         Raises RouteTaken when somebody has the port or the match, HostKeyMismatch, and what keeps us out for good:
         Forbidden, Unauthorized, PodFailed for a foreign image.
         """
-        async with asyncio.TaskGroup() as tasks, aclosing(self._pods.follow()) as states:
+        async with task_group() as tasks, aclosing(self._pods.follow()) as states:
             async for pods in states:
                 present = {pod.uid: pod for pod in pods}
                 new, self._staying = present.keys() - self._staying, set(present)

@@ -31,8 +31,8 @@ def keep(options: InterceptOptions, caller: Caller, report: Report) -> dict[str,
     """
     began_s = time.monotonic()
 
-    def step(name: str) -> None:
-        report(StartStep("gateway", name, round(time.monotonic() - began_s, 3)))
+    def step(detail: str, name: str = "gateway") -> None:
+        report(StartStep(name, detail, round(time.monotonic() - began_s, 3)))
 
     async def work(api: Api) -> dict[str, Any]:
         await undo_killed(api, Records.of(caller), report)
@@ -40,7 +40,7 @@ def keep(options: InterceptOptions, caller: Caller, report: Report) -> dict[str,
         for warning in plan.warnings:
             report(Notice(warning))
         session = SessionIdentity(new_session_id(), owner_of(caller), "")
-        change = GATEWAY.change(api, plan, session, lambda pod: step(str(pod)))
+        change = GATEWAY.change(api, plan, session, lambda pod: step(str(pod), "pod"))
         keeper = await keeping.keep(api, plan.interceptee, change, session.id, step)
         if options.move_clients:
             await renewal.renew(api, plan.interceptee.name, plan.selector, step)
