@@ -28,7 +28,7 @@ def list_(output: str, **place: Any) -> None:
     if output == "json":
         render.say_json(found)
     elif found["services"]:
-        render.say(*_table(found["services"]))
+        render.say(f"namespace {found['namespace']} of {found['context']}", *_table(found["services"]))
     else:
         render.say(f"Namespace {found['namespace']} has no services.")
 
@@ -36,7 +36,8 @@ def list_(output: str, **place: Any) -> None:
 def _table(services: list[dict[str, Any]]) -> list[str]:
     rows = [("SERVICE", "PORTS", "INTERCEPTS")]
     for service in services:
-        name = service["name"] + (" (preview)" if service["is_preview"] else "")
+        notes = {"ExternalName": " (another name)", "Headless": " (headless)"}
+        name = service["name"] + (" (preview)" if service["is_preview"] else notes.get(service["type"], ""))
         intercepts = list(map(_intercept, service["intercepts"])) or [""]
         ports = ", ".join(map(_port, service["ports"]))
         rows += [(name, ports, intercepts[0]), *(("", "", one) for one in intercepts[1:])]

@@ -72,6 +72,7 @@ class _Intercept:
         self._session: str | None = None
         """The id of the session in the cluster; None before there is one."""
         self._command = command.UserCommand(options.command)
+        self._is_leaving = False
         self._is_in_use = False
         """Whether others go on intercepting the Service."""
 
@@ -166,6 +167,7 @@ class _Intercept:
             self._step("gateway", name)
 
         def leaving() -> None:
+            self._is_leaving = True
             self._is_in_use = self.is_ready and not self._kind.owns_service
             self._step("end", f"{self._kind.undoing.format(target=self._target)} ...")
 
@@ -181,6 +183,7 @@ class _Intercept:
         return Participation(change, routes, self._records.hold(record), callbacks)
 
     def _stand(self, api: Api, exposure: Exposure) -> None:
+        self._is_leaving = False
         self._ready.set()
         if not self.is_ready:
             self.is_ready = True
@@ -233,7 +236,7 @@ class _Intercept:
         await self._ready.wait()
         await asyncio.sleep(SILENT_S)
         match = str(self._options.match) if self._options.match is not None else None
-        if not self._kind.owns_service and (sentence := exposure.silence(match)):
+        if not (self._kind.owns_service or self._is_leaving) and (sentence := exposure.silence(match)):
             self._report(Notice(sentence))
 
     def _status(self, api: Api, exposure: Exposure) -> InterceptStatus:

@@ -12,8 +12,7 @@ from ktpy.cluster.changes.inventory import Participant, take_inventory
 from ktpy.cluster.changes.recover import RecoveredSelector
 from ktpy.cluster.changes.sweep import Leftover
 from ktpy.cluster.missing_rights import naming_all_missing, user_name, with_all_missing
-from ktpy.cluster.service import ports
-from ktpy.cluster.service.targets import refuse_absent_namespace
+from ktpy.cluster.service import ports, targets
 from ktpy.cluster.sharing.lease import Lease
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.supervision import log_loop_errors
@@ -78,13 +77,14 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
             listed.append(
                 {
                     "name": name,
+                    "type": targets.type_of(service),
                     "ports": ports.as_data(service),
                     "is_preview": inventory is not None and inventory.kind.owns_service,
                     "intercepts": list(map(describe, participants)),
                 }
             )
         if not listed:
-            await refuse_absent_namespace(api)
+            await targets.refuse_absent_namespace(api)
         return {"namespace": api.namespace, "context": api.target.context, "services": listed}
 
     return place.run(look, rbac.LOOK)

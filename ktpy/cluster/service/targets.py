@@ -123,6 +123,12 @@ async def one_pod(api: Api, selector: Mapping[str, str]) -> Json | None:
     return next(iter(page.get("items") or []), None)
 
 
+def type_of(service: Json) -> str:
+    """Return the Service's type, as Kubernetes has it; `Headless` without an address of its own."""
+    spec = service["spec"]
+    return "Headless" if spec.get("clusterIP") == "None" else spec.get("type") or "ClusterIP"
+
+
 def warnings(service: Json) -> list[str]:
     """Return what the user should know before this Service's selector changes."""
     name, spec = name_of(service), service["spec"]
@@ -132,7 +138,7 @@ def warnings(service: Json) -> list[str]:
             f"Service {name} is managed by {manager}, which may put its selector back at any time: the traffic then "
             "goes to the original pods only, until ktpy takes part again."
         )
-    if spec.get("clusterIP") == "None":
+    if type_of(service) == "Headless":
         found.append(f"Service {name} is headless: clients keep using the pod addresses they have already resolved.")
     if spec.get("sessionAffinity") == "ClientIP":
         found.append(
@@ -205,7 +211,7 @@ async def _served_resource(api: Api, reference: Reference) -> Resource | None:
 
 async def _names_its_pods(api: Api, service: Json) -> bool:
     """Endpoints have a hostname when pods have names under the Service (spec.hostname and spec.subdomain)."""
-    if service["spec"].get("clusterIP") != "None":
+    if type_of(service) != "Headless":
         return False
     of_service = f"kubernetes.io/service-name={name_of(service)}"
     slices = list_all(api, ENDPOINT_SLICES.path(api.namespace), labels=of_service)

@@ -17,7 +17,11 @@ BARE = {"port": 8080, "name": None, "protocol": "TCP", "app_protocol": "tcp"}
 
 
 def service(
-    name: str, ports: list[dict[str, Any]], *intercepts: tuple[str, str, bool], is_preview: bool = False
+    name: str,
+    ports: list[dict[str, Any]],
+    *intercepts: tuple[str, str, bool],
+    is_preview: bool = False,
+    type_: str = "ClusterIP",
 ) -> dict[str, Any]:
     found = [
         {
@@ -30,7 +34,7 @@ def service(
         }
         for owner, description, is_live in intercepts
     ]
-    return {"name": name, "ports": ports, "is_preview": is_preview, "intercepts": found}
+    return {"name": name, "type": type_, "ports": ports, "is_preview": is_preview, "intercepts": found}
 
 
 def listed(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, services: list[dict[str, Any]]) -> str:
@@ -49,11 +53,20 @@ def test_a_line_for_each_intercept(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     keeper = ("cy@c", "keeps the gateway", True)
     services = [service("web", [HTTP, UDP], mesh, dead, keeper), service("pay", [BARE], is_preview=True)]
     assert listed(monkeypatch, tmp_path, services=services).splitlines() == [
+        "namespace shop of lab",
         "SERVICE        PORTS                     INTERCEPTS",
         "web            80 (http), 7 (echo, UDP)  al@a: mesh of port 80, VERSION: v",
         "                                         bo@b: unknown (dead; ktpy clean removes it)",
         "                                         cy@c: keeps the gateway since 2026-11-28T11:00:00Z",
         "pay (preview)  8080",
+    ]
+
+
+def test_what_an_exchange_does_not_take_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    services = [service("store", [BARE], type_="Headless"), service("supplier", [], type_="ExternalName")]
+    assert listed(monkeypatch, tmp_path, services=services).splitlines()[2:] == [
+        "store (headless)         8080",
+        "supplier (another name)",
     ]
 
 

@@ -280,3 +280,17 @@ async def test_what_may_keep_requests_elsewhere_is_told_once(
     exchange.session._request_leave()
     assert await running == 0
     assert exchange.notices().count("No request has passed the gateway yet.") == 1
+
+
+async def test_what_may_keep_requests_elsewhere_is_not_told_to_who_leaves(
+    store: ObjectStore, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(store)
+    monkeypatch.setattr(Exposure, "silence", lambda *_: "No request has passed the gateway yet.")
+    exchange = Exchange(caller)
+    running = await exchange.start()
+    exchange.session._is_leaving = True
+    await asyncio.sleep(60)
+    exchange.session._request_leave()
+    assert await running == 0
+    assert "No request has passed the gateway yet." not in exchange.notices()

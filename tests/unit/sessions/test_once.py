@@ -41,6 +41,7 @@ async def test_services_and_who_has_a_part_in_them(
     assert web == {
         "name": "web",
         "ports": [{"port": 80, "name": "http", "protocol": "TCP", "app_protocol": "http"}],
+        "type": "ClusterIP",
         "is_preview": False,
         "intercepts": [
             {
