@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from tests.lab import certs, delay_proxy, lifecycle, network, node, resolved, resolver_modes
+from tests.lab import certs, delay_proxy, laptop, lifecycle, network, node, resolved, resolver_modes
 from tests.lab.api import Api
 from tests.lab.errors import LabError
 from tests.lab.layout import DEFAULT_NAME, FIRST_LAPTOP, REPOSITORY, Layout
@@ -72,10 +72,7 @@ class Lab:
 
     def command(self, argv: Sequence[str], *, user: str = "root", env: Mapping[str, str] | None = None) -> list[str]:
         """The command line that runs `argv` on the laptop; its process becomes `argv` (same pid)."""
-        variables = ["env", *(f"{key}={value}" for key, value in env.items())] if env else []
-        launcher = [sys.executable, str(LAUNCHER), "--name", self.name]
-        which = [] if self.layout.laptop == FIRST_LAPTOP else ["--laptop", str(self.layout.laptop)]
-        return [*launcher, "exec", *which, "--user", user, "--", *variables, *argv]
+        return laptop.command(self.layout, argv, user, env or {})
 
     def exec(
         self,

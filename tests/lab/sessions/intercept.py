@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tests.lab import Lab
+from tests.lab import Lab, LabError
 from tests.lab.sessions.foreground import Foreground
 
-OBJECTS = "services,deployments,pods,leases"
+KINDS = {"service": "api/v1", "deployment": "apis/apps/v1", "pod": "api/v1", "lease": "apis/coordination.k8s.io/v1"}
+"""What ktpy makes for an intercept, and where the API server has it."""
 
 
 class Intercept(Foreground):
@@ -71,6 +72,11 @@ def intercepting(
 
 
 def ktpys_objects(lab: Lab, namespace: str) -> list[str]:
-    """All that ktpy has in a namespace."""
-    managed = ("-l", "app.kubernetes.io/managed-by=ktpy")
-    return lab.kubectl("-n", namespace, "get", OBJECTS, *managed, "-o", "name").split()
+    """All that ktpy has in a namespace, as `kind/name`. It is polled, and costs a tenth of kubectl."""
+    api, found = lab.api, []
+    for kind, group in KINDS.items():
+        listed = api.get(f"/{group}/namespaces/{namespace}/{kind}s?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dktpy")
+        if listed is None:
+            raise LabError(f"the API server does not tell which {kind}s there are in namespace {namespace}")
+        found += [f"{kind}/{item['metadata']['name']}" for item in listed["items"]]
+    return found
