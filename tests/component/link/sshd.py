@@ -43,6 +43,7 @@ class Sshd:
             "PermitRootLogin": "yes",
             "PasswordAuthentication": "no",
             "StreamLocalBindUnlink": "yes",
+            "SetEnv": "SHLVL=1",  # bash then leaves ~/.bashrc alone: what a user has in there may take seconds
         }
         config = self.directory / "sshd_config"
         config.write_text("".join(f"{key} {value}\n" for key, value in options.items()))

@@ -16,7 +16,7 @@ from tests.lab import Lab, LabError
         (["sh", "-c", "exit 7"], 7),
         (["sh", "-c", "kill -KILL $$"], -signal.SIGKILL),
         (["no-such-program"], 127),
-        (["/etc/hosts"], 126),
+        (["/etc/passwd"], 126),
     ],
 )
 def test_exec_ends_as_its_command_does(lab: Lab, argv: list[str], code: int) -> None:
