@@ -96,8 +96,9 @@ def without_leases(objects: dict[str, str]) -> dict[str, str]:
 
 
 def managed_again(lab: Lab) -> None:
-    """Make kubectl the manager of the selector again: with a change and back, as nothing else does it."""
-    for selector in ({"app": "web", "a": "b"}, {"app": "web"}):
+    """Make kubectl the manager of the selector again: with a change and back, both of which match the same pods."""
+    pod = lab.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dweb")["items"][0]
+    for selector in (pod["metadata"]["labels"], {"app": "web"}):
         patch = json.dumps([{"op": "replace", "path": "/spec/selector", "value": selector}])
         field_manager = "--field-manager=kubectl-client-side-apply"
         lab.kubectl("-n", NAMESPACE, "patch", "service", "web", "--type=json", field_manager, "-p", patch)

@@ -6,15 +6,9 @@ import pytest
 
 from ktpy.errors import HelperFailed
 from ktpy.helper import dns_sockets
+from tests.kit.ports import free_port
 
 LOOPBACK = IPv4Address("127.0.0.1")
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((str(LOOPBACK), 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.mark.parametrize("address", [LOOPBACK, ip_address("::1")])
