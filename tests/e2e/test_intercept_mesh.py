@@ -79,3 +79,4 @@ def test_what_somebody_else_has_is_refused_and_says_whose_it_is(lab: Lab, web: s
         assert (again.exit_code, again.message) == (54, "Port 80 of service web is exchanged by dev@laptop already.")
         mesh = ["ktpy", "mesh", "web", "-n", NAMESPACE, *EXPOSED, "--version", "a"]
         assert "dev@laptop" in attempt(lab, command=mesh, user="root").message
+        assert attempt(lab, command=mesh).hint == "That is you, on this laptop: ktpy leave web ends it."

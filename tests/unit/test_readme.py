@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ktpy import errors
+from ktpy.cli.gateway import gateway
+from ktpy.cli.main import cli
 from ktpy.cluster import rbac
 from ktpy.observe import events, status
 
@@ -26,6 +28,15 @@ def test_every_key_of_json_is_listed(shape: type[Any]) -> None:
     listed = re.findall(r"`(\w+)`", (ROOT / "docs/json.md").read_text())
     keys = {field.name.rstrip("_") for field in fields(shape)}
     assert keys <= set(listed)
+
+
+def test_every_option_is_listed() -> None:
+    commands = [*cli.commands.values(), *gateway.commands.values()]
+    options = {option for command in commands for one in command.params for option in one.opts}
+    assert {option for option in options if option.startswith("--") and option not in README} == {
+        "--all-namespaces",  # as -A
+        "--verbose",  # as -v
+    }
 
 
 def test_every_exit_code_is_listed() -> None:
