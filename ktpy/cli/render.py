@@ -149,9 +149,12 @@ def _proxy_lines(session: "ConnectStatus") -> list[str]:
 
 
 def _intercepted_head(session: "InterceptStatus") -> str:
-    match = f", only requests with {clean(session.match_words)}" if session.match_words else ""
+    requests = f", only requests with {clean(session.match_words)}" if session.match_words else ""
+    fates = {"wait": ", which wait for the local port", "fail": ", which fail while the local port is down"}
+    if fate := fates.get(session.when_local_down):
+        requests = (requests or ", all requests") + fate
     what = click.style(f"{session.kind} of {clean(session.target)}", fg="green", bold=True)
-    return f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}{match}"
+    return f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}{requests}"
 
 
 def _connected_head(session: "ConnectStatus") -> str:
@@ -167,12 +170,14 @@ def _connected(session: "ConnectStatus") -> str:
     ranges = [f"{one.network} ({one.kind}, from {one.source})" for one in session.ranges[:RANGES_SHOWN]]
     if len(session.ranges) > RANGES_SHOWN:
         ranges.append(f"and {len(session.ranges) - RANGES_SHOWN} more (see --output json)")
-    names = [f"names of {dns.cluster_domain} by {dns.resolver}", f"search {' '.join(dns.search)}"] if dns else ["off"]
+    zones = ", ".join([dns.cluster_domain, *session.dns_zones]) if dns else ""
+    names = [f"names of {zones} by {dns.resolver}", f"search {' '.join(dns.search)}"] if dns else ["off"]
     amounts = f"{_size(session.bytes.in_)} in, {_size(session.bytes.out)} out, {session.open_flows} open flows"
     rows = [
         ("pod", [str(session.pod)]),
         *([("link", [_link(session.link)])] if session.link.losses else []),
         ("ranges", ranges or ["none"]),
+        *([("excluded", [", ".join(session.excluded)])] if session.excluded else []),
         *([("note", list(session.notes))] if session.notes else []),
         ("dns", names),
         ("traffic", [amounts]),

@@ -94,6 +94,10 @@ class ConnectStatus:
     """How traffic gets in: `tun` or `proxy`."""
     proxy: ProxyStatus | None = None
     """Of mode `proxy`, from when its port is there."""
+    excluded: tuple[str, ...] = ()
+    """Ranges that the user wants never to be routed."""
+    dns_zones: tuple[str, ...] = ()
+    """Zones, besides the cluster domain, whose names the cluster's DNS is asked for."""
     notes: tuple[str, ...] = ()
     """What is not as it should be with the routes, in sentences."""
 

@@ -99,6 +99,8 @@ class _Connect:
             state="starting",
             uptime_s=0,
             mode=options.capture.mode,
+            excluded=tuple(map(str, options.exclude)),
+            dns_zones=tuple(options.dns_zones),
         )
         self.is_ready = False
         self._is_changed = False

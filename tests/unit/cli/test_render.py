@@ -10,6 +10,7 @@ import pytest
 from ktpy.cli import render
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice, Ready, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, LinkStatus, PortStatus, RangeStatus, TrafficBytes
+from tests.kit.intercepts import EXCHANGE
 
 CONNECTED = ConnectStatus(
     pid=7,
@@ -55,6 +56,28 @@ def test_without_names_and_ranges() -> None:
 
 def test_what_is_wrong_with_routes_is_shown_by_the_status() -> None:
     assert "  note      A VPN took it." in render.status(replace(CONNECTED, notes=("A VPN took it.",))).splitlines()
+
+
+def test_what_was_asked_for_besides_is_shown_by_the_status() -> None:
+    told = lines(replace(CONNECTED, excluded=("10.1.0.0/16", "10.2.0.0/16"), dns_zones=("corp.example",)))
+    assert told[3:5] == [
+        "  excluded  10.1.0.0/16, 10.2.0.0/16",
+        "  dns       names of cluster.local, corp.example by systemd-resolved",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("when_local_down", "match", "told"),
+    [
+        ("origin", None, ""),
+        ("origin", "VERSION: a", ", only requests with VERSION: a"),
+        ("fail", None, ", all requests, which fail while the local port is down"),
+        ("wait", "VERSION: a", ", only requests with VERSION: a, which wait for the local port"),
+    ],
+)
+def test_which_requests_come_here(when_local_down: str, match: str | None, told: str) -> None:
+    session = replace(EXCHANGE, when_local_down=when_local_down, match_words=match)
+    assert click.unstyle(render.status(session)) == f"exchange of web in namespace shop of lab{told}"
 
 
 def test_of_many_ranges_the_first_are_shown() -> None:
