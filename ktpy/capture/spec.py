@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ktpy.dns.resolver import OnAlias
     from ktpy.dns.zone import Zone
     from ktpy.helper.launch import LaunchedHelper
+    from ktpy.kube.endpoint import ApiEndpoint
     from ktpy.link.datagrams import DatagramLink
     from ktpy.link.uplink import Uplink
     from ktpy.observe.counters import CounterReaders
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Launched: TypeAlias = "LaunchedHelper | socket.socket"
 """What a mode begins with, before anything is made: the helper, or the port that the proxy listens on."""
+LINK_WITHIN_S: Final = 1.0
+"""A question for the cluster's DNS waits this long for a lost link. Look-ups of other names wait, too, that try search
+domains first."""
 
 
 @dataclass(slots=True)
@@ -73,7 +77,7 @@ class Front(Protocol):
     def name(self) -> str: ...
     @property
     def name_servers(self) -> "list[Network]": ...
-    def proxy_status(self, direct: Sequence[str]) -> "ProxyStatus | None": ...
+    def proxy_status(self, server: "ApiEndpoint") -> "ProxyStatus | None": ...
     def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> None: ...
     async def keep_outside(self, addresses: "Sequence[Address]") -> None: ...
     async def start_pump(

@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -16,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 from ktpy.errors import ApiUnreachable, KtpyError
 from ktpy.kube import kubeconfig
-from ktpy.kube.endpoint import ApiEndpoint
+from ktpy.kube.endpoint import ApiEndpoint, endpoint_of
 from ktpy.kube.kubeconfig import KubeContext
 from ktpy.kube.objects import Json, parse_object
 from ktpy.kube.refusals import Action, refusal
@@ -132,18 +133,20 @@ class Api:
         """Return what a raw connection needs: address, TLS, proxy, and credentials that are fresh now."""
         headers = await self._fresh_headers()
         del headers["Accept"]
-        server, configuration = urlsplit(self.target.server), self._connections.configuration
-        secure = server.scheme == "https"
-        return ApiEndpoint(
-            host=server.hostname or "",
-            port=server.port or (443 if secure else 80),
-            tls=self._connections.ssl_context if secure else None,
-            server_hostname=configuration.tls_server_name,
+        server = urlsplit(self.target.server)
+        return replace(
+            self.address,
+            tls=self._connections.ssl_context if server.scheme == "https" else None,
+            server_hostname=self._connections.configuration.tls_server_name,
             path_prefix=server.path.rstrip("/"),
             headers=headers,
-            proxy=configuration.proxy,
             user=self.target.user,
         )
+
+    @property
+    def address(self) -> ApiEndpoint:
+        """The address of the API server, and the proxy on the way, as they are without TLS and credentials."""
+        return replace(endpoint_of(self.target.server), proxy=self._connections.configuration.proxy)
 
     async def renew_credentials(self) -> bool:
         """Get new credentials after a 401 on a raw connection; False when there is no way to get others."""

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Carrier, Front, Launched
@@ -173,7 +172,7 @@ class _Connect:
             routing = start.create_task(self._routing.choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         work.create_task(machine.until_helper_gone(), name="watch helper")
-        self._known = replace(self._known, proxy=machine.proxy_status([urlsplit(api.target.server).hostname or ""]))
+        self._known = replace(self._known, proxy=machine.proxy_status(api.address))
         datagrams = datagram_link(api, shadows, self._outages, key) if hello.datagrams else None
         self._pump = pump = await machine.start_pump(uplink, datagrams, laptop)
         work.create_task(pump.wait_closed(), name="watch TUN")

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiohappyeyeballs import start_connection
 
-from ktpy.capture.proxy.destination import Address, Destination, DialFailure, failure_of
+from ktpy.capture.proxy.destination import Address, Destination, DialFailure, Kind, failure_of
 from ktpy.capture.proxy.names import Names
+from ktpy.errors import KtpyError
+from ktpy.kube.endpoint import ApiEndpoint
 
 if TYPE_CHECKING:
     from ktpy.capture.tun.relay import Dial
@@ -42,16 +44,21 @@ class Dialler:
     """Known once the link stands; until then names wait."""
     from_pod: "Dial"
     networks: list[Network] = field(default_factory=list)
+    proxied: ApiEndpoint | None = None
+    """An API server that is reached by a proxy of the user's."""
     counters: DialCounters = field(default_factory=DialCounters)
 
     async def connect(self, make: Callable[[], P], destination: Destination) -> P:
         """Connect, and return the protocol that `make` made. Raises DialFailure."""
         try:
-            addresses, is_inside = await self.locate(destination)
-            if is_inside:
-                connected = await self._from_pod(make, addresses, destination)
+            if self.proxied is not None and destination == (self.proxied.host, self.proxied.port):
+                connected, is_inside = await _by_proxy(make, self.proxied), False
             else:
-                connected = await _from_here(make, addresses, destination)
+                addresses, is_inside = await self.locate(destination)
+                if is_inside:
+                    connected = await self._from_pod(make, addresses, destination)
+                else:
+                    connected = await _from_here(make, addresses, destination)
         except DialFailure:
             self.counters.failed += 1
             raise
@@ -105,3 +112,11 @@ async def _from_here(make: Callable[[], P], addresses: Iterable[Address], destin
             return protocol
     except OSError as error:
         raise failure_of(error, destination, "directly from this machine") from error
+
+
+async def _by_proxy(make: Callable[[], P], server: ApiEndpoint) -> P:
+    try:
+        _, protocol = await server.connect(make)
+    except KtpyError as error:
+        raise DialFailure(Kind.UNREACHABLE, error.message) from error
+    return protocol

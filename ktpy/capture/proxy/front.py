@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ktpy.capture.proxy.dialler import Dialler
@@ -12,7 +13,7 @@ from ktpy.capture.proxy.names import Names
 from ktpy.capture.proxy.peer import login_where_needed
 from ktpy.capture.proxy.server import ProxyServer
 from ktpy.capture.proxy.settings import LOOPBACK, environment, pac_file
-from ktpy.capture.spec import Launched
+from ktpy.capture.spec import LINK_WITHIN_S, Launched
 from ktpy.cluster.routing.networks import Address, Network
 from ktpy.dns.forward import Forwarder
 from ktpy.dns.lookup import ClusterLookup
@@ -21,6 +22,7 @@ from ktpy.dns.resolver import OnAlias, SplitResolver
 from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import cluster_domain_in, search_path
 from ktpy.dns.zone import Zone
+from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.link.datagrams import DatagramLink
 from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
@@ -42,6 +44,7 @@ class ProxyFront:
     login: tuple[str, str] | None
     networks: list[Network] = field(default_factory=list)
     names: "asyncio.Future[Names]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    _proxied: ApiEndpoint | None = None
     _zones: tuple[str, ...] = ()
     _zone: Zone | None = None
 
@@ -65,9 +68,11 @@ class ProxyFront:
         """There are none to keep from being routed, for nothing is."""
         return []
 
-    def proxy_status(self, direct: Sequence[str]) -> ProxyStatus:
+    def proxy_status(self, server: ApiEndpoint) -> ProxyStatus:
+        """Where a proxy of the user's leads to the API server, kubectl is not told to go there directly."""
         pac = f"http://{LOOPBACK}:{self.port}/proxy.pac"
-        return ProxyStatus(self.port, pac, environment(self.port, self.login, direct))
+        self._proxied = server if server.proxy else None
+        return ProxyStatus(self.port, pac, environment(self.port, self.login, [] if server.proxy else [server.host]))
 
     def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: Sequence[Network]) -> None:
         """No local network is in the way: only what is asked of the proxy goes to the cluster."""
@@ -92,7 +97,7 @@ class ProxyFront:
         datagrams: DatagramLink | None,
         undo: AsyncExitStack,
     ) -> ProxyServer:
-        dialler = Dialler(self.names, uplink.create_connection, self.networks)
+        dialler = Dialler(self.names, uplink.create_connection, self.networks, self._proxied)
         server = ProxyServer(self.listener, dialler, self.login, self._pac, datagrams=datagrams)
         undo.push_async_callback(server.aclose)
         return server
@@ -118,7 +123,8 @@ class ProxyFront:
         self._zone, domain = zone, cluster_domain_in(hello.search)
         zone.cluster_domain = domain
         self._zones = ("svc", domain, *sorted(normalised(extra_zones)))
-        to_cluster = StreamClient(uplink.create_connection, [(server, DNS_PORT) for server in hello.nameservers])
+        dial = partial(uplink.create_connection, within_s=LINK_WITHIN_S)
+        to_cluster = StreamClient(dial, [(server, DNS_PORT) for server in hello.nameservers])
         inside = Forwarder(to_cluster)
         search = search_path(domain, namespace)
         resolver = SplitResolver(zone, cluster=inside, search=search)

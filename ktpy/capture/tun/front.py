@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address, ip_network
 
-from ktpy.capture.spec import Launched
+from ktpy.capture.spec import LINK_WITHIN_S, Launched
 from ktpy.capture.tun.pump import Pump
 from ktpy.capture.tun.relay import TunAddress
 from ktpy.capture.tun.resolver_keeper import RESOLV_CONF, keep_resolver
@@ -31,6 +31,7 @@ from ktpy.helper.launch import WITHOUT_A_PASSWORD, launch
 from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.helper.replay import describe
+from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.link.datagrams import DatagramLink
 from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
@@ -39,9 +40,6 @@ from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.wire.session import AgentHello
 
 DNS_PORT = 53
-LINK_WITHIN_S = 1.0
-"""A question for the cluster's DNS waits this long for a lost link. Look-ups of other names wait, too, that try search
-domains first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ class TunFront:
                 found.append(ip_network(text.partition("%")[0]))
         return found
 
-    def proxy_status(self, direct: Sequence[str]) -> ProxyStatus | None:  # noqa: ARG002 - there is no proxy
+    def proxy_status(self, server: ApiEndpoint) -> ProxyStatus | None:  # noqa: ARG002 - there is no proxy
         return None
 
     def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:

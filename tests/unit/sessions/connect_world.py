@@ -19,6 +19,7 @@ from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError, RangeOverlap
+from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.link.channel import Link
 from ktpy.link.connection import AgentConnection
 from ktpy.observe.counters import CounterReaders, numbers
@@ -130,6 +131,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         target = SimpleNamespace(server="https://a", context="lab", namespace=world.namespace)
         return SimpleNamespace(
             target=target,
+            address=ApiEndpoint("a", 443),
             namespace=world.namespace,
             close=lambda: world.step("close API"),
             drop_connections=lambda: world.step("drop connections"),
@@ -264,7 +266,7 @@ class Machine:
         self._world = world
         self.is_api_outside = False
 
-    def proxy_status(self, direct: list[str]) -> ProxyStatus | None:
+    def proxy_status(self, server: ApiEndpoint) -> ProxyStatus | None:
         return self._world.proxy
 
     def refuse_overlaps(self, ranges: list[RoutedRange], allowed: object) -> None:

@@ -37,6 +37,7 @@ from types import SimpleNamespace
 from ktpy.capture.spec import CaptureSpec
 from ktpy.dns.zone import Zone
 from ktpy.kube import connections
+from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.sessions.options import listen_for_proxy
 from ktpy.wire.session import AgentHello
 
@@ -61,7 +62,7 @@ async def main():
         await front.serve_names(
             zone, uplink, hello, "shop", extra_zones=[], routed=[], work=None, counters={}, on_alias=None
         )
-        url = front.proxy_status([]).environment["HTTP_PROXY"]
+        url = front.proxy_status(ApiEndpoint("api.example", 443)).environment["HTTP_PROXY"]
         for proxy in (url, f"http://127.0.0.1:{front.port}"):
             target = f"http://web:{web.sockets[0].getsockname()[1]}/"
             curl = await asyncio.create_subprocess_exec("curl", "-sS", "-w", " %{http_code}\\\\n", "-x", proxy, target)

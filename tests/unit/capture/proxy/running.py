@@ -39,7 +39,7 @@ class FakeNames:
         raise DialFailure(Kind.UNKNOWN_NAME, f"There is no {name}, neither in the cluster nor outside.")
 
 
-async def dial_from_pod(make: Callable[[], Any], host: str, port: int) -> Any:
+async def dial_from_pod(make: Callable[[], Any], host: str, port: int, **_: float) -> Any:
     if host in FAILURES:
         raise FAILURES[host]
     return await asyncio.get_running_loop().create_connection(make, "127.0.0.1", port)

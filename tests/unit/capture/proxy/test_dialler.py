@@ -11,6 +11,7 @@ import pytest
 from ktpy.capture.proxy.destination import Destination, DialFailure, Kind
 from ktpy.capture.proxy.dialler import DIAL_TIMEOUT_S, Dialler
 from ktpy.capture.proxy.names import Names, Resolved
+from ktpy.kube.endpoint import ApiEndpoint
 
 
 class Pod:
@@ -97,3 +98,26 @@ async def test_everything_else_goes_out_directly(host: str, closed_port: int) ->
     with pytest.raises(DialFailure, match=r"directly from this machine\.$") as failed:
         await connect(dialling, "127.0.0.1", closed_port)
     assert failed.value.kind is Kind.REFUSED
+
+
+async def test_an_api_server_behind_a_proxy_of_the_users_is_reached_by_that() -> None:
+    """kubectl, told of ktpy's proxy, would lose the other one."""
+    seen: list[bytes] = []
+
+    async def users_proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0])
+        is_known = seen[-1].startswith(b"CONNECT api.example:6443 ")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" if is_known else b"HTTP/1.1 403 No\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(users_proxy, "127.0.0.1", 0) as listening:
+        proxy = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        dialling = dialler(Pod(), "127.0.0.1", is_inside=False)
+        dialling.proxied = ApiEndpoint("api.example", 6443, proxy=proxy)
+        await connect(dialling, "api.example", 6443)
+        assert (seen, dialling.counters.direct) == ([b"CONNECT api.example:6443 HTTP/1.1"], 1)
+        dialling.proxied = ApiEndpoint("other.example", 6443, proxy=proxy)
+        with pytest.raises(DialFailure, match=r"through to other\.example:6443: 403 No") as failed:
+            await connect(dialling, "other.example", 6443)
+    assert (failed.value.kind, dialling.counters.failed) == (Kind.UNREACHABLE, 1)

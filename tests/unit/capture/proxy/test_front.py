@@ -8,8 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from ktpy.capture.proxy.destination import DialFailure
 from ktpy.capture.proxy.front import ProxyFront
+from ktpy.capture.spec import LINK_WITHIN_S
 from ktpy.dns.zone import Zone
+from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.observe.counters import CounterReaders
 from ktpy.observe.status import DnsStatus
 from ktpy.sessions.options import listen_for_proxy
@@ -56,12 +59,36 @@ async def test_from_the_port_to_the_names() -> None:
         await asyncio.open_connection("127.0.0.1", port)
 
 
+async def test_while_the_link_is_lost_names_of_the_cluster_come_from_the_cache_or_fail_soon() -> None:
+    async def lost(_make: object, _host: str, _port: int, *, within_s: float) -> None:
+        await asyncio.sleep(within_s)
+        raise TimeoutError
+
+    uplink = cast(Any, SimpleNamespace(create_connection=lost))
+    async with AsyncExitStack() as undo, asyncio.TaskGroup() as work:
+        front = await ProxyFront.prepare(listen_for_proxy(None), undo, lambda _: None)
+        zone = Zone()
+        zone.upsert_service(service("web", "shop", "10.96.0.7"))
+        zone.synced = True
+        await front.serve_names(
+            zone, uplink, HELLO, "shop", extra_zones=[], routed=[], work=work, counters={}, on_alias=never
+        )
+        names = await front.names
+        assert (await names.resolve("web")).is_inside
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(DialFailure, match="cannot be resolved"):
+            await names.resolve("custom.corp.example")
+        assert asyncio.get_running_loop().time() - began_s < LINK_WITHIN_S + 0.5
+
+
 async def test_what_programs_are_told() -> None:
     async with AsyncExitStack() as undo:
         front = await ProxyFront.prepare(listen_for_proxy(None), undo, lambda _: None)
-        told = front.proxy_status(["api.example"])
+        told = front.proxy_status(ApiEndpoint("api.example", 443))
         assert (told.port, told.pac) == (front.port, f"http://127.0.0.1:{front.port}/proxy.pac")
         assert told.environment["no_proxy"] == "localhost,127.0.0.1,::1,api.example"
+        proxied = front.proxy_status(ApiEndpoint("api.example", 443, proxy="http://proxy.example:3128"))
+        assert proxied.environment["no_proxy"] == "localhost,127.0.0.1,::1"
 
 
 async def test_it_begins_with_a_port() -> None:
