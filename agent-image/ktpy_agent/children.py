@@ -4,15 +4,18 @@ import os
 from collections.abc import Iterator
 
 
-def spawn(command: list[str], *, output: str | None = None) -> int:
+def spawn(command: list[str], *, stdin: int | None = None, output: str | None = None) -> int:
     """Start a child and leave reaping to the caller, who as pid 1 reaps everything (subprocess would compete).
 
-    What it writes goes where our own output goes, or replaces the content of the file `output`.
+    What it writes goes where our own output goes, or replaces the content of the file `output`. It reads from the
+    descriptor `stdin`, if that is given.
     """
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
+    if stdin is not None:
+        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
     if output is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        actions = [(os.POSIX_SPAWN_OPEN, 1, output, flags, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
+        actions += [(os.POSIX_SPAWN_OPEN, 1, output, flags, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
     return os.posix_spawn(command[0], command, os.environ, file_actions=actions)
 
 

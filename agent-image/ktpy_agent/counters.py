@@ -1,11 +1,12 @@
 """The requests that each route served are summed over HAProxy's generations. Pure: text of `show stat` in."""
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
 class Count(NamedTuple):
     requests: int
-    """Answered by the laptop; connections, on a port that is not HTTP."""
+    """Answered by the laptop; connections, on a port that is not HTTP, and datagrams for it on one that is UDP."""
     fallbacks: int
     """Answered by the original pods in its place."""
 
@@ -23,6 +24,7 @@ class Counters:
         self._ended: dict[str, Count] = {}
         self._workers: dict[int, dict[str, Count]] = {}
         self._up: frozenset[str] = frozenset()
+        self._up_elsewhere: frozenset[str] = frozenset()
 
     def update(self, statistics: dict[int, str]) -> None:
         """Take the present `show stat` of each live worker, the newest first.
@@ -36,6 +38,12 @@ class Counters:
         self._workers |= {pid: counts for pid, (counts, _) in readings.items()}
         self._up = next((up for _, up in readings.values()), frozenset())
 
+    def add(self, counts: Mapping[str, Count], up: Iterable[str]) -> None:
+        """Add what others than HAProxy have counted, and note which of their routes are up now."""
+        for route, count in counts.items():
+            self._ended[route] = self._ended.get(route, _NONE).plus(count)
+        self._up_elsewhere = frozenset(up)
+
     def count(self, route: str) -> Count:
         total = self._ended.get(route, _NONE)
         for counts in self._workers.values():
@@ -44,7 +52,7 @@ class Counters:
 
     def is_up(self, route: str) -> bool:
         """Return whether requests go to the laptop now."""
-        return route in self._up
+        return route in self._up or route in self._up_elsewhere
 
 
 def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:

@@ -17,20 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ktpy.wire.gateway import GatewaySpec, SpecError
-from ktpy.wire.route import HelloError, RouteCounters, RouteHello, accepted_line, counters_line
+from ktpy.wire.route import HelloError, RouteCounters, RouteHello, ServicePort, accepted_line, counters_line
 from ktpy_agent.authorized_keys import GATEWAY_OPTIONS, AuthorizedKeys, Permission
-from ktpy_agent.children import reap, spawn
+from ktpy_agent.children import reap
 from ktpy_agent.control import ControlSocket, RouteConnection
 from ktpy_agent.counters import Counters
 from ktpy_agent.gateway_spec import parse_spec
-from ktpy_agent.haproxy import HAProxy, HAProxyError
-from ktpy_agent.haproxy_config import Machine, render
+from ktpy_agent.haproxy import HAProxy, HAProxyError, describe_machine
+from ktpy_agent.haproxy_config import render
 from ktpy_agent.liveness import AliveSockets
 from ktpy_agent.memory import left_bytes
 from ktpy_agent.pod_log import announce_host_key, log
-from ktpy_agent.routes import Refused, Route, RouteTable
+from ktpy_agent.routes import Refused, Route, RouteTable, describe
 from ktpy_agent.settings import Settings
 from ktpy_agent.sshd import SshdError, make_host_key, start_sshd, write_account
+from ktpy_agent.udp_child import UdpChild, UdpReport
 
 TICK_S = 0.1
 """A changed annotation, or a socket that came or went, is noticed this soon; signals and routes wake us at once."""
@@ -61,20 +62,6 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def describe_machine(settings: Settings) -> Machine:
-    """Return what this pod allows. More than four threads would cost memory that a gateway has no use for."""
-    limits = Path("/proc/self/limits").read_text(encoding="ascii")
-    hard = next(line.split()[4] for line in limits.splitlines() if line.startswith("Max open files"))
-    descriptors = 40_000 if hard == "unlimited" else min(int(hard), 40_000)
-    return Machine(
-        run_dir=str(settings.run_dir),
-        ready_port=settings.ready_port,
-        threads=min(len(os.sched_getaffinity(0)), 4),
-        max_connections=max(100, (descriptors - 1000) // 2),
-        has_ipv6=socket.has_dualstack_ipv6(),
-    )
-
-
 class Gateway:
     def __init__(self, settings: Settings, spec: GatewaySpec, selector: selectors.BaseSelector) -> None:
         self._settings = settings
@@ -90,9 +77,10 @@ class Gateway:
         self._alive = AliveSockets(settings.routes_dir)
         self._control = ControlSocket(settings.control, selector, settings.route_silence_s, self._join, self._leave)
         self._counters = Counters()
-        self._passed_before: dict[RouteConnection, dict[int, int]] = {}
+        self._udp = UdpChild(selector, self._take_udp_report)
+        self._passed_before: dict[RouteConnection, dict[ServicePort, int]] = {}
         """What had passed each port when a laptop's routes began."""
-        self._routes_by_port: dict[int, set[str]] = {}
+        self._routes_by_port: dict[ServicePort, set[str]] = {}
         """The names of all routes that there have ever been."""
         self._counters_due_s = 0.0
         self._tick_due_s = 0.0
@@ -128,7 +116,7 @@ class Gateway:
     def serve(self) -> None:
         while not self._stop_signals:
             self._turn()
-            for step in (self._revive, self._apply, self._report):
+            for step in (self._revive, self._apply, self._report, self._lead_udp):
                 self._attempt(step)
         self._drain()
 
@@ -220,8 +208,8 @@ class Gateway:
             self._connections[session] = connection
             self._newcomers[connection] = routes
             for route in routes:
-                self._routes_by_port.setdefault(route.port.port, {f"origin{route.port.port}"}).add(route.name)
-            log(f"session {session} of {hello.owner} takes {_describe(routes)}")
+                self._routes_by_port.setdefault(route.service_port, {f"origin{route.service_port}"}).add(route.name)
+            log(f"session {session} of {hello.owner} takes {describe(routes)}")
 
     def _refuse_without_memory(self, session: str) -> None:
         """Raise Refused for a newcomer before the kernel would end the gateway for everybody."""
@@ -241,7 +229,7 @@ class Gateway:
             del self._connections[session]
             routes = self._table.leave(session)
             self._alive.remove(routes)
-            log(f"session {session} of {routes[0].owner} gives back {_describe(routes)}")
+            log(f"session {session} of {routes[0].owner} gives back {describe(routes)}")
 
     def _refuse(self, connection: RouteConnection, refused: Refused) -> None:
         log(f"refused session {connection.session}: {refused}")
@@ -275,8 +263,8 @@ class Gateway:
             self._tick_due_s = 0.0
         for connection, routes in newcomers.items():
             self._newcomers.pop(connection, None)
-            self._passed_before[connection] = {route.port.port: self._passed(route.port.port) for route in routes}
-            answer = accepted_line((route.port.port, str(self._socket(route))) for route in routes)
+            self._passed_before[connection] = {route.service_port: self._passed(route.service_port) for route in routes}
+            answer = accepted_line((route.service_port, str(self._socket(route))) for route in routes)
             if not connection.send(answer):
                 self._leave(connection)
                 self._control.drop(connection)
@@ -315,27 +303,38 @@ class Gateway:
         with contextlib.suppress(HAProxyError, ValueError, LookupError):
             self._counters.update(self._haproxy.statistics())
 
-    def _counted(self, session: str) -> dict[int, RouteCounters]:
+    def _counted(self, session: str) -> dict[ServicePort, RouteCounters]:
         """Return a session's counters by port; several matches on one port count together."""
-        counted: dict[int, RouteCounters] = {}
+        counted: dict[ServicePort, RouteCounters] = {}
         before = self._passed_before.get(self._connections[session], {})
         for route in self._table.routes:
             if route.session == session:
                 count = self._counters.count(route.name)
                 # A worker that is new takes every server to be up until its first check.
                 is_up = self._alive.has(route) and self._counters.is_up(route.name)
-                so_far = counted.get(route.port.port, RouteCounters(is_up=True))
-                counted[route.port.port] = RouteCounters(
+                port = route.service_port
+                so_far = counted.get(port, RouteCounters(is_up=True))
+                counted[port] = RouteCounters(
                     so_far.requests + count.requests,
                     so_far.fallbacks + count.fallbacks,
                     so_far.is_up and is_up,
-                    self._passed(route.port.port) - before.get(route.port.port, 0),
+                    self._passed(port) - before.get(port, 0),
                 )
         return counted
 
-    def _passed(self, port: int) -> int:
+    def _passed(self, port: ServicePort) -> int:
         """Return how many requests have been answered on a port, by anybody."""
         return sum(sum(self._counters.count(name)) for name in self._routes_by_port[port])
+
+    # UDP
+
+    def _lead_udp(self) -> None:
+        """Tell the process that relays UDP which laptops have datagrams now."""
+        self._udp.lead(self._table.routes, lambda route: self._socket(route) if self._alive.has(route) else None)
+
+    def _take_udp_report(self, report: UdpReport) -> None:
+        self._counters.add(report.counts, report.up)
+        self._counters_due_s = 0.0
 
     # Children
 
@@ -360,8 +359,8 @@ class Gateway:
             self._haproxy.start()
         if "sshd" not in self._pids and self._may_start("sshd"):
             self._pids["sshd"] = start_sshd(self._settings, self._host_key, self._keys.path, SSHD_POLICY)
-        if self._spec.udp_ports and self._spec.origin and "udp" not in self._pids and self._may_start("udp"):
-            self._pids["udp"] = spawn([sys.executable, "-IS", str(Path(sys.argv[0]).resolve()), "udp"])
+        if self._spec.udp_ports and "udp" not in self._pids and self._may_start("udp"):
+            self._pids["udp"] = self._udp.start()
 
     def _may_start(self, child: str) -> bool:
         now_s = time.monotonic()
@@ -392,7 +391,3 @@ class Gateway:
 
     def _note_stop(self, _number: int, _frame: object) -> None:
         self._stop_signals += 1
-
-
-def _describe(routes: tuple[Route, ...]) -> str:
-    return ", ".join(f"{'all' if route.match is None else 'some'} of port {route.port.port}" for route in routes)

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ktpy_agent.children import spawn
-from ktpy_agent.haproxy_config import LAST
+from ktpy_agent.haproxy_config import LAST, Machine
+from ktpy_agent.settings import Settings
 
 HAPROXY = "/usr/sbin/haproxy"
 RELOAD_S = 10.0
@@ -20,6 +21,20 @@ _POLL_S = 0.01
 
 class HAProxyError(RuntimeError):
     """HAProxy does not run, or does not answer."""
+
+
+def describe_machine(settings: Settings) -> Machine:
+    """Return what this pod allows. More than four threads would cost memory that a gateway has no use for."""
+    limits = Path("/proc/self/limits").read_text(encoding="ascii")
+    hard = next(line.split()[4] for line in limits.splitlines() if line.startswith("Max open files"))
+    descriptors = 40_000 if hard == "unlimited" else min(int(hard), 40_000)
+    return Machine(
+        run_dir=str(settings.run_dir),
+        ready_port=settings.ready_port,
+        threads=min(len(os.sched_getaffinity(0)), 4),
+        max_connections=max(100, (descriptors - 1000) // 2),
+        has_ipv6=socket.has_dualstack_ipv6(),
+    )
 
 
 class HAProxy:

@@ -1,10 +1,11 @@
 """The table of live routes says who gets which requests. Pure; the gateway's supervisor owns the one instance."""
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ktpy.wire.gateway import GatewaySpec, Port
-from ktpy.wire.route import FAIL, Match, Refusal, RouteHello, RouteRequest
+from ktpy.wire.route import FAIL, TCP, Match, Refusal, RouteHello, RouteRequest, ServicePort
 
 MAX_ROUTES = 256
 _TOKEN_BYTES = 6
@@ -30,6 +31,10 @@ class Route(NamedTuple):
     fails_when_down: bool
     token: str
     """Only the laptop is told it: no other can put a socket in the place of its own."""
+
+    @property
+    def service_port(self) -> ServicePort:
+        return ServicePort(self.port.port, self.port.protocol)
 
     @property
     def name(self) -> str:
@@ -73,7 +78,9 @@ class RouteTable:
             joined += (Route(number, hello.session, hello.owner, port, request.match, fails_when_down, token),)
         self._serial += len(joined)
         self.routes = others + joined
-        self.last_owner |= {route.port.port: route.owner for route in joined if route.match is None}
+        self.last_owner |= {
+            route.port.port: route.owner for route in joined if route.match is None and route.port.protocol == TCP
+        }
         self.generation += 1
         return joined
 
@@ -87,16 +94,16 @@ class RouteTable:
 
     def _port(self, request: RouteRequest) -> Port:
         target = self._spec.target
-        ports = [port for port in self._spec.ports if port.port == request.port]
-        if not ports:
+        wanted = ServicePort(request.port, request.protocol)
+        for port in self._spec.ports:
+            if (port.port, port.protocol) == wanted:
+                break
+        else:
             known = ", ".join(str(port) for port in self._spec.ports)
-            raise Refused(f"service {target} has no port {request.port}; it has {known}")
-        tcp = [port for port in ports if port.protocol == "TCP"]
-        if not tcp:
-            raise Refused(f"port {request.port} of service {target} is UDP; exposing a UDP port comes later")
-        if request.match is not None and not tcp[0].http:
-            raise Refused(f"port {request.port} of service {target} is not HTTP, so no header can be matched on it")
-        return tcp[0]
+            raise Refused(f"service {target} has no port {wanted}; it has {known}")
+        if request.match is not None and not port.http:
+            raise Refused(f"port {wanted} of service {target} is not HTTP, so no header can be matched on it")
+        return port
 
 
 def _clash(one: Match | None, other: Match | None) -> bool:
@@ -113,4 +120,9 @@ def _alternatives(match: Match) -> frozenset[tuple[frozenset[object], str | None
 
 def _clash_sentence(spec: GatewaySpec, port: Port, match: Match | None, holder: str) -> str:
     what = "is exchanged" if match is None else "has a mesh with that match"
-    return f"port {port.port} of service {spec.target} {what} by {holder} already"
+    return f"port {ServicePort(port.port, port.protocol)} of service {spec.target} {what} by {holder} already"
+
+
+def describe(routes: Iterable[Route]) -> str:
+    """Return what these routes take, for the log."""
+    return ", ".join(f"{'all' if route.match is None else 'some'} of port {route.service_port}" for route in routes)

@@ -43,7 +43,7 @@ expose = click.option(
     required=True,
     callback=_exposed,
     envvar="KTPY_EXPOSE",
-    metavar="LOCAL[:REMOTE]",
+    metavar="LOCAL[:REMOTE][/udp]",
     help="Local port, and port of the service by number or name. HOST:PORT:REMOTE where it is not this laptop's own, "
     "such as a container's. Repeat it, or separate with commas.",
 )

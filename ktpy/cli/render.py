@@ -131,13 +131,15 @@ def status(session: "SessionStatus") -> str:
 def port(state: "PortStatus") -> str:
     """Return an exposed port of an intercept in a line."""
     local = click.style("up", fg="green") if state.is_local_up else click.style(clean(state.local_state), fg="red")
-    requests = f"{state.requests} {'request' if state.requests == 1 else 'requests'}"
+    what = "datagram" if state.protocol == "UDP" else "request"
+    requests = f"{state.requests} {what}{'' if state.requests == 1 else 's'}"
     counts = f"{requests} here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
     counts += f", {state.waiting} waiting" if state.waiting else ""
     if not state.requests and state.passed is not None:
         counts += f", {state.passed or 'none'} passed the gateway"
     where = f"port {state.local_port} of {clean(state.local_host)}" if state.local_host else None
-    return f"  port {state.port:<5} to {where or f'local port {state.local_port:<5}'} ({local}): {counts}"
+    number = f"{state.port}/UDP" if state.protocol == "UDP" else str(state.port)
+    return f"  port {number:<5} to {where or f'local port {state.local_port:<5}'} ({local}): {counts}"
 
 
 def _proxy_lines(session: "ConnectStatus") -> list[str]:

@@ -1,4 +1,4 @@
-"""Forwards: unix sockets in a pod that lead to ports of this laptop.
+"""Forwards: unix sockets in a pod that lead to ports of this laptop, TCP or UDP.
 
 A socket is there only while its local port answers, or is awaited, because the gateway sends requests to the original
 pods as soon as the socket is gone.
@@ -7,6 +7,7 @@ pods as soon as the socket is gone.
 import asyncio
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
@@ -17,6 +18,8 @@ from ktpy.link.channel import Channel
 from ktpy.link.connection import AgentConnection
 from ktpy.link.splice import End
 from ktpy.link.ssh_library import asyncssh
+from ktpy.link.udp_forward import UdpForward, UdpPort
+from ktpy.wire.route import ServicePort
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -48,7 +51,9 @@ class ForwardedPort(Protocol):
 
 
 async def serve_forwards(
-    connection: AgentConnection[Any], sockets: Mapping[int, str], local_ports: Mapping[int, ForwardedPort]
+    connection: AgentConnection[Any],
+    sockets: Mapping[ServicePort, str],
+    local_ports: Mapping[ServicePort, ForwardedPort | UdpPort],
 ) -> LinkLost | None:
     """Lead the sockets to the local ports until the connection ends; return why it did, None after `close`.
 
@@ -65,10 +70,16 @@ async def serve_forwards(
     return reason
 
 
-async def _keep_forward(connection: AgentConnection[Any], port: int, path: str, local_port: ForwardedPort) -> None:
+async def _keep_forward(
+    connection: AgentConnection[Any], port: ServicePort, path: str, local_port: ForwardedPort | UdpPort
+) -> None:
     while not connection.is_closed:
         await local_port.wait_up()
-        forward = _Forward(connection, local_port)
+        forward = (
+            _DatagramForward(connection, local_port)
+            if isinstance(local_port, UdpPort)
+            else _StreamForward(connection, local_port)
+        )
         try:
             await forward.open(path)
         except asyncssh.ChannelListenError:
@@ -77,18 +88,17 @@ async def _keep_forward(connection: AgentConnection[Any], port: int, path: str, 
         except (asyncssh.Error, OSError) as exc:
             connection.lose(LinkLost(f"The link to the pod was lost: {exc}."))
             return
-        logger.info("port %d: the gateway may send requests", port)
+        logger.info("port %s: the gateway may send requests", port)
         await local_port.wait_down()
-        logger.info("port %d: the local port does not answer", port)
+        logger.info("port %s: the local port does not answer", port)
         await forward.withdraw()
 
 
-class _Forward:
+class _Forward(ABC):
     """A socket in the pod that leads to a local port, until it is withdrawn."""
 
-    def __init__(self, connection: AgentConnection[Any], local_port: ForwardedPort) -> None:
+    def __init__(self, connection: AgentConnection[Any]) -> None:
         self._connection = connection
-        self._local_port = local_port
         self._listener: asyncssh.SSHListener | None = None
         self._is_withdrawn = False
 
@@ -117,6 +127,40 @@ class _Forward:
                 self._listener.close()
             await self._listener.wait_closed()
 
+    @abstractmethod
+    async def _accept(self) -> asyncssh.SSHUNIXSession[bytes]:
+        """Take a connection in the pod; asyncssh refuses the channel when this raises."""
+
+    def _channel(self, protocol_factory: Callable[[], asyncio.Protocol]) -> asyncssh.SSHUNIXSession[bytes]:
+        """Return a session whose transport the protocol gets."""
+        # A Channel is a session for TCP; one for a unix socket has the same methods.
+        return cast("asyncssh.SSHUNIXSession[bytes]", Channel(self._connection.link, protocol_factory, ("pod", 0)))
+
+
+class _DatagramForward(_Forward):
+    """What comes over it ends with it: the agent, which has the clients, turns to the original pods then."""
+
+    def __init__(self, connection: AgentConnection[Any], local_port: UdpPort) -> None:
+        super().__init__(connection)
+        self._local_port = local_port
+        self._accepted: list[UdpForward] = []
+
+    async def withdraw(self) -> None:
+        for accepted in self._accepted:
+            accepted.close()
+        await super().withdraw()
+
+    async def _accept(self) -> asyncssh.SSHUNIXSession[bytes]:
+        accepted = UdpForward(self._local_port)
+        self._accepted.append(accepted)
+        return self._channel(lambda: accepted)
+
+
+class _StreamForward(_Forward):
+    def __init__(self, connection: AgentConnection[Any], local_port: ForwardedPort) -> None:
+        super().__init__(connection)
+        self._local_port = local_port
+
     async def _accept(self) -> asyncssh.SSHUNIXSession[bytes]:
         """Dial the local port for one connection in the pod; asyncssh refuses the channel when this raises."""
         try:
@@ -124,9 +168,7 @@ class _Forward:
         except OSError as exc:
             raise asyncssh.ChannelOpenError(SSH_OPEN_CONNECT_FAILED, "the local port does not answer") from exc
         asyncio.get_running_loop().call_soon(_drop_unless_joined, local)
-        channel = Channel(self._connection.link, lambda: _PodEnd(local), ("pod", 0))
-        # A Channel is a session for TCP; one for a unix socket has the same methods.
-        return cast("asyncssh.SSHUNIXSession[bytes]", channel)
+        return self._channel(lambda: _PodEnd(local))
 
     async def _dial(self) -> "_LocalEnd":
         """Dial, and once more if a program that restarts is there again within RESTART_S.

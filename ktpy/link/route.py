@@ -3,14 +3,24 @@
 from collections.abc import Callable
 from typing import Final
 
-from ktpy.errors import PodNotReady, RouteTaken, TargetUnsuitable
+from ktpy import __version__
+from ktpy.errors import PodFailed, PodNotReady, RouteTaken, TargetUnsuitable
 from ktpy.link.session import AgentCommand
 from ktpy.wire.pod import ROUTE_BEAT_S
-from ktpy.wire.route import BEAT, Refusal, RouteCounters, RouteHello, parse_answer, parse_counters
+from ktpy.wire.route import (
+    BEAT,
+    Refusal,
+    RouteCounters,
+    RouteHello,
+    ServicePort,
+    UdpUnknown,
+    parse_answer,
+    parse_counters,
+)
 
 ROUTE_COMMAND: Final = "ktpy-agent route"
 
-OnCounters = Callable[[dict[int, RouteCounters]], None]
+OnCounters = Callable[[dict[ServicePort, RouteCounters]], None]
 
 
 class RouteNotYet(PodNotReady):
@@ -19,7 +29,7 @@ class RouteNotYet(PodNotReady):
 
 def route_command(
     hello: RouteHello, on_counters: OnCounters, *, beat_interval_s: float = ROUTE_BEAT_S
-) -> AgentCommand[dict[int, str]]:
+) -> AgentCommand[dict[ServicePort, str]]:
     """Return the command that registers `hello`; the agent's answer is the path of a socket for each port.
 
     Opening a connection with it raises RouteTaken when somebody else has the port or the match, RouteNotYet when the
@@ -35,9 +45,15 @@ def route_command(
     )
 
 
-def read_answer(line: bytes, hello: RouteHello) -> dict[int, str]:
+def read_answer(line: bytes, hello: RouteHello) -> dict[ServicePort, str]:
     """Read the gateway's answer. Raises what `route_command` says, and ValueError for what is no answer to `hello`."""
-    answered = parse_answer(line, hello.ports)
+    try:
+        answered = parse_answer(line, hello.ports)
+    except UdpUnknown as exc:
+        raise PodFailed(
+            f"The gateway's pods run an agent that exposes no UDP ports: that needs the one of ktpy {__version__}.",
+            hint="If the gateway is kept, ktpy gateway release, then keep, makes it anew; else see --image.",
+        ) from exc
     if not isinstance(answered, Refusal):
         return answered
     told = answered.sentence.rstrip(".")

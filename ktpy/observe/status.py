@@ -125,6 +125,8 @@ class PortStatus:
     """How many of everybody's have passed the gateway on this port meanwhile; None where a gateway does not tell."""
     waiting: int = 0
     """How many connections wait for the local port now."""
+    protocol: str = "TCP"
+    """TCP or UDP; of UDP, datagrams are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Notice, PortsChanged, Report
 from ktpy.observe.status import PortStatus
 from ktpy.serve.local_port import PRIVILEGED_BELOW, LocalPort
-from ktpy.wire.route import RouteCounters, total_of
+from ktpy.serve.local_udp_port import LocalUdpPort
+from ktpy.wire.route import TCP, UDP, RouteCounters, ServicePort, total_of
 
 SERVED_TIMEOUT_S = 1.5
 """A gateway tells at once that it sends requests here, an older one within a second."""
@@ -44,20 +45,15 @@ class Exposure:
         self._report = report
         self._reported: tuple[PortStatus, ...] = ()
         self._is_watched = False
-        self._live: dict[str, Mapping[int, RouteCounters]] = {}
+        self._live: dict[str, Mapping[ServicePort, RouteCounters]] = {}
         """What each standing route has counted, by the uid of its pod."""
-        self._ended: dict[int, RouteCounters] = {}
+        self._ended: dict[ServicePort, RouteCounters] = {}
         """What routes that are gone had counted."""
         self._counted = asyncio.Event()
-        self.local_ports = {
-            one.remote: LocalPort(
-                one.local, partial(self._local_port_changed, one.remote), host=one.host, patience_s=patience_s
-            )
-            for one in mappings
-        }
+        self.local_ports = {one.service_port: self._local_port(one) for one in mappings}
         """By port of the Service."""
         self._missed = {port: _Missed() for port in self.local_ports}
-        self._told: dict[int, str] = {}
+        self._told: dict[ServicePort, str] = {}
         """What was told last of a port."""
 
     async def look(self) -> None:
@@ -85,12 +81,12 @@ class Exposure:
 
     # --- routes
 
-    def begin(self, pod_uid: str, counted: Mapping[int, RouteCounters]) -> None:
+    def begin(self, pod_uid: str, counted: Mapping[ServicePort, RouteCounters]) -> None:
         """Note that a route to this pod stands, and what it has counted so far."""
         self._live[pod_uid] = dict(counted)
         self._changed()
 
-    def count(self, pod_uid: str, counted: Mapping[int, RouteCounters]) -> None:
+    def count(self, pod_uid: str, counted: Mapping[ServicePort, RouteCounters]) -> None:
         """Note what the route to this pod has counted so far, unless that is before `begin` or after `end`."""
         if pod_uid in self._live:
             self._live[pod_uid] = dict(counted)
@@ -124,14 +120,16 @@ class Exposure:
         """Each exposed port, as `ktpy status --output json` shows it."""
         return tuple(self._status_of(port, local_port) for port, local_port in self.local_ports.items())
 
-    def _status_of(self, port: int, local_port: LocalPort) -> PortStatus:
+    def _status_of(self, port: ServicePort, local_port: LocalPort | LocalUdpPort) -> PortStatus:
         counted = self._counters(port)
         is_up = local_port.is_up
         state = "up" if is_up else "accepts and closes" if local_port.closes else "down"
         counts = counted.requests, counted.fallbacks
         host, passed = local_port.host, counted.passed
         waiting = local_port.waiting
-        return PortStatus(port, local_port.number, is_up, counted.is_up, *counts, state, host, passed, waiting)
+        return PortStatus(
+            port.number, local_port.number, is_up, counted.is_up, *counts, state, host, passed, waiting, port.protocol
+        )
 
     def silence(self, match: str | None) -> str | None:
         """Say what keeps all requests elsewhere; None where one has come, or the gateway does not tell."""
@@ -146,7 +144,7 @@ class Exposure:
             "original pods. --move-clients renews those pods; a gateway that stays (ktpy gateway keep) spares it."
         )
 
-    def _counters(self, port: int) -> RouteCounters:
+    def _counters(self, port: ServicePort) -> RouteCounters:
         return total_of(of.get(port, RouteCounters()) for of in (self._ended, *self._live.values()))
 
     def _changed(self) -> None:
@@ -155,7 +153,7 @@ class Exposure:
                 self._tell_missed(port, self._missed[port], self._counters(port))
         self._tell_ports()
 
-    def _tell_missed(self, port: int, missed: _Missed, counted: RouteCounters) -> None:
+    def _tell_missed(self, port: ServicePort, missed: _Missed, counted: RouteCounters) -> None:
         """Tell what the original pods answered while the program was away, or though it was there."""
         now_s = asyncio.get_running_loop().time()
         was_there = missed.is_steady and counted.is_up and not missed.was_down
@@ -163,7 +161,7 @@ class Exposure:
         if was_there and now_s < missed.quiet_until_s:
             return
         if new := counted.fallbacks - missed.told:
-            elsewhere = f"{_count(new, 'request')} for port {port} went to the original pods"
+            elsewhere = f"{_count(new, _what_comes(port))} for port {port} went to the original pods"
             if missed.was_down:
                 self._report(Notice(f"{elsewhere} meanwhile."))
             elif was_there:
@@ -182,7 +180,13 @@ class Exposure:
 
     # --- local ports
 
-    def _local_port_changed(self, port: int) -> None:
+    def _local_port(self, mapping: PortMapping) -> LocalPort | LocalUdpPort:
+        changed = partial(self._local_port_changed, mapping.service_port)
+        if mapping.protocol == UDP:
+            return LocalUdpPort(mapping.local, changed, host=mapping.host)
+        return LocalPort(mapping.local, changed, host=mapping.host, patience_s=self._patience_s)
+
+    def _local_port_changed(self, port: ServicePort) -> None:
         if not self._is_watched:
             return
         local_port = self.local_ports[port]
@@ -196,22 +200,26 @@ class Exposure:
             self._tell(port, f"{what}: {self._fate_of(port)}.")
             self._changed()
 
-    def _tell(self, port: int, what: str) -> None:
+    def _tell(self, port: ServicePort, what: str) -> None:
         if self._told.get(port) != what:
             self._told[port] = what
             self._report(Notice(f"{_name(self.local_ports[port])} {what}"))
 
-    def _fate_of(self, port: int) -> str:
+    def _fate_of(self, port: ServicePort) -> str:
         if self.local_ports[port].is_awaited:
-            return f"requests for port {port} wait for it, {self._patience_s:g} s at most"
-        return f"requests for port {port} {self._instead}"
+            return f"{_what_comes(port)}s for port {port} wait for it, {self._patience_s:g} s at most"
+        return f"{_what_comes(port)}s for port {port} {self._instead}"
+
+
+def _what_comes(port: ServicePort) -> str:
+    return "request" if port.protocol == TCP else "datagram"
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _name(local_port: LocalPort) -> str:
+def _name(local_port: LocalPort | LocalUdpPort) -> str:
     """Return how a sentence about it begins."""
     name = str(local_port)
     return name[0].upper() + name[1:]

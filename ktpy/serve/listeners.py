@@ -1,11 +1,11 @@
-"""Whether a program listens on a local TCP port, as the kernel tells it, without a connection."""
+"""Whether a program listens on a local port, as the kernel tells it, without a connection or a datagram."""
 
 import socket
 from contextlib import closing
 from ipaddress import ip_address
 from typing import Final
 
-from ktpy.sock_diag import listeners, open_sock_diag
+from ktpy.sock_diag import find, listeners, open_sock_diag
 
 _LOOPBACK_INDEX: Final = 1  # in every network namespace
 _REACHED: Final = {
@@ -28,3 +28,18 @@ def is_listened_on(port: int) -> bool:
             for one in listeners(kernel, family, port)
         ]
     return any(found)
+
+
+def udp_address(port: int) -> str | None:
+    """Return the loopback address at which a UDP socket of this network namespace takes datagrams to `port`, or None.
+
+    The kernel looks for the socket as it does for a datagram. Raises OSError where it does not tell.
+    """
+    with closing(open_sock_diag()) as kernel:
+        for text, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
+            server, client = ((ip_address(text).packed, number) for number in (port, 0))
+            for ends in ((client, server), (server, client)):  # kernels differ in which end is whose
+                found = find(kernel, family, socket.IPPROTO_UDP, *ends)
+                if found is not None and found.port == port:
+                    return text
+    return None

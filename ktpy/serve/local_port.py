@@ -1,10 +1,12 @@
 """A port of this laptop, or next to it, that requests from the cluster go to, and whether a program serves it."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
 from ktpy.serve.listeners import is_listened_on
+from ktpy.wire.route import TCP
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -19,15 +21,10 @@ LOOPBACKS = ("127.0.0.1", "::1")
 PRIVILEGED_BELOW = 1024
 
 
-class LocalPort:
-    """A LocalPort is up while a program listens on it, however slow that is.
+class WatchedPort(ABC):
+    """A WatchedPort is up or down, as `probe` finds out."""
 
-    No connection is made to find out, but where the kernel knows of no listener (a packet filter may lead elsewhere),
-    and where connections were closed before a byte of answer, as forwarders do whose application is down.
-
-    Of a port on another host (a container, a virtual machine) the kernel does not know: it is down until a connection
-    is taken, tried once a second, and up until one is refused; while it is up no connection is made but for requests.
-    """
+    protocol = TCP
 
     def __init__(
         self,
@@ -55,7 +52,6 @@ class LocalPort:
         self._addresses = (host,) if host else LOOPBACKS
         self._up, self._down, self._settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._give_up()
-        self._judging: asyncio.Task[None] | None = None
 
     @property
     def is_up(self) -> bool:
@@ -67,7 +63,12 @@ class LocalPort:
         return not self._settled.is_set()
 
     def __str__(self) -> str:
-        return f"local port {self.number}" if self.host is None else f"port {self.number} of {self.host}"
+        kind = "" if self.protocol == TCP else f"{self.protocol} "
+        return f"local {kind}port {self.number}" if self.host is None else f"{kind}port {self.number} of {self.host}"
+
+    @abstractmethod
+    async def probe(self) -> bool:
+        """Find out once whether the port is up."""
 
     async def watch(self) -> None:
         """Probe until cancelled."""
@@ -75,8 +76,56 @@ class LocalPort:
             await self.probe()
             await asyncio.sleep(PROBE_INTERVAL_S if self.host is None else ELSEWHERE_INTERVAL_S)
 
+    async def wait_up(self) -> None:
+        await self._up.wait()
+
+    async def wait_down(self) -> None:
+        """Wait until the port is down, and not awaited."""
+        await self._down.wait()
+
+    def _tell(self, *, is_up: bool, closes: bool = False) -> None:
+        if (is_up, closes) == (self.is_up, self.closes):
+            return
+        was_up = self.is_up
+        self.closes = closes
+        if is_up:
+            if self._giving_up is not None:
+                self._giving_up.cancel()
+            self._down.clear()
+            self._up.set()
+            self._settled.set()
+        elif was_up:
+            self._up.clear()
+            self.waited = 0
+            if self._patience_s:
+                self._settled.clear()
+                self._giving_up = asyncio.get_running_loop().call_later(self._patience_s, self._note_given_up)
+            else:
+                self._give_up()
+        self._on_change()
+
+    def _note_given_up(self) -> None:
+        self._give_up()
+        self._on_change()
+
+    def _give_up(self) -> None:
+        self._down.set()
+        self._settled.set()
+
+
+class LocalPort(WatchedPort):
+    """A LocalPort is up while a program listens on it, however slow that is.
+
+    No connection is made to find out, but where the kernel knows of no listener (a packet filter may lead elsewhere),
+    and where connections were closed before a byte of answer, as forwarders do whose application is down.
+
+    Of a port on another host (a container, a virtual machine) the kernel does not know: it is down until a connection
+    is taken, tried once a second, and up until one is refused; while it is up no connection is made but for requests.
+    """
+
+    _judging: asyncio.Task[None] | None = None
+
     async def probe(self) -> bool:
-        """Find out once whether the port is up."""
         if self.closes:
             return await self.doubt()
         if self._is_listened_on() or (self.host and self.is_up):
@@ -106,13 +155,6 @@ class LocalPort:
             self._judging = asyncio.get_running_loop().create_task(self._judge(), name=f"judge port {self.number}")
         await asyncio.shield(self._judging)
         return self.is_up
-
-    async def wait_up(self) -> None:
-        await self._up.wait()
-
-    async def wait_down(self) -> None:
-        """Wait until the port is down, and not awaited."""
-        await self._down.wait()
 
     async def settle(self) -> bool:
         """Wait as long as the port is awaited; return whether it is up then."""
@@ -171,32 +213,3 @@ class LocalPort:
             return self.host is None and is_listened_on(self.number)
         except OSError:  # the kernel does not tell
             return False
-
-    def _tell(self, *, is_up: bool, closes: bool = False) -> None:
-        if (is_up, closes) == (self.is_up, self.closes):
-            return
-        was_up = self.is_up
-        self.closes = closes
-        if is_up:
-            if self._giving_up is not None:
-                self._giving_up.cancel()
-            self._down.clear()
-            self._up.set()
-            self._settled.set()
-        elif was_up:
-            self._up.clear()
-            self.waited = 0
-            if self._patience_s:
-                self._settled.clear()
-                self._giving_up = asyncio.get_running_loop().call_later(self._patience_s, self._note_given_up)
-            else:
-                self._give_up()
-        self._on_change()
-
-    def _note_given_up(self) -> None:
-        self._give_up()
-        self._on_change()
-
-    def _give_up(self) -> None:
-        self._down.set()
-        self._settled.set()

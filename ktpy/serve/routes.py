@@ -20,7 +20,7 @@ from ktpy.link.key import ClientKey
 from ktpy.link.route import route_command
 from ktpy.link.uplink import AgentPod, Uplink
 from ktpy.serve.exposure import Exposure
-from ktpy.wire.route import RouteCounters, RouteHello
+from ktpy.wire.route import RouteCounters, RouteHello, ServicePort
 
 FIRST_RETRY_S, FIRST_RETRY_LIMIT_S = 0.05, 0.2
 """While the pod starts, and its agent has not read our key yet."""
@@ -89,8 +89,8 @@ class Routes:
         finally:
             uplink.close()
 
-    def _uplink(self, pod: GatewayPod) -> Uplink[dict[int, str]]:
-        counted: dict[int, RouteCounters] = {}
+    def _uplink(self, pod: GatewayPod) -> Uplink[dict[ServicePort, str]]:
+        counted: dict[ServicePort, RouteCounters] = {}
         agent_pod = AgentPod(
             pod.name,
             PortForward(self._api, self._api.namespace, pod.name, pod.ssh_port),
@@ -103,7 +103,7 @@ class Routes:
         async def find_pod() -> AgentPod | None:
             return agent_pod if pod.uid in self._staying else None
 
-        def count(counters: dict[int, RouteCounters]) -> None:
+        def count(counters: dict[ServicePort, RouteCounters]) -> None:
             counted.update(counters)
             self._exposure.count(pod.uid, counted)
 
@@ -111,7 +111,7 @@ class Routes:
             self._hindrance = error
             logger.info("no route to %s yet: %s", pod.name, error)
 
-        async def hold(connection: AgentConnection[dict[int, str]]) -> LinkLost | None:
+        async def hold(connection: AgentConnection[dict[ServicePort, str]]) -> LinkLost | None:
             self._exposure.begin(pod.uid, counted)
             if not self._first.done():
                 self._first.set_result(None)

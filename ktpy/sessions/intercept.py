@@ -156,7 +156,7 @@ class _Intercept:
         change = self._kind.change(api, plan, session, self._tell_pod)
         # Here requests wait; what becomes of them then is the gateway's affair.
         when_down = ORIGIN if options.when_local_down == WAIT else options.when_local_down
-        requests = (RouteRequest(port, options.match, when_down) for port in exposure.local_ports)
+        requests = (RouteRequest(port.number, options.match, when_down, port.protocol) for port in exposure.local_ports)
         hello = RouteHello(session.id, self._owner, tuple(requests))
         record = Record(
             session.id, self.name, self._target, api.namespace, target.server, target.context, options.kubeconfig
@@ -265,7 +265,7 @@ class _Intercept:
         match = self._options.match
         if match is None or any(header.is_regex for header in match.headers):
             return None
-        port = next(iter(exposure.local_ports))
+        port = next(iter(exposure.local_ports)).number
         host = f"{self._target}.{api.namespace}" + (f":{port}" if port != 80 else "")
         headers = [f"-H {shlex.quote(str(header))}" for header in match.headers]
         return " ".join(["curl", *headers, f"http://{host}{match.path_prefix or '/'}"])

@@ -29,7 +29,8 @@ class Port(NamedTuple):
     http: bool
 
     def __str__(self) -> str:
-        return f"{self.port} ({self.name})" if self.name else str(self.port)
+        notes = [note for note in (self.name, self.protocol if self.protocol != "TCP" else "") if note]
+        return f"{self.port} ({', '.join(notes)})" if notes else str(self.port)
 
 
 class GatewaySpec(NamedTuple):

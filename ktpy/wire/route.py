@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, TypeGuard
 from ktpy.wire.version import VERSION, is_understood
 
 BEAT: Final = b"{}\n"
+TCP: Final = "TCP"
+UDP: Final = "UDP"
 ORIGIN: Final = "origin"
 FAIL: Final = "fail"
 MAX_ROUTES: Final = 64
@@ -106,14 +108,33 @@ class Match(NamedTuple):
         return " and ".join(parts)
 
 
+class ServicePort(NamedTuple):
+    """A ServicePort is a port of a Service, by its number and protocol: 53/TCP and 53/UDP are two."""
+
+    number: int
+    protocol: str = TCP
+
+    def __str__(self) -> str:
+        """Write it as kubectl does, without the protocol where that is TCP."""
+        return str(self.number) if self.protocol == TCP else f"{self.number}/{self.protocol}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ServicePort":
+        """Read what `str` wrote. Raises ValueError."""
+        number, _, protocol = text.partition("/")
+        return cls(int(number), protocol or TCP)
+
+
 class RouteRequest(NamedTuple):
-    """A RouteRequest asks for some or all requests of one port."""
+    """A RouteRequest asks for some or all requests of one port; for all datagrams of one that is UDP."""
 
     port: int
     match: Match | None = None
     """None takes all requests of the port: an exchange."""
     when_local_down: str = ORIGIN
     """While the laptop's local port is closed, requests turn to the original pods (ORIGIN) or get a 503 (FAIL)."""
+    protocol: str = TCP
+    """TCP or UDP."""
 
 
 class RouteHello(NamedTuple):
@@ -124,8 +145,8 @@ class RouteHello(NamedTuple):
     routes: tuple[RouteRequest, ...]
 
     @property
-    def ports(self) -> tuple[int, ...]:
-        return tuple(route.port for route in self.routes)
+    def ports(self) -> tuple[ServicePort, ...]:
+        return tuple(ServicePort(route.port, route.protocol) for route in self.routes)
 
     def line(self) -> bytes:
         """Render the hello."""
@@ -169,22 +190,36 @@ class Refusal(NamedTuple):
 
     def line(self) -> bytes:
         """Render the answer to a hello."""
-        return _line({"refused": self.sentence, "holder": self.holder, "for_now": self.for_now})
+        return _line({"refused": self.sentence, "holder": self.holder, "for_now": self.for_now, "udp": True})
 
 
-def accepted_line(sockets: Iterable[tuple[int, str]]) -> bytes:
+class UdpUnknown(ValueError):
+    """The agent that answers is older than routes of UDP ports."""
+
+
+def accepted_line(sockets: Iterable[tuple[ServicePort, str]]) -> bytes:
     """Render the answer to a hello that is accepted: each route's port, and the path in the pod of its unix socket."""
-    return _line({"accepted": [{"port": port, "socket": socket} for port, socket in sockets]})
+    accepted = [{"port": port.number, "protocol": port.protocol, "socket": path} for port, path in sockets]
+    return _line({"accepted": accepted, "udp": True})
 
 
-def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str] | Refusal:
-    """Return the path in the pod of each port's unix socket. Raises ValueError for what is no answer to our hello."""
+def parse_answer(line: bytes, ports: Iterable[ServicePort]) -> dict[ServicePort, str] | Refusal:
+    """Return the path in the pod of each port's unix socket.
+
+    Raises ValueError for what is no answer to our hello, UdpUnknown where one of `ports` is UDP and the agent does not
+    say that it knows of those.
+    """
     message = _object(line)
+    if message.get("udp") is not True and any(port.protocol == UDP for port in ports):
+        raise UdpUnknown
     if "refused" in message:
         return Refusal(str(message["refused"]), message.get("holder"), bool(message.get("for_now")))
     try:
-        sockets = {int(entry["port"]): str(entry["socket"]) for entry in message["accepted"]}
-    except (KeyError, TypeError, OverflowError) as exc:
+        sockets = {
+            ServicePort(int(entry["port"]), str(entry.get("protocol", TCP))): str(entry["socket"])
+            for entry in message["accepted"]
+        }
+    except (KeyError, TypeError, AttributeError, OverflowError) as exc:
         raise ValueError(f"its answer lacks {exc}") from exc
     if missing := set(ports) - sockets.keys():
         raise ValueError(f"it did not accept port {min(missing)}")
@@ -192,7 +227,10 @@ def parse_answer(line: bytes, ports: Iterable[int]) -> dict[int, str] | Refusal:
 
 
 class RouteCounters(NamedTuple):
-    """RouteCounters are what a gateway's pod has counted for one port since it accepted the route."""
+    """RouteCounters are what a gateway's pod has counted for one port since it accepted the route.
+
+    Requests of HTTP, datagrams of UDP, else connections.
+    """
 
     requests: int = 0
     fallbacks: int = 0
@@ -215,17 +253,17 @@ def total_of(counters: Iterable[RouteCounters]) -> RouteCounters:
     )
 
 
-def counters_line(counters: Mapping[int, RouteCounters]) -> bytes:
+def counters_line(counters: Mapping[ServicePort, RouteCounters]) -> bytes:
     """Render the counters of a session's ports."""
     return _line({"counters": {str(port): counted._asdict() for port, counted in counters.items()}})
 
 
-def parse_counters(line: bytes) -> dict[int, RouteCounters]:
+def parse_counters(line: bytes) -> dict[ServicePort, RouteCounters]:
     """Return counters by port, none for a line about something else. Raises ValueError for what is no message."""
     message = _object(line)
     try:
         return {
-            int(port): RouteCounters(
+            ServicePort.parse(port): RouteCounters(
                 int(of["requests"]),
                 int(of["fallbacks"]),
                 bool(of["is_up"]),
@@ -239,12 +277,15 @@ def parse_counters(line: bytes) -> dict[int, RouteCounters]:
 
 def _route(item: object) -> RouteRequest:
     fields = _fields(item, "route", {"port", "match", "when_local_down"})
-    port, when_local_down = fields["port"], fields["when_local_down"]
+    port, when_local_down, protocol = fields["port"], fields["when_local_down"], fields.get("protocol", TCP)
     if type(port) is not int or not 0 < port < 65536:
         raise HelloError("a route's port has to be a number from 1 to 65535")
     if when_local_down not in (ORIGIN, FAIL):
         raise HelloError("when_local_down has to be origin or fail")
-    return RouteRequest(port, None if fields["match"] is None else _match(fields["match"]), when_local_down)
+    match = None if fields["match"] is None else _match(fields["match"])
+    if protocol not in (TCP, UDP) or (match and protocol == UDP):
+        raise HelloError("a route's protocol has to be TCP, or UDP without a match: datagrams have no headers")
+    return RouteRequest(port, match, when_local_down, protocol)
 
 
 def _match(item: object) -> Match:

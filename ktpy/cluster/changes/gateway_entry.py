@@ -23,6 +23,7 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, labels_of, version_of
 from ktpy.kube.writes import patch_object
 from ktpy.wire.gateway import GatewaySpec
+from ktpy.wire.route import TCP, ServicePort
 from ktpy.wire.version import version_difference
 
 FOLLOW_TIMEOUT_S = 5.0
@@ -192,14 +193,15 @@ class GatewayEntry:
             return "it is of another version of ktpy"
         if spec.origin != self.origin_address:
             return "it leads to an origin service that is gone"
-        theirs = {port.port: port for port in spec.tcp_ports}
-        for port in (port for port in self._ports if port.protocol == "TCP"):
-            if port.port not in theirs or theirs[port.port].bind != port.bind:
-                return f"it does not relay port {port.port} as the service has it now"
+        theirs = {ServicePort(port.port, port.protocol): port for port in spec.ports}
+        for port in self._ports:
+            wanted_port = ServicePort(port.port, port.protocol)
+            if wanted_port not in theirs or theirs[wanted_port].bind != port.bind:
+                return f"it does not relay port {wanted_port} as the service has it now"
         options = self._plan.options
         wanted = AppProtocol.HTTP if options.match is not None else options.protocol
-        for exposed in self._plan.ports:
-            is_http = theirs[exposed.remote].http
+        for exposed in (one for one in self._plan.ports if one.protocol == TCP):
+            is_http = theirs[exposed.service_port].http
             if wanted is not None and is_http is not (wanted is AppProtocol.HTTP):
                 return f"it relays port {exposed.remote} as {'HTTP' if is_http else 'plain TCP'}"
         return None

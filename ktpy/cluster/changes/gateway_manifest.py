@@ -111,7 +111,6 @@ def image_of(deployment: Json) -> str:
 
 def preview_service(plan: InterceptPlan, session: SessionIdentity, ports: Sequence[GatewayPort]) -> Json:
     """The new Service of a preview."""
-    app_protocol = {"appProtocol": "http"} if all(port.http for port in ports) else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -121,7 +120,8 @@ def preview_service(plan: InterceptPlan, session: SessionIdentity, ports: Sequen
             "ipFamilyPolicy": "PreferDualStack",
             "selector": {names.GATEWAY: plan.interceptee.name},
             "ports": [
-                {"name": port.name, "protocol": "TCP", "port": port.port, "targetPort": port.bind, **app_protocol}
+                {"name": port.name, "protocol": port.protocol, "port": port.port, "targetPort": port.bind}
+                | ({"appProtocol": "http"} if port.http else {})
                 for port in ports
             ],
         },

@@ -42,7 +42,7 @@ class InterceptPlan:
         """Say what the session does, as others read it in `ktpy list`: `mesh of port 80, VERSION: foobar`."""
         if self.options.kind == KEEP:
             return "keeps the gateway"
-        numbers = ", ".join(str(one.remote) for one in self.ports)
+        numbers = ", ".join(str(one.service_port) for one in self.ports)
         match = f", {self.options.match}" if self.options.match is not None else ""
         return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{match}"
 

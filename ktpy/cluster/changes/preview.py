@@ -23,6 +23,7 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, labels_of
 from ktpy.kube.refusals import Conflict, NotFound
 from ktpy.kube.resources import DEPLOYMENTS, INGRESS_CLASSES, INGRESSES, SERVICES
+from ktpy.wire.route import TCP, UDP, ServicePort
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
@@ -37,6 +38,7 @@ class PreviewEntry:
         self._pods, self._on_progress = pods, on_progress
         self._name, self._namespace = plan.interceptee.name, plan.interceptee.namespace
         self._ports = _gateway_ports(plan)
+        self._ingress_port = next((port.port for port in self._ports if port.protocol == TCP), 0)
         self._ingress_class = plan.options.ingress_class
         self.checks = (Step("choose the ingress class", self._choose_ingress_class),)
         self.preparation = (
@@ -67,7 +69,7 @@ class PreviewEntry:
     async def _create_ingress(self) -> bool:
         if self._plan.options.ingress_host is None:
             return False
-        manifest = gateway_manifest.preview_ingress(self._plan, self._session, self._ports[0].port, self._ingress_class)
+        manifest = gateway_manifest.preview_ingress(self._plan, self._session, self._ingress_port, self._ingress_class)
         try:
             await self._api.request("POST", INGRESSES.path(self._namespace), body=manifest)
         except Conflict as exc:
@@ -104,6 +106,8 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     Raises TargetUnsuitable, PortUnknown, RouteTaken, and what keeps the user from creating it.
     """
     plan = InterceptPlan(options, Interceptee(api.namespace, options.target), preview_ports(options.expose))
+    if options.ingress_host is not None and all(one.protocol == UDP for one in plan.ports):
+        raise TargetUnsuitable("An ingress carries HTTP, and only UDP ports are exposed; nothing was changed.")
     manifest = gateway_manifest.preview_service(plan, SessionIdentity("dry-run", "nobody", ""), _gateway_ports(plan))
     try:
         await api.request("POST", SERVICES.path(api.namespace), query={"dryRun": "All"}, body=manifest)
@@ -153,23 +157,26 @@ def _removal_of_one(api: Api, interceptee: Interceptee, session: str) -> tuple[S
 
 def preview_ports(wanted: Sequence[ExposeOption]) -> tuple[PortMapping, ...]:
     """Return the ports of a preview: REMOTE is the new Service's port; without it, the local port's number is."""
-    found: dict[int, PortMapping] = {}
+    found: dict[ServicePort, PortMapping] = {}
     for expose in wanted:
         if expose.remote is not None and not expose.remote.isdecimal():
             raise PortUnknown(f"A new service has no port named {expose.remote} yet.", hint="Give the port's number.")
-        remote = int(expose.remote or expose.local)
-        if remote in found:
-            raise RouteTaken(f"Port {remote} is exposed twice in this command.")
-        found[remote] = PortMapping(expose.local, remote, expose.host)
+        port = ServicePort(int(expose.remote or expose.local), expose.protocol or TCP)
+        if port in found:
+            raise RouteTaken(f"Port {port} is exposed twice in this command.")
+        found[port] = PortMapping(expose.local, port.number, expose.host, port.protocol)
     return tuple(found.values())
 
 
 def _gateway_ports(plan: InterceptPlan) -> tuple[GatewayPort, ...]:
-    protocol = plan.options.protocol or AppProtocol.HTTP
-    is_http = protocol is AppProtocol.HTTP
-    return tuple(
-        GatewayPort(one.remote, f"{protocol.value}-{one.remote}", one.remote, "TCP", is_http) for one in plan.ports
-    )
+    spoken = plan.options.protocol or AppProtocol.HTTP
+
+    def gateway_port(number: int, protocol: str) -> GatewayPort:
+        name = spoken.value if protocol == TCP else protocol.lower()
+        is_http = protocol == TCP and spoken is AppProtocol.HTTP
+        return GatewayPort(number, f"{name}-{number}", number, protocol, is_http)
+
+    return tuple(gateway_port(one.remote, one.protocol) for one in plan.ports)
 
 
 async def ingress_class(api: Api) -> str | None:
@@ -211,5 +218,5 @@ PREVIEW = InterceptKind(
     change=change,
     undoing="removing preview {target}",
     farewell="Left; preview {target} is gone.",
-    when_local_down=lambda _: "are answered with 503",
+    when_local_down=lambda _: "get no answer, or a 503 where it is HTTP",
 )

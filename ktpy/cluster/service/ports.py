@@ -20,6 +20,7 @@ from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.objects import Json, name_of
 from ktpy.wire import gateway
 from ktpy.wire.pod import READY_PORT, SSHD_PORT
+from ktpy.wire.route import TCP, ServicePort
 
 PORT_MAX = 65535
 _HTTP = frozenset({"http", "http2", "h2c", "grpc", "ws"})
@@ -30,7 +31,7 @@ _TLS_APP = _TLS | {"kubernetes.io/wss"}
 _UNPRIVILEGED = 1024
 _EXPOSE = re.compile(
     r"(?:(?:(?P<host>(?=[^:]*[A-Za-z.])[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)|\[(?P<host6>[0-9A-Fa-f:.]+)\]):(?=[^:]+:))?"
-    r"(?P<local>\d+)(?::(?P<remote>[^:]+))?"
+    r"(?P<local>\d+)(?::(?P<remote>[^:/]+))?(?:/(?P<protocol>(?i:tcp|udp)))?"
 )
 _HERE = frozenset({None, "localhost", "127.0.0.1", "::1"})
 _NAMED_PORTS_FROM = 8000
@@ -47,16 +48,22 @@ class AppProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExposeOption:
-    """What the user wrote as `--expose LOCAL[:REMOTE]` or `HOST:PORT:REMOTE`; `remote` is a port's number or name."""
+    """What the user wrote as `--expose LOCAL[:REMOTE]` or `HOST:PORT:REMOTE`; `remote` is a port's number or name.
+
+    `/udp` or `/tcp` may follow, as kubectl writes it.
+    """
 
     local: int
     remote: str | None = None
     host: str | None = None
     """Where the local port is, if not on a loopback address of this laptop."""
+    protocol: str | None = None
+    """TCP or UDP; None where the user does not say."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if self.host and ":" in self.host else self.host
-        return ":".join(part for part in (host, str(self.local), self.remote) if part)
+        ports = ":".join(part for part in (host, str(self.local), self.remote) if part)
+        return f"{ports}/{self.protocol.lower()}" if self.protocol else ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,12 @@ class PortMapping:
     remote: int
     host: str | None = None
     """Where the local port is, if not on a loopback address of this laptop."""
+    protocol: str = TCP
+    """TCP or UDP, of both ports."""
+
+    @property
+    def service_port(self) -> ServicePort:
+        return ServicePort(self.remote, self.protocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +106,16 @@ def parse_expose(options: Iterable[str]) -> tuple[ExposeOption, ...]:
         parts = _EXPOSE.fullmatch(text)
         if parts is None or not _is_port(parts["local"]):
             raise ValueError(
-                f"{text!r} is not LOCAL[:REMOTE], such as 3001:80 or 3001:http, nor HOST:PORT:REMOTE, such as "
-                "172.17.0.2:8080:80."
+                f"{text!r} is not LOCAL[:REMOTE], such as 3001:80, 3001:http or 5353:53/udp, nor HOST:PORT:REMOTE, "
+                "such as 172.17.0.2:8080:80."
             )
         remote, host = parts["remote"], parts["host"] or parts["host6"]
         if remote and remote.isdecimal() and not _is_port(remote):
             raise ValueError(f"{remote} is no port: ports are 1 to {PORT_MAX}.")
         if parts["host6"] and not _is_ipv6(parts["host6"]):
             raise ValueError(f"{parts['host6']} is no IPv6 address.")
-        found.append(ExposeOption(int(parts["local"]), remote, None if host in _HERE else host))
+        protocol = parts["protocol"] and parts["protocol"].upper()
+        found.append(ExposeOption(int(parts["local"]), remote, None if host in _HERE else host, protocol))
     return tuple(found)
 
 
@@ -123,14 +137,14 @@ def resolve_ports(
 
     Raises PortUnknown, TargetUnsuitable and RouteTaken.
     """
-    found: dict[int, PortMapping] = {}
+    found: dict[ServicePort, PortMapping] = {}
     for expose in wanted:
-        port = _port_meant(service, expose)
+        port = _port_meant(service, expose, is_mesh=is_mesh)
         _refuse_unsuitable(service, port, is_mesh=is_mesh, protocol=protocol)
-        first = _sharing_target(service, port)[0]["port"]
+        first = ServicePort(_sharing_target(service, port)[0]["port"], _protocol(port))
         if first in found:
             raise RouteTaken(f"Port {_words(port)} of {name_of(service)} is exposed twice in this command.")
-        found[first] = PortMapping(expose.local, first, expose.host)
+        found[first] = PortMapping(expose.local, first.number, expose.host, first.protocol)
     return tuple(found.values())
 
 
@@ -138,7 +152,7 @@ def shared_ports(service: Json, exposed: Iterable[PortMapping]) -> list[str]:
     """Return a warning for each exposed port that leads to the same target port as another, so both are exposed."""
     warnings = []
     for one in exposed:
-        alike = [str(port["port"]) for port in _sharing_target(service, _by_number(service, one.remote))]
+        alike = [str(port["port"]) for port in _sharing_target(service, _by_number(service, one.service_port))]
         if len(alike) > 1:
             numbers = " and ".join(alike)
             warnings.append(
@@ -192,29 +206,40 @@ def as_data(service: Json) -> list[Json]:
     ]
 
 
-def _port_meant(service: Json, expose: ExposeOption) -> Json:
-    ports = _ports(service)
+def _port_meant(service: Json, expose: ExposeOption, *, is_mesh: bool) -> Json:
+    """Raise PortUnknown where no port is meant, or TCP and UDP of one number are; a mesh can only mean TCP then."""
+    ports = [port for port in _ports(service) if expose.protocol in (None, _protocol(port))]
     if expose.remote is None:
         tcp = [port for port in ports if _protocol(port) == "TCP"]
-        candidates = [port for port in tcp if port["port"] == expose.local] or (tcp if len(tcp) == 1 else [])
+        candidates = [port for port in ports if port["port"] == expose.local] or (tcp if len(tcp) == 1 else [])
         if not candidates and len(ports) == 1:
             candidates = ports
         problem = f"--expose {expose} does not say which port of {name_of(service)} is meant."
     else:
         candidates = [port for port in ports if expose.remote in (str(port["port"]), port.get("name"))]
-        problem = f"Service {name_of(service)} has no port {expose.remote}."
+        kind = f"{expose.protocol} " if expose.protocol else ""
+        problem = f"Service {name_of(service)} has no {kind}port {expose.remote}."
     if not candidates:
         raise PortUnknown(problem, hint=f"Its ports are: {describe(service)}.")
-    return min(candidates, key=lambda port: _protocol(port) != "TCP")  # 53 may be both: TCP is what can be exposed
+    candidates.sort(key=lambda port: _protocol(port) != TCP)
+    if len(candidates) > 1 and not is_mesh:
+        number, words = candidates[0]["port"], " and ".join(map(_words, candidates))
+        raise PortUnknown(
+            f"--expose {expose} does not say whether TCP or UDP is meant: {name_of(service)} has ports {words}.",
+            hint=f"Say --expose {expose.local}:{number}/udp or {expose.local}:{number}/tcp, or both.",
+        )
+    return candidates[0]
 
 
 def _refuse_unsuitable(service: Json, port: Json, *, is_mesh: bool, protocol: AppProtocol | None) -> None:
     where = f"port {_words(port)} of {name_of(service)}"
-    if (transport := _protocol(port)) != "TCP":
-        why = f"Exposing a {transport} port is not supported yet"
-        if is_mesh:
-            why = f"A mesh picks requests by their headers, and {transport} has none"
-        raise TargetUnsuitable(f"{why}: {where} keeps reaching the original pods.")
+    transport = _protocol(port)
+    if is_mesh and transport != TCP:
+        raise TargetUnsuitable(
+            f"A mesh picks requests by their headers, and {transport} has none: {where} keeps reaching the original "
+            "pods.",
+            hint="ktpy exchange takes all of the port.",
+        )
     if not is_mesh:
         return
     match protocol or spoken_on(port):
@@ -236,8 +261,8 @@ def _sharing_target(service: Json, port: Json) -> list[Json]:
     return [other for other in _ports(service) if (_protocol(other), _target(other)) == key]
 
 
-def _by_number(service: Json, number: int) -> Json:
-    return next(port for port in _ports(service) if port["port"] == number and _protocol(port) == "TCP")
+def _by_number(service: Json, wanted: ServicePort) -> Json:
+    return next(port for port in _ports(service) if (port["port"], _protocol(port)) == wanted)
 
 
 def _ports(service: Json) -> list[Json]:

@@ -58,9 +58,13 @@ class GatewayPod(Pod):
     def let_in(self, session: str) -> Path:
         """A key for a session: a new annotation, and the file of its private half."""
         identity = self.directory / f"identity-{session}"
-        self._identities[session] = make_identity(identity)
-        self.annotate(self._identities)
+        self.let_in_key(session, make_identity(identity))
         return identity
+
+    def let_in_key(self, session: str, public_line: str) -> None:
+        """Annotate a session's public key."""
+        self._identities[session] = public_line
+        self.annotate(self._identities)
 
     @contextmanager
     def serving(self, **environment: str) -> Iterator[None]:

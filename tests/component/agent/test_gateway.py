@@ -213,7 +213,8 @@ def test_one_that_is_told_to_stop_takes_no_more_laptops(pod: GatewayPod, origin:
         os.kill(pod.agent_pid, signal.SIGTERM)
         pod.wait_for_log("told to stop: draining")
         with pod.laptop("s1", local, {"port": origin, **ALL}) as late:
-            assert late.answer == {"refused": "this gateway of web is about to end", "holder": None, "for_now": True}
+            refused = {"refused": "this gateway of web is about to end", "holder": None, "for_now": True, "udp": True}
+            assert late.answer == refused
 
 
 def test_one_that_is_told_to_stop_before_it_knows_its_service_stops(pod: GatewayPod) -> None:
@@ -258,6 +259,7 @@ def test_a_held_match_is_refused_with_its_holder(pod: GatewayPod, origin: int, l
             "refused": f"port {origin} of service web has a mesh with that match by amy already",
             "holder": "amy",
             "for_now": False,
+            "udp": True,
         }
 
 

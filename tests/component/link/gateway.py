@@ -11,7 +11,7 @@ from ktpy.errors import LinkLost
 from ktpy.link.connection import AgentConnection
 from ktpy.link.forwards import serve_forwards
 from ktpy.link.route import OnCounters, route_command
-from ktpy.wire.route import RouteHello, RouteRequest
+from ktpy.wire.route import RouteHello, RouteRequest, ServicePort
 from tests.component.link.sshd import Sshd
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -86,17 +86,19 @@ class FakeLocalPort:
         self.forwarded.clear()
 
 
-async def open_route(gateway: Sshd, *, on_counters: OnCounters = lambda _: None) -> AgentConnection[dict[int, str]]:
+async def open_route(
+    gateway: Sshd, *, on_counters: OnCounters = lambda _: None
+) -> AgentConnection[dict[ServicePort, str]]:
     command = route_command(HELLO, on_counters, beat_interval_s=0.05)
     return await AgentConnection.open(asyncio.get_running_loop(), gateway.key, command, gateway.place)
 
 
-async def serve(connection: AgentConnection[dict[int, str]], local: FakeLocalPort) -> LinkLost | None:
-    return await serve_forwards(connection, connection.hello, {80: local})
+async def serve(connection: AgentConnection[dict[ServicePort, str]], local: FakeLocalPort) -> LinkLost | None:
+    return await serve_forwards(connection, connection.hello, {ServicePort(80): local})
 
 
 @asynccontextmanager
-async def serving(gateway: Sshd, local: FakeLocalPort) -> AsyncIterator[AgentConnection[dict[int, str]]]:
+async def serving(gateway: Sshd, local: FakeLocalPort) -> AsyncIterator[AgentConnection[dict[ServicePort, str]]]:
     connection = await open_route(gateway)
     task = asyncio.create_task(serve(connection, local))
     yield connection

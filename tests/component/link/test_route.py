@@ -6,23 +6,24 @@ import re
 
 import pytest
 
+from ktpy import __version__
 from ktpy.errors import KtpyError, PodFailed, RouteTaken, TargetUnsuitable
 from ktpy.link.connection import KeyNotTaken
 from ktpy.link.key import make_key
 from ktpy.link.route import RouteNotYet, read_answer
-from ktpy.wire.route import Refusal, RouteCounters
+from ktpy.wire.route import Refusal, RouteCounters, RouteHello, RouteRequest, ServicePort
 from tests.component.link.gateway import HELLO, open_route
 from tests.component.link.sshd import Sshd
 from tests.kit.waiting import until
 
 
 async def test_the_agent_hears_who_we_are_and_counts(gateway: Sshd) -> None:
-    heard: asyncio.Queue[dict[int, RouteCounters]] = asyncio.Queue()
+    heard: asyncio.Queue[dict[ServicePort, RouteCounters]] = asyncio.Queue()
     connection = await open_route(gateway, on_counters=heard.put_nowait)
     assert json.loads((gateway.directory / "hello").read_text()) == json.loads(HELLO.line())
     async with asyncio.timeout(5):
-        assert await heard.get() == {80: RouteCounters(0, 0, is_up=True)}
-        assert await heard.get() == {80: RouteCounters(1, 0, is_up=True)}
+        assert await heard.get() == {ServicePort(80): RouteCounters(0, 0, is_up=True)}
+        assert await heard.get() == {ServicePort(80): RouteCounters(1, 0, is_up=True)}
     connection.close()
     assert await connection.wait_closed() is None
     await until((gateway.directory / "left").exists, "the agent hears that we left")
@@ -63,3 +64,11 @@ def test_a_refusal_is_an_error_with_the_gateways_sentence(
         read_answer(refusal.line(), HELLO)
     assert (hint or "") in (raised.value.hint or "")
     assert (raised.value.hint is None) is (hint is None)
+
+
+def test_an_agent_that_is_older_than_udp_ports_is_told_of_with_the_version_that_is_needed() -> None:
+    hello = RouteHello("ab12", "alice", (RouteRequest(53, protocol="UDP"),))
+    with pytest.raises(PodFailed) as told:
+        read_answer(b'{"refused": "port 53 of service dns is UDP; exposing a UDP port comes later"}', hello)
+    assert f"needs the one of ktpy {__version__}" in told.value.message
+    assert "ktpy gateway release" in str(told.value.hint)

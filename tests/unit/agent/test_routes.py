@@ -1,7 +1,7 @@
 """Playbooks: who joins and leaves, and what the table says to it."""
 
 import pytest
-from ktpy_agent.routes import MAX_ROUTES, Refused, RouteTable
+from ktpy_agent.routes import MAX_ROUTES, Refused, RouteTable, describe
 
 from ktpy.wire.gateway import GatewaySpec, Port
 from ktpy.wire.route import Header, Match, RouteHello, RouteRequest
@@ -122,8 +122,8 @@ def test_what_a_returning_session_cannot_have_leaves_it_what_it_had(table: Route
 @pytest.mark.parametrize(
     ("port", "match", "sentence"),
     [
-        (81, None, "service web has no port 81; it has 80 (http), 5432, 53 (dns)"),
-        (53, None, "port 53 of service web is UDP; exposing a UDP port comes later"),
+        (81, None, "service web has no port 81; it has 80 (http), 5432, 53 (dns, UDP)"),
+        (53, None, "service web has no port 53; it has 80 (http), 5432, 53 (dns, UDP)"),
         (5432, A, "port 5432 of service web is not HTTP, so no header can be matched on it"),
     ],
 )
@@ -169,3 +169,12 @@ def test_a_path_of_a_socket_fits_into_its_address(table: RouteTable) -> None:
     for _ in range(3):
         (route,) = table.join(hello(session, None, port=5432))
     assert len(f"/run/ktpy/routes/{route.stem}.alive.XXXXXX.tmp") < 108
+
+
+def test_udp_and_tcp_of_one_number_are_two_ports() -> None:
+    table = RouteTable(GatewaySpec("dns", "10.96.1.2", (DNS, DNS._replace(protocol="TCP"))))
+    both = RouteHello("s1", "amy", (RouteRequest(53), RouteRequest(53, protocol="UDP")))
+    assert [route.port.protocol for route in table.join(both)] == ["TCP", "UDP"]
+    sentence, holder = refused(table, RouteHello("s2", "bob", (RouteRequest(53, protocol="UDP"),)))
+    assert (sentence, holder) == ("port 53/UDP of service dns is exchanged by amy already", "amy")
+    assert describe(table.routes) == "all of port 53, all of port 53/UDP"

@@ -60,6 +60,7 @@ def test_an_intercept_has_every_key() -> None:
         ' "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "routes": 1, "ports":'
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
-        ' "local_state": "up", "local_host": null, "passed": null, "waiting": 0}], "try_command": null}'
+        ' "local_state": "up", "local_host": null, "passed": null, "waiting": 0, "protocol": "TCP"}],'
+        ' "try_command": null}'
     )
     assert decode_status(json.loads(json.dumps(to_json(status)))) == status

@@ -6,7 +6,10 @@ import pytest
 from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Event, Notice, PortsChanged
 from ktpy.serve.exposure import Exposure
-from ktpy.wire.route import RouteCounters
+from ktpy.serve.local_port import LocalPort
+from ktpy.wire.route import RouteCounters, ServicePort
+
+HTTP = ServicePort(80)
 
 
 def free_port() -> int:
@@ -46,8 +49,8 @@ async def test_a_privileged_port_is_warned_of() -> None:
 async def test_counts_of_routes_that_come_and_go_add_up() -> None:
     exposure = expose(Told())
     exposure.begin("pod-1", {})
-    exposure.begin("pod-2", {80: RouteCounters(5, 1, is_up=True)})
-    exposure.count("pod-1", {80: RouteCounters(3, 0, is_up=True)})
+    exposure.begin("pod-2", {HTTP: RouteCounters(5, 1, is_up=True)})
+    exposure.count("pod-1", {HTTP: RouteCounters(3, 0, is_up=True)})
     assert exposure.routes == 2
     exposure.end("pod-2")
     assert (exposure.ports()[0].requests, exposure.ports()[0].fallbacks) == (8, 1)
@@ -62,9 +65,9 @@ async def test_what_changes_is_told_once() -> None:
     exposure = expose(told)
     watching = asyncio.create_task(exposure.watch())
     await asyncio.sleep(0)
-    exposure.begin("pod", {80: RouteCounters(1, 0, is_up=True)})
-    exposure.count("pod", {80: RouteCounters(1, 0, is_up=True)})
-    exposure.count("pod", {80: RouteCounters(2, 0, is_up=True)})
+    exposure.begin("pod", {HTTP: RouteCounters(1, 0, is_up=True)})
+    exposure.count("pod", {HTTP: RouteCounters(1, 0, is_up=True)})
+    exposure.count("pod", {HTTP: RouteCounters(2, 0, is_up=True)})
     watching.cancel()
     assert [event.ports[0].requests for event in told.events if isinstance(event, PortsChanged)] == [1, 2]
 
@@ -72,17 +75,17 @@ async def test_what_changes_is_told_once() -> None:
 async def test_a_port_that_went_and_came_back_says_what_it_has_missed() -> None:
     told = Told()
     exposure = expose(told)
-    number = exposure.local_ports[80].number
+    number = exposure.local_ports[HTTP].number
     watching = asyncio.create_task(exposure.watch())
-    exposure.begin("pod", {80: RouteCounters(7, 0, is_up=True)})
+    exposure.begin("pod", {HTTP: RouteCounters(7, 0, is_up=True)})
     async with asyncio.timeout(10):
         for _ in range(2):
             async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", number):
-                await exposure.local_ports[80].wait_up()
-            await exposure.local_ports[80].wait_down()
+                await exposure.local_ports[HTTP].wait_up()
+            await exposure.local_ports[HTTP].wait_down()
         async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", number):
-            await exposure.local_ports[80].wait_up()
-            exposure.count("pod", {80: RouteCounters(7, 5, is_up=True)})
+            await exposure.local_ports[HTTP].wait_up()
+            exposure.count("pod", {HTTP: RouteCounters(7, 5, is_up=True)})
     watching.cancel()
     assert told.notices()[:3] == [
         f"Local port {number} answers.",
@@ -96,7 +99,8 @@ async def test_a_port_that_is_awaited_says_how_long_and_what_then() -> None:
     told = Told()
     number = free_port()
     exposure = Exposure([PortMapping(number, 80)], "go to the original pods", told, patience_s=1)
-    local_port = exposure.local_ports[80]
+    local_port = exposure.local_ports[HTTP]
+    assert isinstance(local_port, LocalPort)
     watching = asyncio.create_task(exposure.watch())
     for _ in range(2):
         async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", number):
@@ -127,10 +131,10 @@ async def test_what_a_program_that_was_there_did_not_answer_is_told_now_and_then
         await exposure.look()
         exposure.begin("pod", {})
         for fallbacks, is_up in ((3, False), (4, True), (5, True), (7, True)):
-            exposure.count("pod", {80: RouteCounters(9, fallbacks, is_up=is_up)})
-        exposure._missed[80].quiet_until_s = 0.0
+            exposure.count("pod", {HTTP: RouteCounters(9, fallbacks, is_up=is_up)})
+        exposure._missed[HTTP].quiet_until_s = 0.0
         for fallbacks in (9, 9):
-            exposure.count("pod", {80: RouteCounters(9, fallbacks, is_up=True)})
+            exposure.count("pod", {HTTP: RouteCounters(9, fallbacks, is_up=True)})
     ended = f"for port 80 went to the original pods: the program on local port {number} did not answer"
     assert told.notices() == [
         f"1 request {ended}, though it listens.",
@@ -141,7 +145,7 @@ async def test_what_a_program_that_was_there_did_not_answer_is_told_now_and_then
 async def test_counts_of_a_route_that_does_not_stand_are_left_out() -> None:
     """Its first ones may come before it is said to stand, its last ones after its end."""
     exposure = expose(Told())
-    exposure.count("pod", {80: RouteCounters(3, 0, is_up=True)})
+    exposure.count("pod", {HTTP: RouteCounters(3, 0, is_up=True)})
     assert (exposure.routes, exposure.ports()[0].requests) == (0, 0)
 
 
@@ -149,7 +153,8 @@ async def test_a_port_that_accepts_and_closes_has_a_state_of_its_own() -> None:
     told = Told()
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as forwarder:
         exposure = expose(told, local=forwarder.sockets[0].getsockname()[1])
-        local_port = exposure.local_ports[80]
+        local_port = exposure.local_ports[HTTP]
+        assert isinstance(local_port, LocalPort)
         await exposure.look()
         assert exposure.ports()[0].local_state == "up"
         watching = asyncio.create_task(exposure.watch())
@@ -177,7 +182,7 @@ async def test_a_port_that_accepts_and_closes_has_a_state_of_its_own() -> None:
 )
 async def test_why_nothing_comes(counted: RouteCounters, match: str | None, told: str | None) -> None:
     exposure = expose(Told())
-    exposure.begin("pod", {80: counted})
+    exposure.begin("pod", {HTTP: counted})
     sentence = exposure.silence(match)
     assert sentence == told or (sentence or "").startswith(told or "-")
 
@@ -188,7 +193,7 @@ async def test_what_passes_for_others_is_told_while_nothing_comes_here() -> None
     watching = asyncio.create_task(exposure.watch())
     await asyncio.sleep(0)
     for requests, passed in ((0, 1), (0, 2), (1, 3), (1, 4)):
-        exposure.begin("pod", {80: RouteCounters(requests, passed=passed)})
+        exposure.begin("pod", {HTTP: RouteCounters(requests, passed=passed)})
     watching.cancel()
     assert [event.ports[0].passed for event in told.events if isinstance(event, PortsChanged)] == [1, 2, 3]
 
@@ -199,10 +204,10 @@ async def test_ready_is_who_gets_requests() -> None:
         await exposure.look()
         exposure.begin("pod", {})
         waiting = asyncio.create_task(exposure.until_served())
-        exposure.count("pod", {80: RouteCounters()})
+        exposure.count("pod", {HTTP: RouteCounters()})
         await asyncio.sleep(0)
         assert not waiting.done()
-        exposure.count("pod", {80: RouteCounters(is_up=True)})
+        exposure.count("pod", {HTTP: RouteCounters(is_up=True)})
         await waiting
 
 
@@ -219,3 +224,18 @@ async def test_nobody_is_waited_for_where_nobody_serves() -> None:
     await exposure.look()
     async with asyncio.timeout(0.1):
         await exposure.until_served()
+
+
+async def test_a_udp_port_is_told_of_as_one() -> None:
+    told = Told()
+    mapping = PortMapping(free_port(), 53, None, "UDP")
+    exposure = Exposure([mapping], "go to the original pods", told)
+    await exposure.look()
+    [warning] = exposure.warnings(is_command_to_come=False)
+    assert warning == (
+        f"Nothing answers on local UDP port {mapping.local} yet: "
+        "until then datagrams for port 53/UDP go to the original pods."
+    )
+    exposure.begin("pod", {mapping.service_port: RouteCounters(7, 2, is_up=True)})
+    [status] = exposure.ports()
+    assert (status.port, status.protocol, status.requests, status.fallbacks) == (53, "UDP", 7, 2)

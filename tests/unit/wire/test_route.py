@@ -5,11 +5,14 @@ import pytest
 from ktpy.wire.route import (
     FAIL,
     Header,
+    HelloError,
     Match,
     Refusal,
     RouteCounters,
     RouteHello,
     RouteRequest,
+    ServicePort,
+    UdpUnknown,
     accepted_line,
     counters_line,
     parse_answer,
@@ -17,6 +20,9 @@ from ktpy.wire.route import (
     parse_header,
     total_of,
 )
+
+HTTP, OTHER = ServicePort(80), ServicePort(81)
+DOCUMENT = {"version": 1, "session": "ab12", "owner": "alice"}
 
 
 def test_an_exchange_asks_for_all_requests_of_each_port() -> None:
@@ -27,8 +33,8 @@ def test_an_exchange_asks_for_all_requests_of_each_port() -> None:
         "session": "ab12",
         "owner": "alice",
         "routes": [
-            {"port": 80, "match": None, "when_local_down": "fail"},
-            {"port": 443, "match": None, "when_local_down": "fail"},
+            {"port": 80, "match": None, "when_local_down": "fail", "protocol": "TCP"},
+            {"port": 443, "match": None, "when_local_down": "fail", "protocol": "TCP"},
         ],
     }
 
@@ -45,26 +51,61 @@ def test_a_mesh_names_what_it_wants() -> None:
     }
 
 
+def test_tcp_and_udp_of_one_number_are_two_ports() -> None:
+    hello = RouteHello("ab12", "alice", (RouteRequest(53), RouteRequest(53, protocol="UDP")))
+    assert RouteHello.parse(hello.line(), "ab12") == hello
+    tcp, udp = hello.ports
+    assert (str(tcp), str(udp)) == ("53", "53/UDP")
+    assert parse_answer(accepted_line([(tcp, "/a"), (udp, "/b")]), hello.ports) == {tcp: "/a", udp: "/b"}
+    counters = {tcp: RouteCounters(1), udp: RouteCounters(2, 1, is_up=True)}
+    assert parse_counters(counters_line(counters)) == counters
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"accepted": [{"port": 53, "socket": "/run/a.sock"}]}',
+        b'{"refused": "port 53 of service dns is UDP", "holder": null}',
+    ],
+)
+def test_an_agent_that_does_not_say_that_it_knows_udp_is_older(line: bytes) -> None:
+    with pytest.raises(UdpUnknown):
+        parse_answer(line, [ServicePort(53, "UDP")])
+
+
+@pytest.mark.parametrize("protocol", ["SCTP", "udp", None, 7])
+def test_a_route_of_another_protocol_is_refused(protocol: object) -> None:
+    route = {"port": 53, "match": None, "when_local_down": "origin", "protocol": protocol}
+    with pytest.raises(HelloError, match="TCP, or UDP without a match"):
+        RouteHello.parse(json.dumps(DOCUMENT | {"routes": [route]}).encode(), "ab12")
+
+
+def test_datagrams_have_no_headers_to_match() -> None:
+    match = Match((Header("version", "a"),))
+    with pytest.raises(HelloError, match="datagrams have no headers"):
+        RouteHello.parse(RouteHello("ab12", "alice", (RouteRequest(53, match, protocol="UDP"),)).line(), "ab12")
+
+
 def test_accepted() -> None:
     line = b'{"accepted": [{"port": 80, "socket": "/run/a.sock"}, {"port": 81, "socket": "/run/b.sock"}]}'
-    assert parse_answer(line, [80, 81]) == {80: "/run/a.sock", 81: "/run/b.sock"}
+    assert parse_answer(line, [HTTP, OTHER]) == {HTTP: "/run/a.sock", OTHER: "/run/b.sock"}
 
 
 def test_refused_names_the_holder() -> None:
     line = b'{"refused": "port 80 is exchanged by bob already", "holder": "bob"}'
-    assert parse_answer(line, [80]) == Refusal("port 80 is exchanged by bob already", "bob")
+    assert parse_answer(line, [HTTP]) == Refusal("port 80 is exchanged by bob already", "bob")
 
 
 def test_refused_for_now() -> None:
     line = b'{"refused": "this gateway of web is about to end", "holder": null, "for_now": true}'
-    assert parse_answer(line, [80]) == Refusal("this gateway of web is about to end", for_now=True)
+    assert parse_answer(line, [HTTP]) == Refusal("this gateway of web is about to end", for_now=True)
 
 
 def test_what_a_gateway_renders_is_what_a_laptop_reads() -> None:
-    assert parse_answer(accepted_line([(80, "/a"), (81, "/b")]), [80, 81]) == {80: "/a", 81: "/b"}
+    assert parse_answer(accepted_line([(HTTP, "/a"), (OTHER, "/b")]), [HTTP, OTHER]) == {HTTP: "/a", OTHER: "/b"}
     refusal = Refusal("port 80 is exchanged by bob already", "bob")
-    assert parse_answer(refusal.line(), [80]) == refusal
-    counters = {80: RouteCounters(2, 1, is_up=True, passed=7)}
+    assert parse_answer(refusal.line(), [HTTP]) == refusal
+    counters = {HTTP: RouteCounters(2, 1, is_up=True, passed=7)}
     assert parse_counters(counters_line(counters)) == counters
 
 
@@ -74,12 +115,12 @@ def test_what_a_gateway_renders_is_what_a_laptop_reads() -> None:
 )
 def test_what_is_no_answer(line: bytes) -> None:
     with pytest.raises(ValueError):
-        parse_answer(line, [80])
+        parse_answer(line, [HTTP])
 
 
 def test_counters() -> None:
     line = b'{"counters": {"80": {"requests": 12, "fallbacks": 1, "is_up": true}}}'
-    assert parse_counters(line) == {80: RouteCounters(12, 1, is_up=True)}
+    assert parse_counters(line) == {HTTP: RouteCounters(12, 1, is_up=True)}
     assert parse_counters(b'{"news": "of a later version"}') == {}
 
 
@@ -145,4 +186,4 @@ def test_infinite_numbers_and_nesting_without_end_are_no_message(line: bytes) ->
     with pytest.raises(ValueError):
         parse_counters(line)
     with pytest.raises(ValueError):
-        parse_answer(line, (80,))
+        parse_answer(line, (HTTP,))

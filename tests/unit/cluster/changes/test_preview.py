@@ -192,6 +192,26 @@ def test_ports() -> None:
     assert preview.preview_ports(parse_expose(["3001:8080,9090"])) == (PortMapping(3001, 8080), PortMapping(9090, 9090))
 
 
+def test_a_udp_port_beside_the_tcp_port_of_its_number() -> None:
+    tcp, udp = preview.preview_ports(parse_expose(["5353:53,5353:53/udp"]))
+    assert (tcp, udp) == (PortMapping(5353, 53), PortMapping(5353, 53, None, "UDP"))
+
+
+async def test_udp_ports_of_the_service(store: ObjectStore, store_api: Api) -> None:
+    await preview_of(store_api, "a", PortMapping(5353, 53, None, "UDP"), PortMapping(3001, 80)).enter()
+    ports = (store.get(SERVICES, "pay") or {})["spec"]["ports"]
+    assert [(one["name"], one["protocol"], one.get("appProtocol")) for one in ports] == [
+        ("udp-53", "UDP", None),
+        ("http-80", "TCP", "http"),
+    ]
+
+
+async def test_an_ingress_has_nothing_to_lead_to_where_only_udp_is_exposed(store_api: Api) -> None:
+    options = InterceptOptions("preview", "game", parse_expose(["7777/udp"]), ingress_host="game.example")
+    with pytest.raises(TargetUnsuitable, match="only UDP ports are exposed; nothing was changed"):
+        await preview.prepare(store_api, options)
+
+
 @pytest.mark.parametrize(("text", "error"), [("3001:http", PortUnknown), ("1:80,2:80", RouteTaken)])
 def test_ports_that_cannot_be(text: str, error: type[KtpyError]) -> None:
     with pytest.raises(error):

@@ -32,7 +32,7 @@ def test_what_is_said_in_the_end() -> None:
         ("mesh", "origin", "go to the original pods"),
         ("mesh", "wait", "go to the original pods"),
         ("mesh", "fail", "fail, as you asked for"),
-        ("preview", "origin", "are answered with 503"),
+        ("preview", "origin", "get no answer, or a 503 where it is HTTP"),
     ],
 )
 def test_where_requests_go_instead(kind: str, when_local_down: str, words: str) -> None:

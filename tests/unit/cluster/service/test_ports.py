@@ -106,20 +106,40 @@ def test_an_unknown_port_lists_the_real_ones(expose: str) -> None:
     assert failure.value.hint == "Its ports are: 80 (http), 9090 (metrics), 7 (echo-udp, UDP)."
 
 
-@pytest.mark.parametrize("expose", ["3001:7", "3001:echo-udp"])
-def test_udp_is_not_supported_yet(expose: str) -> None:
-    with pytest.raises(TargetUnsuitable, match="Exposing a UDP port is not supported yet"):
-        ports.resolve_ports(SEVERAL, ports.parse_expose([expose]))
+@pytest.mark.parametrize("expose", ["3001:7", "3001:echo-udp", "3001:7/udp", "7", "3001/UDP"])
+def test_the_service_says_that_a_port_is_udp(expose: str) -> None:
+    [found] = ports.resolve_ports(SEVERAL, ports.parse_expose([expose]))
+    assert (found.remote, found.protocol, str(found.service_port)) == (7, "UDP", "7/UDP")
+
+
+def test_a_protocol_that_the_port_does_not_have() -> None:
+    with pytest.raises(PortUnknown, match="has no UDP port 80"):
+        ports.resolve_ports(SEVERAL, ports.parse_expose(["3001:80/udp"]))
+
+
+DNS = with_ports(port(53, "dns-udp", protocol="UDP"), port(53, "dns"))
+
+
+def test_both_ports_of_one_number() -> None:
+    found = ports.resolve_ports(DNS, ports.parse_expose(["5353:53/udp,5354:53/tcp"]))
+    assert found == (PortMapping(5353, 53, None, "UDP"), PortMapping(5354, 53))
+
+
+@pytest.mark.parametrize("expose", ["5353:53", "53"])
+def test_of_a_number_that_is_tcp_and_udp_the_user_says_which(expose: str) -> None:
+    with pytest.raises(PortUnknown, match="does not say whether TCP or UDP is meant") as failure:
+        ports.resolve_ports(DNS, ports.parse_expose([expose]))
+    assert ":53/udp or " in str(failure.value.hint)
+
+
+def test_of_a_number_that_is_tcp_and_udp_a_mesh_means_tcp() -> None:
+    web = with_ports(port(443, "h3", protocol="UDP"), port(443, "http"))
+    assert ports.resolve_ports(web, [ExposeOption(3001, "443")], is_mesh=True) == (PortMapping(3001, 443),)
 
 
 def test_a_mesh_says_why_it_cannot_have_udp() -> None:
     with pytest.raises(TargetUnsuitable, match=r"^A mesh picks requests by their headers, and UDP has none: port 7"):
         ports.resolve_ports(SEVERAL, ports.parse_expose(["3001:7"]), is_mesh=True)
-
-
-def test_of_a_number_that_is_tcp_and_udp_tcp_is_meant() -> None:
-    both = with_ports(port(53, "dns-udp", protocol="UDP"), port(53, "dns"))
-    assert ports.resolve_ports(both, [ExposeOption(5353, "53")]) == (PortMapping(5353, 53),)
 
 
 def test_one_port_twice() -> None:
