@@ -137,6 +137,10 @@ class ProxyPortTaken(KtpyError, exit_code=38):
     """Another program listens on the port that the proxy was to have."""
 
 
+class NamespacesForbidden(KtpyError, exit_code=39):
+    """This machine does not let a user make a network for one program (user namespaces, or its TUN device)."""
+
+
 # --- the link
 
 
@@ -205,3 +209,11 @@ class LogAbsent(KtpyError, exit_code=62):
 
 class CommandAbsent(KtpyError, exit_code=61):
     """The command after `--` is not there, or cannot be executed."""
+
+
+class ProgramAbsent(KtpyError, exit_code=127):
+    """The program for `ktpy run` is not there; a shell has the same exit code."""
+
+
+class ProgramNotExecutable(KtpyError, exit_code=126):
+    """The program for `ktpy run` cannot be executed; a shell has the same exit code."""

@@ -114,7 +114,13 @@ def _proxy() -> type[Front]:
     return ProxyFront
 
 
-FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {"tun": _tun, "proxy": _proxy}
+def _namespace() -> type[Front]:
+    from ktpy.capture.namespace.front import NamespaceFront
+
+    return NamespaceFront
+
+
+FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {"tun": _tun, "proxy": _proxy, "namespace": _namespace}
 """Each mode's function imports its class, which takes some tenths of a second."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
@@ -53,6 +53,43 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     return zones
 
 
+def routing(command: Decorated) -> Decorated:
+    """Add the options that choose which addresses and names are the cluster's."""
+    for option in (
+        click.option(
+            "--dns-zone",
+            "dns_zones",
+            cls=Repeatable,
+            callback=_zones,
+            multiple=True,
+            envvar="KTPY_DNS_ZONE",
+            metavar="ZONE",
+            help="Also ask the cluster's DNS about names under this zone.",
+        ),
+        click.option("--no-pods", is_flag=True, envvar="KTPY_NO_PODS", help="Route services only."),
+        click.option(
+            "--exclude",
+            cls=Repeatable,
+            type=_Network(),
+            multiple=True,
+            envvar="KTPY_EXCLUDE",
+            metavar="RANGE",
+            help="Never route this range.",
+        ),
+        click.option(
+            "--include",
+            cls=Repeatable,
+            type=_Included(),
+            multiple=True,
+            envvar="KTPY_INCLUDE",
+            metavar="RANGE",
+            help="Route this range as well, also where it overlaps a local one.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command(cls=CommandTaker)
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
@@ -73,39 +110,11 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
 @click.option(
     "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy quit` ends the session."
 )
-@click.option(
-    "--include",
-    cls=Repeatable,
-    type=_Included(),
-    multiple=True,
-    envvar="KTPY_INCLUDE",
-    metavar="RANGE",
-    help="Route this range as well, also where it overlaps a local one.",
-)
-@click.option(
-    "--exclude",
-    cls=Repeatable,
-    type=_Network(),
-    multiple=True,
-    envvar="KTPY_EXCLUDE",
-    metavar="RANGE",
-    help="Never route this range.",
-)
-@click.option("--no-pods", is_flag=True, envvar="KTPY_NO_PODS", help="Route services only.")
 @click.option("--no-dns", is_flag=True, envvar="KTPY_NO_DNS", help="Leave the system's resolver alone.")
 @click.option(
     "--no-reconnect", is_flag=True, envvar="KTPY_NO_RECONNECT", help="End when the link is lost, with code 40."
 )
-@click.option(
-    "--dns-zone",
-    "dns_zones",
-    cls=Repeatable,
-    callback=_zones,
-    multiple=True,
-    envvar="KTPY_DNS_ZONE",
-    metavar="ZONE",
-    help="Also ask the cluster's DNS about names under this zone.",
-)
+@routing
 @click.option(
     "--output",
     "-o",

@@ -66,6 +66,7 @@ _TOLD = {
     "connect": ("connect", "Reach the cluster's addresses and names from here"),
     "status": ("status", "Show what runs, and what has ended"),
     "quit": ("quit_", "End what connect began"),
+    "run": ("run", "Run a program in the cluster's network, without root"),
     "exchange": ("exchange", "Serve all requests of a service here"),
     "mesh": ("mesh", "Serve requests that carry your mark here"),
     "preview": ("preview", "Serve a new service from here"),

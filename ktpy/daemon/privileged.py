@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ktpy.daemon.caller import Caller
 from ktpy.errors import HelperFailed, KtpyError
 from ktpy.helper import journal
-from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, is_standing_by, launch
+from ktpy.helper.launch import WITHOUT_A_PASSWORD, LaunchedHelper, is_standing_by, launch, launch_private
 
 if TYPE_CHECKING:
     from ktpy.helper.protocol import Undone
@@ -45,6 +45,13 @@ def launch_helper(caller: Caller, say: Say) -> LaunchedHelper:
         raise
     if not is_started:
         raise helper.failure()
+    return helper
+
+
+def launch_private_helper(caller: Caller) -> LaunchedHelper:
+    """Launch the helper of `ktpy run`, which needs no root but uses it, and become the caller. Raises HelperFailed."""
+    helper = launch_private()
+    caller.drop_privileges()
     return helper
 
 

@@ -19,6 +19,7 @@ from ktpy.errors import AlreadyConnected, FolderNotWritable
 
 CONNECT = "connect"
 INTERCEPT = "intercept"
+RUN = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,14 @@ class RuntimeDirectory:
                 yield control
 
     @contextlib.contextmanager
-    def intercept(self, session: str) -> Iterator[Path]:
-        """Yield the control socket's path of one intercept; a user has any number of them."""
+    def session(self, kind: str, name: str) -> Iterator[Path]:
+        """Yield the control socket's path of one session, of which a user has any number: an intercept, or a run."""
         self.make()
-        with self._control_socket(INTERCEPT, session) as control:
+        with self._control_socket(kind, name) as control:
             yield control
+
+    def intercept(self, session: str) -> contextlib.AbstractContextManager[Path]:
+        return self.session(INTERCEPT, session)
 
     def control_sockets(self, kind: str = "*") -> list[Path]:
         """Return the control sockets on which a session answers, and remove those that nobody serves any more."""

@@ -6,16 +6,23 @@ whose terminal may be closed long before.
 """
 
 import os
+import pwd
 import signal
 import socket
 import stat
 import struct
 import sys
+from typing import TYPE_CHECKING
 
 from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
 from ktpy.helper.install import remark_on_install
+from ktpy.helper.launch import PRIVATE
 from ktpy.helper.processes import user_name
 from ktpy.helper.protocol import Failed, encode, send_packet
+from ktpy.helper.tun import DEVICE
+
+if TYPE_CHECKING:
+    from ktpy.helper.server import Helper
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 
@@ -33,14 +40,44 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     _let_go_of_surroundings()
     try:
-        owner_uid = _caller_uid(sock)
-        from ktpy.helper.server import Helper  # pyroute2 is slow to import: not before sudo is let go
-
-        remark = remark_on_install() if owner_uid else None
+        helper = _private_helper(sock) if PRIVATE in sys.argv else _helper(sock)
     except KtpyError as exc:
         send_packet(sock, encode(Failed.of(exc)))
         return 1
-    return 0 if Helper(sock, owner_uid, remark).run() else 1
+    return 0 if helper.run() else 1
+
+
+def _helper(sock: socket.socket) -> "Helper":
+    owner_uid = _caller_uid(sock)
+    from ktpy.helper.server import Helper  # pyroute2 is slow to import: not before sudo is let go
+
+    return Helper(sock, owner_uid, remark_on_install() if owner_uid else None)
+
+
+def _private_helper(sock: socket.socket) -> "Helper":
+    """Raise NamespacesForbidden before anything slow is done."""
+    from ktpy.helper.private import namespaces, refusals
+
+    uid, gid = _owner()
+    try:
+        namespaces.make(uid, gid)
+    except OSError as exc:
+        raise refusals.refused(exc) from exc
+    try:
+        os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as exc:
+        raise refusals.tun_refused(exc) from exc
+    from ktpy.helper.private.server import PrivateHelper
+
+    return PrivateHelper(sock, uid)
+
+
+def _owner() -> tuple[int, int]:
+    """Return user and group of who called sudo, else this process's own."""
+    if os.geteuid() == 0 and "SUDO_UID" in os.environ:
+        entry = pwd.getpwuid(int(os.environ["SUDO_UID"]))
+        return entry.pw_uid, entry.pw_gid
+    return os.geteuid(), os.getegid()
 
 
 def _inherited_socket() -> socket.socket:

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ktpy.errors import HelperFailed
 from ktpy.helper.launch import LaunchedHelper, launch
@@ -89,7 +89,7 @@ class HelperClient:
         self.hello = hello
 
     @classmethod
-    async def start(cls, launched: LaunchedHelper | None = None) -> "HelperClient":
+    async def start(cls, launched: LaunchedHelper | None = None) -> Self:
         """Launch the helper, unless that is done already, and wait until it listens.
 
         Behind sudo that takes as long as the user takes to type the password.
@@ -215,8 +215,10 @@ class _HelperChannel:
         reply, _ = await self.ask_with_descriptors(request, shape, 0)
         return reply
 
-    async def ask_with_descriptors(self, request: Request, shape: type[R], count: int) -> tuple[R, tuple[int, ...]]:
-        """Ask for a reply with `count` descriptors. Raises as `ask`."""
+    async def ask_with_descriptors(
+        self, request: Request, shape: type[R], count: int | None
+    ) -> tuple[R, tuple[int, ...]]:
+        """Ask for a reply with `count` descriptors; None is any number. Raises as `ask`."""
         try:
             with traced("helper", type(request).__name__):
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -230,7 +232,7 @@ class _HelperChannel:
                 f"The privileged helper ended{self._launched.last_words()}.",
                 hint="What it changed is in its journal; undo it with: sudo ktpy clean",
             ) from exc
-        if len(descriptors) != count and not isinstance(reply, Failed):
+        if len(descriptors) != count is not None and not isinstance(reply, Failed):
             _close_all(descriptors)
             raise HelperFailed(f"The privileged helper sent {len(descriptors)} descriptors, not {count}.")
         return _expect(shape, reply), descriptors

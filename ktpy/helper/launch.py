@@ -17,8 +17,11 @@ COMMAND = (sys.executable, "-I", "-m", "ktpy.helper")
 WITHOUT_A_PASSWORD = ("sudo", "-n", "--")
 """This prefix serves work that nobody asked for: it fails at once where sudo wants a password."""
 
-_AT_A_WORD = ("/bin/sh", "-c", 'read -r _ && exec "$@"', "sh")
-"""This prefix starts what follows when a line comes in, and ends where the other end is closed instead."""
+PRIVATE = "--private"
+"""The argument of the helper of `ktpy run`, which needs no root."""
+_AT_A_WORD = ("/bin/sh", "-c", 'read -r word && exec "$@" $word', "sh")
+"""This prefix starts what follows when a line comes in, with the words in it as last arguments, and ends where the
+other end is closed instead."""
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where root looks for programs, whatever the caller's PATH is."""
@@ -110,7 +113,12 @@ def dismiss() -> None:
         _standing_by = None
 
 
-def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:
+def launch_private() -> LaunchedHelper:
+    """Start the helper of `ktpy run`: as root where one stands by, else as this user. Raises HelperFailed."""
+    return launch((), PRIVATE)
+
+
+def launch(prefix: Sequence[str] | None = None, *arguments: str) -> LaunchedHelper:
     """Start the helper: the one that stands by, or else a new one.
 
     `prefix` stands before the command line of a new one; by default it is sudo, if we are not root.
@@ -122,12 +130,12 @@ def launch(prefix: Sequence[str] | None = None) -> LaunchedHelper:
     if _standing_by is not None:
         standing_by, _standing_by = _standing_by, None
         with contextlib.suppress(OSError):  # it is gone: whoever waits for it hears so
-            standing_by.socket.send(b"\n")
+            standing_by.socket.send(" ".join(arguments).encode() + b"\n")
         return standing_by
     is_root = os.geteuid() == 0
     if prefix is None:
         prefix = () if is_root else (_sudo(), "--")
-    command = [*prefix, *COMMAND]
+    command = [*prefix, *COMMAND, *arguments]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     with theirs:

@@ -2,8 +2,14 @@
 
 import os
 import pwd
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+END_GRACE_S = 2.0
+"""How long processes may take to end after SIGTERM, before SIGKILL."""
 _PF_EXITING = 0x4
 """In the flags of a process that ends, or has ended and was not waited for yet (include/linux/sched.h)."""
 
@@ -29,6 +35,29 @@ def is_running(pid: int, started_ticks: int) -> bool:
     except PermissionError:
         pass  # hidden from us (hidepid=, proc(5)), so there is one
     return True
+
+
+def end_all_in_network(inode: int) -> None:
+    """End all processes but this one whose network namespace has this inode, those that are started meanwhile too."""
+    kill_from_s = time.monotonic() + END_GRACE_S
+    asked = set[int]()
+    while pids := list(_in_network(inode)):
+        is_late = time.monotonic() >= kill_from_s
+        for pid in pids:
+            if is_late or pid not in asked:
+                asked.add(pid)
+                with suppress(OSError):
+                    for number in (signal.SIGKILL,) if is_late else (signal.SIGTERM, signal.SIGCONT):
+                        os.kill(pid, number)
+        time.sleep(0.01)
+
+
+def _in_network(inode: int) -> Iterator[int]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            with suppress(OSError):  # it is somebody else's, or gone
+                if (folder / "ns/net").stat().st_ino == inode:
+                    yield int(folder.name)
 
 
 def describe(pid: int) -> str:

@@ -21,11 +21,13 @@ from ktpy.errors import (
     FolderNotWritable,
     HelperFailed,
     KtpyError,
+    NamespacesForbidden,
     PrivilegeMissing,
     RangeOverlap,
     ResolverNotWritable,
     TunUnavailable,
 )
+from ktpy.helper.private.messages import FilesPut, MakeNetwork, NetworkMade, OpenSockets, PutFiles, SocketsOpened
 from ktpy.helper.routable import is_default_route, reserved_in
 from ktpy.helper.wire import Address, MessageError, Network, from_json, to_json
 
@@ -142,6 +144,9 @@ Request = (
     | BindDns
     | DetectResolver
     | SetResolver
+    | MakeNetwork
+    | PutFiles
+    | OpenSockets
     | UndoAll
 )
 
@@ -277,10 +282,21 @@ Reply = (
     | DnsBound
     | Resolver
     | ResolverSet
+    | NetworkMade
+    | FilesPut
+    | SocketsOpened
     | Failed
 )
 
-_REFUSALS = (FolderNotWritable, HelperFailed, PrivilegeMissing, RangeOverlap, ResolverNotWritable, TunUnavailable)
+_REFUSALS = (
+    FolderNotWritable,
+    HelperFailed,
+    NamespacesForbidden,
+    PrivilegeMissing,
+    RangeOverlap,
+    ResolverNotWritable,
+    TunUnavailable,
+)
 _ERRORS = {error.__name__: error for error in _REFUSALS}
 _REQUESTS: dict[str, type[Request]] = {shape.__name__: shape for shape in Request.__args__}
 _REPLIES: dict[str, type[Reply]] = {shape.__name__: shape for shape in Reply.__args__}

@@ -38,22 +38,32 @@ def render(
     `host_name` is the machine's own. glibc derives a search domain from it where the file names none; with ours there,
     that domain has to be written out.
     """
-    own_search = previous.search or tuple(filter(None, [host_name.partition(".")[2]]))
-    options = [option for option in previous.options if option not in OPTIONS_DROPPED]
-    if search and not any(_ndots(option) >= NDOTS for option in options):
-        options = [*(option for option in options if not option.startswith("ndots:")), f"ndots:{NDOTS}"]
-    appended = marked(search) if nameservers else search  # systemd-resolved in between may not keep the case
-    domains = [*appended, *(domain for domain in dict.fromkeys(own_search) if domain.lower() not in (*search, "."))]
     lines = [
         f"# Written by ktpy, which resolves {cluster_domain} here and puts the previous file back when it ends.",
         "# Should this ever be left over: sudo ktpy clean",
         *(f"nameserver {address}" for address in (*nameservers, *(previous.nameservers or (UNSET_NAMESERVER,)))),
     ]
-    if domains:
-        lines.append("search " + " ".join(domains))
-    if options:
-        lines.append("options " + " ".join(options))
+    appended = marked(search) if nameservers else search  # systemd-resolved in between may not keep the case
+    lines += _domains_and_options(previous, appended, search, host_name)
     return "\n".join([*lines, *previous.others, ""]).encode(errors="surrogateescape")
+
+
+def render_private(previous: ParsedResolvConf, nameserver: Address, search: tuple[str, ...], host_name: str) -> bytes:
+    """Return the file that a program sees in a network of its own, where `nameserver` is the only one."""
+    told = _domains_and_options(previous, marked(search), search, host_name)
+    lines = ["# Written by ktpy for one program: the machine's own file is another.", f"nameserver {nameserver}", *told]
+    return "\n".join([*lines, *previous.others, ""]).encode(errors="surrogateescape")
+
+
+def _domains_and_options(
+    previous: ParsedResolvConf, appended: Sequence[str], search: Sequence[str], host_name: str
+) -> list[str]:
+    own_search = previous.search or tuple(filter(None, [host_name.partition(".")[2]]))
+    options = [option for option in previous.options if option not in OPTIONS_DROPPED]
+    if search and not any(_ndots(option) >= NDOTS for option in options):
+        options = [*(option for option in options if not option.startswith("ndots:")), f"ndots:{NDOTS}"]
+    domains = [*appended, *(domain for domain in dict.fromkeys(own_search) if domain.lower() not in (*search, "."))]
+    return ["search " + " ".join(domains)] * bool(domains) + ["options " + " ".join(options)] * bool(options)
 
 
 def marked(search: Sequence[str]) -> tuple[str, ...]:

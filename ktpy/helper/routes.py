@@ -63,6 +63,12 @@ def set_up_link(planned: TunOpened, alias: str) -> TunOpened:
     return replace(planned, interface_index=index, address6=address6, peer6=planned.peer6 if address6 else None)
 
 
+def bring_up(index: int) -> None:
+    """Bring a link up as it is. Raises NetlinkError."""
+    with IPRoute() as netlink:
+        netlink.link("set", index=index, state="up")
+
+
 def _bring_up(netlink: IPRoute, index: int, address4: IPv4Interface, address6: IPv6Interface | None) -> None:
     netlink.addr("replace", index=index, address=str(address4.ip), prefixlen=address4.network.prefixlen)
     if address6 is not None:

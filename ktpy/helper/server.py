@@ -154,7 +154,7 @@ class Helper:
             raise HelperFailed(f"The helper has opened {self._tun.name} already; it opens one TUN device.")
         names, addresses = routes.link_names(), routes.local_addresses()
         for number in range(TUN_LIMIT):
-            planned = _plan_tun(number, request.mtu_bytes)
+            planned = plan_tun(number, request.mtu_bytes)
             # 198.18.0.0/15 is popular with other tunnels: avoid a range in which the machine has an address.
             if planned.name in names or any(address in planned.address4.network for address in addresses):
                 continue
@@ -269,7 +269,7 @@ def _undone(journal: Journal) -> Undone:
     return Undone(journal.journal_id, tuple(undone), tuple(left), tuple(failures))
 
 
-def _plan_tun(number: int, mtu_bytes: int) -> TunOpened:
+def plan_tun(number: int, mtu_bytes: int) -> TunOpened:
     """Plan a TUN in 198.18.0.0/15, which is for benchmarks (RFC 2544), and in fd6b:7470:79::/48 (RFC 4193)."""
     return TunOpened(
         name=f"ktpy{number}",

@@ -64,7 +64,7 @@ class LinkStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectStatus:
-    """A ConnectStatus describes a session of `ktpy connect`."""
+    """A ConnectStatus describes a session of `ktpy connect`, or of `ktpy run`."""
 
     kind: str = "connect"
     pid: int
@@ -91,7 +91,7 @@ class ConnectStatus:
     """The groups `link`, `packets` of the TUN, `flows` and `datagrams`, or `proxy`, and `dns`, once each is there."""
     link: LinkStatus = LinkStatus()
     mode: str = "tun"
-    """How traffic gets in: `tun` or `proxy`."""
+    """How traffic gets in: `tun`, `proxy`, or `namespace` for `ktpy run`."""
     proxy: ProxyStatus | None = None
     """Of mode `proxy`, from when its port is there."""
     excluded: tuple[str, ...] = ()
@@ -167,4 +167,5 @@ SessionStatus = ConnectStatus | InterceptStatus
 
 def decode_status(value: dict[str, Any]) -> SessionStatus:
     """Return the status of a JSON object; the inverse of `to_json`."""
-    return from_json(ConnectStatus, value) if value["kind"] == "connect" else from_json(InterceptStatus, value)
+    is_connect = value["kind"] in ("connect", "run")
+    return from_json(ConnectStatus, value) if is_connect else from_json(InterceptStatus, value)

@@ -11,8 +11,9 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ktpy.aio.uninterrupted import uninterrupted
@@ -63,15 +64,15 @@ AWAY_DELETE_TIMEOUT_S = 1.0
 
 def run(options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> int:
     """Connect, stay until told to stop, undo; return the exit code. The last event reported is an Ended."""
-    return supervision.run(_Connect(options, launched, caller, report), report)
+    return supervision.run(Connect(options, launched, caller, report), report)
 
 
-class _Quit(Exception):
+class Quit(Exception):
     """`ktpy quit` asked the session to end."""
 
 
-class _Connect:
-    """A _Connect is one session. Its two undo stacks unwind the laptop first, then the cluster."""
+class Connect:
+    """A Connect is one session. Its two undo stacks unwind the laptop first, then the cluster."""
 
     name = "connect"
 
@@ -83,6 +84,7 @@ class _Connect:
         self._began_s = time.monotonic()
         self._quit = asyncio.Event()
         self._routing = Routing(options, report, self._step)
+        self._front: Front | None = None
         self._pump: Carrier | None = None
         self._links: list[Uplink[AgentHello] | DatagramLink] = []
         """What leads to the pod, and is lost with it."""
@@ -135,7 +137,7 @@ class _Connect:
                 gc.freeze()  # what the imports left is not looked through again: it takes 70 ms with every flow waiting
                 self._report(Ready(self._status()))
                 await self._run_command(self._known)
-        except* _Quit:
+        except* Quit:
             pass
         return self._command.exit_code or 0
 
@@ -145,13 +147,13 @@ class _Connect:
 
     async def _until_quit(self) -> None:
         await self._quit.wait()
-        raise _Quit
+        raise Quit
 
     async def _run_command(self, session: ConnectStatus) -> None:
         """Run the user's command, if there is one, in the environment of a session, and end with it."""
         if self._options.command:
             await self._command.run(session.proxy.environment if session.proxy else {})
-            raise _Quit
+            raise Quit
 
     # --- the stages: each is given the undo stack and the task group that what it makes lives in
 
@@ -171,6 +173,7 @@ class _Connect:
             )
             routing = start.create_task(self._routing.choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
+        self._front = machine
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status(api.address))
         datagrams = datagram_link(api, shadows, self._outages, key) if hello.datagrams else None
@@ -205,7 +208,7 @@ class _Connect:
         await cluster.enter_async_context(naming_all_missing(api, rbac.CONNECT))
         server = api.target.server
         try:
-            control_path = cluster.enter_context(RuntimeDirectory.of(self._caller).claim(server))
+            control_path = cluster.enter_context(self._claim(server))
         except AlreadyConnected as error:
             await self._settle(api, error)
         self._known = replace(self._known, server=server, context=api.target.context, namespace=api.namespace)
@@ -213,6 +216,10 @@ class _Connect:
         await cluster.enter_async_context(control_server.serve(control_path, verbs))
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
         return api
+
+    def _claim(self, server: str) -> AbstractContextManager[Path]:
+        """Hold the right to be this session; the path is of its control socket. Raises AlreadyConnected."""
+        return RuntimeDirectory.of(self._caller).claim(server)
 
     @stage
     async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
@@ -335,7 +342,7 @@ class _Connect:
         if running.proxy:  # its environment is what was asked for
             self._report(Ready(running))
         self._quit.set()
-        raise _Quit
+        raise Quit
 
     # --- what the user sees
 

@@ -1,6 +1,6 @@
 """Makes a laptop: its mount and host-name namespaces, its private directories, its users; then holds them open.
 
-What is private: /etc (an overlay), /run, /home, root's home, /var/lib, /sys. Everything else is the machine's.
+What is private: /etc (an overlay), /run, /home, root's home, /var/lib, /sys, /dev/net. All else is the machine's.
 
 usage: python -m tests.lab.laptop_init NAME NUMBER
 """
@@ -10,6 +10,7 @@ import pwd
 import re
 import secrets
 import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def main(name: str, number: str) -> None:
 def _mount_file_systems(layout: Layout, needed: list[Path]) -> None:
     mount("-t", "sysfs", "sysfs", "/sys")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    _make_tun_device()
     upper, work, shelf = (Path("/run/lab") / name for name in ("etc", "etc-work", "shelf"))
     for directory in (upper, work, shelf, LAB_BIN, Path("/run/lock"), Path("/run/user")):
         directory.mkdir(parents=True)
@@ -57,6 +59,15 @@ def _mount_file_systems(layout: Layout, needed: list[Path]) -> None:
     kept = [layout.state_dir, REPOSITORY, *python, *(path.resolve().parent for path in needed)]
     for directory, paths in veils.plan(kept, always=(HOMES, root_home, Path("/var/lib"))).items():
         veils.draw(directory, paths, shelf)
+
+
+def _make_tun_device() -> None:
+    """Let every user open the TUN device, as udev does (its rule 50-udev-default)."""
+    device = Path("/dev/net/tun")
+    number = device.stat().st_rdev
+    mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", device.parent)
+    os.mknod(device, stat.S_IFCHR, number)
+    device.chmod(0o666)
 
 
 def _edit_etc(layout: Layout) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -104,12 +105,14 @@ class Pump:
         way: DatagramWay | None = None,
         on_udp: Callable[[bytes, int], None] = lambda _address, _port: None,
         until_up: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
+        acceptors: Sequence[socket.socket] = (),
     ) -> "Pump":
         """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then.
 
         Datagrams go over `way`, whose answers `deliver` takes. Without one they are refused, and `on_udp` is called
         with where the first one goes, packed address and port.
         `until_up` waits until the link stands: a new flow waits that long, but no longer than `dial_timeout_s`.
+        `acceptors` are sockets bound to the addresses where this process cannot bind them.
         `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close.
         """
         flows: dict[int, Flow] = {}
@@ -118,7 +121,7 @@ class Pump:
             table.release(flows.pop(port), time.monotonic())
 
         relay = Relay(addresses, release)
-        ports = await relay.listen()
+        ports = await relay.listen(acceptors)
         table = FlowTable(
             [
                 Hairpin(ip_address(address.own).packed, ip_address(address.peer).packed, port)

@@ -15,6 +15,8 @@ CONGESTION_CONTROL: Final = b"reno"
 """Nothing is lost between acceptor and app, where only the TUN is. A sender that estimates the bandwidth (bbr) takes
 each turn of the event loop for congestion, and slows down. Every kernel has reno."""
 
+BACKLOG: Final = 4096
+
 Dial = Callable[[Callable[[], asyncio.Protocol], str, int], Awaitable[tuple[asyncio.Transport, asyncio.Protocol]]]
 """A Dial connects to an address and port in the cluster, as `loop.create_connection` does.
 
@@ -100,11 +102,16 @@ class Relay:
         self._ends: dict[int, FarEnd] = {}
         self._expected: dict[int, FarEnd] = {}
 
-    async def listen(self) -> list[int]:
-        """Bind a free port on each of the TUN's own addresses; return the ports in the order of the addresses."""
+    async def listen(self, acceptors: Iterable[socket.socket] = ()) -> list[int]:
+        """Listen on a free port of each of the TUN's own addresses; return the ports in the order of the addresses.
+
+        `acceptors` are bound to them already, in another network namespace.
+        """
         loop = asyncio.get_running_loop()
-        for address in self._addresses:
-            server = await loop.create_server(lambda: NearEnd(self), address.own, 0, backlog=4096)
+        bound = list(acceptors)
+        for place, address in enumerate(self._addresses):
+            where = {"sock": bound[place]} if bound else {"host": address.own, "port": 0}
+            server = await loop.create_server(lambda: NearEnd(self), backlog=BACKLOG, **where)
             for listening in server.sockets:  # what is accepted inherits it
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL)
             self._servers.append(server)

@@ -57,7 +57,7 @@ def test_every_command_has_a_line_of_help() -> None:
 
 
 def test_what_runs_every_day_comes_first() -> None:
-    assert list(cli.commands)[:4] == ["connect", "status", "quit", "exchange"]
+    assert list(cli.commands)[:4] == ["connect", "status", "quit", "run"]
 
 
 @pytest.mark.parametrize("name", [name for name in cli.commands if name not in ("completion", "help")])

@@ -101,7 +101,7 @@ class World:
     @asynccontextmanager
     async def session(self, options: ConnectOptions | None = None) -> AsyncIterator["asyncio.Task[Ended]"]:
         """A session, from its begin on; the task's result is what the user is told at the end."""
-        self.connect = connect._Connect(options or ConnectOptions(), HELPER, self.caller, self.report)
+        self.connect = connect.Connect(options or ConnectOptions(), HELPER, self.caller, self.report)
         running = asyncio.create_task(supervision._supervise(self.connect))
         try:
             async with asyncio.timeout(300):

@@ -228,7 +228,7 @@ async def test_an_agent_of_another_version_is_told(world: World, version: int, n
 
 
 async def connect_again(world: World) -> Ended:
-    return await supervision._supervise(connect._Connect(ConnectOptions(), HELPER, world.caller, lambda _: None))
+    return await supervision._supervise(connect.Connect(ConnectOptions(), HELPER, world.caller, lambda _: None))
 
 
 async def test_connected_already_to_the_same_is_success(world: World) -> None:

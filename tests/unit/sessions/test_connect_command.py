@@ -80,7 +80,7 @@ async def test_a_second_session_uses_the_one_that_stands(
     world.proxy = PROXY
     async with world.session(options()):
         await world.ready
-        ended = await supervision._supervise(connect._Connect(options(*words), HELPER, world.caller, told.append))
+        ended = await supervision._supervise(connect.Connect(options(*words), HELPER, world.caller, told.append))
         running = world.connect._status()
     if words:
         assert (ended, program.environments) == (Ended(7, "sh ended with 7."), [PROXY.environment])
@@ -95,5 +95,5 @@ async def test_a_second_session_uses_the_one_that_stands(
 async def test_another_mode_is_another_session(world: World) -> None:
     async with world.session(options()):
         await world.ready
-        ended = await supervision._supervise(connect._Connect(ConnectOptions(), HELPER, world.caller, lambda _: None))
+        ended = await supervision._supervise(connect.Connect(ConnectOptions(), HELPER, world.caller, lambda _: None))
         assert (ended.exit_code, ended.is_error) == (31, True)

@@ -1,0 +1,84 @@
+"""`ktpy run` gives one program the cluster's network, without root."""
+
+import sys
+from typing import Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.connect import routing
+from ktpy.cli.options import CommandTaker, cluster, verbose
+from ktpy.cli.pod_options import image, pod_template, pod_timeout
+from ktpy.daemon.background import perform
+from ktpy.daemon.caller import Caller
+from ktpy.errors import PrivilegeMissing
+from ktpy.observe.events import Ended, Event, Notice, Report, StartStep
+from ktpy.sessions.options import CaptureSpec, ConnectOptions, listen_for_proxy
+
+PATIENCE_S = 3.0
+"""A start that takes longer is told step by step."""
+
+
+@click.command(cls=CommandTaker)
+@cluster(namespace="Namespace of the shadow pod and of short names.")
+@click.option(
+    "--mode",
+    type=click.Choice(["namespace", "proxy"]),
+    default="namespace",
+    show_default=True,
+    envvar="KTPY_RUN_MODE",
+    help="namespace: any program, on Linux. proxy: programs that heed ktpy's SOCKS and HTTP proxy, anywhere.",
+)
+@routing
+@verbose
+@image
+@pod_template
+@pod_timeout
+@click.pass_context
+def run(ctx: click.Context, /, no_pods: bool, pod_timeout: float, mode: str, **options: Any) -> None:
+    """Run COMMAND in a network of its own, in which the cluster's addresses and names are reachable.
+
+    All else it reaches as ever, and this laptop's loopback by the name host.ktpy.internal. No root is needed; other
+    programs, routes and the resolver of this laptop see nothing of it. It ends with the exit code of COMMAND.
+
+    \b
+    ktpy run -n shop -- curl http://web/
+    ktpy run -n shop -- bash
+    """
+    if not options["command"]:
+        raise click.UsageError("Say which program to run, after two hyphens: ktpy run ... -- COMMAND")
+    is_verbose = ctx.find_root().meta.get("ktpy.verbosity", 0) > 0
+    wanted = ConnectOptions(pods=not no_pods, pod_timeout_s=pod_timeout, capture=CaptureSpec(mode), **options)
+    caller = Caller.current()
+
+    def show(event: Event) -> None:
+        is_late = isinstance(event, StartStep) and event.elapsed_s >= PATIENCE_S and event.name != "end"
+        is_failure = isinstance(event, Ended) and event.is_error
+        if is_verbose or is_late or is_failure or isinstance(event, Notice):
+            render.event(event, err=True)
+
+    launched = _launch(mode, caller)
+
+    def work(report: Report) -> int:
+        if mode == "proxy":
+            from ktpy.sessions.connect import run as perform_run
+        else:
+            from ktpy.sessions.run import run as perform_run  # type: ignore[assignment]  # as it is launched
+        return perform_run(wanted, launched, caller, report)
+
+    sys.exit(perform(work, show, caller, None))
+
+
+def _launch(mode: str, caller: Caller) -> Any:
+    """Take the proxy's port, or start the helper, and be the caller from now on."""
+    if mode == "proxy":
+        caller.drop_privileges()
+        return listen_for_proxy(None)
+    if not sys.platform.startswith("linux"):
+        raise PrivilegeMissing(
+            "This system has no namespaces, by which a program gets a network of its own; nothing was changed.",
+            hint="For programs that heed a proxy: ktpy run --mode proxy ...",
+        )
+    from ktpy.daemon.privileged import launch_private_helper
+
+    return launch_private_helper(caller)

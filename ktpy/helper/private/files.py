@@ -1,0 +1,42 @@
+"""This module shows a program files of its own in place of the machine's, in its mount namespace alone."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from ktpy.helper.private.messages import File
+from ktpy.helper.private.namespaces import MS_BIND, detach, mount
+
+_WORKBENCHES: Final = ("/mnt", "/media", "/srv", "/opt", "/tmp")  # noqa: S108 - a mount point, nothing is written there
+RESOLV_CONF: Final = "/etc/resolv.conf"
+_RESOLVED: Final = Path("/run/systemd/resolve")
+_NAME_CACHE: Final = Path("/run/nscd")
+
+
+def put(files: Iterable[File]) -> None:
+    """Mount each file over what is at its path. Raises OSError where there is nothing."""
+    workbench = next(path for path in _WORKBENCHES if Path(path).is_dir())
+    mount("tmpfs", workbench, "tmpfs", options="mode=755")
+    try:
+        for number, file in enumerate(files):
+            made = Path(workbench) / str(number)
+            made.write_bytes(file.content)
+            made.chmod(0o444)
+            if file.path == RESOLV_CONF:
+                _hide_other_resolvers(file.content)
+            mount(str(made), file.path, None, MS_BIND)
+    finally:
+        detach(workbench)  # what is bound from it stays
+
+
+def _hide_other_resolvers(resolv_conf: bytes) -> None:
+    """Hide the sockets by which the C library would ask daemons outside (nss-resolve, nscd) past /etc/resolv.conf.
+
+    That file often is a link into the folder of systemd-resolved, who may replace what is there at any time.
+    """
+    for folder in (_RESOLVED, _NAME_CACHE):
+        if folder.is_dir() and not folder.is_symlink():
+            mount("tmpfs", str(folder), "tmpfs", options="mode=755")
+    if _RESOLVED.is_dir():
+        for name in ("resolv.conf", "stub-resolv.conf"):
+            (_RESOLVED / name).write_bytes(resolv_conf)

@@ -1,0 +1,72 @@
+"""What the main process may ask of the helper of `ktpy run`, and what comes back; see `ktpy.helper.protocol`."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Final
+
+from ktpy.helper.wire import MessageError
+
+SOCKETS_LIMIT: Final = 16
+
+# --- requests
+
+
+@dataclass(frozen=True, slots=True)
+class MakeNetwork:
+    """Make the TUN, with a default route into it, and all sockets of the program's network."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A File is a path that exists and what the program reads there."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutFiles:
+    """Let the program see these files in place of the machine's, and have this host name, if one is given."""
+
+    files: tuple[File, ...]
+    host_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSockets:
+    """Open TCP sockets in the program's network, for connections from outside to what it listens on."""
+
+    ip_version: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.ip_version not in (4, 6) or not 1 <= self.count <= SOCKETS_LIMIT:
+            raise MessageError(f"{self.count} sockets of IPv{self.ip_version} cannot be opened")
+
+
+# --- replies
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkMade:
+    """NetworkMade brings descriptors: the TUN, a TCP acceptor for each of its addresses, UDP and TCP sockets bound to
+    port 53 of `dns`, a socket for sock_diag(7), and the namespaces of user, network, mounts and host name.
+
+    The IPv6 pair is missing where the machine has IPv6 disabled.
+    """
+
+    address4: IPv4Interface
+    peer4: IPv4Address
+    address6: IPv6Interface | None
+    peer6: IPv6Address | None
+    dns: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class FilesPut:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsOpened:
+    """SocketsOpened brings as many descriptors as were asked for, non-blocking."""

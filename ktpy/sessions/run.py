@@ -1,0 +1,114 @@
+"""`ktpy run`: a program in a network of its own, which is the cluster's and the laptop's together; no root is needed.
+
+It is a `connect` for one program: the same stages, with a front that makes the network in namespaces.
+"""
+
+import asyncio
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ktpy.capture.namespace.front import NamespaceFront
+from ktpy.capture.namespace.program import Program, is_typed
+from ktpy.cluster.names import new_session_id
+from ktpy.daemon import supervision
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.runtime import RUN, RuntimeDirectory
+from ktpy.errors import ProgramAbsent, ProgramNotExecutable
+from ktpy.helper.launch import LaunchedHelper
+from ktpy.helper.private.client import refuse_forbidden
+from ktpy.observe.events import Report
+from ktpy.observe.status import ConnectStatus
+from ktpy.sessions.connect import Connect, Quit
+from ktpy.sessions.options import ConnectOptions
+
+
+@dataclass(frozen=True, slots=True)
+class PodSurroundings:
+    """PodSurroundings are what a program finds in the place of its workload's pod."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    host_name: str | None = None
+    pod_ip: str | None = None
+
+
+def run(options: ConnectOptions, launched: LaunchedHelper, caller: Caller, report: Report) -> int:
+    """Run the program of `options`; return its exit code. The last event reported is an Ended.
+
+    Raises NamespacesForbidden, ProgramAbsent and ProgramNotExecutable before anything is made.
+    """
+    refuse_unrunnable(options.command)
+    refuse_forbidden(launched)
+    files_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return supervision.run(Run(options, launched, caller, report, files_limit), report)
+
+
+def refuse_unrunnable(command: Sequence[str]) -> None:
+    """Raise ProgramAbsent or ProgramNotExecutable for what no shell could run either."""
+    name = command[0]
+    if shutil.which(name) is not None:
+        return
+    if "/" in name and Path(name).exists():
+        what = "is a folder" if Path(name).is_dir() else "is not executable"
+        raise ProgramNotExecutable(f"{name} {what}; nothing was changed.")
+    raise ProgramAbsent(f"There is no program {name}; nothing was changed.")
+
+
+class Run(Connect):
+    """A Run ends with its program. A user has any number of them, each with a view of its own."""
+
+    name = "run"
+
+    def __init__(
+        self, options: ConnectOptions, launched: LaunchedHelper, caller: Caller, report: Report, files_limit: int
+    ) -> None:
+        super().__init__(options, launched, caller, report)
+        self._known = replace(self._known, kind=RUN)
+        self._files_limit = files_limit
+        self._program: Program | None = None
+        self._exit_code: int | None = None
+
+    @property
+    def farewell(self) -> str:
+        if self._exit_code is not None:
+            return f"{self._options.command[0]} ended with {self._exit_code}."
+        return super().farewell
+
+    @property
+    def ends_well(self) -> bool:
+        return False
+
+    async def run(self) -> int:
+        await super().run()
+        return self._exit_code if self._exit_code is not None else 128 + signal.SIGTERM
+
+    def handles_signal(self, signal_number: int) -> bool:
+        """Return whether a signal ends ktpy. The program has those of the keyboard from the terminal."""
+        if self._program is None or not self._program.is_running or signal_number != signal.SIGINT:
+            return super().handles_signal(signal_number)
+        if not is_typed(signal_number):
+            self._program.pass_on(signal_number)
+        return False
+
+    def _claim(self, server: str) -> AbstractContextManager[Path]:  # noqa: ARG002 - there may be several to a server
+        return RuntimeDirectory.of(self._caller).session(RUN, new_session_id())
+
+    async def _run_command(self, session: ConnectStatus) -> None:  # noqa: ARG002 - a namespace has no settings
+        front = self._front
+        if not isinstance(front, NamespaceFront):
+            raise TypeError("a program runs in a namespace")
+        surroundings = await self._fetch_surroundings()
+        self._program = Program(self._options.command, front.network.namespaces, self._files_limit)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTSTP, signal.SIGQUIT):  # the terminal sends them to the program as well
+            loop.add_signal_handler(number, lambda: None)
+        self._exit_code = await self._program.run({**os.environ, **surroundings.environment})
+        raise Quit
+
+    async def _fetch_surroundings(self) -> PodSurroundings:
+        return PodSurroundings()

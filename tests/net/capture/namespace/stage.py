@@ -1,0 +1,88 @@
+"""A program in a network of its own, served by a make-believe cluster: `python -m tests.net.capture.namespace.stage
+COMMAND...`, as any user. All is as in `ktpy run`, but for the cluster and the link to it.
+
+In the cluster there is the Service `web` of namespace shop at 10.96.0.7, and nothing else: its port 80 answers each
+connection with a greeting, all other ports are closed. The cluster's ranges overlap with the laptop's own network.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import Any
+
+from ktpy.capture.namespace.front import NamespaceFront
+from ktpy.daemon import supervision
+from ktpy.daemon.caller import Caller
+from ktpy.dns.zone import Zone
+from ktpy.errors import KtpyError
+from ktpy.helper.launch import launch_private
+from ktpy.helper.private.client import refuse_forbidden
+from ktpy.observe.events import Ended, Event
+from ktpy.sessions.options import CaptureSpec, ConnectOptions
+from ktpy.sessions.run import Run, refuse_unrunnable
+from ktpy.wire.session import AgentHello
+
+WEB = "10.96.0.7"
+GREETING = b"web greets you\n"
+OVERLAPPING = ip_network("192.168.77.128/25")
+HELLO = AgentHello("test", ("10.96.0.10",), ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"))
+SERVICE = {
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {"clusterIP": WEB, "clusterIPs": [WEB], "ports": [{"port": 80, "protocol": "TCP"}]},
+}
+
+
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(GREETING)
+    writer.close()
+
+
+class Staged(Run):
+    """A Staged has no cluster to connect to."""
+
+    async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
+        self._front = front = await NamespaceFront.prepare(self._launched, laptop, self._report)
+        work.create_task(front.until_helper_gone())
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        cluster.callback(server.close)
+
+        async def dial(make: Callable[[], asyncio.Protocol], host: str, port: int, **_: object) -> Any:
+            if (host, port) != (WEB, 80):
+                raise ConnectionRefusedError
+            inside = server.sockets[0].getsockname()[1]
+            return await asyncio.get_running_loop().create_connection(make, "127.0.0.1", inside)
+
+        uplink: Any = SimpleNamespace(create_connection=dial)
+        pump = await front.start_pump(uplink, None, laptop)
+        work.create_task(pump.wait_closed())
+        await front.route([ip_network("10.96.0.0/16"), OVERLAPPING])
+        zone = Zone()
+        zone.upsert_service(SERVICE)
+        zone.synced = True
+        given: dict[str, Any] = {"extra_zones": (), "routed": (), "work": work, "counters": {}, "on_alias": None}
+        await front.serve_names(zone, uplink, HELLO, "shop", **given)
+
+
+def report(event: Event) -> None:
+    if isinstance(event, Ended) and event.is_error:
+        print(event.message, event.hint or "", sep="\n", file=sys.stderr)
+
+
+def main(command: list[str]) -> int:
+    refuse_unrunnable(command)
+    launched = launch_private()
+    caller = Caller.become()
+    refuse_forbidden(launched)
+    options = ConnectOptions(capture=CaptureSpec("namespace"), command=tuple(command))
+    return supervision.run(Staged(options, launched, caller, report, 1000), report)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KtpyError as error:
+        print(error.message, error.hint or "", sep="\n", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,18 @@
+"""What may be asked of the helper of a program's network."""
+
+import pytest
+
+from ktpy.helper.private.messages import File, OpenSockets, PutFiles
+from ktpy.helper.protocol import decode_request, encode
+from ktpy.helper.wire import MessageError
+
+
+def test_files_travel_whole() -> None:
+    request = PutFiles((File("/etc/hosts", b"\xff\n"),), None)
+    assert decode_request(encode(request)) == request
+
+
+@pytest.mark.parametrize(("version", "count"), [(5, 1), (4, 0), (6, 17)])
+def test_sockets_that_cannot_be(version: int, count: int) -> None:
+    with pytest.raises(MessageError):
+        OpenSockets(version, count)
