@@ -133,8 +133,8 @@ class FolderNotWritable(KtpyError, exit_code=37):
     """A folder in which ktpy keeps the user's sessions, or how to undo its changes, cannot be made or written."""
 
 
-class ProxyPortTaken(KtpyError, exit_code=38):
-    """Another program listens on the port that the proxy was to have."""
+class LocalPortTaken(KtpyError, exit_code=38):
+    """A port of the laptop that the proxy, or `--publish`, was to have cannot be had."""
 
 
 class NamespacesForbidden(KtpyError, exit_code=39):

@@ -1,5 +1,6 @@
 """How programs' traffic gets in: the mode, the interface of what captures it, and the class of each mode."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,11 +25,29 @@ if TYPE_CHECKING:
     from ktpy.wire.session import AgentHello
 
 
+LOOPBACK: Final = "127.0.0.1"
+
 Launched: TypeAlias = "LaunchedHelper | socket.socket"
 """What a mode begins with, before anything is made: the helper, or the port that the proxy listens on."""
 LINK_WITHIN_S: Final = 1.0
 """A question for the cluster's DNS waits this long for a lost link. Look-ups of other names wait, too, that try search
 domains first."""
+
+
+def listen_on_loopback(port: int) -> "socket.socket":
+    """Return a listener of the laptop; port 0 is any that is free. Raises OSError."""
+    import socket
+
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, asyncio turns Nagle off
+    try:
+        if os.name == "posix":  # elsewhere it would let two programs listen
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((LOOPBACK, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 @dataclass(slots=True)

@@ -7,16 +7,30 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.connect import routing
-from ktpy.cli.options import CommandTaker, cluster, verbose
+from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.errors import PrivilegeMissing
 from ktpy.observe.events import Ended, Event, Notice, Report, StartStep
-from ktpy.sessions.options import CaptureSpec, ConnectOptions, listen_for_proxy
+from ktpy.sessions.options import (
+    CaptureSpec,
+    ConnectOptions,
+    Publish,
+    RunOptions,
+    listen_for_proxy,
+    parse_publish,
+)
 
 PATIENCE_S = 3.0
 """A start that takes longer is told step by step."""
+
+
+def _published(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Publish, ...]:
+    try:
+        return tuple(map(parse_publish, values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(cls=CommandTaker)
@@ -29,13 +43,33 @@ PATIENCE_S = 3.0
     envvar="KTPY_RUN_MODE",
     help="namespace: any program, on Linux. proxy: programs that heed ktpy's SOCKS and HTTP proxy, anywhere.",
 )
+@click.option(
+    "--publish",
+    "-p",
+    cls=Repeatable,
+    multiple=True,
+    callback=_published,
+    envvar="KTPY_PUBLISH",
+    metavar="[LOCAL:]PORT",
+    help="Port of the program that is one of 127.0.0.1 on this laptop; others are found once it listens on them.",
+)
+@click.option("--no-publish", is_flag=True, envvar="KTPY_NO_PUBLISH", help="Publish no ports but those of --publish.")
 @routing
 @verbose
 @image
 @pod_template
 @pod_timeout
 @click.pass_context
-def run(ctx: click.Context, /, no_pods: bool, pod_timeout: float, mode: str, **options: Any) -> None:
+def run(
+    ctx: click.Context,
+    /,
+    no_pods: bool,
+    pod_timeout: float,
+    mode: str,
+    publish: tuple[Publish, ...],
+    no_publish: bool,
+    **options: Any,
+) -> None:
     """Run COMMAND in a network of its own, in which the cluster's addresses and names are reachable.
 
     All else it reaches as ever, and this laptop's loopback by the name host.ktpy.internal. No root is needed; other
@@ -44,6 +78,7 @@ def run(ctx: click.Context, /, no_pods: bool, pod_timeout: float, mode: str, **o
     \b
     ktpy run -n shop -- curl http://web/
     ktpy run -n shop -- bash
+    ktpy run -n shop --publish 8080:80 -- ./server
     """
     if not options["command"]:
         raise click.UsageError("Say which program to run, after two hyphens: ktpy run ... -- COMMAND")
@@ -61,10 +96,12 @@ def run(ctx: click.Context, /, no_pods: bool, pod_timeout: float, mode: str, **o
 
     def work(report: Report) -> int:
         if mode == "proxy":
-            from ktpy.sessions.connect import run as perform_run
-        else:
-            from ktpy.sessions.run import run as perform_run  # type: ignore[assignment]  # as it is launched
-        return perform_run(wanted, launched, caller, report)
+            from ktpy.sessions import connect
+
+            return connect.run(wanted, launched, caller, report)
+        from ktpy.sessions import run
+
+        return run.run(wanted, RunOptions(publish, not no_publish), launched, caller, report)
 
     sys.exit(perform(work, show, caller, None))
 

@@ -42,6 +42,14 @@ class ProxyStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedPort:
+    """A PublishedPort of a program in its own network is one of the laptop's loopback."""
+
+    port: int
+    local_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficBytes:
     """TrafficBytes counts the payload of all connections, also of closed ones, as the laptop sees it."""
 
@@ -98,6 +106,8 @@ class ConnectStatus:
     """Ranges that the user wants never to be routed."""
     dns_zones: tuple[str, ...] = ()
     """Zones, besides the cluster domain, whose names the cluster's DNS is asked for."""
+    published: tuple[PublishedPort, ...] = ()
+    """Of mode `namespace`."""
     notes: tuple[str, ...] = ()
     """What is not as it should be with the routes, in sentences."""
 

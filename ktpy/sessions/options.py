@@ -1,17 +1,17 @@
 """What the user asked for, and the words it is said in. The command line needs no other module of the lower layers."""
 
-import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from ktpy.capture.spec import CaptureSpec, Launched
+from ktpy.capture.spec import LOOPBACK, CaptureSpec, Launched, listen_on_loopback
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, KEEP, WAIT, WAIT_S, InterceptOptions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
-from ktpy.errors import ProxyPortTaken
+from ktpy.errors import LocalPortTaken
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
 from ktpy.wire.route import Header, Match, is_path_prefix, parse_header
 
@@ -29,14 +29,45 @@ __all__ = [
     "InterceptOptions",
     "Launched",
     "Match",
+    "Publish",
     "Reference",
+    "RunOptions",
     "is_path_prefix",
     "listen_for_proxy",
     "parse_expose",
     "parse_header",
+    "parse_publish",
     "refusal_of_include",
     "refusal_of_zone",
 ]
+
+
+_PUBLISH = re.compile(r"(?:(?P<local>\d{1,5}):)?(?P<port>\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A Publish is what `--publish` says: port `local` of the laptop leads to `port` of the program."""
+
+    local: int
+    port: int
+
+
+def parse_publish(text: str) -> Publish:
+    """Read `[LOCAL:]PORT`. Raises ValueError with a sentence for the user."""
+    found = _PUBLISH.fullmatch(text)
+    numbers = [int(number) for number in found.groups() if number] if found else []
+    if not numbers or not all(1 <= number <= 65535 for number in numbers):
+        raise ValueError(f"{text!r} is not [LOCAL:]PORT, such as 8080 or 8080:80; ports are 1 to 65535.")
+    return Publish(numbers[0], numbers[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of `ktpy run` beside those of a connect."""
+
+    publish: tuple[Publish, ...] = ()
+    finds_ports: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +96,26 @@ class ConnectOptions:
 def listen_for_proxy(port: int | None) -> socket.socket:
     """Return the socket that the proxy of this session will accept on; None is any port that is free.
 
-    Raises ProxyPortTaken.
+    Raises LocalPortTaken.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, asyncio turns Nagle off
     try:
-        if os.name == "posix":  # elsewhere it would let two programs listen
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port or 0))
-        listener.listen()
+        return listen_on_loopback(port or 0)
     except OSError as error:
-        listener.close()
-        why = os.strerror(error.errno or 0)
-        raise ProxyPortTaken(
-            f"ktpy's proxy cannot listen on port {port} of 127.0.0.1 ({why}); nothing was changed.",
+        raise LocalPortTaken(
+            f"ktpy's proxy cannot listen on port {port} of {LOOPBACK} ({error.strerror}); nothing was changed.",
             hint="Choose another with --proxy-port, or leave it out: then it is one that is free.",
         ) from error
-    return listener
+
+
+def listen_for(publish: Publish) -> socket.socket:
+    """Return the laptop's end of a published port. Raises LocalPortTaken."""
+    try:
+        return listen_on_loopback(publish.local)
+    except OSError as error:
+        raise LocalPortTaken(
+            f"Port {publish.local} of {LOOPBACK} cannot be published ({error.strerror}); nothing was changed.",
+            hint=f"Choose another one of this laptop: --publish LOCAL:{publish.port}",
+        ) from error
 
 
 def refusal_of_include(network: IPv4Network | IPv6Network) -> str | None:

@@ -8,13 +8,17 @@ import os
 import resource
 import shutil
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
+from ktpy.aio.background_task import background_task
 from ktpy.capture.namespace.front import NamespaceFront
 from ktpy.capture.namespace.program import Program, is_typed
+from ktpy.capture.namespace.published import Published
 from ktpy.cluster.names import new_session_id
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
@@ -22,10 +26,10 @@ from ktpy.daemon.runtime import RUN, RuntimeDirectory
 from ktpy.errors import ProgramAbsent, ProgramNotExecutable
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.helper.private.client import refuse_forbidden
-from ktpy.observe.events import Report
+from ktpy.observe.events import Notice, Report
 from ktpy.observe.status import ConnectStatus
 from ktpy.sessions.connect import Connect, Quit
-from ktpy.sessions.options import ConnectOptions
+from ktpy.sessions.options import ConnectOptions, Launched, RunOptions, listen_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +41,19 @@ class PodSurroundings:
     pod_ip: str | None = None
 
 
-def run(options: ConnectOptions, launched: LaunchedHelper, caller: Caller, report: Report) -> int:
+def run(options: ConnectOptions, of_run: RunOptions, launched: LaunchedHelper, caller: Caller, report: Report) -> int:
     """Run the program of `options`; return its exit code. The last event reported is an Ended.
 
-    Raises NamespacesForbidden, ProgramAbsent and ProgramNotExecutable before anything is made.
+    Raises NamespacesForbidden, ProgramAbsent, ProgramNotExecutable and LocalPortTaken before anything is made.
     """
     refuse_unrunnable(options.command)
     refuse_forbidden(launched)
+    asked = {publish.port: listen_for(publish) for publish in of_run.publish}
     files_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return supervision.run(Run(options, launched, caller, report, files_limit), report)
+    return supervision.run(
+        Run(options, launched, caller, report, files_limit=files_limit, asked=asked, finds_ports=of_run.finds_ports),
+        report,
+    )
 
 
 def refuse_unrunnable(command: Sequence[str]) -> None:
@@ -65,11 +73,20 @@ class Run(Connect):
     name = "run"
 
     def __init__(
-        self, options: ConnectOptions, launched: LaunchedHelper, caller: Caller, report: Report, files_limit: int
+        self,
+        options: ConnectOptions,
+        launched: Launched,
+        caller: Caller,
+        report: Report,
+        *,
+        files_limit: int,
+        asked: Mapping[int, socket.socket] = MappingProxyType({}),
+        finds_ports: bool = True,
     ) -> None:
         super().__init__(options, launched, caller, report)
         self._known = replace(self._known, kind=RUN)
-        self._files_limit = files_limit
+        self._files_limit, self._asked, self._finds_ports = files_limit, asked, finds_ports
+        self._published: Published | None = None
         self._program: Program | None = None
         self._exit_code: int | None = None
 
@@ -107,8 +124,13 @@ class Run(Connect):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTSTP, signal.SIGQUIT):  # the terminal sends them to the program as well
             loop.add_signal_handler(number, lambda: None)
-        self._exit_code = await self._program.run({**os.environ, **surroundings.environment})
+        self._published = published = Published(front.inside, lambda text: self._report(Notice(text)), self._asked)
+        async with background_task(published.run(finds=self._finds_ports), "publish ports"):
+            self._exit_code = await self._program.run({**os.environ, **surroundings.environment})
         raise Quit
+
+    def _status(self) -> ConnectStatus:
+        return replace(super()._status(), published=self._published.status if self._published else ())
 
     async def _fetch_surroundings(self) -> PodSurroundings:
         return PodSurroundings()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ktpy.capture.namespace.datagrams import DatagramExits
 from ktpy.capture.namespace.exits import HOST, HOST_NAME, Exits
+from ktpy.capture.namespace.inside import Inside
 from ktpy.capture.namespace.resolvers import LaptopResolvers, read
 from ktpy.capture.spec import LINK_WITHIN_S, Launched
 from ktpy.capture.tun.front import DNS_PORT, dns_numbers
@@ -47,6 +48,7 @@ class NamespaceFront:
     helper: PrivateHelperClient
     network: PrivateNetwork
     exits: Exits
+    inside: Inside
     datagrams: DatagramExits | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """Addresses and names for the program's /etc/hosts, beside the laptop's own."""
@@ -67,7 +69,9 @@ class NamespaceFront:
                 await asyncio.to_thread(end_all_in_network, inode)
 
         undo.push_async_callback(end_all_for_dead_helper)
-        return cls(helper, network, Exits(_not_yet))
+        inside = Inside(helper, network)
+        undo.callback(inside.close)
+        return cls(helper, network, Exits(_not_yet), inside)
 
     @property
     def name(self) -> str:

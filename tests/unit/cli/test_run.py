@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from ktpy.cli import run as module
 from ktpy.cli.main import cli
+from ktpy.sessions.options import Publish, RunOptions
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def perform(work: Callable[[Any], int], _show: object, _caller: object, _log: object) -> int:
         return work(lambda _event: None)
 
-    def session(options: Any, *_: object) -> int:
-        found.append(options)
+    def session(options: Any, *others: Any) -> int:
+        found.append((options, others))
         return 7
 
     monkeypatch.setattr(module, "perform", perform)
@@ -35,7 +36,7 @@ def test_the_program_is_what_follows_two_hyphens(performed: list[Any], mode: str
         cli, ["run", "-n", "shop", "--mode", mode, "--no-pods", "--", "curl", "-n", "http://web/"]
     )
     assert done.exit_code == 7, done.output
-    [options] = performed
+    [(options, _)] = performed
     assert (options.namespace, options.pods, options.capture.mode) == ("shop", False, mode)
     assert options.command == ("curl", "-n", "http://web/")
 
@@ -44,4 +45,19 @@ def test_without_one_the_usage_is_told(performed: list[Any]) -> None:
     done = CliRunner().invoke(cli, ["run", "-n", "shop"])
     assert done.exit_code == 2
     assert "ktpy run ... -- COMMAND" in done.output
+    assert performed == []
+
+
+def test_ports_to_publish(performed: list[Any]) -> None:
+    done = CliRunner().invoke(cli, ["run", "--publish", "8080:80", "-p", "3000", "--no-publish", "--", "true"])
+    assert done.exit_code == 7, done.output
+    [(_, (of_run, *_))] = performed
+    assert of_run == RunOptions((Publish(8080, 80), Publish(3000, 3000)), finds_ports=False)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "0", "8080:", ":80", "70000", "1:2:3", "80/udp"])
+def test_what_cannot_be_published(performed: list[Any], text: str) -> None:
+    done = CliRunner().invoke(cli, ["run", "--publish", text, "--", "true"])
+    assert done.exit_code == 2
+    assert f"{text!r} is not [LOCAL:]PORT" in done.output
     assert performed == []

@@ -4,7 +4,9 @@ network of its own, and prints as JSON what it finds."""
 import json
 import os
 import resource
+import select
 import selectors
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -37,6 +39,31 @@ def serve() -> None:
                 else:
                     _, peer = sock.recvfrom(100)
                     sock.sendto(f"{name} {peer[0]}".encode(), peer)
+
+
+def listen(places: list[str]) -> None:
+    """Answer on ports, or on [::1]:PORT, each with its number."""
+    servers = {}
+    for place in places:
+        port = int(place.rpartition(":")[2])
+        family = socket.AF_INET6 if ":" in place else socket.AF_INET
+        server = socket.create_server(("::1" if ":" in place else "", port), family=family)
+        servers[server.fileno()] = port, server
+    poll = select.poll()
+    for descriptor in servers:
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        for descriptor, _ in poll.poll():
+            port, server = servers[descriptor]
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(f"program {port}".encode())
+
+
+def hold(port: int) -> None:
+    """Have a port of the laptop."""
+    with socket.create_server(("127.0.0.1", port)):
+        signal.pause()
 
 
 def ask(host: str, port: int) -> str:
@@ -91,6 +118,14 @@ def look() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        serve()
-    print(json.dumps(look()))
+    match sys.argv[1:]:
+        case ["serve"]:
+            serve()
+        case ["hold", port]:
+            hold(int(port))
+        case ["listen", *places]:
+            listen(places)
+        case ["ask", host, port]:
+            print(ask(host, int(port)))
+        case _:
+            print(json.dumps(look()))

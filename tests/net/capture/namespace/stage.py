@@ -6,6 +6,7 @@ connection with a greeting, all other ports are closed. The cluster's ranges ove
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -20,8 +21,8 @@ from ktpy.dns.zone import Zone
 from ktpy.errors import KtpyError
 from ktpy.helper.launch import launch_private
 from ktpy.helper.private.client import refuse_forbidden
-from ktpy.observe.events import Ended, Event
-from ktpy.sessions.options import CaptureSpec, ConnectOptions
+from ktpy.observe.events import Ended, Event, Notice
+from ktpy.sessions.options import CaptureSpec, ConnectOptions, listen_for, parse_publish
 from ktpy.sessions.run import Run, refuse_unrunnable
 from ktpy.wire.session import AgentHello
 
@@ -67,6 +68,8 @@ class Staged(Run):
 
 
 def report(event: Event) -> None:
+    if isinstance(event, Notice):
+        print(event.text, file=sys.stderr, flush=True)
     if isinstance(event, Ended) and event.is_error:
         print(event.message, event.hint or "", sep="\n", file=sys.stderr)
 
@@ -77,7 +80,8 @@ def main(command: list[str]) -> int:
     caller = Caller.become()
     refuse_forbidden(launched)
     options = ConnectOptions(capture=CaptureSpec("namespace"), command=tuple(command))
-    return supervision.run(Staged(options, launched, caller, report, 1000), report)
+    asked = {one.port: listen_for(one) for one in map(parse_publish, os.environ.get("KTPY_TEST_PUBLISH", "").split())}
+    return supervision.run(Staged(options, launched, caller, report, files_limit=1000, asked=asked), report)
 
 
 if __name__ == "__main__":
