@@ -1,6 +1,6 @@
 """Every row of `scripts/bench connect`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tests.bench import many_services
 from tests.bench.goals import Goal, at_least, at_least_times, at_most, at_most_times
@@ -9,10 +9,12 @@ from tests.bench.specs import KTPY, Spec
 
 PORT_FORWARD = "port-forward"  # kubectl's
 SSHUTTLE = "sshuttle"
+AGAINST = "against"  # ktpy of another revision
 COREDNS = "coredns"  # asked from the node, without a tunnel: for information
 
 FIRST_BYTE = "first-byte"
-FIRST_BYTE_PART = "first-byte/"  # and the name of the part, as ktpy's progress lines have it
+PART_SEPARATOR = "/"  # between a figure and the name of its part
+FIRST_BYTE_PART = FIRST_BYTE + PART_SEPARATOR  # the part is named as ktpy's progress lines have it
 ROUND_TRIPS_MS = (20, 80)
 DATAGRAM_BYTES = (64, 1200)
 
@@ -39,6 +41,23 @@ def _throughput_rows() -> list[Spec]:
             throughput(flows, direction), "Gbit/s", at_least_times(times[direction]), at_least_times(6)
         )
     ]
+
+
+def processor_time(flows: int, direction: str) -> str:
+    """Name of the figure: processor seconds per GB of who carries the traffic; of others it is a part."""
+    return f"cpu-{flows}-{direction}"
+
+
+def _processor_rows() -> list[Spec]:
+    figures = [processor_time(flows, direction) for direction in ("down", "up") for flows in (1, 8)]
+    return [Spec(figure, "s/GB", Source(PORT_FORWARD, figure)) for figure in figures]
+
+
+def against(specs: Iterable[Spec]) -> list[Spec]:
+    """The rows, and of each figure one that compares it with the other revision's."""
+    rows = list(specs)
+    units = {spec.figure: spec.unit for spec in rows if spec.figure not in (FIRST_BYTE, many_services.FIGURE)}
+    return rows + [Spec(figure, unit, Source(AGAINST, figure), suffix="-against") for figure, unit in units.items()]
 
 
 def _round_trip_rows() -> list[Spec]:
@@ -91,6 +110,7 @@ def _memory_rows() -> list[Spec]:
 CONNECT: Sequence[Spec] = (
     Spec(FIRST_BYTE, "s", goal=at_most(1.5)),
     *_throughput_rows(),
+    *_processor_rows(),
     *_against_both("http-new-p50", "ms", at_most_times(0.9)),
     *_against_both("http-new-p99", "ms", at_most_times(0.6)),
     *_against_both("http-kept-p50", "ms", at_most_times(1.5)),

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import cases, plan, rows, specs, table, target
+from tests.bench.against import build_of
 from tests.bench.gateway import cases as gateway_cases
 from tests.bench.gateway import plan as gateway_plan
 from tests.bench.gateway import scenario as gateway_scenario
@@ -49,6 +51,8 @@ class Conditions:
     specs: Sequence[Spec]
     rounds: int
     duration_s: float
+    against: str | None = None
+    """A revision to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,11 @@ class Bench:
 def _connect(conditions: Conditions) -> Outcome:
     lab = conditions.lab
     deployed = target.deploy(lab)
-    run = plan.Run(lab, deployed, conditions.archive, conditions.specs, conditions.rounds, conditions.duration_s)
-    run.all()
+    with nullcontext(()) if conditions.against is None else build_of(conditions.against) as program:
+        run = plan.Run(
+            lab, deployed, conditions.archive, conditions.specs, conditions.rounds, conditions.duration_s, program
+        )
+        run.all()
     return Outcome(run.samples)
 
 
@@ -127,6 +134,13 @@ def parser() -> argparse.ArgumentParser:
             "--rows", default="", metavar="NAME,...", help="these rows only; patterns as of file names, such as '*-p50'"
         )
         verb.add_argument("--lab", default=DEFAULT_NAME, metavar="NAME", help=f"which lab (default: {DEFAULT_NAME})")
+        verb.set_defaults(against=None)
+        if name == "connect":
+            verb.add_argument(
+                "--against",
+                metavar="REV",
+                help="also measure ktpy of this revision (git), by turns, in rows of their own",
+            )
     return root
 
 
@@ -137,6 +151,7 @@ def main(arguments: Sequence[str]) -> int:
         parser().error("--rounds is 1 to 20, --seconds 0.5 to 30")
     try:
         wanted = specs.select(bench.cases, filter(None, options.rows.split(",")))
+        wanted = cases.against(wanted) if options.against else wanted
     except specs.UnknownRow as error:
         parser().error(str(error))
     if os.geteuid() != 0:
@@ -150,7 +165,7 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     try:
         lab, archive = _prepare(options.lab)
-        outcome = _run(bench, Conditions(lab, archive, wanted, options.rounds, options.seconds))
+        outcome = _run(bench, Conditions(lab, archive, wanted, options.rounds, options.seconds, options.against))
     except LabError as error:
         say(str(error))
         return EXIT_INCOMPLETE

@@ -1,6 +1,6 @@
 """Ways from the laptop to the target: ktpy, and what it is compared with. Each ends with its `with` block."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from tests.bench.cases import COREDNS, PORT_FORWARD
 from tests.bench.specs import KTPY
 from tests.bench.target import NAMESPACE, PORTS, Target
 from tests.lab import Lab
-from tests.lab.sessions.connect import connecting
+from tests.lab.sessions.connect import PROGRAM, connecting
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class Contender:
 
 
 @contextmanager
-def ktpy(lab: Lab, target: Target) -> Iterator[Contender]:
-    """`sudo ktpy connect`, as user dev types it."""
-    with connecting(lab, "--namespace", NAMESPACE) as session:
+def ktpy(lab: Lab, target: Target, name: str = KTPY, program: Sequence[str] = PROGRAM) -> Iterator[Contender]:
+    """`sudo ktpy connect`, as user dev types it; the program may be another build."""
+    with connecting(lab, "--namespace", NAMESPACE, program=program) as session:
         status = session.status()
         addresses = {port: (target.cluster_ip, port) for port in PORTS}
-        yield Contender(KTPY, addresses, pid=status["pid"], dns=status["dns"]["address"])
+        yield Contender(name, addresses, pid=status["pid"], dns=status["dns"]["address"])
 
 
 @contextmanager

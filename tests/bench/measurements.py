@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench import cases, memory
+from tests.bench import cases, memory, processor
 from tests.bench.background import background
 from tests.bench.contenders import Contender
 from tests.bench.errors import BenchError
@@ -42,12 +42,19 @@ class Measurement:
 def throughput(flows: int, direction: str, round_trip_ms: int = 0) -> Measurement:
     figure = cases.throughput(flows, direction, round_trip_ms)
     port = {"down": SOURCE_PORT, "up": SINK_PORT}[direction]
+    processor_figure = cases.processor_time(flows, direction)
 
     def take(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+        before = processor.spent(lab.name, contender.pid)
         timelines = on_laptop(lab, "streams", direction, *contender.addresses[port], flows, duration_s)
-        return {figure: gigabits_per_second(timelines, ramp_s=RAMP_FRACTION * duration_s, end_s=duration_s)}
+        after = processor.spent(lab.name, contender.pid)
+        rate = gigabits_per_second(timelines, ramp_s=RAMP_FRACTION * duration_s, end_s=duration_s)
+        if round_trip_ms:
+            return {figure: rate}
+        arrived = sum(timeline[-1][1] for timeline in timelines if timeline)
+        return {figure: rate} | processor.per_gigabyte(processor_figure, before, after, arrived)
 
-    return Measurement((figure,), take)
+    return Measurement((figure,) if round_trip_ms else (figure, processor_figure), take)
 
 
 def _milliseconds(took_s: list[float], percent: float) -> float:

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.bench import contenders, first_byte, many_services, measurements
-from tests.bench.cases import COREDNS, FIRST_BYTE, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
+from tests.bench.cases import AGAINST, COREDNS, FIRST_BYTE, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
 from tests.bench.contenders import Contender
 from tests.bench.measurements import Measurement
 from tests.bench.samples import Samples, Source
@@ -15,6 +16,7 @@ from tests.bench.specs import KTPY, Spec
 from tests.bench.sshuttle import sshuttle
 from tests.bench.target import Target
 from tests.lab import Lab
+from tests.lab.sessions.connect import PROGRAM
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class Run:
     specs: Sequence[Spec]
     rounds: int
     duration_s: float
+    against: Sequence[str] = ()
+    """The command that runs another build, if there is one to compare with."""
     samples: Samples = field(default_factory=Samples)
 
     def all(self) -> None:
@@ -72,21 +76,20 @@ class Run:
         if not names:
             return
         with ExitStack() as ways:
-            up: dict[str, Contender] = {}
-            with self.samples.reporting(KTPY):
-                logger.info("connecting")
-                up[KTPY] = ways.enter_context(contenders.ktpy(self.lab, self.target))
+            builds = ways.enter_context(_Builds(self.lab, self.target, {KTPY: PROGRAM, AGAINST: self.against}))
+            up: dict[str, Callable[[], Contender]] = {name: partial(builds.up, name) for name in (KTPY, AGAINST)}
             for name, bring_up in _BASELINES.items():
                 if name in names:
                     with self.samples.reporting(name):
-                        up[name] = ways.enter_context(bring_up(self.lab, self.target))
+                        contender = ways.enter_context(bring_up(self.lab, self.target))
+                        up[name] = partial(_same, contender)
             for measurement, taking_part in wanted.items():
-                self._measure(measurement, [up[name] for name in taking_part if name in up])
+                self._measure(measurement, {name: up[name] for name in taking_part if name in up})
 
     def _wanted(self, phase: Iterable[Measurement]) -> dict[Measurement, list[str]]:
         """Those of a phase that the wanted rows need, and of whom they need them: ktpy first, then its baselines."""
         sources = {source for spec in self.specs for source in spec.sources}
-        order = [KTPY, *_BASELINES]
+        order = [KTPY, AGAINST, *_BASELINES]
         needed = {
             measurement: [
                 name for name in order if any(Source(name, figure) in sources for figure in measurement.figures)
@@ -95,13 +98,35 @@ class Run:
         }
         return {measurement: names for measurement, names in needed.items() if names}
 
-    def _measure(self, measurement: Measurement, taking_part: Sequence[Contender]) -> None:
+    def _measure(self, measurement: Measurement, taking_part: dict[str, Callable[[], Contender]]) -> None:
         rounds = 1 if measurement.once else self.rounds
         for number in range(rounds):
             logger.info("%s, round %d of %d", ", ".join(measurement.figures), number + 1, rounds)
-            for contender in taking_part:
-                with self.samples.reporting(f"{contender.name}, {measurement.figures[0]}"):
-                    self.samples.add(contender.name, measurement.take(self.lab, contender, self.duration_s))
+            for name in reversed(taking_part) if number % 2 else taking_part:
+                with self.samples.reporting(f"{name}, {measurement.figures[0]}"):
+                    self.samples.add(name, measurement.take(self.lab, taking_part[name](), self.duration_s))
+
+
+def _same(contender: Contender) -> Contender:
+    return contender
+
+
+class _Builds(ExitStack):
+    """Builds of ktpy, of which one is up at a time: they would have the same routes."""
+
+    def __init__(self, lab: Lab, target: Target, programs: dict[str, Sequence[str]]) -> None:
+        super().__init__()
+        self._lab, self._target, self._programs = lab, target, programs
+        self._contender: Contender | None = None
+
+    def up(self, name: str) -> Contender:
+        """The one that is called so, after the other has ended."""
+        if self._contender is None or self._contender.name != name:
+            self.close()
+            self._contender = None
+            logger.info("connecting: %s", name)
+            self._contender = self.enter_context(contenders.ktpy(self._lab, self._target, name, self._programs[name]))
+        return self._contender
 
 
 @contextmanager

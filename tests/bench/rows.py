@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.bench.cases import FIRST_BYTE, FIRST_BYTE_PART
+from tests.bench.cases import PART_SEPARATOR
 from tests.bench.samples import Samples, Source, Summary
 from tests.bench.specs import KTPY, Spec
 
@@ -56,11 +56,18 @@ def _rounded(value: float | None) -> float | None:
 
 
 def build(specs: Iterable[Spec], samples: Samples) -> list[Row]:
-    """One row for each spec; the parts of the first byte, which have no goals, follow it as they came."""
+    """One row for each spec; the parts of a figure, which have no goals, follow it, the least first."""
     rows: list[Row] = []
     for spec in specs:
         rows.append(Row(spec, samples.summary(Source(KTPY, spec.figure)), samples.summary(spec.baseline)))
-        if spec.figure == FIRST_BYTE:
-            parts = build([Spec(figure, "s") for figure in samples.figures(KTPY, FIRST_BYTE_PART)], samples)
+        if not spec.suffix:
+            figures = samples.figures(KTPY, spec.figure + PART_SEPARATOR)
+            parts = build([Spec(figure, spec.unit, _measured(spec, figure, samples)) for figure in figures], samples)
             rows.extend(sorted(parts, key=lambda row: row.ktpy.median if row.ktpy else 0))
     return rows
+
+
+def _measured(spec: Spec, figure: str, samples: Samples) -> Source | None:
+    """Where the baseline of the spec has this figure, too."""
+    source = Source(spec.baseline.contender, figure) if spec.baseline else None
+    return source if samples.summary(source) else None

@@ -1,7 +1,7 @@
 """`ktpy connect` in the foreground of a terminal on the laptop, as user dev types it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -9,15 +9,22 @@ from tests.lab import Lab
 from tests.lab.sessions.foreground import Foreground
 
 USER = "dev"
+PROGRAM = ("ktpy",)
 
 
 class ConnectSession(Foreground):
     """It, and the other commands of its user."""
 
     def __init__(
-        self, lab: Lab, *options: str, sudo: bool = True, user: str = USER, env: Mapping[str, str] | None = None
+        self,
+        lab: Lab,
+        *options: str,
+        sudo: bool = True,
+        user: str = USER,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
-        super().__init__(lab, [*(["sudo"] if sudo else []), "ktpy", "connect", *options], user=user, env=env)
+        super().__init__(lab, [*(["sudo"] if sudo else []), *program, "connect", *options], user=user, env=env)
 
     def wait_ready(self) -> None:
         self.wait_for("\nconnected to ")
@@ -49,10 +56,15 @@ class Connecting(Protocol):
 
 @contextmanager
 def connecting(
-    lab: Lab, *options: str, sudo: bool = True, user: str = USER, env: Mapping[str, str] | None = None
+    lab: Lab,
+    *options: str,
+    sudo: bool = True,
+    user: str = USER,
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str] = PROGRAM,
 ) -> Iterator[ConnectSession]:
     """A session that is ready; it is ended with the block if nobody ended it before."""
-    session = ConnectSession(lab, *options, sudo=sudo, user=user, env=env)
+    session = ConnectSession(lab, *options, sudo=sudo, user=user, env=env, program=program)
     try:
         session.wait_ready()
         yield session

@@ -1,7 +1,7 @@
 """Which rows `scripts/bench connect` has."""
 
 from tests.bench import many_services, measurements
-from tests.bench.cases import CONNECT, FIRST_BYTE, ROUND_TRIPS_MS
+from tests.bench.cases import AGAINST, CONNECT, FIRST_BYTE, ROUND_TRIPS_MS, against
 from tests.bench.specs import KTPY, select
 
 
@@ -22,4 +22,11 @@ def test_a_row_at_latency_needs_the_figure_without() -> None:
     assert [(source.contender, source.figure) for source in spec.sources] == [
         (KTPY, "throughput-8-down-80ms"),
         (KTPY, "throughput-8-down"),
+    ]
+
+
+def test_each_figure_is_compared_with_another_revisions_once() -> None:
+    rows = against(select(CONNECT, ["first-byte", "connections*"]))
+    assert [(row.name, row.baseline.contender) for row in rows if row.suffix == "-against" and row.baseline] == [
+        ("connections-against", AGAINST)
     ]

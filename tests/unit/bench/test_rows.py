@@ -86,3 +86,17 @@ def test_the_parts_of_the_first_byte_follow_it_in_time() -> None:
     rows = build([Spec(FIRST_BYTE, "s", goal=at_most(1.5)), Spec("speed", "Gbit/s")], samples)
     assert [row.spec.name for row in rows] == ["first-byte", "first-byte/cluster", "first-byte/ssh", "speed"]
     assert [row.met for row in rows] == [True, None, None, None]
+
+
+def test_the_parts_of_a_baseline_stand_beside_ours() -> None:
+    samples = Samples()
+    samples.add(KTPY, {"cpu": 4.0, "cpu/helper": 0.1, "cpu/sshd": 2.0})
+    samples.add("other", {"cpu": 2.0, "cpu/sshd": 1.0})
+    rows = build([Spec("cpu", "s/GB", Source("other", "cpu")), Spec("cpu", "s/GB", suffix="-more")], samples)
+    assert [(row.spec.name, row.ratio) for row in rows] == [
+        ("cpu", 2.0),
+        ("cpu/helper", None),
+        ("cpu/sshd", 2.0),
+        ("cpu-more", None),
+    ]
+    assert all(row.complete for row in rows)
