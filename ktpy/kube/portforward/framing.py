@@ -5,6 +5,7 @@ There are two ways. `ChannelFraming`, here, is `v4.channel.k8s.io`, which every 
 we send.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, Protocol
 
@@ -54,8 +55,8 @@ class Framing(Protocol):
         """Return the first message to send, if it is not empty. Data may follow once ForwardReady has come."""
         ...
 
-    def feed(self, piece: Payload) -> list[FramingEvent]:
-        """Tell what a piece of a message means. Raises FramingError.
+    def feed(self, pieces: Iterable[Payload]) -> list[FramingEvent]:
+        """Tell what pieces of messages mean. Raises FramingError.
 
         Nothing may be fed after that, nor after ForwardEnded.
         """
@@ -88,7 +89,10 @@ class ChannelFraming:
     def data_header(self, _length: int) -> bytes:
         return b"\x00"
 
-    def feed(self, piece: Payload) -> list[FramingEvent]:
+    def feed(self, pieces: Iterable[Payload]) -> list[FramingEvent]:
+        return [event for piece in pieces for event in self._feed(piece)]
+
+    def _feed(self, piece: Payload) -> list[FramingEvent]:
         events: list[FramingEvent] = []
         if not self._begun:
             self._begun = True

@@ -230,22 +230,23 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
     # --- the inside: asyncio.Transport
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue data until the end of this turn of the event loop: an SSH packet is two writes, a burst many packets.
+        """Queue data until the end of this turn of the event loop: a burst is many SSH packets.
 
         Together they cost one pass through TLS, one system call, and one wake-up of each of the three hops to the
         pod: measured against writing each at once, twice the throughput at half the CPU.
         """
+        self.writelines((data,))
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         if self._closing:
             return
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(bytes(data))
-        self._outgoing_bytes += len(data)
+        for data in list_of_data:
+            self._outgoing.append(bytes(data))
+            self._outgoing_bytes += len(data)
         if self._outgoing_bytes >= BATCH_BYTES:
             self._flush()
-
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
         return False
@@ -288,22 +289,22 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _deliver(self, data: memoryview) -> None:
         """Deliver at once what has come for the inside, up to where the forward ends."""
-        assert self._framing is not None  # noqa: S101  # the API server has chosen
-        pieces: list[bytes | memoryview] = []
+        pieces: list[Payload] = []
         end: Close | ForwardEnded | None = None
         for event in self._reader.feed(data) if self._upgrade.is_websocket else (Payload(data, True, True),):
             if isinstance(event, Payload):
-                end = self._take(self._framing, event, pieces)
+                pieces.append(event)
             elif isinstance(event, Ping):
                 self._flush()
                 self._transport.write(client_header(PONG, len(event.data)) + event.data)
             else:
                 end = event
-            if end is not None:
                 break
-        if pieces and not self._closing:
+        views, forward_end = self._take(pieces)
+        if views and not self._closing:
             self._data_seen = True
-            self._hand_over(pieces)
+            self._hand_over(views)
+        end = forward_end or end
         if isinstance(end, Close):
             self._end(end)
         elif end is not None:
@@ -334,19 +335,22 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         else:
             self._transport.resume_reading()
 
-    def _take(self, framing: Framing, piece: Payload, pieces: list[bytes | memoryview]) -> ForwardEnded | None:
-        for event in framing.feed(piece):
+    def _take(self, pieces: Sequence[Payload]) -> tuple[Sequence[bytes | memoryview], ForwardEnded | None]:
+        """Return the data in pieces of messages, and the end of the forward if it is there."""
+        assert self._framing is not None  # noqa: S101  # the API server has chosen
+        views: list[bytes | memoryview] = []
+        for event in self._framing.feed(pieces):
             if isinstance(event, ForwardData):
-                pieces.append(event.data)
+                views.append(event.data)
             elif isinstance(event, ForwardReady):
                 if not self.ready.done():
                     self.ready.set_result(None)
             elif isinstance(event, ForwardEnded):
-                return event
+                return views, event
             else:
                 self._flush()
                 self._send(event.message)
-        return None
+        return views, None
 
     def _end(self, close: Close) -> None:
         self._fail(self._broken(close.reason or f"closed by the cluster, WebSocket code {close.code}"))

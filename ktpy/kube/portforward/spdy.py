@@ -7,6 +7,7 @@ what we send: 0.5 of the throughput of `kubectl port-forward`, 0.9 this way.
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from ktpy.kube.portforward.framing import (
@@ -63,10 +64,20 @@ class SpdyFraming:
     def data_header(self, length: int) -> bytes:
         return struct.pack(">II", _DATA_STREAM, length)
 
-    def feed(self, piece: Payload) -> list[FramingEvent]:
-        """Tell what a piece means. Frames and messages are cut independently of each other."""
+    def feed(self, pieces: Iterable[Payload]) -> list[FramingEvent]:
+        """Tell what pieces mean. Frames and messages are cut independently of each other."""
         events: list[FramingEvent] = []
-        data = memoryview(self._held + piece.data) if self._held else piece.data
+        for data, _, _ in pieces:
+            if self._stream == _DATA_STREAM and 0 < len(data) < self._left_bytes:  # the middle of data, as most is
+                self._left_bytes -= len(data)
+                events.append(ForwardData(data))
+            else:
+                self._feed(data, events)
+        return events
+
+    def _feed(self, data: bytes | memoryview, events: list[FramingEvent]) -> None:
+        if self._held:
+            data = memoryview(self._held + data)
         self._held = b""
         position, end = 0, len(data)
         while position < end:
@@ -88,7 +99,6 @@ class SpdyFraming:
                 self._take(part)
             if not self._left_bytes:
                 self._end(events)
-        return events
 
     def _begin(self, data: bytes | memoryview, position: int, events: list[FramingEvent]) -> None:
         word, length = _HEADER.unpack_from(data, position)

@@ -13,6 +13,8 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 _ACCEPT_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTROL_LIMIT_BYTES: Final = 125
+_WHOLE_MESSAGE: Final = 0x80 | BINARY
+_SHORT_HEADER_BYTES: Final = 4
 _LENGTH_16: Final = struct.Struct(">H")
 _LENGTH_64: Final = struct.Struct(">Q")
 
@@ -70,6 +72,8 @@ class FrameReader:
         position, end, left = 0, len(view), self._left_bytes
         while True:
             if left is None:
+                if not self._in_message and (position := _take_messages(view, position, events)) == end:
+                    break
                 header_bytes = self._read_header(view, position)
                 if not header_bytes:
                     self._held = bytes(view[position:])
@@ -144,6 +148,22 @@ class FrameReader:
         elif self._opcode == CLOSE:
             code = _LENGTH_16.unpack_from(data)[0] if len(data) >= 2 else 1005
             events.append(Close(code, data[2:].decode(errors="replace")))
+
+
+def _take_messages(view: memoryview, position: int, events: list[FrameEvent]) -> int:
+    """Take the messages of one frame, not a long one, that have come whole, as nearly all do; return their end."""
+    end = len(view)
+    while end - position > _SHORT_HEADER_BYTES and view[position] == _WHOLE_MESSAGE:
+        length, body = view[position + 1], position + 2
+        if length > 126:
+            break
+        if length == 126:
+            length, body = view[body] << 8 | view[body + 1], body + 2
+        if length > end - body:
+            break
+        events.append(Payload(view[body : body + length], True, True))
+        position = body + length
+    return position
 
 
 def client_header(opcode: int, length: int) -> bytes:

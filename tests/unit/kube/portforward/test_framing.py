@@ -25,7 +25,7 @@ def events(framing: Framing, pieces: list[Payload]) -> list[FramingEvent]:
     """Everything up to the end, with neighbouring data joined."""
     out: list[FramingEvent] = []
     for piece in pieces:
-        for event in framing.feed(piece):
+        for event in framing.feed([piece]):
             if isinstance(event, ForwardData) and out and isinstance(out[-1], ForwardData):
                 event = ForwardData(bytes(out.pop().data) + event.data)  # type: ignore[union-attr]
             out.append(event)

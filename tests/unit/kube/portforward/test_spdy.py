@@ -82,7 +82,7 @@ GARBAGE = {
 @pytest.mark.parametrize("name", GARBAGE)
 def test_garbage_is_refused(name: str) -> None:
     with pytest.raises(FramingError):
-        SpdyFraming(PORT).feed(Payload(GARBAGE[name], first=True, last=True))
+        SpdyFraming(PORT).feed([Payload(GARBAGE[name], first=True, last=True)])
 
 
 def test_endless_error_texts_are_cut_off() -> None:
