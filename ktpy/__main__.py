@@ -2,6 +2,7 @@
 
 import _signal as signal  # type: ignore[import-not-found]  # `signal` takes time to import: Ctrl-C would be a traceback
 import errno
+import gc
 import os
 import sys
 
@@ -10,6 +11,7 @@ def main() -> None:
     """Console entry point."""
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends ktpy without a word
+    gc.disable()  # imports leave next to no garbage; a session looks for it once it stands (supervision)
     if "SUDO_UID" in os.environ:
         _come_from_sudo()
     from ktpy.cli.main import cli  # after the environment is the caller's: option defaults come from it

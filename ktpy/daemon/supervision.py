@@ -1,6 +1,7 @@
 """Running a session in an event loop, with signals that end it and one event that tells how it ended."""
 
 import asyncio
+import gc
 import logging
 import signal
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ from ktpy.observe.events import Ended, Report
 
 logger = logging.getLogger(__name__)
 
+COLLECTING_AFTER_S = 5.0
+"""Until then garbage is not looked for: a start makes next to none, and looking takes a tenth of its time."""
 NOTHING_CHANGED = "Interrupted; nothing was changed."
 
 
@@ -77,6 +80,7 @@ def log_loop_errors() -> None:
 async def _supervise(session: Session) -> Ended:
     """Run the session; a signal ends it as a request to end does."""
     log_loop_errors()
+    asyncio.get_running_loop().call_later(COLLECTING_AFTER_S, gc.enable)
     running = asyncio.create_task(session.run(), name=session.name)
     signals: list[int] = []
     ends_well = False

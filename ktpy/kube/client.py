@@ -205,7 +205,7 @@ class Api:
         silence_s: float | None = None,
     ) -> AsyncIterator["aiohttp.ClientResponse"]:
         """Yield the answer to a request once it succeeds. It renews credentials once and waits as Retry-After asks."""
-        import aiohttp
+        from ktpy.kube.http_library import aiohttp
 
         url = f"{self.target.server}{path}" + (f"?{urlencode(query)}" if query else "")
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)

@@ -5,15 +5,13 @@ import os
 import socket
 import ssl
 from dataclasses import replace
-from typing import Any
-
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
+from typing import TYPE_CHECKING, Any
 
 from ktpy.errors import ApiUnreachable, KtpyError, KubeconfigMissing
 from ktpy.kube.credentials import file_or_data, key_pair_of, load_key_pair
 from ktpy.kube.endpoint import ApiEndpoint, connection_failure, endpoint_of, reason
 from ktpy.kube.environment_proxy import proxy_for
+from ktpy.kube.http_library import aiohttp
 from ktpy.kube.kubeconfig import Selection
 from ktpy.kube.kubernetes_compat import Configuration, RESTClientObject
 from ktpy.kube.refusals import NeverSent
@@ -27,6 +25,10 @@ _KEEPALIVE = (
 """Probes after 15 s, then every 5 s, three times: a watch over a link that went silent ends after half a minute."""
 
 
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+
+
 class _RawConnector(aiohttp.BaseConnector):
     """A _RawConnector connects as a port-forward does, for proxies that aiohttp does not know."""
 
@@ -34,7 +36,7 @@ class _RawConnector(aiohttp.BaseConnector):
         super().__init__(limit=limit)
         self._server = server
 
-    async def _create_connection(self, *_: Any) -> ResponseHandler:
+    async def _create_connection(self, *_: Any) -> "ResponseHandler":
         try:
             transport, protocol = await self._server.connect(self._factory)
         except ApiUnreachable as exc:

@@ -33,3 +33,14 @@ def test_importing_the_client_alone_is_light() -> None:
     imports = "import sys, ktpy.kube.client, ktpy.cluster.pods.shadow, ktpy.cluster.routing.ranges"
     code = f"{imports}\nprint([name for name in {names!r} if name in sys.modules])"
     assert run(code) == "[]"
+
+
+def test_no_certificate_of_the_machine_is_read() -> None:
+    code = """
+import ssl
+base = ssl.SSLContext.set_default_verify_paths
+import ktpy.kube.connections
+import aiohttp.connector
+print(len(aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs()), ssl.SSLContext.set_default_verify_paths is base)
+"""
+    assert run(code) == "0 True"

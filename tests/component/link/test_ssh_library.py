@@ -16,3 +16,13 @@ print(started, ctypes.util.find_library is search)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[] True"
+
+
+def test_certificates_of_x509_stay_out_and_can_still_be_imported_elsewhere() -> None:
+    code = """
+import sys, ktpy.link.connection
+print("OpenSSL" in sys.modules, "asyncssh.crypto.x509" in sys.modules)
+import asyncssh.crypto.x509
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False False"

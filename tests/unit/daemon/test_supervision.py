@@ -1,6 +1,7 @@
 """What a session's surroundings do for it, with sessions that are none."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -115,3 +116,17 @@ def test_complaints_of_the_loop_are_for_debugging(
     assert (complaint.levelno, complaint.name) == (logging.DEBUG, "ktpy.daemon.supervision")
     assert complaint.exc_info
     assert "nobody asks" not in capfd.readouterr().err
+
+
+def test_garbage_is_looked_for_again_once_it_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Looking(Trial):
+        async def run(self) -> int:
+            await asyncio.sleep(0.001)
+            return int(not gc.isenabled())
+
+    monkeypatch.setattr(supervision, "COLLECTING_AFTER_S", 0.0)
+    gc.disable()
+    try:
+        assert outcome(Looking()).exit_code == 0
+    finally:
+        gc.enable()
