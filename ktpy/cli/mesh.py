@@ -33,7 +33,7 @@ def _headers(_context: click.Context, _parameter: click.Parameter, values: tuple
         raise click.BadParameter(str(error)) from None
 
 
-def _version(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+def check_version(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None and not _VERSION.fullmatch(value):
         raise click.BadParameter("A version consists of at most 63 letters, digits, dots, hyphens and underscores.")
     return value
@@ -50,7 +50,7 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
 @expose
 @click.option(
     "--version",
-    callback=_version,
+    callback=check_version,
     envvar="KTPY_VERSION",
     metavar="VALUE",
     help="Take requests whose header VERSION has this value. Your user name, if nothing else is said.",

@@ -6,7 +6,9 @@ from typing import Any
 import click
 
 from ktpy.cli import render
+from ktpy.cli.complete import service_names
 from ktpy.cli.connect import routing
+from ktpy.cli.mesh import check_version, match_of
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import perform
@@ -16,14 +18,25 @@ from ktpy.observe.events import Ended, Event, Notice, Report, StartStep
 from ktpy.sessions.options import (
     CaptureSpec,
     ConnectOptions,
+    ExposeOption,
     Publish,
     RunOptions,
     listen_for_proxy,
+    parse_exchange,
     parse_publish,
 )
 
 PATIENCE_S = 3.0
 """A start that takes longer is told step by step."""
+
+
+def _exchanged(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[ExposeOption, ...]:
+    try:
+        return tuple(map(parse_exchange, values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _published(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Publish, ...]:
@@ -42,6 +55,29 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
     show_default=True,
     envvar="KTPY_RUN_MODE",
     help="namespace: any program, on Linux. proxy: programs that heed ktpy's SOCKS and HTTP proxy, anywhere.",
+)
+@click.option(
+    "--exchange",
+    cls=Repeatable,
+    multiple=True,
+    callback=_exchanged,
+    envvar="KTPY_EXCHANGE",
+    metavar="[LOCAL:]PORT",
+    help="Serve this port of --service by COMMAND; LOCAL is its own port, by default the one that the pods have.",
+)
+@click.option(
+    "--mesh",
+    callback=check_version,
+    envvar="KTPY_MESH",
+    metavar="VERSION",
+    help="Of --exchange, only requests whose header VERSION has this value.",
+)
+@click.option(
+    "--service",
+    envvar="KTPY_EXCHANGE_SERVICE",
+    shell_complete=service_names,
+    metavar="NAME",
+    help="The service of --exchange: a name, or KIND/NAME of what it leads to.",
 )
 @click.option(
     "--publish",
@@ -68,6 +104,9 @@ def run(
     mode: str,
     publish: tuple[Publish, ...],
     no_publish: bool,
+    exchange: tuple[ExposeOption, ...],
+    mesh: str | None,
+    service: str | None,
     **options: Any,
 ) -> None:
     """Run COMMAND in a network of its own, in which the cluster's addresses and names are reachable.
@@ -79,9 +118,15 @@ def run(
     ktpy run -n shop -- curl http://web/
     ktpy run -n shop -- bash
     ktpy run -n shop --publish 8080:80 -- ./server
+    ktpy run -n shop --service web --exchange 80 --mesh alice -- ./server
     """
     if not options["command"]:
         raise click.UsageError("Say which program to run, after two hyphens: ktpy run ... -- COMMAND")
+    if bool(exchange) != bool(service) or (mesh and not exchange):
+        raise click.UsageError("--service and --exchange go together, and --mesh with them.")
+    if mode == "proxy" and (exchange or publish):
+        raise click.UsageError("--mode proxy publishes and exchanges nothing: the program listens on this laptop.")
+    of_run = RunOptions(publish, not no_publish, service, exchange, match_of(mesh, (), None) if mesh else None)
     is_verbose = ctx.find_root().meta.get("ktpy.verbosity", 0) > 0
     wanted = ConnectOptions(pods=not no_pods, pod_timeout_s=pod_timeout, capture=CaptureSpec(mode), **options)
     caller = Caller.current()
@@ -101,7 +146,7 @@ def run(
             return connect.run(wanted, launched, caller, report)
         from ktpy.sessions import run
 
-        return run.run(wanted, RunOptions(publish, not no_publish), launched, caller, report)
+        return run.run(wanted, of_run, launched, caller, report)
 
     sys.exit(perform(work, show, caller, None))
 

@@ -1,7 +1,7 @@
 """Shows the user the exposed ports: whether the local port answers, and how many requests went where."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +9,7 @@ from functools import partial
 from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Notice, PortsChanged, Report
 from ktpy.observe.status import PortStatus
-from ktpy.serve.local_port import PRIVILEGED_BELOW, LocalPort
+from ktpy.serve.local_port import LocalPort
 from ktpy.serve.local_udp_port import LocalUdpPort
 from ktpy.wire.route import TCP, UDP, RouteCounters, ServicePort, total_of
 
@@ -35,11 +35,20 @@ class _Missed:
 class Exposure:
     """An Exposure is the exposed ports of one intercept. It outlives the routes, which come and go."""
 
-    def __init__(self, mappings: Iterable[PortMapping], instead: str, report: Report, patience_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        mappings: Iterable[PortMapping],
+        instead: str,
+        report: Report,
+        patience_s: float = 0.0,
+        *,
+        make_port: Callable[..., LocalPort] = LocalPort,
+    ) -> None:
         """`instead` says what becomes of requests while the local port does not answer.
 
-        A port that did answer is awaited for `patience_s` first.
+        A port that did answer is awaited for `patience_s` first. `make_port` makes a TCP port, as LocalPort.
         """
+        self._make_port = make_port
         self._instead = instead
         self._patience_s = patience_s
         self._report = report
@@ -73,7 +82,7 @@ class Exposure:
         for port, local_port in self.local_ports.items():
             if local_port.is_up:
                 continue
-            if local_port.number < PRIVILEGED_BELOW and local_port.host is None:
+            if local_port.is_privileged:
                 found.append(f"{_name(local_port)} is privileged: a program needs root, or a capability, to serve it.")
             if not is_command_to_come:
                 found.append(f"Nothing answers on {local_port} yet: until then {self._fate_of(port)}.")
@@ -184,7 +193,7 @@ class Exposure:
         changed = partial(self._local_port_changed, mapping.service_port)
         if mapping.protocol == UDP:
             return LocalUdpPort(mapping.local, changed, host=mapping.host)
-        return LocalPort(mapping.local, changed, host=mapping.host, patience_s=self._patience_s)
+        return self._make_port(mapping.local, changed, host=mapping.host, patience_s=self._patience_s)
 
     def _local_port_changed(self, port: ServicePort) -> None:
         if not self._is_watched:

@@ -58,6 +58,11 @@ class WatchedPort(ABC):
         return self._up.is_set()
 
     @property
+    def is_privileged(self) -> bool:
+        """Whether a program needs root, or a capability, to serve it."""
+        return self.number < PRIVILEGED_BELOW and self.host is None
+
+    @property
     def is_awaited(self) -> bool:
         """Whether the port is down, and a program may yet come back in time."""
         return not self._settled.is_set()

@@ -11,6 +11,7 @@ import shlex
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from ktpy.aio.background_task import background_task
@@ -34,6 +35,7 @@ from ktpy.observe.events import Notice, Ready, Report, StartStep
 from ktpy.observe.status import InterceptStatus
 from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
+from ktpy.serve.local_port import LocalPort
 from ktpy.sessions.options import WAIT, WAIT_S, InterceptOptions
 from ktpy.sessions.participation import Callbacks, Participation
 from ktpy.sessions.undo_killed import undo_killed
@@ -46,7 +48,7 @@ SILENT_S = 10.0
 
 def run(options: InterceptOptions, caller: Caller, report: Report) -> int:
     """Intercept, stay until told to leave, undo; returns the exit code. The last event reported is an Ended."""
-    return supervision.run(_Intercept(options, caller, report), report)
+    return supervision.run(Intercept(options, caller, report), report)
 
 
 def owner_of(caller: Caller) -> str:
@@ -54,11 +56,19 @@ def owner_of(caller: Caller) -> str:
     return f"{caller.name}@{socket.gethostname()}"[:OWNER_MAX]
 
 
-class _Intercept:
-    """An _Intercept is one command. It is a new session in the cluster whenever others have taken it for dead."""
+class Intercept:
+    """An Intercept is one command. It is a new session in the cluster whenever others have taken it for dead."""
 
-    def __init__(self, options: InterceptOptions, caller: Caller, report: Report) -> None:
+    def __init__(
+        self,
+        options: InterceptOptions,
+        caller: Caller,
+        report: Report,
+        make_port: Callable[..., LocalPort] = LocalPort,
+    ) -> None:
+        """`make_port` makes a local TCP port, as LocalPort."""
         self.name = options.kind
+        self._make_port = make_port
         self.is_ready = False
         self._options = options
         self._kind = kind_of(options.kind)
@@ -140,7 +150,8 @@ class _Intercept:
 
     async def _look_at_local_ports(self, plan: InterceptPlan) -> Exposure:
         patience_s = WAIT_S if self._options.when_local_down == WAIT else 0.0
-        exposure = Exposure(plan.ports, self._kind.when_local_down(self._options), self._report, patience_s)
+        instead = self._kind.when_local_down(self._options)
+        exposure = Exposure(plan.ports, instead, self._report, patience_s, make_port=self._make_port)
         await exposure.look()
         for warning in [*plan.warnings, *exposure.warnings(is_command_to_come=bool(self._options.command))]:
             self._report(Notice(warning))

@@ -13,7 +13,7 @@ from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import LocalPortTaken
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
-from ktpy.wire.route import Header, Match, is_path_prefix, parse_header
+from ktpy.wire.route import TCP, Header, Match, is_path_prefix, parse_header
 
 __all__ = [
     "DEFAULT_IMAGE",
@@ -34,6 +34,7 @@ __all__ = [
     "RunOptions",
     "is_path_prefix",
     "listen_for_proxy",
+    "parse_exchange",
     "parse_expose",
     "parse_header",
     "parse_publish",
@@ -62,12 +63,24 @@ def parse_publish(text: str) -> Publish:
     return Publish(numbers[0], numbers[-1])
 
 
+def parse_exchange(text: str) -> ExposeOption:
+    """Read `[LOCAL:]PORT`, a port of a Service by its number. Raises ValueError with a sentence for the user."""
+    publish = parse_publish(text)
+    return ExposeOption(publish.local if ":" in text else 0, str(publish.port), protocol=TCP)
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """The options of `ktpy run` beside those of a connect."""
 
     publish: tuple[Publish, ...] = ()
     finds_ports: bool = True
+    service: str | None = None
+    """Whose traffic the program gets, as `Reference.parse` takes it; None is the workload's."""
+    exchange: tuple[ExposeOption, ...] = ()
+    """Its ports; the local ones are the program's, and 0 is the number that the pods have."""
+    match: Match | None = None
+    """Which requests; None is all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from ktpy.aio.background_task import background_task
 from ktpy.capture.namespace.front import NamespaceFront
@@ -29,7 +30,10 @@ from ktpy.helper.private.client import refuse_forbidden
 from ktpy.observe.events import Notice, Report
 from ktpy.observe.status import ConnectStatus
 from ktpy.sessions.connect import Connect, Quit
-from ktpy.sessions.options import ConnectOptions, Launched, RunOptions, listen_for
+from ktpy.sessions.options import ConnectOptions, InterceptOptions, Launched, RunOptions, listen_for
+from ktpy.sessions.share import shared
+
+DEFAULTS: Final = RunOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,7 @@ def run(options: ConnectOptions, of_run: RunOptions, launched: LaunchedHelper, c
     asked = {publish.port: listen_for(publish) for publish in of_run.publish}
     files_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return supervision.run(
-        Run(options, launched, caller, report, files_limit=files_limit, asked=asked, finds_ports=of_run.finds_ports),
-        report,
+        Run(options, launched, caller, report, files_limit=files_limit, asked=asked, of_run=of_run), report
     )
 
 
@@ -81,11 +84,12 @@ class Run(Connect):
         *,
         files_limit: int,
         asked: Mapping[int, socket.socket] = MappingProxyType({}),
-        finds_ports: bool = True,
+        of_run: RunOptions = DEFAULTS,
     ) -> None:
         super().__init__(options, launched, caller, report)
         self._known = replace(self._known, kind=RUN)
-        self._files_limit, self._asked, self._finds_ports = files_limit, asked, finds_ports
+        self._files_limit, self._asked, self._of_run = files_limit, asked, of_run
+        self._sharing = self._sharing_options(options)
         self._published: Published | None = None
         self._program: Program | None = None
         self._exit_code: int | None = None
@@ -125,9 +129,34 @@ class Run(Connect):
         for number in (signal.SIGTSTP, signal.SIGQUIT):  # the terminal sends them to the program as well
             loop.add_signal_handler(number, lambda: None)
         self._published = published = Published(front.inside, lambda text: self._report(Notice(text)), self._asked)
-        async with background_task(published.run(finds=self._finds_ports), "publish ports"):
-            self._exit_code = await self._program.run({**os.environ, **surroundings.environment})
+        async with AsyncExitStack() as beside:
+            environment = {**os.environ, **surroundings.environment}
+            publishing = published.run(finds=self._of_run.finds_ports)
+            await beside.enter_async_context(background_task(publishing, "publish ports"))
+            if self._sharing is not None:
+                sharing = shared(self._sharing, front.inside, self._caller, self._report)
+                environment |= await beside.enter_async_context(sharing)
+            self._exit_code = await self._program.run(environment)
         raise Quit
+
+    def _sharing_options(self, options: ConnectOptions) -> InterceptOptions | None:
+        """Return the exchange or mesh beside the program, None for none. The pods of a gateway wear no clothes."""
+        wanted = self._of_run
+        if wanted.service is None or not wanted.exchange:
+            return None
+        return InterceptOptions(
+            "exchange" if wanted.match is None else "mesh",
+            wanted.service,
+            wanted.exchange,
+            options.kubeconfig,
+            options.context,
+            options.namespace,
+            wanted.match,
+            image=options.image,
+            pod_overlay=options.pod_overlay,
+            pod_timeout_s=options.pod_timeout_s,
+            command=options.command,
+        )
 
     def _status(self) -> ConnectStatus:
         return replace(super()._status(), published=self._published.status if self._published else ())

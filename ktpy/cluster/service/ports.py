@@ -54,6 +54,7 @@ class ExposeOption:
     """
 
     local: int
+    """0 is the number that the pods have."""
     remote: str | None = None
     host: str | None = None
     """Where the local port is, if not on a loopback address of this laptop."""
@@ -144,7 +145,9 @@ def resolve_ports(
         first = ServicePort(_sharing_target(service, port)[0]["port"], _protocol(port))
         if first in found:
             raise RouteTaken(f"Port {_words(port)} of {name_of(service)} is exposed twice in this command.")
-        found[first] = PortMapping(expose.local, first.number, expose.host, first.protocol)
+        target = _target(port)
+        local = expose.local or (target if isinstance(target, int) else first.number)
+        found[first] = PortMapping(local, first.number, expose.host, first.protocol)
     return tuple(found.values())
 
 

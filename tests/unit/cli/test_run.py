@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from ktpy.cli import run as module
 from ktpy.cli.main import cli
-from ktpy.sessions.options import Publish, RunOptions
+from ktpy.cli.mesh import match_of
+from ktpy.sessions.options import ExposeOption, Publish, RunOptions
 
 
 @pytest.fixture
@@ -60,4 +61,21 @@ def test_what_cannot_be_published(performed: list[Any], text: str) -> None:
     done = CliRunner().invoke(cli, ["run", "--publish", text, "--", "true"])
     assert done.exit_code == 2
     assert f"{text!r} is not [LOCAL:]PORT" in done.output
+    assert performed == []
+
+
+def test_a_share_of_a_service(performed: list[Any]) -> None:
+    words = ["--service", "web", "--exchange", "80", "--exchange", "9000:81", "--mesh", "alice"]
+    done = CliRunner().invoke(cli, ["run", *words, "--", "true"])
+    assert done.exit_code == 7, done.output
+    [(_, (of_run, *_))] = performed
+    assert of_run.service == "web"
+    assert of_run.exchange == (ExposeOption(0, "80", None, "TCP"), ExposeOption(9000, "81", None, "TCP"))
+    assert str(of_run.match) == str(match_of("alice", (), None))
+
+
+@pytest.mark.parametrize("words", [["--service", "web"], ["--exchange", "80"], ["--mesh", "alice"]])
+def test_half_of_a_share_is_none(performed: list[Any], words: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["run", *words, "--", "true"])
+    assert done.exit_code == 2
     assert performed == []

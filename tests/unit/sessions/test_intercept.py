@@ -19,7 +19,7 @@ from ktpy.observe.events import Event, Notice, PortsChanged, Ready, StartStep
 from ktpy.observe.status import InterceptStatus
 from ktpy.serve import command, routes
 from ktpy.serve.exposure import Exposure
-from ktpy.sessions.intercept import _Intercept
+from ktpy.sessions.intercept import Intercept
 from ktpy.sessions.options import ExposeOption, Header, InterceptOptions, Match
 from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector
 from tests.unit.kube.object_store import ObjectStore
@@ -61,7 +61,7 @@ class Exchange:
         self.events: list[Event] = []
         self._ready = asyncio.Event()
         options = InterceptOptions("exchange", target, (ExposeOption(PORT, "80"),), command=command)
-        self.session = _Intercept(options, caller, self._hear)
+        self.session = Intercept(options, caller, self._hear)
 
     def _hear(self, event: Event) -> None:
         self.events.append(event)
@@ -264,7 +264,7 @@ async def test_who_leaves_others_does_not_say_that_all_is_as_before(
 )
 async def test_the_line_to_try(store_api: Api, caller: Caller, match: Match | None, command_line: str | None) -> None:
     options = InterceptOptions("mesh", "web", (ExposeOption(PORT, "80"),), match=match)
-    session = _Intercept(options, caller, lambda _: None)
+    session = Intercept(options, caller, lambda _: None)
     exposure = Exposure([PortMapping(PORT, 80)], "go", lambda _: None)
     assert session._try_command(store_api, exposure) == command_line
 
