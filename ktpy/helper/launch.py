@@ -130,7 +130,10 @@ def launch(prefix: Sequence[str] | None = None, *arguments: str) -> LaunchedHelp
     if _standing_by is not None:
         standing_by, _standing_by = _standing_by, None
         with contextlib.suppress(OSError):  # it is gone: whoever waits for it hears so
-            standing_by.socket.send(" ".join(arguments).encode() + b"\n")
+            for byte in (
+                " ".join(arguments).encode() + b"\n"
+            ):  # the shell reads one at a time, each of a packet of its own
+                standing_by.socket.send(bytes([byte]))
         return standing_by
     is_root = os.geteuid() == 0
     if prefix is None:

@@ -12,6 +12,7 @@ CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWNET: Final = 0x40000000
 KINDS: Final = ("user", "net", "mnt", "uts")
 """In the order in which they are entered: the first gives the rights for the others."""
+PR_SET_DUMPABLE: Final = 4
 MS_BIND: Final = 0x1000
 MS_REC: Final = 0x4000
 MS_SLAVE: Final = 0x80000
@@ -30,6 +31,7 @@ def make(uid: int, gid: int) -> None:
     if os.geteuid() == 0 and uid != 0:
         _become_with_capabilities(uid, gid)
     _check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS))
+    _check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))  # else what is in its /proc/self would be root's
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         Path(f"/proc/self/{name}").write_text(text)
     os.setresgid(gid, gid, gid)

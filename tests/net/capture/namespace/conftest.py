@@ -34,15 +34,16 @@ def open_up() -> None:
 class Box(Machine):
     """A Box runs programs in networks of their own."""
 
-    def command(self, *words: str, as_user: bool = True) -> list[str]:
+    def command(self, *words: str, by: str = "a user") -> list[str]:
         """The command line of a program in a network of its own, from outside the box."""
-        user = ["setpriv", f"--reuid={DEV}", f"--regid={DEV}", "--clear-groups"] if as_user else []
-        python = ["env", f"PYTHONPATH={REPOSITORY}", "HOME=/tmp", sys.executable]
+        user = ["setpriv", f"--reuid={DEV}", f"--regid={DEV}", "--clear-groups"] if by == "a user" else []
+        sudo = [f"SUDO_UID={DEV}"] if by == "sudo" else []
+        python = ["env", f"PYTHONPATH={REPOSITORY}", "HOME=/tmp", *sudo, sys.executable]
         return [*self.prefix, *user, *python, "-m", "tests.net.capture.namespace.stage", *words]
 
-    def stage(self, *words: str, as_user: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def stage(self, *words: str, by: str = "a user", stdin: str = "") -> subprocess.CompletedProcess[str]:
         """A program in a network of its own, to its end."""
-        command = self.command(*words, as_user=as_user)
+        command = self.command(*words, by=by)
         return subprocess.run(command, check=False, text=True, capture_output=True, input=stdin, timeout=60)
 
     def write(self, path: str, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ktpy.capture.namespace.front import NamespaceFront
 from ktpy.daemon import supervision
-from ktpy.daemon.caller import Caller
+from ktpy.daemon.caller import Caller, come_from_sudo
 from ktpy.dns.zone import Zone
 from ktpy.errors import KtpyError
 from ktpy.helper.launch import launch_private
@@ -75,6 +75,7 @@ def report(event: Event) -> None:
 
 
 def main(command: list[str]) -> int:
+    come_from_sudo()
     refuse_unrunnable(command)
     launched = launch_private()
     caller = Caller.become()

@@ -16,18 +16,17 @@ PROBE = str(Path(__file__).with_name("probe.py"))
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapAmb")
 
 
-@pytest.fixture(scope="module", params=["by a user", "by root"])
+@pytest.fixture(scope="module", params=["a user", "root", "sudo"])
 def seen(box: Box, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     """What the probe saw, with servers of the laptop's own on loopback and on its network."""
     before = box.state()
-    as_user = request.param == "by a user"
     servers = subprocess.Popen([*box.prefix, sys.executable, PROBE, "serve"], stdout=subprocess.PIPE, text=True)
     try:
         assert servers.stdout is not None
         assert servers.stdout.readline() == "ready\n"
-        done = box.stage(sys.executable, PROBE, "look", as_user=as_user)
+        done = box.stage(sys.executable, PROBE, "look", by=request.param)
         assert done.returncode == 0, done.stderr
-        user = DEV if as_user else 0
+        user = 0 if request.param == "root" else DEV
         yield {**json.loads(done.stdout), "user": user, "is unchanged": box.state() == before}
     finally:
         servers.kill()
