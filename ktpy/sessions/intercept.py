@@ -39,7 +39,7 @@ from ktpy.serve.local_port import LocalPort
 from ktpy.sessions.options import WAIT, WAIT_S, InterceptOptions
 from ktpy.sessions.participation import Callbacks, Participation
 from ktpy.sessions.undo_killed import undo_killed
-from ktpy.wire.route import ORIGIN, RouteHello, RouteRequest
+from ktpy.wire.route import ORIGIN, Match, RouteHello, RouteRequest, ServicePort
 
 OWNER_MAX = 64
 SILENT_S = 10.0
@@ -82,6 +82,7 @@ class Intercept:
         self._session: str | None = None
         """The id of the session in the cluster; None before there is one."""
         self._command = command.UserCommand(options.command)
+        self._http_ports: set[ServicePort] = set()
         self._is_leaving = False
         self._is_in_use = False
         """Whether others go on intercepting the Service."""
@@ -145,6 +146,7 @@ class Intercept:
         loading = asyncio.to_thread(importlib.import_module, "ktpy.serve.routes")
         plan, _ = await asyncio.gather(self._kind.prepare(api, self._options), loading)
         self._target, self._namespace = plan.interceptee.name, api.namespace
+        self._http_ports = {one.service_port for one in plan.ports if one.is_http}
         self._step("cluster", f"{api.target.context} ({api.target.server}), namespace {api.namespace}")
         return plan
 
@@ -273,10 +275,10 @@ class Intercept:
         )
 
     def _try_command(self, api: Api, exposure: Exposure) -> str | None:
-        match = self._options.match
-        if match is None or any(header.is_regex for header in match.headers):
+        match = self._options.match or Match()
+        port = next((port.number for port in exposure.local_ports if port in self._http_ports), None)
+        if port is None or any(header.is_regex for header in match.headers):
             return None
-        port = next(iter(exposure.local_ports)).number
         host = f"{self._target}.{api.namespace}" + (f":{port}" if port != 80 else "")
         headers = [f"-H {shlex.quote(str(header))}" for header in match.headers]
         return " ".join(["curl", *headers, f"http://{host}{match.path_prefix or '/'}"])

@@ -105,7 +105,8 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
 
     Raises TargetUnsuitable, PortUnknown, RouteTaken, and what keeps the user from creating it.
     """
-    plan = InterceptPlan(options, Interceptee(api.namespace, options.target), preview_ports(options.expose))
+    ports = preview_ports(options.expose, is_http=options.protocol in (None, AppProtocol.HTTP))
+    plan = InterceptPlan(options, Interceptee(api.namespace, options.target), ports)
     if options.ingress_host is not None and all(one.protocol == UDP for one in plan.ports):
         raise TargetUnsuitable("An ingress carries HTTP, and only UDP ports are exposed; nothing was changed.")
     manifest = gateway_manifest.preview_service(plan, SessionIdentity("dry-run", "nobody", ""), _gateway_ports(plan))
@@ -155,7 +156,7 @@ def _removal_of_one(api: Api, interceptee: Interceptee, session: str) -> tuple[S
     )
 
 
-def preview_ports(wanted: Sequence[ExposeOption]) -> tuple[PortMapping, ...]:
+def preview_ports(wanted: Sequence[ExposeOption], *, is_http: bool = True) -> tuple[PortMapping, ...]:
     """Return the ports of a preview: REMOTE is the new Service's port; without it, the local port's number is."""
     found: dict[ServicePort, PortMapping] = {}
     for expose in wanted:
@@ -164,7 +165,8 @@ def preview_ports(wanted: Sequence[ExposeOption]) -> tuple[PortMapping, ...]:
         port = ServicePort(int(expose.remote or expose.local), expose.protocol or TCP)
         if port in found:
             raise RouteTaken(f"Port {port} is exposed twice in this command.")
-        found[port] = PortMapping(expose.local, port.number, expose.host, port.protocol)
+        spoken = is_http and port.protocol == TCP
+        found[port] = PortMapping(expose.local, port.number, expose.host, port.protocol, spoken)
     return tuple(found.values())
 
 

@@ -12,7 +12,7 @@ The application protocol follows the conventions of Istio's explicit protocol se
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address
 
@@ -77,6 +77,8 @@ class PortMapping:
     """Where the local port is, if not on a loopback address of this laptop."""
     protocol: str = TCP
     """TCP or UDP, of both ports."""
+    is_http: bool = field(default=False, compare=False)
+    """Whether HTTP is spoken there, as far as the Service or the user says."""
 
     @property
     def service_port(self) -> ServicePort:
@@ -147,7 +149,8 @@ def resolve_ports(
             raise RouteTaken(f"Port {_words(port)} of {name_of(service)} is exposed twice in this command.")
         target = _target(port)
         local = expose.local or (target if isinstance(target, int) else first.number)
-        found[first] = PortMapping(local, first.number, expose.host, first.protocol)
+        is_http = first.protocol == TCP and (protocol or spoken_on(port)) is AppProtocol.HTTP
+        found[first] = PortMapping(local, first.number, expose.host, first.protocol, is_http)
     return tuple(found.values())
 
 

@@ -256,7 +256,7 @@ async def test_who_leaves_others_does_not_say_that_all_is_as_before(
 @pytest.mark.parametrize(
     ("match", "command_line"),
     [
-        (None, None),
+        (None, "curl http://web.shop/"),
         (Match((Header("x", "a.*", is_regex=True),)), None),
         (Match((Header("VERSION", "dev"),)), "curl -H 'VERSION: dev' http://web.shop/"),
         (Match((Header("x", "it's"),), "/api"), """curl -H 'x: it'"'"'s' http://web.shop/api"""),
@@ -265,7 +265,10 @@ async def test_who_leaves_others_does_not_say_that_all_is_as_before(
 async def test_the_line_to_try(store_api: Api, caller: Caller, match: Match | None, command_line: str | None) -> None:
     options = InterceptOptions("mesh", "web", (ExposeOption(PORT, "80"),), match=match)
     session = Intercept(options, caller, lambda _: None)
-    exposure = Exposure([PortMapping(PORT, 80)], "go", lambda _: None)
+    exposed = PortMapping(PORT, 80)
+    exposure = Exposure([exposed], "go", lambda _: None)
+    assert session._try_command(store_api, exposure) is None  # nobody says that HTTP is spoken there
+    session._http_ports = {exposed.service_port}
     assert session._try_command(store_api, exposure) == command_line
 
 

@@ -32,6 +32,15 @@ def test_a_port_of_another_host(text: str, meant: ExposeOption) -> None:
     assert ports.resolve_ports(SEVERAL, [meant]) == (PortMapping(8080, 80, meant.host),)
 
 
+@pytest.mark.parametrize(
+    ("number", "name", "said", "is_http"),
+    [(80, "", None, True), (80, "tcp-x", None, False), (7, "", None, False), (7, "", AppProtocol.HTTP, True)],
+)
+def test_whether_http_is_spoken(number: int, name: str, said: AppProtocol | None, is_http: bool) -> None:
+    [found] = ports.resolve_ports(with_ports(port(number, name)), [ExposeOption(3001)], protocol=said)
+    assert found.is_http == is_http
+
+
 def test_parse_expose() -> None:
     found = ports.parse_expose(["3001:80,3002:grpc", " 8080 "])
     assert found == (ExposeOption(3001, "80"), ExposeOption(3002, "grpc"), ExposeOption(8080))
