@@ -51,8 +51,10 @@ class GatewayPod:
 class GatewayPods:
     """The pods of one Service's gateway, as one session uses them."""
 
-    def __init__(self, api: Api, interceptee: Interceptee, session: SessionIdentity) -> None:
+    def __init__(self, api: Api, interceptee: Interceptee, session: SessionIdentity, *, is_shared: bool = True) -> None:
+        """A gateway that is not shared is the session's own: pods of another's with that name are none of it."""
         self._api, self._interceptee, self._session = api, interceptee, session
+        self._labels = f"{GATEWAY}={interceptee.name}" + ("" if is_shared else f",{SESSION}={session.id}")
         self._path = PODS.path(interceptee.namespace)
         self.is_leaving = False
         """Whether the session is on its way out: its key, once withdrawn, is not added again."""
@@ -102,7 +104,7 @@ class GatewayPods:
     async def _follow_raw(self) -> AsyncGenerator[list[Json], None]:
         pods: dict[str, Json] = {}
         is_synced = False
-        async with aclosing(watch(self._api, self._path, labels=f"{GATEWAY}={self._interceptee.name}")) as events:
+        async with aclosing(watch(self._api, self._path, labels=self._labels)) as events:
             async for event in events:
                 match event:
                     case Upsert(pod):

@@ -126,7 +126,7 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
 
 def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress: OnProgress) -> ClusterChange:
     """Make the change for a preview. Nobody else has a part in its objects, so it needs no guard."""
-    pods = GatewayPods(api, plan.interceptee, session)
+    pods = GatewayPods(api, plan.interceptee, session, is_shared=False)
     entry = PreviewEntry(api, plan, session, pods, on_progress)
     return ClusterChange(
         own_lease(api, plan, session),

@@ -1,5 +1,6 @@
 import asyncio
 import re
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from ktpy.cluster.changes import preview
 from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.changes.options import InterceptOptions
-from ktpy.cluster.names import GATEWAY
+from ktpy.cluster.names import GATEWAY, authorized_sessions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, PortMapping, parse_expose
 from ktpy.errors import Forbidden, KtpyError, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.client import Api
@@ -170,6 +171,16 @@ async def test_my_own_second_preview(store: ObjectStore, store_api: Api) -> None
     with pytest.raises(NameTaken, match="You have a preview pay in namespace shop already") as taken:
         await of(store_api, "b", owner="al@laptop").enter()
     assert "ktpy leave pay" in str(taken.value.hint)
+
+
+async def test_a_second_preview_does_not_let_itself_in_to_the_first(store: ObjectStore, store_api: Api) -> None:
+    first, second = of(store_api, "a"), of(store_api, "b")
+    await first.enter()
+    for change, sees in ((second, []), (first, ["pay-ktpy-gateway-pod"])):
+        async with aclosing(change.pods.follow()) as states:
+            assert [pod.name for pod in await anext(states)] == sees
+    keys = authorized_sessions((store.get(PODS, "pay-ktpy-gateway-pod") or {})["metadata"]["annotations"])
+    assert keys == {"a"}
 
 
 async def test_only_what_was_done_is_told(store: ObjectStore, store_api: Api) -> None:
