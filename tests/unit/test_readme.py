@@ -41,7 +41,7 @@ def test_every_option_is_listed() -> None:
 
 def test_every_exit_code_is_listed() -> None:
     section = README.partition("### Exit codes\n")[2].partition("\n###")[0]
-    listed = {int(number) for number in re.findall(r"(?:: |, |\| )(\d+)(?= )", section)}
+    listed = {int(number) for number in re.findall(r"(?:: |, |\| )(\d+)(?=[ ,])", section)}
     codes = {
         error.exit_code
         for error in vars(errors).values()
