@@ -3,12 +3,15 @@
 import os
 import sys
 
-from ktpy.wire.datagram import COMMAND
+from ktpy.wire import datagram, files, surroundings
 from ktpy_agent.settings import Settings, SettingsError
 
 USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is left (the pod's entrypoint)
        ktpy-agent session   what every SSH session runs there: say hello, then live as long as the laptop beats;
-                            asked for "ktpy-agent datagrams", carry UDP and echo requests meanwhile
+                            asked for "ktpy-agent datagrams", carry UDP and echo requests meanwhile;
+                            asked for "ktpy-agent surroundings", tell what the workload's pod is given;
+                            asked for "ktpy-agent files", hand over what its volumes hold
+       ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
        ktpy-agent route ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
        ktpy-agent udp       relay a gateway's UDP ports to the original pods
@@ -17,6 +20,10 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
 
 def main(arguments: list[str]) -> int:
     """Run one subcommand; the answer is the exit status (64, EX_USAGE of sysexits.h, for a wrong call)."""
+    if arguments[:1] == [surroundings.ENVIRONMENT_ROLE]:  # before the settings: its variables are not the agent's
+        from ktpy_agent import environment
+
+        return environment.run(arguments[1:])
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as exc:
@@ -27,14 +34,8 @@ def main(arguments: list[str]) -> int:
             from ktpy_agent import shadow
 
             return shadow.run(settings)
-        case ["session"] if os.environ.get("SSH_ORIGINAL_COMMAND") == COMMAND:
-            from ktpy_agent import datagrams
-
-            return datagrams.run(settings)
         case ["session"]:
-            from ktpy_agent import session
-
-            return session.run(settings)
+            return _session(settings, os.environ.get("SSH_ORIGINAL_COMMAND", ""))
         case ["gateway"]:
             from ktpy_agent import gateway
 
@@ -50,3 +51,23 @@ def main(arguments: list[str]) -> int:
         case _:
             sys.stderr.write(USAGE)
             return 64
+
+
+def _session(settings: Settings, asked: str) -> int:
+    """Run what a laptop's channel asked for; each but the session itself is beside it."""
+    match asked:
+        case datagram.COMMAND:
+            from ktpy_agent import datagrams
+
+            return datagrams.run(settings)
+        case surroundings.COMMAND:
+            from ktpy_agent import surroundings as telling
+
+            return telling.run()
+        case files.COMMAND:
+            from ktpy_agent import files as volumes
+
+            return volumes.run()
+    from ktpy_agent import session
+
+    return session.run(settings)

@@ -67,6 +67,7 @@ _TOLD = {
     "status": ("status", "Show what runs, and what has ended"),
     "quit": ("quit_", "End what connect began"),
     "run": ("run", "Run a program in the cluster's network, without root"),
+    "env": ("env", "Print the environment of a workload's pods"),
     "exchange": ("exchange", "Serve all requests of a service here"),
     "mesh": ("mesh", "Serve requests that carry your mark here"),
     "preview": ("preview", "Serve a new service from here"),

@@ -12,8 +12,9 @@ from ktpy.daemon.caller import Caller
 @click.argument("user", required=False)
 @click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")
 @click.option("--move-clients", is_flag=True, help="Also that of evicting pods, for --move-clients of those.")
+@click.option("--run", is_flag=True, help="Also those of env, and of run with a workload.")
 @verbose
-def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool) -> None:
+def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool, run: bool) -> None:
     """Print Roles and bindings with all rights that USER (default: you, as the cluster knows you) needs in NAMESPACE.
 
     \b
@@ -23,4 +24,5 @@ def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool) 
 
     Caller.become()
     intercept |= move_clients
-    render.say(*once.rights(namespace, user, intercept=intercept, move_clients=move_clients).splitlines())
+    manifest = once.rights(namespace, user, intercept=intercept, move_clients=move_clients, run=run)
+    render.say(*manifest.splitlines())

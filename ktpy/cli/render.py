@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -40,6 +40,13 @@ def say(*lines: str, err: bool = False) -> None:
 def write(styled: str, *, err: bool = False, file: IO[str] | None = None) -> None:
     """Print what is clean already, and may have colours."""
     click.echo(styled, file=file, err=err, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def raw(texts: Iterable[str], *, is_terminal: bool) -> None:
+    """Print each text and a line feed, byte for byte; a terminal gets no other control characters than line feeds."""
+    for text in texts:
+        shown = "\n".join(map(clean, text.split("\n"))) if is_terminal else text
+        click.echo(shown.encode(errors="surrogateescape"))
 
 
 def say_json(value: Mapping[str, Any], *, err: bool = False, indent: int | None = 2) -> None:

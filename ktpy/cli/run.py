@@ -11,6 +11,7 @@ from ktpy.cli.connect import routing
 from ktpy.cli.mesh import check_version, match_of
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
+from ktpy.cli.workload_options import environment_edits, named, workload
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.errors import PrivilegeMissing
@@ -18,9 +19,11 @@ from ktpy.observe.events import Ended, Event, Notice, Report, StartStep
 from ktpy.sessions.options import (
     CaptureSpec,
     ConnectOptions,
+    EnvironmentEdits,
     ExposeOption,
     Publish,
     RunOptions,
+    WorkloadChoice,
     listen_for_proxy,
     parse_exchange,
     parse_publish,
@@ -90,6 +93,8 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
     help="Port of the program that is one of 127.0.0.1 on this laptop; others are found once it listens on them.",
 )
 @click.option("--no-publish", is_flag=True, envvar="KTPY_NO_PUBLISH", help="Publish no ports but those of --publish.")
+@workload(required=False)
+@environment_edits
 @routing
 @verbose
 @image
@@ -99,6 +104,11 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
 def run(
     ctx: click.Context,
     /,
+    workload: str | None,
+    container: str | None,
+    env: dict[str, str],
+    env_file: dict[str, str],
+    unset: tuple[str, ...],
     no_pods: bool,
     pod_timeout: float,
     mode: str,
@@ -111,12 +121,16 @@ def run(
 ) -> None:
     """Run COMMAND in a network of its own, in which the cluster's addresses and names are reachable.
 
+    With WORKLOAD (a name, deploy/web, sts/db, pod/web-0) it has the environment of that workload's pods, too, without
+    a right to read Secrets. PATH, HOME, SHELL, TERM and PWD stay the laptop's.
+
     All else it reaches as ever, and this laptop's loopback by the name host.ktpy.internal. No root is needed; other
     programs, routes and the resolver of this laptop see nothing of it. It ends with the exit code of COMMAND.
 
     \b
     ktpy run -n shop -- curl http://web/
     ktpy run -n shop -- bash
+    ktpy run web -n shop -- npm start
     ktpy run -n shop --publish 8080:80 -- ./server
     ktpy run -n shop --service web --exchange 80 --mesh alice -- ./server
     """
@@ -126,7 +140,15 @@ def run(
         raise click.UsageError("--service and --exchange go together, and --mesh with them.")
     if mode == "proxy" and (exchange or publish):
         raise click.UsageError("--mode proxy publishes and exchanges nothing: the program listens on this laptop.")
-    of_run = RunOptions(publish, not no_publish, service, exchange, match_of(mesh, (), None) if mesh else None)
+    if mode == "proxy" and workload:
+        raise click.UsageError("A WORKLOAD goes with --mode namespace; `ktpy env` prints its environment anywhere.")
+    choice = None
+    if workload:
+        target, options["namespace"] = named(workload, options["namespace"])
+        choice = WorkloadChoice(target, container)
+    edits = EnvironmentEdits(env_file | env, frozenset(unset))
+    match = match_of(mesh, (), None) if mesh else None
+    of_run = RunOptions(publish, not no_publish, service, exchange, match, choice, edits)
     is_verbose = ctx.find_root().meta.get("ktpy.verbosity", 0) > 0
     wanted = ConnectOptions(pods=not no_pods, pod_timeout_s=pod_timeout, capture=CaptureSpec(mode), **options)
     caller = Caller.current()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from ktpy.aio.task_group import first_failure
-from ktpy.cluster.rbac import CONNECT
+from ktpy.cluster.rbac import CONNECT, RUN
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
@@ -46,8 +46,8 @@ async def with_all_missing(api: Api, failure: KtpyError, needed: Iterable[Rule])
             missing += _missing(needed, await _granted(api, action.namespace))
     with suppress(KtpyError):  # before Kubernetes 1.28 it does not tell
         user = await user_name(api)
-    options = [] if needed == CONNECT else ["--intercept"]
-    command = shlex.join(["ktpy", "rbac", action.namespace or api.namespace, user, *options])
+    option = {CONNECT: [], CONNECT + RUN: ["--run"]}.get(needed, ["--intercept"])
+    command = shlex.join(["ktpy", "rbac", action.namespace or api.namespace, user, *option])
     return RightMissing(
         failure.message,
         action=action,

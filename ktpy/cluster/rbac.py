@@ -69,6 +69,18 @@ LOOK = tuple(
 )
 """What `list` and `clean --dry-run` need of these."""
 
+RUN = tuple(
+    Rule(group, resource, ("get",), f"to read the pod template of {kind}/NAME, or of a bare NAME")
+    for group, resource, kind in (
+        ("apps", "deployments", "deployment"),
+        ("apps", "statefulsets", "statefulset"),
+        ("apps", "daemonsets", "daemonset"),
+        ("apps", "replicasets", "replicaset"),
+        ("batch", "cronjobs", "cronjob"),
+    )
+)
+"""What `env` and `run` need of a workload beside CONNECT. Secrets and ConfigMaps are read by the kubelet."""
+
 INGRESSES = Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress")
 
 INTERCEPT_OPTIONAL = (
@@ -90,12 +102,18 @@ INGRESS_CLASSES = (Rule("networking.k8s.io", "ingressclasses", ("list",), "for p
 
 
 def manifest(
-    namespace: str, user: str, *, whole_cluster: bool = True, intercept: bool = False, move_clients: bool = False
+    namespace: str,
+    user: str,
+    *,
+    whole_cluster: bool = True,
+    intercept: bool = False,
+    move_clients: bool = False,
+    run: bool = False,
 ) -> str:
     """Write the Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
 
     `intercept` adds the Role for exchange, mesh and preview to the one for connect, `move_clients` the right to evict
-    pods to that.
+    pods to that. `run` adds the Role for `env`, and for `run` with a workload.
     """
     documents = [
         _role("Role", "ktpy", CONNECT + CONNECT_OPTIONAL, namespace),
@@ -110,6 +128,11 @@ def manifest(
                 namespace,
             ),
             _binding("RoleBinding", "Role", "ktpy-intercept", user, namespace),
+        ]
+    if run:
+        documents += [
+            _role("Role", "ktpy-run", RUN, namespace),
+            _binding("RoleBinding", "Role", "ktpy-run", user, namespace),
         ]
     if whole_cluster:
         view = WHOLE_CLUSTER + (INGRESS_CLASSES if intercept else ())

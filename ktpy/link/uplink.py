@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ktpy.aio.task_group import task_group
 from ktpy.errors import HostKeyMismatch, KtpyError, LinkLost
@@ -14,11 +14,14 @@ from ktpy.link.connection import AgentConnection, AgentServer, Connector
 from ktpy.link.dial_policy import DialPolicy
 from ktpy.link.dialer import Dialer
 from ktpy.link.key import ClientKey
-from ktpy.link.session import AgentCommand
+from ktpy.link.session import AgentCommand, link_lost
+from ktpy.link.ssh_library import asyncssh
 from ktpy.observe.trace import traced
 
 P = TypeVar("P", bound=asyncio.Protocol)
 T = TypeVar("T")
+
+_READ_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,21 @@ class Uplink(Generic[T]):
         Raises ConnectionAbortedError once it has ended.
         """
         return (await asyncio.shield(self._up)).connection.hello
+
+    async def output_of(self, command: str) -> AsyncIterator[bytes]:
+        """Yield what the agent answers to a command on a channel of its own. `run` must run meanwhile.
+
+        Raises LinkLost when the link is lost before the answer's end, ConnectionAbortedError once there is none.
+        """
+        connection = (await asyncio.shield(self._up)).connection
+        try:
+            async with connection.ssh.create_process(command, encoding=None, stdin=asyncssh.DEVNULL) as process:
+                while data := await process.stdout.read(_READ_BYTES):
+                    yield data
+        except (asyncssh.Error, OSError) as exc:
+            raise connection.reason or link_lost(exc) from exc
+        if connection.is_closed:
+            raise connection.reason or LinkLost("The link to the pod was closed.")
 
     async def create_connection(
         self, protocol_factory: Callable[[], P], host: str, port: int, *, within_s: float | None = None

@@ -70,6 +70,27 @@ def parse_exchange(text: str) -> ExposeOption:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkloadChoice:
+    """A WorkloadChoice is what the user named: a workload, and one of its containers where it has several."""
+
+    target: str
+    """As `Reference.parse` takes it."""
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentEdits:
+    """EnvironmentEdits are what the user wants otherwise in the program's environment."""
+
+    set: Mapping[str, str] = field(default_factory=dict)
+    unset: frozenset[str] = frozenset()
+
+    def applied(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment with them."""
+        return {name: value for name, value in {**environment, **self.set}.items() if name not in self.unset}
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """The options of `ktpy run` beside those of a connect."""
 
@@ -81,6 +102,9 @@ class RunOptions:
     """Its ports; the local ones are the program's, and 0 is the number that the pods have."""
     match: Match | None = None
     """Which requests; None is all of them."""
+    workload: WorkloadChoice | None = None
+    """Whose pod's surroundings the program gets; None is nobody's."""
+    edits: EnvironmentEdits = field(default_factory=EnvironmentEdits)
 
 
 @dataclass(frozen=True, slots=True)

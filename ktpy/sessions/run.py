@@ -11,10 +11,10 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ktpy.aio.background_task import background_task
 from ktpy.capture.namespace.front import NamespaceFront
@@ -27,22 +27,21 @@ from ktpy.daemon.runtime import RUN, RuntimeDirectory
 from ktpy.errors import ProgramAbsent, ProgramNotExecutable
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.helper.private.client import refuse_forbidden
+from ktpy.kube.client import Api
+from ktpy.link.key import ClientKey
 from ktpy.observe.events import Notice, Report
 from ktpy.observe.status import ConnectStatus
 from ktpy.sessions.connect import Connect, Quit
 from ktpy.sessions.options import ConnectOptions, InterceptOptions, Launched, RunOptions, listen_for
+from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.share import shared
+from ktpy.sessions.surroundings import Wardrobe, fetch_surroundings, open_wardrobe
+
+if TYPE_CHECKING:
+    from ktpy.link.uplink import Uplink
+    from ktpy.wire.session import AgentHello
 
 DEFAULTS: Final = RunOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class PodSurroundings:
-    """PodSurroundings are what a program finds in the place of its workload's pod."""
-
-    environment: Mapping[str, str] = field(default_factory=dict)
-    host_name: str | None = None
-    pod_ip: str | None = None
 
 
 def run(options: ConnectOptions, of_run: RunOptions, launched: LaunchedHelper, caller: Caller, report: Report) -> int:
@@ -54,9 +53,8 @@ def run(options: ConnectOptions, of_run: RunOptions, launched: LaunchedHelper, c
     refuse_forbidden(launched)
     asked = {publish.port: listen_for(publish) for publish in of_run.publish}
     files_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return supervision.run(
-        Run(options, launched, caller, report, files_limit=files_limit, asked=asked, of_run=of_run), report
-    )
+    session = Run(options, launched, caller, report, files_limit=files_limit, asked=asked, of_run=of_run)
+    return supervision.run(session, report)
 
 
 def refuse_unrunnable(command: Sequence[str]) -> None:
@@ -90,6 +88,8 @@ class Run(Connect):
         self._known = replace(self._known, kind=RUN)
         self._files_limit, self._asked, self._of_run = files_limit, asked, of_run
         self._sharing = self._sharing_options(options)
+        self._wardrobe: Wardrobe | None = None
+        self._uplink: Uplink[AgentHello] | None = None
         self._published: Published | None = None
         self._program: Program | None = None
         self._exit_code: int | None = None
@@ -123,14 +123,13 @@ class Run(Connect):
         front = self._front
         if not isinstance(front, NamespaceFront):
             raise TypeError("a program runs in a namespace")
-        surroundings = await self._fetch_surroundings()
+        environment = await self._become_pod(front)
         self._program = Program(self._options.command, front.network.namespaces, self._files_limit)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTSTP, signal.SIGQUIT):  # the terminal sends them to the program as well
             loop.add_signal_handler(number, lambda: None)
         self._published = published = Published(front.inside, lambda text: self._report(Notice(text)), self._asked)
         async with AsyncExitStack() as beside:
-            environment = {**os.environ, **surroundings.environment}
             publishing = published.run(finds=self._of_run.finds_ports)
             await beside.enter_async_context(background_task(publishing, "publish ports"))
             if self._sharing is not None:
@@ -161,5 +160,23 @@ class Run(Connect):
     def _status(self) -> ConnectStatus:
         return replace(super()._status(), published=self._published.status if self._published else ())
 
-    async def _fetch_surroundings(self) -> PodSurroundings:
-        return PodSurroundings()
+    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
+        if self._of_run.workload is not None:
+            self._wardrobe = await open_wardrobe(api, self._of_run.workload, self._options.image)
+            overlay = self._wardrobe.overlay(self._options.pod_overlay)
+            self._options = replace(self._options, pod_overlay=overlay)
+        return await super()._create_shadow(api, key, undo, work)
+
+    def _hold_uplink(
+        self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
+    ) -> "Uplink[AgentHello]":
+        self._uplink = super()._hold_uplink(api, shadows, key, undo, work)
+        return self._uplink
+
+    async def _become_pod(self, front: NamespaceFront) -> dict[str, str]:
+        """Give the program's network the pod's name; return the program's environment."""
+        if self._wardrobe is None or self._uplink is None:
+            return self._of_run.edits.applied(os.environ)
+        surroundings = await fetch_surroundings(self._uplink, self._wardrobe.clothes)
+        await front.take_name(surroundings.host_name, surroundings.pod_ip)
+        return surroundings.environment_for(os.environ, self._of_run.edits)

@@ -158,10 +158,18 @@ class NamespaceFront:
 
     def _files(self, search: tuple[str, ...]) -> list[File]:
         resolv_conf = render_private(read(), self.network.made.dns, search, socket.gethostname())
+        return [File("/etc/resolv.conf", resolv_conf), self._hosts()]
+
+    def _hosts(self) -> File:
         names = {str(HOST): HOST_NAME, **self.names}
         lines = [HOSTS.read_text(errors="surrogateescape"), *(f"{address} {name}" for address, name in names.items())]
         hosts = "\n".join([*lines, ""]).encode(errors="surrogateescape")
-        return [File("/etc/resolv.conf", resolv_conf), File(str(HOSTS), hosts)]
+        return File(str(HOSTS), hosts)
+
+    async def take_name(self, host_name: str, address: str) -> None:
+        """Give the program a host name, which stands for an address in its /etc/hosts. Raises HelperFailed."""
+        self.names = {**self.names, address: host_name}
+        await self.helper.put_files([self._hosts()], host_name)
 
     async def until_helper_gone(self) -> None:
         """Raise HelperFailed when the helper dies."""

@@ -12,6 +12,13 @@ CONTAINER = "agent"
 NOT_IN_A_MESH = {"sidecar.istio.io/inject": "false"}
 """Istio reads it as a label, its older releases as an annotation."""
 
+SECURITY_CONTEXT: Json = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""Of every container, as Pod Security `restricted` demands it."""
+
 
 def annotations(own: Mapping[str, str]) -> dict[str, str]:
     """Return the agent's own annotations, which tell it things, and those that keep service meshes away."""
@@ -49,11 +56,7 @@ def pod_spec(
                 "imagePullPolicy": "IfNotPresent",
                 "args": [role],
                 "ports": list(ports),
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": SECURITY_CONTEXT,
                 # There is no CPU limit, for it would throttle everybody's traffic while the node idles.
                 "resources": {"requests": dict(requests), "limits": {"memory": memory_limit}},
                 "volumeMounts": [

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.errors import ImagePullFailed, KtpyError, PodFailed, PodUnschedulable
 from ktpy.kube.objects import Json, conditions_of, is_being_deleted, name_of, spec_of, status_of
 from ktpy.kube.refusals import admission_refusal
@@ -129,10 +130,13 @@ def describe(pod: Json, once_started: str = NO_SESSION) -> str:
 
 
 def _container_states(pod: Json) -> Iterable[Json]:
+    """Yield the states of the containers; one beside the agent's that has ended well has done its work."""
     status = status_of(pod)
     for key in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(key) or []:
-            yield container.get("state") or {}
+            state = container.get("state") or {}
+            if container.get("name") == CONTAINER or (state.get("terminated") or {}).get("exitCode") != 0:
+                yield state
 
 
 def _image(pod: Json) -> str:

@@ -165,26 +165,41 @@ def managed_by(service: Json) -> str | None:
     return None
 
 
-async def _pod_labels(api: Api, reference: Reference) -> dict[str, str]:
-    """Return the labels of the pods that a workload makes: of its template, or else what it selects."""
+async def fetch_workload(api: Api, reference: Reference) -> Json:
+    """Return the object that has pods, of a kind of KNOWN or of the cluster's own.
+
+    Raises UsageError for a kind that the API server does not have, NamespaceAbsent and TargetAbsent.
+    """
     if (resource := reference.resource or await _served_resource(api, reference)) is None:
         raise UsageError(
             f"The API server has no kind for {reference}.",
             hint=f"Name a service, or KIND/NAME of what has pods: {', '.join(KNOWN)}, or a kind of the cluster's own.",
         )
     try:
-        found = await api.request("GET", resource.path(api.namespace, reference.name))
+        return await api.request("GET", resource.path(api.namespace, reference.name))
     except NotFound as exc:
         await refuse_absent_namespace(api)
         hint = (await _elsewhere(api, resource, reference.name)).strip() or None
         raise TargetAbsent(f"There is no {reference} in namespace {api.namespace}.", hint=hint) from exc
-    if reference.kind == "pod":
-        return labels_of(found)
-    spec = spec_of(found)
-    if reference.kind == "cronjob":
+
+
+def template_of(workload: Json, kind: str) -> Json:
+    """Return the template of a workload's pods; a pod is its own. It is empty where the kind has none."""
+    if kind == "pod":
+        return workload
+    spec = spec_of(workload)
+    if kind == "cronjob":
         spec = spec_of(spec.get("jobTemplate") or {})
-    labels: dict[str, str] | None = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
-    if not labels and isinstance(selector := spec.get("selector"), dict):
+    return spec.get("template") or {}
+
+
+async def _pod_labels(api: Api, reference: Reference) -> dict[str, str]:
+    """Return the labels of the pods that a workload makes: of its template, or else what it selects."""
+    found = await fetch_workload(api, reference)
+    labels: dict[str, str] | None = (template_of(found, reference.kind).get("metadata") or {}).get("labels")
+    if reference.kind == "pod":
+        return labels or {}
+    if not labels and isinstance(selector := spec_of(found).get("selector"), dict):
         labels = selector.get("matchLabels", selector)  # a plain map, where the kind is older than label selectors
     if not labels:
         raise UsageError(f"{reference} does not tell which pods it has.", hint="Name the service before them.")

@@ -12,7 +12,7 @@ from ktpy.errors import KtpyError, LinkLost
 from ktpy.link.dial_policy import DialAgain, DialUntilUp
 from ktpy.link.session import SHADOW_SESSION
 from ktpy.link.uplink import AgentPod, Uplink
-from tests.component.link.shadow import Client
+from tests.component.link.shadow import AGENT, Client
 from tests.component.link.sshd import Sshd, echo, target
 from tests.kit.waiting import until
 
@@ -75,3 +75,13 @@ def used() -> tuple[int, int]:
 def kept_bytes() -> int:
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
+
+
+async def test_a_command_on_a_channel_of_its_own(sshd: Sshd) -> None:
+    """It says more than a window holds, and its end does not end the session."""
+    sshd.install(
+        f"import os\nif os.environ.get('SSH_ORIGINAL_COMMAND') == 'tell':\n  print('x' * 5_000_000)\n  exit()\n{AGENT}"
+    )
+    async with running(sshd) as uplink:
+        for _ in range(2):
+            assert sum([len(part) async for part in uplink.output_of("tell")]) == 5_000_001

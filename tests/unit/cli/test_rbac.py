@@ -16,10 +16,10 @@ def as_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
 
 
-@pytest.mark.parametrize("intercept", [False, True])
-def test_the_rights_of_a_user(intercept: bool) -> None:
-    done = CliRunner().invoke(cli, ["rbac", "shop", "alice", *["--intercept"] * intercept])
-    assert (done.exit_code, done.output) == (0, manifest("shop", "alice", intercept=intercept))
+@pytest.mark.parametrize("chosen", [(), ("intercept",), ("run",), ("intercept", "run")])
+def test_the_rights_of_a_user(chosen: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, ["rbac", "shop", "alice", *(f"--{name}" for name in chosen)])
+    assert (done.exit_code, done.output) == (0, manifest("shop", "alice", **dict.fromkeys(chosen, True)))
 
 
 def test_without_a_user_the_cluster_says_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ktpy.cli import run as module
 from ktpy.cli.main import cli
 from ktpy.cli.mesh import match_of
-from ktpy.sessions.options import ExposeOption, Publish, RunOptions
+from ktpy.sessions.options import EnvironmentEdits, ExposeOption, Publish, RunOptions, WorkloadChoice
 
 
 @pytest.fixture
@@ -79,3 +79,12 @@ def test_half_of_a_share_is_none(performed: list[Any], words: list[str]) -> None
     done = CliRunner().invoke(cli, ["run", *words, "--", "true"])
     assert done.exit_code == 2
     assert performed == []
+
+
+def test_a_workload_and_what_is_to_be_otherwise_in_its_environment(performed: list[Any]) -> None:
+    done = CliRunner().invoke(cli, ["run", "web.shop", "-c", "main", "-e", "A=1", "--unset", "B", "--", "true"])
+    assert done.exit_code == 7, done.output
+    [(options, (of_run, *_))] = performed
+    assert options.namespace == "shop"
+    assert of_run.workload == WorkloadChoice("web", "main")
+    assert of_run.edits == EnvironmentEdits({"A": "1"}, frozenset({"B"}))

@@ -50,6 +50,14 @@ def test_rights_for_intercepts_are_a_role_of_their_own() -> None:
     assert ("Role", "ktpy-intercept") not in [(one["kind"], one["metadata"]["name"]) for one in documents().values()]
 
 
+def test_run_needs_neither_secrets_nor_config_maps_nor_exec() -> None:
+    text = rbac.manifest("shop", "alice", whole_cluster=False, run=True)
+    assert ("Role", "ktpy-run") in [(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(text)]
+    resources = {rule.resource for rule in rbac.CONNECT + rbac.RUN}
+    assert resources.isdisjoint({"secrets", "configmaps", "pods/exec", "*"})
+    assert {verb for rule in rbac.RUN for verb in rule.verbs} == {"get"}
+
+
 def test_intercepts_need_neither_secrets_nor_exec() -> None:
     resources = {rule.resource for rule in rbac.INTERCEPT + rbac.INTERCEPT_OPTIONAL}
     assert resources.isdisjoint({"secrets", "pods/exec", "configmaps", "*"})

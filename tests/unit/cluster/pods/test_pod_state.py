@@ -163,3 +163,11 @@ def test_a_creation_that_may_yet_succeed(event: dict[str, str]) -> None:
 )
 def test_what_it_waits_for(seen: dict[str, Any], words: str) -> None:
     assert words in describe(seen)
+
+
+def test_a_container_beside_the_agents_that_has_done_its_work_is_no_end() -> None:
+    beside = {"name": "environment", "state": {"terminated": {"exitCode": 0}}}
+    seen = pod(containerStatuses=[{"name": "agent", "state": RUNNING}, beside])
+    assert failure_of(seen) is None
+    beside["state"] = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    assert isinstance(failure_of(seen), PodFailed)

@@ -1,0 +1,71 @@
+"""The options that name a workload, and what the user wants otherwise in its environment."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from ktpy.cli.complete import service_names
+from ktpy.cli.intercept_options import namespace_named, target_reference
+from ktpy.cli.options import Decorated, Repeatable
+
+
+def workload(*, required: bool) -> Callable[[Decorated], Decorated]:
+    """Add the argument WORKLOAD, and the option for one of its containers."""
+
+    def decorate(command: Decorated) -> Decorated:
+        option = click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several.")
+        argument = click.argument("workload", required=required, shell_complete=service_names)
+        decorated: Decorated = option(argument(command))
+        return decorated
+
+    return decorate
+
+
+def named(text: str, namespace: str | None) -> tuple[str, str | None]:
+    """Return the workload and the namespace that the user named. Raises click.UsageError."""
+    reference = target_reference(text)
+    return reference.name if reference.namespace else text, namespace_named(reference, namespace)
+
+
+def _assignments(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    return dict(_assignment(value) for value in values)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE.")
+    return name, value
+
+
+def _files(_context: click.Context, _parameter: click.Parameter, paths: tuple[Path, ...]) -> dict[str, str]:
+    """Read lines of NAME=VALUE, as `docker run --env-file` does: no quotes, and # begins a comment."""
+    found: dict[str, str] = {}
+    for path in paths:
+        try:
+            lines = path.read_text(errors="surrogateescape").splitlines()
+        except OSError as error:
+            raise click.BadParameter(f"{path} cannot be read: {error.strerror}.") from None
+        found |= dict(_assignment(line) for one in lines if (line := one.lstrip()) and not line.startswith("#"))
+    return found
+
+
+def environment_edits(command: Decorated) -> Decorated:
+    """Add the options; the command gets `env`, `env_file` and `unset`."""
+    for option in (
+        click.option("--unset", cls=Repeatable, multiple=True, metavar="NAME", help="Leave this variable out."),
+        click.option(
+            "--env-file",
+            type=click.Path(path_type=Path),
+            multiple=True,
+            callback=_files,
+            metavar="FILE",
+            help="Set the variables of this file, lines of NAME=VALUE.",
+        ),
+        click.option(
+            "--env", "-e", multiple=True, callback=_assignments, metavar="NAME=VALUE", help="Set this variable."
+        ),
+    ):
+        command = option(command)
+    return command

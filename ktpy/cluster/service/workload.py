@@ -1,0 +1,61 @@
+"""Finds the workload whose pod's surroundings the user wants: `web`, `deploy/web`, `sts/db`, `pod/web-0`."""
+
+import asyncio
+from dataclasses import dataclass
+
+from ktpy.cluster.service import targets
+from ktpy.cluster.service.reference import Reference
+from ktpy.errors import Forbidden, TargetAbsent, TargetAmbiguous, TargetUnsuitable
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+
+BY_NAME = ("deployment", "statefulset", "daemonset", "cronjob", "job", "pod")
+"""A bare name is looked up among these kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Workload makes pods of one template."""
+
+    reference: Reference
+    template: Json
+
+
+async def find_workload(api: Api, reference: Reference) -> Workload:
+    """Return the workload that is meant.
+
+    Raises TargetAbsent, TargetAmbiguous for a name that several kinds have, TargetUnsuitable for what makes no pods,
+    UsageError for a kind that there is not, NamespaceAbsent and Forbidden.
+    """
+    if reference.kind == "service" and not reference.group:
+        return await _by_name(api, reference.name)
+    template = targets.template_of(await targets.fetch_workload(api, reference), reference.kind)
+    if not (template.get("spec") or {}).get("containers"):
+        raise TargetUnsuitable(f"{reference} has no template of pods; nothing was changed.")
+    return Workload(reference, template)
+
+
+async def _by_name(api: Api, name: str) -> Workload:
+    async def look(kind: str) -> Workload | TargetAbsent | Forbidden:
+        try:
+            return await find_workload(api, Reference(kind, name))
+        except (TargetAbsent, Forbidden) as error:
+            return error
+
+    answers = await asyncio.gather(*map(look, BY_NAME))
+    found = [one for one in answers if isinstance(one, Workload)]
+    if len(found) > 1:
+        named = " and ".join(str(one.reference) for one in found)
+        raise TargetAmbiguous(
+            f"Namespace {api.namespace} has {named}; nothing was changed.", hint="Name one of them, with its kind."
+        )
+    if found:
+        return found[0]
+    if all(isinstance(one, Forbidden) for one in answers):
+        raise next(one for one in answers if isinstance(one, Forbidden))
+    unseen = [kind for kind, one in zip(BY_NAME, answers, strict=True) if isinstance(one, Forbidden)]
+    hint = f"You may not see its {', '.join(f'{kind}s' for kind in unseen)}: ktpy rbac --run tells the rights. "
+    raise TargetAbsent(
+        f"There is no {', '.join(BY_NAME[:-1])} or {BY_NAME[-1]} {name} in namespace {api.namespace}.",
+        hint=(hint * bool(unseen) + "See: kubectl get deployments,statefulsets,daemonsets,cronjobs,pods"),
+    )

@@ -1,0 +1,75 @@
+"""The surroundings of a workload's pod, as a shadow pod that wears its clothes tells of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ktpy.cluster.pods.clothes import Clothes, clothes_of
+from ktpy.cluster.pods.overlay import overlaid
+from ktpy.cluster.service.reference import Reference
+from ktpy.cluster.service.workload import find_workload
+from ktpy.errors import PodFailed
+from ktpy.kube.client import Api
+from ktpy.sessions.options import EnvironmentEdits, WorkloadChoice
+from ktpy.wire.surroundings import COMMAND, PodEnvironment
+
+if TYPE_CHECKING:
+    from ktpy.link.uplink import Uplink
+    from ktpy.wire.session import AgentHello
+
+LAPTOPS_OWN: Final = frozenset({"PATH", "HOME", "SHELL", "TERM", "PWD"})
+"""These stay the laptop's, on which the program runs, whatever the workload sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wardrobe:
+    """A Wardrobe holds the clothes of a workload's container, for however many shadow pods a session needs."""
+
+    workload: str
+    """KIND/NAME."""
+    clothes: Clothes
+
+    def overlay(self, of_user: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the overlay of a shadow pod that wears them; what the user wants otherwise counts more."""
+        return overlaid(self.clothes.overlay, of_user)
+
+
+@dataclass(frozen=True, slots=True)
+class PodSurroundings:
+    """PodSurroundings are what a program finds in the place of its workload's pod."""
+
+    environment: Mapping[str, str]
+    secret_names: frozenset[str]
+    """The values of these variables hold secrets."""
+    host_name: str
+    pod_ip: str
+
+    def environment_for(self, laptops: Mapping[str, str], edits: EnvironmentEdits) -> dict[str, str]:
+        """Return the environment of a program: the laptop's, over that the pod's, over that what the user wants."""
+        of_pod = {name: value for name, value in self.environment.items() if name not in LAPTOPS_OWN}
+        return edits.applied({**laptops, **of_pod, "HOSTNAME": self.host_name})
+
+
+async def open_wardrobe(api: Api, choice: WorkloadChoice, image: str) -> Wardrobe:
+    """Find the workload; `image` is the agent's. Nothing is changed.
+
+    Raises what `find_workload` and `clothes_of` raise.
+    """
+    workload = await find_workload(api, Reference.parse(choice.target))
+    return Wardrobe(str(workload.reference), clothes_of(workload.template, choice.container, image))
+
+
+async def fetch_surroundings(uplink: "Uplink[AgentHello]", clothes: Clothes) -> PodSurroundings:
+    """Ask the shadow pod that wears the clothes. The uplink must run meanwhile.
+
+    Raises PodFailed for an agent that cannot tell, and what `Uplink.output_of` raises.
+    """
+    answer = b"".join([part async for part in uplink.output_of(COMMAND)])
+    try:
+        told = PodEnvironment.parse(answer)
+    except ValueError as exc:
+        raise PodFailed(
+            f"The agent in the pod does not tell of the workload's environment: {exc}.",
+            hint="Use the image that belongs to this version of ktpy, see --image.",
+        ) from exc
+    return PodSurroundings(told.variables, clothes.all_secret_names(told.secret_names), told.host_name, told.pod_ip)

@@ -1,0 +1,150 @@
+"""`ktpy env`: what a pod of ktpy's is given is what the workload's own pod is given."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ktpy.cluster import rbac
+from tests.e2e.kit.failed_command import Attempt, attempt
+from tests.e2e.kit.rights import granted
+from tests.e2e.kit.workloads import container, deployment, namespace, service
+from tests.lab import Lab
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+NAMESPACE = "clothes"
+USER = "alice@example.org"
+OF_THE_IMAGE = {"PATH", "HOME", "HOSTNAME"}
+OF_THE_POD = {"POD_NAME", "POD_IP"}
+"""They are the shadow pod's own."""
+LINES = "one\ntwo 'three' $FOUR \\five\n"
+LABELS = {"restricted": {"pod-security.kubernetes.io/enforce": "restricted"}}
+
+
+def field(path: str) -> dict[str, Any]:
+    return {"valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def orders() -> dict[str, Any]:
+    """A service whose pods are told everything that a pod can be told."""
+    one = container("main", "sleep", "infinity")
+    one["resources"]["limits"] = {"memory": "48Mi"}
+    one["envFrom"] = [
+        {"configMapRef": {"name": "settings"}},
+        {"secretRef": {"name": "keys"}, "prefix": "KEY_"},
+        {"configMapRef": {"name": "absent", "optional": True}},
+    ]
+    one["env"] = [
+        {"name": "COLOUR", "value": "red"},
+        {"name": "LINES", "value": LINES},
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "db"}}},
+        {"name": "URL", "value": "postgres://orders:$(PASSWORD)@db/$(COLOUR)"},
+        {"name": "POD_NAME", **field("metadata.name")},
+        {"name": "POD_IP", **field("status.podIP")},
+        {"name": "APP", **field("metadata.labels['app']")},
+        {"name": "NAMESPACE", **field("metadata.namespace")},
+        {"name": "ACCOUNT", **field("spec.serviceAccountName")},
+        {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+        {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1m"}}},
+        {"name": "LD_PRELOAD", "value": "/nowhere/lib.so"},
+        {"name": "PYTHONPATH", "value": "/nowhere"},
+        {"name": "KTPY_IDLE_S", "value": "soon"},
+    ]
+    made = deployment("orders", one)
+    del made["spec"]["template"]["spec"]["enableServiceLinks"]
+    made["spec"]["template"]["spec"] |= {"serviceAccountName": "clerk"}
+    return made
+
+
+@pytest.fixture(scope="module")
+def shop(lab: Lab) -> Iterator[str]:
+    two = deployment("two", container("main", "sleep", "infinity"), container("other", "sleep", "infinity"))
+    broken = deployment("broken", container("main", "sleep", "infinity"))
+    wrong = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "nokey"}}}
+    broken["spec"]["template"]["spec"]["containers"][0]["env"] = [wrong]
+    broken["spec"]["replicas"] = two["spec"]["replicas"] = 0
+    objects = [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "clerk"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "settings"},
+            "data": {"COLOUR": "blue", "SIZE": "7"},
+        },
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"db": "s3cret"}},
+        service("orders", {"name": "http", "port": 80}),
+        orders(),
+        two,
+        broken,
+    ]
+    with namespace(lab, NAMESPACE, *objects, labels=LABELS["restricted"]) as made:
+        yield made
+
+
+def env(lab: Lab, *arguments: str, **how: Any) -> str:
+    done = lab.exec(["ktpy", "env", *arguments, "-n", NAMESPACE], user="dev", **how)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(lab: Lab, *arguments: str, **how: Any) -> Attempt:
+    return attempt(lab, *arguments, "-n", NAMESPACE, command=("ktpy", "env"), **how)
+
+
+def of_the_real_pod(lab: Lab) -> dict[str, str]:
+    text = lab.kubectl("-n", NAMESPACE, "exec", "deploy/orders", "--", "cat", "/proc/1/environ")
+    return dict(item.split("=", 1) for item in text.split("\0") if item)
+
+
+def jobs(lab: Lab) -> str:
+    return lab.kubectl("-n", NAMESPACE, "get", "jobs", "-o", "name")
+
+
+def test_it_is_what_the_workloads_own_pod_has(lab: Lab, shop: str) -> None:
+    """With the documented rights, which know neither Secrets nor exec, and under Pod Security `restricted`."""
+    kubeconfig = lab.kubeconfig(USER)
+    with granted(lab, rbac.manifest(NAMESPACE, USER, whole_cluster=False, run=True)):
+        told = json.loads(env(lab, "orders", "--output", "json", "--kubeconfig", str(kubeconfig)))
+    found, real = told["environment"], of_the_real_pod(lab)
+    different = {name for name in found.keys() | real.keys() if found.get(name) != real.get(name)}
+    assert different == OF_THE_IMAGE | OF_THE_POD
+    assert re.fullmatch(r"ktpy-shadow-.*", found["POD_NAME"])
+    assert (told["workload"], told["container"]) == ("deployment/orders", "main")
+    assert told["secret_names"] == ["KEY_db", "PASSWORD", "URL"]
+    assert jobs(lab) == ""
+
+
+def test_a_shell_takes_it(lab: Lab, shop: str) -> None:
+    script = f'eval "$(ktpy env deploy/orders -n {NAMESPACE})"; printf %s "$LINES$URL"'
+    done = lab.exec(["sh", "-c", script], user="dev")
+    assert done.stdout == f"{LINES}postgres://orders:s3cret@db/red"
+
+
+def test_bad_input(lab: Lab, shop: str) -> None:
+    absent = refused(lab, "nothing")
+    assert (absent.exit_code, "There is no deployment" in absent.message) == (50, True)
+    several = refused(lab, "two")
+    assert (several.exit_code, "2 containers (main, other)" in several.message) == (51, True)
+    assert refused(lab, "two", "-c", "third").exit_code == 50
+    broken = refused(lab, "broken")
+    assert (broken.exit_code, "couldn't find key nokey in Secret" in broken.message) == (25, True)
+    assert jobs(lab) == ""
+
+
+def test_a_program_runs_in_it(lab: Lab, shop: str) -> None:
+    """It has the pod's name, too, and its host name stands for the pod's address."""
+    script = (
+        'printf "%s|" "$URL" "$SIZE" "$PATH" "$HOME" "$(hostname)" "$(getent ahosts $(hostname))" "$POD_IP" "$MORE"'
+    )
+    words = ["ktpy", "run", "orders", "-n", NAMESPACE, "-e", "MORE=1", "--unset", "SIZE", "--", "sh", "-c", script]
+    done = lab.exec(words, user="dev")
+    assert done.returncode == 0, done.stderr
+    url, size, path, home, host_name, hosts, address, more, _ = done.stdout.split("|")
+    assert (url, size, more) == ("postgres://orders:s3cret@db/red", "", "1")
+    assert ("/usr/bin" in path, home) == (True, "/home/dev")
+    assert host_name.startswith("ktpy-shadow-")
+    assert hosts.split()[0] == address

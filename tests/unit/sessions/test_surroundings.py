@@ -1,0 +1,68 @@
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from ktpy.cluster.pods.clothes import clothes_of
+from ktpy.errors import PodFailed, TargetAbsent
+from ktpy.kube.client import Api
+from ktpy.sessions.options import EnvironmentEdits, WorkloadChoice
+from ktpy.sessions.surroundings import PodSurroundings, fetch_surroundings, open_wardrobe
+from ktpy.wire.surroundings import COMMAND, PodEnvironment
+from tests.unit.kube.object_store import DEPLOYMENTS, ObjectStore
+
+ENV = [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
+TEMPLATE: dict[str, Any] = {"metadata": {}, "spec": {"containers": [{"name": "main", "env": ENV}]}}
+
+
+class Uplink:
+    """It answers one command."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+
+    async def output_of(self, command: str) -> AsyncIterator[bytes]:
+        assert command == COMMAND
+        yield self.answer[:9]
+        yield self.answer[9:]
+
+
+async def test_the_wardrobe_of_a_workload(store: ObjectStore, store_api: Api) -> None:
+    store.put(DEPLOYMENTS, {"metadata": {"name": "web"}, "spec": {"template": TEMPLATE}})
+    wardrobe = await open_wardrobe(store_api, WorkloadChoice("web"), "agent:1")
+    assert (wardrobe.workload, wardrobe.clothes.container) == ("deployment/web", "main")
+    of_user = {"metadata": {"labels": {"a": "b"}}, "spec": {"dnsPolicy": "None"}}
+    merged = wardrobe.overlay(of_user)
+    assert (merged["metadata"], merged["spec"]["dnsPolicy"]) == (of_user["metadata"], "None")
+    assert [one["name"] for one in merged["spec"]["containers"]] == ["agent", "environment"]
+    with pytest.raises(TargetAbsent):
+        await open_wardrobe(store_api, WorkloadChoice("web", "none"), "agent:1")
+
+
+async def test_what_the_agent_tells() -> None:
+    told = PodEnvironment({"PASSWORD": "x", "KEY": "y"}, ("KEY",), "shadow-0", "10.0.0.1")
+    uplink = cast("Any", Uplink(told.line()))
+    found = await fetch_surroundings(uplink, clothes_of(TEMPLATE, None, "agent:1"))
+    assert found.environment == {"PASSWORD": "x", "KEY": "y"}
+    assert (found.host_name, found.pod_ip) == ("shadow-0", "10.0.0.1")
+    assert found.secret_names == {"PASSWORD", "KEY"}
+
+
+def test_a_program_has_the_pods_environment_but_stays_on_the_laptop() -> None:
+    of_pod = {"PATH": "/app", "HOME": "/root", "A": "pod", "B": "pod", "C": "pod"}
+    pod = PodSurroundings(of_pod, frozenset(), "shadow-0", "10.0.0.1")
+    edits = EnvironmentEdits({"B": "user", "HOME": "/user"}, frozenset({"C"}))
+    assert pod.environment_for({"PATH": "/usr/bin", "A": "laptop", "D": "laptop"}, edits) == {
+        "PATH": "/usr/bin",
+        "HOME": "/user",
+        "HOSTNAME": "shadow-0",
+        "A": "pod",
+        "B": "user",
+        "D": "laptop",
+    }
+
+
+async def test_an_agent_that_cannot_tell() -> None:
+    uplink = cast("Any", Uplink(b'{"version": 1, "agent": "0.1.0"}\n'))
+    with pytest.raises(PodFailed, match="does not tell of the workload's environment"):
+        await fetch_surroundings(uplink, clothes_of(TEMPLATE, None, "agent:1"))
