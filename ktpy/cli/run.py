@@ -66,7 +66,7 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
     callback=_exchanged,
     envvar="KTPY_EXCHANGE",
     metavar="[LOCAL:]PORT",
-    help="Serve this port of --service by COMMAND; LOCAL is its own port, by default the one that the pods have.",
+    help="Serve this port of the service by COMMAND; LOCAL is its own port, by default the one that the pods have.",
 )
 @click.option(
     "--mesh",
@@ -80,7 +80,7 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
     envvar="KTPY_EXCHANGE_SERVICE",
     shell_complete=service_names,
     metavar="NAME",
-    help="The service of --exchange: a name, or KIND/NAME of what it leads to.",
+    help="The service of --exchange: a name, or KIND/NAME of what it leads to; by default the WORKLOAD's.",
 )
 @click.option(
     "--publish",
@@ -136,8 +136,8 @@ def run(
     """
     if not options["command"]:
         raise click.UsageError("Say which program to run, after two hyphens: ktpy run ... -- COMMAND")
-    if bool(exchange) != bool(service) or (mesh and not exchange):
-        raise click.UsageError("--service and --exchange go together, and --mesh with them.")
+    if bool(service or mesh) > bool(exchange) or (exchange and not (service or workload)):
+        raise click.UsageError("--exchange names ports of a WORKLOAD or of --service, which go with it as does --mesh.")
     if mode == "proxy" and (exchange or publish):
         raise click.UsageError("--mode proxy publishes and exchanges nothing: the program listens on this laptop.")
     if mode == "proxy" and workload:

@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from ktpy.aio.background_task import background_task
-from ktpy.capture.namespace.front import NamespaceFront
 from ktpy.capture.namespace.program import Program, is_typed
 from ktpy.capture.namespace.published import Published
 from ktpy.cluster.names import new_session_id
@@ -34,10 +33,10 @@ from ktpy.observe.status import ConnectStatus
 from ktpy.sessions.connect import Connect, Quit
 from ktpy.sessions.options import ConnectOptions, InterceptOptions, Launched, RunOptions, listen_for
 from ktpy.sessions.shadows import Shadows
-from ktpy.sessions.share import shared
 from ktpy.sessions.surroundings import Wardrobe, fetch_surroundings, open_wardrobe
 
 if TYPE_CHECKING:
+    from ktpy.capture.namespace.front import NamespaceFront
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
@@ -87,7 +86,8 @@ class Run(Connect):
         super().__init__(options, launched, caller, report)
         self._known = replace(self._known, kind=RUN)
         self._files_limit, self._asked, self._of_run = files_limit, asked, of_run
-        self._sharing = self._sharing_options(options)
+        self._of_gateway = options
+        """Without the clothes that the shadow pod is given."""
         self._wardrobe: Wardrobe | None = None
         self._uplink: Uplink[AgentHello] | None = None
         self._published: Published | None = None
@@ -120,6 +120,8 @@ class Run(Connect):
         return RuntimeDirectory.of(self._caller).session(RUN, new_session_id())
 
     async def _run_command(self, session: ConnectStatus) -> None:  # noqa: ARG002 - a namespace has no settings
+        from ktpy.capture.namespace.front import NamespaceFront
+
         front = self._front
         if not isinstance(front, NamespaceFront):
             raise TypeError("a program runs in a namespace")
@@ -132,20 +134,20 @@ class Run(Connect):
         async with AsyncExitStack() as beside:
             publishing = published.run(finds=self._of_run.finds_ports)
             await beside.enter_async_context(background_task(publishing, "publish ports"))
-            if self._sharing is not None:
-                sharing = shared(self._sharing, front.inside, self._caller, self._report)
+            if self._of_run.exchange:
+                from ktpy.sessions.share import shared
+
+                sharing = shared(self._sharing_options(), front.inside, self._caller, self._report)
                 environment |= await beside.enter_async_context(sharing)
             self._exit_code = await self._program.run(environment)
         raise Quit
 
-    def _sharing_options(self, options: ConnectOptions) -> InterceptOptions | None:
-        """Return the exchange or mesh beside the program, None for none. The pods of a gateway wear no clothes."""
-        wanted = self._of_run
-        if wanted.service is None or not wanted.exchange:
-            return None
+    def _sharing_options(self) -> InterceptOptions:
+        """Return the exchange or mesh beside the program: of what was named, else of the workload's Service."""
+        wanted, options = self._of_run, self._of_gateway
         return InterceptOptions(
             "exchange" if wanted.match is None else "mesh",
-            wanted.service,
+            wanted.service or (self._wardrobe.workload if self._wardrobe else ""),
             wanted.exchange,
             options.kubeconfig,
             options.context,
@@ -173,7 +175,7 @@ class Run(Connect):
         self._uplink = super()._hold_uplink(api, shadows, key, undo, work)
         return self._uplink
 
-    async def _become_pod(self, front: NamespaceFront) -> dict[str, str]:
+    async def _become_pod(self, front: "NamespaceFront") -> dict[str, str]:
         """Give the program's network the pod's name; return the program's environment."""
         if self._wardrobe is None or self._uplink is None:
             return self._of_run.edits.applied(os.environ)

@@ -33,6 +33,7 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     if options.move_clients:
         await renewal.refuse_renewal(api, name, selector)
     original = await targets.one_pod(api, selector)
+    mappings = ports.numbered_as_in_pods(service, mappings, original)
     warnings = (
         *targets.warnings(service),
         *ports.shared_ports(service, mappings),

@@ -12,7 +12,7 @@ The application protocol follows the conventions of Istio's explicit protocol se
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv6Address
 
@@ -147,11 +147,24 @@ def resolve_ports(
         first = ServicePort(_sharing_target(service, port)[0]["port"], _protocol(port))
         if first in found:
             raise RouteTaken(f"Port {_words(port)} of {name_of(service)} is exposed twice in this command.")
-        target = _target(port)
-        local = expose.local or (target if isinstance(target, int) else first.number)
         is_http = first.protocol == TCP and (protocol or spoken_on(port)) is AppProtocol.HTTP
-        found[first] = PortMapping(local, first.number, expose.host, first.protocol, is_http)
+        found[first] = PortMapping(expose.local, first.number, expose.host, first.protocol, is_http)
     return tuple(found.values())
+
+
+def numbered_as_in_pods(service: Json, exposed: Iterable[PortMapping], pod: Json | None) -> tuple[PortMapping, ...]:
+    """Give each local port whose number is 0 the one that the Service's pods have, of which `pod` may be one.
+
+    It is the Service's own where a named port cannot be found.
+    """
+    containers = (pod or {}).get("spec", {}).get("containers", ())
+    named = {port.get("name"): port["containerPort"] for one in containers for port in one.get("ports") or ()}
+
+    def local_for(one: PortMapping) -> int:
+        target = _target(_by_number(service, one.service_port))
+        return one.local or (target if isinstance(target, int) else named.get(target, one.remote))
+
+    return tuple(replace(one, local=local_for(one)) for one in exposed)
 
 
 def shared_ports(service: Json, exposed: Iterable[PortMapping]) -> list[str]:

@@ -41,6 +41,16 @@ def test_whether_http_is_spoken(number: int, name: str, said: AppProtocol | None
     assert found.is_http == is_http
 
 
+def test_a_local_port_without_a_number_has_that_of_the_pods() -> None:
+    found = with_ports(port(80, "http", "web"), port(81, "raw", 8081), port(82, "odd", "gone"))
+    pod = {"spec": {"containers": [{"name": "side"}, {"ports": [{"name": "web", "containerPort": 8080}]}]}}
+    exposed = ports.resolve_ports(found, [ExposeOption(0, str(number)) for number in (80, 81, 82)])
+    assert [one.local for one in ports.numbered_as_in_pods(found, exposed, pod)] == [8080, 8081, 82]
+    assert [one.local for one in ports.numbered_as_in_pods(found, exposed, None)] == [80, 8081, 82]
+    chosen = ports.resolve_ports(found, [ExposeOption(9000, "80")])
+    assert [one.local for one in ports.numbered_as_in_pods(found, chosen, pod)] == [9000]
+
+
 def test_parse_expose() -> None:
     found = ports.parse_expose(["3001:80,3002:grpc", " 8080 "])
     assert found == (ExposeOption(3001, "80"), ExposeOption(3002, "grpc"), ExposeOption(8080))
