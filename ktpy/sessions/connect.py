@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ktpy import __version__
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Carrier, Front, Launched
 from ktpy.cluster import rbac
@@ -55,8 +56,8 @@ if TYPE_CHECKING:
 
 NOT_STOPPED = "Ctrl-Z is ignored: what uses the cluster would hang. `ktpy connect --detach` runs in the background."
 NO_DATAGRAMS = (
-    "The agent in the pod ({}) carries TCP, but neither UDP nor ping, which are refused. "
-    "Use the image of this version of ktpy, see --image."
+    "The agent in the pod (of ktpy {}) carries TCP, but neither UDP nor ping, which are refused. "
+    f"Use the image of ktpy {__version__}, see --image."
 )
 AWAY_DELETE_TIMEOUT_S = 1.0
 """An end does not wait long for an API server that is known to be away."""

@@ -115,6 +115,10 @@ class Association(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
 
+    def error_received(self, _exc: Exception) -> None:
+        """Count what a datagram of at most 65,507 bytes has no room for, with SOCKS' header before it."""
+        self._all.counters.datagrams_dropped += 1
+
     def datagram_received(self, data: bytes, addr: Any) -> None:
         if not self._admits(addr) or (found := parse_datagram(data)) is None:
             self._all.counters.datagrams_dropped += 1

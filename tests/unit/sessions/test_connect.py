@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from ktpy import __version__
 from ktpy.daemon import control_client, supervision
 from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavailable
 from ktpy.observe.events import Ended, Notice, StartStep
@@ -277,7 +278,7 @@ async def test_an_agent_that_carries_no_datagrams_is_told_and_left_in_peace(worl
         await world.ready
     [notice] = [event.text for event in world.events if isinstance(event, Notice)]
     assert notice == (
-        "The agent in the pod (0.1.0) carries TCP, but neither UDP nor ping, which are refused. "
-        "Use the image of this version of ktpy, see --image."
+        "The agent in the pod (of ktpy 0.1.0) carries TCP, but neither UDP nor ping, which are refused. "
+        f"Use the image of ktpy {__version__}, see --image."
     )
     assert "carry datagrams" not in world.steps

@@ -146,6 +146,18 @@ async def test_a_full_tunnel_is_counted(proxy: ProxyServer, way: Way) -> None:
             await until(lambda: proxy.counters.datagrams_dropped == 1)
 
 
+async def test_an_answer_that_has_no_room_for_the_header_of_socks_is_dropped(proxy: ProxyServer, way: Way) -> None:
+    loop, pod = asyncio.get_running_loop(), mapped(ip_address(POD).packed)
+    async with Client.of(proxy) as client:
+        with datagrams() as program:
+            program.sendto(WEB + b"x", await associate(client))
+            await until(lambda: len(way.frames) == 1)
+            for payload in (bytes(65507), b"the next"):
+                proxy.deliver([Frame(DATAGRAM, 1, 53, pod, payload)])
+            assert await loop.sock_recv(program, 100) == render_datagram(ip_address(POD).packed, 53, b"the next")
+            assert proxy.counters.datagrams_dropped == 1
+
+
 async def test_too_many_are_refused(proxy: ProxyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(associations, "ASSOCIATIONS_MAX", 1)
     async with Client.of(proxy) as one, Client.of(proxy) as other:
