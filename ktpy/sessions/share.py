@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
 from ktpy.capture.namespace.inside import Inside
+from ktpy.cluster.changes.plan import InterceptPlan
 from ktpy.daemon.caller import Caller
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, TargetUnsuitable
+from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice, Report, StartStep
 from ktpy.serve.local_port import LocalPort
 from ktpy.sessions.intercept import Intercept
 from ktpy.sessions.options import InterceptOptions
+from ktpy.wire.route import UDP
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -54,6 +57,16 @@ class ProgramIntercept(Intercept):
     def environment(self) -> dict[str, str]:
         """What tells the program what it serves."""
         return self._environment()
+
+    async def _prepare(self, api: Api) -> InterceptPlan:
+        """Raise TargetUnsuitable for a UDP port: datagrams would go to this laptop's own network."""
+        plan = await super()._prepare(api)
+        for port in (one.service_port for one in plan.ports if one.protocol == UDP):
+            raise TargetUnsuitable(
+                f"A program of ktpy run gets TCP only, and port {port} of {plan.interceptee.name} is UDP.",
+                hint="ktpy exchange serves it from this laptop's own network.",
+            )
+        return plan
 
     async def _run_command(self) -> int:
         return await asyncio.Event().wait() or 0

@@ -2,13 +2,18 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from ktpy.cluster.changes.plan import InterceptPlan
+from ktpy.cluster.service.interceptee import Interceptee
+from ktpy.cluster.service.ports import PortMapping
 from ktpy.daemon.caller import Caller
-from ktpy.errors import KtpyError, RouteTaken, SessionLost
+from ktpy.errors import KtpyError, RouteTaken, SessionLost, TargetUnsuitable
+from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice
+from ktpy.sessions.intercept import Intercept
 from ktpy.sessions.options import InterceptOptions, parse_exchange
 from ktpy.sessions.share import InsidePort, ProgramIntercept, shared
 
@@ -43,6 +48,19 @@ async def test_a_port_of_the_program_is_up_while_it_listens() -> None:
     assert isinstance(protocol, asyncio.Protocol)
     inside.listening.clear()
     assert not await port.probe()
+
+
+async def test_a_udp_port_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = InterceptPlan(OPTIONS, Interceptee("shop", "dns"), (PortMapping(53, 53, None, "UDP"),))
+
+    async def prepare(*_: object) -> InterceptPlan:
+        return plan
+
+    monkeypatch.setattr(Intercept, "_prepare", prepare)
+    inside: Any = Inside()
+    intercept = ProgramIntercept(OPTIONS, inside, Caller(1000, 1000, "al", tmp_path), lambda _: None)
+    with pytest.raises(TargetUnsuitable, match="gets TCP only, and port 53/UDP of dns is UDP"):
+        await intercept._prepare(cast(Api, None))
 
 
 class Story:
