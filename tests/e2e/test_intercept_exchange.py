@@ -196,6 +196,7 @@ def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
             "fallbacks": 0,
             "local_state": "up",
             "waiting": 0,
+            "protocol": "TCP",
         }
         exchange.wait_for('"requests": 7')
         assert re.search(r"port 80 +to local port 3001 +\(up\): 7 requests", laptop.output("ktpy", "status"))
