@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from ktpy.capture.namespace.datagrams import DatagramExits
 from ktpy.capture.namespace.exits import HOST, HOST_NAME, Exits
 from ktpy.capture.namespace.inside import Inside
-from ktpy.capture.namespace.resolvers import LaptopResolvers, read
+from ktpy.capture.namespace.resolvers import RESOLV_CONF, LaptopResolvers, read
 from ktpy.capture.spec import LINK_WITHIN_S, Launched
 from ktpy.capture.tun.front import DNS_PORT, dns_numbers
 from ktpy.capture.tun.pump import Pump
@@ -39,6 +39,7 @@ from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.wire.session import AgentHello
 
 HOSTS = Path("/etc/hosts")
+POLL_S = 0.5
 
 
 @dataclass(slots=True)
@@ -154,11 +155,23 @@ class NamespaceFront:
         counters["dns"] = lambda: dns_numbers(resolver, server, upstream=outside, cluster=inside)
         counters["exits"] = lambda: numbers(self.exits.counters)
         await self.helper.put_files(self._files(search))
-        return DnsStatus(domain, str(self.network.made.dns), "the program", search), _never()
+        return DnsStatus(domain, str(self.network.made.dns), "the program", search), self._keep_files(search)
 
     def _files(self, search: tuple[str, ...]) -> list[File]:
         resolv_conf = render_private(read(), self.network.made.dns, search, socket.gethostname())
-        return [File("/etc/resolv.conf", resolv_conf), self._hosts()]
+        return [File(str(RESOLV_CONF), resolv_conf), self._hosts()]
+
+    async def _keep_files(self, search: tuple[str, ...]) -> AsyncIterator[str]:
+        """Put the files again whenever the laptop's own are changed or replaced; nobody need be told."""
+        before = _stamps()
+        while True:
+            await asyncio.sleep(POLL_S)
+            if (now := _stamps()) != before:
+                before = now
+                try:
+                    await self.helper.put_files(self._files(search))
+                except (HelperFailed, OSError) as error:  # the next change is another try
+                    yield f"Names of the cluster may not resolve in the program: {error}"
 
     def _hosts(self) -> File:
         names = {str(HOST): HOST_NAME, **self.names}
@@ -181,7 +194,11 @@ async def _not_yet(*_: object) -> tuple[asyncio.Transport, asyncio.Protocol]:
     raise ConnectionRefusedError("the link to the cluster does not stand yet")
 
 
-async def _never() -> AsyncIterator[str]:
-    """Nobody else changes how the program resolves names."""
-    await asyncio.Event().wait()
-    yield ""
+def _stamps() -> list[tuple[int, int]]:
+    """What changes when one of the laptop's files does."""
+    found = []
+    for path in (RESOLV_CONF, HOSTS):
+        with suppress(OSError):
+            status = path.stat()
+            found.append((status.st_ino, status.st_mtime_ns))
+    return found

@@ -1,20 +1,28 @@
 """This module shows a program files of its own in place of the machine's, in its mount namespace alone."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from ktpy.helper.private.messages import File
 from ktpy.helper.private.namespaces import MS_BIND, detach, mount
 
-_WORKBENCHES: Final = ("/mnt", "/media", "/srv", "/opt", "/tmp")  # noqa: S108 - a mount point, nothing is written there
+_WORKBENCHES: Final = ("/proc/fs", "/proc/tty", "/mnt", "/media")
+"""One of these is covered for a moment, also while the program runs: the first two are of no use to it."""
 RESOLV_CONF: Final = "/etc/resolv.conf"
 _RESOLVED: Final = Path("/run/systemd/resolve")
 _NAME_CACHE: Final = Path("/run/nscd")
 
 
+_put: Final = set[str]()
+
+
 def put(files: Iterable[File]) -> None:
-    """Mount each file over what is at its path. Raises OSError where there is nothing."""
+    """Mount each file over what is at its path, in place of what was put there before.
+
+    Who replaces the machine's own file by rename(2) takes the mount away with it. Raises OSError where there is none.
+    """
     workbench = next(path for path in _WORKBENCHES if Path(path).is_dir())
     mount("tmpfs", workbench, "tmpfs", options="mode=755")
     try:
@@ -24,7 +32,11 @@ def put(files: Iterable[File]) -> None:
             made.chmod(0o444)
             if file.path == RESOLV_CONF:
                 _hide_other_resolvers(file.content)
+            if file.path in _put:
+                with suppress(OSError):  # it went with the machine's file
+                    detach(file.path)
             mount(str(made), file.path, None, MS_BIND)
+            _put.add(file.path)
     finally:
         detach(workbench)  # what is bound from it stays
 
@@ -35,8 +47,9 @@ def _hide_other_resolvers(resolv_conf: bytes) -> None:
     That file often is a link into the folder of systemd-resolved, who may replace what is there at any time.
     """
     for folder in (_RESOLVED, _NAME_CACHE):
-        if folder.is_dir() and not folder.is_symlink():
+        if folder.is_dir() and not folder.is_symlink() and str(folder) not in _put:
             mount("tmpfs", str(folder), "tmpfs", options="mode=755")
+            _put.add(str(folder))
     if _RESOLVED.is_dir():
         for name in ("resolv.conf", "stub-resolv.conf"):
             (_RESOLVED / name).write_bytes(resolv_conf)

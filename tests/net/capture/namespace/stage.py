@@ -64,7 +64,8 @@ class Staged(Run):
         zone.upsert_service(SERVICE)
         zone.synced = True
         given: dict[str, Any] = {"extra_zones": (), "routed": (), "work": work, "counters": {}, "on_alias": None}
-        await front.serve_names(zone, uplink, HELLO, "shop", **given)
+        _, changes = await front.serve_names(zone, uplink, HELLO, "shop", **given)
+        work.create_task(self._tell_resolver_changes(changes))
 
 
 def report(event: Event) -> None:

@@ -57,6 +57,17 @@ def test_nothing_is_left_of_what_is_killed(box: Box, whom: str) -> None:
         assert eventually(lambda: not {program, child, helper} & processes().keys())
 
 
+def test_its_resolver_stays_when_the_laptops_is_replaced(box: Box) -> None:
+    program = sleeper()
+    with started(box, f"echo ready; exec {program}"):
+        seen = Path(f"/proc/{processes()[program]}/root/etc/resolv.conf")
+        before = seen.read_text()
+        assert "127.18.0.53" in before
+        box.write("/etc/resolv.conf.new", "nameserver 192.168.77.3\nsearch elsewhere.example\n")
+        box.shell("mv /etc/resolv.conf.new /etc/resolv.conf")
+        assert eventually(lambda: "elsewhere.example" in seen.read_text() and "127.18.0.53" in seen.read_text())
+
+
 def sleeper() -> str:
     """A command line that no other process has."""
     return f"sleep {10**6 + secrets.randbelow(10**6)}"
