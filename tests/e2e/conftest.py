@@ -22,9 +22,11 @@ ktpy on any cluster; these tests change resolver, links and routes of the laptop
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,22 @@ IMAGE_BUILD_TIMEOUT_S = 900.0
 ROLLOUT_TIMEOUT_S = 180.0
 
 
+HERE = Path(__file__).parent
+SHARED = re.compile(r'scope="|connected: |"connected"')
+"""What stands in a file whose tests share more than the lab."""
+
+
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """Tests of one file, or of one folder in here, share fixtures: they go to the same process."""
+    """Tests of a file, or of a folder in here, go to the same process if they share fixtures, or else to a free one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "/".join(nodeid.partition("::")[0].split("/")[:3])
+        place = "/".join(nodeid.partition("::")[0].split("/")[:3])
+        return place if _shares_fixtures(REPOSITORY / place) else nodeid
+
+
+@cache
+def _shares_fixtures(place: Path) -> bool:
+    return place.is_dir() or SHARED.search(place.read_text()) is not None
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
@@ -60,7 +73,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test's time limit is its own; what fixtures start is bounded by itself (the lab's first build: minutes)."""
     for item in items:
-        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300, func_only=True))
 
 

@@ -1,28 +1,37 @@
 """connect, an exchange and a mesh of one laptop go through the same faults, while everybody uses the shop."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.e2e.kit import processes
 from tests.e2e.kit.faults import unplugged
-from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import EXPOSED, LOCAL, OTHER_LOCAL
-from tests.e2e.test_connect_comes_back import NEW_POD_WITHIN_S, NOTICED_WITHIN_S, Session
+from tests.e2e.test_connect_comes_back import NEW_POD_WITHIN_S, NOTICED_WITHIN_S, Session, jobs_of
 from tests.lab import Lab
+from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import Connecting
 from tests.lab.sessions.http_clients import Visitors, visiting
-from tests.lab.sessions.intercept import intercepting
+from tests.lab.sessions.intercept import intercepting, ktpys_objects
 from tests.lab.sessions.local_server import serving
-from tests.lab.sessions.request_log import until_answered
+from tests.lab.sessions.request_log import SOON_S, until_answered
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 BACK_WITHIN_S = 10.0
 """Of an intercept: its pauses grow up to 5 s."""
 WAITED_S = 10.0
 """A new connection waits this long for the link."""
+ENDED_WITHIN_S = 100.0
+"""20 s of silence end the session of a laptop that sleeps, and 60 s without one its shadow pod."""
+TAKEN_FOR_DEAD_WITHIN_S = 15.0
+"""Others judge a Lease by the API server's time, which they may know by its second only."""
 
 
 @pytest.fixture
@@ -68,6 +77,44 @@ def test_all_of_it_comes_back(session: Session, visitors: Visitors, lab: Lab, sh
     assert unexplained == [], at_the_laptop.story()
     assert at_the_laptop.answers() >= {"catalog"}
     assert of_the_mesh.failures() == [], of_the_mesh.story()
+
+
+def test_a_laptop_that_slept_comes_back(session: Session, visitors: Visitors, lab: Lab, laptop: Laptop) -> None:
+    """For so long that the cluster has ended its shadow pod, and others have taken its exchange out."""
+    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
+        until_answered(visitors, "local")
+        [taken_out] = {event["status"]["session"] for event in exchange.events("ready")}
+        asleep, [lease] = processes.of(lab), lab.api.get(LEASES)["items"]
+        for running in asleep:
+            running.send(signal.SIGSTOP)
+        os.killpg(exchange.process.pid, signal.SIGSTOP)
+        try:
+            until_answered(visitors, "web")
+            time.sleep(lease["spec"]["leaseDurationSeconds"])  # to ask sooner is work for nothing
+            clean = ["ktpy", "clean", "-n", NAMESPACE]
+            wait_until(
+                lambda: taken_out in lab.exec(clean, user="root", check=True).stdout,
+                TAKEN_FOR_DEAD_WITHIN_S,
+                "others to take it for dead",
+            )
+            wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the gateway to be gone")
+            wait_until(lambda: not running_shadows(lab), ENDED_WITHIN_S, "the shadow pod to end")
+        finally:
+            for running in asleep:
+                running.send(signal.SIGCONT)
+            for sleeper in (session.connect, exchange):  # sudo, which stopped with its child, is in connect's group
+                os.killpg(sleeper.process.pid, signal.SIGCONT)
+        session.wait_back(NEW_POD_WITHIN_S)
+        assert laptop.output("curl", "--silent", "http://catalog.shop/")
+        assert len(jobs_of(lab, "default")) == 1
+        until_answered(visitors, "local", 30.0)
+        assert "it takes part again" in exchange.notices()
+        exchange.leave()
+
+
+def running_shadows(lab: Lab) -> list[str]:
+    pods = lab.api.get("/api/v1/namespaces/default/pods?labelSelector=ktpy.dev%2Frole%3Dshadow")["items"]
+    return [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"]
 
 
 def outage(fault: Callable[[], None], session: Session, visitors: Visitors) -> tuple[float, float]:

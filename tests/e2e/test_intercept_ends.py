@@ -13,13 +13,11 @@ from tests.lab import Lab
 from tests.lab.processes import wait_until
 from tests.lab.sessions.foreground import Foreground
 from tests.lab.sessions.http_clients import Visitors, ask
-from tests.lab.sessions.intercept import intercepting, ktpys_objects
+from tests.lab.sessions.intercept import intercepting
 from tests.lab.sessions.local_server import serving
-from tests.lab.sessions.request_log import SOON_S, until_answered, until_asked
+from tests.lab.sessions.request_log import until_answered, until_asked
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
-
-EXPIRED_S = 90.0
 
 
 @pytest.mark.parametrize("kind", ["exchange", "mesh"])
@@ -85,24 +83,6 @@ def test_the_api_server_is_restarted(lab: Lab, visitors: Visitors) -> None:
         until_answered(visitors, "local", 20.0)
         lab.kubectl("-n", NAMESPACE, "delete", "service", "web-ktpy-origin")
         exchange.wait_for("Somebody has deleted service web-ktpy-origin; ktpy makes it anew.")
-        exchange.leave()
-
-
-def test_a_laptop_that_slept_comes_back(lab: Lab, visitors: Visitors) -> None:
-    """Longer than its Lease, so that others have taken it out of the cluster meanwhile."""
-    with serving(lab, LOCAL), intercepting(lab, "exchange", "web", *EXPOSED) as exchange:
-        until_answered(visitors, "local")
-        [session] = {event["status"]["session"] for event in exchange.events("ready")}
-        os.killpg(exchange.process.pid, signal.SIGSTOP)
-        until_answered(visitors, "web")
-        clean = ["ktpy", "clean", "-n", NAMESPACE]
-        wait_until(
-            lambda: session in lab.exec(clean, user="root", check=True).stdout, EXPIRED_S, "others to take it for dead"
-        )
-        wait_until(lambda: not ktpys_objects(lab, NAMESPACE), SOON_S, "the gateway to be gone")
-        os.killpg(exchange.process.pid, signal.SIGCONT)
-        until_answered(visitors, "local", 30.0)
-        assert "it takes part again" in exchange.notices()
         exchange.leave()
 
 

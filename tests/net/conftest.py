@@ -38,6 +38,7 @@ TUN = TunOpened(
     peer6=IPv6Address("fd6b:7470:79::2"),
 )
 ADDRESSES = [TunAddress("198.18.0.1", "198.18.0.2"), TunAddress("fd6b:7470:79::1", "fd6b:7470:79::2")]
+DIAL_TIMEOUT_S = 2.5
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -146,7 +147,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 async def pump(tun_fd: int, cluster: Cluster) -> AsyncIterator[Pump]:
     """A running pump between the TUN and the make-believe cluster."""
     made = await Pump.start(
-        tun_fd, ADDRESSES, cluster.dial, dial_timeout_s=4.0, linger_s=0.5, until_up=cluster.is_up.wait
+        tun_fd, ADDRESSES, cluster.dial, dial_timeout_s=DIAL_TIMEOUT_S, linger_s=0.5, until_up=cluster.is_up.wait
     )
     yield made
     await made.aclose()

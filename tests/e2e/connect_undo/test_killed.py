@@ -80,6 +80,7 @@ def test_what_somebody_else_has_changed_is_left_to_him(
 ) -> None:
     """A DHCP client, say, that wrote its file over ours: ktpy must not bring an old one back."""
     connect(*OPTIONS)
+    processes.only(lab, "helper").send(signal.SIGSTOP)  # while it runs, it writes over such a file
     lab.exec(["sh", "-c", "echo nameserver 10.99.0.53 > /etc/resolv.conf"], check=True)
     try:
         processes.kill(lab, "main", "helper")

@@ -36,9 +36,17 @@ def test_a_name_that_is_none_is_refused() -> None:
 
 @pytest.mark.timeout(120)
 def test_a_second_lab_beside_the_first(lab: Lab, other: Lab) -> None:
-    """Started twice at once: one makes it, one waits for it. Then its node dies, and the first does not notice."""
+    """Killed while it starts, then started twice at once: one makes it afresh, one waits for it.
+
+    Then its node dies, and the first does not notice.
+    """
+    killed = run_verb(OTHER_NAME, "up")
+    wait_until(lambda: node_started(other), 60, "the node to start")
+    killed.kill()
+    killed.communicate()
     starts = [run_verb(OTHER_NAME, "up") for _ in range(2)]
     assert [process.communicate(timeout=100) and process.returncode for process in starts] == [0, 0]
+    assert other.status()["state"] == "up"
     lab.kubectl("create", "namespace", "only-here")
     assert lab.api.get("/api/v1/namespaces/only-here") is not None
     assert other.api.is_ready()
@@ -81,15 +89,6 @@ def test_after_up_was_killed_down_leaves_nothing(other: Lab, moment: Callable[[L
     up.communicate()
     bring_down(OTHER_NAME)
     assert leftovers(other) == []
-
-
-def test_up_after_up_was_killed_starts_afresh(other: Lab) -> None:
-    up = run_verb(OTHER_NAME, "up")
-    wait_until(lambda: node_started(other), 60, "the node to start")
-    up.kill()
-    up.communicate()
-    Lab.ensure_up(OTHER_NAME)
-    assert other.status()["state"] == "up"
 
 
 def test_down_takes_what_exec_left_running(other: Lab) -> None:

@@ -36,7 +36,7 @@ async def proxied(handler: Handler, round_trip_s: float) -> AsyncIterator[tuple[
 
 async def test_the_first_answer_takes_two_round_trips_and_the_next_one() -> None:
     """The first includes the handshake, as on a long line."""
-    async with proxied(echo, 0.1) as (_, port):
+    async with proxied(echo, 10.0) as (_, port):
         loop = asyncio.get_running_loop()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         took_s = []
@@ -46,8 +46,8 @@ async def test_the_first_answer_takes_two_round_trips_and_the_next_one() -> None
             await reader.readexactly(1)
             took_s.append(loop.time() - started)
         writer.close()
-    assert took_s[0] == pytest.approx(0.2, abs=0.05)
-    assert took_s[1] == pytest.approx(0.1, abs=0.05)
+    assert took_s[0] == pytest.approx(20.0, abs=2.0)
+    assert took_s[1] == pytest.approx(10.0, abs=2.0)
 
 
 async def test_latency_does_not_cap_the_bandwidth() -> None:
