@@ -37,6 +37,6 @@ def build_of(revision: str) -> Iterator[tuple[str, ...]]:
         variables = {"base": str(environment), "platbase": str(environment)}
         packages = Path(sysconfig.get_path("purelib", vars=variables))
         (packages / "against.pth").write_text(f"{checkout}\n{sysconfig.get_path('purelib')}\n")
-        yield str(environment / "bin/python"), "-m", "ktpy"
+        yield str(environment / "bin/python"), "-I", "-m", "ktpy"  # -I: not what lies in the working folder
     finally:
         _git("worktree", "remove", "--force", checkout)
