@@ -290,7 +290,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
     def _deliver(self, data: memoryview) -> None:
         """Deliver at once what has come for the inside, up to where the forward ends."""
         pieces: list[Payload] = []
-        end: Close | ForwardEnded | None = None
+        close: Close | None = None
         for event in self._reader.feed(data) if self._upgrade.is_websocket else (Payload(data, True, True),):
             if isinstance(event, Payload):
                 pieces.append(event)
@@ -298,17 +298,16 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
                 self._flush()
                 self._transport.write(client_header(PONG, len(event.data)) + event.data)
             else:
-                end = event
+                close = event
                 break
-        views, forward_end = self._take(pieces)
+        views, end = self._take(pieces)
         if views and not self._closing:
             self._data_seen = True
             self._hand_over(views)
-        end = forward_end or end
-        if isinstance(end, Close):
-            self._end(end)
-        elif end is not None:
+        if end is not None:
             self._fail(self._broken(end.why or "the pod closed the connection"))
+        elif close is not None:
+            self._fail(self._broken(close.reason or f"closed by the cluster, WebSocket code {close.code}"))
 
     def _keep(self, views: Sequence[bytes | memoryview]) -> None:
         self._early += map(bytes, views)
@@ -351,9 +350,6 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
                 self._flush()
                 self._send(event.message)
         return views, None
-
-    def _end(self, close: Close) -> None:
-        self._fail(self._broken(close.reason or f"closed by the cluster, WebSocket code {close.code}"))
 
     def _broken(self, why: str) -> KtpyError:
         """Return the error. Before the first byte from the pod nobody listened there; later a working link broke."""
