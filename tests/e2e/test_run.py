@@ -1,6 +1,7 @@
 """`ktpy run` on the lab: programs in networks of their own, as user dev without root."""
 
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +10,6 @@ from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import getter, until_reached
 from tests.lab import Lab
-from tests.lab.processes import wait_until
 from tests.lab.sessions.foreground import Foreground
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
@@ -56,8 +56,8 @@ def test_a_share_of_a_service_goes_to_one_of_several_programs(lab: Lab, laptop: 
         with ThreadPoolExecutor() as others:
             asked = [others.submit(laptop.output, *RUN, "--", "curl", "-sS", "http://catalog/") for _ in range(2)]
             assert all("catalog greets you" in one.result() for one in asked)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.wait_ended() == 128 + signal.SIGTERM
     finally:
-        program.kill()
-    until_reached(lambda: get(VERSION="alice"), "web")
-    wait_until(lambda: laptop.run(["pgrep", "-fu", "dev", "helper --private"]).returncode == 1, 10, "the helper to end")
-    laptop.output("ktpy", "list", "--namespace", NAMESPACE)  # undoes what a killed session of this user has left
+        program.end()
+    assert get(VERSION="alice") == "web"
