@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from ktpy.aio.background_task import background_task
 from ktpy.capture.namespace.program import Program, is_typed
+from ktpy.capture.namespace.proxies import for_program
 from ktpy.capture.namespace.published import Published
 from ktpy.cluster.names import new_session_id
 from ktpy.daemon import supervision
@@ -125,7 +126,7 @@ class Run(Connect):
         front = self._front
         if not isinstance(front, NamespaceFront):
             raise TypeError("a program runs in a namespace")
-        environment = await self._become_pod(front)
+        environment = for_program(await self._become_pod(front), self._of_cluster())
         self._program = Program(self._options.command, front.network.namespaces, self._files_limit)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTSTP, signal.SIGQUIT):  # the terminal sends them to the program as well
@@ -141,6 +142,11 @@ class Run(Connect):
                 environment |= await beside.enter_async_context(sharing)
             self._exit_code = await self._program.run(environment)
         raise Quit
+
+    def _of_cluster(self) -> list[str]:
+        """Return the domains and ranges that no proxy is asked for."""
+        domains = [".svc", f".{self._known.dns.cluster_domain}"] if self._known.dns else []
+        return domains + [one.network for one in self._routing.ranges]
 
     def _sharing_options(self) -> InterceptOptions:
         """Return the exchange or mesh beside the program: of what was named, else of the workload's Service."""
