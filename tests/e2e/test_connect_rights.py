@@ -4,6 +4,8 @@ He types `sudo ktpy connect`, with a kubeconfig of his own.
 """
 
 import os
+import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +14,19 @@ import pytest
 from ktpy.cluster import rbac
 from ktpy.kube.rights import Rule
 from tests.e2e.kit.failed_command import attempt
+from tests.e2e.kit.faults import pod_processes
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.rights import asked_for, granted, role
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.lab import Lab
 from tests.lab.layout import CLUSTER_DNS_IPV4, POD_IPV4, SERVICE_IPV4
+from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import ConnectSession, connecting
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 USER = "alice@example.org"
+ANSWERED_WITHIN_S, BACK_WITHIN_S = 5.0, 8.0
 OF_ANOTHER_NAMESPACE = "kube-dns.kube-system"
 
 
@@ -55,6 +60,35 @@ class TestOneNamespace:
     ) -> None:
         assert CLUSTER_DNS_IPV4 in laptop.output("getent", "ahostsv4", OF_ANOTHER_NAMESPACE)
         assert laptop.run(["getent", "ahostsv4", "absent.kube-system"]).returncode == 2
+
+    @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+    def test_udp_and_ping(self, session: ConnectSession, laptop: Laptop, shop: Shop, family: str) -> None:
+        pod = getattr(next(iter(shop.pods("echo").values())), family)
+        for address, port in ((getattr(shop.service("echo"), family), 7), (pod, 7007)):
+            with laptop.open_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as echo:
+                echo.settimeout(ANSWERED_WITHIN_S)
+                echo.connect((address, port))
+                echo.send(b"hello")
+                assert echo.recv(100) == b"hello"
+        assert " 0% packet loss" in laptop.output("ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", pod)
+
+    @pytest.mark.parametrize("what", ["link", "pod"])
+    def test_it_comes_back(self, session: ConnectSession, lab: Lab, laptop: Laptop, shop: Shop, what: str) -> None:
+        pod, losses = str(session.status()["pod"]), session.status()["link"]["losses"]
+        if what == "pod":
+            lab.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--wait=false")
+        else:
+            for sshd in pod_processes(lab, pod, "sshd-session: ktpy@"):
+                os.kill(sshd, signal.SIGKILL)
+
+        def is_back() -> bool:
+            status = session.status()
+            return bool(status["link"]["losses"] > losses and status["state"] == "connected")
+
+        wait_until(is_back, BACK_WITHIN_S, "the session to be back")
+        assert (session.status()["pod"] == pod) is (what == "link")
+        assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
+        self.test_udp_and_ping(session, laptop, shop, "ipv4")
 
     def test_what_is_routed_is_what_he_may_see(self, session: ConnectSession) -> None:
         sources = {entry["source"] for entry in session.status()["ranges"]}
