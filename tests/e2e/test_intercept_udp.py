@@ -2,9 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -67,6 +68,27 @@ class Digger:
         run = subprocess.run(["nsenter", f"--net={self._pod}", *command], capture_output=True, text=True)
         return run.stdout.strip() if run.returncode == 0 else ""
 
+    @contextmanager
+    def keeping(self, server: str) -> Iterator[Callable[[], str]]:
+        """A socket that asks the server again and again from one port, as a resolver may that keeps it."""
+        with inside_netns(self._pod):
+            kept = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with kept:
+            kept.settimeout(1.0)
+            kept.connect((server, 53))
+
+            def ask() -> str:
+                question = DNSRecord.question("x.custom.corp")
+                try:
+                    kept.send(question.pack())
+                    while (reply := DNSRecord.parse(kept.recv(512))).header.id != question.header.id:
+                        pass
+                except OSError:
+                    return ""
+                return str(reply.a.rdata)
+
+            yield ask
+
     def until(self, answer: str, server: str, *options: str) -> None:
         wait_until(lambda: self(server, *options) == answer, SOON_S, f"{answer} from {server} {' '.join(options)}")
 
@@ -96,6 +118,13 @@ def names(lab: Lab, dig: Digger) -> Iterator[str]:
 
 
 def test_a_dns_server_of_the_laptops(lab: Lab, laptop: Laptop, names: str, dig: Digger) -> None:
+    with dig.keeping(names) as ask:
+        assert ask() == ORIGIN
+        answered_here_and_there(lab, laptop, names, dig, ask)
+        wait_until(lambda: ask() == ORIGIN, SOON_S, "the kept socket to be answered without a gateway")
+
+
+def answered_here_and_there(lab: Lab, laptop: Laptop, names: str, dig: Digger, ask: Callable[[], str]) -> None:
     with intercepting(lab, "exchange", NAME, *BOTH, namespace=NAMESPACE) as exchange:
         assert "datagrams for port 53/UDP go to the original pods" in exchange.notices()
         assert dig(names) == ORIGIN
@@ -103,9 +132,11 @@ def test_a_dns_server_of_the_laptops(lab: Lab, laptop: Laptop, names: str, dig: 
             dig.until(LOCAL, names)
             dig.until(LOCAL, names, "+tcp")
             assert [dig(names) for _ in range(10)] == [LOCAL] * 10
+            wait_until(lambda: ask() == LOCAL, SOON_S, "a client's socket of before to be answered here")
             exchange.wait_for(f"Local UDP port {LOCAL_PORT} answers.")
         dig.until(ORIGIN, names)
         dig.until(ORIGIN, names, "+tcp")
+        wait_until(lambda: ask() == ORIGIN, SOON_S, "a client's socket of before to be answered there")
         exchange.wait_for(f"Local UDP port {LOCAL_PORT} does not answer any more")
         [session] = json.loads(laptop.output("ktpy", "status", "--output", "json"))["sessions"]
         udp, tcp = session["ports"]
