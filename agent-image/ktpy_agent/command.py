@@ -14,7 +14,7 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
        ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
        ktpy-agent route ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
-       ktpy-agent udp       relay a gateway's UDP ports to the original pods
+       ktpy-agent udp       what the gateway starts: relay its UDP ports to laptops and original pods
 """
 
 
