@@ -32,14 +32,19 @@ async def annotate(api: Api, path: str, found: Json, annotations: Mapping[str, s
     )
 
 
-async def patch_object(api: Api, path: str, change: Callable[[Json], Json | None]) -> tuple[Json, bool]:
+async def patch_object(
+    api: Api, path: str, change: Callable[[Json], Json | None], seen: Json | None = None
+) -> tuple[Json, bool]:
     """Change one object as it is: `change` makes a merge patch of it, again for each time somebody was faster.
 
-    Returns the object after that, and whether it was changed. Raises NotFound.
+    `seen` is the object as it was a moment ago; then its patch has to name its resourceVersion. Returns the object
+    after that, and whether it was changed. Raises NotFound.
     """
 
     async def attempt() -> tuple[Json, bool]:
-        found = await api.request("GET", path)
+        nonlocal seen
+        found = seen or await api.request("GET", path)
+        seen = None
         patch = change(found)
         return (found, False) if patch is None else (await merge_patch(api, path, patch), True)
 

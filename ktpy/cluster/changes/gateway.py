@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.change import ClusterChange, InterceptKind, OnProgress, Remains, own_lease
 from ktpy.cluster.changes.gateway_entry import GatewayEntry
 from ktpy.cluster.changes.gateway_exit import GatewayExit
@@ -32,12 +33,15 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     await network_policies.refuse_labels(api, name, selector, options.gateway_labels)
     if options.move_clients:
         await renewal.refuse_renewal(api, name, selector)
-    original = await targets.one_pod(api, selector)
+    async with task_group() as tasks:
+        looking = tasks.create_task(targets.one_pod(api, selector), name="look at an original pod")
+        policies = await network_policies.all_policies(api)
+    original = looking.result()
     mappings = ports.numbered_as_in_pods(service, mappings, original)
     warnings = (
         *targets.warnings(service),
         *ports.shared_ports(service, mappings),
-        *await network_policies.warnings_for(api, name, selector, options.gateway_labels, original),
+        *network_policies.warnings_for(policies, name, selector, options.gateway_labels, original),
     )
     interceptee, placement = Interceptee(api.namespace, name), placement_of(original or {})
     if original is not None and options.in_mesh:

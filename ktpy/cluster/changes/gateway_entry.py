@@ -7,6 +7,7 @@ where others change the same object at the same time.
 from collections.abc import Collection, Mapping
 
 from ktpy.aio.poll import poll_until
+from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes import gateway_manifest
 from ktpy.cluster.changes.change import OnProgress
 from ktpy.cluster.changes.gateway_exit import GatewayExit, dead_sessions
@@ -20,7 +21,7 @@ from ktpy.cluster.sharing import lease
 from ktpy.cluster.steps import Step
 from ktpy.errors import GatewayMismatch, TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, annotations_of, labels_of, version_of
+from ktpy.kube.objects import Json, annotations_of, labels_of, status_of, version_of
 from ktpy.kube.writes import patch_object
 from ktpy.wire.gateway import GatewaySpec
 from ktpy.wire.route import TCP, ServicePort
@@ -44,6 +45,9 @@ class GatewayEntry:
         self._gateway, self._origin = plan.interceptee.gateway(api), plan.interceptee.origin(api)
         self._service: Json = {}
         self._origin_now: Json = {}
+        self._gateway_now: Json = {}
+        self._gateway_seen: Json | None = None
+        """The gateway's Deployment as `hold_origin` has found it, for the first who wants to hold it."""
         self._ports: tuple[GatewayPort, ...] = ()
         self._spec: GatewaySpec | None = None
         self._generation = ""
@@ -65,13 +69,17 @@ class GatewayEntry:
 
         Returns whether it was created.
         """
-        self._service = await self._fresh_service()
+        async with task_group() as tasks:
+            service = tasks.create_task(self._fresh_service(), name="read the service")
+            origin = tasks.create_task(self._origin.look(), name="read the origin service")
+            gateway = tasks.create_task(self._gateway.look(), name="read the gateway")
+        self._service, self._gateway_seen = service.result(), gateway.result()
         selector = self._original_selector(self._service)
         self._ports = self._ports_of(self._service)
         manifest = gateway_manifest.origin_service(self._service, selector, self._session)
         if address is not None:
             manifest["spec"]["clusterIP"] = address
-        self._origin_now = await self._origin.hold(manifest, self._session.id, self._session.owner)
+        self._origin_now = await self._origin.hold(manifest, self._session.id, self._session.owner, origin.result())
         await self._align_origin(selector)
         return labels_of(self._origin_now)[SESSION] == self._session.id
 
@@ -110,10 +118,11 @@ class GatewayEntry:
             self._plan, self._session, self._ports, self.origin_address, redirecting
         )
         for _ in range(RACES):
-            deployment = await self._gateway.hold(manifest, self._session.id, self._session.owner)
+            seen, self._gateway_seen = self._gateway_seen, None
+            deployment = await self._gateway.hold(manifest, self._session.id, self._session.owner, seen)
             self._spec = gateway_manifest.spec_of(deployment)
             if (problem := self._mismatch(self._spec)) is None:
-                self._generation = labels_of(deployment)[SESSION]
+                self._gateway_now, self._generation = deployment, labels_of(deployment)[SESSION]
                 self.advice = await self._advice_on(deployment)
                 self._pod_labels = labels_of(deployment["spec"]["template"])
                 return self._generation == self._session.id
@@ -121,7 +130,9 @@ class GatewayEntry:
         raise GatewayMismatch(f"The gateway of {self._target} is replaced again and again by others; ktpy gave up.")
 
     async def _wait_for_pod(self) -> None:
-        is_in_use = service_state.is_redirected(await self._fresh_service())
+        is_in_use = service_state.is_redirected(self._service)
+        if is_in_use and status_of(self._gateway_now).get("readyReplicas"):
+            return  # the Service leads there already, and a route into a pod is awaited before it changes
         timeout_s = self._plan.options.pod_timeout_s
         await self._pods.until_ready(self._generation, timeout_s, self._on_progress, is_in_use=is_in_use)
 
@@ -141,9 +152,10 @@ class GatewayEntry:
                 is_changed = service_state.selector_for(found) != selector
                 return None if is_changed else service_state.entering(found, self._session.id, self._pod_labels)
 
-            _, is_done = await patch_object(self._api, self._interceptee.service_path, entering)
+            path = self._interceptee.service_path
+            entered, is_done = await patch_object(self._api, path, entering, service)
             if is_done:
-                await patch_object(self._api, self._interceptee.service_path, service_state.handing_over)
+                await patch_object(self._api, path, service_state.handing_over, entered)
                 return not service_state.is_redirected(service)
 
     async def _wait_for_endpoints(self) -> None:

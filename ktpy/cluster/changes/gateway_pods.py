@@ -212,10 +212,13 @@ async def has_pods(api: Api, interceptee: Interceptee, generation: str) -> bool:
 
 async def is_served_by_gateway(api: Api, interceptee: Interceptee) -> tuple[bool, bool]:
     """Whether the Service's endpoints hold pods of its gateway, and whether they hold others that are ready."""
-    uids = {pod["metadata"]["uid"] for pod in await _pods(api, interceptee)}
     of_service = f"kubernetes.io/service-name={interceptee.name}"
-    slices = list_all(api, ENDPOINT_SLICES.path(interceptee.namespace), labels=of_service)
-    endpoints = [endpoint async for item in slices for endpoint in endpoints_of(item)]
+    path = ENDPOINT_SLICES.path(interceptee.namespace)
+    async with task_group() as tasks:
+        listing = tasks.create_task(_pods(api, interceptee), name="list the gateway's pods")
+        slices = [item async for item in list_all(api, path, labels=of_service)]
+    uids = {pod["metadata"]["uid"] for pod in listing.result()}
+    endpoints = [endpoint for item in slices for endpoint in endpoints_of(item)]
     ours = [(endpoint.get("targetRef") or {}).get("uid") in uids for endpoint in endpoints]
     ready = [(endpoint.get("conditions") or {}).get("ready") is not False for endpoint in endpoints]
     return any(ours), any(is_ready and not is_ours for is_ready, is_ours in zip(ready, ours, strict=True))

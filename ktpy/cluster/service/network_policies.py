@@ -20,14 +20,15 @@ from ktpy.kube.watch import list_all
 Labels = Mapping[str, str]
 
 
-async def warnings_for(api: Api, target: str, selector: Labels, pod_labels: Labels, pod: Json | None) -> list[str]:
-    """Warn of policies that may block the gateway of `target`; `pod` is one of its original pods, if there is any.
+async def all_policies(api: Api) -> list[Json]:
+    """Return the policies of the namespace; none where they may not be read."""
+    return await _listable(api, NETWORK_POLICIES.path(api.namespace))
 
-    Returns no warnings where policies may not be read.
-    """
-    policies = await _listable(api, NETWORK_POLICIES.path(api.namespace))
-    if not policies:
-        return []
+
+def warnings_for(
+    policies: list[Json], target: str, selector: Labels, pod_labels: Labels, pod: Json | None
+) -> list[str]:
+    """Warn of policies that may block the gateway of `target`; `pod` is one of its original pods, if there is any."""
     # Pods know labels the Service does not select by, and policies may use those: one pod of the Service tells them.
     gateway = gateway_labels(target, selector, pod_labels)
     return judge(target, policies, gateway, selector if pod is None else labels_of(pod))
@@ -54,7 +55,7 @@ def judge(target: str, policies: Iterable[Json], gateway: Labels, original: Labe
 
 async def warnings_for_shadow(api: Api, shadow: Labels) -> list[str]:
     """Warn of policies that may block what a shadow pod with these labels dials: all it does, or its own namespace."""
-    policies = await _listable(api, NETWORK_POLICIES.path(api.namespace))
+    policies = await all_policies(api)
     label = f"{APP_NAME}={shadow.get(APP_NAME)}"
     found = []
     if blocking := _blocking(policies, "Egress", shadow, None):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ktpy.cluster.names import MANAGED_BY, TARGET, holder_annotation, holders
-from ktpy.errors import NameTaken, RestoreIncomplete
+from ktpy.errors import Forbidden, NameTaken, RestoreIncomplete
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound
@@ -36,16 +36,25 @@ class SharedObject:
     def path(self) -> str:
         return f"{self.collection}/{self.name}"
 
-    async def hold(self, manifest: Json, session: str, owner: str) -> Json:
+    async def look(self) -> Json | None:
+        """Return the object for `hold`; None where there is none, or the user may not see it."""
+        with suppress(NotFound, Forbidden):
+            return await self.api.request("GET", self.path)
+        return None
+
+    async def hold(self, manifest: Json, session: str, owner: str, seen: Json | None = None) -> Json:
         """Create the object, or become a holder of the one that exists. Returns the object as it is then.
 
-        `manifest` names the session as its holder. Raises NameTaken when the object is not ktpy's.
+        `manifest` names the session as its holder, `seen` is the object where it was there a moment ago. Raises
+        NameTaken when the object is not ktpy's.
         """
         for _ in range(ATTEMPTS):
-            with suppress(Conflict):
-                return await self.api.request("POST", self.collection, body=manifest)
+            if seen is None:
+                with suppress(Conflict):
+                    return await self.api.request("POST", self.collection, body=manifest)
             with suppress(NotFound, Conflict):  # gone since, or another one by now
-                found = await self.api.request("GET", self.path)
+                found = seen or await self.api.request("GET", self.path)
+                seen = None
                 if not is_ours(found, self.target):
                     raise NameTaken(
                         f"{found.get('kind', 'An object')} {self.name} exists in this namespace and is not ktpy's.",

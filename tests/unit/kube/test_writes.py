@@ -50,6 +50,23 @@ async def test_patch_object_starts_again_from_what_others_made_of_it(store: Obje
     assert (patched["spec"]["n"], is_changed) == (6, True)
 
 
+async def test_patch_object_asks_for_nothing_that_was_seen_and_starts_again_where_it_has_changed(
+    store: ObjectStore, store_api: Api
+) -> None:
+    seen = store.put(SERVICES, {"metadata": {"name": "web"}, "spec": {"n": 1}})
+    asked: list[str] = []
+
+    def add_one(found: Json) -> Json:
+        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        return {"metadata": version, "spec": {"n": found["spec"]["n"] + 1}}
+
+    store.before["GET services/web"] = [lambda: asked.append("GET")]
+    first, _ = await writes.patch_object(store_api, f"{SERVICES}/web", add_one, seen)
+    assert (first["spec"]["n"], asked) == (2, [])
+    second, _ = await writes.patch_object(store_api, f"{SERVICES}/web", add_one, seen)
+    assert (second["spec"]["n"], asked) == (3, ["GET"])
+
+
 async def test_patch_object_gives_up_some_time(
     store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

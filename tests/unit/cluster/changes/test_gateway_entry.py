@@ -71,3 +71,24 @@ async def test_somebody_of_a_far_version_uses_it(store: ObjectStore, store_api: 
     with pytest.raises(GatewayMismatch, match="in use by bo, and it is of another version of ktpy"):
         await own.enter()
     await own.leave()
+
+
+async def test_joining_a_gateway_in_use_reads_each_object_once_and_creates_none(
+    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(store)
+    await gateway(store_api, "b").enter()
+    asked: list[str] = []
+    send = Api.request
+
+    async def request(self: Api, method: str, path: str, **options: Any) -> Any:
+        asked.append(f"{method} {path.rpartition('/')[2]}")
+        return await send(self, method, path, **options)
+
+    monkeypatch.setattr(Api, "request", request)
+    await gateway(store_api, "a").enter()
+    reads = ["GET web", "GET web-ktpy-origin", "GET web-ktpy-gateway"]
+    assert sorted(asked[1:4]) == sorted(reads)
+    joining = ["POST leases", *asked[1:4], "PATCH web-ktpy-origin", "PATCH web-ktpy-gateway", "GET web", "PATCH web"]
+    assert asked[: len(joining)] == joining
+    assert not set(asked[len(joining) :]) - {"PATCH web", "GET pods", "GET endpointslices"}

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -81,6 +82,8 @@ async def test_the_living_keep_what_they_share_with_the_dead(store: ObjectStore,
     store.pass_time(61)
     living = gateway(store_api, "a")
     await living.enter()
+    async with aclosing(living.pods.follow()) as states:
+        await anext(states)
     assert await found(store_api) == [("session", "web/dead")]
     await sweep.remove(store_api, "shop")
     assert selector(store) == REDIRECTED

@@ -103,14 +103,15 @@ async def test_labels_of_the_pods_that_run_count(store: ObjectStore, store_api: 
     furnish(store)
     store.put(POLICIES, policy(ORIGINAL))
     original = await targets.one_pod(store_api, {"app": "web"})
-    [warning] = await network_policies.warnings_for(store_api, "web", {"app": "web"}, {}, original)
+    policies = await network_policies.all_policies(store_api)
+    [warning] = network_policies.warnings_for(policies, "web", {"app": "web"}, {}, original)
     assert "may not let the gateway in" in warning
 
 
 async def test_who_may_not_read_policies_is_told_nothing(store: ObjectStore, store_api: Api) -> None:
     store.put(POLICIES, policy())
     store.forbidden.add("list networkpolicies")
-    assert await network_policies.warnings_for(store_api, "web", {"app": "web"}, {}, None) == []
+    assert await network_policies.all_policies(store_api) == []
 
 
 async def test_a_label_that_a_service_selects_is_refused(store: ObjectStore, store_api: Api) -> None:

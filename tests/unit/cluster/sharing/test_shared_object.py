@@ -47,6 +47,26 @@ async def test_the_first_creates_and_others_join(store: ObjectStore, thing: Shar
     assert users(store) == {"a", "b"}
 
 
+async def test_who_has_seen_it_joins_at_once(store: ObjectStore, thing: SharedObject) -> None:
+    await thing.hold(manifest("a"), "a", "al")
+    store.before[f"POST {SERVICES.rpartition('/')[2]}"] = [pytest.fail]
+    await thing.hold(manifest("b"), "b", "bo", await thing.look())
+    assert users(store) == {"a", "b"}
+
+
+async def test_what_was_seen_and_is_gone_is_made_anew(store: ObjectStore, thing: SharedObject) -> None:
+    await thing.hold(manifest("a"), "a", "al")
+    seen = await thing.look()
+    await thing.release({"a"})
+    await thing.hold(manifest("b"), "b", "bo", seen)
+    assert users(store) == {"b"}
+
+
+async def test_what_may_not_be_seen_is_tried(store: ObjectStore, thing: SharedObject) -> None:
+    store.forbidden.add("get services")
+    assert await thing.look() is None
+
+
 async def test_it_goes_with_the_last_one(store: ObjectStore, thing: SharedObject) -> None:
     await thing.hold(manifest("a"), "a", "al")
     await thing.hold(manifest("b"), "b", "bo")
