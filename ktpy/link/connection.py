@@ -19,6 +19,11 @@ KEEPALIVE_INTERVAL_S: Final = 3.0
 KEEPALIVE_COUNT: Final = 2
 """A silent link is given up after (KEEPALIVE_COUNT + 1) * KEEPALIVE_INTERVAL_S = 9 s."""
 OPEN_TIMEOUT_S: Final = 10.0
+KEY_AGAIN_AFTER_S: Final = (0.05, 0.05, 0.1, 0.2)
+"""When a key that was not taken is offered again: the kubelet tells a pod some 0.2 s later what it may take.
+
+Another connection would cost more than that. sshd hears of six keys (MaxAuthTries in sshd_config(5)).
+"""
 
 WINDOW_MAX_BYTES: Final = 8 << 20
 """asyncssh renews a window when half of it is used: 8 MiB keep 400 Mbit/s busy over a round trip of 80 ms."""
@@ -56,9 +61,11 @@ class Connector(Protocol):
 
 
 class _Client(asyncssh.SSHClient):
-    """A _Client knows why its connection was given up."""
+    """A _Client knows why its connection was given up, and offers its key more than once."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: asyncssh.SSHKey) -> None:
+        self._key = key
+        self._pauses_s = iter(KEY_AGAIN_AFTER_S)
         self.closed: asyncio.Future[LinkLost | None] = asyncio.get_running_loop().create_future()
         self.reason: LinkLost | None = None
         self.is_closing = False
@@ -66,6 +73,12 @@ class _Client(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._ssh = conn
+
+    async def public_key_auth_requested(self) -> list[asyncssh.SSHKey] | None:
+        for pause_s in self._pauses_s:
+            await asyncio.sleep(pause_s)
+            return [self._key]
+        return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.reason is None and exc is not None:
@@ -114,7 +127,8 @@ class AgentConnection(Generic[T]):
         Raises what the connector and `command.parse_answer` raise, LinkLost, KeyNotTaken, and PodFailed when what
         answers is not our agent.
         """
-        link, client = Link(), _Client()
+        key = asyncssh.import_private_key(client_key.private_pem)
+        link, client = Link(), _Client(key)
         session = AgentSession(command, client.lose)
         try:
             async with asyncio.timeout(server.timeout_s):
@@ -126,7 +140,7 @@ class AgentConnection(Generic[T]):
                     tunnel=_Tap(connector, link),
                     client_factory=lambda: client,
                     username=server.username,
-                    client_keys=[asyncssh.import_private_key(client_key.private_pem)],
+                    client_keys=[key],
                     preferred_auth=["publickey"],
                     known_hosts=None,
                     config=None,

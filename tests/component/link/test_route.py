@@ -3,16 +3,18 @@
 import asyncio
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from ktpy import __version__
 from ktpy.errors import KtpyError, PodFailed, RouteTaken, TargetUnsuitable
+from ktpy.link import connection as link_connection
 from ktpy.link.connection import KeyNotTaken
 from ktpy.link.key import make_key
 from ktpy.link.route import RouteNotYet, read_answer
 from ktpy.wire.route import Refusal, RouteCounters, RouteHello, RouteRequest, ServicePort
-from tests.component.link.gateway import HELLO, open_route
+from tests.component.link.gateway import AGENT, HELLO, open_route
 from tests.component.link.sshd import Sshd
 from tests.kit.waiting import until
 
@@ -39,6 +41,17 @@ async def test_a_key_the_pod_has_not_heard_of(gateway: Sshd) -> None:
     gateway.key = make_key()
     with pytest.raises(KeyNotTaken):
         await open_route(gateway)
+
+
+async def test_a_key_the_pod_hears_of_meanwhile(gateway: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.key = make_key()
+
+    def pauses_s() -> Iterator[float]:
+        gateway.install(AGENT)
+        yield 0.0
+
+    monkeypatch.setattr(link_connection, "KEY_AGAIN_AFTER_S", pauses_s())
+    (await open_route(gateway)).close()
 
 
 async def test_a_foreign_image(gateway: Sshd) -> None:
