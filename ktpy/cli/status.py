@@ -3,7 +3,7 @@
 import sys
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,9 @@ from ktpy.daemon.logs import EndedSession, ended_sessions
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import NotConnected
 from ktpy.observe.codec import to_json
-from ktpy.observe.status import ConnectStatus
+
+if TYPE_CHECKING:
+    from ktpy.observe.status import SessionStatus
 
 
 @click.command()
@@ -41,10 +43,16 @@ def status(output: str) -> None:
         for session in sessions:
             render.write(render.status(session))
         render.say(*map(_ended_text, ended))
-        if not any(isinstance(session, ConnectStatus) for session in sessions):
+        if not any(map(_is_connection, sessions)):
             render.say("Not connected. `sudo ktpy connect` connects.")
     if not sessions:
         sys.exit(NotConnected.exit_code)
+
+
+def _is_connection(session: "SessionStatus") -> bool:
+    from ktpy.observe.status import ConnectStatus
+
+    return isinstance(session, ConnectStatus)
 
 
 def _ended_text(session: EndedSession) -> str:

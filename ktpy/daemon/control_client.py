@@ -7,10 +7,12 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktpy.errors import KtpyError
-from ktpy.observe.status import SessionStatus, decode_status
+
+if TYPE_CHECKING:
+    from ktpy.observe.status import SessionStatus
 
 ANSWER_TIMEOUT_S = 5.0
 QUIT_TIMEOUT_S = 30.0
@@ -27,8 +29,10 @@ def ask(path: Path, verb: str) -> dict[str, Any]:
         return _answer(connection, path, verb)
 
 
-def ask_status(path: Path) -> SessionStatus:
+def ask_status(path: Path) -> "SessionStatus":
     """Return the status of the session behind `path`. Raises KtpyError as `ask` does."""
+    from ktpy.observe.status import decode_status  # not before there is a session
+
     return decode_status(ask(path, "status"))
 
 

@@ -6,10 +6,13 @@ A log lasts until the next session of its name, so it tells how the last one end
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.observe.events import Ended, Event, Ready, decode
-from ktpy.observe.status import ConnectStatus, SessionStatus
+
+if TYPE_CHECKING:  # not before there is a log, or a session: `ktpy status` need not wait for it
+    from ktpy.observe.events import Ended, Event
+    from ktpy.observe.status import SessionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +22,27 @@ class EndedSession:
     name: str
     at_s: float
     """When its log was written last, in seconds since 1970."""
-    ended: Ended | None
+    ended: "Ended | None"
     """None where it was killed."""
 
 
-def event_of(line: str) -> Event | None:
+def event_of(line: str) -> "Event | None":
     """Return the event of a line of a log; None where it is none."""
+    from ktpy.observe.events import decode
+
     try:
         return decode(line)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def ended_sessions(runtime: RuntimeDirectory, running: Collection[SessionStatus]) -> list[EndedSession]:
+def ended_sessions(runtime: RuntimeDirectory, running: "Collection[SessionStatus]") -> list[EndedSession]:
     """Return those that have not ended as asked, and that nothing has replaced."""
     names = {log_name(status) for status in running}
     found = []
     for name, path in logs(runtime).items():
+        from ktpy.observe.events import Ended, Ready
+
         events = [event for line in path.read_text(errors="replace").splitlines() if (event := event_of(line))]
         last = next((event for event in reversed(events) if isinstance(event, Ended)), None)
         is_as_asked = last is not None and not last.is_error
@@ -50,8 +57,10 @@ def logs(runtime: RuntimeDirectory) -> dict[str, Path]:
     return {path.stem: path for path in paths}
 
 
-def log_name(status: SessionStatus) -> str:
+def log_name(status: "SessionStatus") -> str:
     """Return the name of the session's log, were it in the background."""
+    from ktpy.observe.status import ConnectStatus
+
     return status.kind if isinstance(status, ConnectStatus) else intercept_log_name(status.kind, status.reference)
 
 

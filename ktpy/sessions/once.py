@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ktpy.cluster import rbac
 from ktpy.cluster.changes import keeping, sweep
 from ktpy.cluster.changes import recover as recovering
-from ktpy.cluster.changes.inventory import Participant, take_inventory
+from ktpy.cluster.changes.inventory import Participant, services_and_inventory
 from ktpy.cluster.changes.recover import RecoveredSelector
 from ktpy.cluster.changes.sweep import Leftover
 from ktpy.cluster.missing_rights import naming_all_missing, user_name, with_all_missing
@@ -66,10 +66,11 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
 
     async def look(api: Api) -> dict[str, Any]:
         await undo_killed(api, records, report)
-        found = {one.service.name: one for one in await take_inventory(api, api.namespace)}
+        present, inventory_of_all = await services_and_inventory(api, api.namespace)
+        found = {one.service.name: one for one in inventory_of_all}
         behind = {name for one in found.values() for kind, name in one.objects if kind == "service"}
         listed = []
-        async for service in list_all(api, SERVICES.path(api.namespace)):
+        for service in present:
             name = name_of(service)
             inventory = found.get(name)
             if inventory is None and name in behind:

@@ -4,11 +4,11 @@ A session is alive while it renews its Lease. Everything else is looked at befor
 it without a Lease has died: a session has its Lease before anything else, and gives it up last.
 """
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
+from ktpy.aio.task_group import task_group
 from ktpy.cluster import names
-from ktpy.cluster.changes.change import InterceptKind
+from ktpy.cluster.changes.change import InterceptKind, Remains
 from ktpy.cluster.changes.gateway import GATEWAY
 from ktpy.cluster.changes.registry import INTERCEPT_KINDS
 from ktpy.cluster.service import service_state
@@ -61,27 +61,43 @@ class ServiceInventory:
 
 async def take_inventory(api: Api, namespace: str | None) -> list[ServiceInventory]:
     """Find all that intercepts have in one namespace, or in all (None)."""
+    return (await services_and_inventory(api, namespace))[1]
+
+
+async def services_and_inventory(api: Api, namespace: str | None) -> tuple[list[Json], list[ServiceInventory]]:
+    """Return all Services, and what intercepts have, in one namespace or in all (None)."""
+    remaining = dict.fromkeys(remains for kind in INTERCEPT_KINDS for remains in kind.remains)
+    async with task_group() as tasks:
+        services = tasks.create_task(_listed(api, SERVICES.path(namespace)), name="list services")
+        objects = {
+            remains.kind: tasks.create_task(_left(api, namespace, remains), name=f"list {remains.kind}")
+            for remains in remaining
+            if remains.resource is not SERVICES
+        }
+        pods = tasks.create_task(_listed(api, PODS.path(namespace), names.GATEWAY), name="list pods")
     found = _ByService()
-    async for service in list_all(api, SERVICES.path(namespace)):
+    for service in services.result():
         found.add_service(service)
-    async for kind, item in _objects_but_services(api, namespace):
-        found.add_object(kind, item)
-    async for pod in list_all(api, PODS.path(namespace), labels=names.GATEWAY):
+    for kind, listing in objects.items():
+        for item in listing.result():
+            found.add_object(kind, item)
+    for pod in pods.result():
         found.add_pod(pod)
-    return found.judge(await leases(api, namespace))  # last: see above
+    return services.result(), found.judge(await leases(api, namespace))  # last: see above
 
 
-async def _objects_but_services(api: Api, namespace: str | None) -> AsyncGenerator[tuple[str, Json], None]:
+async def _left(api: Api, namespace: str | None, remains: Remains) -> list[Json]:
     managed = f"{names.MANAGED_BY}=ktpy,{names.ROLE} in ({','.join(sorted(_KIND_OF_ROLE))})"
-    for remains in dict.fromkeys(remains for kind in INTERCEPT_KINDS for remains in kind.remains):
-        if remains.resource is SERVICES:
-            continue
-        try:
-            async for item in list_all(api, remains.resource.path(namespace), labels=managed):
-                yield remains.kind, item
-        except Forbidden:
-            if not remains.is_optional_right:
-                raise
+    try:
+        return await _listed(api, remains.resource.path(namespace), managed)
+    except Forbidden:
+        if not remains.is_optional_right:
+            raise
+        return []
+
+
+async def _listed(api: Api, path: str, labels: str = "") -> list[Json]:
+    return [item async for item in list_all(api, path, labels=labels)]
 
 
 class _ByService:
