@@ -62,7 +62,7 @@ def _fault_rows(fault: Fault) -> Iterable[Spec]:
 
 
 GATEWAY: Sequence[Spec] = (
-    Spec(FIRST_REQUEST, "s", goal=at_most(3)),
+    Spec(FIRST_REQUEST, "s", goal=at_most(1.6)),
     Spec(FIRST_REQUEST_KEPT, "s", goal=at_most(0.7)),
     Spec(READY, "s", goal=at_most(1.5)),
     Spec(MEMORY, "MB", goal=at_most(40)),
