@@ -38,11 +38,14 @@ def is_running(pid: int, started_ticks: int) -> bool:
 
 
 def end_all_in_network(inode: int) -> None:
-    """End all processes but this one whose network namespace has this inode, those that are started meanwhile too."""
-    kill_from_s = time.monotonic() + END_GRACE_S
+    """End all processes but this one whose network namespace has this inode, those that are started meanwhile too.
+
+    What the kernel cannot kill (a disk that hangs) is not waited for.
+    """
+    began_s = time.monotonic()
     asked = set[int]()
-    while pids := list(_in_network(inode)):
-        is_late = time.monotonic() >= kill_from_s
+    while (pids := list(_in_network(inode))) and (passed_s := time.monotonic() - began_s) < 2 * END_GRACE_S:
+        is_late = passed_s >= END_GRACE_S
         for pid in pids:
             if is_late or pid not in asked:
                 asked.add(pid)

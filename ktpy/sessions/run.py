@@ -129,7 +129,11 @@ class Run(Connect):
         environment = for_program(await self._become_pod(front), self._of_cluster())
         self._program = Program(self._options.command, front.network.namespaces, self._files_limit)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTSTP, signal.SIGQUIT):  # the terminal sends them to the program as well
+        for number in (
+            signal.SIGTSTP,
+            signal.SIGTTIN,
+            signal.SIGQUIT,
+        ):  # the terminal sends them to the program as well
             loop.add_signal_handler(number, lambda: None)
         self._published = published = Published(front.inside, lambda text: self._report(Notice(text)), self._asked)
         async with AsyncExitStack() as beside:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from ktpy.helper.private.client import PrivateHelperClient, PrivateNetwork
@@ -64,7 +65,11 @@ class Inside:
         return sockets.pop()
 
     def _listeners(self, port: int) -> Iterator[tuple[int, str]]:
-        for family in self._sockets:
-            for one in listeners(self._kernel, family, port):
-                if (reached := _REACHED.get((family, one.address))) is not None:
-                    yield one.port, reached
+        yield from self._listeners_of(socket.AF_INET, port)
+        with suppress(OSError):  # a kernel without IPv6
+            yield from self._listeners_of(socket.AF_INET6, port)
+
+    def _listeners_of(self, family: socket.AddressFamily, port: int) -> Iterator[tuple[int, str]]:
+        for one in listeners(self._kernel, family, port):
+            if (reached := _REACHED.get((family, one.address))) is not None:
+                yield one.port, reached

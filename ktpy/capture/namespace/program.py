@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -115,6 +116,10 @@ def _is_foreground(terminal: int) -> bool:
     return os.tcgetpgrp(terminal) == os.getpgrp()
 
 
+@cache
 def _terminal() -> int | None:
-    """Return a descriptor of the terminal, if ktpy has one."""
-    return next((descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)), None)
+    """Return a descriptor of the terminal that ktpy was started from, wherever its streams lead."""
+    try:
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
