@@ -49,6 +49,12 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
         raise click.BadParameter(str(error)) from None
 
 
+def _copies_claims(_context: click.Context, _parameter: click.Parameter, volumes: str) -> bool:
+    if volumes == "live":
+        raise click.BadParameter("Claims cannot be read and written through yet; copy gives a copy of them.")
+    return volumes == "copy"
+
+
 @click.command(cls=CommandTaker)
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
@@ -95,6 +101,16 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
 @click.option("--no-publish", is_flag=True, envvar="KTPY_NO_PUBLISH", help="Publish no ports but those of --publish.")
 @workload(required=False)
 @environment_edits
+@click.option(
+    "--volumes",
+    "copies_claims",
+    callback=_copies_claims,
+    type=click.Choice(["copy", "none", "live"]),
+    default="copy",
+    show_default=True,
+    envvar="KTPY_VOLUMES",
+    help="What the program gets of WORKLOAD's claims: a copy, or nothing.",
+)
 @routing
 @verbose
 @image
@@ -109,6 +125,7 @@ def run(
     env: dict[str, str],
     env_file: dict[str, str],
     unset: tuple[str, ...],
+    copies_claims: bool,
     no_pods: bool,
     pod_timeout: float,
     mode: str,
@@ -148,7 +165,7 @@ def run(
         choice = WorkloadChoice(target, container)
     edits = EnvironmentEdits(env_file | env, frozenset(unset))
     match = match_of(mesh, (), None) if mesh else None
-    of_run = RunOptions(publish, not no_publish, service, exchange, match, choice, edits)
+    of_run = RunOptions(publish, not no_publish, service, exchange, match, choice, edits, copies_claims)
     is_verbose = ctx.find_root().meta.get("ktpy.verbosity", 0) > 0
     wanted = ConnectOptions(pods=not no_pods, pod_timeout_s=pod_timeout, capture=CaptureSpec(mode), **options)
     caller = Caller.current()

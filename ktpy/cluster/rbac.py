@@ -81,6 +81,9 @@ RUN = tuple(
 )
 """What `env` and `run` need of a workload beside CONNECT. Secrets and ConfigMaps are read by the kubelet."""
 
+RUN_OPTIONAL = (Rule("", "persistentvolumeclaims", ("get",), "to know whether a claim can be used by several pods"),)
+"""In the same namespace; each is for what it says only."""
+
 INGRESSES = Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress")
 
 INTERCEPT_OPTIONAL = (
@@ -131,7 +134,7 @@ def manifest(
         ]
     if run:
         documents += [
-            _role("Role", "ktpy-run", RUN, namespace),
+            _role("Role", "ktpy-run", RUN + RUN_OPTIONAL, namespace),
             _binding("RoleBinding", "Role", "ktpy-run", user, namespace),
         ]
     if whole_cluster:

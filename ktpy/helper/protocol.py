@@ -27,7 +27,18 @@ from ktpy.errors import (
     ResolverNotWritable,
     TunUnavailable,
 )
-from ktpy.helper.private.messages import FilesPut, MakeNetwork, NetworkMade, OpenSockets, PutFiles, SocketsOpened
+from ktpy.helper.private.messages import (
+    FilesPut,
+    FolderOpened,
+    MakeNetwork,
+    NetworkMade,
+    OpenFolder,
+    OpenSockets,
+    PlacesShown,
+    PutFiles,
+    ShowPlaces,
+    SocketsOpened,
+)
 from ktpy.helper.routable import is_default_route, reserved_in
 from ktpy.helper.wire import Address, MessageError, Network, from_json, to_json
 
@@ -146,6 +157,8 @@ Request = (
     | SetResolver
     | MakeNetwork
     | PutFiles
+    | OpenFolder
+    | ShowPlaces
     | OpenSockets
     | UndoAll
 )
@@ -284,6 +297,8 @@ Reply = (
     | ResolverSet
     | NetworkMade
     | FilesPut
+    | FolderOpened
+    | PlacesShown
     | SocketsOpened
     | Failed
 )

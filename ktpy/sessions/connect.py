@@ -31,6 +31,7 @@ from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
 from ktpy.errors import AlreadyConnected, KtpyError, LinkLost
 from ktpy.kube.client import Api
+from ktpy.kube.rights import Rule
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
 from ktpy.observe.counters import CounterReaders
@@ -79,6 +80,7 @@ class Connect:
 
     def __init__(self, options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> None:
         self._options = options
+        self._rights: tuple[Rule, ...] = rbac.CONNECT
         self._launched = launched
         self._caller = caller
         self._report = report
@@ -206,7 +208,7 @@ class Connect:
         options = self._options
         api = await Api.load(options.kubeconfig, options.context, options.namespace)
         cluster.push_async_callback(api.close)
-        await cluster.enter_async_context(naming_all_missing(api, rbac.CONNECT))
+        await cluster.enter_async_context(naming_all_missing(api, self._rights))
         server = api.target.server
         try:
             control_path = cluster.enter_context(self._claim(server))

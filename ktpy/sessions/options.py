@@ -105,6 +105,8 @@ class RunOptions:
     workload: WorkloadChoice | None = None
     """Whose pod's surroundings the program gets; None is nobody's."""
     edits: EnvironmentEdits = field(default_factory=EnvironmentEdits)
+    copies_claims: bool = True
+    """Whether the program gets copies of what the workload's claims hold."""
 
 
 @dataclass(frozen=True, slots=True)

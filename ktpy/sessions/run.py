@@ -20,6 +20,7 @@ from ktpy.aio.background_task import background_task
 from ktpy.capture.namespace.program import Program, is_typed
 from ktpy.capture.namespace.proxies import for_program
 from ktpy.capture.namespace.published import Published
+from ktpy.cluster import rbac
 from ktpy.cluster.names import new_session_id
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
@@ -89,6 +90,8 @@ class Run(Connect):
         self._files_limit, self._asked, self._of_run = files_limit, asked, of_run
         self._of_gateway = options
         """Without the clothes that the shadow pod is given."""
+        if of_run.workload is not None:
+            self._rights += rbac.RUN
         self._wardrobe: Wardrobe | None = None
         self._uplink: Uplink[AgentHello] | None = None
         self._published: Published | None = None
@@ -126,7 +129,6 @@ class Run(Connect):
         front = self._front
         if not isinstance(front, NamespaceFront):
             raise TypeError("a program runs in a namespace")
-        environment = for_program(await self._become_pod(front), self._of_cluster())
         self._program = Program(self._options.command, front.network.namespaces, self._files_limit)
         loop = asyncio.get_running_loop()
         for number in (
@@ -137,6 +139,7 @@ class Run(Connect):
             loop.add_signal_handler(number, lambda: None)
         self._published = published = Published(front.inside, lambda text: self._report(Notice(text)), self._asked)
         async with AsyncExitStack() as beside:
+            environment = for_program(await self._become_pod(front, beside), self._of_cluster())
             publishing = published.run(finds=self._of_run.finds_ports)
             await beside.enter_async_context(background_task(publishing, "publish ports"))
             if self._of_run.exchange:
@@ -174,7 +177,13 @@ class Run(Connect):
 
     async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
         if self._of_run.workload is not None:
-            self._wardrobe = await open_wardrobe(api, self._of_run.workload, self._options.image)
+            self._wardrobe = await open_wardrobe(
+                api,
+                self._of_run.workload,
+                self._options.image,
+                with_files=True,
+                with_claims=self._of_run.copies_claims,
+            )
             overlay = self._wardrobe.overlay(self._options.pod_overlay)
             self._options = replace(self._options, pod_overlay=overlay)
         return await super()._create_shadow(api, key, undo, work)
@@ -185,10 +194,14 @@ class Run(Connect):
         self._uplink = super()._hold_uplink(api, shadows, key, undo, work)
         return self._uplink
 
-    async def _become_pod(self, front: "NamespaceFront") -> dict[str, str]:
-        """Give the program's network the pod's name; return the program's environment."""
+    async def _become_pod(self, front: "NamespaceFront", beside: AsyncExitStack) -> dict[str, str]:
+        """Give the program's network the pod's name and files; return the program's environment."""
         if self._wardrobe is None or self._uplink is None:
             return self._of_run.edits.applied(os.environ)
+        from ktpy.sessions.pod_files import shown_files
+
         surroundings = await fetch_surroundings(self._uplink, self._wardrobe.clothes)
         await front.take_name(surroundings.host_name, surroundings.pod_ip)
+        mounts = self._wardrobe.clothes.mounts
+        await beside.enter_async_context(shown_files(self._uplink, mounts, front.helper, self._report))
         return surroundings.environment_for(os.environ, self._of_run.edits)

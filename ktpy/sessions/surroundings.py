@@ -1,9 +1,10 @@
 """The surroundings of a workload's pod, as a shadow pod that wears its clothes tells of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ktpy.cluster.pods.claims import placement_beside
 from ktpy.cluster.pods.clothes import Clothes, clothes_of
 from ktpy.cluster.pods.overlay import overlaid
 from ktpy.cluster.service.reference import Reference
@@ -50,13 +51,26 @@ class PodSurroundings:
         return edits.applied({**laptops, **of_pod, "HOSTNAME": self.host_name})
 
 
-async def open_wardrobe(api: Api, choice: WorkloadChoice, image: str) -> Wardrobe:
+async def open_wardrobe(
+    api: Api, choice: WorkloadChoice, image: str, *, with_files: bool = False, with_claims: bool = False
+) -> Wardrobe:
     """Find the workload; `image` is the agent's. Nothing is changed.
 
-    Raises what `find_workload` and `clothes_of` raise.
+    Raises what `find_workload`, `clothes_of` and `placement_beside` raise.
     """
     workload = await find_workload(api, Reference.parse(choice.target))
-    return Wardrobe(str(workload.reference), clothes_of(workload.template, choice.container, image))
+    clothes = clothes_of(
+        workload.template,
+        choice.container,
+        image,
+        with_files=with_files,
+        with_claims=with_claims,
+        claims_of_set=workload.claims_of_set,
+    )
+    if with_claims:
+        placement = await placement_beside(api, {one.claim for one in clothes.mounts if one.claim})
+        clothes = replace(clothes, overlay=overlaid(clothes.overlay, {"spec": placement}))
+    return Wardrobe(str(workload.reference), clothes)
 
 
 async def fetch_surroundings(uplink: "Uplink[AgentHello]", clothes: Clothes) -> PodSurroundings:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,7 +57,21 @@ def orders() -> dict[str, Any]:
     ]
     made = deployment("orders", one)
     del made["spec"]["template"]["spec"]["enableServiceLinks"]
-    made["spec"]["template"]["spec"] |= {"serviceAccountName": "clerk"}
+    one["volumeMounts"] = [
+        {"name": "settings", "mountPath": "/etc/orders"},
+        {"name": "settings", "mountPath": "/srv/one/size", "subPath": "SIZE"},
+        {"name": "keys", "mountPath": "/keys"},
+        {"name": "scratch", "mountPath": "/var/cache/orders"},
+    ]
+    made["spec"]["template"]["spec"] |= {
+        "serviceAccountName": "clerk",
+        "automountServiceAccountToken": True,
+        "volumes": [
+            {"name": "settings", "configMap": {"name": "settings"}},
+            {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+            {"name": "scratch", "emptyDir": {}},
+        ],
+    }
     return made
 
 
@@ -66,7 +81,10 @@ def shop(lab: Lab) -> Iterator[str]:
     broken = deployment("broken", container("main", "sleep", "infinity"))
     wrong = {"name": "X", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "nokey"}}}
     broken["spec"]["template"]["spec"]["containers"][0]["env"] = [wrong]
-    broken["spec"]["replicas"] = two["spec"]["replicas"] = 0
+    lost = deployment("lost", container("main", "sleep", "infinity"))
+    lost["spec"]["template"]["spec"]["volumes"] = [{"name": "x", "secret": {"secretName": "nowhere"}}]
+    lost["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "x", "mountPath": "/x"}]
+    lost["spec"]["replicas"] = broken["spec"]["replicas"] = two["spec"]["replicas"] = 0
     objects = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "clerk"}},
         {
@@ -80,6 +98,7 @@ def shop(lab: Lab) -> Iterator[str]:
         orders(),
         two,
         broken,
+        lost,
     ]
     with namespace(lab, NAMESPACE, *objects, labels=LABELS["restricted"]) as made:
         yield made
@@ -148,3 +167,74 @@ def test_a_program_runs_in_it(lab: Lab, shop: str) -> None:
     assert ("/usr/bin" in path, home) == (True, "/home/dev")
     assert host_name.startswith("ktpy-shadow-")
     assert hosts.split()[0] == address
+
+
+SEES = """
+import json, os, ssl, time, urllib.request
+from pathlib import Path
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+trusted = ssl.create_default_context(cafile=ACCOUNT / "ca.crt")
+host = os.environ["KUBERNETES_SERVICE_HOST"]
+review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+question = urllib.request.Request(
+    f"https://{host}:{os.environ['KUBERNETES_SERVICE_PORT']}/apis/authentication.k8s.io/v1/selfsubjectreviews",
+    json.dumps(review).encode(),
+    {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}", "Content-Type": "application/json"},
+)
+with urllib.request.urlopen(question, context=trusted, timeout=10) as answer:
+    who = json.load(answer)["status"]["userInfo"]["username"]
+Path("/var/cache/orders/x").write_text("scratch")
+refused = False
+try:
+    Path("/etc/orders/new").touch()
+except OSError:
+    refused = True
+print(json.dumps({
+    "who": who,
+    "namespace": (ACCOUNT / "namespace").read_text(),
+    "colour": Path("/etc/orders/COLOUR").read_text(),
+    "size": Path("/srv/one/size").read_text(),
+    "key": [Path("/keys/db").read_text(), oct(Path("/keys/db").stat().st_mode & 0o777)],
+    "refused": refused,
+    "home": Path.home().is_dir(),
+}), flush=True)
+deadline = time.monotonic() + 100
+while Path("/etc/orders/COLOUR").read_text() == "blue" and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(Path("/etc/orders/COLOUR").read_text(), flush=True)
+"""
+
+
+def test_its_files_are_at_the_pods_own_paths_and_follow_and_it_is_the_service_account(lab: Lab, shop: str) -> None:
+    """Folders and files that the laptop does not have, in folders of root's, and in one at its root."""
+    command = ["ktpy", "run", "orders", "-n", NAMESPACE, "--", "python3", "-c", SEES]
+    program = lab.popen(command, user="dev", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert program.stdout
+    assert program.stderr
+    try:
+        seen = json.loads(program.stdout.readline() or program.communicate()[1])
+        assert seen == {
+            "who": f"system:serviceaccount:{NAMESPACE}:clerk",
+            "namespace": NAMESPACE,
+            "colour": "blue",
+            "size": "7",
+            "key": ["s3cret", "0o400"],
+            "refused": True,
+            "home": True,
+        }
+        lab.kubectl("-n", NAMESPACE, "patch", "configmap", "settings", "-p", '{"data": {"COLOUR": "green"}}')
+        # The kubelet looks at once when the pod is updated, else within its sync period.
+        [pod] = lab.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=ktpy.dev%2Frole%3Dshadow")["items"]
+        lab.kubectl("-n", NAMESPACE, "annotate", "pod", pod["metadata"]["name"], "touched=1")
+        assert program.stdout.readline() == "green\n"
+        assert program.wait(20) == 0, program.stderr.read()
+    finally:
+        program.kill()
+        program.wait()
+
+
+def test_a_volume_that_cannot_be_is_told_soon(lab: Lab, shop: str) -> None:
+    absent = attempt(lab, "lost", "-n", NAMESPACE, "--", "true", command=("ktpy", "run"))
+    assert (absent.exit_code, "there is no secret nowhere" in absent.message) == (25, True)
+    assert jobs(lab) == ""

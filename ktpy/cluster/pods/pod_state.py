@@ -1,5 +1,6 @@
 """Reads from a pod's status, and from events, how far the pod has come and what is wrong with it. Pure."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ _IMAGE_REASONS = frozenset(
 _START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
 )
+_ABSENT = re.compile(r"(configmap|secret) \"([^\"]+)\" not found")
 NO_SESSION = "its container runs, but no SSH session came about"
 _NODE_IS_COMING = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autoscaler, Karpenter
 
@@ -109,6 +111,18 @@ def is_node_coming(event: Json) -> bool:
 def refused_creation(event: Json) -> KtpyError | None:
     """Return why the Job controller cannot create the pod, by its FailedCreate event; None if it may succeed later."""
     return admission_refusal(event.get("message") or "") if event.get("reason") == "FailedCreate" else None
+
+
+def refused_volume(event: Json) -> KtpyError | None:
+    """Return why a volume cannot be mounted, by an event about the pod; None if it may succeed later."""
+    message = str(event.get("message"))
+    if event.get("reason") == "FailedMount" and (match := _ABSENT.search(message)):
+        return PodFailed(f"A volume cannot be mounted: there is no {match[1]} {match[2]}, which the pod asks for.")
+    if event.get("reason") == "FailedAttachVolume" and "Multi-Attach" in message:
+        return PodFailed(
+            f"A claim is in use on another node: {_clause(message)}.", hint="--volumes none leaves the claims out."
+        )
+    return None
 
 
 def has_ended_container(pod: Json) -> bool:

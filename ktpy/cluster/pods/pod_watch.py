@@ -52,6 +52,8 @@ class PodWatch:
         message = str(event.get("message"))
         if event.get("reason") == "Pulling" and self.progress is not None:
             return replace(self, progress=self._furthest(PodProgress(Stage.PULLING, self.progress.pod, message)))
+        if (refusal := pod_state.refused_volume(event)) is not None:
+            return replace(self, failure=refusal)
         if pod_state.is_node_coming(event):
             return replace(self, is_node_coming=True)
         return replace(self, waiting_for=message.rstrip(".")) if event.get("type") == "Warning" else self

@@ -1,13 +1,14 @@
 """Finds the workload whose pod's surroundings the user wants: `web`, `deploy/web`, `sts/db`, `pod/web-0`."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ktpy.cluster.service import targets
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import Forbidden, TargetAbsent, TargetAmbiguous, TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json
+from ktpy.kube.objects import Json, name_of, spec_of
 
 BY_NAME = ("deployment", "statefulset", "daemonset", "cronjob", "job", "pod")
 """A bare name is looked up among these kinds."""
@@ -19,6 +20,8 @@ class Workload:
 
     reference: Reference
     template: Json
+    claims_of_set: Mapping[str, str] = field(default_factory=dict)
+    """The claims that a StatefulSet makes for its first pod, by the name of the volume."""
 
 
 async def find_workload(api: Api, reference: Reference) -> Workload:
@@ -29,10 +32,18 @@ async def find_workload(api: Api, reference: Reference) -> Workload:
     """
     if reference.kind == "service" and not reference.group:
         return await _by_name(api, reference.name)
-    template = targets.template_of(await targets.fetch_workload(api, reference), reference.kind)
+    found = await targets.fetch_workload(api, reference)
+    template = targets.template_of(found, reference.kind)
     if not (template.get("spec") or {}).get("containers"):
         raise TargetUnsuitable(f"{reference} has no template of pods; nothing was changed.")
-    return Workload(reference, template)
+    return Workload(reference, template, _claims_of_set(found))
+
+
+def _claims_of_set(found: Json) -> dict[str, str]:
+    spec = spec_of(found)
+    first = (spec.get("ordinals") or {}).get("start", 0)
+    names = [name_of(one) for one in spec.get("volumeClaimTemplates") or []]
+    return {name: f"{name}-{name_of(found)}-{first}" for name in names}
 
 
 async def _by_name(api: Api, name: str) -> Workload:

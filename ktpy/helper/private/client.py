@@ -12,10 +12,15 @@ from ktpy.helper.launch import LaunchedHelper
 from ktpy.helper.private.messages import (
     File,
     FilesPut,
+    FolderOpened,
     MakeNetwork,
     NetworkMade,
+    OpenFolder,
     OpenSockets,
+    Place,
+    PlacesShown,
     PutFiles,
+    ShowPlaces,
     SocketsOpened,
 )
 from ktpy.helper.protocol import MESSAGE_LIMIT_BYTES, Failed, decode_reply
@@ -62,6 +67,15 @@ class PrivateHelperClient(HelperClient):
     async def put_files(self, files: Iterable[File], host_name: str | None = None) -> None:
         """Let the program see these files. Raises HelperFailed."""
         await self._channel.ask(PutFiles(tuple(files), host_name), FilesPut)
+
+    async def open_folder(self) -> int:
+        """Return the descriptor of a folder in memory, the caller's to close. Raises HelperFailed."""
+        _, [folder] = await self._channel.ask_with_descriptors(OpenFolder(), FolderOpened, 1)
+        return folder
+
+    async def show(self, places: Iterable[Place]) -> tuple[str, ...]:
+        """Show what is in that folder to the program, once; return a sentence for each that cannot be."""
+        return (await self._channel.ask(ShowPlaces(tuple(places)), PlacesShown)).failures
 
     async def open_sockets(self, ip_version: int, count: int) -> list[socket.socket]:
         """Return TCP sockets of the program's network. Raises HelperFailed."""

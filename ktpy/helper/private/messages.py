@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Final
 
 from ktpy.helper.wire import MessageError
+from ktpy.wire.files import is_inside
 
 SOCKETS_LIMIT: Final = 16
 
@@ -44,6 +45,30 @@ class OpenSockets:
             raise MessageError(f"{self.count} sockets of IPv{self.ip_version} cannot be opened")
 
 
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """Make a folder in memory, in the program's mounts alone, from which `ShowPlaces` takes what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A Place is a path at which the program sees what the folder holds at the same path."""
+
+    path: str
+    read_only: bool
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/") or not is_inside(self.path[1:]) or self.path == "/":
+            raise MessageError(f"{self.path!r} is no place for files")
+
+
+@dataclass(frozen=True, slots=True)
+class ShowPlaces:
+    """Let the program see these, outer folders first. It is asked once."""
+
+    places: tuple[Place, ...]
+
+
 # --- replies
 
 
@@ -65,6 +90,17 @@ class NetworkMade:
 @dataclass(frozen=True, slots=True)
 class FilesPut:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class FolderOpened:
+    """FolderOpened brings the folder's descriptor."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesShown:
+    failures: tuple[str, ...]
+    """A sentence for each place that cannot be shown."""
 
 
 @dataclass(frozen=True, slots=True)

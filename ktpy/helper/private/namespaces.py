@@ -30,8 +30,8 @@ def make(uid: int, gid: int) -> None:
     """
     if os.geteuid() == 0 and uid != 0:
         _become_with_capabilities(uid, gid)
-    _check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS))
-    _check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))  # else what is in its /proc/self would be root's
+    check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS))
+    check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))  # else what is in its /proc/self would be root's
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         Path(f"/proc/self/{name}").write_text(text)
     os.setresgid(gid, gid, gid)
@@ -47,16 +47,16 @@ def open_all() -> list[int]:
 def mount(source: str, target: str, file_system: str | None, flags: int = 0, options: str = "") -> None:
     """Do as mount(2). Raises OSError, with the target."""
     kind = file_system.encode() if file_system else None
-    _check(_libc.mount(source.encode(), os.fsencode(target), kind, flags, options.encode() or None), target)
+    check(_libc.mount(source.encode(), os.fsencode(target), kind, flags, options.encode() or None), target)
 
 
 def detach(target: str) -> None:
     """Unmount it once nobody uses it any more, what was bound from it included. Raises OSError."""
-    _check(_libc.umount2(os.fsencode(target), 2), target)  # MNT_DETACH
+    check(_libc.umount2(os.fsencode(target), 2), target)  # MNT_DETACH
 
 
 def set_host_name(name: str) -> None:
-    _check(_libc.sethostname(name.encode(), len(name.encode())))
+    check(_libc.sethostname(name.encode(), len(name.encode())))
 
 
 def allow_low_ports_and_ping(gid: int) -> None:
@@ -75,13 +75,14 @@ def _become_with_capabilities(uid: int, gid: int) -> None:
     os.setresuid(0, uid, 0)
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
     data = ctypes.create_string_buffer(24)
-    _check(_libc.capget(header, data))
+    check(_libc.capget(header, data))
     _, permitted, inheritable, _, permitted_high, inheritable_high = struct.unpack("=6I", data.raw[:24])
     raised = struct.pack("=6I", permitted, permitted, inheritable, permitted_high, permitted_high, inheritable_high)
-    _check(_libc.capset(header, ctypes.create_string_buffer(raised, 24)))
+    check(_libc.capset(header, ctypes.create_string_buffer(raised, 24)))
 
 
-def _check(result: int, *names: str) -> None:
+def check(result: int, *names: str) -> None:
+    """Raise the OSError of the last call of the C library, if that has failed."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), *names)

@@ -10,7 +10,19 @@ from typing import Final
 from ktpy.errors import HelperFailed
 from ktpy.helper import dns_sockets, routes, tun
 from ktpy.helper.private import files, namespaces
-from ktpy.helper.private.messages import FilesPut, MakeNetwork, NetworkMade, OpenSockets, PutFiles, SocketsOpened
+from ktpy.helper.private.messages import (
+    FilesPut,
+    FolderOpened,
+    MakeNetwork,
+    NetworkMade,
+    OpenFolder,
+    OpenSockets,
+    PlacesShown,
+    PutFiles,
+    ShowPlaces,
+    SocketsOpened,
+)
+from ktpy.helper.private.places import Places
 from ktpy.helper.processes import end_all_in_network
 from ktpy.helper.protocol import Reply, Request, Undone
 from ktpy.helper.server import Helper, plan_tun
@@ -27,6 +39,8 @@ _DEFAULT: Final = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 class PrivateHelper(Helper):
     """A PrivateHelper needs no journal: all that it makes goes with its namespaces, and those with their processes."""
 
+    _places: Places | None = None
+
     def _do(self, request: Request) -> tuple[Reply, tuple[int, ...]]:
         match request:
             case MakeNetwork():
@@ -36,6 +50,11 @@ class PrivateHelper(Helper):
                     namespaces.set_host_name(request.host_name)
                 files.put(request.files)
                 return FilesPut(), ()
+            case OpenFolder():
+                self._places = Places()
+                return FolderOpened(), (self._places.open(),)
+            case ShowPlaces() if self._places is not None:
+                return PlacesShown(self._places.show(request.places)), ()
             case OpenSockets():
                 family = socket.AF_INET if request.ip_version == 4 else socket.AF_INET6
                 opened = [socket.socket(family, _STREAM) for _ in range(request.count)]

@@ -88,3 +88,9 @@ def test_a_workload_and_what_is_to_be_otherwise_in_its_environment(performed: li
     assert options.namespace == "shop"
     assert of_run.workload == WorkloadChoice("web", "main")
     assert of_run.edits == EnvironmentEdits({"A": "1"}, frozenset({"B"}))
+
+
+def test_claims_are_copied_or_not(performed: list[Any]) -> None:
+    for volumes, code in (("copy", 7), ("none", 7), ("live", 2)):
+        assert CliRunner().invoke(cli, ["run", "web", "--volumes", volumes, "--", "true"]).exit_code == code
+    assert [of_run.copies_claims for _, (of_run, *_) in performed] == [True, False]

@@ -8,13 +8,15 @@ connection with a greeting, all other ports are closed. The cluster's ranges ove
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from ktpy.capture.namespace.front import NamespaceFront
+from ktpy.cluster.pods.clothes import clothes_of
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller, come_from_sudo
 from ktpy.dns.zone import Zone
@@ -24,7 +26,12 @@ from ktpy.helper.private.client import refuse_forbidden
 from ktpy.observe.events import Ended, Event, Notice
 from ktpy.sessions.options import CaptureSpec, ConnectOptions, listen_for, parse_publish
 from ktpy.sessions.run import Run, refuse_unrunnable
+from ktpy.sessions.surroundings import Wardrobe
+from ktpy.wire import surroundings
+from ktpy.wire.files import ALL, DATA, DONE, FILE, FOLDER, LINK, MOUNT, Entry
 from ktpy.wire.session import AgentHello
+from ktpy.wire.surroundings import PodEnvironment
+from tests.kit.waiting import until
 
 WEB = "10.96.0.7"
 GREETING = b"web greets you\n"
@@ -35,10 +42,49 @@ SERVICE = {
     "spec": {"clusterIP": WEB, "clusterIPs": [WEB], "ports": [{"port": 80, "protocol": "TCP"}]},
 }
 
+CHANGE = Path("/tmp/ktpy-change")
+"""The program makes it, and then the volume changes."""
+MOUNTS = [{"name": "c", "mountPath": "/ktpy-app/etc"}, {"name": "s", "mountPath": "/var/cache/ktpy-app"}]
+VOLUMES = [{"name": "c", "configMap": {"name": "c", "defaultMode": 0o400}}, {"name": "s", "emptyDir": {}}]
+TEMPLATE: dict[str, Any] = {"spec": {"containers": [{"name": "main", "volumeMounts": MOUNTS}], "volumes": VOLUMES}}
+
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(GREETING)
     writer.close()
+
+
+async def answer(command: str) -> AsyncIterator[bytes]:
+    """Answer as the agent of a shadow pod that wears the clothes of `web`."""
+    if command == surroundings.COMMAND:
+        yield PodEnvironment({"COLOUR": "red"}, (), "web-0", "10.244.0.7").line()
+        return
+    yield version("..1", "red") + Entry(ALL).line()
+    await until(is_to_change, "the program has looked")
+    yield version("..2", "blue")
+    await asyncio.Event().wait()
+
+
+def is_to_change() -> bool:
+    if CHANGE.exists():
+        CHANGE.unlink()
+        return True
+    return False
+
+
+def version(name: str, colour: str) -> bytes:
+    """The volume as the kubelet has written it."""
+    entries = [
+        Entry(MOUNT, "/ktpy-app/etc"),
+        Entry(FOLDER, "", 0o755),
+        Entry(FOLDER, name, 0o755),
+        Entry(FILE, f"{name}/colour", 0o444, len(colour)),
+        Entry(DATA, data=colour.encode()),
+        Entry(LINK, "..data", target=name),
+        Entry(LINK, "colour", target="..data/colour"),
+        Entry(DONE, "/ktpy-app/etc"),
+    ]
+    return b"".join(entry.data or entry.line() for entry in entries)
 
 
 class Staged(Run):
@@ -66,6 +112,10 @@ class Staged(Run):
         given: dict[str, Any] = {"extra_zones": (), "routed": (), "work": work, "counters": {}, "on_alias": None}
         _, changes = await front.serve_names(zone, uplink, HELLO, "shop", **given)
         work.create_task(self._tell_resolver_changes(changes))
+        if "KTPY_TEST_WORKLOAD" in os.environ:
+            self._wardrobe = Wardrobe("deployment/web", clothes_of(TEMPLATE, None, "agent", with_files=True))
+            pod: Any = SimpleNamespace(output_of=answer)
+            self._uplink = pod
 
 
 def report(event: Event) -> None:

@@ -51,8 +51,8 @@ def test_an_event_that_comes_late_changes_no_stage() -> None:
 
 
 def test_a_warning_is_what_the_pod_waits_for() -> None:
-    warned = NEW.heard(event("FailedMount", 'configmap "x" not found.', "Warning"))
-    assert warned.waiting_for == 'configmap "x" not found'
+    warned = NEW.heard(event("FailedMount", "timed out waiting.", "Warning"))
+    assert warned.waiting_for == "timed out waiting"
 
 
 def test_other_events_tell_nothing() -> None:
@@ -91,3 +91,14 @@ class TestDoubt:
     def test_ends_when_a_node_is_coming(self) -> None:
         doubting = after(pod(node="", conditions=[NO_NODE]))
         assert doubting.heard(event("TriggeredScaleUp", "1->2")).doubt is None
+
+
+def test_a_volume_that_cannot_be_mounted_is_told_at_once() -> None:
+    absent = 'MountVolume.SetUp failed for volume "x" : secret "db" not found'
+    failure = after(pod()).heard(event("FailedMount", absent, "Warning")).failure
+    assert isinstance(failure, PodFailed)
+    assert "there is no secret db" in failure.message
+    elsewhere = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) db-0'
+    assert isinstance(after(pod()).heard(event("FailedAttachVolume", elsewhere, "Warning")).failure, PodFailed)
+    passing = 'MountVolume.SetUp failed for volume "x" : failed to sync secret cache: timed out'
+    assert after(pod()).heard(event("FailedMount", passing, "Warning")).failure is None

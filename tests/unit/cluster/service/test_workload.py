@@ -63,3 +63,16 @@ async def test_refusals(shop: ObjectStore, store_api: Api) -> None:
 
 async def test_no_namespace(store: ObjectStore, store_api: Api) -> None:
     assert isinstance(await refusal(store_api, "web"), NamespaceAbsent | TargetAbsent)
+
+
+async def test_the_claims_that_a_stateful_set_makes(shop: ObjectStore, store_api: Api) -> None:
+    put(
+        shop,
+        STATEFUL_SETS,
+        "db",
+        template=TEMPLATE,
+        ordinals={"start": 3},
+        volumeClaimTemplates=[{"metadata": {"name": "data"}}],
+    )
+    workload = await find_workload(store_api, Reference.parse("sts/db"))
+    assert workload.claims_of_set == {"data": "data-db-3"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ktpy.helper.private.messages import File, OpenSockets, PutFiles
+from ktpy.helper.private.messages import File, OpenSockets, Place, PutFiles
 from ktpy.helper.protocol import decode_request, encode
 from ktpy.helper.wire import MessageError
 
@@ -16,3 +16,9 @@ def test_files_travel_whole() -> None:
 def test_sockets_that_cannot_be(version: int, count: int) -> None:
     with pytest.raises(MessageError):
         OpenSockets(version, count)
+
+
+@pytest.mark.parametrize("path", ["/", "etc", "/etc/../x", "/etc//x", ""])
+def test_what_is_no_place_for_files(path: str) -> None:
+    with pytest.raises(MessageError):
+        Place(path, read_only=True)

@@ -1,0 +1,109 @@
+"""This module shows a program folders and files of its own at any path, also where there is nothing, or root owns it.
+
+In a user namespace a folder of root's gets no new entry, since its owner is not mapped: the nearest one that exists is
+covered with a tmpfs, its children are bound back, and what is missing is made there (bubblewrap does so, too).
+"""
+
+import ctypes
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from ktpy.helper.private.messages import Place
+from ktpy.helper.private.namespaces import MS_BIND, MS_REC, check, detach, mount
+
+_STORE, _NEW_ROOT = "/mnt", "/media"
+_OTHERS: Final = ("/srv", "/opt", "/tmp")  # noqa: S108 - mount points, nothing is written there
+_MS_RDONLY: Final = 0x1
+_MS_REMOUNT: Final = 0x20
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Places:
+    """Places has a folder in memory, of the program's mounts alone, from which it shows things at their paths."""
+
+    def __init__(self) -> None:
+        self._store, self._new_root, *_ = [one for one in (_STORE, _NEW_ROOT, *_OTHERS) if Path(one).is_dir()]
+        mount("tmpfs", self._store, "tmpfs", options="mode=755")
+        self._own = {Path(self._store).stat().st_dev}
+        """The file systems in which entries may be made."""
+
+    def open(self) -> int:
+        """Return a descriptor of the folder, by which a process outside may fill it."""
+        return os.open(self._store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def show(self, places: Iterable[Place]) -> tuple[str, ...]:
+        """Show what is in the folder at the same paths; return a sentence for each that cannot be. `show` is last."""
+        failures = []
+        for place in places:
+            try:
+                self._show(place)
+            except OSError as error:
+                failures.append(f"{place.path} cannot be shown to the program: {error.strerror}.")
+        detach(self._store)  # what is bound from it stays
+        return tuple(failures)
+
+    def _show(self, place: Place) -> None:
+        source, target = self._store + place.path, os.path.realpath(place.path)
+        is_folder = stat.S_ISDIR(Path(source).stat().st_mode)
+        if not (Path(target).is_dir() if is_folder else Path(target).is_file()):
+            self._make(Path(target), is_folder=is_folder)
+        mount(source, target, None, MS_BIND | MS_REC)
+        if place.read_only:
+            mount("none", target, None, MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+
+    def _make(self, target: Path, *, is_folder: bool) -> None:
+        nearest = next(parent for parent in target.parents if parent.is_dir())
+        if nearest.stat().st_dev not in self._own:
+            self._cover(nearest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if is_folder:
+            target.mkdir()
+        else:
+            target.touch()
+
+    def _cover(self, folder: Path) -> None:
+        """Put a tmpfs with the same children over a folder."""
+        is_root = folder == Path("/")
+        cover = Path(self._new_root) if is_root else folder
+        below, behind = _open(folder), _open(cover)
+        try:
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            children = list(os.scandir(folder))
+            mount("tmpfs", str(cover), "tmpfs", options=f"mode={mode:o}")
+            self._own.add(cover.stat().st_dev)
+            for child in children:
+                is_cover = is_root and child.path == str(cover)
+                _bind_back(child, f"/proc/self/fd/{behind if is_cover else below}", cover, itself=is_cover)
+        finally:
+            os.close(below)
+            os.close(behind)
+        if is_root:
+            _pivot_to(cover)
+
+
+def _bind_back(child: "os.DirEntry[str]", folder: str, cover: Path, *, itself: bool) -> None:
+    """Let a child of the covered folder show; `itself` says that `folder` is that child."""
+    target = cover / child.name
+    if child.is_symlink():
+        target.symlink_to(Path(folder, child.name).readlink())
+        return
+    if child.is_dir(follow_symlinks=False):
+        target.mkdir()
+    else:
+        target.touch()
+    mount(folder if itself else f"{folder}/{child.name}", str(target), None, MS_BIND | MS_REC)
+
+
+def _open(folder: Path) -> int:
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _pivot_to(root: Path) -> None:
+    """Make a folder the root of all processes of this namespace (pivot_root(2), its last example)."""
+    os.chdir(root)
+    check(_libc.pivot_root(b".", b"."), "/")
+    detach(".")
+    os.chdir("/")

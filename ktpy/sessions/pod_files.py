@@ -1,0 +1,84 @@
+"""The files of a workload's pod, shown to a program at the pod's own paths, and kept as they are there."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ktpy.aio.background_task import background_task
+from ktpy.aio.first_of import first_of
+from ktpy.capture.namespace.pod_files import PodFiles
+from ktpy.cluster.pods.volumes import PodMount, VolumeKind
+from ktpy.errors import LinkLost, PodFailed
+from ktpy.helper.private.client import PrivateHelperClient
+from ktpy.helper.private.messages import Place
+from ktpy.observe.events import Notice, Report
+from ktpy.wire.files import COMMAND
+
+if TYPE_CHECKING:
+    from ktpy.link.uplink import Uplink
+    from ktpy.wire.session import AgentHello
+
+PAUSE_S: Final = 1.0
+"""Between two attempts to follow the files: the link is dialled meanwhile."""
+
+
+@asynccontextmanager
+async def shown_files(
+    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], helper: PrivateHelperClient, report: Report
+) -> AsyncIterator[None]:
+    """Show the files to the program, and follow their changes while the block runs.
+
+    They are in memory, in the program's mounts alone, so nothing is left when either is killed. Raises PodFailed for
+    files that cannot be kept, and HelperFailed.
+    """
+    folder = await helper.open_folder()
+    try:
+        files, complete = PodFiles(Path(f"/proc/self/fd/{folder}"), mounts), asyncio.Event()
+        async with background_task(_follow(uplink, files, complete), "follow the pod's files") as following:
+            async with background_task(complete.wait(), "wait for the pod's files") as arriving:
+                if await first_of(following, arriving) is following:
+                    following.result()
+            places = [Place(path, read_only) for path, read_only in sorted(files.arrived.items())]
+            for sentence in [*await helper.show(places), *_remarks(mounts, files)]:
+                report(Notice(sentence))
+            yield
+    finally:
+        os.close(folder)
+
+
+async def _follow(uplink: "Uplink[AgentHello]", files: PodFiles, complete: asyncio.Event) -> None:
+    """Write what comes, anew from each connection to the pod."""
+    while True:
+        files.begin()
+        try:
+            async for part in uplink.output_of(COMMAND):
+                _take(files, part, complete)
+        except LinkLost:
+            pass
+        await asyncio.sleep(PAUSE_S)
+
+
+def _take(files: PodFiles, part: bytes, complete: asyncio.Event) -> None:
+    try:
+        if files.take(part):
+            complete.set()
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise PodFailed(
+            f"The files of the workload's pod cannot be kept here: {why}.",
+            hint="Half of this machine's memory is for them. --volumes none leaves those of claims out.",
+        ) from error
+
+
+def _remarks(mounts: Sequence[PodMount], files: PodFiles) -> list[str]:
+    """Say what is not as in the workload's own pod."""
+    remarks = []
+    for one in mounts:
+        if one.kind is VolumeKind.OTHER:
+            remarks.append(f"{one.path} is left out: Pod Security does not let ktpy's pod have volumes of its kind.")
+        elif one.kind is VolumeKind.CLAIM and one.path in files.arrived:
+            remarks.append(f"{one.path} is a copy of claim {one.claim}: what the program writes there goes with it.")
+    return remarks
