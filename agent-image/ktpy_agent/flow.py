@@ -1,6 +1,7 @@
 """A flow is one connection of the laptop's that outlives its link: a socket in the pod's network, and a channel."""
 
 import errno
+import os
 import socket
 import struct
 from collections import deque
@@ -8,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ktpy.wire.datagram import unmapped
-from ktpy.wire.flows import ANSWER, CLOSE, END, GONE, RESUME, Note
+from ktpy.wire.flows import ANSWER, CLOSE, DONE, END, GONE, RESUME, Note
 from ktpy.wire.ledger import Incoming, Outgoing
 from ktpy_agent.poller import READ, WRITE
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ktpy_agent.flow_session import FlowSession
 
 READ_BYTES: Final = 1 << 16
+SPLICE_BYTES: Final = 1 << 20
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """This struct linger (on, 0 s) makes the kernel send a reset instead of a FIN (socket(7))."""
 _NO_WAY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -93,6 +95,11 @@ class Flow:
             channel.close()
         self._watch()
 
+    def acknowledge(self, received: int) -> None:
+        """Note what the laptop has. Raises ValueError where that cannot be."""
+        self.outgoing.acknowledge(received)
+        self._watch()
+
     def resume(self, received: int) -> None:
         """Go on after an outage, with a laptop that has received so much. Raises ValueError where that cannot be."""
         again = self.outgoing.resume(received)
@@ -154,6 +161,8 @@ class Flow:
     def _read_target(self, target: socket.socket) -> None:
         if self._to_channel or self._has_ended:
             return  # a hang-up; the socket is watched for writing
+        if not self.outgoing.is_kept and self._splice_target(target):
+            return
         try:
             data = target.recv(READ_BYTES)
         except BlockingIOError:
@@ -162,13 +171,31 @@ class Flow:
             self.fail(exc.errno or errno.ECONNRESET)
             return
         if not data:
-            self._has_ended = True
-            self.session.tell(Note(END, self.number, self.outgoing.sent))
+            self._end()
             self._watch()
             return
         self.outgoing.take(data)
         self._to_channel.append(data)
         self._flush_channel()
+
+    def _splice_target(self, target: socket.socket) -> bool:
+        """Let the kernel move what is not held (splice(2)); return False where reading tells more."""
+        into, out = self.session.pipe
+        try:
+            left = os.splice(target.fileno(), into, SPLICE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+        except OSError:
+            return False
+        if not left:
+            return False
+        self.outgoing.take_unheld(left)
+        with suppress(OSError):  # there is no room in the channel, or it has ended
+            while left and self._channel is not None:
+                left -= os.splice(out, self._channel.fileno(), left, flags=os.SPLICE_F_NONBLOCK)
+        while left:
+            self._to_channel.append(rest := os.read(out, left))
+            left -= len(rest)
+        self._flush_channel()
+        return True
 
     def _flush_channel(self) -> None:
         pieces = self._to_channel
@@ -231,20 +258,37 @@ class Flow:
         if self._target is None or self._to_target or not self.incoming.is_complete:
             return
         if self._is_closing:
-            if self._channel is None:
-                self.session.tell(Note(GONE, self.number))
-            self.drop()
+            self._finish()
         elif not self._is_shut:
             self._is_shut = True
             with suppress(OSError):  # it is reset, which reading tells
                 self._target.shutdown(socket.SHUT_WR)
+
+    def _finish(self) -> None:
+        """All is delivered, and what the target still says is not wanted: the channel may carry another flow."""
+        channel = None
+        if not self._to_channel:
+            channel, self._channel = self._channel, None
+        if channel is not None:
+            self._end()
+        if self._channel is None:
+            self.session.tell(Note(GONE if channel is None else DONE, self.number))
+        self.drop()
+        if channel is not None:
+            self.session.reuse(channel)
+
+    def _end(self) -> None:
+        """Nothing more comes from the target."""
+        if not self._has_ended:
+            self._has_ended = True
+            self.session.tell(Note(END, self.number, self.outgoing.sent))
 
     def _watch(self) -> None:
         """Watch the sockets for what can be done with them now."""
         want = self.session.poller.want
         is_open = self._channel is not None and not self._is_connecting
         if self._target is not None:
-            reads = is_open and not (self._to_channel or self._has_ended or self._is_closing)
+            reads = is_open and not (self._to_channel or self._has_ended or self._is_closing or self.outgoing.is_full)
             writes = self._is_connecting or bool(self._to_target)
             want(self._target, READ * reads | WRITE * writes, self._on_target)
         if self._channel is not None:

@@ -3,6 +3,7 @@
 Laptops reach its unix socket by SSH channels (`direct-streamlocal`), see `ktpy.wire.flows`.
 """
 
+import fcntl
 import os
 import signal
 import socket
@@ -12,15 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ktpy.wire.flows import CONTROL, OPENING_BYTES, RECEIVED, Note, Opening
+from ktpy.wire.flows import CONTROL, NEW, OPENING_BYTES, RECEIVED, Note, Opening
 from ktpy.wire.ledger import ACKNOWLEDGE_S
-from ktpy_agent.flow import Flow
+from ktpy_agent.flow import SPLICE_BYTES, Flow
 from ktpy_agent.flow_session import FlowSession
 from ktpy_agent.pod_log import log
 from ktpy_agent.poller import READ, Poller
 
 MAX_SESSIONS: Final = 16
 """A shadow pod is one laptop's, whose ktpy makes one session."""
+_F_SETPIPE_SZ: Final = 1031
+"""fcntl(2)"""
 LOOK_S: Final = 1.0
 """Flows whose time is over are reset this soon."""
 
@@ -59,6 +62,10 @@ class FlowRelay:
         self._acknowledge_s = 0.0
         self._registration: socket.socket | None = None
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        out, into = os.pipe2(os.O_CLOEXEC)
+        self._pipe = into, out
+        with suppress(OSError):  # without, it takes less at a time
+            fcntl.fcntl(into, _F_SETPIPE_SZ, SPLICE_BYTES)
         self._poller.want(listener, READ, self._accept)
 
     def serve(self) -> None:
@@ -86,7 +93,8 @@ class FlowRelay:
             session.expire()
         self._look()
         self._poller.close()
-        os.close(self._spare)
+        for descriptor in (self._spare, *self._pipe):
+            os.close(descriptor)
         self._listener.close()
 
     def _has_received(self, flow: Flow) -> None:
@@ -130,7 +138,12 @@ class FlowRelay:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             return
         channel.setblocking(False)
+        self._expect(channel)
+
+    def _expect(self, channel: socket.socket) -> None:
+        """Expect an opening: the channel is new, or has carried a flow to its end."""
         opening = bytearray()
+        self._poller.forget(channel)
         self._poller.want(channel, READ, lambda _events: self._open(channel, opening))
 
     def _open(self, channel: socket.socket, opening: bytearray) -> None:
@@ -158,14 +171,23 @@ class FlowRelay:
             if session is None:
                 if len(self.sessions) >= MAX_SESSIONS:
                     return False
-                session = self.sessions[opening.token] = FlowSession(self._poller, self._has_received, self._clock)
+                session = self.sessions[opening.token] = FlowSession(
+                    self._poller, self._has_received, self._expect, self._pipe, self._clock
+                )
             session.open(channel, opening.number)
             return True
         if session is None or not session.is_linked:
             return False
+        if opening.kind == NEW:
+            if opening.number in session.flows:
+                return False
+            flow = session.begin(opening.number)
+            flow.attach(channel)
+            flow.dial(opening.address, opening.port)
+            return True
         if opening.number not in session.flows:
             session.read_notes()  # it may have been announced just now
-        if (flow := session.flows.get(opening.number)) is None:
+        if (waiting := session.flows.get(opening.number)) is None:
             return False
-        flow.attach(channel)
+        waiting.attach(channel)
         return True

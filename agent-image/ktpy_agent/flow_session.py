@@ -14,9 +14,17 @@ READ_BYTES: Final = 1 << 16
 
 
 class FlowSession:
-    def __init__(self, poller: Poller, has_received: Callable[[Flow], None], clock: Callable[[], float]) -> None:
-        """`has_received` is told of each flow that has got something from the laptop."""
-        self.poller, self.has_received, self._clock = poller, has_received, clock
+    def __init__(
+        self,
+        poller: Poller,
+        has_received: Callable[[Flow], None],
+        reuse: Callable[[socket.socket], None],
+        pipe: tuple[int, int],
+        clock: Callable[[], float],
+    ) -> None:
+        """`has_received` is told of each flow that has got something from the laptop, `reuse` gets channels that have
+        carried one to its end. `pipe`, its end to write to first, is empty between two turns."""
+        self.poller, self.has_received, self.reuse, self.pipe, self._clock = poller, has_received, reuse, pipe, clock
         self.budget = Budget()
         self.flows: dict[int, Flow] = {}
         self.expires_s = 0.0
@@ -55,6 +63,11 @@ class FlowSession:
         """Reset what waits."""
         for flow in list(self.flows.values()):
             flow.reset()
+
+    def begin(self, number: int) -> Flow:
+        """Have another flow."""
+        flow = self.flows[number] = Flow(self, number)
+        return flow
 
     def forget(self, flow: Flow) -> None:
         self.flows.pop(flow.number, None)
@@ -97,8 +110,7 @@ class FlowSession:
     def _take(self, note: Note) -> None:
         flow = self.flows.get(note.flow)
         if note.kind == DIAL and flow is None:
-            flow = self.flows[note.flow] = Flow(self, note.flow)
-            flow.dial(note.address, note.value & 0xFFFF)
+            self.begin(note.flow).dial(note.address, note.value & 0xFFFF)
         elif note.kind == RESUMED:
             for number in self._unnamed & self.flows.keys():
                 self.flows[number].reset()
@@ -115,7 +127,7 @@ class FlowSession:
     @staticmethod
     def _take_for(flow: Flow, note: Note) -> None:
         if note.kind == RECEIVED:
-            flow.outgoing.acknowledge(note.value)
+            flow.acknowledge(note.value)
         elif note.kind in (END, CLOSE):
             flow.end(note)
         elif note.kind == RESUME:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import socket
     from asyncio import TaskGroup
 
+    from ktpy.capture.tun.relay import Dial
     from ktpy.cluster.routing.networks import Address, Network
     from ktpy.cluster.routing.ranges import RoutedRange
     from ktpy.dns.resolver import OnAlias
@@ -100,7 +101,7 @@ class Front(Protocol):
     def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> None: ...
     async def keep_outside(self, addresses: "Sequence[Address]") -> None: ...
     async def start_pump(
-        self, uplink: "Uplink[AgentHello]", datagrams: "DatagramLink | None", undo: AsyncExitStack
+        self, uplink: "Uplink[AgentHello]", datagrams: "DatagramLink | None", undo: AsyncExitStack, *, dial: "Dial"
     ) -> Carrier: ...
     async def route(self, networks: "Sequence[Network]") -> None: ...
     async def put_right(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> list[str]: ...

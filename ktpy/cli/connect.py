@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Duration, Repeatable, cluster, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
@@ -22,6 +22,8 @@ from ktpy.sessions.options import (
     refusal_of_include,
     refusal_of_zone,
 )
+
+MAX_KEEP_S = 86400.0
 
 
 class _Network(click.ParamType["IPv4Network | IPv6Network"]):
@@ -114,6 +116,16 @@ def routing(command: Decorated) -> Decorated:
 @click.option(
     "--no-reconnect", is_flag=True, envvar="KTPY_NO_RECONNECT", help="End when the link is lost, with code 40."
 )
+@click.option(
+    "--keep",
+    "keep_s",
+    type=Duration(MAX_KEEP_S),
+    default=0.0,
+    envvar="KTPY_KEEP",
+    metavar="DURATION",
+    help="Open connections outlive a lost link, and wait for it so long (90s, 10m, 2h). By default they end with it.",
+)
+@click.option("--no-keep", is_flag=True, envvar="KTPY_NO_KEEP", help="Open connections end with the link.")
 @routing
 @click.option(
     "--output",
@@ -132,6 +144,8 @@ def connect(
     no_pods: bool,
     no_dns: bool,
     no_reconnect: bool,
+    keep_s: float,
+    no_keep: bool,
     pod_timeout: float,
     detach: bool,
     output: str,
@@ -155,6 +169,7 @@ def connect(
         pods=not no_pods,
         dns=not no_dns,
         reconnect=not no_reconnect,
+        keep_s=0.0 if no_keep or no_reconnect else keep_s,
         pod_timeout_s=pod_timeout,
         capture=CaptureSpec(mode),
         **options,

@@ -60,6 +60,25 @@ class Repeatable(click.Option):
         return [part for part in re.split(r"[\s,]+", text) if part] if text else None
 
 
+class Duration(click.ParamType[float]):
+    """A Duration is a number of seconds, or one with its unit: s, m or h."""
+
+    name = "duration"
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):  # the default
+            return value
+        if not (match := re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]+)?)([smh]?)", value.strip())):
+            self.fail(f"{value!r} is no duration (wanted: such as 90s, 10m or 2h)", param, ctx)
+        seconds = float(match[1]) * {"h": 3600, "m": 60}.get(match[2], 1)
+        if not 1 <= seconds <= self._most_s:
+            self.fail(f"{value} is not between 1s and {self._most_s / 3600:g}h", param, ctx)
+        return seconds
+
+
 verbose = click.option(
     "-v",
     "--verbose",

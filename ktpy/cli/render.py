@@ -185,6 +185,7 @@ def _connected(session: "ConnectStatus") -> str:
     rows = [
         ("pod", [str(session.pod)]),
         *([("link", [_link(session.link)])] if session.link.losses else []),
+        *([("kept", [_kept(counted)])] if session.link.losses and (counted := session.counters.get("kept")) else []),
         ("ranges", ranges or ["none"]),
         *([("excluded", [", ".join(session.excluded)])] if session.excluded else []),
         *([("note", list(session.notes))] if session.notes else []),
@@ -202,6 +203,10 @@ def _link(link: "LinkStatus") -> str:
     if link.is_up:
         return f"up again for {link.for_s:.0f} s, lost {times}: {link.reason}"
     return f"lost for {link.for_s:.0f} s, {times} so far; ktpy reconnects: {link.reason}"
+
+
+def _kept(counted: Mapping[str, int]) -> str:
+    return f"{counted['kept']} connections lived through it, {counted['lost']} were reset"
 
 
 def _datagrams(session: "ConnectStatus", counted: Mapping[str, int]) -> str:

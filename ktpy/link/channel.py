@@ -188,6 +188,12 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
     def get_write_buffer_size(self) -> int:
         return self._channel.get_write_buffer_size()
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Let another protocol have what comes from now on."""
+        self._protocol = cast(asyncio.Protocol, protocol)
+        if self._waits_for:
+            self._protocol.pause_writing()
+
     def get_protocol(self) -> asyncio.BaseProtocol:
         return cast(asyncio.BaseProtocol, self._protocol)
 

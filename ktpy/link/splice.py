@@ -43,6 +43,8 @@ class End(asyncio.Protocol):
         waiting.flow_into(self)
         if not self._is_full:  # of what came early
             waiting.resume_reading()
+        if waiting._is_full:  # noqa: SLF001 - of the same class
+            self.pause_reading()
 
     def flow_into(self, other: "End") -> None:
         """Write at `other` what came before, and from now on what comes."""

@@ -96,7 +96,8 @@ class ConnectStatus:
     try_command: str | None = None
     """A command that reaches a service of the namespace."""
     counters: dict[str, Numbers] = field(default_factory=dict)
-    """The groups `link`, `packets` of the TUN, `flows` and `datagrams`, or `proxy`, and `dns`, once each is there."""
+    """The groups `kept` (connections that outlive the link), `link`, `packets` of the TUN, `flows` and `datagrams`, or
+    `proxy`, and `dns`, once each is there."""
     link: LinkStatus = LinkStatus()
     mode: str = "tun"
     """How traffic gets in: `tun`, `proxy`, or `namespace` for `ktpy run`."""

@@ -7,6 +7,7 @@ session unwinds the same two stacks.
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import time
@@ -44,7 +45,7 @@ from ktpy.sessions.outages import Outages
 from ktpy.sessions.put_right import put_right
 from ktpy.sessions.routing import Routing
 from ktpy.sessions.running import already, connected_to
-from ktpy.sessions.shadow_uplink import datagram_link, notice_sleep, shadow_uplink
+from ktpy.sessions.shadow_uplink import connection_keeper, datagram_link, notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
@@ -52,6 +53,7 @@ from ktpy.wire.version import version_difference
 if TYPE_CHECKING:
     from ktpy.dns.zone import Zone
     from ktpy.link.datagrams import DatagramLink
+    from ktpy.link.keeper import Keeper
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
@@ -91,6 +93,8 @@ class Connect:
         self._pump: Carrier | None = None
         self._links: list[Uplink[AgentHello] | DatagramLink] = []
         """What leads to the pod, and is lost with it."""
+        self._keeper: Keeper | None = None
+        """None where connections end with the link."""
         self._shadows: Shadows | None = None
         self._outages = Outages(report)
         self._counters: CounterReaders = {}
@@ -180,7 +184,9 @@ class Connect:
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status(api.address))
         datagrams = datagram_link(api, shadows, self._outages, key) if hello.datagrams else None
-        self._pump = pump = await machine.start_pump(uplink, datagrams, laptop)
+        self._pump = pump = await machine.start_pump(
+            uplink, datagrams, laptop, dial=(self._keeper or uplink).create_connection
+        )
         work.create_task(pump.wait_closed(), name="watch TUN")
         if datagrams:
             self._links.append(datagrams)
@@ -234,6 +240,7 @@ class Connect:
                 image=options.image,
                 public_key=key.public_line,
                 pod_timeout_s=options.pod_timeout_s,
+                keep_s=options.keep_s,
                 pod_overlay=options.pod_overlay,
                 on_progress=self._tell_of_pod,
             )
@@ -255,6 +262,8 @@ class Connect:
 
     def _lose_pod(self, error: KtpyError) -> None:
         self._outages.failed(error)
+        if self._keeper:
+            self._keeper.reset(error.message)
         for link in self._links:
             link.lose(LinkLost(error.message))
 
@@ -275,8 +284,17 @@ class Connect:
         self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
     ) -> "Uplink[AgentHello]":
         """Hold the uplink to the shadow pod in `work`. Until the session stands, a lost link ends it."""
-        timeout_s = self._options.pod_timeout_s
-        uplink = shadow_uplink(api, shadows, self._outages, key, pod_timeout_s=timeout_s, comes_back=self._comes_back)
+        options = self._options
+        self._keeper = connection_keeper(options.keep_s, self._report, self._counters)
+        uplink = shadow_uplink(
+            api,
+            shadows,
+            self._outages,
+            key,
+            pod_timeout_s=options.pod_timeout_s,
+            comes_back=self._comes_back,
+            keeper=self._keeper,
+        )
         self._links.append(uplink)
         undo.callback(uplink.close)
         self._counters["link"] = uplink.byte_counts
@@ -333,7 +351,8 @@ class Connect:
             await shadows.delete(*((AWAY_DELETE_TIMEOUT_S,) if self._outages.is_api_away else ()))
         except KtpyError as error:
             why = f"Job {job} could not be deleted: {error.message}"
-            self._report(Notice(f"{why} It removes itself within two minutes."))
+            minutes = 2 + math.ceil(self._options.keep_s / 60)
+            self._report(Notice(f"{why} It removes itself within {minutes if minutes > 2 else 'two'} minutes."))
 
     async def _settle(self, api: Api, refusal: AlreadyConnected) -> NoReturn:
         """End well where the running session is what the user wants. Raises the refusal otherwise."""

@@ -123,6 +123,8 @@ class ConnectOptions:
     dns: bool = True
     reconnect: bool = True
     """Whether a lost link is dialled again; else it ends the session."""
+    keep_s: float = 0.0
+    """How long open connections wait for a lost link; with 0 they end with it."""
     capture: CaptureSpec = field(default_factory=CaptureSpec)
     command: tuple[str, ...] = ()
     """The user's own, which runs while the session stands, and ends it."""

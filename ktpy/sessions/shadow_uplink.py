@@ -7,6 +7,8 @@ from ktpy.aio.wakes import wakes
 from ktpy.errors import KtpyError, LinkLost, LinkSilent
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
+from ktpy.observe.counters import CounterReaders, numbers
+from ktpy.observe.events import Notice, Report
 from ktpy.sessions.outages import Outages
 from ktpy.sessions.shadows import Shadows, printed_host_key
 from ktpy.wire.pod import SESSION_SILENCE_S, SSHD_PORT
@@ -14,9 +16,15 @@ from ktpy.wire.pod import SESSION_SILENCE_S, SSHD_PORT
 if TYPE_CHECKING:
     from ktpy.link.connection import AgentConnection
     from ktpy.link.datagrams import DatagramLink
+    from ktpy.link.keeper import Keeper
     from ktpy.link.key import ClientKey
     from ktpy.link.uplink import AgentPod, Uplink
     from ktpy.wire.session import AgentHello
+
+NO_KEEPING = (
+    "Open connections will end with the link, as without --keep: the pod's relay of connections cannot be used ({}). "
+    "Use the image of this version of ktpy, see --image."
+)
 
 
 def shadow_uplink(
@@ -27,8 +35,9 @@ def shadow_uplink(
     *,
     pod_timeout_s: float,
     comes_back: Callable[[], bool],
+    keeper: "Keeper | None" = None,
 ) -> "Uplink[AgentHello]":
-    """Return the uplink, to be run. `comes_back` tells whether a lost link is no end."""
+    """Return the uplink, to be run. `comes_back` tells whether a lost link is no end; `keeper` is told of each."""
     from ktpy.link.dial_policy import DialAgain, DialUntilUp
     from ktpy.link.session import SHADOW_SESSION
     from ktpy.link.uplink import Uplink
@@ -46,10 +55,27 @@ def shadow_uplink(
         shadows.stands()
         outages.stands(str(shadows.pod))
         api.note_answer()
-        return await connection.wait_closed()
+        if keeper is None:
+            return await connection.wait_closed()
+        keeper.link_up(connection)
+        try:
+            return await connection.wait_closed()
+        finally:
+            keeper.link_down()
 
     policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
     return Uplink(_finder(api, shadows, comes_back), key, SHADOW_SESSION, policy, hold=hold)
+
+
+def connection_keeper(keep_s: float, report: Report, counters: CounterReaders) -> "Keeper | None":
+    """Return what connections that outlive their link are dialled over; None where they wait for none."""
+    if not keep_s:
+        return None
+    from ktpy.link.keeper import Keeper
+
+    keeper = Keeper(keep_s, lambda why: report(Notice(NO_KEEPING.format(why))))
+    counters["kept"] = lambda: numbers(keeper.counters)
+    return keeper
 
 
 async def notice_sleep(uplink: "Uplink[AgentHello] | DatagramLink") -> None:

@@ -2,17 +2,19 @@
 
 A sender holds what the receiver has not acknowledged. After a loss the receiver says how far it got, and the sender
 goes on from there: so every byte arrives, in order, and none twice (the idea of Eternal Terminal's backed streams).
-What is held is bounded; a sender that would exceed the bound goes on without holding anything, and so gives up the
-promise until everything has been acknowledged.
+What is held is bounded: a sender that holds so much waits for the next acknowledgement. If it comes, the link is
+alive, and the sender too fast: it goes on at its speed without holding anything, and so gives up the promise until
+everything has been acknowledged. If none comes, the link is lost, and nothing else.
 """
 
 from collections import deque
 from typing import Final
 
-RING_BYTES: Final = 8 << 20
-"""A direction of a connection holds at most this. It is as much as a channel's window lets be under way."""
+RING_BYTES: Final = 2 << 20
+"""A direction of a connection that holds so much waits."""
 TOTAL_BYTES: Final = 64 << 20
-"""All connections of a laptop together hold at most this at either end."""
+"""When all connections of a laptop together hold so much at one end, those wait there that hold MIN_RING_BYTES."""
+MIN_RING_BYTES: Final = 64 << 10
 PIECE_COST_BYTES: Final = 64
 """What a piece takes beside its bytes."""
 ACKNOWLEDGE_S: Final = 0.02
@@ -43,27 +45,42 @@ class Outgoing:
         """The position of the first byte that is held."""
         self._held_bytes = 0
 
-    def take(self, data: bytes) -> bool:
-        """Note that `data` is sent next; return False where that gives up the promise."""
-        self.sent += len(data)
-        if not self.is_kept:
-            return True
-        cost = len(data) + PIECE_COST_BYTES
-        if self._held_bytes + cost > self._ring_bytes or cost > self._budget.left_bytes:
-            self.is_kept = False
-            self.release()
-            return False
-        self._held_bytes += cost
-        self._budget.left_bytes -= cost
-        self._pieces.append(data)
-        return True
+    @property
+    def is_full(self) -> bool:
+        """Whether the sender has to wait for an acknowledgement."""
+        held_bytes = self._held_bytes
+        return held_bytes >= self._ring_bytes or (self._budget.left_bytes <= 0 and held_bytes >= MIN_RING_BYTES)
 
-    def acknowledge(self, received: int) -> None:
-        """Note that the receiver has everything before this position. Raises ValueError for what was never sent."""
+    def take(self, data: bytes) -> None:
+        """Note that `data` is sent next."""
+        self.sent += len(data)
+        if self.is_kept:
+            cost = len(data) + PIECE_COST_BYTES
+            self._held_bytes += cost
+            self._budget.left_bytes -= cost
+            self._pieces.append(data)
+
+    def take_unheld(self, count: int) -> None:
+        """Note that so many bytes are sent next. Only where the promise is given up."""
+        self.sent += count
+
+    def acknowledge(self, received: int) -> bool:
+        """Note that the receiver has everything before this position; return whether that gives up the promise.
+
+        Raises ValueError for what was never sent.
+        """
         if received > self.sent:
             raise ValueError(f"{received} bytes are acknowledged of {self.sent} that were sent")
         if received <= self.acknowledged:
-            return
+            return False
+        is_too_fast = self.is_full and received < self.sent
+        self._drop(received)
+        if is_too_fast:
+            self.is_kept = False
+            self.release()
+        return is_too_fast
+
+    def _drop(self, received: int) -> None:
         self.acknowledged = received
         while self._pieces and self._first + len(self._pieces[0]) <= received:
             piece = self._pieces.popleft()
@@ -80,7 +97,9 @@ class Outgoing:
         """
         if received < self.acknowledged:
             raise ValueError(f"{received} bytes are said to have arrived, and {self.acknowledged} were before")
-        self.acknowledge(received)
+        if received > self.sent:
+            raise ValueError(f"{received} bytes are said to have arrived of {self.sent} that were sent")
+        self._drop(received)
         if not self.is_kept:
             return None
         pieces = list(self._pieces)

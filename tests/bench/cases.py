@@ -12,11 +12,14 @@ SSHUTTLE = "sshuttle"
 AGAINST = "against"  # ktpy of another revision
 COREDNS = "coredns"  # asked from the node, without a tunnel: for information
 
+NO_KEEP = "no-keep"  # ktpy connect --no-keep
+
 FIRST_BYTE = "first-byte"
 PART_SEPARATOR = "/"  # between a figure and the name of its part
 FIRST_BYTE_PART = FIRST_BYTE + PART_SEPARATOR  # the part is named as ktpy's progress lines have it
 ROUND_TRIPS_MS = (20, 80)
 DATAGRAM_BYTES = (64, 1200)
+KEEPING = "keep/"  # and the name of the figure, of sessions with and without --no-keep, turn by turn
 
 
 def _against_both(figure: str, unit: str, goal: Goal | None, sshuttle_goal: Goal | None = None) -> list[Spec]:
@@ -99,6 +102,17 @@ def _datagram_rows() -> list[Spec]:
     ]
 
 
+def _keeping_rows() -> list[Spec]:
+    """What it costs that connections outlive the link."""
+    figures = [("http-new-p50", "ms", at_most_times(1.1)), ("http-kept-p50", "ms", at_most_times(1.1))]
+    figures += [
+        (throughput(flows, direction), "Gbit/s", at_least_times(0.95))
+        for direction in ("down", "up")
+        for flows in (1, 8)
+    ]
+    return [Spec(KEEPING + name, unit, Source(NO_KEEP, KEEPING + name), goal) for name, unit, goal in figures]
+
+
 def _memory_rows() -> list[Spec]:
     return [
         Spec(f"memory-{state}-{kind}", "MB", Source(PORT_FORWARD, f"memory-{state}-{kind}"), goal)
@@ -121,6 +135,7 @@ CONNECT: Sequence[Spec] = (
     *_datagram_rows(),
     *_memory_rows(),
     Spec("memory-peak", "MB", Source(PORT_FORWARD, "memory-peak")),
+    *_keeping_rows(),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
     *_round_trip_rows(),
 )

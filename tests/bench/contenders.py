@@ -24,9 +24,11 @@ class Contender:
 
 
 @contextmanager
-def ktpy(lab: Lab, target: Target, name: str = KTPY, program: Sequence[str] = PROGRAM) -> Iterator[Contender]:
+def ktpy(
+    lab: Lab, target: Target, name: str = KTPY, program: Sequence[str] = PROGRAM, options: Sequence[str] = ()
+) -> Iterator[Contender]:
     """`sudo ktpy connect`, as user dev types it; the program may be another build."""
-    with connecting(lab, "--namespace", NAMESPACE, program=program) as session:
+    with connecting(lab, "--namespace", NAMESPACE, *options, program=program) as session:
         status = session.status()
         addresses = {port: (target.cluster_ip, port) for port in PORTS}
         yield Contender(name, addresses, pid=status["pid"], dns=status["dns"]["address"])

@@ -156,6 +156,12 @@ STRAIGHT = (
     Measurement(("memory-peak",), _memory_peak, once=True),
 )
 
+KEEPING = (
+    http("new"),
+    http("kept"),
+    *(throughput(flows, direction) for direction in ("down", "up") for flows in (1, 8)),
+)
+
 
 def at_round_trip(round_trip_ms: int) -> tuple[Measurement, ...]:
     """What is measured with the API server so far away."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench import contenders, first_byte, many_services, measurements
-from tests.bench.cases import AGAINST, COREDNS, FIRST_BYTE, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
+from tests.bench.cases import AGAINST, COREDNS, FIRST_BYTE, KEEPING, NO_KEEP, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
 from tests.bench.contenders import Contender
 from tests.bench.measurements import Measurement
 from tests.bench.samples import Samples, Source
@@ -47,6 +47,7 @@ class Run:
         """Every phase that the wanted rows need."""
         self._first_byte()
         self._phase(measurements.STRAIGHT)
+        self._keeping()
         for round_trip_ms in ROUND_TRIPS_MS:
             wanted = measurements.at_round_trip(round_trip_ms)
             if self._wanted(wanted):
@@ -61,6 +62,21 @@ class Run:
             logger.info("first byte, round %d of %d", number + 1, FIRST_BYTE_ROUNDS)
             with self.samples.reporting(KTPY):
                 self.samples.add(KTPY, first_byte.measure(self.lab))
+
+    def _keeping(self) -> None:
+        """One session after the other: there is but one at a time on a laptop."""
+        wanted = {spec.figure for spec in self.specs}
+        measured = [
+            one for one in measurements.KEEPING if not wanted.isdisjoint(KEEPING + name for name in one.figures)
+        ]
+        ways: list[tuple[str, list[str]]] = [(KTPY, ["--keep", "10m"]), (NO_KEEP, ["--no-keep"])]
+        for number in range(self.rounds if measured else 0):
+            for name, options in reversed(ways) if number % 2 else ways:
+                logger.info("%s and what it costs, round %d of %d", name, number + 1, self.rounds)
+                with self.samples.reporting(name), contenders.ktpy(self.lab, self.target, options=options) as way:
+                    for one in measured:
+                        figures = one.take(self.lab, way, self.duration_s)
+                        self.samples.add(name, {KEEPING + figure: value for figure, value in figures.items()})
 
     def _many_services(self) -> None:
         if not any(spec.figure == many_services.FIGURE for spec in self.specs):

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kit import processes
+from tests.e2e.kit import processes, talks
 from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.e2e.kit.faults import pod_processes, unplugged
 from tests.e2e.kit.laptop import Laptop
@@ -25,6 +26,7 @@ from tests.lab.layout import LAPTOP_IPV4, LINK_IPV4_PREFIX_LENGTH
 from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import Connecting, ConnectSession
 
+ECHO_PORT = 7
 NOTICED_WITHIN_S = 11.0
 """A stall: 9 s, and how long it takes to be told."""
 BACK_WITHIN_S = 2.0
@@ -57,7 +59,7 @@ class Session:
 
 @pytest.fixture
 def session(connect: Connecting) -> Iterator[Session]:
-    running = connect("--namespace", NAMESPACE)
+    running = connect("--namespace", NAMESPACE, "--keep", "10m")
     yield Session(running)
     running.quit()
 
@@ -76,9 +78,13 @@ def error_of_connecting(laptop: Laptop, address: str) -> tuple[int | None, float
 def talking(laptop: Laptop, address: str) -> Iterator[socket.socket]:
     """A connection over which a request has been answered, and that stays open."""
     with laptop.connection(address, 80) as kept:
-        kept.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
-        assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+        assert_is_answered(kept)
         yield kept
+
+
+def assert_is_answered(kept: socket.socket) -> None:
+    kept.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+    assert kept.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def assert_is_reset(kept: socket.socket) -> None:
@@ -100,7 +106,6 @@ def test_the_cable_is_out(session: Session, lab: Lab, laptop: Laptop, shop: Shop
     with talking(laptop, service.ipv4) as kept:
         with unplugged(lab):
             session.wait_lost(NOTICED_WITHIN_S)
-            assert_is_reset(kept)
             assert laptop.output("getent", "hosts", "web").split()[0] in (service.ipv4, service.ipv6)
             error, after_s = error_of_connecting(laptop, service.ipv4)
             assert (error, 9 < after_s < 12) == (errno.EHOSTUNREACH, True), after_s
@@ -108,9 +113,38 @@ def test_the_cable_is_out(session: Session, lab: Lab, laptop: Laptop, shop: Shop
             assert (status["state"], status["link"]["losses"]) == ("reconnecting", 1)
             assert "  link      lost for " in laptop.output("ktpy", "status")
         session.wait_back(BACK_WITHIN_S)
+        assert_is_answered(kept)
     assert laptop.output("curl", "--silent", "http://web/")
     assert session.connect.status()["pod"] == pod
     assert laptop.network_state() == before
+
+
+def test_a_thousand_connections_live_on(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    """The cable is out, and the API server restarts meanwhile."""
+    echo = shop.service("echo")
+    with talks.talking(laptop, talks.Talks([echo.ipv4, echo.ipv6], ECHO_PORT, idle=1000, talking=50)) as open_ones:
+        with ThreadPoolExecutor(1) as other:
+            with unplugged(lab):
+                session.wait_lost(NOTICED_WITHIN_S)
+                restarting = other.submit(lab.restart_api)  # which asks over the same cable whether it is back
+                said_bytes = open_ones.said_bytes
+            restarting.result()
+        session.wait_back(BACK_WITHIN_S)
+        assert eventually(lambda: open_ones.said_bytes > said_bytes + 500_000), "they talk again"
+        counted = session.connect.status()["counters"]["kept"]
+    assert open_ones.failures == []
+    assert (counted["kept"], counted["lost"]) == (1050, 0)
+
+
+def test_connections_end_with_the_link_where_that_is_asked_for(
+    lab: Lab, laptop: Laptop, shop: Shop, connect: Connecting
+) -> None:
+    session = Session(connect("--namespace", NAMESPACE, "--no-keep"))
+    with talking(laptop, shop.service("web").ipv4) as kept:
+        for sshd in pod_processes(lab, str(session.connect.status()["pod"]), "sshd-session: ktpy@"):
+            os.kill(sshd, signal.SIGKILL)
+        assert_is_reset(kept)
+    session.connect.quit()
 
 
 def test_the_api_server_restarts(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
@@ -119,7 +153,7 @@ def test_the_api_server_restarts(session: Session, lab: Lab, laptop: Laptop, sho
     with talking(laptop, shop.service("web").ipv4) as kept:
         lab.restart_api()
         session.wait_back(BACK_WITHIN_S)
-        assert_is_reset(kept)
+        assert_is_answered(kept)
     assert laptop.output("curl", "--silent", "http://web/")
     assert session.connect.status()["pod"] == pod
 
@@ -136,10 +170,13 @@ def test_the_laptop_changes_its_address(session: Session, lab: Lab, laptop: Lapt
     assert laptop.network_state() == before
 
 
-def test_the_pod_is_deleted(session: Session, lab: Lab, laptop: Laptop) -> None:
+def test_the_pod_is_deleted(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
     before, pod = laptop.network_state(), session.connect.status()["pod"]
     [job] = jobs_of(lab)
-    lab.kubectl("-n", NAMESPACE, "delete", "pod", str(pod), "--wait=false")
+    with talking(laptop, shop.service("web").ipv4) as kept:
+        lab.kubectl("-n", NAMESPACE, "delete", "pod", str(pod), "--wait=false")
+        session.wait_lost(NEW_POD_WITHIN_S)
+        assert_is_reset(kept)
     session.wait_back(NEW_POD_WITHIN_S)
     assert laptop.output("curl", "--silent", "http://web/")
     assert session.connect.status()["pod"] != pod

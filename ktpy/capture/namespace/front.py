@@ -16,7 +16,7 @@ from ktpy.capture.namespace.resolvers import RESOLV_CONF, LaptopResolvers, read
 from ktpy.capture.spec import LINK_WITHIN_S, Launched
 from ktpy.capture.tun.front import DNS_PORT, dns_numbers
 from ktpy.capture.tun.pump import Pump
-from ktpy.capture.tun.relay import TunAddress
+from ktpy.capture.tun.relay import Dial, TunAddress
 from ktpy.cluster.routing.networks import Address, Network
 from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.dns.forward import Forwarder
@@ -106,12 +106,17 @@ class NamespaceFront:
             self.datagrams.learn()
 
     async def start_pump(
-        self, uplink: Uplink[AgentHello], datagrams: DatagramLink | None, undo: AsyncExitStack
+        self,
+        uplink: Uplink[AgentHello],  # noqa: ARG002 - a dial waits by itself
+        datagrams: DatagramLink | None,
+        undo: AsyncExitStack,
+        *,
+        dial: Dial,
     ) -> Pump:
         made = self.network.made
         pairs = ((made.address4, made.peer4), (made.address6, made.peer6))
         addresses = [TunAddress(str(own.ip), str(peer)) for own, peer in pairs if own and peer]
-        self.exits.from_pod = uplink.create_connection
+        self.exits.from_pod = dial
         self.datagrams = DatagramExits(datagrams, self.exits.is_inside)
         undo.callback(self.datagrams.close)
         acceptors = self.network.acceptors

@@ -31,6 +31,7 @@ from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.wire.session import AgentHello
 
 if TYPE_CHECKING:
+    from ktpy.capture.tun.relay import Dial
     from ktpy.cluster.routing.ranges import RoutedRange
 
 DNS_PORT = 53
@@ -93,11 +94,13 @@ class ProxyFront:
 
     async def start_pump(
         self,
-        uplink: Uplink[AgentHello],
+        uplink: Uplink[AgentHello],  # noqa: ARG002 - a dial waits by itself
         datagrams: DatagramLink | None,
         undo: AsyncExitStack,
+        *,
+        dial: "Dial",
     ) -> ProxyServer:
-        dialler = Dialler(self.names, uplink.create_connection, self.networks, self._proxied)
+        dialler = Dialler(self.names, dial, self.networks, self._proxied)
         server = ProxyServer(self.listener, dialler, self.login, self._pac, datagrams=datagrams)
         undo.push_async_callback(server.aclose)
         return server

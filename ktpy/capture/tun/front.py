@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 
 from ktpy.capture.spec import LINK_WITHIN_S, Launched
 from ktpy.capture.tun.pump import Pump
-from ktpy.capture.tun.relay import TunAddress
+from ktpy.capture.tun.relay import Dial, TunAddress
 from ktpy.capture.tun.resolver_keeper import RESOLV_CONF, keep_resolver
 from ktpy.capture.tun.route_changes import RouteChanges
 from ktpy.cluster.routing.networks import Address, Network, outranking, overlaps
@@ -136,7 +136,7 @@ class TunFront:
         await self.changes.wait()
 
     async def start_pump(
-        self, uplink: Uplink[AgentHello], datagrams: DatagramLink | None, undo: AsyncExitStack
+        self, uplink: Uplink[AgentHello], datagrams: DatagramLink | None, undo: AsyncExitStack, *, dial: Dial
     ) -> Pump:
         opened = self.tun.opened
         pairs = ((opened.address4, opened.peer4), (opened.address6, opened.peer6))
@@ -144,7 +144,7 @@ class TunFront:
         pump = await Pump.start(
             self.tun.descriptor,
             addresses,
-            uplink.create_connection,
+            dial,
             way=datagrams,
             on_udp=self._tell_of_udp,
             until_up=uplink.wait_up,

@@ -50,12 +50,15 @@ class Shadow:
         image: str,
         public_key: str,
         pod_timeout_s: float,
+        keep_s: float = 0.0,
         pod_overlay: Mapping[str, Any] | None = None,
         session: str | None = None,
         owner: str | None = None,
         on_progress: Callable[[PodProgress], None] = lambda _: None,
     ) -> None:
+        """The cluster lets the pod live for `keep_s` seconds longer without a laptop than it does anyway."""
         self._api = api
+        self._deadline_s = DEADLINE_S + round(keep_s)
         self.session = session or new_session_id()
         self.job = shadow_name(self.session)
         self._pod_timeout_s = pod_timeout_s
@@ -125,7 +128,7 @@ class Shadow:
         """End the time-out here and put off the one in the cluster, because the session stands."""
         self._is_released.set()
         age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - self._created_s
-        patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": round(age_s) + DEADLINE_S}}
+        patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": round(age_s) + self._deadline_s}}
         await merge_patch(self._api, self._job_path, patch)
 
     async def failure_now(self) -> KtpyError | None:

@@ -17,7 +17,8 @@ from ktpy.wire.pod import SSHD_PORT
 START_MARGIN_S = 30
 """The cluster ends a pod that nobody reaches this much later than the laptop's time-out."""
 DEADLINE_S = 100
-"""A session's Job ends this long after the laptop has put its deadline off for the last time."""
+"""A session's Job ends this long after the laptop has put its deadline off for the last time, and as much later as
+connections wait for a lost link."""
 TTL_S = 10
 
 

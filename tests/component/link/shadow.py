@@ -3,7 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from ktpy.link.connection import AgentConnection
 from ktpy.link.session import SHADOW_SESSION
@@ -50,7 +50,7 @@ class Client(asyncio.Protocol):
         self.pauses = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         assert not self.lost.done()

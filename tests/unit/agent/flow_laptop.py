@@ -38,10 +38,11 @@ class Laptop:
         self.register.close()
 
     def channel(self, kind: int, number: int, token: bytes = TOKEN) -> socket.socket:
+        """One that leads, where it is for a new flow, to port 1 of loopback."""
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         channel.connect(str(self.path))
         channel.setblocking(False)
-        channel.send(Opening(kind, token, number).encoded())
+        channel.send(Opening(kind, token, number, 1, LOOPBACK).encoded())
         return channel
 
     def until(self, condition: Callable[[], bool]) -> None:

@@ -5,15 +5,16 @@ import random
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from ktpy.wire.flows import ANSWER, CLOSE, DIAL, END, FLOW, GONE, RECEIVED, RESUME, RESUMED, Note
-from ktpy.wire.ledger import Budget, Incoming, Outgoing
+from ktpy.wire.flows import ANSWER, CLOSE, DIAL, DONE, END, FLOW, GONE, NEW, RECEIVED, RESUME, RESUMED, Note, Opening
+from ktpy.wire.ledger import RING_BYTES, Budget, Incoming, Outgoing
 from tests.kit.ports import free_port
-from tests.unit.agent.flow_laptop import Laptop, Target, receive
+from tests.unit.agent.flow_laptop import LOOPBACK, TOKEN, Laptop, Target, receive
 
 T = TypeVar("T")
 
@@ -65,15 +66,41 @@ def test_each_half_ends_by_itself(laptop: Laptop, target: Target) -> None:
     assert receive(laptop, channel, 6) == b"answer"
     assert laptop.hear(END).value == 6
     laptop.tell(Note(CLOSE, 1, 3))
-    assert receive(laptop, channel, 1) == b"", "it is closed"
+    laptop.hear(DONE)
+    assert receive(laptop, server, 1) == b""
 
 
 def test_a_close_delivers_what_was_sent_before(laptop: Laptop, target: Target) -> None:
     channel, server = laptop.dial(target.port), target.accept()
+    laptop.hear(ANSWER)
     laptop.tell(Note(CLOSE, 1, 4))
+    laptop.turn()
     server.send(b"is not read")
     channel.send(b"last")
     assert receive(laptop, server, 4) == b"last"
+    assert laptop.hear(END).value == 0
+    laptop.hear(DONE)
+
+
+def test_a_channel_carries_one_flow_after_the_other(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    for flow in range(1, 4):
+        assert laptop.hear(ANSWER, flow).value == 0
+        channel.send(b"question")
+        assert receive(laptop, server, 8) == b"question"
+        server.send(b"answer")
+        assert receive(laptop, channel, 6) == b"answer"
+        laptop.tell(Note(CLOSE, flow, 8))
+        assert laptop.hear(END, flow).value == 6
+        laptop.hear(DONE, flow)
+        assert receive(laptop, server, 1) == b""
+        channel.send(Opening(NEW, TOKEN, flow + 1, target.port, LOOPBACK).encoded())
+        server = target.accept()
+
+
+def test_nobody_listens_where_a_used_channel_is_to_lead(laptop: Laptop) -> None:
+    channel = laptop.channel(NEW, 1)
+    assert laptop.hear(ANSWER).value == errno.ECONNREFUSED
     assert receive(laptop, channel, 1) == b""
 
 
@@ -111,7 +138,29 @@ def test_whoever_does_not_read_holds_up_the_other_side_only(laptop: Laptop, targ
         laptop.turn(0)
     channel.send(b"still")
     assert receive(laptop, server, 5) == b"still"
-    assert len(receive(laptop, channel, sent)) == sent
+    assert len(receive(laptop, channel, min(sent, 1 << 20))) == min(sent, 1 << 20)
+
+
+def test_whoever_is_too_fast_goes_on_without_the_promise_until_the_laptop_has_caught_up(
+    laptop: Laptop, target: Target
+) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.hear(ANSWER)
+    flow = laptop.relay.sessions[TOKEN].flows[1]
+    blob = random.Random(3).randbytes(3 * RING_BYTES)
+    got, unsent, modes = bytearray(), blob, set()
+    while len(got) < len(blob):
+        if len(unsent) > 0:
+            unsent = unsent[_unless_blocked(partial(server.send, unsent)) or 0 :]
+        laptop.turn(0)
+        got += _unless_blocked(lambda: channel.recv(1 << 16)) or b""
+        if flow.outgoing.is_full:
+            laptop.tell(Note(RECEIVED, 1, len(got) - 1))
+        modes.add(flow.outgoing.is_kept)
+    assert modes == {True, False}
+    assert got == blob
+    laptop.tell(Note(RECEIVED, 1, len(got)))
+    laptop.until(lambda: flow.outgoing.is_kept)
 
 
 class Story:
@@ -204,10 +253,13 @@ def test_an_end_that_the_outage_swallowed_is_told_again(laptop: Laptop, target: 
 def test_a_flow_that_outran_what_is_held_is_reset_after_an_outage(laptop: Laptop, target: Target) -> None:
     channel, server = laptop.dial(target.port), target.accept()
     laptop.hear(ANSWER)
-    flow = laptop.relay.sessions[bytes(16)].flows[1]
-    flow.outgoing._budget.left_bytes = 100
-    server.send(bytes(1000))
-    assert receive(laptop, channel, 1000) == bytes(1000), "its speed is not touched"
+    flow = laptop.relay.sessions[TOKEN].flows[1]
+    flow.outgoing._budget.left_bytes = 0
+    server.send(bytes(200_000))
+    assert receive(laptop, channel, 100) == bytes(100)
+    laptop.until(lambda: flow.outgoing.is_full)
+    laptop.tell(Note(RECEIVED, 1, 100))
+    assert len(receive(laptop, channel, 199_900)) == 199_900, "its speed is not touched"
     laptop.lose_link(channel)
     laptop.link()
     laptop.tell(Note(RESUME, 1, 900), Note(RESUMED, 0))

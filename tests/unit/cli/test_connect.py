@@ -130,6 +130,38 @@ def test_options_come_from_the_environment_too(asked: Asked) -> None:
     assert not options.reconnect
 
 
+@pytest.mark.parametrize(
+    ("arguments", "keep_s"),
+    [
+        (["--keep", "90"], 90.0),
+        (["--keep", "1.5s"], 1.5),
+        (["--keep", "20m"], 1200.0),
+        (["--keep", "24h"], 86400.0),
+        ([], 0.0),
+        (["--keep", "10m", "--no-keep"], 0.0),
+        (["--keep", "10m", "--no-reconnect"], 0.0),
+    ],
+)
+def test_how_long_connections_are_kept(asked: Asked, arguments: list[str], keep_s: float) -> None:
+    assert asked.by(*arguments).keep_s == keep_s
+
+
+@pytest.mark.parametrize(
+    ("duration", "reason"),
+    [
+        ("soon", "'soon' is no duration (wanted: such as 90s, 10m or 2h)"),
+        ("-5m", "is no duration"),
+        ("1d", "is no duration"),
+        ("0", "0 is not between 1s and 24h"),
+        ("25h", "25h is not between 1s and 24h"),
+    ],
+)
+def test_a_duration_that_is_none(duration: str, reason: str) -> None:
+    refused = CliRunner().invoke(connect, ["--keep", duration])
+    assert refused.exit_code == 2
+    assert reason in " ".join(refused.output.split())
+
+
 @pytest.mark.parametrize(("arguments", "stop", "log"), [([], "Ctrl-C", None), (["-d"], "`ktpy quit`", "connect")])
 def test_what_ends_it_is_told_once_it_stands(asked: Asked, arguments: list[str], stop: str, log: str | None) -> None:
     lines = CliRunner().invoke(connect, arguments).output.splitlines()

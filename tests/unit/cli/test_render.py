@@ -43,6 +43,13 @@ def test_a_connected_session() -> None:
     ]
 
 
+def test_what_became_of_connections_when_the_link_was_lost() -> None:
+    counters = {"kept": {"kept": 12, "lost": 1, "outran": 3}}
+    told = lines(replace(CONNECTED, link=LinkStatus(True, 5, 2, "It is gone."), counters=counters))
+    assert "  kept      12 connections lived through it, 1 were reset" in told
+    assert not [line for line in lines(replace(CONNECTED, counters=counters)) if line.startswith("  kept")]
+
+
 def test_datagrams() -> None:
     counted = {"sent": 4, "received": 3, "lost": 1, "lost_in_pod": 2}
     told = lines(replace(CONNECTED, datagram_flows=2, counters={"datagrams": counted}))

@@ -20,8 +20,10 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import KtpyError, RangeOverlap
 from ktpy.kube.endpoint import ApiEndpoint
+from ktpy.link import keeper
 from ktpy.link.channel import Link
 from ktpy.link.connection import AgentConnection
+from ktpy.link.keeper import KeptCounters
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Ended, Event, Ready
 from ktpy.observe.status import DnsStatus, ProxyStatus
@@ -178,6 +180,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "new_services", new_services)
     monkeypatch.setattr(routing, "new_endpoints", new_endpoints)
     monkeypatch.setattr(AgentConnection, "open", dial)
+    monkeypatch.setattr(keeper, "Keeper", lambda *_: Connections(world))
     monkeypatch.setattr(shadow_uplink, "PortForward", lambda *_: None)
 
 
@@ -246,6 +249,26 @@ class Tunnel:
         self._world.note("close tunnel")
 
 
+class Connections:
+    """Stands in for a Keeper, where nobody connects."""
+
+    counters = KeptCounters(kept=5, lost=1)
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def create_connection(self, *_: object) -> None: ...
+
+    def link_up(self, _connection: object) -> None:
+        self._world.note("go on")
+
+    def link_down(self) -> None:
+        self._world.note("wait for a link")
+
+    def reset(self, why: str) -> None:
+        self._world.note(f"reset: {why}")
+
+
 class Datagrams:
     def __init__(self, world: World) -> None:
         self._world = world
@@ -289,7 +312,7 @@ class Machine:
         await self._world.step(f"put right {' '.join(str(one.network) for one in ranges)}")
         return self._world.not_right
 
-    async def start_pump(self, _uplink: object, way: object, undo: AsyncExitStack) -> Any:
+    async def start_pump(self, _uplink: object, way: object, undo: AsyncExitStack, *, dial: object) -> Any:
         await self._world.step("start pump")
         undo.callback(self._world.note, "stop pump")
         return SimpleNamespace(

@@ -36,6 +36,7 @@ STAGES = [
     "serve names",
 ]
 """Places where work waits for somebody, in the order in which it reaches them."""
+KEEPING = ConnectOptions(keep_s=600.0)
 FAREWELL = Ended(0, "Disconnected by ktpy quit; everything is undone.")
 
 
@@ -282,3 +283,21 @@ async def test_an_agent_that_carries_no_datagrams_is_told_and_left_in_peace(worl
         f"Use the image of ktpy {__version__}, see --image."
     )
     assert "carry datagrams" not in world.steps
+
+
+async def test_the_status_tells_of_kept_connections(world: World) -> None:
+    async with world.session(KEEPING):
+        await world.ready
+        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
+    assert isinstance(status, ConnectStatus)
+    assert status.counters["kept"] == {"kept": 5, "lost": 1, "outran": 0}
+
+
+async def test_a_pod_whose_connections_wait_stays_longer_where_it_cannot_be_deleted(world: World) -> None:
+    world.failures["delete job"] = KtpyError("Forbidden.")
+    async with world.session(KEEPING) as running:
+        await world.ready
+        await quit_session(world)
+        await running
+    assert isinstance(world.events[-1], Notice)
+    assert world.events[-1].text.endswith("It removes itself within 12 minutes.")

@@ -13,6 +13,7 @@ from ktpy.kube.portforward.upgrade import PortForwardNotYet
 from ktpy.link.connection import AgentConnection
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice
 from ktpy.observe.status import ConnectStatus, LinkStatus
+from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.shadows import OUT_OF_REACH_S
 from tests.kit.waiting import until
 from tests.unit.sessions.connect_world import World, world
@@ -57,6 +58,22 @@ async def test_a_lost_link_is_dialled_again_to_the_same_pod(world: World) -> Non
         now = await status(world)
         assert (now.state, now.link.losses, now.link.reason) == ("connected", 1, "The link is lost.")
         assert not running.done()
+
+
+async def test_connections_wait_for_the_next_link_to_the_same_pod(world: World) -> None:
+    async with world.session(ConnectOptions(keep_s=600)):
+        await world.ready
+        await lose(world)
+        about_them = [step for step in world.steps if step in ("go on", "wait for a link") or step.startswith("reset")]
+        assert about_them == ["go on", "wait for a link", "go on"]
+
+
+async def test_connections_are_reset_at_once_with_their_pod(world: World) -> None:
+    async with world.session(ConnectOptions(keep_s=600)):
+        await world.ready
+        world.end["pod"].set_exception(PodFailed("The pod was deleted."))
+        await until(lambda: bool(told(world, LinkBack)))
+        assert world.steps.index("reset: The pod was deleted.") < world.steps.index("delete job")
 
 
 async def test_twenty_rounds_leave_as_much_as_one(world: World) -> None:

@@ -10,6 +10,7 @@ from ktpy.wire.flows import (
     DIAL,
     FLOW,
     GONE,
+    NEW,
     NOTE_BYTES,
     OPENING_BYTES,
     RECEIVED,
@@ -32,8 +33,9 @@ NOTES = [
 def test_the_form_on_the_wire() -> None:
     """It must not change: the agent may be of another version."""
     assert Note(RECEIVED, 5, 6).encoded().hex() == "03" + "00000005" + "0000000000000006" + "00" * 16
-    assert Opening(CONTROL, TOKEN, 600).encoded().hex() == "01" + TOKEN.hex() + "00000258"
-    assert (NOTE_BYTES, OPENING_BYTES) == (29, 21)
+    assert Opening(CONTROL, TOKEN, 600).encoded().hex() == "01" + TOKEN.hex() + "00000258" + "00" * 18
+    assert Opening(NEW, TOKEN, 1, 80, TOKEN).encoded().hex() == "03" + TOKEN.hex() + "00000001" + "0050" + TOKEN.hex()
+    assert (NOTE_BYTES, OPENING_BYTES) == (29, 39)
 
 
 @pytest.mark.parametrize("most_bytes", [1, 28, 29, 30, 1000])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ktpy.wire.ledger import PIECE_COST_BYTES, Budget, Incoming, Outgoing
+from ktpy.wire.ledger import MIN_RING_BYTES, PIECE_COST_BYTES, Budget, Incoming, Outgoing
 
 
 @dataclass
@@ -21,6 +21,8 @@ class Direction:
     acknowledgements: deque[int] = field(default_factory=deque)
 
     def write(self, data: bytes) -> None:
+        if self.outgoing.is_full:
+            return
         self.written += data
         self.outgoing.take(data)
         self.under_way.append(data)
@@ -87,7 +89,7 @@ def test_whoever_outruns_the_bound_gives_up_the_promise_and_nothing_else() -> No
     outcomes = set()
     for seed in range(2000):
         chance = random.Random(seed)
-        ring_bytes, total_bytes = chance.randrange(1500), chance.randrange(1500)
+        ring_bytes, total_bytes = chance.randint(1, 1500), chance.randrange(1500)
         budget = Budget(total_bytes)
         direction, other = Direction(Outgoing(budget, ring_bytes)), Outgoing(budget, ring_bytes)
         other.take(b"another connection's")
@@ -95,31 +97,60 @@ def test_whoever_outruns_the_bound_gives_up_the_promise_and_nothing_else() -> No
         outcomes.add((lives, direction.outgoing.is_kept))
         if lives:
             assert direction.delivered == direction.written, seed
-        assert 0 <= budget.left_bytes <= total_bytes
+        assert budget.left_bytes <= total_bytes
         direction.outgoing.release()
         other.release()
         assert budget.left_bytes == total_bytes
     assert outcomes == {(True, True), (True, False), (False, False)}
 
 
-def test_the_promise_is_given_up_and_comes_back() -> None:
-    outgoing = Outgoing(Budget(), 100 + PIECE_COST_BYTES)
-    assert outgoing.take(bytes(100))
-    assert not outgoing.take(b"x"), "it is told once"
-    assert outgoing.take(b"y")
-    outgoing.acknowledge(101)
+def test_whoever_is_too_fast_goes_on_without_the_promise_until_it_has_caught_up() -> None:
+    outgoing = Outgoing(Budget(), 100)
+    outgoing.take(bytes(100))
+    assert outgoing.is_full
+    assert outgoing.acknowledge(50), "the link is alive"
+    assert not outgoing.is_full
+    outgoing.take(b"x")
+    outgoing.take_unheld(1)
+    assert not outgoing.acknowledge(101)
     assert not outgoing.is_kept
     assert outgoing.resume(101) is None
-    outgoing.acknowledge(102)
+    assert not outgoing.acknowledge(102)
     assert outgoing.is_kept
-    assert outgoing.take(b"z")
+    outgoing.take(b"z")
     assert outgoing.resume(102) == [b"z"]
+
+
+def test_a_link_that_is_lost_is_no_reason_to_give_up_the_promise() -> None:
+    outgoing = Outgoing(Budget(), 100)
+    outgoing.take(bytes(100))
+    assert outgoing.resume(60) == [bytes(40)]
+    assert outgoing.is_kept
+
+
+def test_who_had_everything_was_not_too_fast() -> None:
+    outgoing = Outgoing(Budget(), 100)
+    outgoing.take(bytes(100))
+    assert not outgoing.acknowledge(100)
+    assert outgoing.is_kept
+
+
+def test_where_others_hold_too_much_a_little_may_still_be_under_way() -> None:
+    budget = Budget(10)
+    outgoing = Outgoing(budget)
+    Outgoing(budget).take(bytes(100))
+    outgoing.take(bytes(1000))
+    assert not outgoing.is_full, "nothing would ever be acknowledged"
+    outgoing.take(bytes(MIN_RING_BYTES))
+    assert outgoing.is_full
 
 
 def test_small_pieces_cost_what_they_take() -> None:
     outgoing = Outgoing(Budget(), 10 * (2 + PIECE_COST_BYTES))
-    assert all(outgoing.take(b"ab") for _ in range(10))
-    assert not outgoing.take(b"ab")
+    for _ in range(10):
+        assert not outgoing.is_full
+        outgoing.take(b"ab")
+    assert outgoing.is_full
 
 
 def test_a_receiver_that_says_what_cannot_be() -> None:

@@ -57,7 +57,7 @@ async def main():
     zone.upsert_service({"metadata": {"name": "web", "namespace": "shop"}, "spec": {"clusterIP": "10.96.0.7"}})
     async with AsyncExitStack() as undo:
         front = await CaptureSpec("proxy").load().prepare(listen_for_proxy(None), undo, print)
-        server = await front.start_pump(uplink, None, undo)
+        server = await front.start_pump(uplink, None, undo, dial=uplink.create_connection)
         serving = asyncio.create_task(server.wait_closed())
         await front.serve_names(
             zone, uplink, hello, "shop", extra_zones=[], routed=[], work=None, counters={}, on_alias=None

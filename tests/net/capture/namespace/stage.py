@@ -103,7 +103,7 @@ class Staged(Run):
             return await asyncio.get_running_loop().create_connection(make, "127.0.0.1", inside)
 
         uplink: Any = SimpleNamespace(create_connection=dial)
-        pump = await front.start_pump(uplink, None, laptop)
+        pump = await front.start_pump(uplink, None, laptop, dial=uplink.create_connection)
         work.create_task(pump.wait_closed())
         await front.route([ip_network("10.96.0.0/16"), OVERLAPPING])
         zone = Zone()

@@ -34,7 +34,7 @@ async def test_from_the_port_to_the_names() -> None:
         front = await ProxyFront.prepare(listen_for_proxy(None), undo, lambda _: None)
         assert front.name == f"the proxy on 127.0.0.1:{front.port}"
         assert front.name_servers == []
-        carrier = await front.start_pump(UPLINK, None, undo)
+        carrier = await front.start_pump(UPLINK, None, undo, dial=UPLINK.create_connection)
         serving = work.create_task(carrier.wait_closed())
         await front.route([ip_network("10.96.0.0/16")])
         zone = Zone()
