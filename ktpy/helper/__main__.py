@@ -18,7 +18,7 @@ from ktpy.errors import HelperFailed, KtpyError, PrivilegeMissing
 from ktpy.helper.install import remark_on_install
 from ktpy.helper.launch import PRIVATE
 from ktpy.helper.processes import user_name
-from ktpy.helper.protocol import Failed, encode, send_packet
+from ktpy.helper.protocol import Failed, Hello, encode, send_packet
 from ktpy.helper.tun import DEVICE
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _private_helper(sock: socket.socket) -> "Helper":
         os.close(os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except OSError as exc:
         raise refusals.tun_refused(exc) from exc
+    send_packet(sock, encode(Hello(os.getpid(), uid)))
     from ktpy.helper.private.server import PrivateHelper
 
     return PrivateHelper(sock, uid)

@@ -79,7 +79,7 @@ class Helper:
         wanted_report = False
         try:
             with _termination() as terminated:
-                self._send(self._hello)
+                self._greet()
                 wanted_report = self._serve(terminated)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the main process is gone: the same as end of file
@@ -91,6 +91,9 @@ class Helper:
         elif report.failures:
             _complain(f"ktpy could not undo: {'; '.join(report.failures)}. Try again with: sudo ktpy clean")
         return not report.failures
+
+    def _greet(self) -> None:
+        self._send(self._hello)
 
     def _serve(self, terminated: socket.socket) -> bool:
         poller = select.poll()

@@ -41,6 +41,9 @@ class PrivateHelper(Helper):
 
     _places: Places | None = None
 
+    def _greet(self) -> None:
+        """The hello was sent when the namespaces were made: nobody waits for the imports of this module."""
+
     def _do(self, request: Request) -> tuple[Reply, tuple[int, ...]]:
         match request:
             case MakeNetwork():
