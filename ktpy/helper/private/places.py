@@ -8,6 +8,7 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -76,7 +77,8 @@ class Places:
             self._own.add(cover.stat().st_dev)
             for child in children:
                 is_cover = is_root and child.path == str(cover)
-                _bind_back(child, f"/proc/self/fd/{behind if is_cover else below}", cover, itself=is_cover)
+                with suppress(OSError):  # gone meanwhile; one that cannot be shown hides no other
+                    _bind_back(child, f"/proc/self/fd/{behind if is_cover else below}", cover, itself=is_cover)
         finally:
             os.close(below)
             os.close(behind)
