@@ -6,7 +6,7 @@ from ktpy.aio.retry import Backoff
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFailed, PodNotReady, Unauthorized
 from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.connection import KeyNotTaken
-from ktpy.link.dial_policy import DialAgain, DialUntilUp, KeepDialling
+from ktpy.link.dial_policy import DialAgain, DialPolicy, DialUntilUp, KeepDialling
 
 
 class Clock:
@@ -134,6 +134,20 @@ async def test_dialling_again_begins_at_once_after_each_loss(clock: Clock) -> No
         assert clock.pauses_s[0] <= 0.1
         clock.pauses_s.clear()
         standing.told.clear()
+
+
+@pytest.mark.parametrize("error", [ApiUnreachable("cable out"), LinkLost("reset"), Unauthorized("expired")])
+@pytest.mark.parametrize("kind", ["connect", "intercept"])
+async def test_ten_minutes_without_a_way_end_nothing_and_the_next_attempt_is_near(
+    clock: Clock, kind: str, error: KtpyError
+) -> None:
+    pauses = Backoff(0.05, 0.2, clock.sleep), Backoff(0.2, 5.0, clock.sleep)
+    policy: DialPolicy = Standing(clock).policy if kind == "connect" else KeepDialling(*pauses)
+    await policy.link_lost(LinkLost("gone"))
+    ends_s = clock.now_s + 600
+    while clock.now_s < ends_s:
+        await policy.dial_failed(error, clock.now_s)
+    assert max(clock.pauses_s) <= (1 if kind == "connect" and error.is_transient else 5)
 
 
 async def test_a_session_that_does_not_stand_yet_is_not_dialled_again(clock: Clock) -> None:
