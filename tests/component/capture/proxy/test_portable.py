@@ -8,7 +8,7 @@ import pytest
 UNIX_ONLY = ["fcntl", "termios", "tty", "pty", "pwd", "grp", "resource", "syslog", "uvloop"]
 """Windows lacks these."""
 LINUX_ONLY = ["pyroute2"]
-PORTABLE = ["disk", "launch", "protocol", "resolv_conf", "routable", "wire"]
+PORTABLE = ["disk", "launch", "private.messages", "protocol", "resolv_conf", "routable", "wire"]
 """Of ktpy.helper: what both processes share, and what only computes."""
 
 WITHHOLD = """
