@@ -3,14 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ktpy.cluster import rbac
-from ktpy.cluster.changes import keeping, sweep
-from ktpy.cluster.changes import recover as recovering
 from ktpy.cluster.changes.inventory import Participant, services_and_inventory
-from ktpy.cluster.changes.recover import RecoveredSelector
-from ktpy.cluster.changes.sweep import Leftover
 from ktpy.cluster.missing_rights import naming_all_missing, user_name, with_all_missing
 from ktpy.cluster.service import ports, targets
 from ktpy.cluster.sharing.lease import Lease
@@ -25,6 +21,10 @@ from ktpy.kube.rights import Rule
 from ktpy.kube.watch import list_all
 from ktpy.observe.events import Report
 from ktpy.sessions.undo_killed import undo_killed
+
+if TYPE_CHECKING:
+    from ktpy.cluster.changes.recover import RecoveredSelector
+    from ktpy.cluster.changes.sweep import Leftover
 
 T = TypeVar("T")
 
@@ -123,13 +123,15 @@ def describe(participant: Participant) -> dict[str, Any]:
 
 def sweep_dead(
     place: ClusterRef, *, all_namespaces: bool, dry_run: bool
-) -> tuple[list[Leftover], list[KtpyError], list[Lease]]:
+) -> "tuple[list[Leftover], list[KtpyError], list[Lease]]":
     """Remove what dead sessions of any user have left.
 
     Returns what is gone, or would be, what went wrong, and who keeps gateways, which stay.
     """
 
-    async def work(api: Api) -> tuple[list[Leftover], list[KtpyError], list[Lease]]:
+    from ktpy.cluster.changes import keeping, sweep  # `ktpy list` need not wait for them
+
+    async def work(api: Api) -> "tuple[list[Leftover], list[KtpyError], list[Lease]]":
         namespace = None if all_namespaces else api.namespace
         found, failures = (await sweep.find(api, namespace), []) if dry_run else await sweep.remove(api, namespace)
         gone = {(one.namespace, one.name) for one in found if one.kind == "session"}
@@ -150,6 +152,8 @@ def undo_record(record: Record, records: Records, report: Report) -> None:
     place.run(lambda api: undo_killed(api, records, report))
 
 
-def recover(place: ClusterRef, service: str, *, evict: bool) -> RecoveredSelector | None:
+def recover(place: ClusterRef, service: str, *, evict: bool) -> "RecoveredSelector | None":
     """Give one Service back what it selected; None when it needs nothing."""
-    return place.run(lambda api: recovering.recover(api, service, evict=evict))
+    from ktpy.cluster.changes.recover import recover as give_back
+
+    return place.run(lambda api: give_back(api, service, evict=evict))
