@@ -208,7 +208,7 @@ def test_a_told_gateway_serves_until_it_is_forgotten_and_then_goes(pod: GatewayP
 
 def test_one_that_is_told_to_stop_takes_no_more_laptops(pod: GatewayPod, origin: int, local: int) -> None:
     pod.add_port(origin)
-    with pod.serving():
+    with pod.serving(KTPY_DRAIN_S="30.0"):  # longer than a busy machine takes to log in
         pod.let_in("s1")
         os.kill(pod.agent_pid, signal.SIGTERM)
         pod.wait_for_log("told to stop: draining")
