@@ -21,7 +21,7 @@ from tests.e2e.kit.faults import pod_processes, unplugged
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.kit.waiting import eventually
-from tests.lab import Lab, network
+from tests.lab import Lab, network, node
 from tests.lab.layout import LAPTOP_IPV4, LINK_IPV4_PREFIX_LENGTH
 from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import Connecting, ConnectSession
@@ -32,6 +32,8 @@ NOTICED_WITHIN_S = 11.0
 BACK_WITHIN_S = 2.0
 NEW_POD_WITHIN_S = 8.0
 """It has to be scheduled and started."""
+NODE_BACK_WITHIN_S = 30.0
+ANSWERED_WITHIN_S, ECHO_PORT = 5.0, 7
 EXPIRED_WITHIN_S = 20.0
 """The API server remembers a token that it has accepted for 10 s."""
 LOGGED_IN_WITHIN_S = 12.0
@@ -182,6 +184,26 @@ def test_the_pod_is_deleted(session: Session, lab: Lab, laptop: Laptop, shop: Sh
     assert session.connect.status()["pod"] != pod
     [new] = jobs_of(lab)
     assert new != job
+    assert laptop.network_state() == before
+
+
+def test_the_node_restarts(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    """Its kubelet and containerd, and with them the pod: UDP is back as TCP is."""
+    before, pod = laptop.network_state(), str(session.connect.status()["pod"])
+    echo = shop.service("echo").ipv4
+    with laptop.open_socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
+        program.settimeout(ANSWERED_WITHIN_S)
+        program.connect((echo, ECHO_PORT))
+        for component in ("kubelet", "containerd"):
+            node.restart_component(lab.layout, component)
+        for process in pod_processes(lab, pod, ""):
+            os.kill(process, signal.SIGKILL)
+        session.wait_back(NODE_BACK_WITHIN_S)
+        program.send(b"hello")
+        assert program.recv(100) == b"hello"
+    assert laptop.output("curl", "--silent", "http://web/")
+    assert session.connect.status()["pod"] != pod
+    assert len(jobs_of(lab)) == 1
     assert laptop.network_state() == before
 
 
