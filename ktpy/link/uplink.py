@@ -94,9 +94,12 @@ class Uplink(Generic[T]):
         """
         connection = (await asyncio.shield(self._up)).connection
         try:
-            async with connection.ssh.create_process(command, encoding=None, stdin=asyncssh.DEVNULL) as process:
+            process = await connection.ssh.create_process(command, encoding=None, stdin=asyncssh.DEVNULL)
+            try:
                 while data := await process.stdout.read(_READ_BYTES):
                     yield data
+            finally:
+                process.close()  # sshd answers that only when the command has ended, which may wait long
         except (asyncssh.Error, OSError) as exc:
             raise connection.reason or link_lost(exc) from exc
         if connection.is_closed:

@@ -85,3 +85,19 @@ async def test_a_command_on_a_channel_of_its_own(sshd: Sshd) -> None:
     async with running(sshd) as uplink:
         for _ in range(2):
             assert sum([len(part) async for part in uplink.output_of("tell")]) == 5_000_001
+
+
+async def test_a_command_that_does_not_end_holds_up_nobody_who_gives_it_up(sshd: Sshd) -> None:
+    endless = "print('begun', flush=True)\n  import time\n  time.sleep(3600)"
+    sshd.install(f"import os\nif os.environ.get('SSH_ORIGINAL_COMMAND') == 'tell':\n  {endless}\n{AGENT}")
+    async with running(sshd) as uplink:
+        begun = asyncio.Event()
+
+        async def follow() -> None:
+            async for _ in uplink.output_of("tell"):
+                begun.set()
+
+        task = asyncio.create_task(follow())
+        await begun.wait()
+        task.cancel()
+        assert await asyncio.wait({task}, timeout=5) == ({task}, set())
