@@ -88,7 +88,7 @@ async def test_a_command_on_a_channel_of_its_own(sshd: Sshd) -> None:
 
 
 async def test_a_command_that_does_not_end_holds_up_nobody_who_gives_it_up(sshd: Sshd) -> None:
-    endless = "print('begun', flush=True)\n  import time\n  time.sleep(3600)"
+    endless = "print('begun', flush=True)\n  import time\n  while os.getppid() != 1: time.sleep(0.1)"
     sshd.install(f"import os\nif os.environ.get('SSH_ORIGINAL_COMMAND') == 'tell':\n  {endless}\n{AGENT}")
     async with running(sshd) as uplink:
         begun = asyncio.Event()
