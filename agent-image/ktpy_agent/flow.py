@@ -139,6 +139,7 @@ class Flow:
         if target is not None:
             self.session.poller.forget(target)
             target.close()
+        self.session.flush()  # why goes before the end of the channel, on which the laptop would take it for a reset
         self.detach()
         self.outgoing.release()
         self.session.forget(self)

@@ -2,6 +2,7 @@
 
 import errno
 import random
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from ktpy_agent.flow import Flow
 
 from ktpy.wire.flows import ANSWER, CLOSE, DIAL, DONE, END, FLOW, GONE, NEW, RECEIVED, RESUME, RESUMED, Note, Opening
 from ktpy.wire.ledger import RING_BYTES, Budget, Incoming, Outgoing
@@ -47,6 +49,21 @@ def test_nobody_listens(laptop: Laptop) -> None:
     assert laptop.hear(ANSWER).value == errno.ECONNREFUSED
     assert receive(laptop, channel, 1) == b""
     assert not laptop.relay.sessions[bytes(16)].flows
+
+
+def test_the_answer_is_on_its_way_before_the_channel_closes(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else sshd may hand on the end first."""
+    was_told: list[bool] = []
+    detach = Flow.detach
+
+    def look_and_detach(flow: Flow) -> None:
+        was_told.append(bool(select.select([laptop.control], [], [], 0)[0]))
+        detach(flow)
+
+    monkeypatch.setattr(Flow, "detach", look_and_detach)
+    channel = laptop.dial(free_port())
+    assert receive(laptop, channel, 1) == b""
+    assert was_told[-1]
 
 
 def test_there_is_no_way(laptop: Laptop) -> None:

@@ -184,9 +184,9 @@ async def test_a_cluster_that_grows_is_waited_for(cluster: ApiStub, api: Api) ->
 
 async def test_a_time_out_tells_the_last_known_reason(cluster: ApiStub, api: Api) -> None:
     cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(waiting("ContainerCreating"))))))
-    cluster.script(f"WATCH {EVENTS}", watched(("ADDED", event("FailedMount", 'configmap "x" not found'))))
+    cluster.script(f"WATCH {EVENTS}", watched(("ADDED", event("FailedMount", "timed out waiting for the node"))))
     async with supervised(api, pod_timeout_s=2.0) as (_, supervising):
-        with pytest.raises(PodNotReady, match=r'within 2 s: configmap "x" not found\.'):
+        with pytest.raises(PodNotReady, match=r"within 2 s: timed out waiting for the node\."):
             await outcome(supervising)
 
 
