@@ -4,7 +4,6 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 ALL_STATES: Final = 0xFFFFFFFF
@@ -46,16 +45,20 @@ def open_sock_diag() -> socket.socket:
     return kernel
 
 
-def listeners(kernel: socket.socket, family: socket.AddressFamily, port: int) -> Iterator[InternetSocket]:
-    """Yield the TCP sockets that listen on a port. Raises OSError where the kernel does not tell."""
+def listeners(kernel: socket.socket, family: socket.AddressFamily, port: int) -> list[InternetSocket]:
+    """Return the TCP sockets that listen on a port. Raises OSError where the kernel does not tell.
+
+    All of the answer is read: what is left would be taken for that to the next question.
+    """
     _send(kernel, _EVERY, family, socket.IPPROTO_TCP, LISTENING, (b"", port), (b"", 0))
+    found = list[InternetSocket]()
     while True:
         answer = memoryview(kernel.recv(1 << 16))
         while answer:
             length, kind, *_ = _HEADER.unpack_from(answer)
             if kind == _NLMSG_DONE:
-                return
-            yield _read(kind, answer)
+                return found
+            found.append(_read(kind, answer))
             answer = answer[(length + 3) & ~3 :]
 
 

@@ -14,11 +14,12 @@ from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.cli.workload_options import named, workload
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Event, Notice
-from ktpy.sessions.options import ConnectOptions, WorkloadChoice
+from ktpy.sessions.options import LAPTOPS_OWN, ConnectOptions, WorkloadChoice
 
 MASK = "********"
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Kubernetes takes more: dots and hyphens, and since 1.34 nearly anything."""
+_DOTENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def _export(name: str, value: str) -> str | None:
@@ -26,7 +27,7 @@ def _export(name: str, value: str) -> str | None:
 
 
 def _dotenv(name: str, value: str) -> str | None:
-    if "=" in name or name.startswith("#"):
+    if not _DOTENV_NAME.fullmatch(name) or {"'", "`"} <= set(value):  # a shell that sources it would run it
         return None
     if not set(value) & set("'\\"):
         return f"{name}='{value}'"
@@ -97,6 +98,9 @@ def env(
     if output == "json":
         render.say_json(found)
         return
+    if output == "export" and (own := LAPTOPS_OWN & found["environment"].keys()):
+        render.say(f"{', '.join(sorted(own))}: left out, the shell keeps its own.", err=True)
+        found["environment"] = {name: value for name, value in found["environment"].items() if name not in own}
     rendered = {name: FORMATS[output](name, value) for name, value in found["environment"].items()}
     lines = [line for line in rendered.values() if line is not None]
     render.raw(lines, is_terminal=is_terminal)

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, Final
 
 from ktpy.capture.spec import LOOPBACK, CaptureSpec, Launched, listen_on_loopback
 from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, KEEP, WAIT, WAIT_S, InterceptOptions
@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_IMAGE",
     "DEFAULT_POD_TIMEOUT_S",
     "KEEP",
+    "LAPTOPS_OWN",
     "WAIT",
     "WAIT_S",
     "AppProtocol",
@@ -44,6 +45,9 @@ __all__ = [
 
 
 _PUBLISH = re.compile(r"(?:(?P<local>\d{1,5}):)?(?P<port>\d{1,5})")
+
+LAPTOPS_OWN: Final = frozenset({"PATH", "HOME", "SHELL", "TERM", "PWD"})
+"""These variables stay the laptop's, on which a program or shell runs, whatever the workload sets."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,9 @@ class Run(Connect):
         from ktpy.sessions.pod_files import shown_files
 
         surroundings = await fetch_surroundings(self._uplink, self._wardrobe.clothes)
+        if left_out := surroundings.left_out:
+            names = ", ".join(left_out)
+            self._report(Notice(f"{names}: left out, as meant for the workload's image; --env sets such a variable."))
         await front.take_name(surroundings.host_name, surroundings.pod_ip)
         mounts = self._wardrobe.clothes.mounts
         await beside.enter_async_context(shown_files(self._uplink, mounts, front.helper, self._report))

@@ -1,5 +1,6 @@
 """The surroundings of a workload's pod, as a shadow pod that wears its clothes tells of them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -11,15 +12,15 @@ from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.workload import find_workload
 from ktpy.errors import PodFailed
 from ktpy.kube.client import Api
-from ktpy.sessions.options import EnvironmentEdits, WorkloadChoice
+from ktpy.sessions.options import LAPTOPS_OWN, EnvironmentEdits, WorkloadChoice
 from ktpy.wire.surroundings import COMMAND, PodEnvironment
 
 if TYPE_CHECKING:
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
-LAPTOPS_OWN: Final = frozenset({"PATH", "HOME", "SHELL", "TERM", "PWD"})
-"""These stay the laptop's, on which the program runs, whatever the workload sets."""
+_OF_ITS_IMAGE: Final = re.compile(r"LD_.*|BASH_FUNC_.*|BASH_ENV|PYTHONHOME", re.DOTALL)
+"""Loaders and shells obey these before a program does, and they name places in the workload's image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,14 @@ class PodSurroundings:
 
     def environment_for(self, laptops: Mapping[str, str], edits: EnvironmentEdits) -> dict[str, str]:
         """Return the environment of a program: the laptop's, over that the pod's, over that what the user wants."""
-        of_pod = {name: value for name, value in self.environment.items() if name not in LAPTOPS_OWN}
+        held_back = {*LAPTOPS_OWN, *self.left_out}
+        of_pod = {name: value for name, value in self.environment.items() if name not in held_back}
         return edits.applied({**laptops, **of_pod, "HOSTNAME": self.host_name})
+
+    @property
+    def left_out(self) -> list[str]:
+        """The names of variables that no program on the laptop gets from the workload."""
+        return [name for name in self.environment if _OF_ITS_IMAGE.fullmatch(name)]
 
 
 async def open_wardrobe(

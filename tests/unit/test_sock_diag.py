@@ -33,3 +33,9 @@ def test_a_kernel_that_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sock_diag, "_SOCK_DIAG_BY_FAMILY", 4711)
     with closing(open_sock_diag()) as kernel, pytest.raises(OSError):
         list(listeners(kernel, socket.AF_INET, 1))
+
+
+def test_an_answer_that_is_not_looked_at_whole_does_not_answer_the_next_question() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, closing(open_sock_diag()) as kernel:
+        port = listening.getsockname()[1]
+        assert all(any(listeners(kernel, socket.AF_INET, port)) for _ in range(3))

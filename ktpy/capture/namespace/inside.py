@@ -16,11 +16,15 @@ AT_ONCE: Final = 16
 EVERY_PORT: Final = 0
 _ANY4, _LOOPBACK4 = bytes(16), b"\x7f\0\0\1".ljust(16, b"\0")
 _ANY6, _LOOPBACK6 = bytes(16), bytes(15) + b"\1"
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+"""Before an IPv4 address of an IPv6 socket (RFC 4291, 2.5.5.2), such as a JVM's."""
 _REACHED: Final = {
     (socket.AF_INET, _ANY4): "127.0.0.1",
     (socket.AF_INET, _LOOPBACK4): "127.0.0.1",
     (socket.AF_INET6, _ANY6): "::1",
     (socket.AF_INET6, _LOOPBACK6): "::1",
+    (socket.AF_INET6, _MAPPED + _ANY4[:4]): "127.0.0.1",
+    (socket.AF_INET6, _MAPPED + _LOOPBACK4[:4]): "127.0.0.1",
 }
 """By family and address of a listener, where it is reached."""
 

@@ -68,11 +68,13 @@ class PodFiles:
         place = self._inside(mount, entry.path)
         self._seen.add(entry.path.partition("/")[0])
         if entry.kind == FOLDER:
+            if place.is_symlink():
+                place.unlink()
             place.mkdir(parents=not entry.path, exist_ok=True)
             place.chmod(entry.mode | stat.S_IRWXU)
         elif entry.kind == FILE:
             self._create(place, _mode(mount, entry))
-        elif entry.kind == LINK:
+        elif entry.kind == LINK and entry.path:  # a mount is none
             _link(place, entry.target)
 
     def _create(self, place: Path, mode: int) -> None:
@@ -83,8 +85,8 @@ class PodFiles:
 
     def _finish(self, mount: PodMount) -> None:
         """Remove what this version has no more."""
-        place = self._place(mount.path)
-        if mount.path in self.arrived and place.is_dir():
+        place = self._inside(mount, "")
+        if mount.path in self.arrived and place.is_dir() and not place.is_symlink():
             for child in place.iterdir():
                 if child.name not in self._seen and not self._is_other_mount(mount, child.name):
                     _remove(child)
@@ -99,13 +101,15 @@ class PodFiles:
         return self._root / path.lstrip("/")
 
     def _inside(self, mount: PodMount, path: str) -> Path:
-        """Return the place of a path in a mount. Raises ValueError where a link leads out of it."""
-        place = self._place(mount.path)
-        for part in path.split("/")[:-1]:
+        """Return the place of a path in a mount. Raises ValueError where a link, of any mount, leads elsewhere."""
+        place = self._root
+        *folders, last = [part for part in f"{mount.path}/{path}".split("/") if part]
+        for part in folders:
             place = place / part
-            if not stat.S_ISDIR(place.lstat().st_mode):
-                raise ValueError(f"{path!r} leads through a link")
-        return place / path.rpartition("/")[2] if path else place
+            with suppress(FileNotFoundError):  # it is made
+                if not stat.S_ISDIR(place.lstat().st_mode):
+                    raise ValueError(f"{path!r} leads through a link")
+        return place / last
 
     def _close(self) -> None:
         if self._file is not None:

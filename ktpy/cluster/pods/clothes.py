@@ -17,6 +17,8 @@ from ktpy.kube.objects import Json
 from ktpy.wire import surroundings
 
 ENVIRONMENT_CONTAINER: Final = "environment"
+AGENT: Final = "/usr/local/bin/ktpy-agent"
+"""The workload may set PATH."""
 DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 _MINIMUM_UID: Final = 500
 """libnss-extrausers, by which sshd knows the agent's account, knows none below this."""
@@ -66,7 +68,7 @@ def clothes_of(
         "name": ENVIRONMENT_CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["ktpy-agent", surroundings.ENVIRONMENT_ROLE, *(one.get("prefix") or "" for one in whole_secrets)],
+        "command": [AGENT, surroundings.ENVIRONMENT_ROLE, *(one.get("prefix") or "" for one in whole_secrets)],
         "env": environment,
         "envFrom": chosen.get("envFrom") or [],
         "securityContext": SECURITY_CONTEXT,

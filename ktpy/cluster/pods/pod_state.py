@@ -76,7 +76,8 @@ def failure_of(pod: Json) -> KtpyError | None:
                 "private registry needs --pull-secret.",
             )
         if reason in _START_REASONS:
-            return PodFailed(f"The pod {name} cannot start ({reason}): {message}.")
+            hint = "Create it, or mark it optional in the workload." if _ABSENT.search(message) else None
+            return PodFailed(f"The pod {name} cannot start ({reason}): {message}.", hint=hint)
         if terminated is not None and not status.get("reason"):
             words = _clause(
                 ": ".join(filter(None, (terminated.get("reason"), terminated.get("message")))) or "no reason"

@@ -24,7 +24,10 @@ SHELL_CODES = {True: 127, False: 126}
 
 def main(parent: int, files_limit: int, namespaces: list[int], command: list[str]) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
-    folder = Path.cwd()
+    try:
+        folder = Path.cwd()
+    except OSError as error:
+        return fail(f"the folder that ktpy was started in is gone: {error.strerror}", 126)
     for descriptor in namespaces:
         if libc.setns(descriptor, 0) != 0:
             return fail(f"the program's network cannot be entered: {os.strerror(ctypes.get_errno())}", 126)

@@ -15,7 +15,7 @@ from typing import Final
 from ktpy.helper.private.messages import Place
 from ktpy.helper.private.namespaces import MS_BIND, MS_REC, check, detach, mount
 
-_STORE, _NEW_ROOT = "/mnt", "/media"
+_STORE, _NEW_ROOT = "/proc/tty", "/media"
 _OTHERS: Final = ("/srv", "/opt", "/tmp")  # noqa: S108 - mount points, nothing is written there
 _MS_RDONLY: Final = 0x1
 _MS_REMOUNT: Final = 0x20
@@ -30,14 +30,16 @@ class Places:
         mount("tmpfs", self._store, "tmpfs", options="mode=755")
         self._own = {Path(self._store).stat().st_dev}
         """The file systems in which entries may be made."""
+        self._notes = list[str]()
 
     def open(self) -> int:
         """Return a descriptor of the folder, by which a process outside may fill it."""
         return os.open(self._store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def show(self, places: Iterable[Place]) -> tuple[str, ...]:
-        """Show what is in the folder at the same paths; return a sentence for each that cannot be. `show` is last."""
-        failures = []
+        """Show what is in the folder at the same paths; return a sentence for each that cannot be, and what else the
+        user should know. `show` is last."""
+        failures = self._notes
         for place in places:
             try:
                 self._show(place)
@@ -67,6 +69,11 @@ class Places:
 
     def _cover(self, folder: Path) -> None:
         """Put a tmpfs with the same children over a folder."""
+        if os.getuid() != 0 and os.access(folder, os.W_OK):
+            self._notes.append(
+                f"{folder} has to be covered for the pod's files: what the program creates in it is in memory, and "
+                "goes with it; files there can be changed, but not replaced."
+            )
         is_root = folder == Path("/")
         cover = Path(self._new_root) if is_root else folder
         below, behind = _open(folder), _open(cover)

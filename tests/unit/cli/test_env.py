@@ -69,6 +69,18 @@ def test_dotenv(value: str, line: str) -> None:
     assert command.FORMATS["dotenv"]("N", value) == line
 
 
+@pytest.mark.parametrize(("name", "value"), [("x;true;y", "v"), ("#x", "v"), ("N", "it's `true`")])
+def test_what_a_shell_that_sources_dotenv_would_run_is_left_out(name: str, value: str) -> None:
+    assert command.FORMATS["dotenv"](name, value) is None
+
+
+def test_a_shell_keeps_its_own(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "PATH", "/app/bin")
+    assert "PATH" not in run("web").stdout
+    assert "PATH: left out, the shell keeps its own.\n" in run("web").stderr
+    assert "PATH=/app/bin\n" in run("web", "-o", "docker").stdout
+
+
 def test_docker_is_told_what_it_cannot_have(asked: Asked) -> None:
     done = run("web", "-o", "docker")
     assert done.stdout == "A=1\nPASSWORD=s3cret\nmy.var=x\n"

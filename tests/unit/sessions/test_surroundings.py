@@ -62,6 +62,14 @@ def test_a_program_has_the_pods_environment_but_stays_on_the_laptop() -> None:
     }
 
 
+def test_what_loaders_and_shells_obey_is_left_out_unless_the_user_sets_it() -> None:
+    of_pod = {"LD_PRELOAD": "/x.so", "BASH_FUNC_ls%%": "() { :; }", "PYTHONHOME": "/x", "LDAP": "kept"}
+    pod = PodSurroundings(of_pod, frozenset(), "shadow-0", "10.0.0.1")
+    assert pod.left_out == ["LD_PRELOAD", "BASH_FUNC_ls%%", "PYTHONHOME"]
+    edits = EnvironmentEdits({"PYTHONHOME": "/mine"}, frozenset())
+    assert pod.environment_for({}, edits) == {"LDAP": "kept", "HOSTNAME": "shadow-0", "PYTHONHOME": "/mine"}
+
+
 async def test_an_agent_that_cannot_tell() -> None:
     uplink = cast("Any", Uplink(b'{"version": 1, "agent": "0.1.0"}\n'))
     with pytest.raises(PodFailed, match="does not tell of the workload's environment"):

@@ -39,6 +39,14 @@ def test_one_that_the_kernel_cannot_run_is_told_in_a_sentence(box: Box) -> None:
     assert (done.returncode, done.stderr) == (127, "error: /etc/broken cannot be run: No such file or directory.\n")
 
 
+def test_a_working_folder_that_is_gone_is_told_in_a_sentence(box: Box) -> None:
+    in_a_gone_folder = 'mkdir /tmp/ktpy-gone; cd /tmp/ktpy-gone; rmdir /tmp/ktpy-gone; exec "$@"'
+    command = [*box.prefix, "sh", "-c", in_a_gone_folder, "sh", *box.command("true")[len(box.prefix) :]]
+    done = subprocess.run(command, check=False, text=True, capture_output=True, timeout=60)
+    sentence = "error: the folder that ktpy was started in is gone: No such file or directory.\n"
+    assert (done.returncode, done.stderr) == (126, sentence)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_ktpy_alone_reaches_the_program(box: Box, number: signal.Signals) -> None:
     with started(box, f"trap 'exit 5' {number.value}; echo ready; while true; do read _; done") as ktpy:

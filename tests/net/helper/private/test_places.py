@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +76,28 @@ def test_changes_show_both_ways_unless_it_is_read_only(seen: dict[str, Any]) -> 
 
 def test_what_cannot_be_shown_is_told(seen: dict[str, Any]) -> None:
     assert seen["failures"] == ["/none/in/folder cannot be shown to the program: No such file or directory."]
+
+
+OWN = """
+import sys
+from pathlib import Path
+
+from ktpy.helper.private.messages import Place
+from ktpy.helper.private.places import Places
+
+places = Places()
+folder = Path(f"/proc/self/fd/{places.open()}")
+inside = Path(sys.argv[1], "absent")
+(folder / str(inside)[1:]).parent.mkdir(parents=True)
+(folder / str(inside)[1:]).touch()
+print(*places.show([Place(str(inside), True)]), sep="\\n")
+"""
+
+
+def test_a_user_is_told_of_a_folder_of_his_own_that_is_covered(tmp_path: Path) -> None:
+    """Root stands for the user of a user namespace."""
+    user = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "--mount"]
+    command = [*user, sys.executable, "-c", OWN, str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{tmp_path} has to be covered for the pod's files: what the program creates")

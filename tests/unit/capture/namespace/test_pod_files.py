@@ -1,5 +1,6 @@
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,25 @@ def test_no_link_leads_out_of_a_mount(files: PodFiles, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="through a link"):
         files.take(b"".join(entry.line() for entry in through_a_link(outside)))
     assert tree(outside) == []
+
+
+SEEN_THROUGH_A_LINK = [
+    [(MOUNT, "/data"), (LINK, "", 0, 0, "{home}"), (FOLDER, "new", 0o777), (DONE, "/data")],
+    [(MOUNT, "/data"), (FOLDER, "", 0o755), (LINK, "new", 0, 0, "{home}"), (FOLDER, "new", 0o777), (DONE, "/data")],
+    [(MOUNT, "/data"), (FOLDER, "", 0o755), (LINK, "sub", 0, 0, "{home}"), (DONE, "/data")]
+    + [(MOUNT, "/data/sub"), (FOLDER, "", 0o777), (FILE, "new"), (DONE, "/data/sub")] * 2,
+]
+
+
+@pytest.mark.parametrize("entries", SEEN_THROUGH_A_LINK)
+def test_no_link_leads_out_of_the_folder(tmp_path: Path, entries: list[tuple[str, str, int, int, str]]) -> None:
+    """Of a mount itself, of a folder, and of an outer mount."""
+    home, root = tmp_path / "home", tmp_path / "root"
+    home.mkdir(0o700)
+    root.mkdir()
+    (home / "diary").touch()
+    files = PodFiles(root, [DATA, PodMount("/data/sub", VolumeKind.KUBELET, read_only=True, default_mode=0o644)])
+    for entry in (Entry(*one) for one in entries):
+        with suppress(ValueError, OSError):
+            files.take(entry._replace(target=entry.target.format(home=home)).line())
+    assert (tree(home), mode(home)) == (["diary"], 0o700)

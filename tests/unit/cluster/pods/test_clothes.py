@@ -170,7 +170,7 @@ def test_whole_secrets_are_mounted_for_their_names() -> None:
         {"secretRef": {"name": "two", "optional": True}},
     ]
     made = template(variables(envFrom=sources))
-    assert environment(made)["command"] == ["ktpy-agent", "environment", "P_", ""]
+    assert environment(made)["command"] == ["/usr/local/bin/ktpy-agent", "environment", "P_", ""]
     secrets = [volume["secret"] for volume in worn(made)["volumes"] if "secret" in volume]
     assert secrets == [{"secretName": "one", "optional": False}, {"secretName": "two", "optional": True}]
 

@@ -104,6 +104,12 @@ def test_a_pod_that_ended_or_cannot_start(seen: dict[str, Any], words: str) -> N
     assert not failure.message.endswith("..")
 
 
+def test_what_the_workload_asks_for_and_there_is_not() -> None:
+    failure = failure_of(pod(waiting("CreateContainerConfigError", 'secret "db" not found')))
+    assert failure is not None
+    assert failure.hint == "Create it, or mark it optional in the workload."
+
+
 def test_a_pod_that_is_being_deleted() -> None:
     seen = pod(RUNNING, conditions=[disrupted("EvictionByEvictionAPI", "Eviction API: evicting")])
     seen["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
