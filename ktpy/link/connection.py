@@ -81,6 +81,8 @@ class _Client(asyncssh.SSHClient):
         return None
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._ssh:
+            ShortWay.remove(self._ssh)
         if self.reason is None and exc is not None:
             self.reason = link_lost(exc)
         if not self.closed.done():

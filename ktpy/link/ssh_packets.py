@@ -100,6 +100,12 @@ class ShortWay:
             way = cls(ssh)
             ssh.data_received, ssh.views_received, ssh.send_packet = way.receive, way.receive_views, way.send
 
+    @staticmethod
+    def remove(ssh: Any) -> None:
+        """Let go of the connection, which has ended: otherwise the two keep each other, and the buffers, in memory."""
+        for name in ("data_received", "views_received", "send_packet"):
+            vars(ssh).pop(name, None)
+
     # --- what comes in
 
     def receive(self, data: bytes) -> None:

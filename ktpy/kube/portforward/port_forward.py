@@ -215,6 +215,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._outgoing.clear()
+        self._buffer = memoryview(bytearray())  # 256 KB need not wait for the collection of garbage
         error = self._error
         if error is None and self._framing is None:
             error = self._upgrade.cut_off() or (

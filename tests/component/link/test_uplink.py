@@ -5,6 +5,7 @@ import gc
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ async def test_ten_rounds_leave_as_much_as_one(sshd: Sshd) -> None:
         once, once_bytes = used(), kept_bytes()
         for _ in range(10):
             await round_of(uplink, port)
-        await until(lambda: used() == once, "tasks and descriptors as before")  # the target's side closes later
+        # The target's side closes later, as it may have had to before.
+        await until(lambda: all(map(le, used(), once)), "tasks and descriptors as before")
         assert kept_bytes() - once_bytes < KEPT_BYTES
         tracemalloc.stop()
 

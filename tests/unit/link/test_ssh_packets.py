@@ -262,3 +262,11 @@ async def test_another_cipher_takes_the_general_way() -> None:
     )
     side.connection.data_received(packet + tag)
     assert side.sessions[0].received == b"hello!!"
+
+
+async def test_a_connection_that_has_ended_is_left_as_it_was() -> None:
+    connection = Connection()
+    before = dict(vars(connection))
+    ShortWay.install(connection)
+    ShortWay.remove(connection)
+    assert vars(connection) == before

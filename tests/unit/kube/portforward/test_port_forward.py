@@ -373,6 +373,21 @@ async def test_closing_the_forward_closes_its_connections() -> None:
         assert [await inner.end() for inner in inners] == [None, None, None]
 
 
+async def test_a_connection_that_has_ended_holds_no_memory() -> None:
+    """It may wait long for the collection of garbage."""
+
+    async def script(api: ApiServer) -> None:
+        await api.upgrade()
+        await api.reader.read()
+
+    async with forwarding(script) as forward:
+        connection, inner = await forward.create_connection(Inner)
+        assert isinstance(connection, PortForwardConnection)
+        connection.close()
+        await inner.end()
+        assert len(connection.get_buffer(0)) == 0
+
+
 # --- refusals
 
 
