@@ -68,6 +68,7 @@ def test_nothing_is_left_of_what_is_killed(box: Box, whom: str) -> None:
 def test_its_resolver_stays_when_the_laptops_is_replaced(box: Box) -> None:
     program = sleeper()
     with started(box, f"echo ready; exec {program}"):
+        assert eventually(lambda: program in processes())
         seen = Path(f"/proc/{processes()[program]}/root/etc/resolv.conf")
         before = seen.read_text()
         assert "127.18.0.53" in before
