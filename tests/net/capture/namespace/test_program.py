@@ -58,6 +58,7 @@ def test_a_signal_to_ktpy_alone_reaches_the_program(box: Box, number: signal.Sig
 def test_nothing_is_left_of_what_is_killed(box: Box, whom: str) -> None:
     program, child = sleeper(), sleeper()
     with started(box, f"echo ready; {child} & exec {program}") as ktpy:
+        assert eventually(lambda: {program, child} <= processes().keys())
         running = processes()
         helper = f"{HELPER} {network_of(str(running[program]))}"
         os.kill(ktpy.pid if whom == "ktpy" else running[helper], signal.SIGKILL)
