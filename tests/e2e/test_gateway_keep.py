@@ -14,6 +14,7 @@ from tests.e2e.kit.rights import granted, role
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import EXPOSED, LOCAL, REDIRECTED, SERVICES, getter, until_reached
 from tests.lab import Lab
+from tests.lab.processes import wait_until
 from tests.lab.sessions.http_clients import Connection, Visitors, visiting
 from tests.lab.sessions.intercept import intercepting, ktpys_objects
 from tests.lab.sessions.local_server import serving
@@ -144,6 +145,13 @@ def test_clients_that_keep_connections_are_moved(lab: Lab, shop: Shop, two_pods:
     assert visitors.failures() == [], visitors.story()
 
 
-def test_the_only_pod_is_not_evicted(lab: Lab, web: str) -> None:
+@pytest.fixture
+def one_pod(lab: Lab, shop: Shop) -> None:
+    """Of service web, as it is in the shop when no other test has been at it."""
+    scale(lab, 1)
+    wait_until(lambda: len(shop.pods("web")) == 1, ROLLOUT_S, "one pod")
+
+
+def test_the_only_pod_is_not_evicted(lab: Lab, one_pod: None, web: str) -> None:
     done = lab.exec(["ktpy", "exchange", "web", *EXPOSED, "-n", NAMESPACE, "--move-clients"], user="dev")
     assert (done.returncode, "it has 1 ready pod," in done.stderr + done.stdout) == (52, True)
