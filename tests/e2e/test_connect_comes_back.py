@@ -240,10 +240,9 @@ def test_nothing_adds_up(session: Session, lab: Lab, laptop: Laptop) -> None:
             os.kill(sshd, signal.SIGKILL)
         session.wait_back(NEW_POD_WITHIN_S)  # how soon is another test's
 
-    for _ in range(4):  # what is kept once is there then
-        lose()
+    lose()
     state, once = laptop.network_state(), used(lab)
-    for _ in range(9):
+    for _ in range(12):
         lose()
     often = used(lab)
     assert often.pop("rss_kb") < once.pop("rss_kb") + 4096
