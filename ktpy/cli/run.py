@@ -1,6 +1,7 @@
 """`ktpy run` gives one program the cluster's network, without root."""
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ from ktpy.cli import render
 from ktpy.cli.complete import service_names
 from ktpy.cli.connect import routing
 from ktpy.cli.mesh import check_version, match_of
-from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
+from ktpy.cli.options import CommandTaker, Repeatable, cluster, output, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.cli.workload_options import environment_edits, named, workload
 from ktpy.daemon.background import perform
@@ -111,7 +112,13 @@ def _copies_claims(_context: click.Context, _parameter: click.Parameter, volumes
     envvar="KTPY_VOLUMES",
     help="What the program gets of WORKLOAD's claims: a copy, or nothing.",
 )
+@click.option(
+    "--print-only",
+    is_flag=True,
+    help="Print the manifest of ktpy's pod and where the environment and the files come from; make nothing.",
+)
 @routing
+@output
 @verbose
 @image
 @pod_template
@@ -126,6 +133,8 @@ def run(
     env_file: dict[str, str],
     unset: tuple[str, ...],
     copies_claims: bool,
+    print_only: bool,
+    output: str,
     no_pods: bool,
     pod_timeout: float,
     mode: str,
@@ -148,17 +157,13 @@ def run(
     ktpy run -n shop -- curl http://web/
     ktpy run -n shop -- bash
     ktpy run web -n shop -- npm start
+    ktpy run web -n shop --print-only
     ktpy run -n shop --publish 8080:80 -- ./server
     ktpy run -n shop --service web --exchange 80 --mesh alice -- ./server
     """
-    if not options["command"]:
+    if not options["command"] and not print_only:
         raise click.UsageError("Say which program to run, after two hyphens: ktpy run ... -- COMMAND")
-    if bool(service or mesh) > bool(exchange) or (exchange and not (service or workload)):
-        raise click.UsageError("--exchange names ports of a WORKLOAD or of --service, which go with it as does --mesh.")
-    if mode == "proxy" and (exchange or publish):
-        raise click.UsageError("--mode proxy publishes and exchanges nothing: the program listens on this laptop.")
-    if mode == "proxy" and workload:
-        raise click.UsageError("A WORKLOAD goes with --mode namespace; `ktpy env` prints its environment anywhere.")
+    _refuse_contradictions(mode, workload, service, mesh, has_exchange=bool(exchange), publishes=bool(publish))
     choice = None
     if workload:
         target, options["namespace"] = named(workload, options["namespace"])
@@ -166,14 +171,17 @@ def run(
     edits = EnvironmentEdits(env_file | env, frozenset(unset))
     match = match_of(mesh, (), None) if mesh else None
     of_run = RunOptions(publish, not no_publish, service, exchange, match, choice, edits, copies_claims)
-    is_verbose = ctx.find_root().meta.get("ktpy.verbosity", 0) > 0
     wanted = ConnectOptions(pods=not no_pods, pod_timeout_s=pod_timeout, capture=CaptureSpec(mode), **options)
+    if print_only:
+        _print_plan(wanted, of_run, output)
+        return
     caller = Caller.current()
+    is_verbose = ctx.find_root().meta.get("ktpy.verbosity", 0) > 0
 
     def show(event: Event) -> None:
-        is_late = isinstance(event, StartStep) and event.elapsed_s >= PATIENCE_S and event.name != "end"
-        is_failure = isinstance(event, Ended) and event.is_error
-        if is_verbose or is_late or is_failure or isinstance(event, Notice):
+        if output == "json":
+            render.event_json(event, err=True)
+        elif is_verbose or _is_told(event):
             render.event(event, err=True)
 
     launched = _launch(mode, caller)
@@ -188,6 +196,53 @@ def run(
         return run.run(wanted, of_run, launched, caller, report)
 
     sys.exit(perform(work, show, caller, None))
+
+
+def _refuse_contradictions(
+    mode: str, workload: str | None, service: str | None, mesh: str | None, *, has_exchange: bool, publishes: bool
+) -> None:
+    if bool(service or mesh) > has_exchange or (has_exchange and not (service or workload)):
+        raise click.UsageError("--exchange names ports of a WORKLOAD or of --service, which go with it as does --mesh.")
+    if mode == "proxy" and (has_exchange or publishes):
+        raise click.UsageError("--mode proxy publishes and exchanges nothing: the program listens on this laptop.")
+    if mode == "proxy" and workload:
+        raise click.UsageError("A WORKLOAD goes with --mode namespace; `ktpy env` prints its environment anywhere.")
+
+
+def _is_told(event: Event) -> bool:
+    """Return whether an event is shown beside the program's own output."""
+    is_late = isinstance(event, StartStep) and event.elapsed_s >= PATIENCE_S and event.name != "end"
+    return is_late or isinstance(event, Notice) or (isinstance(event, Ended) and event.is_error)
+
+
+def _print_plan(options: ConnectOptions, of_run: RunOptions, output: str) -> None:
+    from ktpy.sessions.run_plan import plan  # brings asyncio, which `ktpy --help` need not wait for
+
+    Caller.become()
+    found = plan(options, of_run)
+    if output == "json":
+        render.say_json(found)
+    else:
+        render.say(*_plan_lines(found))
+
+
+def _plan_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield YAML of the manifest, and above it, as comments, what the program would get."""
+    import yaml
+
+    whose = f", for container {found['container']} of {found['workload']}" if found["workload"] else ""
+    yield f"# Nothing was made. ktpy run makes this Job in namespace {found['namespace']}{whose}."
+    if found["environment"]:
+        yield "# Environment, over the laptop's own; of two with one name the later counts:"
+        yield from (f"#   {one['name']:<24} {one['source']}" for one in found["environment"])
+    if found["unset"]:
+        yield f"# Unset: {', '.join(found['unset'])}"
+    if found["files"]:
+        yield "# Files:"
+    for one in found["files"]:
+        how = (", read-only" if one["read_only"] else "") if one["is_given"] else ": left out"
+        yield f"#   {one['path']:<24} {one['source']}{how}"
+    yield from yaml.safe_dump(found["manifest"], sort_keys=False).splitlines()
 
 
 def _launch(mode: str, caller: Caller) -> Any:

@@ -169,6 +169,15 @@ def test_a_program_runs_in_it(lab: Lab, shop: str) -> None:
     assert hosts.split()[0] == address
 
 
+def test_what_a_run_would_make_is_a_manifest_that_the_api_server_takes(lab: Lab, shop: str) -> None:
+    printed = lab.exec(["ktpy", "run", "orders", "-n", NAMESPACE, "--print-only"], user="dev")
+    assert printed.returncode == 0, printed.stderr
+    assert "secret/keys, key db" in printed.stdout
+    tried = lab.kubectl("apply", "--dry-run=server", "-f", "-", stdin=printed.stdout)
+    assert re.fullmatch(r"job.batch/ktpy-shadow-\S+ created \(server dry run\)\n", tried)
+    assert jobs(lab) == ""
+
+
 SEES = """
 import json, os, ssl, time, urllib.request
 from pathlib import Path

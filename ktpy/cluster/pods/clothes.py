@@ -11,6 +11,7 @@ from typing import Final
 
 from ktpy.cluster.pods.agent_pod import SECURITY_CONTEXT
 from ktpy.cluster.pods.quantity import in_units
+from ktpy.cluster.pods.sources import VariableSource, variable_sources
 from ktpy.cluster.pods.volumes import PodMount, WornVolumes, referred, worn_volumes
 from ktpy.errors import TargetAbsent, TargetAmbiguous
 from ktpy.kube.objects import Json
@@ -37,6 +38,8 @@ class Clothes:
     """The values of these variables hold what single keys of Secrets hold. Of whole Secrets the agent tells."""
     mounts: tuple[PodMount, ...] = ()
     """What the container has at which paths, outer folders first."""
+    sources: tuple[VariableSource, ...] = ()
+    """Where its environment comes from."""
 
     def all_secret_names(self, told: tuple[str, ...]) -> frozenset[str]:
         """Return the variables with secrets; `told` are those of whole Secrets, unless `env` sets them otherwise."""
@@ -102,7 +105,8 @@ def clothes_of(
         "containers": [agent, own],
         "volumes": volumes,
     }
-    return Clothes(chosen["name"], {"spec": pod}, _with_references(environment, _single_secrets(chosen)), worn.shown)
+    secret_names = _with_references(environment, _single_secrets(chosen))
+    return Clothes(chosen["name"], {"spec": pod}, secret_names, worn.shown, tuple(variable_sources(chosen)))
 
 
 def chosen_container(template: Json, name: str | None) -> Json:

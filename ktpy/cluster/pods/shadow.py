@@ -63,7 +63,7 @@ class Shadow:
         self.job = shadow_name(self.session)
         self._pod_timeout_s = pod_timeout_s
         self._on_progress = on_progress
-        self._manifest = shadow_job(
+        self.manifest = shadow_job(
             session=self.session,
             owner=owner or api.target.user,
             namespace=api.namespace,
@@ -72,6 +72,7 @@ class Shadow:
             pod_timeout_s=pod_timeout_s,
             pod_overlay=pod_overlay,
         )
+        """Of the Job that `create` makes."""
         self._job_path = JOBS.path(api.namespace, self.job)
         self._may_exist = self._is_deleting = False
         self._uid: str | None = None
@@ -83,16 +84,14 @@ class Shadow:
 
     @property
     def pod_labels(self) -> dict[str, str]:
-        return labels_of(self._manifest["spec"]["template"])
+        return labels_of(self.manifest["spec"]["template"])
 
     async def create(self) -> None:
         """Create the Job. Raises Forbidden, NamespaceAbsent, QuotaExceeded and the like."""
         self._may_exist, self._created_s = True, time.clock_gettime(time.CLOCK_BOOTTIME)
         warnings: list[str] = []
         try:
-            job = await self._api.request(
-                "POST", JOBS.path(self._api.namespace), body=self._manifest, warnings=warnings
-            )
+            job = await self._api.request("POST", JOBS.path(self._api.namespace), body=self.manifest, warnings=warnings)
         except KtpyError as error:
             self._may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
             raise

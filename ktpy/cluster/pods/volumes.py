@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from ktpy.cluster.pods.sources import volume_source
 from ktpy.kube.objects import Json
 from ktpy.wire.files import FILES_DIR
 
@@ -38,6 +39,8 @@ class PodMount:
     """Of single ones, by their path in the volume."""
     claim: str = ""
     """The name of the claim."""
+    source: str = field(default="", compare=False)
+    """The volume's kind and object, for people."""
 
     @property
     def is_handed_over(self) -> bool:
@@ -69,7 +72,7 @@ def worn_volumes(spec: Json, container: Json, claims_of_set: Mapping[str, str], 
         volume = by_name.get(mount["name"])
         if volume is None:
             continue
-        pod_mount = _pod_mount(volume, mount)
+        pod_mount = replace(_pod_mount(volume, mount), source=volume_source(volume))
         shown.append(pod_mount)
         if not pod_mount.is_handed_over or (pod_mount.kind is VolumeKind.CLAIM and not with_claims):
             continue

@@ -1,14 +1,17 @@
 """The command line of `ktpy run`."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from ktpy.cli import run as module
 from ktpy.cli.main import cli
 from ktpy.cli.mesh import match_of
+from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import EnvironmentEdits, ExposeOption, Publish, RunOptions, WorkloadChoice
 
 
@@ -94,3 +97,43 @@ def test_claims_are_copied_or_not(performed: list[Any]) -> None:
     for volumes, code in (("copy", 7), ("none", 7), ("live", 2)):
         assert CliRunner().invoke(cli, ["run", "web", "--volumes", volumes, "--", "true"]).exit_code == code
     assert [of_run.copies_claims for _, (of_run, *_) in performed] == [True, False]
+
+
+PLAN = {
+    "namespace": "shop",
+    "workload": "deployment/web",
+    "container": "main",
+    "environment": [{"name": "PASSWORD", "source": "secret/keys, key db"}],
+    "unset": ["HOST"],
+    "files": [
+        {"path": "/etc/app", "source": "configMap settings", "read_only": True, "is_given": True},
+        {"path": "/data", "source": "hostPath", "read_only": False, "is_given": False},
+    ],
+    "manifest": {"kind": "Job", "metadata": {"name": "ktpy-shadow-1"}},
+}
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktpy.sessions.run_plan.plan", lambda *_: PLAN)
+    monkeypatch.setattr(Caller, "become", lambda: None)
+
+
+def test_a_plan_is_yaml_with_comments_and_needs_no_command(performed: list[Any], planned: None) -> None:
+    done = CliRunner().invoke(cli, ["run", "web", "--print-only"])
+    assert done.exit_code == 0, done.output
+    assert yaml.safe_load(done.stdout) == PLAN["manifest"]
+    comments = [line for line in done.stdout.splitlines() if line.startswith("#")]
+    assert [line.split() for line in comments[2:]] == [
+        ["#", "PASSWORD", "secret/keys,", "key", "db"],
+        ["#", "Unset:", "HOST"],
+        ["#", "Files:"],
+        ["#", "/etc/app", "configMap", "settings,", "read-only"],
+        ["#", "/data", "hostPath:", "left", "out"],
+    ]
+    assert performed == []
+
+
+def test_a_plan_as_json(planned: None) -> None:
+    done = CliRunner().invoke(cli, ["run", "web", "--print-only", "--output", "json", "--", "true"])
+    assert json.loads(done.stdout) == {"schema": 1, **PLAN}
