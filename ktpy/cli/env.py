@@ -71,7 +71,7 @@ def env(
     namespace: str | None,
     **options: Any,
 ) -> None:
-    """Print the environment of WORKLOAD: of a name, deploy/web, sts/db, cronjob/report or pod/web-0.
+    """Print the environment of WORKLOAD: of a name, deploy/web, sts/db, cronjob/report, pod/web-0 or svc/web.
 
     A pod of ktpy's asks for the same environment, so nobody needs a right to read Secrets. It goes at once.
 

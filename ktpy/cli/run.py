@@ -147,8 +147,8 @@ def run(
 ) -> None:
     """Run COMMAND in a network of its own, in which the cluster's addresses and names are reachable.
 
-    With WORKLOAD (a name, deploy/web, sts/db, pod/web-0) it has the environment of that workload's pods, too, without
-    a right to read Secrets. PATH, HOME, SHELL, TERM and PWD stay the laptop's.
+    With WORKLOAD (a name, deploy/web, sts/db, pod/web-0, svc/web) it has the environment of that workload's pods, too,
+    without a right to read Secrets. PATH, HOME, SHELL, TERM and PWD stay the laptop's.
 
     All else it reaches as ever, and this laptop's loopback by the name host.ktpy.internal. No root is needed; other
     programs, routes and the resolver of this laptop see nothing of it. It ends with the exit code of COMMAND.

@@ -25,7 +25,9 @@ def workload(*, required: bool) -> Callable[[Decorated], Decorated]:
 def named(text: str, namespace: str | None) -> tuple[str, str | None]:
     """Return the workload and the namespace that the user named. Raises click.UsageError."""
     reference = target_reference(text)
-    return reference.name if reference.namespace else text, namespace_named(reference, namespace)
+    if reference.namespace:
+        text = reference.name if reference.is_bare else str(reference)
+    return text, namespace_named(reference, namespace)
 
 
 def _assignments(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

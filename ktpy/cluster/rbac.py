@@ -81,7 +81,13 @@ RUN = tuple(
 )
 """What `env` and `run` need of a workload beside CONNECT. Secrets and ConfigMaps are read by the kubelet."""
 
-RUN_OPTIONAL = (Rule("", "persistentvolumeclaims", ("get",), "to know whether a claim can be used by several pods"),)
+RUN_OPTIONAL = (
+    Rule("", "persistentvolumeclaims", ("get",), "to know whether a claim can be used by several pods"),
+    Rule("apps", "deployments", ("list",), "to find a service's workload that has no pods, and to tell what there is"),
+    Rule("apps", "statefulsets", ("list",), "the same"),
+    Rule("apps", "daemonsets", ("list",), "the same"),
+    Rule("batch", "cronjobs", ("list",), "the same"),
+)
 """In the same namespace; each is for what it says only."""
 
 INGRESSES = Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress")

@@ -22,6 +22,7 @@ class Metadata(TypedDict, total=False):
     creationTimestamp: str
     deletionTimestamp: str
     managedFields: list[Json]
+    ownerReferences: list[Json]
 
 
 class Condition(TypedDict, total=False):

@@ -157,10 +157,10 @@ class Run(Connect):
 
     def _sharing_options(self) -> InterceptOptions:
         """Return the exchange or mesh beside the program: of what was named, else of the workload's Service."""
-        wanted, options = self._of_run, self._of_gateway
+        wanted, options, worn = self._of_run, self._of_gateway, self._wardrobe
         return InterceptOptions(
             "exchange" if wanted.match is None else "mesh",
-            wanted.service or (self._wardrobe.workload if self._wardrobe else ""),
+            wanted.service or (worn.service or worn.workload if worn else ""),
             wanted.exchange,
             options.kubeconfig,
             options.context,

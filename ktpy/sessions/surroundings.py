@@ -30,6 +30,8 @@ class Wardrobe:
     workload: str
     """KIND/NAME."""
     clothes: Clothes
+    service: str | None = None
+    """The Service by which the user named it."""
 
     def overlay(self, of_user: Mapping[str, Any]) -> dict[str, Any]:
         """Return the overlay of a shadow pod that wears them; what the user wants otherwise counts more."""
@@ -77,7 +79,7 @@ async def open_wardrobe(
     if with_claims:
         placement = await placement_beside(api, {one.claim for one in clothes.mounts if one.claim})
         clothes = replace(clothes, overlay=overlaid(clothes.overlay, {"spec": placement}))
-    return Wardrobe(str(workload.reference), clothes)
+    return Wardrobe(str(workload.reference), clothes, workload.service)
 
 
 async def fetch_surroundings(uplink: "Uplink[AgentHello]", clothes: Clothes) -> PodSurroundings:

@@ -138,7 +138,7 @@ def test_it_is_what_the_workloads_own_pod_has(lab: Lab, shop: str) -> None:
 
 
 def test_a_shell_takes_it(lab: Lab, shop: str) -> None:
-    script = f'eval "$(ktpy env deploy/orders -n {NAMESPACE})"; printf %s "$LINES$URL"'
+    script = f'eval "$(ktpy env svc/orders -n {NAMESPACE})"; printf %s "$LINES$URL"'
     done = lab.exec(["sh", "-c", script], user="dev")
     assert done.stdout == f"{LINES}postgres://orders:s3cret@db/red"
 

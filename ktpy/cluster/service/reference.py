@@ -1,7 +1,7 @@
 """Reads what the user names as the target: `web`, `web.shop`, `deployment.apps/web`. Pure, and light to import."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ktpy.kube.resources import Resource
 
@@ -33,6 +33,8 @@ class Reference:
     """The API group, where the user named one."""
     namespace: str | None = None
     """The namespace, where it is in a service's name: `web.shop`, as in DNS."""
+    is_bare: bool = field(default=False, compare=False)
+    """Whether the user named no kind: `web` may be a Service's name or a workload's."""
 
     @classmethod
     def parse(cls, text: str) -> "Reference":
@@ -48,7 +50,7 @@ class Reference:
         if kind != "service" or group:
             return cls(kind, name, group)
         name, _, namespace = name.partition(".")
-        return cls(kind, name, namespace=namespace.partition(".")[0] or None)
+        return cls(kind, name, namespace=namespace.partition(".")[0] or None, is_bare=not separator)
 
     @property
     def resource(self) -> Resource | None:

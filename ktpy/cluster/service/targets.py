@@ -28,7 +28,7 @@ async def find(api: Api, reference: Reference) -> Json:
         try:
             return await api.request("GET", SERVICES.path(api.namespace, reference.name))
         except NotFound as exc:
-            raise await _service_absent(api, reference.name) from exc
+            raise await service_absent(api, reference.name) from exc
     labels = await _pod_labels(api, reference)
     found = [item async for item in list_all(api, services) if selects(item, labels)]
     if not found:
@@ -39,16 +39,17 @@ async def find(api: Api, reference: Reference) -> Json:
     if len(found) > 1:
         names = sorted(map(name_of, found))
         raise TargetAmbiguous(
-            f"{len(names)} services lead to {reference}: {_listing(names)}.", hint="Name one of them instead."
+            f"{len(names)} services lead to {reference}: {listing(names)}.", hint="Name one of them instead."
         )
     return found[0]
 
 
-async def _service_absent(api: Api, name: str) -> TargetAbsent:
+async def service_absent(api: Api, name: str) -> TargetAbsent:
+    """Return the error that names the Services that there are. Raises NamespaceAbsent."""
     present = sorted([name_of(item) async for item in list_all(api, SERVICES.path(api.namespace))])
     if not present:
         await refuse_absent_namespace(api)
-    here = f"Its services are: {_listing(present)}." if present else "It has no services."
+    here = f"Its services are: {listing(present)}." if present else "It has no services."
     hint = await _elsewhere(api, SERVICES, name)
     return TargetAbsent(f"There is no service {name} in namespace {api.namespace}.", hint=f"{hint}{here}")
 
@@ -64,7 +65,7 @@ async def _elsewhere(api: Api, resource: Resource, name: str) -> str:
     with suppress(Forbidden):
         found = [item async for item in list_all(api, resource.path(), fields=f"metadata.name={name}")]
         if spaces := sorted({metadata_of(item)["namespace"] for item in found} - {api.namespace}):
-            return f"{_listing(spaces)} {'has' if len(spaces) == 1 else 'have'} one: -n {spaces[0]}. "
+            return f"{listing(spaces)} {'has' if len(spaces) == 1 else 'have'} one: -n {spaces[0]}. "
     return ""
 
 
@@ -233,6 +234,7 @@ async def _names_its_pods(api: Api, service: Json) -> bool:
     return any([endpoint.get("hostname") async for item in slices for endpoint in endpoints_of(item)])
 
 
-def _listing(names: list[str]) -> str:
+def listing(names: list[str]) -> str:
+    """Return the names in a sentence, not more than can be read."""
     rest = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

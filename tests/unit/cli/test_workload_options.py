@@ -37,6 +37,7 @@ def test_what_is_no_assignment(arguments: tuple[str, ...]) -> None:
 
 def test_a_workload_with_its_namespace() -> None:
     assert named("web.shop", None) == ("web", "shop")
+    assert named("svc/web.shop", None) == ("service/web", "shop")
     assert named("deploy/web", "shop") == ("deploy/web", "shop")
     with pytest.raises(click.UsageError, match="contradict"):
         named("web.shop", "other")

@@ -7,7 +7,7 @@ from ktpy.cluster.service.workload import find_workload
 from ktpy.errors import KtpyError, NamespaceAbsent, TargetAbsent, TargetAmbiguous, TargetUnsuitable
 from ktpy.kube.client import Api
 from ktpy.kube.resources import Resource
-from tests.unit.kube.object_store import DEPLOYMENTS, NAMESPACES, PODS, ObjectStore
+from tests.unit.kube.object_store import DEPLOYMENTS, NAMESPACES, PODS, SERVICES, ObjectStore
 
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets").path("shop")
 CRON_JOBS = Resource("batch", "v1", "cronjobs").path("shop")
@@ -53,6 +53,7 @@ async def test_refusals(shop: ObjectStore, store_api: Api) -> None:
     absent = await refusal(store_api, "none")
     assert isinstance(absent, TargetAbsent)
     assert absent.message.startswith("There is no deployment, statefulset,")
+    assert absent.hint == "It has deployment/web."
     put(shop, STATEFUL_SETS, "web", template=TEMPLATE)
     several = await refusal(store_api, "web")
     assert isinstance(several, TargetAmbiguous)
@@ -76,3 +77,16 @@ async def test_the_claims_that_a_stateful_set_makes(shop: ObjectStore, store_api
     )
     workload = await find_workload(store_api, Reference.parse("sts/db"))
     assert workload.claims_of_set == {"data": "data-db-3"}
+
+
+async def test_a_service_stands_for_its_workload(shop: ObjectStore, store_api: Api) -> None:
+    shop.put(SERVICES, {"metadata": {"name": "front"}, "spec": {"selector": {"app": "web"}}})
+    shop.put(SERVICES, {"metadata": {"name": "web"}, "spec": {"selector": {"app": "other"}}})
+    for text in ("front", "svc/front"):
+        workload = await find_workload(store_api, Reference.parse(text))
+        assert (str(workload.reference), workload.service) == ("deployment/web", "front")
+    bare = await find_workload(store_api, Reference.parse("web"))
+    assert (str(bare.reference), bare.service) == ("deployment/web", None)
+    assert "app=other" in (await refusal(store_api, "svc/web")).message
+    absent = await refusal(store_api, "svc/none")
+    assert (type(absent), absent.hint) == (TargetAbsent, "Its services are: front, web.")
