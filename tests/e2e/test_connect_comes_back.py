@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.kit import processes, talks
+from tests.e2e.kit.conversations import Conversation, conversing
 from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.e2e.kit.faults import pod_processes, unplugged
 from tests.e2e.kit.laptop import Laptop
@@ -121,9 +122,19 @@ def test_the_cable_is_out(session: Session, lab: Lab, laptop: Laptop, shop: Shop
     assert laptop.network_state() == before
 
 
-def test_a_thousand_connections_live_on(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
-    """The cable is out, and the API server restarts meanwhile."""
+@pytest.fixture
+def programs(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> Iterator[dict[str, Conversation]]:
+    pod = next(iter(shop.pods("echo").values()))
+    with conversing(laptop, lab.pod_netns(pod.ipv4), pod) as programs:
+        yield programs
+
+
+def test_what_is_open_lives_on(
+    session: Session, lab: Lab, laptop: Laptop, shop: Shop, programs: dict[str, Conversation]
+) -> None:
+    """A thousand connections and real programs. The cable is out, and the API server restarts meanwhile."""
     echo = shop.service("echo")
+    answers = {name: programs[name].answer() for name in programs}
     with talks.talking(laptop, talks.Talks([echo.ipv4, echo.ipv6], ECHO_PORT, idle=1000, talking=50)) as open_ones:
         with ThreadPoolExecutor(1) as other:
             with unplugged(lab):
@@ -135,7 +146,8 @@ def test_a_thousand_connections_live_on(session: Session, lab: Lab, laptop: Lapt
         assert eventually(lambda: open_ones.said_bytes > said_bytes + 500_000), "they talk again"
         counted = session.connect.status()["counters"]["kept"]
     assert open_ones.failures == []
-    assert (counted["kept"], counted["lost"]) == (1050, 0)
+    assert {name: programs[name].answer() for name in programs} == answers
+    assert (counted["kept"], counted["lost"]) == (1050 + len(programs), 0)
 
 
 def test_connections_end_with_the_link_where_that_is_asked_for(

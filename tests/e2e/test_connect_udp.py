@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 
 from tests.e2e.kit.faults import pod_processes
 from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.pod_program import serving
 from tests.e2e.kit.shop import Addresses, Shop
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY
@@ -95,20 +94,6 @@ def test_a_thousand_datagrams_a_second(connected: ConnectSession, laptop: Laptop
 
 
 # --- what others wrote
-
-
-@contextmanager
-def serving(pod: Path, *command: str, until: str) -> Iterator[None]:
-    """A program that is the pod's to everybody else; it begins by printing `until`."""
-    argv = ["nsenter", f"--net={pod}", *command]
-    with subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            while until not in (line := process.stdout.readline()):
-                assert line, f"{command[0]} ended"
-            yield
-        finally:
-            process.terminate()
 
 
 def losses(connected: ConnectSession) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
     python -m tests.e2e.kit.grpc_program serve PORT
     python -m tests.e2e.kit.grpc_program call HOST:PORT        prints in JSON what came of each call
+    python -m tests.e2e.kit.grpc_program converse HOST:PORT    says its input on one stream, prints the answers
 
 Messages are plain bytes: what protocol buffers make of them is nothing that a gateway sees.
 """
@@ -74,8 +75,9 @@ class Till:
 def serve(port: int) -> None:
     server = grpc.server(ThreadPoolExecutor(8), options=OPTIONS)
     server.add_generic_rpc_handlers((Till().handlers(),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    server.add_insecure_port(f"[::]:{port}")
     server.start()
+    print("serving", flush=True)
     server.wait_for_termination()
 
 
@@ -83,6 +85,13 @@ def call(address: str) -> dict[str, Any]:
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         calls = (_unary, _large, _server_streaming, _client_streaming, _both_ways, _refused, _given_up)
         return {one.__name__.removeprefix("_"): one(channel) for one in calls}
+
+
+def converse(address: str) -> None:
+    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+        lines = (line.strip().encode() for line in sys.stdin)
+        for answer in _method(channel, "Converse", "stream_stream")(lines):
+            print(answer.decode(), flush=True)
 
 
 def _method(channel: Any, name: str, kind: str = "unary_unary") -> Any:
@@ -148,5 +157,7 @@ if __name__ == "__main__":
             serve(int(port))
         case ["call", address]:
             print(json.dumps(call(address)))
+        case ["converse", address]:
+            converse(address)
         case _:
             sys.exit(__doc__)
