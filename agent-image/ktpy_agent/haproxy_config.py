@@ -96,8 +96,11 @@ _BUFFERS = (".if version_atleast(3.0)", "  tune.buffers.limit 1000", ".endif")
 _QUIET_CLIENT = "  timeout client 24h"
 _HTTP_BACKEND = """\
   option accept-invalid-http-response
-  option h1-case-adjust-bogus-server
-  retry-on conn-failure empty-response"""
+  option h1-case-adjust-bogus-server"""
+# Once a server has a request, it may close instead of an answer: then another one gets it. For that HAProxy copies the
+# whole buffer of each request, which doubles its processor time. A client of HTTP/1.1 needs none of it before the
+# original pods: its connection is closed with the pod's, as without a gateway, and it asks again by its own rules.
+_RETRY_UNANSWERED = "  retry-on conn-failure empty-response"
 
 
 # A process that was replaced goes on with the connections that it has. It hands each request of theirs on to the
@@ -198,7 +201,7 @@ def _successor(machine: Machine, port: Port) -> list[str]:
     lines: list[str] = []
     for suffix, proto in _variants(port):
         server = f"  server next {_handed_on(machine, port)}{proto}"
-        lines += [f"backend next{port.port}_{suffix}", _HTTP_BACKEND, server, ""]
+        lines += [f"backend next{port.port}_{suffix}", _HTTP_BACKEND, _RETRY_UNANSWERED, server, ""]
     return lines
 
 
@@ -245,7 +248,8 @@ def _origin(spec: GatewaySpec, port: Port, last_owner: str | None) -> list[str]:
     for suffix, proto in _variants(port):
         lines += [f"backend origin{port.port}_{suffix}"]
         if spec.origin is not None:
-            lines += [_mode(port), f"  server origin {_address(spec.origin, port.port)}{proto}"]
+            lines += [_mode(port), *([_RETRY_UNANSWERED] if suffix == "h2" else [])]
+            lines += [f"  server origin {_address(spec.origin, port.port)}{proto}"]
         else:
             lines += ["  mode tcp"] if not port.http else [refusal]
         lines += [""]
@@ -263,6 +267,7 @@ def _route(machine: Machine, spec: GatewaySpec, route: Route) -> list[str]:
     lines: list[str] = []
     for suffix, proto in _variants(route.port):
         lines += [f"backend {route.name}_{suffix}", _mode(route.port)]
+        lines += [_RETRY_UNANSWERED] if route.port.http else []
         check = _LOCAL.format(alive=f"{stem}.alive") + (_UNTIL_IT_FAILS if origin else "")
         lines += [f"  server local unix@{stem}.sock{proto} {check}" + (" check-proto none" if proto else "")]
         if origin:

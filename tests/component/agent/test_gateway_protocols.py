@@ -224,6 +224,27 @@ def with_a_large_head(connection: socket.socket) -> None:
     )
 
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"
+
+
+def answering_once(connection: socket.socket) -> None:
+    """Closes where a second request is."""
+    read_head(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    read_head(connection)
+
+
+def test_a_pod_that_closes_a_kept_connection_closes_the_clients(pod: GatewayPod) -> None:
+    """As without a gateway: the client knows by its own rules whether to ask again (RFC 9112, 9.3.1)."""
+    with tcp_server(answering_once) as port:
+        bind = pod.add_port(port)
+        with pod.serving(), connect(bind) as client:
+            client.sendall(REQUEST)
+            assert read_head(client).startswith(b"HTTP/1.1 200")
+            client.sendall(REQUEST)
+            assert read_head(client) == b""
+
+
 def test_heads_of_100_kilobytes(pod: GatewayPod) -> None:
     with both_ways(pod, with_a_large_head) as binds:
         for bind in binds:

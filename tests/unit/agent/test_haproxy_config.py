@@ -84,7 +84,6 @@ backend next80_h2
 backend origin80_h1
   option accept-invalid-http-response
   option h1-case-adjust-bogus-server
-  retry-on conn-failure empty-response
   server origin 10.96.1.2:80
 
 backend origin80_h2
