@@ -69,8 +69,9 @@ def parser() -> argparse.ArgumentParser:
     kubeconfig = verb("kubeconfig", "print a kubeconfig for a user without rights; bind them with kubectl")
     kubeconfig.add_argument("--user-name", required=True)
     kubeconfig.add_argument("--group", action="append", default=[])
-    latency = verb("latency", "put the API server this round trip away, for new connections; 0 takes it away")
+    latency = verb("latency", "put the node this round trip away, by packets; 0 without --loss takes it away")
     latency.add_argument("milliseconds", type=int, metavar="MS")
+    latency.add_argument("--loss", type=float, default=0.0, metavar="PERCENT", help="of the packets, each way")
     resolver = verb("resolver", "how the laptop resolves names; without MODE, print it")
     resolver.add_argument("mode", nargs="?", choices=RESOLVER_MODES, metavar=f"[{'|'.join(RESOLVER_MODES)}]")
     verb("api-restart", "end the API server; it starts again")
@@ -146,7 +147,7 @@ def _run_on_lab(layout: Layout, options: argparse.Namespace, command: list[str])
         case "kubeconfig":
             sys.stdout.write(lab.kubeconfig(options.user_name, options.group).read_text())
         case "latency":
-            lab.set_latency(options.milliseconds)
+            lab.set_latency(options.milliseconds, lost_percent=options.loss)
         case "resolver":
             print(lab.resolver_mode) if options.mode is None else lab.set_resolver(options.mode)
         case "api-restart":

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from tests.lab import certs, delay_proxy, laptop, lifecycle, network, node, resolved, resolver_modes
+from tests.lab import certs, laptop, lifecycle, long_line, network, node, resolved, resolver_modes
 from tests.lab.api import Api
 from tests.lab.errors import LabError
 from tests.lab.layout import DEFAULT_NAME, FIRST_LAPTOP, REPOSITORY, Layout
@@ -185,36 +185,39 @@ class Lab:
 
     # --- faults
 
-    def set_latency(self, round_trip_ms: int) -> None:
-        """Move the API server away by this round trip, for connections the laptop opens from now on; 0 moves it back.
+    def set_latency(self, round_trip_ms: int, *, lost_percent: float = 0.0) -> None:
+        """Move the node away from the laptop by this round trip, and lose some packets of each direction.
 
-        Connections that were opened under an earlier latency follow the change; straight ones stay straight.
+        Open connections follow. Without either the cable is back.
         """
         if self.layout.laptop != FIRST_LAPTOP:
             raise LabError("further laptops have no latency")
         if not 0 <= round_trip_ms <= 10_000:
             raise LabError("a round trip takes 0 to 10,000 ms")
+        if not 0 <= lost_percent < 100:
+            raise LabError("of 100 packets 0 to 99 are lost")
         with lab_lock(self.layout):
-            self._set_latency(round_trip_ms)
+            self._set_length(long_line.Length(round_trip_ms, lost_percent))
 
-    def _set_latency(self, round_trip_ms: int) -> None:
-        record_file = delay_proxy.record_file(self.layout)
-        delay_proxy.round_trip_file(self.layout).write_text(str(round_trip_ms))
-        proxy = ProcessRecord.read(record_file)
-        if proxy is not None and proxy.alive():
-            os.kill(proxy.pid, signal.SIGHUP)
-            if round_trip_ms == 0:
-                wait_until(lambda: not record_file.exists(), 5, "the delay proxy to take no more connections")
-        elif round_trip_ms:
+    def _set_length(self, length: long_line.Length) -> None:
+        length.write(self.layout)
+        line = ProcessRecord.read(long_line.record_file(self.layout))
+        if length == long_line.Length():
+            if line is not None:
+                line.kill(signal.SIGTERM)
+        elif line is not None and line.alive():
+            os.kill(line.pid, signal.SIGHUP)
+        else:
             start_daemon(
-                module_command("delay_proxy", self.name),
-                log=self.layout.log_dir / "delay-proxy.log",
-                ready=delay_proxy.READY,
+                module_command("long_line", self.name),
+                log=self.layout.log_dir / "long-line.log",
+                ready=long_line.READY,
             )
-        network.redirect_api(self.layout, through_proxy=round_trip_ms > 0)
 
     def cut(self, duration_s: float) -> None:
         """Pull the cable between laptop and node for a while; returns when it is plugged in again."""
+        if long_line.Length.read(self.layout) != long_line.Length():
+            raise LabError("a long line has no cable: set the latency to 0 first")
         network.set_link(self.layout, up=False)
         try:
             time.sleep(duration_s)

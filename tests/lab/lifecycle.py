@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.lab import (
@@ -17,10 +18,10 @@ from tests.lab import (
     cgroup,
     cluster_dns,
     debian,
-    delay_proxy,
     images,
     laptop,
     laptops,
+    long_line,
     namespaces,
     network,
     node,
@@ -196,7 +197,7 @@ def status(layout: Layout) -> dict[str, object]:
         "laptop_netns": layout.laptop_netns,
         "state_dir": str(layout.state_dir),
         "kubeconfig": str(layout.admin_kubeconfig),
-        "round_trip_ms": delay_proxy.round_trip_ms(layout),
+        **asdict(long_line.Length.read(layout)),
     }
     if made:
         facts |= json.loads(layout.ready_file.read_text())

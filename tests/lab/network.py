@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.lab.layout import (
     API_PORT,
-    DELAY_PROXY_PORT,
     FIRST_LAPTOP,
     FURTHER_IPV4,
     FURTHER_IPV6,
@@ -30,6 +29,7 @@ from tests.lab.namespaces import inside_netns
 LINK = "eth0"  # on both ends, as on any machine
 FURTHER_LINKS = "laptop"  # and a number: further laptops' cables, at the node's end
 HOME_BRIDGE = "home0"
+LONG_LINE = "long0"
 
 
 def _ip(netns: str, commands: list[str]) -> None:
@@ -171,13 +171,12 @@ def set_link(layout: Layout, *, up: bool) -> None:
     _ip(layout.node_netns, [f"link set {_node_link(layout)} {'up' if up else 'down'}"])
 
 
-def redirect_api(layout: Layout, *, through_proxy: bool) -> None:
-    """Send new connections of the lab's own laptop to the API server through the delay proxy, or straight again."""
-    rule = ["-i", LINK, "-p", "tcp", "--dport", str(API_PORT), "-j", "REDIRECT", "--to-ports", str(DELAY_PROXY_PORT)]
-    for iptables in ("iptables", "ip6tables"):
-        base = ["nsenter", f"--net={layout.node_netns_path}", iptables, "-w", "-t", "nat"]
-        present = subprocess.run([*base, "-C", "PREROUTING", *rule], capture_output=True, check=False).returncode == 0
-        if through_proxy and not present:
-            subprocess.run([*base, "-I", "PREROUTING", "1", *rule], check=True)
-        elif present and not through_proxy:
-            subprocess.run([*base, "-D", "PREROUTING", *rule], check=True)
+def lay_long_line(layout: Layout, mtu: int) -> None:
+    """Lead what laptop and node send each other over their ends of the long line. The routes go with the devices."""
+    ends = (
+        (layout.laptop_netns, (NODE_IPV4, LAPTOP_IPV4), (NODE_IPV6, LAPTOP_IPV6)),
+        (layout.node_netns, (LAPTOP_IPV4, NODE_IPV4), (LAPTOP_IPV6, NODE_IPV6)),
+    )
+    for netns, *routes in ends:
+        device = f"link set {LONG_LINE} up mtu {mtu} txqueuelen 10000"
+        _ip(netns, [device, *(f"route add {other} dev {LONG_LINE} src {own}" for other, own in routes)])

@@ -21,6 +21,17 @@ def test_latency_delays_and_goes_again(lab: Lab) -> None:
     assert seconds_to_answer(lab) < 0.2
 
 
+def test_a_bad_line_loses_packets_each_way(lab: Lab) -> None:
+    """Of 200 requests and answers some 19 % are lost with one or the other; 40 +- 6, so that 15 and 70 are far off."""
+    try:
+        lab.set_latency(0, lost_percent=10)
+        output = lab.exec(["ping", "-q", "-c", "200", "-i", "0.002", "-W", "1", NODE_IPV4]).stdout
+    finally:
+        lab.set_latency(0)
+    received = int(output.split(" received")[0].split()[-1])
+    assert 130 <= received <= 185, output
+
+
 def test_an_impossible_latency_is_refused(lab: Lab) -> None:
     with pytest.raises(LabError):
         lab.set_latency(-1)

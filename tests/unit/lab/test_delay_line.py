@@ -49,10 +49,3 @@ def test_full_at_the_limit_and_not_after_taking() -> None:
     line.take_due(1.0)
     assert not line.is_full
     assert line.size_bytes == 1
-
-
-def test_the_end_of_the_stream_keeps_its_place() -> None:
-    line = DelayLine(100)
-    line.put(b"last words", due=1.0)
-    line.put(b"", due=1.0)
-    assert drain(line, 1.0) == [b"last words", b""]
