@@ -188,9 +188,9 @@ def run(
 
     def work(report: Report) -> int:
         if mode == "proxy":
-            from ktpy.sessions import connect
+            from ktpy.sessions import run_proxied
 
-            return connect.run(wanted, launched, caller, report)
+            return run_proxied.run(wanted, of_run, launched, caller, report)
         from ktpy.sessions import run
 
         return run.run(wanted, of_run, launched, caller, report)
@@ -205,8 +205,6 @@ def _refuse_contradictions(
         raise click.UsageError("--exchange names ports of a WORKLOAD or of --service, which go with it as does --mesh.")
     if mode == "proxy" and (has_exchange or publishes):
         raise click.UsageError("--mode proxy publishes and exchanges nothing: the program listens on this laptop.")
-    if mode == "proxy" and workload:
-        raise click.UsageError("A WORKLOAD goes with --mode namespace; `ktpy env` prints its environment anywhere.")
 
 
 def _is_told(event: Event) -> bool:

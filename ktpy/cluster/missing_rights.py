@@ -46,7 +46,7 @@ async def with_all_missing(api: Api, failure: KtpyError, needed: Iterable[Rule])
             missing += _missing(needed, await _granted(api, action.namespace))
     with suppress(KtpyError):  # before Kubernetes 1.28 it does not tell
         user = await user_name(api)
-    option = {CONNECT: [], CONNECT + RUN: ["--run"]}.get(needed, ["--intercept"])
+    option = {CONNECT: [], RUN: ["--run"], CONNECT + RUN: ["--run"]}.get(needed, ["--intercept"])
     command = shlex.join(["ktpy", "rbac", action.namespace or api.namespace, user, *option])
     return RightMissing(
         failure.message,

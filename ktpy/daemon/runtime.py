@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -72,6 +73,20 @@ class RuntimeDirectory:
         with self._control_socket(kind, name) as control:
             yield control
 
+    @contextlib.contextmanager
+    def files(self, kind: str, name: str) -> Iterator[Path]:
+        """Yield a folder for a session's files. Of a session that was killed it goes with its control socket.
+
+        Raises FolderNotWritable.
+        """
+        folder = _files_of(self.path / f"{kind}.{name}.sock")
+        self.control_sockets(kind)  # removes what was left
+        make_private(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def intercept(self, session: str) -> contextlib.AbstractContextManager[Path]:
         return self.session(INTERCEPT, session)
 
@@ -111,14 +126,20 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _files_of(control: Path) -> Path:
+    return control.with_suffix(".files")
+
+
 def _is_answered(control: Path) -> bool:
-    """Tell whether a session answers there. A socket that nobody serves any more is removed, and nothing else is."""
+    """Tell whether a session answers there. A socket that nobody serves any more is removed with the session's files,
+    and nothing else is."""
     try:
         if not stat.S_ISSOCK(control.lstat().st_mode):  # nor a link to one
             return False
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(os.fspath(control))
     except ConnectionRefusedError:
+        shutil.rmtree(_files_of(control), ignore_errors=True)
         control.unlink(missing_ok=True)
         return False
     except OSError:

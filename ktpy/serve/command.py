@@ -27,24 +27,22 @@ class UserCommand:
         self.is_running = False
         self.exit_code: int | None = None
 
-    async def run(self, environment: Mapping[str, str]) -> int:
+    async def run(self, environment: Mapping[str, str], base: Mapping[str, str] = os.environ) -> int:
         """Run it to its end, as `run` does."""
         self.is_running = True
         try:
-            self.exit_code = await run(self.words, environment)
+            self.exit_code = await run(self.words, environment, base)
         finally:
             self.is_running = False
         return self.exit_code
 
 
-async def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+async def run(command: Sequence[str], environment: Mapping[str, str], base: Mapping[str, str] = os.environ) -> int:
     """Run the command on ktpy's terminal and return its exit code, 128+N when signal N ended it.
 
-    `environment` is added to ktpy's own.
-
-    A cancelled call ends the command.
+    `environment` is added to `base`, ktpy's own. A cancelled call ends the command.
     """
-    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment})
+    process = await asyncio.create_subprocess_exec(*command, env={**base, **environment})
     try:
         code = await process.wait()
     except asyncio.CancelledError:

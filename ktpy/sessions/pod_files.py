@@ -12,12 +12,12 @@ from ktpy.aio.first_of import first_of
 from ktpy.capture.namespace.pod_files import PodFiles
 from ktpy.cluster.pods.volumes import PodMount, VolumeKind
 from ktpy.errors import LinkLost, PodFailed
-from ktpy.helper.private.client import PrivateHelperClient
 from ktpy.helper.private.messages import Place
 from ktpy.observe.events import Notice, Report
 from ktpy.wire.files import COMMAND
 
 if TYPE_CHECKING:
+    from ktpy.helper.private.client import PrivateHelperClient
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
@@ -26,8 +26,24 @@ PAUSE_S: Final = 1.0
 
 
 @asynccontextmanager
+async def kept_files(
+    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], root: Path, room: str = ""
+) -> AsyncIterator[PodFiles]:
+    """Have the files below `root` when the block begins, and follow their changes while it runs.
+
+    Raises PodFailed for files that cannot be kept; `room` says how much there is.
+    """
+    files, complete = PodFiles(root, mounts), asyncio.Event()
+    async with background_task(_follow(uplink, files, complete, room), "follow the pod's files") as following:
+        async with background_task(complete.wait(), "wait for the pod's files") as arriving:
+            if await first_of(following, arriving) is following:
+                following.result()
+        yield files
+
+
+@asynccontextmanager
 async def shown_files(
-    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], helper: PrivateHelperClient, report: Report
+    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], helper: "PrivateHelperClient", report: Report
 ) -> AsyncIterator[None]:
     """Show the files to the program, and follow their changes while the block runs.
 
@@ -35,33 +51,30 @@ async def shown_files(
     files that cannot be kept, and HelperFailed.
     """
     folder = await helper.open_folder()
+    room = "Half of this machine's memory is for them. "
     try:
-        files, complete = PodFiles(Path(f"/proc/self/fd/{folder}"), mounts), asyncio.Event()
-        async with background_task(_follow(uplink, files, complete), "follow the pod's files") as following:
-            async with background_task(complete.wait(), "wait for the pod's files") as arriving:
-                if await first_of(following, arriving) is following:
-                    following.result()
+        async with kept_files(uplink, mounts, Path(f"/proc/self/fd/{folder}"), room) as files:
             places = [Place(path, read_only) for path, read_only in sorted(files.arrived.items())]
-            for sentence in [*await helper.show(places), *_remarks(mounts, files)]:
+            for sentence in [*await helper.show(places), *remarks(mounts, files)]:
                 report(Notice(sentence))
             yield
     finally:
         os.close(folder)
 
 
-async def _follow(uplink: "Uplink[AgentHello]", files: PodFiles, complete: asyncio.Event) -> None:
+async def _follow(uplink: "Uplink[AgentHello]", files: PodFiles, complete: asyncio.Event, room: str) -> None:
     """Write what comes, anew from each connection to the pod."""
     while True:
         files.begin()
         try:
             async for part in uplink.output_of(COMMAND):
-                _take(files, part, complete)
+                _take(files, part, complete, room)
         except LinkLost:
             pass
         await asyncio.sleep(PAUSE_S)
 
 
-def _take(files: PodFiles, part: bytes, complete: asyncio.Event) -> None:
+def _take(files: PodFiles, part: bytes, complete: asyncio.Event, room: str) -> None:
     try:
         if files.take(part):
             complete.set()
@@ -69,11 +82,11 @@ def _take(files: PodFiles, part: bytes, complete: asyncio.Event) -> None:
         why = error.strerror if isinstance(error, OSError) else error
         raise PodFailed(
             f"The files of the workload's pod cannot be kept here: {why}.",
-            hint="Half of this machine's memory is for them. --volumes none leaves those of claims out.",
+            hint=f"{room}--volumes none leaves those of claims out.",
         ) from error
 
 
-def _remarks(mounts: Sequence[PodMount], files: PodFiles) -> list[str]:
+def remarks(mounts: Sequence[PodMount], files: PodFiles) -> list[str]:
     """Say what is not as in the workload's own pod."""
     remarks = []
     for one in mounts:

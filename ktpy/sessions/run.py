@@ -6,43 +6,30 @@ It is a `connect` for one program: the same stages, with a front that makes the 
 import asyncio
 import os
 import resource
-import shutil
 import signal
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ktpy.aio.background_task import background_task
 from ktpy.capture.namespace.program import Program, is_typed
 from ktpy.capture.namespace.proxies import for_program
 from ktpy.capture.namespace.published import Published
-from ktpy.cluster import rbac
-from ktpy.cluster.names import new_session_id
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import RUN, RuntimeDirectory
-from ktpy.errors import ProgramAbsent, ProgramNotExecutable
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.helper.private.client import refuse_forbidden
-from ktpy.kube.client import Api
-from ktpy.link.key import ClientKey
 from ktpy.observe.events import Notice, Report
 from ktpy.observe.status import ConnectStatus
-from ktpy.sessions.connect import Connect, Quit
+from ktpy.sessions.connect import Quit
+from ktpy.sessions.dressed import Dressed, refuse_unrunnable
 from ktpy.sessions.options import ConnectOptions, InterceptOptions, Launched, RunOptions, listen_for
-from ktpy.sessions.shadows import Shadows
-from ktpy.sessions.surroundings import Wardrobe, fetch_surroundings, open_wardrobe
 
 if TYPE_CHECKING:
     from ktpy.capture.namespace.front import NamespaceFront
-    from ktpy.link.uplink import Uplink
-    from ktpy.wire.session import AgentHello
-
-DEFAULTS: Final = RunOptions()
 
 
 def run(options: ConnectOptions, of_run: RunOptions, launched: LaunchedHelper, caller: Caller, report: Report) -> int:
@@ -54,46 +41,28 @@ def run(options: ConnectOptions, of_run: RunOptions, launched: LaunchedHelper, c
     refuse_forbidden(launched)
     asked = {publish.port: listen_for(publish) for publish in of_run.publish}
     files_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    session = Run(options, launched, caller, report, files_limit=files_limit, asked=asked, of_run=of_run)
+    session = Run(options, of_run, launched, caller, report, files_limit=files_limit, asked=asked)
     return supervision.run(session, report)
 
 
-def refuse_unrunnable(command: Sequence[str]) -> None:
-    """Raise ProgramAbsent or ProgramNotExecutable for what no shell could run either."""
-    name = command[0]
-    if shutil.which(name) is not None:
-        return
-    if "/" in name and Path(name).exists():
-        what = "is a folder" if Path(name).is_dir() else "is not executable"
-        raise ProgramNotExecutable(f"{name} {what}; nothing was changed.")
-    raise ProgramAbsent(f"There is no program {name}; nothing was changed.")
-
-
-class Run(Connect):
-    """A Run ends with its program. A user has any number of them, each with a view of its own."""
-
-    name = "run"
+class Run(Dressed):
+    """A Run ends with its program."""
 
     def __init__(
         self,
         options: ConnectOptions,
+        of_run: RunOptions,
         launched: Launched,
         caller: Caller,
         report: Report,
         *,
         files_limit: int,
         asked: Mapping[int, socket.socket] = MappingProxyType({}),
-        of_run: RunOptions = DEFAULTS,
     ) -> None:
-        super().__init__(options, launched, caller, report)
-        self._known = replace(self._known, kind=RUN)
-        self._files_limit, self._asked, self._of_run = files_limit, asked, of_run
+        super().__init__(options, of_run, launched, caller, report)
+        self._files_limit, self._asked = files_limit, asked
         self._of_gateway = options
         """Without the clothes that the shadow pod is given."""
-        if of_run.workload is not None:
-            self._rights += rbac.RUN
-        self._wardrobe: Wardrobe | None = None
-        self._uplink: Uplink[AgentHello] | None = None
         self._published: Published | None = None
         self._program: Program | None = None
         self._exit_code: int | None = None
@@ -119,9 +88,6 @@ class Run(Connect):
         if not is_typed(signal_number):
             self._program.pass_on(signal_number)
         return False
-
-    def _claim(self, server: str) -> AbstractContextManager[Path]:  # noqa: ARG002 - there may be several to a server
-        return RuntimeDirectory.of(self._caller).session(RUN, new_session_id())
 
     async def _run_command(self, session: ConnectStatus) -> None:  # noqa: ARG002 - a namespace has no settings
         from ktpy.capture.namespace.front import NamespaceFront
@@ -175,35 +141,13 @@ class Run(Connect):
     def _status(self) -> ConnectStatus:
         return replace(super()._status(), published=self._published.status if self._published else ())
 
-    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
-        if self._of_run.workload is not None:
-            self._wardrobe = await open_wardrobe(
-                api,
-                self._of_run.workload,
-                self._options.image,
-                with_files=True,
-                with_claims=self._of_run.copies_claims,
-            )
-            overlay = self._wardrobe.overlay(self._options.pod_overlay)
-            self._options = replace(self._options, pod_overlay=overlay)
-        return await super()._create_shadow(api, key, undo, work)
-
-    def _hold_uplink(
-        self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
-    ) -> "Uplink[AgentHello]":
-        self._uplink = super()._hold_uplink(api, shadows, key, undo, work)
-        return self._uplink
-
     async def _become_pod(self, front: "NamespaceFront", beside: AsyncExitStack) -> dict[str, str]:
         """Give the program's network the pod's name and files; return the program's environment."""
         if self._wardrobe is None or self._uplink is None:
             return self._of_run.edits.applied(os.environ)
         from ktpy.sessions.pod_files import shown_files
 
-        surroundings = await fetch_surroundings(self._uplink, self._wardrobe.clothes)
-        if left_out := surroundings.left_out:
-            names = ", ".join(left_out)
-            self._report(Notice(f"{names}: left out, as meant for the workload's image; --env sets such a variable."))
+        surroundings = await self._fetch_surroundings(self._uplink, self._wardrobe)
         await front.take_name(surroundings.host_name, surroundings.pod_ip)
         mounts = self._wardrobe.clothes.mounts
         await beside.enter_async_context(shown_files(self._uplink, mounts, front.helper, self._report))

@@ -43,9 +43,7 @@ def plan(options: ConnectOptions, of_run: RunOptions) -> dict[str, Any]:
             "manifest": shadow.manifest,
         }
 
-    return ClusterRef(options.kubeconfig, options.context, options.namespace).run(
-        work, rbac.RUN if of_run.workload else ()
-    )
+    return ClusterRef(options.kubeconfig, options.context, options.namespace).run(work, rbac.RUN)
 
 
 def _environment(clothes: Clothes | None, of_run: RunOptions) -> list[dict[str, str]]:

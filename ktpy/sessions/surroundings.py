@@ -48,11 +48,14 @@ class PodSurroundings:
     host_name: str
     pod_ip: str
 
-    def environment_for(self, laptops: Mapping[str, str], edits: EnvironmentEdits) -> dict[str, str]:
-        """Return the environment of a program: the laptop's, over that the pod's, over that what the user wants."""
+    def environment_for(
+        self, laptops: Mapping[str, str], edits: EnvironmentEdits, of_ktpy: Mapping[str, str] = {}
+    ) -> dict[str, str]:
+        """Return the environment of a program: the laptop's, over that the pod's, over that ktpy's own, over that what
+        the user wants."""
         held_back = {*LAPTOPS_OWN, *self.left_out}
         of_pod = {name: value for name, value in self.environment.items() if name not in held_back}
-        return edits.applied({**laptops, **of_pod, "HOSTNAME": self.host_name})
+        return edits.applied({**laptops, **of_pod, "HOSTNAME": self.host_name, **of_ktpy})
 
     @property
     def left_out(self) -> list[str]:

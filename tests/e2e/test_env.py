@@ -244,6 +244,26 @@ def test_its_files_are_at_the_pods_own_paths_and_follow_and_it_is_the_service_ac
         program.wait()
 
 
+PROXIED = """
+account=$KTPY_ROOT/var/run/secrets/kubernetes.io/serviceaccount
+printf '%s|' "$URL" "$(cat $KTPY_ROOT/srv/one/size)" "$(stat -Lc %a $KTPY_ROOT/keys/db)" "$KTPY_ROOT"
+curl -sS --cacert $account/ca.crt -H "Authorization: Bearer $(cat $account/token)" -H 'Content-Type: application/json' \
+    -d '{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}' \
+    https://$KUBERNETES_SERVICE_HOST/apis/authentication.k8s.io/v1/selfsubjectreviews
+"""
+
+
+def test_without_namespaces_the_files_are_in_a_folder(lab: Lab, shop: str) -> None:
+    command = ["ktpy", "run", "svc/orders", "-n", NAMESPACE, "--mode", "proxy", "--", "sh", "-c", PROXIED]
+    done = lab.exec(command, user="dev")
+    assert done.returncode == 0, done.stderr
+    url, size, mode, root, answer = done.stdout.split("|")
+    assert (url, size, mode) == ("postgres://orders:s3cret@db/red", "7", "400")
+    assert json.loads(answer)["status"]["userInfo"]["username"] == f"system:serviceaccount:{NAMESPACE}:clerk"
+    assert lab.exec(["test", "-e", root], user="dev").returncode == 1
+    assert jobs(lab) == ""
+
+
 def test_a_volume_that_cannot_be_is_told_soon(lab: Lab, shop: str) -> None:
     absent = attempt(lab, "lost", "-n", NAMESPACE, "--", "true", command=("ktpy", "run"))
     assert (absent.exit_code, "there is no secret nowhere" in absent.message) == (25, True)

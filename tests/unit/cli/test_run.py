@@ -30,7 +30,7 @@ def performed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(module, "perform", perform)
     monkeypatch.setattr(module, "_launch", lambda mode, _caller: mode)
     monkeypatch.setattr("ktpy.sessions.run.run", session)
-    monkeypatch.setattr("ktpy.sessions.connect.run", session)
+    monkeypatch.setattr("ktpy.sessions.run_proxied.run", session)
     return found
 
 

@@ -51,6 +51,18 @@ def test_a_control_socket_left_by_a_killed_session_is_removed(runtime: RuntimeDi
     assert not (runtime.path / "connect.left.sock").exists()
 
 
+def test_files_of_a_session_go_with_it_and_those_of_a_killed_one_with_its_socket(runtime: RuntimeDirectory) -> None:
+    runtime.make()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.fspath(runtime.path / "run.left.sock"))
+    (runtime.path / "run.left.files" / "etc").mkdir(parents=True)
+    with runtime.files("run", "new") as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "token").write_text("secret")
+        assert list(runtime.path.iterdir()) == [folder]
+    assert list(runtime.path.iterdir()) == []
+
+
 def test_sessions_of_one_kind_are_found_among_others(runtime: RuntimeDirectory) -> None:
     with runtime.claim("https://a") as connect, runtime.intercept("ab12") as intercept, ExitStack() as stack:
         for path in (connect, intercept):

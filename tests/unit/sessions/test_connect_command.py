@@ -29,7 +29,7 @@ class Command:
         self.environments: list[Mapping[str, str]] = []
         self.is_started = asyncio.Event()
 
-    async def run(self, words: Sequence[str], environment: Mapping[str, str]) -> int:
+    async def run(self, words: Sequence[str], environment: Mapping[str, str], _base: Mapping[str, str]) -> int:
         self.environments.append(environment)
         self.is_started.set()
         if not words[-1].isdecimal():

@@ -62,6 +62,16 @@ def test_a_program_has_the_pods_environment_but_stays_on_the_laptop() -> None:
     }
 
 
+def test_what_ktpy_sets_counts_more_than_the_pods_and_less_than_the_users() -> None:
+    pod = PodSurroundings({"HTTP_PROXY": "pod", "ALL_PROXY": "pod"}, frozenset(), "shadow-0", "10.0.0.1")
+    proxied = {"HTTP_PROXY": "ktpy", "ALL_PROXY": "ktpy"}
+    assert pod.environment_for({}, EnvironmentEdits({"ALL_PROXY": "user"}), proxied) == {
+        "HTTP_PROXY": "ktpy",
+        "ALL_PROXY": "user",
+        "HOSTNAME": "shadow-0",
+    }
+
+
 def test_what_loaders_and_shells_obey_is_left_out_unless_the_user_sets_it() -> None:
     of_pod = {"LD_PRELOAD": "/x.so", "BASH_FUNC_ls%%": "() { :; }", "PYTHONHOME": "/x", "LDAP": "kept"}
     pod = PodSurroundings(of_pod, frozenset(), "shadow-0", "10.0.0.1")

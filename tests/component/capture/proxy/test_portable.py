@@ -86,6 +86,7 @@ def python(script: str, withheld: list[str]) -> subprocess.CompletedProcess[str]
         "ktpy.sessions.running",
         "ktpy.capture.proxy.front",
         "ktpy.sessions.intercept",
+        "ktpy.sessions.run_proxied",
         "ktpy.serve.routes",
         "ktpy.cluster.changes.registry",
         "ktpy.link.uplink",

@@ -24,8 +24,9 @@ from ktpy.errors import KtpyError
 from ktpy.helper.launch import launch_private
 from ktpy.helper.private.client import refuse_forbidden
 from ktpy.observe.events import Ended, Event, Notice
-from ktpy.sessions.options import CaptureSpec, ConnectOptions, listen_for, parse_publish
-from ktpy.sessions.run import Run, refuse_unrunnable
+from ktpy.sessions.dressed import refuse_unrunnable
+from ktpy.sessions.options import CaptureSpec, ConnectOptions, RunOptions, listen_for, parse_publish
+from ktpy.sessions.run import Run
 from ktpy.sessions.surroundings import Wardrobe
 from ktpy.wire import surroundings
 from ktpy.wire.files import ALL, DATA, DONE, FILE, FOLDER, LINK, MOUNT, Entry
@@ -133,7 +134,9 @@ def main(command: list[str]) -> int:
     refuse_forbidden(launched)
     options = ConnectOptions(capture=CaptureSpec("namespace"), command=tuple(command))
     asked = {one.port: listen_for(one) for one in map(parse_publish, os.environ.get("KTPY_TEST_PUBLISH", "").split())}
-    return supervision.run(Staged(options, launched, caller, report, files_limit=1000, asked=asked), report)
+    return supervision.run(
+        Staged(options, RunOptions(), launched, caller, report, files_limit=1000, asked=asked), report
+    )
 
 
 if __name__ == "__main__":

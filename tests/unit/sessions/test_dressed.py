@@ -1,11 +1,11 @@
-"""What `ktpy run` refuses before anything is made; tests/net/capture/namespace runs programs."""
+"""What `ktpy run` refuses before anything is made; test_run_proxied.py and tests/net/capture/namespace run programs."""
 
 from pathlib import Path
 
 import pytest
 
 from ktpy.errors import KtpyError
-from ktpy.sessions.run import refuse_unrunnable
+from ktpy.sessions.dressed import refuse_unrunnable
 
 
 def test_what_no_shell_could_run(tmp_path: Path) -> None:
