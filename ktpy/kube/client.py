@@ -221,7 +221,7 @@ class Api:
                         method, url, headers=headers, body=body, _request_timeout=timeout
                     )
                 self.note_answer()
-                async with answer.response as response:
+                async with self._connections.reading(answer.response) as response:
                     if response.status < 400:
                         yield response
                         return

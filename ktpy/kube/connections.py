@@ -1,9 +1,12 @@
 """The pool of connections to one API server, and what its failures mean."""
 
+import asyncio
 import errno
 import os
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +54,12 @@ class Connections(RESTClientObject):  # type: ignore[misc]  # the library is unt
     pool_manager: Any
     proxy: str | None
 
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        self._limits: set[asyncio.Timeout] = set()
+        """Of the requests that have no answer yet; there is none until `reset` sets it."""
+        self._answers: set[aiohttp.ClientResponse] = set()
+
     def _create_connector(self) -> aiohttp.BaseConnector:
         proxy, url, name = self.configuration.proxy, self.configuration.host, self.configuration.tls_server_name
         if proxy and not proxy.startswith(("http://", "https://")):
@@ -60,9 +69,32 @@ class Connections(RESTClientObject):  # type: ignore[misc]  # the library is unt
             return _RawConnector(server, limit=self.maxsize)
         return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_probed_socket)
 
+    async def request(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a request as the library does; return the head of the answer. Raises TimeoutError after `reset`, too."""
+        async with asyncio.timeout(None) as limit:
+            self._limits.add(limit)
+            try:
+                return await super().request(*args, **kwargs)
+            finally:
+                self._limits.discard(limit)
+
+    @asynccontextmanager
+    async def reading(self, answer: aiohttp.ClientResponse) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Hold an answer while it is read. `reset` ends it, with an aiohttp.ClientConnectionError for who reads."""
+        self._answers.add(answer)
+        try:
+            async with answer:
+                yield answer
+        finally:
+            self._answers.discard(answer)
+
     async def reset(self) -> None:
-        """Close every connection. Those opened later use what `ssl_context` holds now."""
+        """End every connection, and those that are being opened. Later ones use what `ssl_context` holds now."""
         pool, self.pool_manager = self.pool_manager, None  # at once: a request takes no pool that is closing
+        while self._limits:
+            self._limits.pop().reschedule(0)
+        for answer in self._answers:
+            answer.close()  # a pool that closes tells nobody who reads, and who follows a watch would do so for ever
         if pool is not None:
             await pool.close()
 

@@ -39,6 +39,7 @@ class DatagramLink:
         self._down_since_s: float | None = None
         self._is_told = False
         self._connection: AgentConnection[AgentHello] | None = None
+        self._uplink: Uplink[AgentHello] | None = None
         self._reader = FrameParser()
         self._waiting_bytes = 0
         self._early: list[bytes] | None = []
@@ -63,9 +64,9 @@ class DatagramLink:
         return True
 
     def lose(self, why: LinkLost) -> None:
-        """Give up the connection, if one stands."""
-        if self._connection is not None:
-            self._connection.lose(why)
+        """Give up the connection that stands or is being opened."""
+        if self._uplink is not None:
+            self._uplink.lose(why)
 
     async def run(self, receive: Callable[[Iterable[Frame]], None]) -> None:
         """Carry datagrams until cancelled; `receive` gets what the agent sends, and raises ValueError for nonsense.
@@ -75,7 +76,7 @@ class DatagramLink:
         policy = DialAgain(DialUntilUp(0), lambda: True, self._take_loss, self._take_failure)
         on_data = lambda data: receive(self._reader.feed(data))  # noqa: E731
         command = AgentCommand(COMMAND, AgentHello.parse, SESSION_BEAT_S, beat=beat(), on_data=on_data)
-        uplink = Uplink(self._find_pod, self._client_key, command, policy, hold=self._hold)
+        self._uplink = uplink = Uplink(self._find_pod, self._client_key, command, policy, hold=self._hold)
         try:
             await uplink.run()
         finally:

@@ -70,6 +70,8 @@ class Uplink(Generic[T]):
         self._up: asyncio.Future[_Standing[T]] = asyncio.get_running_loop().create_future()
         """Has an error once there will be no connection any more."""
         self._connection: AgentConnection[T] | None = None
+        self._dialling: asyncio.Timeout | None = None
+        """The dial that is under way; it has no limit until `lose` sets one."""
         self._sent_bytes = self._received_bytes = 0
 
     def byte_counts(self) -> dict[str, int]:
@@ -121,8 +123,11 @@ class Uplink(Generic[T]):
                 await standing.ended.wait()
 
     def lose(self, why: LinkLost) -> None:
-        """Give up the connection, if one stands, because its pod is lost."""
-        if self._connection is not None:
+        """Give up the connection that stands or is being opened, because its pod is lost, or the way to it."""
+        dialling, self._dialling = self._dialling, None
+        if dialling is not None:
+            dialling.reschedule(0)
+        elif self._connection is not None:
             self._connection.lose(why)
 
     async def run(self) -> None:
@@ -163,10 +168,19 @@ class Uplink(Generic[T]):
         began_s = time.monotonic()
         try:
             with traced("dial", pod.name, level=logging.DEBUG):  # a pod that starts is dialled 20 times a second
-                return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
+                return await self._open(pod)
+        except TimeoutError:  # `lose`
+            return None
         except KtpyError as error:
             await self._policy.dial_failed(error, began_s)
             return None
+
+    async def _open(self, pod: AgentPod) -> AgentConnection[T]:
+        async with asyncio.timeout(None) as self._dialling:
+            try:
+                return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
+            finally:
+                self._dialling = None
 
     def _go_up(self, connection: AgentConnection[T]) -> None:
         counted = self.byte_counts()

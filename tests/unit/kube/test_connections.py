@@ -125,6 +125,22 @@ class TestProxy:
             assert await api.request("GET", "/version") == {"major": "1"}
         assert proxy.connected == [tls_stub.url.removeprefix("https://")]
 
+    async def test_connections_are_dropped_at_once_though_the_way_is_dead(
+        self, tls_stub: ApiStub, proxy: "Proxy", tmp_path: Path
+    ) -> None:
+        """Neither TLS nor anything else waits for a last word of the other end."""
+        async with loaded(tmp_path, tls_stub.url, cluster=api_stub.INSECURE | {"proxy-url": proxy.url}) as api:
+            await api.request("GET", "/version")
+            proxy.is_dead = True
+            asking = asyncio.create_task(api.request("GET", "/version"))
+            await asyncio.sleep(0.001)
+            async with asyncio.timeout(1):
+                await api.drop_connections()
+                with pytest.raises(ApiUnreachable):
+                    await asking
+            proxy.is_dead = False
+            assert await api.request("GET", "/version") == {"major": "1"}
+
     async def test_a_proxy_that_refuses(self, tls_stub: ApiStub, proxy: "Proxy", tmp_path: Path) -> None:
         proxy.refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
         async with loaded(tmp_path, tls_stub.url, cluster={"proxy-url": proxy.url}) as api:
@@ -152,6 +168,8 @@ class Proxy:
         self.url = ""
         self.connected: list[str] = []
         self.refusal = b""
+        self.is_dead = False
+        """Whether all that is sent through it vanishes."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -164,17 +182,17 @@ class Proxy:
         host, _, port = target.rpartition(":")
         onward_reader, onward_writer = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(carry(reader, onward_writer), carry(onward_reader, writer))
+        await asyncio.gather(self._carry(reader, onward_writer), self._carry(onward_reader, writer))
 
-
-async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                if not self.is_dead:
+                    writer.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
 
 async def test_nothing_listens(tmp_path: Path, closed_port: int) -> None:

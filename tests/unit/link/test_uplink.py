@@ -169,6 +169,19 @@ async def test_a_pod_that_is_replaced_meanwhile_is_dialled_in_its_place(field: F
     assert field.dialled == ["pod-1", "pod-2"]
 
 
+async def test_a_dial_is_given_up_when_its_pod_is_lost_meanwhile(field: Field) -> None:
+    field.pods = ["pod-1", "pod-2"]
+    field.may_dial.clear()
+    async with field.running() as (uplink, _):
+        await turns()
+        for _ in range(2):
+            uplink.lose(LOST)
+        await turns(10)
+        field.may_dial.set()
+        assert await uplink.wait_up() == "hello of pod-2"
+    assert (field.dialled, field.policy.pauses) == (["pod-1", "pod-2"], [])
+
+
 async def test_what_the_policy_does_not_wait_for_ends_it(field: Field) -> None:
     field.failures = [Forbidden("no")]
     async with field.running() as (_, task):

@@ -70,7 +70,7 @@ async def test_a_session_that_cannot_renew_says_so(
     own = of(store_api)
     await own.claim()
     await store_api.close()
-    store_api._connections.request = fail
+    monkeypatch.setattr(store_api._connections, "request", fail)
     keeping = asyncio.create_task(own.keep(lambda silence_s, error: told.put_nowait((silence_s, error))))
     silence_s, _ = await asyncio.wait_for(told.get(), 5)
     assert silence_s >= 0.02
