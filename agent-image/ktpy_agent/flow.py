@@ -16,10 +16,12 @@ from ktpy_agent.poller import READ, WRITE
 if TYPE_CHECKING:
     from ktpy_agent.flow_session import FlowSession
 
-READ_BYTES: Final = 1 << 16
+READ_BYTES: Final = 1 << 17
 SPLICE_BYTES: Final = 1 << 20
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """This struct linger (on, 0 s) makes the kernel send a reset instead of a FIN (socket(7))."""
+_UNKNOWN: Final = -1
+"""Nobody has said for which events of a new channel this flow is called back."""
 _NO_WAY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """The pod has no address of the family."""
 
@@ -30,11 +32,13 @@ class Flow:
     __slots__ = (
         "_again",
         "_channel",
+        "_channel_events",
         "_has_ended",
         "_is_closing",
         "_is_connecting",
         "_is_shut",
         "_target",
+        "_target_events",
         "_to_channel",
         "_to_target",
         "incoming",
@@ -49,9 +53,10 @@ class Flow:
         self.session = session
         self._target: socket.socket | None = None
         self._channel: socket.socket | None = None
+        self._target_events, self._channel_events = 0, _UNKNOWN
         self._is_connecting = self._has_ended = self._is_shut = self._is_closing = False
-        self._to_channel: deque[bytes] = deque()
-        self._to_target: deque[bytes] = deque()
+        self._to_channel: deque[bytes | memoryview] = deque()
+        self._to_target: deque[bytes | memoryview] = deque()
         self._again: list[bytes] = []
         """What the next channel begins with."""
 
@@ -81,7 +86,7 @@ class Flow:
     def attach(self, channel: socket.socket) -> None:
         """Go on over this channel."""
         self.detach()
-        self._channel = channel
+        self._channel, self._channel_events = channel, _UNKNOWN
         self._to_channel.extend(self._again)
         self._again = []
         self._flush_channel()
@@ -152,8 +157,6 @@ class Flow:
         if self._is_connecting:
             self._is_connecting = False
             self._answer(target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-            self._watch()
-            return
         if events & WRITE:
             self._flush_target()
         if events & ~WRITE and self._target is not None:
@@ -209,7 +212,7 @@ class Flow:
                 self.detach()
                 return
             if count < len(pieces[0]):
-                pieces[0] = pieces[0][count:]
+                pieces[0] = memoryview(pieces[0])[count:]
                 break
             pieces.popleft()
         self._watch()
@@ -239,7 +242,7 @@ class Flow:
 
     def _flush_target(self) -> None:
         pieces = self._to_target
-        while pieces and self._target is not None:
+        while pieces and self._target is not None and not self._is_connecting:
             try:
                 count = self._target.send(pieces[0])
             except BlockingIOError:
@@ -248,7 +251,7 @@ class Flow:
                 self.fail(exc.errno or errno.ECONNRESET)
                 return
             if count < len(pieces[0]):
-                pieces[0] = pieces[0][count:]
+                pieces[0] = memoryview(pieces[0])[count:]
                 break
             pieces.popleft()
         self._watch()
@@ -286,12 +289,18 @@ class Flow:
 
     def _watch(self) -> None:
         """Watch the sockets for what can be done with them now."""
-        want = self.session.poller.want
-        is_open = self._channel is not None and not self._is_connecting
-        if self._target is not None:
-            reads = is_open and not (self._to_channel or self._has_ended or self._is_closing or self.outgoing.is_full)
-            writes = self._is_connecting or bool(self._to_target)
-            want(self._target, READ * reads | WRITE * writes, self._on_target)
-        if self._channel is not None:
-            reads = is_open and not self._to_target
-            want(self._channel, READ * reads | WRITE * bool(self._to_channel), self._on_channel)
+        target, channel, want = self._target, self._channel, self.session.poller.want
+        if target is not None:
+            events = WRITE * (self._is_connecting or bool(self._to_target))
+            if channel is not None and not (
+                self._is_connecting or self._to_channel or self._has_ended or self._is_closing or self.outgoing.is_full
+            ):
+                events |= READ
+            if events != self._target_events:
+                self._target_events = events
+                want(target, events, self._on_target)
+        if channel is not None:
+            events = READ * (not self._to_target) | WRITE * bool(self._to_channel)
+            if events != self._channel_events:
+                self._channel_events = events
+                want(channel, events, self._on_channel)

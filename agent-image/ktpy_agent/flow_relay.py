@@ -22,6 +22,8 @@ from ktpy_agent.poller import READ, Poller
 
 MAX_SESSIONS: Final = 16
 """A shadow pod is one laptop's, whose ktpy makes one session."""
+SEND_BUFFER_BYTES: Final = 1 << 20
+"""What is asked for as a channel's send buffer; the kernel gives what wmem_max allows, twice the default as a rule."""
 _F_SETPIPE_SZ: Final = 1031
 """fcntl(2)"""
 LOOK_S: Final = 1.0
@@ -81,9 +83,11 @@ class FlowRelay:
         self._poller.turn(timeout_s)
         if self._unacknowledged and self._clock() >= self._acknowledge_s:
             self._acknowledge()
+        is_waiting = self._registration is not None
         for session in self.sessions.values():
             session.flush()
-        if self._registration is not None or not all(session.is_linked for session in self.sessions.values()):
+            is_waiting = is_waiting or not session.is_linked
+        if is_waiting:
             self._look()
 
     def close(self) -> None:
@@ -138,12 +142,12 @@ class FlowRelay:
             self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             return
         channel.setblocking(False)
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._expect(channel)
 
     def _expect(self, channel: socket.socket) -> None:
         """Expect an opening: the channel is new, or has carried a flow to its end."""
         opening = bytearray()
-        self._poller.forget(channel)
         self._poller.want(channel, READ, lambda _events: self._open(channel, opening))
 
     def _open(self, channel: socket.socket, opening: bytearray) -> None:
@@ -157,12 +161,12 @@ class FlowRelay:
         opening += data
         if data and len(opening) < OPENING_BYTES:
             return
-        self._poller.forget(channel)
         try:
             opened = Opening.parse(bytes(opening)) if data else None
         except ValueError:
             opened = None
         if opened is None or not self._take(opened, channel):
+            self._poller.forget(channel)
             channel.close()
 
     def _take(self, opening: Opening, channel: socket.socket) -> bool:

@@ -21,14 +21,12 @@ class Poller:
         """Call back for these events from now on; for none at all, hang-ups too, where there are none."""
         number = sock.fileno()
         known = self._watched.get(number)
-        if known is not None and known[0] == events:
-            return
         if not events:
             self.forget(sock)
             return
         if known is None:
             self._epoll.register(number, events)
-        else:
+        elif known[0] != events:
             self._epoll.modify(number, events)
         self._watched[number] = (events, on_ready)
 

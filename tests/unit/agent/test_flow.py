@@ -44,6 +44,18 @@ def test_bytes_go_both_ways_and_are_acknowledged(laptop: Laptop, target: Target)
     assert laptop.hear(RECEIVED).value == 8
 
 
+def test_what_comes_before_the_answer_is_delivered_after_it(laptop: Laptop, target: Target) -> None:
+    channel = laptop.dial(target.port)
+    channel.send(b"early")
+    assert receive(laptop, target.accept(), 5) == b"early"
+
+
+def test_what_comes_before_a_refusal_changes_nothing(laptop: Laptop) -> None:
+    channel = laptop.dial(free_port())
+    channel.send(b"early")
+    assert laptop.hear(ANSWER).value == errno.ECONNREFUSED
+
+
 def test_nobody_listens(laptop: Laptop) -> None:
     channel = laptop.dial(free_port())
     assert laptop.hear(ANSWER).value == errno.ECONNREFUSED
