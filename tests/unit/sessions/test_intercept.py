@@ -145,7 +145,7 @@ async def test_it_leaves_with_the_end_of_the_command_and_its_exit_code(
     exchange = Exchange(caller, "sh", "-c", "exit 3")
     commands: list[Sequence[str]] = []
 
-    async def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    async def run(arguments: Sequence[str], environment: Mapping[str, str], _base: Mapping[str, str]) -> int:
         assert (environment["KTPY_SERVICE"], environment["KTPY_NAMESPACE"]) == ("web", "shop")
         commands.append(arguments)
         return 3
