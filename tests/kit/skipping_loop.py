@@ -1,7 +1,8 @@
 """An event loop whose clock skips what is only waited for: a test of a minute's silence takes milliseconds.
 
-Sockets stay real. Time is skipped up to the next timer once nothing has come on them for GRACE_S, which loopback never
-needs, and while nothing runs in a thread of the loop's executor.
+Sockets stay real. Time is skipped up to the next timer once nothing has come on them for GRACE_S, and while nothing
+runs in a thread of the loop's executor. Loopback hardly needs it: what one socket of a process sends, the other has by
+the end of that system call. It is for kernels that leave the delivery to a thread of theirs when the machine is busy.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-GRACE_S = 0.01
+GRACE_S = 0.002
 
 
 class SkippingSelector(selectors.DefaultSelector):

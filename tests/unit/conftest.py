@@ -1,8 +1,9 @@
 import asyncio
+import gc
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,20 @@ def pytest_asyncio_loop_factories(
     return {"asyncio": SkippingLoop}
 
 
-@pytest.fixture(autouse=True)
-def no_process() -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
     """Fail a test that starts a process: it is slow, and fails for reasons of its own."""
     global _is_in_unit_test
     _is_in_unit_test = True
-    yield
-    _is_in_unit_test = False
+    try:
+        return (yield)
+    finally:
+        _is_in_unit_test = False
+
+
+def pytest_collection_finish() -> None:
+    """Keep what has been collected, some million objects, out of every later run of the garbage collector."""
+    gc.freeze()
 
 
 @pytest.fixture

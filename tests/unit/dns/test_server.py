@@ -244,18 +244,17 @@ async def test_noise_over_udp_and_tcp_leaves_the_server_standing() -> None:
     sound = asked(WEB, edns_bytes=1232).data
     async with serving() as served:
         served.gate.open.set()
-        for ident in range(100):
-            with served.udp() as noisy:
+        with served.udp() as noisy, served.udp() as client:
+            for ident in range(100):
                 for _ in range(20):
                     data = bytearray(sound)
                     for _ in range(seeded.randrange(8)):
                         data[seeded.randrange(len(data))] = seeded.randrange(256)
                     noisy.send(bytes(data[: seeded.randrange(len(data) + 1)]))
-            if ident % 5 == 0:
-                _, writer = await served.tcp()
-                writer.write(seeded.randbytes(seeded.randrange(3000)))
-                writer.close()
-            with served.udp() as client:
+                if ident % 5 == 0:
+                    _, writer = await served.tcp()
+                    writer.write(seeded.randbytes(seeded.randrange(3000)))
+                    writer.close()
                 client.send(asked(WEB, ident=ident).data)
                 assert parsed(await receive(client)).header.id == ident
 

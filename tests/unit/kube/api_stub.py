@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from aiohttp import web
 
 from ktpy.kube.credentials import load_key_pair
@@ -156,5 +155,5 @@ def kubeconfig(path: Path, server: str, user: Json | None = None, cluster: Json 
         "current-context": "stub",
     }
     file = path / "config"
-    file.write_text(yaml.safe_dump(document))
+    file.write_text(json.dumps(document))
     return str(file)

@@ -5,7 +5,6 @@ Deployments get a ready pod at once, and EndpointSlices follow selectors at once
 """
 
 import asyncio
-import copy
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -23,6 +22,7 @@ from tests.kit.waiting import until
 from tests.unit.kube.api_stub import refused
 
 NAMESPACE = "shop"
+Item = TypeVar("Item", Json, Json | None)
 _PATH = re.compile(r"(?P<collection>/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/[^/]+)?/[a-z]+)(?:/(?P<name>[^/]+))?")
 SLICES = resources.ENDPOINT_SLICES.path(NAMESPACE)
 SERVICES = resources.SERVICES.path(NAMESPACE)
@@ -64,7 +64,7 @@ class ObjectStore:
 
     def put(self, collection: str, item: Json) -> Json:
         """Create or replace an object, as somebody else."""
-        item = copy.deepcopy(item)
+        item = _copied(item)
         metadata = item["metadata"]
         metadata.setdefault("namespace", NAMESPACE)
         kind = "MODIFIED" if (collection, metadata["name"]) in self._objects else "ADDED"
@@ -73,13 +73,13 @@ class ObjectStore:
         return item
 
     def get(self, collection: str, name: str) -> Json | None:
-        return copy.deepcopy(self._objects.get((collection, name)))
+        return _copied(self._objects.get((collection, name)))
 
     def names(self, collection: str) -> list[str]:
         return sorted(name for where, name in self._objects if where == collection)
 
     def remove(self, collection: str, name: str) -> None:
-        item = copy.deepcopy(self._objects.pop((collection, name)))
+        item = _copied(self._objects.pop((collection, name)))
         item["metadata"]["resourceVersion"] = str(next(self._versions))
         self._tell("DELETED", collection, item)
         if collection == DEPLOYMENTS and f"{name}-pod" in self.names(PODS):
@@ -144,7 +144,7 @@ class ObjectStore:
         if request.method == "DELETE":
             self.remove(collection, name)
             return 200, {"kind": "Status"}
-        patched = copy.deepcopy(found)
+        patched = _copied(found)
         _merge(patched, body)
         self._store(collection, patched, "MODIFIED")
         return 200, patched
@@ -166,7 +166,7 @@ class ObjectStore:
         if collection == DEPLOYMENTS:
             template = body["spec"]["template"]
             pod = {
-                "metadata": copy.deepcopy(template["metadata"]) | {"name": f"{item['metadata']['name']}-pod"},
+                "metadata": _copied(template["metadata"]) | {"name": f"{item['metadata']['name']}-pod"},
                 "spec": template["spec"] | {"nodeName": "n1"},
                 "status": {
                     "phase": "Running",
@@ -207,7 +207,7 @@ class ObjectStore:
         self._tell(change, collection, item)
 
     def _tell(self, change: str, collection: str, item: Json) -> None:
-        told = {"collection": collection, "type": change, "object": copy.deepcopy(item)}
+        told = {"collection": collection, "type": change, "object": _copied(item)}
         self._history.append((int(item["metadata"]["resourceVersion"]), told))
         self._changed.set()
 
@@ -236,6 +236,11 @@ class ObjectStore:
         """End the watches."""
         self._is_over = True
         self._changed.set()
+
+
+def _copied(item: Item) -> Item:
+    copied: Item = json.loads(json.dumps(item))  # several times as fast as copy.deepcopy
+    return copied
 
 
 def _is_asked_for(query: Mapping[str, str], item: Json) -> bool:

@@ -70,14 +70,14 @@ def parse(data: bytes | bytearray) -> Any:
     return layer(data[VNET_HEADER_BYTES:])
 
 
-def recomputed(packet: Any) -> Any:
-    """The same packet with the checksums of its IP and transport headers computed afresh by scapy."""
+def recomputed(packet: Any) -> bytes:
+    """The bytes of a packet with the checksums of its IP and transport headers computed afresh by scapy."""
     packet = packet.copy()
     for header in (packet, packet.payload):
         for name in ("chksum", "cksum"):
             if name in header.fields:
                 delattr(header, name)
-    return type(packet)(bytes(packet))
+    return bytes(packet)
 
 
 def completed(data: bytes | bytearray) -> bytes:
