@@ -5,7 +5,6 @@ first and goes last, so that requests which are under way while the Service is g
 """
 
 import asyncio
-import importlib
 import os
 import shlex
 import signal
@@ -36,6 +35,7 @@ from ktpy.observe.status import InterceptStatus
 from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
 from ktpy.serve.local_port import LocalPort
+from ktpy.serve.routes import Routes
 from ktpy.sessions.options import WAIT, WAIT_S, InterceptOptions
 from ktpy.sessions.participation import Callbacks, Participation
 from ktpy.sessions.undo_killed import undo_killed
@@ -142,9 +142,7 @@ class Intercept:
 
     async def _prepare(self, api: Api) -> InterceptPlan:
         await undo_killed(api, self._records, self._report)
-        # The largest imports, while the API server answers.
-        loading = asyncio.to_thread(importlib.import_module, "ktpy.serve.routes")
-        plan, _ = await asyncio.gather(self._kind.prepare(api, self._options), loading)
+        plan = await self._kind.prepare(api, self._options)
         self._target, self._namespace = plan.interceptee.name, api.namespace
         self._http_ports = {one.service_port for one in plan.ports if one.is_http}
         self._step("cluster", f"{api.target.context} ({api.target.server}), namespace {api.namespace}")
@@ -160,8 +158,6 @@ class Intercept:
         return exposure
 
     def _participation(self, api: Api, plan: InterceptPlan, exposure: Exposure) -> Participation:
-        from ktpy.serve.routes import Routes
-
         options, target = self._options, api.target
         key = make_key()
         session = SessionIdentity(new_session_id(), self._owner, key.public_line)

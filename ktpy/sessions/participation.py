@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
@@ -16,9 +15,7 @@ from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
 from ktpy.errors import KtpyError, SessionLost
-
-if TYPE_CHECKING:
-    from ktpy.serve.routes import Routes
+from ktpy.serve.routes import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,7 @@ class Participation:
     """A Participation is one session in the cluster, from its first change to its last."""
 
     def __init__(
-        self, change: ClusterChange, routes: "Routes", record: AbstractContextManager[None], callbacks: Callbacks
+        self, change: ClusterChange, routes: Routes, record: AbstractContextManager[None], callbacks: Callbacks
     ) -> None:
         """`record` is entered before anything is changed: it notes on the laptop what a killed session leaves."""
         self._change, self._routes, self._record, self._tell = change, routes, record, callbacks

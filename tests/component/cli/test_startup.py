@@ -37,6 +37,13 @@ def test_no_heavy_import(arguments: list[str], environment: dict[str, str]) -> N
     assert not imported & HEAVY
 
 
+def test_an_intercept_loads_what_speaks_to_the_cluster_when_it_does() -> None:
+    """SSH comes last, while the kubelets hand its key on."""
+    code = "import sys, ktpy.sessions.intercept; print({'aiohttp', 'asyncssh'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
+
+
 INTERRUPTED = """
 import os, signal, sys
 from importlib.abc import MetaPathFinder

@@ -17,7 +17,7 @@ from ktpy.errors import CommandAbsent, RouteTaken, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice, PortsChanged, Ready, StartStep
 from ktpy.observe.status import InterceptStatus
-from ktpy.serve import command, routes
+from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
 from ktpy.sessions.intercept import Intercept
 from ktpy.sessions.options import ExposeOption, Header, InterceptOptions, Match
@@ -96,7 +96,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch, store_api: Api) -> None:
         return store_api
 
     monkeypatch.setattr(Api, "load", load)
-    monkeypatch.setattr(routes, "Routes", StandingRoutes)
+    monkeypatch.setattr("ktpy.sessions.intercept.Routes", StandingRoutes)
 
 
 async def test_from_nothing_to_ready_to_undone(store: ObjectStore, caller: Caller) -> None:

@@ -87,6 +87,7 @@ def python(script: str, withheld: list[str]) -> subprocess.CompletedProcess[str]
         "ktpy.capture.proxy.front",
         "ktpy.sessions.intercept",
         "ktpy.sessions.run_proxied",
+        "ktpy.serve.route",
         "ktpy.serve.routes",
         "ktpy.cluster.changes.registry",
         "ktpy.link.uplink",
