@@ -201,7 +201,7 @@ def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
         exchange.wait_for('"requests": 7')
         assert re.search(r"port 80 +to local port 3001 +\(up\): 7 requests", laptop.output("ktpy", "status"))
         listed = laptop.output("ktpy", "list", "-n", NAMESPACE)
-        assert re.search(r"^web .* dev@laptop: exchange of port 80$", listed, re.MULTILINE)
+        assert re.search(r"^web .* dev@laptop: exchange of port 80 since \S+Z$", listed, re.MULTILINE)
         assert "ktpy-origin" not in listed
         services = json.loads(laptop.output("ktpy", "list", "-n", NAMESPACE, "-o", "json"))["services"]
         [intercept] = next(one for one in services if one["name"] == "web")["intercepts"]

@@ -72,8 +72,8 @@ def failure_of(pod: Json) -> KtpyError | None:
         if reason in _IMAGE_REASONS:
             return ImagePullFailed(
                 f"The node cannot pull the image of pod {name} ({reason}): {message}.",
-                hint=f"The image is {_image(pod)}: load it into the cluster, or name another with --image; a "
-                "private registry needs --pull-secret.",
+                hint=f"The image is {_image(pod)}: build it with scripts/build-agent-image and load it into the "
+                "cluster (README, Install), or name another with --image; a private registry needs --pull-secret.",
             )
         if reason in _START_REASONS:
             hint = "Create it, or mark it optional in the workload." if _ABSENT.search(message) else None

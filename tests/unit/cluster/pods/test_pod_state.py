@@ -73,7 +73,7 @@ def test_an_image_that_cannot_be_pulled(reason: str) -> None:
     failure = failure_of(pod(waiting(reason, "pull access denied")))
     assert isinstance(failure, ImagePullFailed)
     assert f"({reason}): pull access denied." in failure.message
-    assert "ghcr.io/ktpy/agent:0.1.0" in (failure.hint or "")
+    assert "ghcr.io/ktpy/agent:0.1.0: build it with scripts/build-agent-image" in (failure.hint or "")
 
 
 @pytest.mark.parametrize(
