@@ -13,12 +13,17 @@ AGAINST = "against"  # ktpy of another revision
 COREDNS = "coredns"  # asked from the node, without a tunnel: for information
 
 NO_KEEP = "no-keep"  # ktpy connect --no-keep
+CONNECTED = "connect"  # ktpy connect, where ktpy run is compared with it
 
 FIRST_BYTE = "first-byte"
 PART_SEPARATOR = "/"  # between a figure and the name of its part
 FIRST_BYTE_PART = FIRST_BYTE + PART_SEPARATOR  # the part is named as ktpy's progress lines have it
 ROUND_TRIPS_MS = (20, 80)
 DATAGRAM_BYTES = (64, 1200)
+RUN = "run"
+RUN_STARTS = {f"{RUN}-": (), f"{RUN}-as-pod-": ("pod/target",)}  # and the name of a goal: `ktpy run` with this workload
+RUN_GOALS = {"first-line": 1.8, "first-byte": 2.0}  # seconds
+IN_RUN = f"{RUN}/"  # and the name of the figure, inside ktpy run, turn by turn with the same over ktpy connect
 KEEPING = "keep/"  # and the name of the figure, of sessions with and without --no-keep, turn by turn
 
 
@@ -59,7 +64,8 @@ def _processor_rows() -> list[Spec]:
 def against(specs: Iterable[Spec]) -> list[Spec]:
     """The rows, and of each figure one that compares it with the other revision's."""
     rows = list(specs)
-    units = {spec.figure: spec.unit for spec in rows if spec.figure not in (FIRST_BYTE, many_services.FIGURE)}
+    of_this_one = (FIRST_BYTE, many_services.FIGURE, KEEPING, RUN)
+    units = {spec.figure: spec.unit for spec in rows if not spec.figure.startswith(of_this_one)}
     return rows + [Spec(figure, unit, Source(AGAINST, figure), suffix="-against") for figure, unit in units.items()]
 
 
@@ -104,13 +110,19 @@ def _datagram_rows() -> list[Spec]:
 
 def _keeping_rows() -> list[Spec]:
     """What it costs that connections outlive the link."""
+    return _by_turns(KEEPING, NO_KEEP, flows=(1, 8), rate_goal=at_least_times(0.95))
+
+
+def _run_rows() -> list[Spec]:
+    """A program's start, and what its network costs it."""
+    starts = [Spec(way + name, "s", goal=at_most(limit)) for way in RUN_STARTS for name, limit in RUN_GOALS.items()]
+    return starts + _by_turns(IN_RUN, CONNECTED, flows=(1,), rate_goal=at_least_times(0.9))
+
+
+def _by_turns(prefix: str, baseline: str, *, flows: Iterable[int], rate_goal: Goal) -> list[Spec]:
     figures = [("http-new-p50", "ms", at_most_times(1.1)), ("http-kept-p50", "ms", at_most_times(1.1))]
-    figures += [
-        (throughput(flows, direction), "Gbit/s", at_least_times(0.95))
-        for direction in ("down", "up")
-        for flows in (1, 8)
-    ]
-    return [Spec(KEEPING + name, unit, Source(NO_KEEP, KEEPING + name), goal) for name, unit, goal in figures]
+    figures += [(throughput(count, direction), "Gbit/s", rate_goal) for direction in ("down", "up") for count in flows]
+    return [Spec(prefix + name, unit, Source(baseline, prefix + name), goal) for name, unit, goal in figures]
 
 
 def _memory_rows() -> list[Spec]:
@@ -136,6 +148,7 @@ CONNECT: Sequence[Spec] = (
     *_memory_rows(),
     Spec("memory-peak", "MB", Source(PORT_FORWARD, "memory-peak")),
     *_keeping_rows(),
+    *_run_rows(),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
     *_round_trip_rows(),
 )

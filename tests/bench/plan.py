@@ -7,8 +7,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.bench import contenders, first_byte, many_services, measurements
-from tests.bench.cases import AGAINST, COREDNS, FIRST_BYTE, KEEPING, NO_KEEP, PORT_FORWARD, ROUND_TRIPS_MS, SSHUTTLE
+from tests.bench import contenders, first_byte, in_run, many_services, measurements
+from tests.bench.cases import (
+    AGAINST,
+    CONNECTED,
+    COREDNS,
+    FIRST_BYTE,
+    IN_RUN,
+    KEEPING,
+    NO_KEEP,
+    PORT_FORWARD,
+    ROUND_TRIPS_MS,
+    RUN_GOALS,
+    RUN_STARTS,
+    SSHUTTLE,
+)
 from tests.bench.contenders import Contender
 from tests.bench.measurements import Measurement
 from tests.bench.samples import Samples, Source
@@ -45,9 +58,10 @@ class Run:
 
     def all(self) -> None:
         """Every phase that the wanted rows need."""
-        self._first_byte()
+        self._starts()
         self._phase(measurements.STRAIGHT)
         self._keeping()
+        self._in_run()
         for round_trip_ms in ROUND_TRIPS_MS:
             wanted = measurements.at_round_trip(round_trip_ms)
             if self._wanted(wanted):
@@ -55,28 +69,51 @@ class Run:
                     self._phase(wanted)
         self._many_services()
 
-    def _first_byte(self) -> None:
-        if not any(spec.figure == FIRST_BYTE for spec in self.specs):
-            return
-        for number in range(FIRST_BYTE_ROUNDS):
-            logger.info("first byte, round %d of %d", number + 1, FIRST_BYTE_ROUNDS)
-            with self.samples.reporting(KTPY):
-                self.samples.add(KTPY, first_byte.measure(self.lab))
+    def _starts(self) -> None:
+        """Whatever is measured from a command's first moment on."""
+        wanted = {spec.figure for spec in self.specs}
+        starts = {
+            first_byte.measure: {FIRST_BYTE},
+            in_run.measure: {way + name for way in RUN_STARTS for name in RUN_GOALS},
+        }
+        for measure, figures in starts.items():
+            for number in range(FIRST_BYTE_ROUNDS if figures & wanted else 0):
+                logger.info("%s, round %d of %d", ", ".join(figures), number + 1, FIRST_BYTE_ROUNDS)
+                with self.samples.reporting(KTPY):
+                    self.samples.add(KTPY, measure(self.lab))
 
     def _keeping(self) -> None:
         """One session after the other: there is but one at a time on a laptop."""
-        wanted = {spec.figure for spec in self.specs}
-        measured = [
-            one for one in measurements.KEEPING if not wanted.isdisjoint(KEEPING + name for name in one.figures)
-        ]
+        measured = self._measured(KEEPING)
         ways: list[tuple[str, list[str]]] = [(KTPY, ["--keep", "10m"]), (NO_KEEP, ["--no-keep"])]
         for number in range(self.rounds if measured else 0):
             for name, options in reversed(ways) if number % 2 else ways:
                 logger.info("%s and what it costs, round %d of %d", name, number + 1, self.rounds)
                 with self.samples.reporting(name), contenders.ktpy(self.lab, self.target, options=options) as way:
-                    for one in measured:
-                        figures = one.take(self.lab, way, self.duration_s)
-                        self.samples.add(name, {KEEPING + figure: value for figure, value in figures.items()})
+                    self._take(KEEPING, measured, name, self.lab, way)
+
+    def _in_run(self) -> None:
+        """Programs of `ktpy run`, and those of a laptop that is connected, which the others do not see."""
+        measured = self._measured(IN_RUN)
+        if not measured:
+            return
+        ways = [(KTPY, in_run.InRun(self.lab.name)), (CONNECTED, self.lab)]
+        with contenders.ktpy(self.lab, self.target) as way:
+            for number in range(self.rounds):
+                for name, lab in reversed(ways) if number % 2 else ways:
+                    logger.info("a program's network, %s, round %d of %d", name, number + 1, self.rounds)
+                    with self.samples.reporting(name):
+                        self._take(IN_RUN, measured, name, lab, way)
+
+    def _measured(self, prefix: str) -> list[Measurement]:
+        """What has to be measured for the rows of the prefix."""
+        wanted = {spec.figure for spec in self.specs}
+        return [one for one in measurements.KEEPING if not wanted.isdisjoint(prefix + name for name in one.figures)]
+
+    def _take(self, prefix: str, measured: Iterable[Measurement], name: str, lab: Lab, way: Contender) -> None:
+        for one in measured:
+            figures = one.take(lab, way, self.duration_s)
+            self.samples.add(name, {prefix + figure: value for figure, value in figures.items()})
 
     def _many_services(self) -> None:
         if not any(spec.figure == many_services.FIGURE for spec in self.specs):

@@ -1,7 +1,17 @@
 """Which rows `scripts/bench connect` has."""
 
 from tests.bench import many_services, measurements
-from tests.bench.cases import AGAINST, CONNECT, FIRST_BYTE, KEEPING, ROUND_TRIPS_MS, against
+from tests.bench.cases import (
+    AGAINST,
+    CONNECT,
+    FIRST_BYTE,
+    IN_RUN,
+    KEEPING,
+    ROUND_TRIPS_MS,
+    RUN_GOALS,
+    RUN_STARTS,
+    against,
+)
 from tests.bench.specs import KTPY, select
 
 
@@ -14,6 +24,8 @@ def test_every_row_can_be_measured() -> None:
     phases = [measurements.STRAIGHT, *map(measurements.at_round_trip, ROUND_TRIPS_MS)]
     measured = {figure for phase in phases for measurement in phase for figure in measurement.figures}
     measured |= {KEEPING + figure for measurement in measurements.KEEPING for figure in measurement.figures[:1]}
+    measured |= {IN_RUN + name for name in ("http-new-p50", "http-kept-p50", "throughput-1-down", "throughput-1-up")}
+    measured |= {way + name for way in RUN_STARTS for name in RUN_GOALS}
     wanted = {source.figure for spec in CONNECT for source in spec.sources}
     assert wanted == measured | {FIRST_BYTE, many_services.FIGURE}
 
@@ -27,7 +39,7 @@ def test_a_row_at_latency_needs_the_figure_without() -> None:
 
 
 def test_each_figure_is_compared_with_another_revisions_once() -> None:
-    rows = against(select(CONNECT, ["first-byte", "connections*"]))
+    rows = against(select(CONNECT, ["first-byte", "connections*", "keep/*", "run*"]))
     assert [(row.name, row.baseline.contender) for row in rows if row.suffix == "-against" and row.baseline] == [
         ("connections-against", AGAINST)
     ]
