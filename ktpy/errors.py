@@ -211,6 +211,10 @@ class CommandAbsent(KtpyError, exit_code=61):
     """The command after `--` is not there, or cannot be executed."""
 
 
+class SyncFailed(KtpyError, exit_code=63):
+    """A folder cannot be synchronized at all."""
+
+
 class ProgramAbsent(KtpyError, exit_code=127):
     """The program for `ktpy run` is not there; a shell has the same exit code."""
 

@@ -4,6 +4,7 @@ import os
 import sys
 
 from ktpy.wire import datagram, files, surroundings
+from ktpy.wire.sync import frames
 from ktpy_agent.settings import Settings, SettingsError
 
 USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is left (the pod's entrypoint)
@@ -11,6 +12,7 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
                             asked for "ktpy-agent datagrams", carry UDP and echo requests meanwhile;
                             asked for "ktpy-agent surroundings", tell what the workload's pod is given;
                             asked for "ktpy-agent files", hand over what its volumes hold
+       ktpy-agent sync DIR  serve a folder that a laptop keeps like one of its own; a session may ask for it, too
        ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
        ktpy-agent route ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
@@ -24,6 +26,8 @@ def main(arguments: list[str]) -> int:
         from ktpy_agent import environment
 
         return environment.run(arguments[1:])
+    if arguments[:1] == ["sync"] and len(arguments) == 2:  # in a container of its user's, too
+        return _sync(arguments[1])
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as exc:
@@ -68,6 +72,14 @@ def _session(settings: Settings, asked: str) -> int:
             from ktpy_agent import files as volumes
 
             return volumes.run()
+    if asked.startswith(frames.COMMAND):
+        return _sync(asked.removeprefix(frames.COMMAND))
     from ktpy_agent import session
 
     return session.run(settings)
+
+
+def _sync(directory: str) -> int:
+    from ktpy_agent import sync
+
+    return sync.run(directory)

@@ -1,0 +1,107 @@
+"""What is known of both sides, and what is to be looked at. No I/O."""
+
+from ktpy.sync.events import ConflictKept, SyncProblem, SyncReport
+from ktpy.sync.plan import is_ignored
+from ktpy.wire.sync.entries import FOLDER, IGNORED, THE_IGNORED, Entry, parent_of, shown
+
+
+class Record:
+    """A Record has the two indexes, and the state that both last had in common."""
+
+    def __init__(self, report: SyncReport, common: dict[bytes, Entry]) -> None:
+        self.laptop: dict[bytes, Entry] = {}
+        self.container: dict[bytes, Entry] = {}
+        self.common = common
+        self.dirty: set[bytes] = set()
+        """Paths whose next steps are to be planned."""
+        self.failed: set[bytes] = set()
+        """Paths that are to be tried again later."""
+        self._untold: set[bytes] = set()
+        self._left: dict[bytes, dict[bytes, Entry]] = {}
+        """Folders that stay on one side for what is ignored in them, and count as ignored there meanwhile."""
+        self.problems: dict[bytes, str] = {}
+        self.conflicts = 0
+        self.last_error: str | None = None
+        self.changes = 0
+        self._report = report
+
+    def begin(self, laptop: dict[bytes, Entry]) -> None:
+        """Begin with what is on the laptop, and nothing of the container's."""
+        self._left.clear()
+        self.container.clear()
+        self.laptop.clear()
+        self.laptop.update(laptop)
+
+    def note_laptop(self, path: bytes, entry: Entry | None) -> None:
+        """Take what is on the laptop now."""
+        self._note(self.laptop, path, entry)
+        self.dirty.add(path)
+
+    def note_container(self, path: bytes, entry: Entry | None) -> None:
+        """Take what is in the container now; it is to be looked at once all is `told`."""
+        self._note(self.container, path, entry)
+        self._untold.add(path)
+
+    def told(self) -> None:
+        self.dirty |= self._untold
+        self._untold.clear()
+
+    def _note(self, index: dict[bytes, Entry], path: bytes, entry: Entry | None) -> None:
+        if entry is None:
+            index.pop(path, None)
+            if self._left.get(path) is index:
+                del self._left[path]
+            return
+        index[path] = entry
+        while self._left and entry.kind != IGNORED and path:
+            if (side := self._left.pop(path, None)) is not None:  # there is something again
+                side[path] = Entry(FOLDER)
+                self.dirty.update(one for one in side if one.startswith(path + b"/"))
+                self.dirty.add(path)
+            path = parent_of(path)
+
+    def agree(self, path: bytes) -> None:
+        """Note that both are the same, or that one has no part in it."""
+        self.problems.pop(path, None)
+        entry = self.laptop.get(path)
+        if entry is None or is_ignored(path, self.laptop) or is_ignored(path, self.container):
+            self.forget(path)
+            return
+        self.container[path] = entry  # one object for both
+        if self.common.get(path) is not entry:
+            self.common[path] = entry
+            self.changes += 1
+
+    def forget(self, path: bytes) -> None:
+        """Note that both have nothing in common there: what one has is new to the other."""
+        if self.common.pop(path, None) is not None:
+            self.changes += 1
+
+    def leave(self, index: dict[bytes, Entry], path: bytes) -> None:
+        """Note that a folder could not be deleted, as something is in it that only its own side knows."""
+        self.forget(path)
+        prefix = path + b"/"
+        if not any(one.startswith(prefix) and entry.kind != IGNORED for one, entry in index.items()):
+            index[path] = THE_IGNORED
+            self._left[path] = index
+        self.dirty.add(path)
+
+    def done(self, path: bytes, entry: Entry | None) -> None:
+        """Note that both have this, or nothing."""
+        self.problems.pop(path, None)
+        if entry is None:
+            self.forget(path)
+        else:
+            self.common[path] = entry
+            self.changes += 1
+
+    def conflict(self, path: bytes, copy: bytes) -> None:
+        self.conflicts += 1
+        self._report(ConflictKept(shown(path), shown(copy)))
+
+    def problem(self, path: bytes, text: str) -> None:
+        """Tell of it, once."""
+        self.last_error = f"{shown(path)}: {text}" if path else text
+        if self.problems.get(path) != text:
+            self.problems[path] = text
+            self._report(SyncProblem(shown(path), text))

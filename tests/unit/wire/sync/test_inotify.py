@@ -1,0 +1,53 @@
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ktpy.wire.sync.inotify import Inotify, open_inotify
+
+
+@pytest.fixture
+def inotify() -> Iterator[Inotify]:
+    opened = open_inotify()
+    assert opened
+    yield opened
+    opened.close()
+
+
+def watched(inotify: Inotify, folder: Path, path: bytes) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    inotify.watch(descriptor, path)
+    os.close(descriptor)
+
+
+def test_the_folder_is_told_in_which_something_changes(inotify: Inotify, tmp_path: Path) -> None:
+    watched(inotify, tmp_path, b"d")
+    assert inotify.read().folders == set()
+    (tmp_path / "a").touch()
+    assert inotify.read().folders == {b"d"}
+
+
+def test_a_file_that_is_open_still_is_told_apart(inotify: Inotify, tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    watched(inotify, tmp_path, b"d")
+    with (tmp_path / "a").open("w") as file:
+        file.write("x")
+        file.flush()
+        seen = inotify.read()
+        assert seen.written == {b"d"}
+        assert seen.folders == set()
+    assert inotify.read().folders == {b"d"}
+
+
+def test_a_folder_that_was_renamed_has_its_new_name_once_it_is_watched_again(inotify: Inotify, tmp_path: Path) -> None:
+    watched(inotify, tmp_path, b"old")
+    watched(inotify, tmp_path, b"new")
+    (tmp_path / "a").touch()
+    assert inotify.read().folders == {b"new"}
+
+
+def test_without_ctypes_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert open_inotify() is None
