@@ -8,12 +8,12 @@ whose kernel puts an identifier of its own in.
 
 import errno
 import os
-import selectors
 import socket
 import struct
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +31,10 @@ from ktpy.wire.datagram import (
     mapped,
     unmapped,
 )
+from ktpy_agent.poller import READ, READ_BYTES, WRITE, Poller
 from ktpy_agent.session import end_connection, hello
 from ktpy_agent.settings import Settings
 
-READ_BYTES: Final = 1 << 18
 OUTBOX_BYTES: Final = 1 << 19
 """More than this does not wait for the tunnel; it is dropped."""
 TURN_DATAGRAMS: Final = 64
@@ -74,12 +74,12 @@ Target = tuple[str, int]
 def run(settings: Settings) -> int:
     """Say hello, carry datagrams while the laptop beats and the supervisor lives, then end this SSH connection."""
     sshd_pid = os.getppid()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register, selectors.DefaultSelector() as selector:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register:
         try:
             register.connect(str(settings.socket))
             sys.stdout.buffer.write(hello(Path("/etc/resolv.conf"), settings))
             sys.stdout.buffer.flush()
-            DatagramRelay(sys.stdin.fileno(), sys.stdout.fileno(), register, selector).serve(settings.silence_s)
+            DatagramRelay(sys.stdin.fileno(), sys.stdout.fileno(), register).serve(settings.silence_s)
         except OSError as exc:
             sys.stderr.write(f"ktpy-agent datagrams ends: {exc}\n")
         finally:
@@ -110,23 +110,20 @@ class Flow:
 class DatagramRelay:
     """A DatagramRelay moves datagrams between the frames of one laptop and the pod's network."""
 
-    def __init__(
-        self, frames_in: int, frames_out: int, register: socket.socket, selector: selectors.BaseSelector
-    ) -> None:
+    def __init__(self, frames_in: int, frames_out: int, register: socket.socket) -> None:
         """`register` becomes readable when the supervisor is gone."""
         self.dropped = 0
-        self._in, self._out, self._selector = frames_in, frames_out, selector
+        self._in, self._out, self._poller = frames_in, frames_out, Poller()
         self._reader = FrameParser()
         self._flows: dict[int, Flow] = {}
         self._targets: dict[tuple[bytes, int], Target] = {}
         self._outbox = bytearray()
-        self._is_waiting = False
         self._is_over = False
         self._beaten_s = time.monotonic()
         os.set_blocking(frames_in, False)
         os.set_blocking(frames_out, False)
-        selector.register(frames_in, selectors.EVENT_READ, self._from_laptop)
-        selector.register(register, selectors.EVENT_READ, self._end)
+        self._poller.want(frames_in, READ, self._from_laptop)
+        self._poller.want(register, READ, self._end)
 
     def serve(self, silence_s: float) -> None:
         """Return when the laptop is silent for so long, or has ended, or the supervisor is gone."""
@@ -135,19 +132,15 @@ class DatagramRelay:
 
     def turn(self, timeout_s: float) -> None:
         """Move what there is, or comes within the time."""
-        for key, _ in self._selector.select(timeout_s):
-            if isinstance(key.data, Flow):
-                self._from_cluster(key.data)
-            else:
-                key.data()
+        self._poller.turn(timeout_s)
         self._flush()
 
-    def _end(self) -> None:
+    def _end(self, _events: int = 0) -> None:
         self._is_over = True
 
     # --- from the laptop
 
-    def _from_laptop(self) -> None:
+    def _from_laptop(self, _events: int) -> None:
         try:
             data = os.read(self._in, READ_BYTES)
         except BlockingIOError:
@@ -177,7 +170,7 @@ class DatagramRelay:
     def _open(self, frame: Frame) -> Flow:
         family = socket.AF_INET if len(unmapped(frame.address)) == 4 else socket.AF_INET6
         flow = self._flows[frame.flow] = Flow(frame.flow, frame.kind, family)
-        self._selector.register(flow.socket, selectors.EVENT_READ, flow)
+        self._poller.want(flow.socket, READ, partial(self._from_cluster, flow))
         return flow
 
     def _send(self, flow: Flow, frame: Frame) -> None:
@@ -207,12 +200,12 @@ class DatagramRelay:
 
     def _forget(self, number: int) -> None:
         if (flow := self._flows.pop(number, None)) is not None:
-            self._selector.unregister(flow.socket)
+            self._poller.forget(flow.socket)
             flow.socket.close()
 
     # --- from the cluster
 
-    def _from_cluster(self, flow: Flow) -> None:
+    def _from_cluster(self, flow: Flow, _events: int) -> None:
         kind = ECHO if flow.socket.proto in (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6) else DATAGRAM
         for turn in range(TURN_DATAGRAMS):
             try:
@@ -279,17 +272,11 @@ class DatagramRelay:
             return
         self._outbox += frame
 
-    def _flush(self) -> None:
+    def _flush(self, _events: int = 0) -> None:
         if self._outbox:
             with suppress(BlockingIOError):
                 del self._outbox[: os.write(self._out, self._outbox)]
-        if bool(self._outbox) == self._is_waiting:
-            return
-        self._is_waiting = bool(self._outbox)
-        if self._is_waiting:
-            self._selector.register(self._out, selectors.EVENT_WRITE, self._flush)
-        else:
-            self._selector.unregister(self._out)
+        self._poller.want(self._out, WRITE * bool(self._outbox), self._flush)
 
 
 def _error_option(family: socket.AddressFamily) -> tuple[int, int]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 from ktpy.wire.datagram import unmapped
 from ktpy.wire.flows import ANSWER, CLOSE, DONE, END, GONE, RESUME, Note
 from ktpy.wire.ledger import Incoming, Outgoing
-from ktpy_agent.poller import READ, WRITE
+from ktpy_agent.poller import READ, READ_BYTES, WRITE
 
 if TYPE_CHECKING:
     from ktpy_agent.flow_session import FlowSession
 
-READ_BYTES: Final = 1 << 17
+BULK_BYTES: Final = 1 << 15
+"""After so much in one go there is more, as a rule, which the kernel moves for less."""
 SPLICE_BYTES: Final = 1 << 20
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """This struct linger (on, 0 s) makes the kernel send a reset instead of a FIN (socket(7))."""
@@ -34,6 +35,7 @@ class Flow:
         "_channel",
         "_channel_events",
         "_has_ended",
+        "_is_bulk",
         "_is_closing",
         "_is_connecting",
         "_is_shut",
@@ -54,7 +56,7 @@ class Flow:
         self._target: socket.socket | None = None
         self._channel: socket.socket | None = None
         self._target_events, self._channel_events = 0, _UNKNOWN
-        self._is_connecting = self._has_ended = self._is_shut = self._is_closing = False
+        self._is_bulk = self._is_connecting = self._has_ended = self._is_shut = self._is_closing = False
         self._to_channel: deque[bytes | memoryview] = deque()
         self._to_target: deque[bytes | memoryview] = deque()
         self._again: list[bytes] = []
@@ -165,7 +167,9 @@ class Flow:
     def _read_target(self, target: socket.socket) -> None:
         if self._to_channel or self._has_ended:
             return  # a hang-up; the socket is watched for writing
-        if not self.outgoing.is_kept and self._splice_target(target):
+        if not self.outgoing.is_kept and (count := self._splice(target, self._channel, self._to_channel)):
+            self.outgoing.take_unheld(count)
+            self._flush_channel()
             return
         try:
             data = target.recv(READ_BYTES)
@@ -181,25 +185,6 @@ class Flow:
         self.outgoing.take(data)
         self._to_channel.append(data)
         self._flush_channel()
-
-    def _splice_target(self, target: socket.socket) -> bool:
-        """Let the kernel move what is not held (splice(2)); return False where reading tells more."""
-        into, out = self.session.pipe
-        try:
-            left = os.splice(target.fileno(), into, SPLICE_BYTES, flags=os.SPLICE_F_NONBLOCK)
-        except OSError:
-            return False
-        if not left:
-            return False
-        self.outgoing.take_unheld(left)
-        with suppress(OSError):  # there is no room in the channel, or it has ended
-            while left and self._channel is not None:
-                left -= os.splice(out, self._channel.fileno(), left, flags=os.SPLICE_F_NONBLOCK)
-        while left:
-            self._to_channel.append(rest := os.read(out, left))
-            left -= len(rest)
-        self._flush_channel()
-        return True
 
     def _flush_channel(self) -> None:
         pieces = self._to_channel
@@ -226,18 +211,22 @@ class Flow:
             self._read_channel(self._channel)
 
     def _read_channel(self, channel: socket.socket) -> None:
-        try:
-            data = channel.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:  # the link is lost, or the laptop has given up the flow: it says so elsewhere
-            self.detach()
-            return
-        self.incoming.received += len(data)
+        count = self._splice(channel, self._target, self._to_target) if self._is_bulk else 0
+        if not count:
+            try:
+                data = channel.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:  # the link is lost, or the laptop has given up the flow: it says so elsewhere
+                self.detach()
+                return
+            count = len(data)
+            self._to_target.append(data)
+        self._is_bulk = count >= BULK_BYTES and not self._is_connecting
+        self.incoming.received += count
         self.session.has_received(self)
-        self._to_target.append(data)
         self._flush_target()
 
     def _flush_target(self) -> None:
@@ -286,6 +275,24 @@ class Flow:
         if not self._has_ended:
             self._has_ended = True
             self.session.tell(Note(END, self.number, self.outgoing.sent))
+
+    def _splice(self, source: socket.socket, sink: socket.socket | None, rest: deque[bytes | memoryview]) -> int:
+        """Let the kernel move bytes that are not held (splice(2)); what the sink does not take is put into `rest`.
+
+        Return how many were moved; 0 where reading tells more.
+        """
+        into, out = self.session.pipe
+        try:
+            left = count = os.splice(source.fileno(), into, SPLICE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+        except OSError:
+            return 0
+        with suppress(OSError):  # there is no room in the sink, or it has ended
+            while left and sink is not None:
+                left -= os.splice(out, sink.fileno(), left, flags=os.SPLICE_F_NONBLOCK)
+        while left:
+            rest.append(data := os.read(out, left))
+            left -= len(data)
+        return count
 
     def _watch(self) -> None:
         """Watch the sockets for what can be done with them now."""

@@ -3,14 +3,11 @@
 import errno
 import socket
 from collections.abc import Callable
-from typing import Final
 
 from ktpy.wire.flows import CLOSE, DIAL, END, GONE, RECEIVED, RESUME, RESUMED, Note, NoteParser
 from ktpy.wire.ledger import Budget
 from ktpy_agent.flow import Flow
-from ktpy_agent.poller import READ, WRITE, Poller
-
-READ_BYTES: Final = 1 << 16
+from ktpy_agent.poller import READ, READ_BYTES, WRITE, Poller
 
 
 class FlowSession:

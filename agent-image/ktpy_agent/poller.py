@@ -5,6 +5,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+READ_BYTES: Final = 120 << 10
+"""So much is read at a time. For 128 KB and more malloc(3) asks the kernel, and gives it back, each time."""
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
 
@@ -17,9 +19,9 @@ class Poller:
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[int, OnReady]] = {}
 
-    def want(self, sock: socket.socket, events: int, on_ready: OnReady) -> None:
+    def want(self, sock: socket.socket | int, events: int, on_ready: OnReady) -> None:
         """Call back for these events from now on; for none at all, hang-ups too, where there are none."""
-        number = sock.fileno()
+        number = sock if isinstance(sock, int) else sock.fileno()
         known = self._watched.get(number)
         if not events:
             self.forget(sock)
@@ -30,10 +32,11 @@ class Poller:
             self._epoll.modify(number, events)
         self._watched[number] = (events, on_ready)
 
-    def forget(self, sock: socket.socket) -> None:
+    def forget(self, sock: socket.socket | int) -> None:
         """Call this before a socket is closed."""
-        if self._watched.pop(sock.fileno(), None) is not None:
-            self._epoll.unregister(sock.fileno())
+        number = sock if isinstance(sock, int) else sock.fileno()
+        if self._watched.pop(number, None) is not None:
+            self._epoll.unregister(number)
 
     def turn(self, timeout_s: float | None) -> None:
         """Wait until something is ready, at most that long, and call back."""

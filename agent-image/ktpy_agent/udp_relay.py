@@ -18,6 +18,7 @@ from ktpy.wire.gateway import GatewaySpec, Port, SpecError
 from ktpy_agent.counters import Count
 from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.pod_log import log
+from ktpy_agent.poller import READ_BYTES
 from ktpy_agent.settings import Settings
 from ktpy_agent.udp_child import MAX_MESSAGE_BYTES, UdpReport, UdpRoute, parse_routes, supervisor
 
@@ -297,7 +298,7 @@ class LaptopStream:
 
     def _move(self) -> None:
         try:
-            data = self._socket.recv(1 << 18)
+            data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
             self._flush()  # it was for that
             return

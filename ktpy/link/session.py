@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 
 from ktpy.errors import KtpyError, LinkLost, LinkSilent, PodFailed
 from ktpy.link.ssh_library import asyncssh
+from ktpy.link.ssh_packets import write_data
 from ktpy.wire.pod import MAX_LINE_BYTES, SESSION_BEAT_S
 from ktpy.wire.session import AgentHello
 
@@ -113,7 +114,7 @@ class AgentSession(asyncssh.SSHClientSession[bytes], Generic[T]):
     def write(self, data: bytes) -> None:
         """Send it to the agent; it is lost when the session has ended."""
         if self._channel and not self._channel.is_closing():
-            self._channel.write(data)
+            write_data(self._channel, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer:

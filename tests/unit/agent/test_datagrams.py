@@ -1,6 +1,5 @@
 import errno
 import os
-import selectors
 import socket
 import time
 from collections.abc import Iterator
@@ -37,13 +36,13 @@ def packed(text: str) -> bytes:
 class World:
     """A relay with its laptop and its supervisor; it works while something is waited for."""
 
-    def __init__(self, selector: selectors.BaseSelector) -> None:
+    def __init__(self) -> None:
         frames_in, self.laptop = os.pipe()
         self.from_pod, frames_out = os.pipe()
         os.set_blocking(self.from_pod, False)
         self.register, self.supervisor = socket.socketpair()
         self.descriptors = [frames_in, self.laptop, self.from_pod, frames_out]
-        self.relay = DatagramRelay(frames_in, frames_out, self.register, selector)
+        self.relay = DatagramRelay(frames_in, frames_out, self.register)
         self.reader = FrameParser()
         self.frames: list[Frame] = []
 
@@ -61,6 +60,9 @@ class World:
         return self.frames.pop(0) if self.frames else None
 
     def close(self) -> None:
+        for flow in self.relay._flows.values():
+            flow.socket.close()
+        self.relay._poller.close()
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.register.close()
@@ -68,17 +70,8 @@ class World:
 
 
 @pytest.fixture
-def selector() -> Iterator[selectors.BaseSelector]:
-    with selectors.DefaultSelector() as selector:
-        yield selector
-        for key in list(selector.get_map().values()):
-            if isinstance(key.data, datagrams.Flow):
-                key.data.socket.close()
-
-
-@pytest.fixture
-def world(selector: selectors.BaseSelector) -> Iterator[World]:
-    made = World(selector)
+def world() -> Iterator[World]:
+    made = World()
     yield made
     made.close()
 
@@ -204,12 +197,12 @@ def test_a_datagram_that_is_too_long_is_dropped_and_counted(world: World, server
     assert (answer.kind, dropped_in(answer)) == (BEAT, 1)
 
 
-def test_a_flow_is_forgotten(world: World, server: socket.socket, selector: selectors.BaseSelector) -> None:
+def test_a_flow_is_forgotten(world: World, server: socket.socket) -> None:
     world.send(to(server, b"a"))
     before = received(world, server)[1]
     world.send(Frame(FORGET, 1, 0, NOWHERE, b""), Frame(FORGET, 9, 0, NOWHERE, b""))
     world.relay.turn(0.5)
-    assert len(selector.get_map()) == 2
+    assert not world.relay._flows
     world.send(to(server, b"b"))
     assert received(world, server)[1] != before
 

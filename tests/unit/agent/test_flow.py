@@ -170,6 +170,21 @@ def test_whoever_does_not_read_holds_up_the_other_side_only(laptop: Laptop, targ
     assert len(receive(laptop, channel, min(sent, 1 << 20))) == min(sent, 1 << 20)
 
 
+def test_an_upload_is_not_faster_than_its_target(laptop: Laptop, target: Target) -> None:
+    """Whatever moves it, nothing is lost or changes places where the target takes less than has come."""
+    channel, server = laptop.dial(target.port), target.accept()
+    blob = random.Random(4).randbytes(4 << 20)
+    got, unsent = bytearray(), blob
+    while len(got) < len(blob):
+        if unsent:
+            unsent = unsent[_unless_blocked(partial(channel.send, unsent)) or 0 :]
+        laptop.turn(0)
+        got += _unless_blocked(lambda: server.recv(100_000)) or b""
+    assert got == blob
+    laptop.tell(Note(CLOSE, 1, len(blob)))
+    assert laptop.hear(END).value == 0
+
+
 def test_whoever_is_too_fast_goes_on_without_the_promise_until_the_laptop_has_caught_up(
     laptop: Laptop, target: Target
 ) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import re
-import selectors
 import socket
 import subprocess
 import threading
@@ -63,8 +62,8 @@ class Pod:
             self._threads.append(threading.Thread(target=echo_forever, args=(server,)))
             self._threads[-1].start()
         register, _supervisor = socket.socketpair()
-        with selectors.DefaultSelector() as selector, register, _supervisor:
-            relay = DatagramRelay(self.agent.fileno(), os.dup(self.agent.fileno()), register, selector)
+        with register, _supervisor:
+            relay = DatagramRelay(self.agent.fileno(), os.dup(self.agent.fileno()), register)
             self._is_ready.set()
             relay.serve(60.0)
         for server in self.servers:
