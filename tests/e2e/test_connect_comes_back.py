@@ -241,7 +241,7 @@ def used(lab: Lab) -> dict[str, Any]:
         "descriptors": len([*(process / "fd").iterdir()]),
         "threads": len([*(process / "task").iterdir()]),
         "Jobs": len(jobs_of(lab)),
-        "pods": len(pods["items"]),
+        "pods": len([pod for pod in pods["items"] if "deletionTimestamp" not in pod["metadata"]]),
         "rss_kb": int(rss),
     }
 

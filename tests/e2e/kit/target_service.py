@@ -20,6 +20,9 @@ POD_GRACE_S = 60.0
 """For a pod that is told to go while its Python starts: pid 1 does not hear that, and the kubelet waits (45 s)."""
 REDIRECTED = {"app": "web-ktpy-gateway"}
 """What service web selects while anybody intercepts it."""
+INTERCEPTED = "ktpy.dev/intercepted"
+"""The annotation of a service that tells by whom."""
+KTPYS = "app.kubernetes.io/managed-by=ktpy"
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 
 
@@ -38,12 +41,29 @@ def essence(service: dict[str, Any]) -> str:
 @contextmanager
 def as_before(lab: Lab, name: str) -> Iterator[None]:
     """Service NAME is after the block what it was before, and nothing of ktpy's is left; nor is there before."""
+    evict_leftovers(lab)
     until_nothing_of_ktpys(lab)  # another file's tests may have left pods that are ending
     before = essence(lab.api.get(f"{SERVICES}/{name}"))
     yield
     assert essence(lab.api.get(f"{SERVICES}/{name}")).splitlines() == before.splitlines()
-    assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []
+    assert lasting_objects(lab) == []
     until_nothing_of_ktpys(lab)
+
+
+def lasting_objects(lab: Lab) -> list[str]:
+    """Those of ktpy's but pods, which end by themselves."""
+    return [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")]
+
+
+def evict_leftovers(lab: Lab) -> None:
+    """Take out what a test that failed has left, so that no other fails by it."""
+    if not lasting_objects(lab):
+        return
+    for service in lab.api.get(SERVICES)["items"]:
+        if INTERCEPTED in service["metadata"].get("annotations", {}):
+            recover = ["ktpy", "recover", service["metadata"]["name"], "-n", NAMESPACE, "--evict"]
+            lab.exec(recover, user="root", check=True)
+    lab.kubectl("-n", NAMESPACE, "delete", "deployments,services,leases,ingresses", "-l", KTPYS)
 
 
 def until_nothing_of_ktpys(lab: Lab) -> None:
