@@ -21,12 +21,13 @@ async def main(ssh_port: int, identity: str, hello: str, local_port: int) -> Non
     ) as connection:
         process = await connection.create_process("ktpy-agent route")
         process.stdin.write(hello + "\n")
-        answer = json.loads(await process.stdout.readline())
-        print(json.dumps(answer), flush=True)
-        if "accepted" not in answer:
-            return
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(beat(process))
+            beating = tasks.create_task(beat(process))  # from the start: the answer waits for HAProxy
+            answer = json.loads(await process.stdout.readline())
+            print(json.dumps(answer), flush=True)
+            if "accepted" not in answer:
+                beating.cancel()
+                return
             tasks.create_task(show(process))
             for route in answer["accepted"]:
                 tasks.create_task(keep_in_place(connection, route["socket"], local_port))
