@@ -3,26 +3,28 @@
 import http.client
 import http.server
 import json
+import multiprocessing
+import os
 import queue
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.component.agent import laptop
 from tests.component.agent.pod import PATIENCE_S, Pod, make_identity
 from tests.kit.ports import free_port
 from tests.kit.waiting import eventually
 
 ALL: dict[str, Any] = {"match": None}
-LAPTOP = Path(__file__).with_name("laptop.py")
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["asyncssh"])  # which takes as long to import as a gateway to start
 
 
 def header(name: str, **criterion: str) -> dict[str, Any]:
@@ -89,27 +91,28 @@ class GatewayPod(Pod):
             self.wait_for_log(rf"authorized sessions: .*\b{session}\b")
         routes = tuple({"when_local_down": "origin", **route} for route in routes)
         hello = {"version": 1, "session": session, "owner": owner or session, "routes": routes}
-        laptop = Laptop([str(self.port), str(identity), json.dumps(hello), str(local_port)])
+        made = Laptop(self.port, str(identity), json.dumps(hello), local_port)
         try:
-            yield laptop
+            yield made
         finally:
-            laptop.kill()
+            made.kill()
 
 
 class Laptop:
-    def __init__(self, arguments: list[str]) -> None:
+    def __init__(self, ssh_port: int, identity: str, hello: str, local_port: int) -> None:
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.process = subprocess.Popen(
-            [sys.executable, str(LAPTOP), *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        self._told, tell = PROCESSES.Pipe(duplex=False)
+        self._process = PROCESSES.Process(target=laptop.run, args=(tell, ssh_port, identity, hello, local_port))
+        self._process.start()
+        tell.close()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         self.answer = self.next_line()
 
     def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self._lines.put(json.loads(line))
+        with suppress(EOFError):
+            while True:
+                self._lines.put(json.loads(self._told.recv()))
         self._lines.put(None)
 
     def next_line(self) -> dict[str, Any] | None:
@@ -127,14 +130,14 @@ class Laptop:
         raise AssertionError(f"the route ended, or its time, with {counted}")
 
     def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        assert self._process.pid
+        os.kill(self._process.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        self._process.kill()
+        self._process.join()
         self._reader.join()
-        assert self.process.stdout
-        self.process.stdout.close()
+        self._told.close()
 
 
 class Answer(NamedTuple):

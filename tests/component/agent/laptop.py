@@ -1,13 +1,13 @@
 """A laptop for gateway tests, as a process of its own so that it can be frozen or killed.
 
 It does what the contract asks of one: hello, a beat a second, and a unix socket in the pod for each route while the
-local port answers. It prints every line of the agent's. Usage: laptop.py SSH_PORT IDENTITY HELLO_JSON LOCAL_PORT
+local port answers. It tells every line of the agent's.
 """
 
 import asyncio
 import contextlib
 import json
-import sys
+from multiprocessing.connection import Connection
 
 import asyncssh
 
@@ -15,7 +15,12 @@ PROBE_S = 0.1
 BEAT_S = 0.2
 
 
-async def main(ssh_port: int, identity: str, hello: str, local_port: int) -> None:
+def run(tell: "Connection[str, str]", ssh_port: int, identity: str, hello: str, local_port: int) -> None:
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        asyncio.run(main(tell, ssh_port, identity, hello, local_port))
+
+
+async def main(tell: "Connection[str, str]", ssh_port: int, identity: str, hello: str, local_port: int) -> None:
     async with asyncssh.connect(
         "127.0.0.1", ssh_port, username="ktpy", client_keys=[identity], known_hosts=None, config=None
     ) as connection:
@@ -23,12 +28,13 @@ async def main(ssh_port: int, identity: str, hello: str, local_port: int) -> Non
         process.stdin.write(hello + "\n")
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(beat(process))  # from the start: the answer waits for HAProxy
-            answer = json.loads(await process.stdout.readline())
-            print(json.dumps(answer), flush=True)
+            line = await process.stdout.readline()
+            answer = json.loads(line)
+            tell.send(line)
             if "accepted" not in answer:
                 beating.cancel()
                 return
-            tasks.create_task(show(process))
+            tasks.create_task(show(process, tell))
             for route in answer["accepted"]:
                 tasks.create_task(keep_in_place(connection, route["socket"], local_port))
 
@@ -39,9 +45,9 @@ async def beat(process: asyncssh.SSHClientProcess[str]) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-async def show(process: asyncssh.SSHClientProcess[str]) -> None:
+async def show(process: asyncssh.SSHClientProcess[str], tell: "Connection[str, str]") -> None:
     while line := await process.stdout.readline():
-        print(line, end="", flush=True)
+        tell.send(line)
     raise ConnectionError("the agent ended the route")
 
 
@@ -91,8 +97,3 @@ async def pump(
             sink.write_eof()
         else:
             sink.close()
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))

@@ -36,12 +36,11 @@ def pod() -> Iterator[GatewayPod]:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    received = b""
-    while not received.endswith(b"\r\n\r\n"):
-        data = connection.recv(1)
-        if not data:
-            break
-        received += data
+    """What comes behind it stays unread."""
+    received, end = b"", b"\r\n\r\n"
+    while not received.endswith(end) and (waiting := connection.recv(65536, socket.MSG_PEEK)):
+        place = (received + waiting).find(end)
+        received += connection.recv(len(waiting) if place < 0 else place + len(end) - len(received))
     return received
 
 
