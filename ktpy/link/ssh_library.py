@@ -1,12 +1,14 @@
 """asyncssh, imported without what ktpy has no use for.
 
 It would search for two optional libraries, which runs ldconfig, a compiler and a linker; and X.509 certificates, which
-the agent's sshd has none of, bring pyOpenSSL along.
+the agent's sshd has none of, bring pyOpenSSL along. It has no files to transfer either.
 """
 
 import ctypes.util
 import sys
 from typing import Any, cast
+
+from ktpy.library import without
 
 _CERTIFICATES = "asyncssh.crypto.x509"
 _find_library = ctypes.util.find_library
@@ -14,7 +16,8 @@ _modules = cast(dict[str, Any], sys.modules)
 ctypes.util.find_library = lambda name: None  # noqa: ARG005 - its signature
 _modules.setdefault(_CERTIFICATES, None)  # as if it were not installed, which asyncssh takes
 try:
-    import asyncssh
+    with without("asyncssh.sftp", "asyncssh.scp"):
+        import asyncssh
 finally:
     ctypes.util.find_library = _find_library
     if _modules[_CERTIFICATES] is None:

@@ -1,0 +1,45 @@
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ktpy.library import without
+
+NAMES = ("shelf", "shelf.used", "shelf.unused")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A library of two modules, of which one fails to be imported."""
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf/__init__.py").write_text("from shelf.unused import Gone\nfrom shelf.used import Here\n")
+    (tmp_path / "shelf/used.py").write_text("Here = 1\n")
+    (tmp_path / "shelf/unused.py").write_text("raise OSError('it was imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "shelf"
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+def test_a_library_is_imported_without_one_of_its_modules(shelf: Path) -> None:
+    with without("shelf.unused"):
+        library = importlib.import_module("shelf")
+    assert (library.Here, library.Gone.__name__) == (1, "Gone")
+
+
+def test_the_module_can_be_imported_afterwards(shelf: Path) -> None:
+    with without("shelf.unused"):
+        importlib.import_module("shelf")
+    with pytest.raises(OSError, match="it was imported"):
+        importlib.import_module("shelf.unused")
+
+
+def test_a_module_that_is_there_stays(shelf: Path) -> None:
+    (shelf / "unused.py").write_text("class Gone: pages = 7\n")
+    importlib.import_module("shelf")
+    with without("shelf.unused"):
+        del sys.modules["shelf"]
+        assert importlib.import_module("shelf").Gone.pages == 7
+    assert "shelf.unused" in sys.modules
