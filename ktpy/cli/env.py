@@ -65,6 +65,7 @@ def env(
     /,
     workload: str,
     container: str | None,
+    from_pod: bool,
     output: str,
     show_secrets: bool,
     pod_timeout: float,
@@ -90,7 +91,7 @@ def env(
 
     Caller.become()
     wanted = ConnectOptions(namespace=place, pod_timeout_s=pod_timeout, **options)
-    found = environment(wanted, WorkloadChoice(target, container), show)
+    found = environment(wanted, WorkloadChoice(target, container, from_pod), show)
     is_terminal = sys.stdout.isatty()
     if is_terminal and not show_secrets and found["secret_names"]:
         found["environment"] |= dict.fromkeys(found["secret_names"], MASK)

@@ -13,8 +13,9 @@ from ktpy.daemon.caller import Caller
 @click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")
 @click.option("--move-clients", is_flag=True, help="Also that of evicting pods, for --move-clients of those.")
 @click.option("--run", is_flag=True, help="Also those of env, and of run with a workload.")
+@click.option("--from-pod", is_flag=True, help="Also that of exec, for --from-pod of those.")
 @verbose
-def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool, run: bool) -> None:
+def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool, run: bool, from_pod: bool) -> None:
     """Print Roles and bindings with all rights that USER (default: you, as the cluster knows you) needs in NAMESPACE.
 
     \b
@@ -24,5 +25,6 @@ def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool, 
 
     Caller.become()
     intercept |= move_clients
-    manifest = once.rights(namespace, user, intercept=intercept, move_clients=move_clients, run=run)
+    run |= from_pod
+    manifest = once.rights(namespace, user, intercept=intercept, move_clients=move_clients, run=run, from_pod=from_pod)
     render.say(*manifest.splitlines())

@@ -129,6 +129,7 @@ def run(
     /,
     workload: str | None,
     container: str | None,
+    from_pod: bool,
     env: dict[str, str],
     env_file: dict[str, str],
     unset: tuple[str, ...],
@@ -164,10 +165,12 @@ def run(
     if not options["command"] and not print_only:
         raise click.UsageError("Say which program to run, after two hyphens: ktpy run ... -- COMMAND")
     _refuse_contradictions(mode, workload, service, mesh, has_exchange=bool(exchange), publishes=bool(publish))
+    if from_pod and not workload:
+        raise click.UsageError("--from-pod goes with a WORKLOAD.")
     choice = None
     if workload:
         target, options["namespace"] = named(workload, options["namespace"])
-        choice = WorkloadChoice(target, container)
+        choice = WorkloadChoice(target, container, from_pod)
     edits = EnvironmentEdits(env_file | env, frozenset(unset))
     match = match_of(mesh, (), None) if mesh else None
     of_run = RunOptions(publish, not no_publish, service, exchange, match, choice, edits, copies_claims)

@@ -11,13 +11,20 @@ from ktpy.cli.options import Decorated, Repeatable
 
 
 def workload(*, required: bool) -> Callable[[Decorated], Decorated]:
-    """Add the argument WORKLOAD, and the option for one of its containers."""
+    """Add the argument WORKLOAD, and the options for one of its containers and for a pod of it that runs."""
 
     def decorate(command: Decorated) -> Decorated:
-        option = click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several.")
-        argument = click.argument("workload", required=required, shell_complete=service_names)
-        decorated: Decorated = option(argument(command))
-        return decorated
+        for parameter in (
+            click.option(
+                "--from-pod",
+                is_flag=True,
+                help="The environment of a pod of it that runs, with what its image sets; needs the right to exec.",
+            ),
+            click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several."),
+            click.argument("workload", required=required, shell_complete=service_names),
+        ):
+            command = parameter(command)
+        return command
 
     return decorate
 

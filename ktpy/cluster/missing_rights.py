@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from ktpy.aio.task_group import first_failure
-from ktpy.cluster.rbac import CONNECT, RUN
+from ktpy.cluster.rbac import CONNECT, FROM_POD, RUN
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import RightMissing
 from ktpy.kube.rights import Rule
 
+_OPTIONS = {"--run": RUN, "--from-pod": FROM_POD}
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 
 
@@ -46,7 +47,8 @@ async def with_all_missing(api: Api, failure: KtpyError, needed: Iterable[Rule])
             missing += _missing(needed, await _granted(api, action.namespace))
     with suppress(KtpyError):  # before Kubernetes 1.28 it does not tell
         user = await user_name(api)
-    option = {CONNECT: [], RUN: ["--run"], CONNECT + RUN: ["--run"]}.get(needed, ["--intercept"])
+    options = [option for option, rules in _OPTIONS.items() if set(rules) <= set(needed)]
+    option = [] if needed == CONNECT else options or ["--intercept"]
     command = shlex.join(["ktpy", "rbac", action.namespace or api.namespace, user, *option])
     return RightMissing(
         failure.message,

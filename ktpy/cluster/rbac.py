@@ -90,6 +90,9 @@ RUN_OPTIONAL = (
 )
 """In the same namespace; each is for what it says only."""
 
+FROM_POD = (Rule("", "pods/exec", ("get", "create"), "for --from-pod; a WebSocket begins with a GET"),)
+"""In the same namespace, and only where it is asked for: who may exec may do what the pods may."""
+
 INGRESSES = Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress")
 
 INTERCEPT_OPTIONAL = (
@@ -118,11 +121,13 @@ def manifest(
     intercept: bool = False,
     move_clients: bool = False,
     run: bool = False,
+    from_pod: bool = False,
 ) -> str:
     """Write the Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
 
     `intercept` adds the Role for exchange, mesh and preview to the one for connect, `move_clients` the right to evict
-    pods to that. `run` adds the Role for `env`, and for `run` with a workload.
+    pods to that. `run` adds the Role for `env`, and for `run` with a workload, `from_pod` the right to exec
+    to that.
     """
     documents = [
         _role("Role", "ktpy", CONNECT + CONNECT_OPTIONAL, namespace),
@@ -140,7 +145,7 @@ def manifest(
         ]
     if run:
         documents += [
-            _role("Role", "ktpy-run", RUN + RUN_OPTIONAL, namespace),
+            _role("Role", "ktpy-run", RUN + RUN_OPTIONAL + (FROM_POD if from_pod else ()), namespace),
             _binding("RoleBinding", "Role", "ktpy-run", user, namespace),
         ]
     if whole_cluster:

@@ -129,6 +129,26 @@ class Api:
                 async for line in response.content:
                     yield line
 
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a WebSocket of one of the subprotocols; yield its binary messages as they come, until its end.
+
+        Raises what a refusal means, and ApiUnreachable.
+        """
+        from ktpy.kube.http_library import aiohttp
+
+        url, headers = f"{self.target.server}{path}?{urlencode(query)}", await self._fresh_headers()
+        try:
+            async with self._connections.websocket(url, headers, protocols) as opened:
+                yield (message.data async for message in opened if message.type is aiohttp.WSMsgType.BINARY)
+        except aiohttp.WSServerHandshakeError as exc:
+            await self.request("GET", path, query=dict(query))  # the reason is in the answer to a plain request
+            raise self._unreachable(exc) from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            raise self._unreachable(exc) from exc
+
     async def endpoint(self) -> ApiEndpoint:
         """Return what a raw connection needs: address, TLS, proxy, and credentials that are fresh now."""
         headers = await self._fresh_headers()

@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,13 @@ class Connections(RESTClientObject):  # type: ignore[misc]  # the library is unt
                 yield answer
         finally:
             self._answers.discard(answer)
+
+    def websocket(self, url: str, headers: Mapping[str, str], protocols: Sequence[str]) -> Any:
+        """Return aiohttp's context manager of a WebSocket."""
+        if self.pool_manager is None:
+            self.pool_manager = self._create_pool_manager()
+        named = {"server_hostname": name} if (name := self.configuration.tls_server_name) else {}
+        return self.pool_manager.ws_connect(url, headers=headers, protocols=protocols, proxy=self.proxy, **named)
 
     async def reset(self) -> None:
         """End every connection, and those that are being opened. Later ones use what `ssl_context` holds now."""

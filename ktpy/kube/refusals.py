@@ -91,7 +91,7 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
         )
     if http_status == 403 and " cannot " in message:  # k8s.io/apiserver: User "x" cannot create resource "jobs" ...
         return _forbidden(action, user)
-    if http_status == 403 and action.resource == "pods/portforward" and _SECOND_LOOK.search(message):
+    if http_status == 403 and action.resource in ("pods/portforward", "pods/exec") and _SECOND_LOOK.search(message):
         return _forbidden(replace(action, verb="create"), user)
     if http_status == 404 and details.get("kind") == "namespaces":
         return NamespaceAbsent(

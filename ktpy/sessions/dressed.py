@@ -50,7 +50,7 @@ class Dressed(Connect):
         self._known = replace(self._known, kind=RUN)
         self._of_run = of_run
         if of_run.workload is not None:
-            self._rights += rbac.RUN
+            self._rights += rbac.RUN + (rbac.FROM_POD if of_run.workload.from_pod else ())
         self._id = new_session_id()
         self._wardrobe: Wardrobe | None = None
         self._uplink: Uplink[AgentHello] | None = None
@@ -81,7 +81,7 @@ class Dressed(Connect):
 
     async def _fetch_surroundings(self, uplink: "Uplink[AgentHello]", wardrobe: Wardrobe) -> PodSurroundings:
         """Ask the pod, and tell which variables the program does not get."""
-        surroundings = await fetch_surroundings(uplink, wardrobe.clothes)
+        surroundings = wardrobe.completed(await fetch_surroundings(uplink, wardrobe.clothes))
         if left_out := surroundings.left_out:
             names = ", ".join(left_out)
             self._report(Notice(f"{names}: left out, as meant for the workload's image; --env sets such a variable."))

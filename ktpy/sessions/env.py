@@ -1,4 +1,4 @@
-"""`ktpy env`: a shadow pod in a workload's clothes tells the environment, and goes."""
+"""`ktpy env`: a shadow pod in a workload's clothes tells the environment, and goes; or a pod that runs is asked."""
 
 import time
 from contextlib import AsyncExitStack
@@ -28,16 +28,22 @@ def environment(options: ConnectOptions, choice: WorkloadChoice, report: Report)
 
     async def work(api: Api) -> dict[str, Any]:
         wardrobe = await open_wardrobe(api, choice, options.image)
-        found = await _ask(api, options, wardrobe, report)
+        if (running := wardrobe.running) is not None:
+            found, secret_names = running.environment, wardrobe.clothes.secret_names_among(running.environment)
+        else:
+            told = await _ask(api, options, wardrobe, report)
+            found, secret_names = dict(told.environment), told.secret_names
         return {
             "namespace": api.namespace,
             "workload": wardrobe.workload,
             "container": wardrobe.clothes.container,
-            "environment": dict(sorted(found.environment.items())),
-            "secret_names": sorted(found.secret_names & set(found.environment)),
+            "pod": running.name if running else None,
+            "environment": dict(sorted(found.items())),
+            "secret_names": sorted(secret_names & set(found)),
         }
 
-    return ClusterRef(options.kubeconfig, options.context, options.namespace).run(work, rbac.CONNECT + rbac.RUN)
+    needed = rbac.CONNECT + rbac.RUN + (rbac.FROM_POD if choice.from_pod else ())
+    return ClusterRef(options.kubeconfig, options.context, options.namespace).run(work, needed)
 
 
 async def _ask(api: Api, options: ConnectOptions, wardrobe: Wardrobe, report: Report) -> PodSurroundings:

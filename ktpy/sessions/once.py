@@ -55,10 +55,10 @@ class ClusterRef:
         return asyncio.run(call())
 
 
-def rights(namespace: str, user: str | None, *, intercept: bool, move_clients: bool = False, run: bool = False) -> str:
-    """Return the manifest of all rights that ktpy needs; None stands for whom the API server takes this user for."""
-    user = user or ClusterRef().run(user_name)
-    return rbac.manifest(namespace, user, intercept=intercept, move_clients=move_clients, run=run)
+def rights(namespace: str, user: str | None, **which: bool) -> str:
+    """Return the manifest of the rights that ktpy needs, see `rbac.manifest`; None stands for whom the API server takes
+    this user for."""
+    return rbac.manifest(namespace, user or ClusterRef().run(user_name), **which)
 
 
 def services(place: ClusterRef, records: Records, report: Report) -> dict[str, Any]:

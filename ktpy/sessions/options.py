@@ -80,6 +80,8 @@ class WorkloadChoice:
     target: str
     """As `Reference.parse` takes it."""
     container: str | None = None
+    from_pod: bool = False
+    """Whether the environment is that of a pod which runs, by `exec`."""
 
 
 @dataclass(frozen=True, slots=True)

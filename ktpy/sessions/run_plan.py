@@ -1,5 +1,6 @@
 """`ktpy run --print-only`: what would be made in the cluster and given to the program. Nothing is made."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from ktpy.cluster import rbac
@@ -21,7 +22,7 @@ def plan(options: ConnectOptions, of_run: RunOptions) -> dict[str, Any]:
         wardrobe = None
         if (choice := of_run.workload) is not None:
             wardrobe = await open_wardrobe(
-                api, choice, options.image, with_files=True, with_claims=of_run.copies_claims
+                api, replace(choice, from_pod=False), options.image, with_files=True, with_claims=of_run.copies_claims
             )
         clothes = wardrobe.clothes if wardrobe else None
         of_pod = options.pod_overlay if wardrobe is None else wardrobe.overlay(options.pod_overlay)
@@ -48,6 +49,8 @@ def plan(options: ConnectOptions, of_run: RunOptions) -> dict[str, Any]:
 
 def _environment(clothes: Clothes | None, of_run: RunOptions) -> list[dict[str, str]]:
     of_pod = [one._asdict() for one in clothes.sources] if clothes else []
+    if of_run.workload and of_run.workload.from_pod:
+        of_pod.append({"name": "*", "source": "a running pod"})
     return of_pod + [{"name": name, "source": "option"} for name in of_run.edits.set]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ktpy.cluster.pods.claims import placement_beside
 from ktpy.cluster.pods.clothes import Clothes, clothes_of
 from ktpy.cluster.pods.overlay import overlaid
+from ktpy.cluster.pods.running_pod import RunningPod, running_pod
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.workload import find_workload
 from ktpy.errors import PodFailed
@@ -32,10 +33,19 @@ class Wardrobe:
     clothes: Clothes
     service: str | None = None
     """The Service by which the user named it."""
+    running: RunningPod | None = None
+    """Whose environment is wanted."""
 
     def overlay(self, of_user: Mapping[str, Any]) -> dict[str, Any]:
         """Return the overlay of a shadow pod that wears them; what the user wants otherwise counts more."""
         return overlaid(self.clothes.overlay, of_user)
+
+    def completed(self, told: "PodSurroundings") -> "PodSurroundings":
+        """Return what the shadow pod tells, with the environment of the running pod where that is wanted."""
+        if self.running is None:
+            return told
+        own = {name: value for name, value in told.environment.items() if name in self.clothes.own_names}
+        return replace(told, environment={**self.running.environment, **own})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ async def open_wardrobe(
 ) -> Wardrobe:
     """Find the workload; `image` is the agent's. Nothing is changed.
 
-    Raises what `find_workload`, `clothes_of` and `placement_beside` raise.
+    Raises what `find_workload`, `clothes_of`, `placement_beside` and `running_pod` raise.
     """
     workload = await find_workload(api, Reference.parse(choice.target))
     clothes = clothes_of(
@@ -82,7 +92,8 @@ async def open_wardrobe(
     if with_claims:
         placement = await placement_beside(api, {one.claim for one in clothes.mounts if one.claim})
         clothes = replace(clothes, overlay=overlaid(clothes.overlay, {"spec": placement}))
-    return Wardrobe(str(workload.reference), clothes, workload.service)
+    running = await running_pod(api, workload, choice.container) if choice.from_pod else None
+    return Wardrobe(str(workload.reference), clothes, workload.service, running)
 
 
 async def fetch_surroundings(uplink: "Uplink[AgentHello]", clothes: Clothes) -> PodSurroundings:

@@ -137,6 +137,23 @@ def test_it_is_what_the_workloads_own_pod_has(lab: Lab, shop: str) -> None:
     assert jobs(lab) == ""
 
 
+def test_from_a_pod_that_runs_it_is_to_the_byte_where_exec_is_allowed(lab: Lab, shop: str) -> None:
+    kubeconfig = str(lab.kubeconfig(USER))
+    words = ("orders", "--from-pod", "--kubeconfig", kubeconfig)
+    with granted(lab, rbac.manifest(NAMESPACE, USER, whole_cluster=False, run=True)):
+        forbidden = refused(lab, *words)
+    assert (forbidden.exit_code, "pods/exec" in forbidden.message) == (14, True)
+    assert f"ktpy rbac {NAMESPACE} {USER} --run --from-pod" in forbidden.hint
+    with granted(lab, rbac.manifest(NAMESPACE, USER, whole_cluster=False, run=True, from_pod=True)):
+        told = json.loads(env(lab, *words, "--output", "json"))
+        program = ["ktpy", "run", *words, "-n", NAMESPACE, "--", "sh", "-c", 'echo "$URL" $POD_NAME']
+        done = lab.exec(program, user="dev")
+    assert told["environment"] == of_the_real_pod(lab)
+    assert told["pod"].startswith("orders-")
+    assert {"PASSWORD", "URL", "KEY_db"} <= set(told["secret_names"])
+    assert done.stdout.startswith("postgres://orders:s3cret@db/red ktpy-shadow-"), done.stderr
+
+
 def test_a_shell_takes_it(lab: Lab, shop: str) -> None:
     script = f'eval "$(ktpy env svc/orders -n {NAMESPACE})"; printf %s "$LINES$URL"'
     done = lab.exec(["sh", "-c", script], user="dev")

@@ -5,7 +5,7 @@ none of its labels, which a Service may select, nor probes, ports, init containe
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,12 +40,19 @@ class Clothes:
     """What the container has at which paths, outer folders first."""
     sources: tuple[VariableSource, ...] = ()
     """Where its environment comes from."""
+    own_names: frozenset[str] = frozenset()
+    """The values of these variables are those of the pod that has them: its name, its address."""
 
     def all_secret_names(self, told: tuple[str, ...]) -> frozenset[str]:
         """Return the variables with secrets; `told` are those of whole Secrets, unless `env` sets them otherwise."""
         [container] = [one for one in self.overlay["spec"]["containers"] if one["name"] == ENVIRONMENT_CONTAINER]
         own = {one["name"] for one in container["env"]}
         return _with_references(container["env"], set(self.secret_names) | (set(told) - own))
+
+    def secret_names_among(self, names: Iterable[str]) -> frozenset[str]:
+        """Return which of the names may hold secrets, where nobody tells what keys the Secrets have."""
+        prefixes = [one.name[:-1] for one in self.sources if one.name[-1] == "*" and one.source.startswith("secret/")]
+        return self.all_secret_names(tuple(name for name in names if name.startswith(tuple(prefixes))))
 
 
 def clothes_of(
@@ -105,8 +112,14 @@ def clothes_of(
         "containers": [agent, own],
         "volumes": volumes,
     }
-    secret_names = _with_references(environment, _single_secrets(chosen))
-    return Clothes(chosen["name"], {"spec": pod}, secret_names, worn.shown, tuple(variable_sources(chosen)))
+    return Clothes(
+        chosen["name"],
+        {"spec": pod},
+        _with_references(environment, _filled_by(chosen, "secretKeyRef")),
+        worn.shown,
+        tuple(variable_sources(chosen)),
+        _with_references(environment, _filled_by(chosen, "fieldRef")),
+    )
 
 
 def chosen_container(template: Json, name: str | None) -> Json:
@@ -179,13 +192,13 @@ def _secret_volume(number: int, reference: Json) -> Json:
     return {"name": f"ktpy-secret-{number}", "secret": source}
 
 
-def _single_secrets(container: Json) -> set[str]:
-    return {one["name"] for one in container.get("env") or [] if (one.get("valueFrom") or {}).get("secretKeyRef")}
+def _filled_by(container: Json, kind: str) -> set[str]:
+    return {one["name"] for one in container.get("env") or [] if (one.get("valueFrom") or {}).get(kind)}
 
 
-def _with_references(environment: list[Json], secret_names: set[str]) -> frozenset[str]:
+def _with_references(environment: list[Json], names: set[str]) -> frozenset[str]:
     """Return the names with those whose value has `$(NAME)` of one of them: a variable refers to earlier ones only."""
-    found = set(secret_names)
+    found = set(names)
     for one in environment:
         if found & set(referred(str(one.get("value") or ""))):
             found.add(one["name"])

@@ -93,6 +93,13 @@ def test_a_workload_and_what_is_to_be_otherwise_in_its_environment(performed: li
     assert of_run.edits == EnvironmentEdits({"A": "1"}, frozenset({"B"}))
 
 
+def test_the_environment_of_a_pod_that_runs(performed: list[Any]) -> None:
+    assert CliRunner().invoke(cli, ["run", "web", "--from-pod", "--", "true"]).exit_code == 7
+    [(_, (of_run, *_))] = performed
+    assert of_run.workload == WorkloadChoice("web", from_pod=True)
+    assert CliRunner().invoke(cli, ["run", "--from-pod", "--", "true"]).exit_code == 2
+
+
 def test_claims_are_copied_or_not(performed: list[Any]) -> None:
     for volumes, code in (("copy", 7), ("none", 7), ("live", 2)):
         assert CliRunner().invoke(cli, ["run", "web", "--volumes", volumes, "--", "true"]).exit_code == code

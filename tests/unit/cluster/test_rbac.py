@@ -50,6 +50,12 @@ def test_rights_for_intercepts_are_a_role_of_their_own() -> None:
     assert ("Role", "ktpy-intercept") not in [(one["kind"], one["metadata"]["name"]) for one in documents().values()]
 
 
+def test_exec_is_granted_only_where_it_is_asked_for() -> None:
+    for asked in (False, True):
+        text = rbac.manifest("shop", "alice", whole_cluster=False, run=True, from_pod=asked)
+        assert ("pods/exec" in text) is asked
+
+
 def test_run_needs_neither_secrets_nor_config_maps_nor_exec() -> None:
     text = rbac.manifest("shop", "alice", whole_cluster=False, run=True)
     assert ("Role", "ktpy-run") in [(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(text)]

@@ -44,7 +44,7 @@ def environments(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[
         return 7
 
     async def wardrobe(*_: object, **__: object) -> Any:
-        return SimpleNamespace(overlay=dict, clothes=SimpleNamespace(mounts=MOUNTS))
+        return SimpleNamespace(overlay=dict, completed=lambda told: told, clothes=SimpleNamespace(mounts=MOUNTS))
 
     async def surroundings(*_: object) -> PodSurroundings:
         return PodSurroundings({"COLOUR": "red", "ALL_PROXY": "pod", "LD_X": ""}, frozenset(), "shadow-0", "10.0.0.1")

@@ -1,16 +1,19 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from ktpy.cluster.pods.clothes import clothes_of
+from ktpy.cluster.pods.running_pod import RunningPod
 from ktpy.errors import PodFailed, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.sessions.options import EnvironmentEdits, WorkloadChoice
-from ktpy.sessions.surroundings import PodSurroundings, fetch_surroundings, open_wardrobe
+from ktpy.sessions.surroundings import PodSurroundings, Wardrobe, fetch_surroundings, open_wardrobe
 from ktpy.wire.surroundings import COMMAND, PodEnvironment
 from tests.unit.kube.object_store import DEPLOYMENTS, ObjectStore
 
+LABELS = {"labels": {"app": "web"}}
 ENV = [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]
 TEMPLATE: dict[str, Any] = {"metadata": {}, "spec": {"containers": [{"name": "main", "env": ENV}]}}
 
@@ -84,3 +87,21 @@ async def test_an_agent_that_cannot_tell() -> None:
     uplink = cast("Any", Uplink(b'{"version": 1, "agent": "0.1.0"}\n'))
     with pytest.raises(PodFailed, match="does not tell of the workload's environment"):
         await fetch_surroundings(uplink, clothes_of(TEMPLATE, None, "agent:1"))
+
+
+def test_with_a_running_pod_it_is_that_ones_environment_but_the_shadow_pods_name_and_address() -> None:
+    told = PodSurroundings({"POD_IP": "10.0.0.1", "A": "template"}, frozenset({"A"}), "shadow-0", "10.0.0.1")
+    clothes = replace(clothes_of(TEMPLATE, None, "agent:1"), own_names=frozenset({"POD_IP"}))
+    running = RunningPod("web-0", {"POD_IP": "10.0.0.9", "A": "pod", "LANG": "C.UTF-8"})
+    completed = Wardrobe("deployment/web", clothes, running=running).completed(told)
+    assert completed.environment == {"POD_IP": "10.0.0.1", "A": "pod", "LANG": "C.UTF-8"}
+    assert Wardrobe("deployment/web", clothes).completed(told) is told
+
+
+async def test_what_keeps_a_running_pod_from_telling_is_said_before_anything_is_made(
+    store: ObjectStore, store_api: Api
+) -> None:
+    store.put(DEPLOYMENTS, {"metadata": {"name": "web"}, "spec": {"template": TEMPLATE | {"metadata": LABELS}}})
+    with pytest.raises(TargetAbsent, match="no pod whose container main runs"):
+        await open_wardrobe(store_api, WorkloadChoice("web", from_pod=True), "agent:1")
+    assert store.writes == []

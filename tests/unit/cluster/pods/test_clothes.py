@@ -185,3 +185,16 @@ def test_the_container_is_chosen_as_kubectl_does() -> None:
         clothes_of(template(*two), None, IMAGE)
     with pytest.raises(TargetAbsent, match="no container third"):
         clothes_of(template(*two), "third", IMAGE)
+
+
+def test_which_variables_are_of_the_pod_itself_and_which_may_hold_secrets() -> None:
+    env = [
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "URL", "value": "http://$(POD_IP)/"},
+        {"name": "KEY_PLAIN", "value": "x"},
+    ]
+    whole = [{"secretRef": {"name": "keys"}, "prefix": "KEY_"}, {"configMapRef": {"name": "settings"}}]
+    template = {"metadata": {}, "spec": {"containers": [{"name": "main", "env": env, "envFrom": whole}]}}
+    clothes = clothes_of(template, None, "agent:1")
+    assert clothes.own_names == {"POD_IP", "URL"}
+    assert clothes.secret_names_among(["KEY_DB", "KEY_PLAIN", "POD_IP", "LANG"]) == {"KEY_DB"}
