@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
+_ESSENTIAL: Final = tuple(map(Path, ("/bin", "/dev", "/etc", "/lib", "/proc", "/run", "/sbin", "/sys", "/usr")))
 PAUSE_S: Final = 1.0
 """Between two attempts to follow the files: the link is dialled meanwhile."""
 
@@ -43,9 +45,13 @@ async def kept_files(
 
 @asynccontextmanager
 async def shown_files(
-    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], helper: "PrivateHelperClient", report: Report
+    uplink: "Uplink[AgentHello]",
+    mounts: Sequence[PodMount],
+    helper: "PrivateHelperClient",
+    program: str,
+    report: Report,
 ) -> AsyncIterator[None]:
-    """Show the files to the program, and follow their changes while the block runs.
+    """Show the files to the program, and follow their changes while the block runs; tell what is not shown.
 
     They are in memory, in the program's mounts alone, so nothing is left when either is killed. Raises PodFailed for
     files that cannot be kept, and HelperFailed.
@@ -54,8 +60,14 @@ async def shown_files(
     room = "Half of this machine's memory is for them. "
     try:
         async with kept_files(uplink, mounts, Path(f"/proc/self/fd/{folder}"), room) as files:
-            places = [Place(path, read_only) for path, read_only in sorted(files.arrived.items())]
-            for sentence in [*await helper.show(places), *remarks(mounts, files)]:
+            hiding = {path: needed_below(path, program) for path in files.arrived}
+            places = [Place(path, files.arrived[path]) for path in sorted(hiding) if not hiding[path]]
+            told = [
+                f"{path} is left out: it would hide {hidden} of this laptop from the program."
+                for path, hidden in sorted(hiding.items())
+                if hidden
+            ]
+            for sentence in [*told, *await helper.show(places), *remarks(mounts, files)]:
                 report(Notice(sentence))
             yield
     finally:
@@ -86,12 +98,21 @@ def _take(files: PodFiles, part: bytes, complete: asyncio.Event, room: str) -> N
         ) from error
 
 
+def needed_below(path: str, program: str) -> str | None:
+    """Return what of this laptop a program of this name needs, and would not see with the pod's folder at the path."""
+    needed = [*_ESSENTIAL, Path.cwd(), Path.home(), *([Path(found)] if (found := shutil.which(program)) else [])]
+    hidden = Path(path).resolve()
+    return next((str(one) for one in needed if one.resolve().is_relative_to(hidden)), None)
+
+
 def remarks(mounts: Sequence[PodMount], files: PodFiles) -> list[str]:
     """Say what is not as in the workload's own pod."""
     remarks = []
     for one in mounts:
         if one.kind is VolumeKind.OTHER:
             remarks.append(f"{one.path} is left out: Pod Security does not let ktpy's pod have volumes of its kind.")
+        elif one.kind is VolumeKind.KUBELET and one.path not in files.arrived:
+            remarks.append(f"{one.path} has not come from the pod: its agent finds no such mount.")
         elif one.kind is VolumeKind.CLAIM and one.path in files.arrived:
             remarks.append(f"{one.path} is a copy of claim {one.claim}: what the program writes there goes with it.")
     return remarks

@@ -150,5 +150,7 @@ class Run(Dressed):
         surroundings = await self._fetch_surroundings(self._uplink, self._wardrobe)
         await front.take_name(surroundings.host_name, surroundings.pod_ip)
         mounts = self._wardrobe.clothes.mounts
-        await beside.enter_async_context(shown_files(self._uplink, mounts, front.helper, self._report))
+        await beside.enter_async_context(
+            shown_files(self._uplink, mounts, front.helper, self._options.command[0], self._report)
+        )
         return surroundings.environment_for(os.environ, self._of_run.edits)

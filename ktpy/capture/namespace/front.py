@@ -39,6 +39,8 @@ from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.wire.session import AgentHello
 
 HOSTS = Path("/etc/hosts")
+LOCALHOST = "127.0.0.1 localhost\n::1 localhost\n"
+"""What the program reads where the laptop has no such file."""
 POLL_S = 0.5
 
 
@@ -180,7 +182,8 @@ class NamespaceFront:
 
     def _hosts(self) -> File:
         names = {str(HOST): HOST_NAME, **self.names}
-        lines = [HOSTS.read_text(errors="surrogateescape"), *(f"{address} {name}" for address, name in names.items())]
+        laptops = HOSTS.read_text(errors="surrogateescape") if HOSTS.exists() else LOCALHOST
+        lines = [laptops, *(f"{address} {name}" for address, name in names.items())]
         hosts = "\n".join([*lines, ""]).encode(errors="surrogateescape")
         return File(str(HOSTS), hosts)
 

@@ -1,5 +1,6 @@
 """This module shows a program files of its own in place of the machine's, in its mount namespace alone."""
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Final
 
 from ktpy.helper.private.messages import File
 from ktpy.helper.private.namespaces import MS_BIND, detach, mount
+from ktpy.helper.private.places import Covers
 
 _WORKBENCHES: Final = ("/proc/fs", "/proc/tty", "/mnt", "/media")
 """One of these is covered for a moment, also while the program runs: the first two are of no use to it."""
@@ -18,10 +20,10 @@ _NAME_CACHE: Final = Path("/run/nscd")
 _put: Final = set[str]()
 
 
-def put(files: Iterable[File]) -> None:
-    """Mount each file over what is at its path, in place of what was put there before.
+def put(files: Iterable[File], covers: Covers) -> None:
+    """Mount each file over what is at its path, in place of what was put there before; make it where there is nothing.
 
-    Who replaces the machine's own file by rename(2) takes the mount away with it. Raises OSError where there is none.
+    Who replaces the machine's own file by rename(2) takes the mount away with it. Raises OSError.
     """
     workbench = next(path for path in _WORKBENCHES if Path(path).is_dir())
     mount("tmpfs", workbench, "tmpfs", options="mode=755")
@@ -35,6 +37,8 @@ def put(files: Iterable[File]) -> None:
             if file.path in _put:
                 with suppress(OSError):  # it went with the machine's file
                     detach(file.path)
+            if not Path(file.path).exists():  # nor is what a link names
+                covers.make(Path(os.path.realpath(file.path)), is_folder=False)
             mount(str(made), file.path, None, MS_BIND)
             _put.add(file.path)
     finally:

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,7 @@ MS_BIND: Final = 0x1000
 MS_REC: Final = 0x4000
 MS_SLAVE: Final = 0x80000
 _CAPABILITY_VERSION_3: Final = 0x20080522  # linux/capability.h
+_DEVICE: Final = Path("/dev/net/tun")
 _SYSTEM: Final = Path("/proc/sys/net/ipv4")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -29,6 +32,9 @@ def make(uid: int, gid: int) -> None:
     do this for a user who may not (sysctl, AppArmor). Raises OSError.
     """
     if os.geteuid() == 0 and uid != 0:
+        with suppress(FileNotFoundError):  # which is told once it is to be opened
+            if not (device := _DEVICE.stat()).st_mode & stat.S_IWOTH:
+                _own_device(uid, device.st_rdev)
         _become_with_capabilities(uid, gid)
     check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS))
     check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))  # else what is in its /proc/self would be root's
@@ -66,6 +72,22 @@ def allow_low_ports_and_ping(gid: int) -> None:
             (_SYSTEM / name).write_text(text)
         except OSError:  # a container
             return
+
+
+def _own_device(uid: int, number: int) -> None:
+    """Show the user a TUN device that he may open, in place of the machine's, which only root may.
+
+    In his namespaces it makes devices of his own network, and others nowhere. Where root may make no device files (a
+    container) nothing is changed.
+    """
+    check(_libc.unshare(CLONE_NEWNS))
+    mount("none", "/", None, MS_SLAVE | MS_REC)
+    mount("tmpfs", str(_DEVICE.parent), "tmpfs", options="mode=755")
+    try:
+        os.mknod(_DEVICE, stat.S_IFCHR | 0o600, number)
+        os.chown(_DEVICE, uid, -1)
+    except PermissionError:
+        detach(str(_DEVICE.parent))
 
 
 def _become_with_capabilities(uid: int, gid: int) -> None:

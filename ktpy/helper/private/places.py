@@ -22,42 +22,20 @@ _MS_REMOUNT: Final = 0x20
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Places:
-    """Places has a folder in memory, of the program's mounts alone, from which it shows things at their paths."""
+class Covers:
+    """Covers make paths that are missing, also in folders of root's."""
 
     def __init__(self) -> None:
-        self._store, self._new_root, *_ = [one for one in (_STORE, _NEW_ROOT, *_OTHERS) if Path(one).is_dir()]
-        mount("tmpfs", self._store, "tmpfs", options="mode=755")
-        self._own = {Path(self._store).stat().st_dev}
+        self._own = set[int]()
         """The file systems in which entries may be made."""
-        self._notes = list[str]()
+        self.notes = list[str]()
+        """What the user should know of it."""
 
-    def open(self) -> int:
-        """Return a descriptor of the folder, by which a process outside may fill it."""
-        return os.open(self._store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def add_own(self, folder: str) -> None:
+        self._own.add(Path(folder).stat().st_dev)
 
-    def show(self, places: Iterable[Place]) -> tuple[str, ...]:
-        """Show what is in the folder at the same paths; return a sentence for each that cannot be, and what else the
-        user should know. `show` is last."""
-        failures = self._notes
-        for place in places:
-            try:
-                self._show(place)
-            except OSError as error:
-                failures.append(f"{place.path} cannot be shown to the program: {error.strerror}.")
-        detach(self._store)  # what is bound from it stays
-        return tuple(failures)
-
-    def _show(self, place: Place) -> None:
-        source, target = self._store + place.path, os.path.realpath(place.path)
-        is_folder = stat.S_ISDIR(Path(source).stat().st_mode)
-        if not (Path(target).is_dir() if is_folder else Path(target).is_file()):
-            self._make(Path(target), is_folder=is_folder)
-        mount(source, target, None, MS_BIND | MS_REC)
-        if place.read_only:
-            mount("none", target, None, MS_BIND | _MS_REMOUNT | _MS_RDONLY)
-
-    def _make(self, target: Path, *, is_folder: bool) -> None:
+    def make(self, target: Path, *, is_folder: bool) -> None:
+        """Make a file or a folder, and those above it. Raises OSError."""
         nearest = next(parent for parent in target.parents if parent.is_dir())
         if nearest.stat().st_dev not in self._own:
             self._cover(nearest)
@@ -70,18 +48,18 @@ class Places:
     def _cover(self, folder: Path) -> None:
         """Put a tmpfs with the same children over a folder."""
         if os.getuid() != 0 and os.access(folder, os.W_OK):
-            self._notes.append(
+            self.notes.append(
                 f"{folder} has to be covered for the pod's files: what the program creates in it is in memory, and "
                 "goes with it; files there can be changed, but not replaced."
             )
         is_root = folder == Path("/")
-        cover = Path(self._new_root) if is_root else folder
+        cover = Path(_workplaces()[1]) if is_root else folder
         below, behind = _open(folder), _open(cover)
         try:
             mode = stat.S_IMODE(folder.stat().st_mode)
             children = list(os.scandir(folder))
             mount("tmpfs", str(cover), "tmpfs", options=f"mode={mode:o}")
-            self._own.add(cover.stat().st_dev)
+            self.add_own(str(cover))
             for child in children:
                 is_cover = is_root and child.path == str(cover)
                 with suppress(OSError):  # gone meanwhile; one that cannot be shown hides no other
@@ -91,6 +69,45 @@ class Places:
             os.close(behind)
         if is_root:
             _pivot_to(cover)
+
+
+class Places:
+    """Places has a folder in memory, of the program's mounts alone, from which it shows things at their paths."""
+
+    def __init__(self, covers: Covers) -> None:
+        self._covers, self._store = covers, _workplaces()[0]
+        mount("tmpfs", self._store, "tmpfs", options="mode=755")
+        covers.add_own(self._store)
+
+    def open(self) -> int:
+        """Return a descriptor of the folder, by which a process outside may fill it."""
+        return os.open(self._store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def show(self, places: Iterable[Place]) -> tuple[str, ...]:
+        """Show what is in the folder at the same paths; return a sentence for each that cannot be, and what else the
+        user should know. `show` is last."""
+        failures = self._covers.notes
+        for place in places:
+            try:
+                self._show(place)
+            except OSError as error:
+                failures.append(f"{place.path} cannot be shown to the program: {error.strerror}.")
+        detach(self._store)  # what is bound from it stays
+        return tuple(failures)
+
+    def _show(self, place: Place) -> None:
+        source, target = self._store + place.path, os.path.realpath(place.path)
+        is_folder = stat.S_ISDIR(Path(source).stat().st_mode)
+        if not (Path(target).is_dir() if is_folder else Path(target).is_file()):
+            self._covers.make(Path(target), is_folder=is_folder)
+        mount(source, target, None, MS_BIND | MS_REC)
+        if place.read_only:
+            mount("none", target, None, MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+
+
+def _workplaces() -> list[str]:
+    """Return folders that may be covered for a while: for the store, and for what becomes the root."""
+    return [one for one in (_STORE, _NEW_ROOT, *_OTHERS) if Path(one).is_dir()]
 
 
 def _bind_back(child: "os.DirEntry[str]", folder: str, cover: Path, *, itself: bool) -> None:

@@ -22,7 +22,7 @@ from ktpy.helper.private.messages import (
     ShowPlaces,
     SocketsOpened,
 )
-from ktpy.helper.private.places import Places
+from ktpy.helper.private.places import Covers, Places
 from ktpy.helper.processes import end_all_in_network
 from ktpy.helper.protocol import Reply, Request, Undone
 from ktpy.helper.server import Helper, plan_tun
@@ -39,6 +39,7 @@ _DEFAULT: Final = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 class PrivateHelper(Helper):
     """A PrivateHelper needs no journal: all that it makes goes with its namespaces, and those with their processes."""
 
+    _covers = Covers()
     _places: Places | None = None
 
     def _greet(self) -> None:
@@ -51,10 +52,10 @@ class PrivateHelper(Helper):
             case PutFiles():
                 if request.host_name is not None:
                     namespaces.set_host_name(request.host_name)
-                files.put(request.files)
+                files.put(request.files, self._covers)
                 return FilesPut(), ()
             case OpenFolder():
-                self._places = Places()
+                self._places = Places(self._covers)
                 return FolderOpened(), (self._places.open(),)
             case ShowPlaces() if self._places is not None:
                 return PlacesShown(self._places.show(request.places)), ()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.waiting import eventually
-from tests.net.capture.namespace.conftest import Box
+from tests.net.capture.namespace.conftest import DEV, Box
 
 HELPER = f"{sys.executable} -I -m ktpy.helper --private"
 
@@ -30,6 +30,30 @@ def test_a_signal_that_ends_it_is_told_as_a_shell_does_and_its_children_end_too(
     script = f"(trap '' HUP TERM; {child}; {child}) > /dev/null 2>&1 & kill -KILL $$"
     assert box.stage("sh", "-c", script).returncode == 128 + signal.SIGKILL
     assert child not in processes()
+
+
+def test_sudo_makes_its_network_where_only_root_may_open_the_tun_device(box: Box) -> None:
+    box.shell("chmod 0600 /dev/net/tun")
+    try:
+        done = box.stage("sh", "-c", "id -u; grep CapEff /proc/self/status", by="sudo")
+        refused = box.stage("true")
+    finally:
+        box.shell("chmod 0666 /dev/net/tun")
+    assert (done.returncode, done.stdout.split()) == (0, [str(DEV), "CapEff:", "0" * 16]), done.stderr
+    assert (refused.returncode, "only root may open /dev/net/tun" in refused.stderr) == (39, True)
+
+
+@pytest.mark.parametrize("there", ["nothing", "a link to nothing"])
+def test_where_the_laptop_has_no_resolv_conf_or_hosts_the_program_has(box: Box, there: str) -> None:
+    """What else is in /etc is there still."""
+    link = "ln -s ../run/nowhere/resolv.conf /etc/resolv.conf" if there != "nothing" else ":"
+    box.shell(f"mv /etc/resolv.conf /etc/away; mv /etc/hosts /etc/hosts.away; {link}")
+    script = "grep -c nameserver /etc/resolv.conf; getent hosts web host.ktpy.internal | wc -l; test -e /etc/passwd"
+    try:
+        done = box.stage("sh", "-c", script)
+    finally:
+        box.shell("mv /etc/away /etc/resolv.conf; mv /etc/hosts.away /etc/hosts")
+    assert (done.returncode, done.stdout.split()) == (0, ["1", "2"]), done.stderr
 
 
 def test_one_that_the_kernel_cannot_run_is_told_in_a_sentence(box: Box) -> None:

@@ -15,11 +15,11 @@ import json, os
 from pathlib import Path
 from ktpy.helper.private import namespaces
 from ktpy.helper.private.messages import Place
-from ktpy.helper.private.places import Places
+from ktpy.helper.private.places import Covers, Places
 
 before = {"/": sorted(os.listdir("/")), "/etc": sorted(os.listdir("/etc"))}
 namespaces.make(os.getuid(), os.getgid())
-places = Places()
+places = Places(Covers())
 folder = Path(f"/proc/self/fd/{places.open()}")
 for path in ("etc/ktpy-absent/deep/app.conf", "ktpy-absent/data/x", "var/run/secrets/ktpy/token", "etc/hosts"):
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +83,9 @@ import sys
 from pathlib import Path
 
 from ktpy.helper.private.messages import Place
-from ktpy.helper.private.places import Places
+from ktpy.helper.private.places import Covers, Places
 
-places = Places()
+places = Places(Covers())
 folder = Path(f"/proc/self/fd/{places.open()}")
 inside = Path(sys.argv[1], "absent")
 (folder / str(inside)[1:]).parent.mkdir(parents=True)
