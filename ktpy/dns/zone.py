@@ -87,6 +87,8 @@ class Zone:
         self.generation = 1
         self._extra_zones = normalised(extra_zones)
         self.synced = False
+        self.own_names: dict[str, bytes] = {}
+        """Names of ktpy's own, outside the cluster domain, with their addresses; set before questions come."""
         self._scope: frozenset[str] | None = None
         self._routed_reverse: frozenset[str] = frozenset()
         self._namespaces: dict[str, _Namespace] = {}
@@ -193,6 +195,8 @@ class Zone:
     def _lookup(self, name: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
         if self._extra_zones and not self._extra_zones.isdisjoint(ancestors(name)):
             return Elsewhere.ASK_CLUSTER
+        if name in self.own_names:
+            return self._answer(_Node(_address_records(name, [self.own_names[name]])), qtype, name, chain)
         if name.endswith(self.cluster_domain):
             inside = name[: -len(self.cluster_domain)]
             if not inside or inside[-1] == ".":

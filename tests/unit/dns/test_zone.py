@@ -236,6 +236,13 @@ def test_names_compare_without_case_and_final_dot(zone: Zone, name: str) -> None
     assert summary(zone.lookup(name, A)) == {"10-96-0-7"}
 
 
+def test_a_name_of_ktpys_own_has_its_address_and_nothing_else(zone: Zone) -> None:
+    zone.own_names["host.ktpy.internal"] = packed("198.19.255.254")
+    assert summary(zone.lookup("Host.ktpy.internal.", A)) == {"198-19-255-254"}
+    assert summary(zone.lookup("host.ktpy.internal", AAAA)) == NODATA
+    assert zone.lookup("other.ktpy.internal", A) is Elsewhere.NOT_OURS
+
+
 def test_another_cluster_domain() -> None:
     zone = Zone("K8s.Example.org.")
     zone.upsert_service(service("web", "shop", "10.96.0.7"))

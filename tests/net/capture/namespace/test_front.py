@@ -43,6 +43,7 @@ def seen(box: Box, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
         ("closed port outside", "ConnectionRefusedError"),
         ("a range of both", "ConnectionRefusedError"),
         ("host", "loopback 127.0.0.1"),
+        ("host by DNS", "198.19.255.254"),
         ("loopback", "ConnectionRefusedError"),
         ("datagram outside", "outside 192.168.77.2"),
         ("datagram to a closed port", "ConnectionRefusedError"),
