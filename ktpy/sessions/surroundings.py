@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ktpy.cluster.pods.claims import placement_beside
 from ktpy.cluster.pods.clothes import Clothes, clothes_of
 from ktpy.cluster.pods.overlay import overlaid
-from ktpy.cluster.pods.running_pod import RunningPod, running_pod
 from ktpy.cluster.service.reference import Reference
+from ktpy.cluster.service.running_pod import RunningPod, running_pod
 from ktpy.cluster.service.workload import find_workload
 from ktpy.errors import PodFailed
 from ktpy.kube.client import Api

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from ktpy.cluster.pods.clothes import clothes_of
-from ktpy.cluster.pods.running_pod import RunningPod
+from ktpy.cluster.service.running_pod import RunningPod
 from ktpy.errors import PodFailed, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.sessions.options import EnvironmentEdits, WorkloadChoice

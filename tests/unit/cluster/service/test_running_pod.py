@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from ktpy.cluster.names import MANAGED_BY
-from ktpy.cluster.pods import running_pod as module
-from ktpy.cluster.pods.running_pod import running_pod
+from ktpy.cluster.service import running_pod as module
 from ktpy.cluster.service.reference import Reference
+from ktpy.cluster.service.running_pod import running_pod
 from ktpy.cluster.service.workload import Workload
 from ktpy.errors import TargetAbsent, TargetUnsuitable
 from ktpy.kube.client import Api
