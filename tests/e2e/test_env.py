@@ -14,6 +14,7 @@ from tests.e2e.kit.failed_command import Attempt, attempt
 from tests.e2e.kit.rights import granted
 from tests.e2e.kit.workloads import container, deployment, namespace, service
 from tests.lab import Lab
+from tests.lab.layout import NODE_NAME
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -23,6 +24,7 @@ OF_THE_IMAGE = {"PATH", "HOME", "HOSTNAME"}
 OF_THE_POD = {"POD_NAME", "POD_IP"}
 """They are the shadow pod's own."""
 LINES = "one\ntwo 'three' $FOUR \\five\n"
+OVERLAY = "/home/dev/overlay.yaml"
 LABELS = {"restricted": {"pod-security.kubernetes.io/enforce": "restricted"}}
 
 
@@ -85,7 +87,17 @@ def shop(lab: Lab) -> Iterator[str]:
     lost["spec"]["template"]["spec"]["volumes"] = [{"name": "x", "secret": {"secretName": "nowhere"}}]
     lost["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "x", "mountPath": "/x"}]
     lost["spec"]["replicas"] = broken["spec"]["replicas"] = two["spec"]["replicas"] = 0
+    alone = {"accessModes": ["ReadWriteOncePod"], "resources": {"requests": {"storage": "1Mi"}}}
+    holder = deployment("holder", container("main", "true"))["spec"]["template"]
+    holder["metadata"]["name"] = "holder"
+    holder["spec"] |= {
+        "nodeName": NODE_NAME,
+        "volumes": [{"name": "x", "persistentVolumeClaim": {"claimName": "alone"}}],
+    }
+    holder["spec"]["containers"][0]["volumeMounts"] = [{"name": "x", "mountPath": "/x"}]
     objects = [
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "alone"}, "spec": alone},
+        {"apiVersion": "v1", "kind": "Pod", **holder},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "clerk"}},
         {
             "apiVersion": "v1",
@@ -196,7 +208,7 @@ def test_what_a_run_would_make_is_a_manifest_that_the_api_server_takes(lab: Lab,
 
 
 SEES = """
-import json, os, ssl, time, urllib.request
+import json, os, ssl, subprocess, time, urllib.request
 from pathlib import Path
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -210,6 +222,8 @@ question = urllib.request.Request(
 )
 with urllib.request.urlopen(question, context=trusted, timeout=10) as answer:
     who = json.load(answer)["status"]["userInfo"]["username"]
+whoami = ["kubectl", "auth", "whoami", "--output", "jsonpath={.status.userInfo.username}"]
+without_kubeconfig = os.environ | {"HOME": "/nowhere", "KUBECONFIG": ""}
 Path("/var/cache/orders/x").write_text("scratch")
 refused = False
 try:
@@ -217,7 +231,7 @@ try:
 except OSError:
     refused = True
 print(json.dumps({
-    "who": who,
+    "who": [who, subprocess.run(whoami, env=without_kubeconfig, capture_output=True, text=True).stdout],
     "namespace": (ACCOUNT / "namespace").read_text(),
     "colour": Path("/etc/orders/COLOUR").read_text(),
     "size": Path("/srv/one/size").read_text(),
@@ -233,7 +247,8 @@ print(Path("/etc/orders/COLOUR").read_text(), flush=True)
 
 
 def test_its_files_are_at_the_pods_own_paths_and_follow_and_it_is_the_service_account(lab: Lab, shop: str) -> None:
-    """Folders and files that the laptop does not have, in folders of root's, and in one at its root."""
+    """Folders and files that the laptop does not have, in folders of root's, and in one at its root. A client library
+    of Go's finds its account, too, in a static binary."""
     command = ["ktpy", "run", "orders", "-n", NAMESPACE, "--", "python3", "-c", SEES]
     program = lab.popen(command, user="dev", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert program.stdout
@@ -241,7 +256,7 @@ def test_its_files_are_at_the_pods_own_paths_and_follow_and_it_is_the_service_ac
     try:
         seen = json.loads(program.stdout.readline() or program.communicate()[1])
         assert seen == {
-            "who": f"system:serviceaccount:{NAMESPACE}:clerk",
+            "who": [f"system:serviceaccount:{NAMESPACE}:clerk"] * 2,
             "namespace": NAMESPACE,
             "colour": "blue",
             "size": "7",
@@ -281,7 +296,19 @@ def test_without_namespaces_the_files_are_in_a_folder(lab: Lab, shop: str) -> No
     assert jobs(lab) == ""
 
 
-def test_a_volume_that_cannot_be_is_told_soon(lab: Lab, shop: str) -> None:
-    absent = attempt(lab, "lost", "-n", NAMESPACE, "--", "true", command=("ktpy", "run"))
-    assert (absent.exit_code, "there is no secret nowhere" in absent.message) == (25, True)
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("nothing", "--", "true"), 50, "There is no deployment"),
+        (("two", "--", "true"), 51, "2 containers (main, other)"),
+        (("lost", "--", "true"), 25, "there is no secret nowhere"),
+        (("pod/holder", "--", "true"), 52, "Claim alone is for one pod alone, and holder has it"),
+        (("orders", "--pod-overlay", OVERLAY, "--", "true"), 23, "Pod Security"),
+        (("orders", "--", "no-such-program"), 127, "There is no program no-such-program"),
+    ],
+)
+def test_bad_input_of_run(lab: Lab, shop: str, words: tuple[str, ...], code: int, said: str) -> None:
+    lab.exec(["sh", "-c", f"echo 'spec: {{hostPID: true}}' > {OVERLAY}"], user="dev", check=True)
+    refused = attempt(lab, *words, command=("ktpy", "run", "-n", NAMESPACE))
+    assert (refused.exit_code, said in refused.message) == (code, True), refused
     assert jobs(lab) == ""

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from tests.e2e.connect_undo.undoing import NAMESPACE, NO_ROUTES, OPTIONS, Abando
 from tests.e2e.kit import processes
 from tests.e2e.kit.faults import silent_server, stranger
 from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.sleeping import Sleeping
 from tests.lab import Lab
 from tests.lab.layout import NODE_IPV4
 from tests.lab.processes import wait_until
@@ -71,8 +72,26 @@ def frozen(lab: Lab, abandoned: Abandoned, killed_while_pending: list[str]) -> I
             main.kill()
 
 
+@pytest.fixture(scope="package")
+def killed_runs(lab: Lab, laptop: Laptop, abandoned: Abandoned, frozen: ConnectSession) -> dict[str, Sleeping]:
+    """What is left of `ktpy run` when somebody is killed, by who that is; the laptop's network is as before."""
+    before = laptop.network_state()
+    with ExitStack() as stack:
+        everybody = ("program", "helper", "main", "main helper program")
+        runs = {victims: stack.enter_context(closing(Sleeping(lab, *OPTIONS))) for victims in everybody}
+        for victims, run in runs.items():
+            run.wait_ready()
+            run.kill_only(*victims.split())
+        for run in runs.values():
+            run.wait_ended()
+            run.wait_gone()
+    abandoned.all_now()
+    assert laptop.network_state() == before
+    return runs
+
+
 @pytest.fixture(scope="package", autouse=True)
-def _abandon_first(frozen: ConnectSession) -> None:
+def _abandon_first(killed_runs: dict[str, Sleeping]) -> None:
     """What takes minutes to vanish is abandoned before anything else."""
 
 
