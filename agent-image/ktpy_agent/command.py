@@ -2,8 +2,9 @@
 
 import os
 import sys
+from pathlib import Path
 
-from ktpy.wire import datagram, files, surroundings
+from ktpy.wire import datagram, dev, files, surroundings
 from ktpy.wire.sync import frames
 from ktpy_agent.settings import Settings, SettingsError
 
@@ -12,8 +13,10 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
                             asked for "ktpy-agent datagrams", carry UDP and echo requests meanwhile;
                             asked for "ktpy-agent surroundings", tell what the workload's pod is given;
                             asked for "ktpy-agent files", hand over what its volumes hold
-       ktpy-agent sync DIR  serve a folder that a laptop keeps like one of its own; a session may ask for it, too
+       ktpy-agent sync DIR  serve a folder that a laptop keeps like one of its own; a dev session may ask for it
        ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
+       ktpy-agent dev-install DIR  copy the agent into a folder that a container of another image has
+       ktpy-agent dev       supervise sshd in such a container; dev-session is what its SSH sessions run
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
        ktpy-agent route ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
        ktpy-agent udp       what the gateway starts: relay its UDP ports to laptops and original pods
@@ -22,17 +25,26 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
 
 def main(arguments: list[str]) -> int:
     """Run one subcommand; the answer is the exit status (64, EX_USAGE of sysexits.h, for a wrong call)."""
-    if arguments[:1] == [surroundings.ENVIRONMENT_ROLE]:  # before the settings: its variables are not the agent's
-        from ktpy_agent import environment
+    match arguments:
+        case [surroundings.ENVIRONMENT_ROLE, *prefixes]:  # before the settings: its variables are not the agent's
+            from ktpy_agent import environment
 
-        return environment.run(arguments[1:])
-    if arguments[:1] == ["sync"] and len(arguments) == 2:  # in a container of its user's, too
-        return _sync(arguments[1])
+            return environment.run(prefixes)
+        case ["sync", folder]:  # in a container of its user's, too
+            return _sync(folder)
+        case [dev.INSTALL_ROLE, folder]:
+            from ktpy_agent import dev_install
+
+            return dev_install.run(Path(folder))
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as exc:
         sys.stderr.write(f"ktpy-agent: {exc}\n")
         return 64
+    return _with_settings(settings, arguments)
+
+
+def _with_settings(settings: Settings, arguments: list[str]) -> int:
     match arguments:
         case ["shadow"]:
             from ktpy_agent import shadow
@@ -40,6 +52,12 @@ def main(arguments: list[str]) -> int:
             return shadow.run(settings)
         case ["session"]:
             return _session(settings, os.environ.get("SSH_ORIGINAL_COMMAND", ""))
+        case [dev.ROLE]:
+            from ktpy_agent import dev as container
+
+            return container.run(settings)
+        case [dev.SESSION]:
+            return _dev_session(settings, os.environ.get("SSH_ORIGINAL_COMMAND", ""))
         case ["gateway"]:
             from ktpy_agent import gateway
 
@@ -72,8 +90,6 @@ def _session(settings: Settings, asked: str) -> int:
             from ktpy_agent import files as volumes
 
             return volumes.run()
-    if asked.startswith(frames.COMMAND):
-        return _sync(asked.removeprefix(frames.COMMAND))
     from ktpy_agent import session
 
     return session.run(settings)
@@ -83,3 +99,19 @@ def _sync(directory: str) -> int:
     from ktpy_agent import sync
 
     return sync.run(directory)
+
+
+def _dev_session(settings: Settings, asked: str) -> int:
+    """Run what a laptop's channel to a dev container asked for: a program of the image's, a folder, or the session."""
+    if asked.startswith(frames.COMMAND):
+        return _sync(asked.removeprefix(frames.COMMAND))
+    try:
+        wanted = dev.Exec.parse(asked)
+    except ValueError as exc:
+        sys.stderr.write(f"ktpy-agent: {exc}\n")
+        return 64
+    if wanted is None:
+        return _session(settings, asked)
+    from ktpy_agent import dev as container
+
+    return container.execute(wanted)

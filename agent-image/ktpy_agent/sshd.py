@@ -30,20 +30,22 @@ def write_account(run_dir: Path) -> None:
     (run_dir / "passwd").write_text(f"{LOGIN}:x:{uid}:{uid}::{run_dir}:/bin/sh\n", encoding="ascii")
 
 
-def make_host_key(run_dir: Path) -> tuple[Path, str]:
+def make_host_key(run_dir: Path, keygen: str = SSH_KEYGEN) -> tuple[Path, str]:
     """Make an ed25519 key of this pod; the second item is the public half, `ssh-ed25519 AAAA...`."""
     private = run_dir / "host_key"
     public = private.with_suffix(".pub")
     private.unlink(missing_ok=True)
     public.unlink(missing_ok=True)
     arguments = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(private)]
-    _, status = os.waitpid(spawn([SSH_KEYGEN, *arguments]), 0)
+    _, status = os.waitpid(spawn([keygen, *arguments]), 0)
     if status != 0:
         raise SshdError(f"ssh-keygen ended with status {os.waitstatus_to_exitcode(status)}")
     return private, public.read_text(encoding="ascii").strip()
 
 
-def start_sshd(settings: Settings, host_key: Path, authorized_keys: Path, policy: tuple[str, ...] = ()) -> int:
+def start_sshd(
+    settings: Settings, host_key: Path, authorized_keys: Path, policy: tuple[str, ...] = (), *, sshd: str = SSHD
+) -> int:
     """Start sshd in the foreground, its log on our stderr; returns its pid.
 
     The configuration file holds the policy of both roles, `policy` what differs (sshd keeps the first value of an
@@ -52,4 +54,4 @@ def start_sshd(settings: Settings, host_key: Path, authorized_keys: Path, policy
     arguments = ["-D", "-e", "-f", str(settings.sshd_config), "-p", str(settings.sshd_port), "-h", str(host_key)]
     set_env = f"KTPY_RUN_DIR={settings.run_dir} KTPY_SILENCE_S={settings.silence_s}"
     options = [f"AuthorizedKeysFile={authorized_keys}", f"SetEnv={set_env}", *policy]
-    return spawn([SSHD, *arguments, *(word for option in options for word in ("-o", option))])
+    return spawn([sshd, *arguments, *(word for option in options for word in ("-o", option))])

@@ -31,6 +31,8 @@ def list_(output: str, **place: Any) -> None:
         render.say(f"namespace {found['namespace']} of {found['context']}", *_table(found["services"]))
     else:
         render.say(f"Namespace {found['namespace']} has no services.")
+    if output != "json":
+        render.say(*map(render.developed, found["developed"]))
 
 
 def _table(services: list[dict[str, Any]]) -> list[str]:

@@ -72,6 +72,7 @@ _TOLD = {
     "mesh": ("mesh", "Serve requests that carry your mark here"),
     "preview": ("preview", "Serve a new service from here"),
     "leave": ("leave", "End an exchange, mesh or preview"),
+    "dev": ("dev", "Develop a workload inside the cluster"),
     "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
     "list": ("list_", "Show services and who intercepts them"),
     "logs": ("logs_", "Show what a session in the background told"),

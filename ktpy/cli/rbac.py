@@ -14,8 +14,11 @@ from ktpy.daemon.caller import Caller
 @click.option("--move-clients", is_flag=True, help="Also that of evicting pods, for --move-clients of those.")
 @click.option("--run", is_flag=True, help="Also those of env, and of run with a workload.")
 @click.option("--from-pod", is_flag=True, help="Also that of exec, for --from-pod of those.")
+@click.option("--dev", is_flag=True, help="Also those of dev.")
 @verbose
-def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool, run: bool, from_pod: bool) -> None:
+def rbac(
+    namespace: str, user: str | None, intercept: bool, move_clients: bool, run: bool, from_pod: bool, dev: bool
+) -> None:
     """Print Roles and bindings with all rights that USER (default: you, as the cluster knows you) needs in NAMESPACE.
 
     \b
@@ -26,5 +29,6 @@ def rbac(namespace: str, user: str | None, intercept: bool, move_clients: bool, 
     Caller.become()
     intercept |= move_clients
     run |= from_pod
-    manifest = once.rights(namespace, user, intercept=intercept, move_clients=move_clients, run=run, from_pod=from_pod)
+    of_run = {"run": run, "from_pod": from_pod, "dev": dev}
+    manifest = once.rights(namespace, user, intercept=intercept, move_clients=move_clients, **of_run)
     render.say(*manifest.splitlines())

@@ -102,6 +102,13 @@ def on_error_output(told: "Event") -> None:
     event(told, err=True)
 
 
+def developed(session: Mapping[str, Any]) -> str:
+    """Say in a line who develops what."""
+    state = f"since {session['since']}" if session["is_live"] else "dead; ktpy clean gives it back"
+    beside = " beside it" if session["mode"] == "duplicate" else ""
+    return f"{session['workload']} ({session['container']}): developed by {session['owner']}{beside}, {state}"
+
+
 def on_standard_error(text: str) -> None:
     say(text, err=True)
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from ktpy.aio.task_group import first_failure
-from ktpy.cluster.rbac import CONNECT, FROM_POD, RUN
+from ktpy.cluster.rbac import CONNECT, DEV, FROM_POD, RUN
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import RightMissing
 from ktpy.kube.rights import Rule
 
-_OPTIONS = {"--run": RUN, "--from-pod": FROM_POD}
+_OPTIONS = {"--run": RUN, "--from-pod": FROM_POD, "--dev": DEV}
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 
 

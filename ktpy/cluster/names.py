@@ -71,12 +71,12 @@ def shadow_name(session: str) -> str:
 
 def gateway_name(service: str) -> str:
     """Name the Deployment in front of an intercepted Service: the same for everybody, so that the second one joins."""
-    return _derived(service, "-ktpy-gateway")
+    return derived(service, "-ktpy-gateway")
 
 
 def origin_name(service: str) -> str:
     """Name the Service that leads to the original pods."""
-    return _derived(service, "-ktpy-origin")
+    return derived(service, "-ktpy-origin")
 
 
 def lease_name(session: str) -> str:
@@ -95,7 +95,7 @@ def labels(role: str, *, owner: str, session: str, target: str | None = None) ->
     } | ({TARGET: target} if target is not None else {})
 
 
-def _derived(service: str, suffix: str) -> str:
+def derived(service: str, suffix: str) -> str:
     """Append a suffix to `service`; where that is too long, a hash stands for the end of the name.
 
     A name that begins with a digit, as Kubernetes takes for Services since 1.37, gets a letter first, for the others.

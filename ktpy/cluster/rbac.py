@@ -93,6 +93,38 @@ RUN_OPTIONAL = (
 FROM_POD = (Rule("", "pods/exec", ("get", "create"), "for --from-pod; a WebSocket begins with a GET"),)
 """In the same namespace, and only where it is asked for: who may exec may do what the pods may."""
 
+_SWITCHED = "to switch the original off and on; `get` alone for --mode duplicate"
+DEV = (
+    Rule(
+        "apps", "deployments", ("get", "list", "watch", "create", "patch", "delete"), "the dev pod's, and the original"
+    ),
+    *(
+        Rule(group, resource, ("get", "patch"), _SWITCHED)
+        for group, resource in (
+            ("apps", "statefulsets"),
+            ("apps", "daemonsets"),
+            ("apps", "replicasets"),
+            ("batch", "cronjobs"),
+        )
+    ),
+    Rule("batch", "jobs", ("get",), "to copy a Job's pod template"),
+    Rule("", "pods", ("get", "list", "watch", "patch"), "to see the dev pod, and to let a terminal's key in"),
+    Rule("", "pods/portforward", ("get", "create"), "the tunnel; a WebSocket begins with a GET"),
+    Rule(
+        "coordination.k8s.io",
+        "leases",
+        ("get", "list", "create", "patch", "delete"),
+        "by which others see that a session is alive",
+    ),
+)
+"""For `dev`, in the namespace of the workload."""
+
+DEV_OPTIONAL = (
+    Rule("", "pods/log", ("get",), "to compare the SSH host key with the one the pod printed"),
+    Rule("", "persistentvolumeclaims", ("get",), "to know whether a claim can be used by several pods"),
+)
+"""In the same namespace; each is for what it says only."""
+
 INGRESSES = Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress")
 
 INTERCEPT_OPTIONAL = (
@@ -122,12 +154,13 @@ def manifest(
     move_clients: bool = False,
     run: bool = False,
     from_pod: bool = False,
+    dev: bool = False,
 ) -> str:
     """Write the Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
 
     `intercept` adds the Role for exchange, mesh and preview to the one for connect, `move_clients` the right to evict
     pods to that. `run` adds the Role for `env`, and for `run` with a workload, `from_pod` the right to exec
-    to that.
+    to that; `dev` that for `dev`.
     """
     documents = [
         _role("Role", "ktpy", CONNECT + CONNECT_OPTIONAL, namespace),
@@ -147,6 +180,11 @@ def manifest(
         documents += [
             _role("Role", "ktpy-run", RUN + RUN_OPTIONAL + (FROM_POD if from_pod else ()), namespace),
             _binding("RoleBinding", "Role", "ktpy-run", user, namespace),
+        ]
+    if dev:
+        documents += [
+            _role("Role", "ktpy-dev", DEV + DEV_OPTIONAL, namespace),
+            _binding("RoleBinding", "Role", "ktpy-dev", user, namespace),
         ]
     if whole_cluster:
         view = WHOLE_CLUSTER + (INGRESS_CLASSES if intercept else ())

@@ -89,6 +89,13 @@ class KeepDialling:
         await self._backoff.pause()
 
 
+class DialOnce(KeepDialling):
+    """The policy of who dials as long as failures pass by themselves, and whose link ends when it is lost."""
+
+    async def link_lost(self, reason: LinkLost) -> None:
+        raise reason
+
+
 class DialAgain:
     """The policy of a session that comes back: once it stands it dials for ever, whatever the failure.
 

@@ -87,14 +87,18 @@ class Uplink(Generic[T]):
 
         Raises ConnectionAbortedError once it has ended.
         """
-        return (await asyncio.shield(self._up)).connection.hello
+        return (await self.connection()).hello
+
+    async def connection(self) -> AgentConnection[T]:
+        """Wait until a connection stands, and return it. Raises as `wait_up` does."""
+        return (await asyncio.shield(self._up)).connection
 
     async def output_of(self, command: str) -> AsyncIterator[bytes]:
         """Yield what the agent answers to a command on a channel of its own. `run` must run meanwhile.
 
         Raises LinkLost when the link is lost before the answer's end, ConnectionAbortedError once there is none.
         """
-        connection = (await asyncio.shield(self._up)).connection
+        connection = await self.connection()
         try:
             process = await connection.ssh.create_process(command, encoding=None, stdin=asyncssh.DEVNULL)
             try:

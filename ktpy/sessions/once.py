@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ktpy.cluster import rbac
+from ktpy.cluster.changes import dev_found
 from ktpy.cluster.changes.inventory import Participant, services_and_inventory
 from ktpy.cluster.missing_rights import naming_all_missing, user_name, with_all_missing
 from ktpy.cluster.service import ports, targets
@@ -85,9 +86,11 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
                     "intercepts": list(map(describe, participants)),
                 }
             )
+        developed = [one.data() for one in await dev_found.find(api, api.namespace)]
         if not listed:
             await targets.refuse_absent_namespace(api)
-        return {"namespace": api.namespace, "context": api.target.context, "services": listed}
+        place = {"namespace": api.namespace, "context": api.target.context}
+        return {**place, "services": listed, "developed": developed}
 
     return place.run(look, rbac.LOOK)
 

@@ -8,11 +8,20 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 
 from ktpy.capture.spec import LOOPBACK, CaptureSpec, Launched, listen_on_loopback
-from ktpy.cluster.changes.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S, KEEP, WAIT, WAIT_S, InterceptOptions
+from ktpy.cluster.changes.options import (
+    DEFAULT_IMAGE,
+    DEFAULT_POD_TIMEOUT_S,
+    KEEP,
+    WAIT,
+    WAIT_S,
+    DevOptions,
+    InterceptOptions,
+)
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import LocalPortTaken
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
+from ktpy.wire.dev import Exec
 from ktpy.wire.route import TCP, Header, Match, is_path_prefix, parse_header
 
 __all__ = [
@@ -25,6 +34,8 @@ __all__ = [
     "AppProtocol",
     "CaptureSpec",
     "ConnectOptions",
+    "DevOptions",
+    "Exec",
     "ExposeOption",
     "Header",
     "InterceptOptions",

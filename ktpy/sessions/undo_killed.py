@@ -5,6 +5,8 @@ Nobody waits for their Leases to expire, as other users have to: the records on 
 
 from pathlib import Path
 
+from ktpy.cluster.changes import dev_found
+from ktpy.cluster.changes.dev import removal
 from ktpy.cluster.changes.registry import kind_of
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.steps import run_steps
@@ -49,5 +51,10 @@ def describe_unreadable(path: Path) -> str:
 
 
 async def _undo(api: Api, record: Record) -> None:
+    if record.kind == "dev":
+        for session in await dev_found.find(api, record.namespace):
+            if session.id == record.session:
+                await run_steps(removal(api, session.trace))
+        return
     interceptee = Interceptee(record.namespace, record.target)
     await run_steps(kind_of(record.kind).removal(api, interceptee, {record.session}))

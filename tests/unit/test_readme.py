@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ktpy import errors
+from ktpy.cli.dev import dev
 from ktpy.cli.gateway import gateway
 from ktpy.cli.main import cli
 from ktpy.cluster import rbac
@@ -31,7 +32,7 @@ def test_every_key_of_json_is_listed(shape: type[Any]) -> None:
 
 
 def test_every_option_is_listed() -> None:
-    commands = [*cli.commands.values(), *gateway.commands.values()]
+    commands = [*cli.commands.values(), *gateway.commands.values(), *dev.commands.values()]
     options = {option for command in commands for one in command.params for option in one.opts}
     assert {option for option in options if option.startswith("--") and option not in README} == {
         "--all-namespaces",  # as -A

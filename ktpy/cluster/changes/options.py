@@ -50,3 +50,23 @@ class InterceptOptions:
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
     command: tuple[str, ...] = ()
     """A program to run while the intercept stands; ktpy leaves when it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """DevOptions are what the user asks for on the command line of `ktpy dev start`."""
+
+    target: str
+    mode: str = "replace"
+    """replace or duplicate."""
+    container: str | None = None
+    image: str | None = None
+    agent_image: str = DEFAULT_IMAGE
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+    command: tuple[str, ...] = ()
+    """What runs in the dev container; without it a terminal is opened."""
+    shell: str = ""
+    work_dir: str = ""
+    pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ktpy.cluster.changes import dev_found
+from ktpy.cluster.changes.dev_found import DevSession
 from ktpy.cluster.changes.inventory import Participant, ServiceInventory, take_inventory
 from ktpy.cluster.changes.shadow import dead_jobs
 from ktpy.cluster.names import OWNER
@@ -43,7 +45,8 @@ async def find(api: Api, namespace: str | None) -> list[Leftover]:
     """Return what dead sessions have left in one namespace, or in all (None), without what live ones use."""
     inventory = await take_inventory(api, namespace)
     jobs = [_leftover_job(job) for job in await dead_jobs(api, namespace)]
-    return [leftover for found in inventory for leftover in leftovers_of(found)] + jobs
+    dev = [_leftover_dev(one) for one in await dev_found.find(api, namespace) if not one.is_live]
+    return [leftover for found in inventory for leftover in leftovers_of(found)] + dev + jobs
 
 
 async def remove(api: Api, namespace: str | None) -> tuple[list[Leftover], list[KtpyError]]:
@@ -66,6 +69,9 @@ async def remove(api: Api, namespace: str | None) -> tuple[list[Leftover], list[
                 removed += [one for one in leftovers if (one.name in names if one.kind == "session" else is_deserted)]
         except KtpyError as failure:
             failures.append(failure)
+    ended, failed = await dev_found.end_dead(api, namespace)
+    removed += map(_leftover_dev, ended)
+    failures += failed
     for job in await dead_jobs(api, namespace):
         metadata = metadata_of(job)
         path = JOBS.path(metadata["namespace"], metadata["name"])
@@ -84,6 +90,11 @@ def _leftover_job(job: Json) -> Leftover:
     return Leftover(
         "job", metadata["namespace"], metadata["name"], f"{labels_of(job).get(OWNER)} is not connected by it"
     )
+
+
+def _leftover_dev(session: DevSession) -> Leftover:
+    reason = _why(Participant(session.id, session.owner, session.lease))
+    return Leftover("dev session", session.namespace, f"{session.workload}/{session.id}", reason)
 
 
 async def _expire(api: Api, dead: list[Participant]) -> frozenset[str]:

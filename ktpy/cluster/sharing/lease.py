@@ -35,7 +35,6 @@ EXPIRED_AFTER_S = 60.0
 TELL_AFTER_S = 25.0
 """A session that has failed to renew its Lease for this long says so."""
 ROLE = "session"
-SELECTOR = f"{MANAGED_BY}=ktpy,{APP_NAME}=ktpy-{ROLE}"
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +77,10 @@ class OwnLease:
         target: str,
         description: str = "",
         details: Mapping[str, Any] | None = None,
+        role: str = ROLE,
     ) -> None:
-        self._api = api
+        """`role` tells one kind of sessions from others: `leases` finds those of one."""
+        self._api, self._role = api, role
         self._annotations = {DESCRIPTION: description, DETAILS: json.dumps(details or {}, separators=(",", ":"))}
         self._session, self._owner, self._target = session, owner, target
         self._path = LEASES.path(api.namespace, lease_name(session))
@@ -95,7 +96,7 @@ class OwnLease:
             "metadata": {
                 "name": lease_name(self._session),
                 "namespace": self._api.namespace,
-                "labels": labels(ROLE, owner=self._owner, session=self._session, target=self._target),
+                "labels": labels(self._role, owner=self._owner, session=self._session, target=self._target),
                 "annotations": self._annotations,
             },
             "spec": {
@@ -154,9 +155,12 @@ async def release(api: Api, namespace: str, session: str) -> None:
     await delete_own(api, LEASES.path(namespace, lease_name(session)), session)
 
 
-async def leases(api: Api, namespace: str | None, target: str | None = None) -> dict[str, Lease]:
+async def leases(api: Api, namespace: str | None, target: str | None = None, *, role: str = ROLE) -> dict[str, Lease]:
     """Return the Leases of ktpy's sessions in one namespace, or in all (None), by session, with their age."""
-    query = {"labelSelector": SELECTOR + (f",{TARGET}={target}" if target is not None else "")}
+    query = {
+        "labelSelector": f"{MANAGED_BY}=ktpy,{APP_NAME}=ktpy-{role}"
+        + (f",{TARGET}={target}" if target is not None else "")
+    }
     answer, now = await api.dated(LEASES.path(namespace), query=query)
     found = (_lease(item, now) for item in answer.get("items") or [])
     return {lease.session: lease for lease in found}

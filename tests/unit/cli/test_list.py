@@ -37,8 +37,10 @@ def service(
     return {"name": name, "type": type_, "ports": ports, "is_preview": is_preview, "intercepts": found}
 
 
-def listed(monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, services: list[dict[str, Any]]) -> str:
-    found = {"namespace": "shop", "context": "lab", "services": services}
+def listed(
+    monkeypatch: pytest.MonkeyPatch, home: Path, *arguments: str, services: list[dict[str, Any]], developed: Any = ()
+) -> str:
+    found = {"namespace": "shop", "context": "lab", "services": services, "developed": developed}
     monkeypatch.setattr(Caller, "current", lambda: Caller(1000, 1000, "al", home))
     monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
     monkeypatch.setattr(once, "services", lambda *_: found)
@@ -77,4 +79,4 @@ def test_a_namespace_without_services(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     services = [service("web", [HTTP])]
     printed = json.loads(listed(monkeypatch, tmp_path, "--output", "json", services=services))
-    assert printed == {"schema": 1, "namespace": "shop", "context": "lab", "services": services}
+    assert printed == {"schema": 1, "namespace": "shop", "context": "lab", "services": services, "developed": []}

@@ -16,7 +16,7 @@ def as_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Caller, "drop_privileges", lambda _: None)
 
 
-@pytest.mark.parametrize("chosen", [(), ("intercept",), ("run",), ("intercept", "run")])
+@pytest.mark.parametrize("chosen", [(), ("intercept",), ("run",), ("dev",), ("intercept", "run")])
 def test_the_rights_of_a_user(chosen: tuple[str, ...]) -> None:
     done = CliRunner().invoke(cli, ["rbac", "shop", "alice", *(f"--{name}" for name in chosen)])
     assert (done.exit_code, done.output) == (0, manifest("shop", "alice", **dict.fromkeys(chosen, True)))

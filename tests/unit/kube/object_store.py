@@ -172,6 +172,9 @@ class ObjectStore:
                     "phase": "Running",
                     "podIP": "10.1.0.9",
                     "conditions": [{"type": "Ready", "status": "True"}],
+                    "containerStatuses": [
+                        {"name": one["name"], "state": {"running": {}}} for one in template["spec"]["containers"]
+                    ],
                 },
             }
             self.put(PODS, pod)

@@ -35,7 +35,7 @@ async def test_services_and_who_has_a_part_in_them(
     store.pass_time(61)
     await gateway(store_api, "b", "bo@x").enter()
     found = await asyncio.to_thread(once.services, place, records, lambda _: None)
-    assert (found["namespace"], list(found)) == ("shop", ["namespace", "context", "services"])
+    assert (found["namespace"], list(found)) == ("shop", ["namespace", "context", "services", "developed"])
     pay, web = sorted(found["services"], key=lambda one: str(one["name"]))
     assert all(one.pop("since") and not one.pop("is_keeper") for one in web["intercepts"])
     assert web == {

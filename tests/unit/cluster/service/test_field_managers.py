@@ -75,3 +75,25 @@ def test_an_entry_for_the_status_is_not_taken_for_that_of_the_object() -> None:
     back = field_managers.given_back(during, [{"manager": "helm", "operation": "Update", "apiVersion": "v1"}])
     assert [(one["manager"], one.get("subresource")) for one in back or []] == [("helm", "status"), ("helm", None)]
     assert status["fieldsV1"] == {"f:status": {}}
+
+
+REPLICAS: Json = {"f:spec": {"f:replicas": {}}}
+
+
+def test_a_field_that_is_managed_by_a_subresource_is_given_back_there() -> None:
+    """As a HorizontalPodAutoscaler and `kubectl scale` have it."""
+    path = ("spec", "replicas")
+    scaler, applier = entry("kubectl", fields=REPLICAS, subresource="scale"), entry("kubectl", fields={"f:spec": {}})
+    before = service(scaler, applier)
+    during = service(applier, entry("ktpy", fields=REPLICAS))
+    assert field_managers.given_back(during, field_managers.of_field(before, path), path) == [applier, scaler]
+
+
+def test_parts_of_a_field_are_given_back_to_whose_they_were() -> None:
+    path = ("metadata", "labels")
+    labels = [entry(name, fields={"f:metadata": {"f:labels": {f"f:{name}": {}}}}) for name in ("helm", "flux")]
+    both: Json = {"f:metadata": {"f:labels": {"f:helm": {}, "f:flux": {}}}}
+    back = field_managers.given_back(
+        service(entry("ktpy", fields=both)), field_managers.of_field(service(*labels), path), path
+    )
+    assert back == labels

@@ -1,0 +1,202 @@
+"""`ktpy dev` develops a workload inside the cluster."""
+
+import sys
+from typing import Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.complete import service_names
+from ktpy.cli.options import CommandTaker, cluster, verbose
+from ktpy.cli.options import output as output_option
+from ktpy.cli.pod_options import pod_timeout
+from ktpy.cli.workload_options import named
+from ktpy.daemon.background import perform
+from ktpy.daemon.caller import Caller
+from ktpy.observe.events import Ended, Event, Notice
+from ktpy.sessions.options import DEFAULT_IMAGE, DevOptions, Exec
+
+
+@click.group()
+def dev() -> None:
+    """Develop a workload inside the cluster: a pod of its kind, in which you have a terminal.
+
+    The workload itself is switched off while your program serves, and is given back exactly.
+
+    \b
+    ktpy dev start web
+    ktpy dev terminal web
+    ktpy dev end web
+    """
+
+
+@dev.command(cls=CommandTaker, short_help="Begin to develop a workload")
+@cluster(namespace="Namespace of the workload.")
+@click.argument("workload", shell_complete=service_names)
+@click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several.")
+@click.option(
+    "--mode",
+    type=click.Choice(["replace", "duplicate"]),
+    default="replace",
+    show_default=True,
+    envvar="KTPY_DEV_MODE",
+    help="replace: your pod gets the workload's requests. duplicate: a pod beside it, of which others see nothing.",
+)
+@click.option("--image", envvar="KTPY_DEV_IMAGE", metavar="IMAGE", help="Image of the dev container; it needs a shell.")
+@click.option("--shell", default="", envvar="KTPY_DEV_SHELL", metavar="PROGRAM", help="Shell; bash or sh without it.")
+@click.option(
+    "--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of terminal or COMMAND."
+)
+@click.option(
+    "--agent-image",
+    default=DEFAULT_IMAGE,
+    show_default=True,
+    envvar="KTPY_IMAGE",
+    metavar="IMAGE",
+    help="Image that brings ktpy's agent.",
+)
+@pod_timeout
+@verbose
+def start(workload: str, namespace: str | None, pod_timeout: float, **options: Any) -> None:
+    """Start a pod as WORKLOAD has them, in which nothing runs but your terminal, or COMMAND.
+
+    WORKLOAD (web, deploy/web, sts/db, ds/agent, cronjob/report, job/import, pod/web-0) serves until your program
+    listens on the container's port; then it is switched off. When the terminal or COMMAND ends, all is given back: the
+    same objects, the same replicas. If ktpy is killed, `ktpy clean` gives it back, by anyone.
+
+    \b
+    ktpy dev start web -n shop
+    ktpy dev start web --image golang:1.24 -- go run .
+    """
+    from ktpy.sessions import dev as use_case  # brings asyncio, which `ktpy --help` need not wait for
+
+    target, place = named(workload, namespace)
+    wanted = DevOptions(target, namespace=place, pod_timeout_s=pod_timeout, **options)
+    caller = Caller.become()
+    sys.exit(perform(lambda report: use_case.run(wanted, caller, report), render.on_error_output, caller, None))
+
+
+def _there(command: Any) -> Any:
+    """Add what a command takes that names a workload which is developed."""
+    for decorate in (
+        verbose,
+        cluster(namespace="Namespace of the workload."),
+        click.argument("workload", shell_complete=service_names),
+    ):
+        command = decorate(command)
+    return command
+
+
+@dev.command(short_help="Open a terminal in a dev container")
+@_there
+@click.option("--shell", default="", envvar="KTPY_DEV_SHELL", metavar="PROGRAM", help="Shell; bash or sh without it.")
+@click.option("--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of the terminal.")
+def terminal(workload: str, shell: str, work_dir: str, **place: Any) -> None:
+    """Open a terminal in the dev container of WORKLOAD, which stays when the terminal ends.
+
+    \b
+    ktpy dev terminal web
+    """
+    _visit(workload, (), shell, work_dir, place)
+
+
+@dev.command(cls=CommandTaker, short_help="Run a command in a dev container")
+@_there
+@click.option("--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of COMMAND.")
+def run(workload: str, work_dir: str, command: tuple[str, ...], **place: Any) -> None:
+    """Run COMMAND in the dev container of WORKLOAD; ends with its exit code.
+
+    \b
+    ktpy dev run web -- go test ./...
+    """
+    if not command:
+        raise click.UsageError("Say what to run, after two hyphens: ktpy dev run WORKLOAD -- COMMAND")
+    _visit(workload, command, "", work_dir, place)
+
+
+def _visit(workload: str, command: tuple[str, ...], shell: str, work_dir: str, options: dict[str, Any]) -> None:
+    from ktpy.sessions import dev_visit
+    from ktpy.sessions.once import ClusterRef
+
+    target, options["namespace"] = named(workload, options["namespace"])
+    place, caller = ClusterRef(**options), Caller.become()
+
+    def show(event: Event) -> None:
+        if isinstance(event, Notice) or (isinstance(event, Ended) and event.is_error):
+            render.on_error_output(event)
+
+    asked = Exec(command, shell, work_dir)
+    sys.exit(perform(lambda report: dev_visit.run(place, target, asked, caller, report), show, caller, None))
+
+
+@dev.command(name="list", short_help="Show who develops what")
+@click.argument("workload", required=False, shell_complete=service_names)
+@cluster(namespace="Namespace to list.")
+@output_option
+@verbose
+def list_(workload: str | None, output: str, **place: Any) -> None:
+    """Show who develops which workload of a namespace, or this one, and whether they are alive.
+
+    \b
+    ktpy dev list -n shop
+    ktpy dev status web
+    """
+    from ktpy.sessions import dev_once
+    from ktpy.sessions.once import ClusterRef
+
+    if workload is not None:
+        workload, place["namespace"] = named(workload, place["namespace"])
+    Caller.become()
+    found = dev_once.sessions(ClusterRef(**place), workload)
+    if output == "json":
+        render.say_json(found)
+    elif not found["sessions"]:
+        render.say(f"Nobody develops {workload or 'anything'} in namespace {found['namespace']}.")
+    else:
+        render.say(*map(render.developed, found["sessions"]))
+
+
+dev.add_command(list_, "status")
+
+
+@dev.command(short_help="End what you develop")
+@_there
+@output_option
+def end(workload: str, output: str, **place: Any) -> None:
+    """End your session that develops WORKLOAD, from wherever it runs, and wait until all is given back.
+
+    \b
+    ktpy dev end web
+    """
+    from ktpy.sessions import dev_once
+    from ktpy.sessions.once import ClusterRef
+
+    target, place["namespace"] = named(workload, place["namespace"])
+    caller = Caller.become()
+    _tell(dev_once.end(ClusterRef(**place), target, caller), output)
+
+
+@dev.command(short_help="Give a workload back, whoever develops it")
+@_there
+@output_option
+def reset(workload: str, output: str, **place: Any) -> None:
+    """Give WORKLOAD back, whoever develops it, whether they live or not.
+
+    \b
+    ktpy dev reset web
+    """
+    from ktpy.sessions import dev_once
+    from ktpy.sessions.once import ClusterRef
+
+    target, place["namespace"] = named(workload, place["namespace"])
+    Caller.become()
+    _tell(dev_once.reset(ClusterRef(**place), target), output)
+
+
+def _tell(found: dict[str, Any], output: str) -> None:
+    if output == "json":
+        render.say_json(found)
+    elif found["ended"]:
+        render.say(*(f"{one['workload']} is as before; it was developed by {one['owner']}." for one in found["ended"]))
+    else:
+        render.say("Nobody develops it; nothing was changed.")

@@ -1,0 +1,120 @@
+"""A program in a pod on this terminal: what is typed goes there, with every resize, and its exit code comes back."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from ktpy.link.session import link_lost
+from ktpy.link.ssh_library import asyncssh
+
+_READ_BYTES = 1 << 16
+_Process = asyncssh.SSHClientProcess[bytes]
+
+
+class RemoteProgram:
+    """A RemoteProgram has this process's standard input, output and error.
+
+    It has a terminal where both ends of ours are one; then every key goes to it, Ctrl-C too.
+    """
+
+    def __init__(self, command: str) -> None:
+        """`command` is what sshd is asked to run."""
+        self._command = command
+        self._process: _Process | None = None
+
+    def interrupt(self) -> bool:
+        """Send it SIGINT; False while it does not run."""
+        if self._process is None or self._process.is_closing():
+            return False
+        self._process.send_signal("INT")
+        return True
+
+    async def run(self, ssh: asyncssh.SSHClientConnection) -> int:
+        """Run it; return its exit code, as a shell has it. Raises LinkLost when the connection ends first."""
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        size = shutil.get_terminal_size()
+        kind = os.environ.get("TERM", "xterm") if is_terminal else None
+        try:
+            self._process = process = await ssh.create_process(
+                self._command, term_type=kind, term_size=(size.columns, size.lines), encoding=None
+            )
+        except (asyncssh.Error, OSError) as exc:
+            raise link_lost(exc) from exc
+        with _typed_to(process), _as_terminal(process) if is_terminal else nullcontext():
+            await asyncio.gather(_show(process.stdout, sys.stdout.fileno()), _show(process.stderr, sys.stderr.fileno()))
+            await process.wait_closed()
+        if process.exit_signal is not None:
+            return 128 + int(getattr(signal, f"SIG{process.exit_signal[0]}", signal.SIGTERM))
+        if process.exit_status is None:
+            raise link_lost(ConnectionError("the program's end was not told"))
+        return process.exit_status
+
+
+async def _show(reader: "asyncssh.SSHReader[bytes]", descriptor: int) -> None:
+    """Write what comes. A terminal that does not take it holds up nobody else."""
+    try:
+        while data := await reader.read(_READ_BYTES):
+            await asyncio.to_thread(_write, descriptor, data)
+    except (asyncssh.Error, OSError):
+        return  # the connection is lost: the exit code is missing then
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+@contextmanager
+def _typed_to(process: _Process) -> Iterator[None]:
+    """Send what is read from standard input, whatever that is; a thread reads it, which nobody waits for at the end."""
+    loop, is_over = asyncio.get_running_loop(), threading.Event()
+
+    def send(data: bytes) -> None:
+        if not is_over.is_set() and not process.is_closing():
+            process.stdin.write(data) if data else process.stdin.write_eof()
+
+    def read() -> None:
+        data = b"x"
+        while data and not is_over.is_set():
+            try:
+                data = os.read(0, _READ_BYTES)
+            except OSError:
+                data = b""
+            try:
+                loop.call_soon_threadsafe(send, data)
+            except RuntimeError:  # the loop is closed
+                return
+
+    threading.Thread(target=read, name="standard input", daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+
+
+@contextmanager
+def _as_terminal(process: _Process) -> Iterator[None]:
+    """Let every key go to the program, and every resize. What ktpy itself tells meanwhile begins at the left edge."""
+    import termios  # not every system has them
+    import tty
+
+    def resize() -> None:
+        size = shutil.get_terminal_size()
+        process.change_terminal_size(size.columns, size.lines)
+
+    loop, before = asyncio.get_running_loop(), termios.tcgetattr(0)
+    loop.add_signal_handler(signal.SIGWINCH, resize)
+    try:
+        tty.setraw(0)
+        mode = termios.tcgetattr(0)
+        mode[1] = before[1]
+        termios.tcsetattr(0, termios.TCSADRAIN, mode)
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        loop.remove_signal_handler(signal.SIGWINCH)

@@ -1,0 +1,180 @@
+"""`ktpy dev start`: a workload is developed in the cluster, until its terminal or program ends; then all is as before.
+
+Every undo is registered before its change. The program in the pod serves until the original's pods are back.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+
+from ktpy.aio.background_task import background_task
+from ktpy.aio.first_of import first_of
+from ktpy.aio.uninterrupted import uninterrupted
+from ktpy.cluster import rbac
+from ktpy.cluster.changes.dev import DevChange
+from ktpy.cluster.changes.dev_manifest import DevPlan
+from ktpy.cluster.changes.dev_plan import prepare
+from ktpy.cluster.changes.plan import SessionIdentity
+from ktpy.cluster.missing_rights import naming_all_missing
+from ktpy.cluster.names import new_session_id
+from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
+from ktpy.daemon import supervision
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.records import Record, Records
+from ktpy.errors import KtpyError, LinkLost, SessionLost
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+from ktpy.kube.refusals import NotFound
+from ktpy.link.key import make_key
+from ktpy.link.terminal import RemoteProgram
+from ktpy.link.uplink import Uplink
+from ktpy.observe.events import Notice, Report, StartStep
+from ktpy.sessions.dev_link import connected, dev_uplink
+from ktpy.sessions.intercept import owner_of
+from ktpy.sessions.options import DevOptions
+from ktpy.sessions.undo_killed import undo_killed
+from ktpy.wire.dev import Exec
+from ktpy.wire.session import AgentHello
+
+
+def run(options: DevOptions, caller: Caller, report: Report) -> int:
+    """Develop the workload; return the exit code. The last event reported is an Ended."""
+    return supervision.run(Dev(options, caller, report), report)
+
+
+class Dev:
+    """A Dev is one `ktpy dev start`."""
+
+    name = "dev"
+
+    def __init__(self, options: DevOptions, caller: Caller, report: Report) -> None:
+        self._options, self._report = options, report
+        self._owner, self._records = owner_of(caller), Records.of(caller)
+        self._began_s = time.monotonic()
+        self._is_ready = self._is_ended_by_others = False
+        self._program = RemoteProgram(Exec(options.command, options.shell, options.work_dir).command())
+        self._exit_code: int | None = None
+        self._workload = options.target
+
+    @property
+    def ends_well(self) -> bool:
+        return self._is_ready and not self._options.command
+
+    @property
+    def farewell(self) -> str:
+        if not self._is_ready:
+            return supervision.NOTHING_CHANGED if self._workload == self._options.target else "Interrupted; all undone."
+        why = "Ended by others" if self._is_ended_by_others else "Left"
+        return f"{why}; {self._workload} is as before."
+
+    def handles_signal(self, signal_number: int) -> bool:
+        """Return whether a signal ends ktpy: Ctrl-C is for the user's command while that runs."""
+        return not (signal_number == signal.SIGINT and self._options.command and self._program.interrupt())
+
+    async def run(self) -> int:
+        """Return the exit code of the program or shell."""
+        options, key = self._options, make_key()
+        async with AsyncExitStack() as undo:
+            api = await Api.load(options.kubeconfig, options.context, options.namespace)
+            undo.push_async_callback(api.close)
+            await undo.enter_async_context(naming_all_missing(api, rbac.DEV))
+            await undo_killed(api, self._records, self._report)
+            plan = await prepare(api, options, SessionIdentity(new_session_id(), self._owner, key.public_line))
+            self._step("cluster", f"{api.target.context} ({api.target.server}), namespace {api.namespace}")
+            for warning in plan.warnings:
+                self._report(Notice(warning))
+            self._workload = str(plan.reference)
+            change = DevChange(api, plan, options.pod_timeout_s)
+            pod: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+            uplink = dev_uplink(api, lambda: asyncio.shield(pod), plan.container, key)
+            undo.callback(uplink.close)
+            holding = await undo.enter_async_context(background_task(uplink.run(), "hold uplink"))
+            working = await undo.enter_async_context(
+                background_task(self._work(asyncio.shield(pod), uplink), "work in there")
+            )
+            record = self._record(api, plan)
+            undo.enter_context(self._records.hold(record))
+            undo.push_async_callback(uninterrupted, self._leave, change, record)
+            renewing = await undo.enter_async_context(background_task(change.lease.keep(), "renew the lease"))
+            pod.set_result(
+                await change.enter(lambda name: self._step("dev", name), lambda at: self._step("pod", str(at)))
+            )
+            taking = await undo.enter_async_context(background_task(self._take_over(change), "take over"))
+            try:
+                return (await self._until_over(working, holding, renewing, taking)).result()
+            except (SessionLost, LinkLost, ConnectionAbortedError) as lost:
+                if not await self._is_taken_away(api, change, lost):
+                    raise
+                self._is_ended_by_others = True
+                return 0
+        raise AssertionError
+
+    async def _until_over(
+        self,
+        working: "asyncio.Task[int]",
+        holding: "asyncio.Task[None]",
+        renewing: "asyncio.Task[None]",
+        taking: "asyncio.Task[None]",
+    ) -> "asyncio.Task[int]":
+        """Wait for the end of the work; raise what else ends the session."""
+        over = await first_of(holding, renewing, working, taking)
+        if over is taking:
+            over.result()
+            over = await first_of(holding, renewing, working)
+        if over is not working:
+            over.result()
+            raise LinkLost("The link to the dev pod was closed.")
+        return working
+
+    async def _work(self, pod: Awaitable[Json], uplink: Uplink[AgentHello]) -> int:
+        await pod
+        connection = await connected(uplink)
+        self._is_ready = True
+        if not (self._options.command or sys.stdin.isatty()):
+            self._step("dev", f"the dev container runs; `ktpy dev terminal {self._workload}` opens a terminal there")
+            await asyncio.Event().wait()
+        self._exit_code = await self._program.run(connection.ssh)
+        return self._exit_code
+
+    async def _take_over(self, change: DevChange) -> None:
+        """Switch the original off once the program in the dev pod listens."""
+        if change.replaces:
+            await change.pod.until_ready()
+            if await change.take_over():
+                self._step("dev", f"{self._workload} is switched off: its requests come to the dev pod")
+
+    async def _is_taken_away(self, api: Api, change: DevChange, lost: Exception) -> bool:
+        """Whether somebody has ended the session on purpose: its dev pod or its Lease is gone, though it was heard."""
+        if isinstance(lost, SessionLost):
+            return change.lease.silence_s < EXPIRED_AFTER_S
+        try:
+            await api.request("GET", change.trace.clone_path)
+        except NotFound:
+            return True
+        except KtpyError:
+            return False
+        return False
+
+    async def _leave(self, change: DevChange, record: Record) -> None:
+        if change.may_exist:
+            self._step("end", f"giving {self._workload} back ...")
+        await change.leave(lambda name: self._step("end", name))
+        self._records.forget(record)
+
+    def _record(self, api: Api, plan: DevPlan) -> Record:
+        target = api.target
+        return Record(
+            plan.session,
+            self.name,
+            str(plan.reference),
+            api.namespace,
+            target.server,
+            target.context,
+            self._options.kubeconfig,
+        )
+
+    def _step(self, name: str, detail: str) -> None:
+        self._report(StartStep(name, detail, round(time.monotonic() - self._began_s, 3)))

@@ -1,0 +1,65 @@
+"""The link to the agent in a dev container."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from ktpy.aio.retry import Backoff
+from ktpy.cluster.changes.dev_manifest import ssh_port
+from ktpy.cluster.pods.pod_log import host_key
+from ktpy.errors import KtpyError, PodNotReady
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json, name_of
+from ktpy.kube.portforward.port_forward import PortForward
+from ktpy.link.key import ClientKey
+
+if TYPE_CHECKING:
+    from ktpy.link.connection import AgentConnection
+    from ktpy.link.uplink import AgentPod, Uplink
+    from ktpy.wire.session import AgentHello
+
+RETRY_S: Final = (0.05, 0.2)
+TIMEOUT_S: Final = 30.0
+"""How long a dev container that runs may take to accept a session."""
+
+
+def dev_uplink(
+    api: Api, find_pod: Callable[[], Awaitable[Json]], container: str, key: ClientKey
+) -> "Uplink[AgentHello]":
+    """Return the uplink to the pod that `find_pod` waits for; to be run. It ends when its link is lost."""
+    from ktpy.link.connection import AgentServer
+    from ktpy.link.dial_policy import DialOnce
+    from ktpy.link.session import SHADOW_SESSION
+    from ktpy.link.uplink import AgentPod, Uplink
+
+    async def find() -> "AgentPod":
+        pod = await find_pod()
+        name, port = name_of(pod), ssh_port(pod, container)
+
+        async def printed() -> str | None:
+            try:
+                return await host_key(api, name, container)
+            except KtpyError:  # the pod is gone, and the link with it
+                return None
+
+        return AgentPod(
+            name,
+            PortForward(api, api.namespace, name, port),
+            printed,
+            f"The SSH host key is not the one that pod {name} printed, so somebody is between; ktpy ended the session.",
+            AgentServer(port=port),
+        )
+
+    return Uplink(find, key, SHADOW_SESSION, DialOnce(Backoff(*RETRY_S), Backoff()))
+
+
+async def connected(uplink: "Uplink[AgentHello]", within_s: float = TIMEOUT_S) -> "AgentConnection[AgentHello]":
+    """Wait for the connection, and return it. The uplink must run. Raises PodNotReady after the time."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await uplink.connection()
+    except TimeoutError as exc:
+        raise PodNotReady(
+            f"The dev container runs, but its agent did not accept a session within {within_s:g} s.",
+            hint="Its image needs a shell at /bin/sh; see the log of the dev pod's container.",
+        ) from exc

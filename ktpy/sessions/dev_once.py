@@ -1,0 +1,78 @@
+"""`ktpy dev list`, `end` and `reset`: who develops what, and how it ends. What is needed is in the cluster."""
+
+from typing import Any
+
+from ktpy.cluster import rbac
+from ktpy.cluster.changes import dev_found, dev_switch
+from ktpy.cluster.changes.dev import Trace, removal
+from ktpy.cluster.changes.dev_manifest import clone_name
+from ktpy.cluster.service import targets
+from ktpy.cluster.service.reference import Reference
+from ktpy.cluster.service.workload import find_workload
+from ktpy.cluster.steps import run_steps
+from ktpy.daemon.caller import Caller
+from ktpy.errors import SessionLost, SessionsLive, TargetAbsent
+from ktpy.kube.client import Api
+from ktpy.sessions.dev_visit import chosen, is_meant
+from ktpy.sessions.intercept import owner_of
+from ktpy.sessions.once import ClusterRef
+
+
+def sessions(place: ClusterRef, target: str | None = None) -> dict[str, Any]:
+    """Return what `ktpy dev list --output json` prints; of one workload where a target is named."""
+
+    async def look(api: Api) -> dict[str, Any]:
+        found = [one for one in await dev_found.find(api, api.namespace) if target is None or is_meant(one, target)]
+        return {"namespace": api.namespace, "context": api.target.context, "sessions": [one.data() for one in found]}
+
+    return place.run(look, rbac.DEV)
+
+
+def end(place: ClusterRef, target: str, caller: Caller) -> dict[str, Any]:
+    """End the user's session that develops a workload.
+
+    Raises InterceptAbsent, TargetAmbiguous, and SessionsLive where it is another's.
+    """
+
+    async def work(api: Api) -> dict[str, Any]:
+        owner = owner_of(caller)
+        session = chosen(await dev_found.find(api, api.namespace), target, owner)
+        if session.owner != owner:
+            raise SessionsLive(
+                f"{session.workload} is developed by {session.owner}; nothing was changed.",
+                hint=f"`ktpy dev reset {session.workload}` ends it nevertheless.",
+            )
+        return await _end_all(api, [session])
+
+    return place.run(work, rbac.DEV)
+
+
+def reset(place: ClusterRef, target: str) -> dict[str, Any]:
+    """Give a workload back, whoever develops it, and whatever is left of that. Raises TargetAbsent and the like."""
+
+    async def work(api: Api) -> dict[str, Any]:
+        found = [one for one in await dev_found.find(api, api.namespace) if is_meant(one, target)]
+        ended = await _end_all(api, found)
+        try:
+            reference = (await find_workload(api, Reference.parse(target))).reference
+        except TargetAbsent:  # of a workload that is deleted, or by the session's id
+            if not found:
+                raise
+            return ended
+        note = dev_switch.read(await targets.fetch_workload(api, reference))
+        if note is not None:
+            trace = Trace(api.namespace, reference, clone_name(reference), frozenset({note.session}))
+            await run_steps(removal(api, trace))
+            ended["ended"].append({"workload": str(reference), "owner": note.owner, "session": note.session})
+        return ended
+
+    return place.run(work, rbac.DEV)
+
+
+async def _end_all(api: Api, found: list[dev_found.DevSession]) -> dict[str, Any]:
+    ended = []
+    for session in found:
+        if not await dev_found.end(api, session):
+            raise SessionLost(f"{session.workload} is busy: its session has just renewed its lease.", hint="Try again.")
+        ended.append({"workload": session.workload, "owner": session.owner, "session": session.id})
+    return {"namespace": api.namespace, "ended": ended}

@@ -1,0 +1,96 @@
+"""`ktpy dev terminal` and `dev run`: a terminal or a program in a dev container that stands, whoever has started it."""
+
+import signal
+from contextlib import AsyncExitStack
+
+from ktpy.aio.background_task import background_task
+from ktpy.aio.first_of import first_of
+from ktpy.cluster import rbac
+from ktpy.cluster.changes import dev_found
+from ktpy.cluster.changes.dev_found import DevSession
+from ktpy.cluster.changes.dev_pod import DevPod, let_in
+from ktpy.cluster.missing_rights import naming_all_missing
+from ktpy.cluster.names import new_session_id
+from ktpy.cluster.service.reference import Reference
+from ktpy.daemon import supervision
+from ktpy.daemon.caller import Caller
+from ktpy.errors import InterceptAbsent, LinkLost, TargetAmbiguous
+from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
+from ktpy.link.key import make_key
+from ktpy.link.terminal import RemoteProgram
+from ktpy.link.uplink import Uplink
+from ktpy.observe.events import Report
+from ktpy.sessions.dev_link import connected, dev_uplink
+from ktpy.sessions.intercept import owner_of
+from ktpy.sessions.once import ClusterRef
+from ktpy.wire.dev import Exec
+from ktpy.wire.session import AgentHello
+
+POD_TIMEOUT_S = 30.0
+
+
+def run(place: ClusterRef, target: str, asked: Exec, caller: Caller, report: Report) -> int:
+    """Run what is asked for in the dev container of a workload; return its exit code."""
+    return supervision.run(_Visit(place, target, asked, owner_of(caller)), report)
+
+
+def chosen(found: list[DevSession], target: str, owner: str) -> DevSession:
+    """Return the session that develops the workload which the user means; of several, the user's own.
+
+    Raises InterceptAbsent and TargetAmbiguous.
+    """
+    meant = [one for one in found if is_meant(one, target)]
+    if not meant:
+        hint = f"Developed are: {', '.join(sorted({one.workload for one in found}))}." if found else None
+        raise InterceptAbsent(f"Nobody develops {target}.", hint=hint or f"ktpy dev start {target} begins.")
+    own = [one for one in meant if one.owner == owner] or meant
+    if len(own) > 1:
+        names = ", ".join(f"{one.workload} by {one.owner} ({one.id})" for one in own)
+        raise TargetAmbiguous(f"Several sessions develop {target}: {names}.", hint="Name one by its id.")
+    return own[0]
+
+
+def is_meant(session: DevSession, target: str) -> bool:
+    """Tell whether the user means this session: by its id, its workload's name, or KIND/NAME."""
+    reference, own = Reference.parse(target), Reference.parse(session.workload)
+    return target == session.id or reference == own or (reference.kind == "service" and reference.name == own.name)
+
+
+class _Visit:
+    name = "dev"
+    ends_well = False
+    farewell = "Interrupted; the dev container runs on."
+
+    def __init__(self, place: ClusterRef, target: str, asked: Exec, owner: str) -> None:
+        self._place, self._target, self._owner = place, target, owner
+        self._program = RemoteProgram(asked.command())
+
+    def handles_signal(self, signal_number: int) -> bool:
+        return not (signal_number == signal.SIGINT and self._program.interrupt())
+
+    async def run(self) -> int:
+        key, place = make_key(), self._place
+        async with AsyncExitStack() as undo:
+            api = await Api.load(place.kubeconfig, place.context, place.namespace)
+            undo.push_async_callback(api.close)
+            await undo.enter_async_context(naming_all_missing(api, rbac.DEV))
+            session = chosen(await dev_found.find(api, api.namespace), self._target, self._owner)
+            pod = await DevPod(api, session.id, session.clone, session.container).running(POD_TIMEOUT_S, lambda _: None)
+            await undo.enter_async_context(let_in(api, pod, new_session_id(), key.public_line))
+
+            async def find_pod() -> Json:
+                return pod
+
+            uplink = dev_uplink(api, find_pod, session.container, key)
+            undo.callback(uplink.close)
+            holding = await undo.enter_async_context(background_task(uplink.run(), "hold uplink"))
+            working = await undo.enter_async_context(background_task(self._work(uplink), "work"))
+            if await first_of(working, holding) is holding:
+                holding.result()
+                raise LinkLost("The link to the dev pod was closed.")
+            return working.result()
+        raise AssertionError
+
+    async def _work(self, uplink: Uplink[AgentHello]) -> int:
+        return await self._program.run((await connected(uplink)).ssh)

@@ -1,0 +1,185 @@
+"""`ktpy dev` on the lab: workloads of every kind are developed, under load, and are given back to the byte."""
+
+import fcntl
+import json
+import os
+import signal
+import struct
+import subprocess
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.target_service import getter, until_nothing_of_ktpys, until_reached
+from tests.e2e.kit.workloads import Manifest, applied, code, container, deployment, service
+from tests.lab import Lab
+from tests.lab.layout import REPOSITORY
+from tests.lab.processes import wait_until
+from tests.lab.sessions.foreground import Foreground
+from tests.lab.sessions.http_clients import visiting
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
+
+HERE = ("--namespace", NAMESPACE)
+SERVER = ("python3", "/code/server.py", "http")
+COUNTED = ("resourceVersion", "generation")
+SWITCHED_OFF = "is switched off"
+
+
+def till() -> list[Manifest]:
+    """Service till with two pods, which go on for a moment when they are told to stop, as pods should."""
+    serving = container("till", *SERVER, "till", ports={"http": 8080})
+    serving["lifecycle"] = {"preStop": {"sleep": {"seconds": 3}}}
+    pods = deployment("till", serving, code="till")
+    pods["spec"]["replicas"] = 2
+    pods["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 10
+    return [
+        code("till", server=REPOSITORY / "tests/demo/server.py"),
+        pods,
+        service("till", {"port": 80, "targetPort": 8080}),
+    ]
+
+
+def of_every_kind() -> dict[str, Manifest]:
+    """Workloads that do nothing, by their kinds."""
+    idle = deployment("idle", container("idle", "sleep", "infinity"))
+    template: Manifest = idle["spec"]["template"]
+    once = {"spec": {**template["spec"], "restartPolicy": "Never"}}
+    selecting = {"selector": {"matchLabels": {"app": "idle"}}, "template": template}
+    specs: dict[str, tuple[str, Manifest]] = {
+        "StatefulSet": ("apps/v1", {**selecting, "serviceName": "idle"}),
+        "ReplicaSet": ("apps/v1", selecting),
+        "DaemonSet": ("apps/v1", selecting),
+        "CronJob": ("batch/v1", {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": once}}}),
+        "Job": ("batch/v1", {"template": once}),
+        "Pod": ("v1", once["spec"]),
+    }
+    return {
+        kind.lower(): {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {"name": f"idle-{kind.lower()}", "labels": {"team": "a"}},
+            "spec": spec,
+        }
+        for kind, (version, spec) in specs.items()
+    }
+
+
+def path_of(kind: str, name: str) -> str:
+    groups = {"pod": "/api/v1", "job": "/apis/batch/v1", "cronjob": "/apis/batch/v1"}
+    return f"{groups.get(kind, '/apis/apps/v1')}/namespaces/{NAMESPACE}/{kind}s/{name}"
+
+
+def essence(item: dict[str, Any]) -> list[str]:
+    """All of an object but what the API server counts, and its status."""
+    metadata = {key: value for key, value in item["metadata"].items() if key not in COUNTED}
+    metadata["managedFields"] = [
+        {key: value for key, value in entry.items() if key != "time"}
+        for entry in metadata["managedFields"]
+        if entry.get("subresource") != "status"
+    ]
+    metadata.get("annotations", {}).pop("deprecated.daemonset.template.generation", None)
+    return json.dumps({"metadata": metadata, "spec": item["spec"]}, sort_keys=True, indent=1).splitlines()
+
+
+@contextmanager
+def as_before(lab: Lab, *paths: str) -> Iterator[None]:
+    """The objects are after the block what they were before, and nothing of ktpy's is left."""
+    until_nothing_of_ktpys(lab)
+    before = [essence(lab.api.get(path)) for path in paths]
+    yield
+    assert [essence(lab.api.get(path)) for path in paths] == before
+    until_nothing_of_ktpys(lab)
+
+
+@contextmanager
+def developing(lab: Lab, *options: str, command: Sequence[str] = ("sleep", "infinity")) -> Iterator[Foreground]:
+    session = Foreground(lab, ["ktpy", "dev", "start", *options, *HERE, "--", *command])
+    try:
+        yield session
+    finally:
+        if session.process.poll() is None:
+            session.process.terminate()
+        session.end()
+
+
+def typed(lab: Lab, keys: str, *command: str) -> tuple[int, str]:
+    """Run a command on a terminal of 31 lines and type; its exit code, and what the terminal shows."""
+    main, secondary = os.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
+    with subprocess.Popen(
+        lab.command(command, user="dev"), stdin=secondary, stdout=secondary, stderr=secondary, start_new_session=True
+    ) as process:
+        os.close(secondary)
+        shown = b""
+        while b"$ " not in shown:
+            shown += os.read(main, 4096)
+        os.write(main, keys.encode())
+        try:
+            while part := os.read(main, 4096):
+                shown += part
+        except OSError:  # the other end is closed
+            pass
+        os.close(main)
+    return process.returncode, shown.decode()
+
+
+def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    with applied(lab, NAMESPACE, *till()):
+        address, path = shop.service("till").ipv4, path_of("deployment", "till")
+        get = getter(lab, address)
+        until_reached(get, "till")
+        with as_before(lab, path), visiting(lab.layout.node_netns_path, address) as visitors:
+            with developing(lab, "till", command=(*SERVER, "mine")) as session:
+                session.wait_for(SWITCHED_OFF)
+                wait_until(lambda: {get() for _ in range(5)} == {"mine"}, 20, "the dev pod to answer alone")
+                assert lab.api.get(path)["spec"]["replicas"] == 0
+                [listed] = json.loads(laptop.output("ktpy", "dev", "list", *HERE, "--output", "json"))["sessions"]
+                assert (listed["workload"], listed["mode"], listed["is_live"]) == ("deployment/till", "replace", True)
+                again = laptop.run(["ktpy", "dev", "start", "till", *HERE, "--", "true"])
+                assert again.returncode == 54, again.stderr
+                done = laptop.run(["ktpy", "dev", "run", "till", *HERE, "--", "sh", "-c", "id -u; exit 7"])
+                assert (done.returncode, done.stdout) == (7, "65534\n"), done.stderr
+                code_, shown = typed(lab, "stty size; exit 5\n", "ktpy", "dev", "terminal", "till", *HERE)
+                assert (code_, "31 97" in shown) == (5, True), shown
+                ended = laptop.run(["ktpy", "dev", "end", "till", *HERE])
+                assert ended.returncode == 0, ended.stderr
+                assert session.wait_ended() == 0, session.output
+            wait_until(lambda: {get() for _ in range(5)} == {"till"}, 20, "its own pods to answer alone")
+        assert visitors.failures() == [], f"{visitors.story()}\n{session.output}"
+
+
+def test_a_session_that_was_killed_is_undone_by_the_next_command(lab: Lab, laptop: Laptop) -> None:
+    with as_before(lab, path_of("deployment", "catalog")):
+        with developing(lab, "catalog", command=(*SERVER, "mine")) as session:
+            session.wait_for(SWITCHED_OFF)
+            session.kill()
+        assert "is undone" in laptop.run(["ktpy", "clean", *HERE]).stdout
+        wait_until(
+            lambda: lab.api.get(path_of("deployment", "catalog"))["status"].get("readyReplicas") == 1, 60, "it to serve"
+        )
+
+
+def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None:
+    kinds = of_every_kind()
+    paths = {kind: path_of(kind, f"idle-{kind}") for kind in kinds}
+    with applied(lab, NAMESPACE, *kinds.values()), as_before(lab, *paths.values()), ExitStack() as sessions:
+        started = {kind: sessions.enter_context(developing(lab, f"{kind}/idle-{kind}")) for kind in kinds}
+        beside = sessions.enter_context(developing(lab, "web", "--mode", "duplicate", "-v"))
+        for kind, session in started.items():
+            session.wait_for("started" if kind == "job" else SWITCHED_OFF)
+        beside.wait_for("started")
+        during = {kind: lab.api.get(path) for kind, path in paths.items()}
+        assert during["statefulset"]["spec"]["replicas"] == during["replicaset"]["spec"]["replicas"] == 0
+        assert during["cronjob"]["spec"]["suspend"] is True
+        assert "labels" not in during["pod"]["metadata"]
+        found = json.loads(laptop.output("ktpy", "list", *HERE, "--output", "json"))["developed"]
+        assert len(found) == len(kinds) + 1
+        for session in [*started.values(), beside]:
+            session.process.send_signal(signal.SIGTERM)
+        assert {one.wait_ended(90) for one in [*started.values(), beside]} == {128 + signal.SIGTERM}

@@ -1,0 +1,108 @@
+"""What `ktpy dev` asks its use cases for, and says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ktpy.cli.main import cli
+from ktpy.daemon.caller import Caller
+from ktpy.sessions import dev, dev_once, dev_visit
+from ktpy.sessions.options import DevOptions, Exec
+
+SESSION = {
+    "workload": "deployment/web",
+    "mode": "duplicate",
+    "container": "web",
+    "owner": "al@x",
+    "session": "a",
+    "is_live": True,
+    "since": "2030-01-01T12:00:00Z",
+}
+
+
+@pytest.fixture(autouse=True)
+def as_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Caller, "become", lambda: Caller(1000, 1000, "al", tmp_path))
+
+
+def test_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[DevOptions] = []
+
+    def run(options: DevOptions, *_: Any) -> int:
+        asked.append(options)
+        return 7
+
+    monkeypatch.setattr(dev, "run", run)
+    arguments = [
+        "start",
+        "web.shop",
+        "--mode",
+        "duplicate",
+        "-c",
+        "app",
+        "--image",
+        "golang:1.24",
+        "--",
+        "go",
+        "run",
+        ".",
+    ]
+    assert CliRunner().invoke(cli, ["dev", *arguments]).exit_code == 7
+    [found] = asked
+    assert (found.target, found.namespace, found.mode, found.container) == ("web", "shop", "duplicate", "app")
+    assert (found.image, found.command) == ("golang:1.24", ("go", "run", "."))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (("terminal", "web", "--shell", "zsh"), Exec(shell="zsh")),
+        (("run", "web", "--work-dir", "/src", "--", "make"), Exec(("make",), folder="/src")),
+    ],
+)
+def test_visiting(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], asked: Exec) -> None:
+    given: list[Any] = []
+
+    def run(*values: Any) -> int:
+        given.append(values)
+        return 3
+
+    monkeypatch.setattr(dev_visit, "run", run)
+    assert CliRunner().invoke(cli, ["dev", *arguments]).exit_code == 3
+    assert given[0][1:3] == ("web", asked)
+
+
+def test_run_wants_a_command() -> None:
+    assert CliRunner().invoke(cli, ["dev", "run", "web"]).exit_code == 2
+
+
+def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Any] = {
+        "namespace": "shop",
+        "context": "lab",
+        "sessions": [SESSION, {**SESSION, "is_live": False}],
+    }
+    monkeypatch.setattr(dev_once, "sessions", lambda *_: found)
+    assert CliRunner().invoke(cli, ["dev", "list"]).output.splitlines() == [
+        "deployment/web (web): developed by al@x beside it, since 2030-01-01T12:00:00Z",
+        "deployment/web (web): developed by al@x beside it, dead; ktpy clean gives it back",
+    ]
+    assert json.loads(CliRunner().invoke(cli, ["dev", "list", "-o", "json"]).output)["sessions"] == found["sessions"]
+    found["sessions"] = []
+    assert CliRunner().invoke(cli, ["dev", "list"]).output == "Nobody develops anything in namespace shop.\n"
+    assert CliRunner().invoke(cli, ["dev", "status", "web"]).output == "Nobody develops web in namespace shop.\n"
+
+
+@pytest.mark.parametrize("verb", ["end", "reset"])
+def test_ending(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    found: dict[str, Any] = {"namespace": "shop", "ended": [SESSION]}
+    monkeypatch.setattr(dev_once, verb, lambda *_: found)
+    assert CliRunner().invoke(cli, ["dev", verb, "web"]).output == (
+        "deployment/web is as before; it was developed by al@x.\n"
+    )
+    assert json.loads(CliRunner().invoke(cli, ["dev", verb, "web", "-o", "json"]).output)["ended"] == [SESSION]
+    found["ended"] = []
+    assert "nothing was changed" in CliRunner().invoke(cli, ["dev", verb, "web"]).output

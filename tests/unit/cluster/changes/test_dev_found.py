@@ -1,0 +1,44 @@
+from ktpy.cluster.changes import dev_found
+from ktpy.kube.client import Api
+from tests.unit.cluster.changes.dev_cases import development, furnish
+from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, ObjectStore
+
+
+async def test_who_develops_what(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    await (await development(store_api)).enter(lambda _: None, lambda _: None)
+    [found] = await dev_found.find(store_api, None)
+    assert found.data() == {
+        "workload": "deployment/web",
+        "mode": "replace",
+        "container": "web",
+        "owner": "a@laptop",
+        "session": "a",
+        "is_live": True,
+        "since": "2030-01-01T12:00:00Z",
+    }
+
+
+async def test_a_deployment_whose_session_has_no_lease_any_more_is_dead(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    await (await development(store_api)).enter(lambda _: None, lambda _: None)
+    store.remove(LEASES, "ktpy-a")
+    [found] = await dev_found.find(store_api, "shop")
+    assert not found.is_live
+
+
+async def test_who_renews_its_lease_at_the_last_moment_lives(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    await (await development(store_api)).enter(lambda _: None, lambda _: None)
+    [found] = await dev_found.find(store_api, "shop")
+    store.put(LEASES, store.get(LEASES, "ktpy-a") or {})
+    assert not await dev_found.end(store_api, found)
+    assert "web-ktpy-dev" in store.names(DEPLOYMENTS)
+
+
+async def test_what_a_newer_version_has_made_is_left_alone(store: ObjectStore, store_api: Api) -> None:
+    labels = {"app.kubernetes.io/managed-by": "ktpy", "ktpy.dev/role": "dev", "ktpy.dev/session": "z"}
+    for number, annotation in enumerate(("{}", "[]", "no JSON", '{"workload": "?", "clone": "x"}')):
+        metadata = {"name": f"n{number}", "labels": labels, "annotations": {"ktpy.dev/develops": annotation}}
+        store.put(DEPLOYMENTS, {"metadata": metadata, "spec": {}})
+        assert await dev_found.find(store_api, "shop") == []
