@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -100,7 +100,9 @@ def _take(files: PodFiles, part: bytes, complete: asyncio.Event, room: str) -> N
 
 def needed_below(path: str, program: str) -> str | None:
     """Return what of this laptop a program of this name needs, and would not see with the pod's folder at the path."""
-    needed = [*_ESSENTIAL, Path.cwd(), Path.home(), *([Path(found)] if (found := shutil.which(program)) else [])]
+    needed = [*_ESSENTIAL, Path.home(), *([Path(found)] if (found := shutil.which(program)) else [])]
+    with suppress(FileNotFoundError):  # which is told when the program is started
+        needed.append(Path.cwd())
     hidden = Path(path).resolve()
     return next((str(one) for one in needed if one.resolve().is_relative_to(hidden)), None)
 

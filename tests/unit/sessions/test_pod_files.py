@@ -38,6 +38,8 @@ def test_so_do_the_program_and_the_folders_that_it_is_run_in(tmp_path: Path, mon
     hidden = {folder: needed_below(str(tmp_path / folder), str(program)) for folder in ("tools", "work", "home")}
     assert hidden == {"tools": str(program), "work": str(tmp_path / "work"), "home": str(tmp_path / "home")}
     assert needed_below(str(tmp_path / "other"), str(program)) is None
+    (tmp_path / "work").rmdir()
+    assert needed_below(str(tmp_path / "work"), str(program)) is None
 
 
 def test_what_is_not_as_in_the_pod_is_told(tmp_path: Path) -> None:
