@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ktpy.capture.tun import pump as pump_module
 from ktpy.capture.tun.pump import Pump
 from ktpy.errors import TunUnavailable
 from ktpy.packet.headers import Drop
@@ -479,6 +480,18 @@ async def test_closing_refuses_connections_being_dialled(pump: Pump, cluster: Cl
     await pump.aclose()
     with pytest.raises(ConnectionRefusedError):
         await attempt
+
+
+async def test_a_turn_is_bounded(pump: Pump, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits in the TUN after it has its turn later."""
+    monkeypatch.setattr(pump_module, "TURN_S", 0.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as app:
+        for _ in range(5):
+            app.sendto(b"", (SERVICE4, 9))
+    before = pump.packets.read_packets
+    pump._drain()
+    assert pump.packets.read_packets == before + 1
+    await until(lambda: pump.packets.read_packets == before + 5)
 
 
 async def test_a_removed_tun_ends_the_pump_with_an_error(pump: Pump) -> None:
