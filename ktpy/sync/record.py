@@ -34,19 +34,20 @@ class Record:
 
     def note_laptop(self, path: bytes, entry: Entry | None) -> None:
         """Take what is on the laptop now."""
-        self._note(self.laptop, path, entry)
-        self.dirty.add(path)
+        self._note(self.laptop, path, entry, self.dirty)
 
     def note_container(self, path: bytes, entry: Entry | None) -> None:
         """Take what is in the container now; it is to be looked at once all is `told`."""
-        self._note(self.container, path, entry)
-        self._untold.add(path)
+        self._note(self.container, path, entry, self._untold)
 
     def told(self) -> None:
         self.dirty |= self._untold
         self._untold.clear()
 
-    def _note(self, index: dict[bytes, Entry], path: bytes, entry: Entry | None) -> None:
+    def _note(self, index: dict[bytes, Entry], path: bytes, entry: Entry | None, dirty: set[bytes]) -> None:
+        dirty.add(path)
+        if (old := index.get(path)) and old.kind == IGNORED:
+            dirty.update(self._below(path))
         if entry is None:
             index.pop(path, None)
             if self._left.get(path) is index:
@@ -56,9 +57,13 @@ class Record:
         while self._left and entry.kind != IGNORED and path:
             if (side := self._left.pop(path, None)) is not None:  # there is something again
                 side[path] = Entry(FOLDER)
-                self.dirty.update(one for one in side if one.startswith(path + b"/"))
-                self.dirty.add(path)
+                dirty.update(self._below(path), [path])
             path = parent_of(path)
+
+    def _below(self, path: bytes) -> set[bytes]:
+        """Return all that is known below a path, which counts for nothing while that is ignored."""
+        prefix = path + b"/"
+        return {one for index in (self.laptop, self.container) for one in index if one.startswith(prefix)}
 
     def agree(self, path: bytes) -> None:
         """Note that both are the same, or that one has no part in it."""

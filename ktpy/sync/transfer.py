@@ -95,12 +95,16 @@ class Transfer:
             elif put := next(puts):
                 rendered.append(put)
             else:  # it has changed meanwhile
-                await self._changed_here(one.path)
+                await self._look_here(one.path)
+                self._record.failed.add(one.path)
                 self._channel.forget(one.number)
         await self._channel.send(b"".join(rendered))
 
-    async def _changed_here(self, path: bytes) -> None:
-        self._record.note_laptop(path, await self._laptop.do(self._laptop.replica.look_again, path))
+    async def _look_here(self, path: bytes) -> None:
+        """Look at a file again that may have been changed while it was read."""
+        entry = await self._laptop.do(self._laptop.replica.look_again, path)
+        if not is_same(entry, self._record.laptop.get(path)):
+            self._record.note_laptop(path, entry)
 
     async def _send_large(self, step: Step, entry: Entry) -> None:
         have: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
@@ -121,7 +125,7 @@ class Transfer:
         try:
             descriptor = await self._laptop.do(self._laptop.replica.folder.open_file, step.path)
         except OSError:
-            await self._changed_here(step.path)
+            await self._look_here(step.path)
             await self._channel.send(frames.numbered(frames.END, number))
             return
         try:
@@ -130,7 +134,7 @@ class Transfer:
                 await self._channel.send(data)
         finally:
             os.close(descriptor)
-        await self._changed_here(step.path)
+        await self._look_here(step.path)
 
     # --- to the laptop
 

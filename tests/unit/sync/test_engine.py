@@ -1,13 +1,26 @@
 """The whole synchronization, with the agent's side in a thread."""
 
 import asyncio
+import errno
+import os
 import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 
+from ktpy.errors import LinkLost, SyncFailed
+from ktpy.sync.engine import Synchronizer, synced
+from ktpy.sync.events import InStep, SyncEvent, SyncNotice, SyncStatus
+from ktpy.sync.options import Initial, SyncOptions
+from ktpy.wire.sync import frames
+from ktpy.wire.sync.entries import FILE, LINK, Entry
+from ktpy.wire.sync.folder import digest
+from ktpy.wire.sync.frames import FrameParser, Request
 from tests.kit.skipping_loop import SkippingLoop
-from tests.kit.two_sides import EDITS, Edit, two_sides
+from tests.kit.two_sides import EDITS, Cut, Edit, tree, two_sides
 from tests.unit.sync.agent_thread import AgentThread
 
 
@@ -23,3 +36,285 @@ def test_whatever_both_sides_do_nothing_is_lost(edits: list[Edit]) -> None:
 
     with tempfile.TemporaryDirectory(dir="/dev/shm") as root, asyncio.Runner(loop_factory=SkippingLoop) as runner:
         runner.run(run(Path(root)))
+
+
+class Pair:
+    """A Pair is a laptop's folder and a container's, and the events that the laptop's side tells."""
+
+    def __init__(self, root: Path) -> None:
+        self.laptop, self.container = root / "laptop", root / "container"
+        self.laptop.mkdir(exist_ok=True)
+        self.container.mkdir(exist_ok=True)
+        self.events: list[SyncEvent] = []
+        self.status = SyncStatus()
+
+    async def settle(self, options: SyncOptions | None = None, *, has_inotify: bool = True) -> None:
+        """Synchronize until both are in step, over a channel of its own."""
+        async with self.running(options, has_inotify=has_inotify):
+            pass
+
+    @asynccontextmanager
+    async def running(
+        self, options: SyncOptions | None = None, *, has_inotify: bool = True
+    ) -> AsyncIterator[Synchronizer]:
+        async with synced(self.laptop, options or SyncOptions(), self.events.append) as sync:
+            agent = await AgentThread.start(self.container, has_inotify=has_inotify)
+            running = asyncio.create_task(sync.run(agent, agent))
+            try:
+                await sync.in_step()
+                yield sync
+                self.status = sync.status
+            finally:
+                await agent.end()
+                with suppress(LinkLost, asyncio.CancelledError):
+                    await running
+
+    def trees(self) -> list[dict[str, bytes | None]]:
+        return [tree(self.laptop), tree(self.container)]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(3600):  # of the skipping loop
+        while not holds():  # noqa: ASYNC110 - files tell nobody
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("initial", "name", "copies"),
+    [
+        (Initial.LAPTOP, b"laptop", 0),
+        (Initial.CONTAINER, b"container", 0),
+        (Initial.NEWER, b"container", 0),
+        (Initial.BOTH, b"laptop", 1),
+    ],
+)
+async def test_the_first_time(pair: Pair, initial: Initial, name: bytes, copies: int) -> None:
+    (pair.laptop / "a").write_bytes(b"laptop")
+    (pair.container / "a").write_bytes(b"container")
+    os.utime(pair.laptop / "a", (1, 1))
+    (pair.laptop / "l").write_bytes(b"l")
+    (pair.container / "c").write_bytes(b"c")
+    await pair.settle(SyncOptions(initial=initial))
+    await pair.settle(SyncOptions(initial=initial))
+    laptop, container = pair.trees()
+    assert laptop == container
+    assert (laptop["/a"], laptop["/l"], laptop["/c"]) == (name, b"l", b"c")
+    assert len([one for one in laptop if "conflict-container" in one]) == copies
+
+
+async def test_what_both_had_in_common_is_kept_for_another_session(pair: Pair, tmp_path: Path) -> None:
+    options = SyncOptions(state_file=tmp_path / "state")
+    for name in ("a", "b", "c"):
+        (pair.laptop / name).write_bytes(b"1")
+    await pair.settle(options)
+    (pair.laptop / "a").unlink()
+    (pair.container / "b").unlink()
+    (pair.container / "c").write_bytes(b"2")
+    await pair.settle(options)
+    assert pair.trees() == [{"": None, "/c": b"2"}] * 2
+    assert pair.status.conflicts == 0
+
+
+async def test_a_side_that_is_found_empty_is_filled(pair: Pair, tmp_path: Path) -> None:
+    options = SyncOptions(state_file=tmp_path / "state")
+    (pair.laptop / "a").write_bytes(b"1")
+    await pair.settle(options)
+    (pair.container / "a").unlink()
+    await pair.settle(options)
+    assert pair.trees() == [{"": None, "/a": b"1"}] * 2
+    (pair.container / "a").unlink()
+    (pair.container / ".ktpy-sync.id").unlink()
+    await pair.settle(options)
+    assert pair.trees() == [{"": None, "/a": b"1"}] * 2
+    assert [type(one) for one in pair.events if not isinstance(one, InStep)] == [SyncNotice, SyncNotice]
+
+
+async def test_one_way_leaves_what_the_container_has(pair: Pair) -> None:
+    options = SyncOptions(is_two_way=False)
+    (pair.container / "theirs").write_bytes(b"t")
+    (pair.laptop / "a").write_bytes(b"1")
+    async with pair.running(options):
+        (pair.container / "a").write_bytes(b"edited there")
+        (pair.laptop / "b").write_bytes(b"2")
+        await until(lambda: (pair.container / "b").exists())
+        (pair.laptop / "a").write_bytes(b"3")
+        await until(lambda: (pair.container / "a").read_bytes() == b"3")
+    assert tree(pair.laptop) == {"": None, "/a": b"3", "/b": b"2"}
+    assert b"edited there" in tree(pair.container).values()
+
+
+async def test_without_inotify_changes_come_too(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktpy.sync.laptop.open_inotify", lambda: None)
+    monkeypatch.setattr("ktpy.wire.sync.watch.LOOK_S", 0.05)
+    async with pair.running(has_inotify=False):
+        (pair.container / "a").write_bytes(b"1")
+        (pair.laptop / "b").write_bytes(b"2")
+        await until(lambda: len(tree(pair.laptop)) == len(tree(pair.container)) == 3)
+
+
+async def test_a_large_file_goes_on_where_it_was_cut(pair: Pair) -> None:
+    content = os.urandom(5 << 20)
+    (pair.laptop / "large").write_bytes(content)
+    async with synced(pair.laptop, SyncOptions(), pair.events.append) as sync:
+        cut = Cut(agent := await AgentThread.start(pair.container))
+        cut.after(3 << 20)
+        with pytest.raises(LinkLost):
+            await sync.run(cut, cut)
+        await agent.end()
+        assert [one.suffix for one in pair.container.iterdir()].count(".part") == 1
+        before = sync.status.sent_bytes
+        again = await AgentThread.start(pair.container)
+        running = asyncio.create_task(sync.run(again, again))
+        await sync.in_step()
+        assert (pair.container / "large").read_bytes() == content
+        assert sync.status.sent_bytes - before < 3 << 20
+        await again.end()
+        with suppress(LinkLost):
+            await running
+
+
+async def test_of_a_large_file_only_the_blocks_that_differ_are_sent(pair: Pair) -> None:
+    content = bytearray(os.urandom(4 << 20))
+    (pair.laptop / "large").write_bytes(content)
+    async with pair.running() as sync:
+        before = sync.status.sent_bytes
+        content[2 << 20] ^= 1
+        (pair.laptop / "large").write_bytes(content)
+        await until(lambda: (pair.container / "large").read_bytes() == content)
+        assert sync.status.sent_bytes - before < 1 << 20
+        content[1 << 20] ^= 1
+        before = sync.status.received_bytes
+        (pair.container / "large").write_bytes(content)
+        await until(lambda: (pair.laptop / "large").read_bytes() == content)
+        assert sync.status.received_bytes - before < 1 << 20
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+@pytest.mark.parametrize("side", ["laptop", "container"])
+async def test_a_full_disk_is_said_and_tried_again(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, side: str, size: int
+) -> None:
+    source, target = (pair.container, pair.laptop) if side == "laptop" else (pair.laptop, pair.container)
+    (source / "a").write_bytes(bytes(size))
+    original, is_full = os.write, True
+
+    def write(descriptor: int, data: bytes) -> int:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if is_full and name.parent == target and name.suffix in (".tmp", ".part"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(descriptor, data)
+
+    (pair.container / ".ktpy-sync.id").write_text("mark")
+    monkeypatch.setattr(os, "write", write)
+    async with pair.running() as sync:
+        await until(lambda: sync.status.problems == 1)
+        assert "the disk is full" in str(sync.status.last_error)
+        assert not (target / "a").exists()
+        is_full = False
+        await until(lambda: (target / "a").exists())
+        await until(lambda: sync.status.problems == 0)
+    assert pair.trees()[0] == pair.trees()[1]
+
+
+async def test_a_name_that_is_no_utf_8_travels(pair: Pair) -> None:
+    name = os.fsdecode(b"\xff\xfe")
+    (pair.laptop / name).write_bytes(b"1")
+    await pair.settle()
+    assert pair.trees() == [{"": None, f"/{name}": b"1"}] * 2
+
+
+async def test_what_is_ignored_stays_where_it_is(pair: Pair) -> None:
+    (pair.laptop / ".gitignore").write_text("build/\n")
+    for side in (pair.laptop, pair.container):
+        (side / "build").mkdir()
+        (side / "build" / side.name).write_bytes(b"1")
+        (side / "src").mkdir()
+        (side / "src" / "a").write_bytes(b"1")
+    async with pair.running():
+        (pair.laptop / "src" / "a").unlink()
+        (pair.laptop / "src").rmdir()
+        await until(lambda: not (pair.container / "src").exists())
+        (pair.laptop / ".gitignore").write_text("")
+        await until(lambda: (pair.container / "build" / "laptop").exists())
+        await until(lambda: (pair.laptop / "build" / "container").exists())
+
+
+async def test_a_folder_with_something_ignored_in_it_does_not_come_back(pair: Pair) -> None:
+    (pair.laptop / ".gitignore").write_text("*.pyc\n")
+    (pair.laptop / "d").mkdir()
+    (pair.laptop / "d" / "a.py").write_bytes(b"1")
+    async with pair.running() as sync:
+        (pair.container / "d" / "a.pyc").write_bytes(b"2")
+        (pair.laptop / "d" / "a.py").unlink()
+        (pair.laptop / "d").rmdir()
+        await until(lambda: not (pair.container / "d" / "a.py").exists())
+        await sync.in_step()
+        assert not (pair.laptop / "d").exists()
+        (pair.container / "d" / "b.py").write_bytes(b"3")
+        await until(lambda: (pair.laptop / "d" / "b.py").exists())
+    assert (pair.container / "d" / "a.pyc").read_bytes() == b"2"
+
+
+class Liar:
+    """A Liar is an agent that says what it likes."""
+
+    def __init__(self, *said: bytes) -> None:
+        self._said = list(said)
+        self._never = asyncio.Event()
+
+    async def read(self, n: int = -1, /) -> bytes:
+        if not self._said:
+            await self._never.wait()
+        return self._said.pop(0)
+
+    def write(self, data: bytes, /) -> None:
+        for kind, payload in FrameParser().feed(data):
+            if kind == frames.GET:
+                request = Request.parse(payload)
+                answer = Request(request.number, request.path, None, request.expected, b"harmless")
+                self._said.append(answer.frame(frames.PUT))
+                self._never.set()
+
+    async def drain(self) -> None:
+        pass
+
+
+def told(*entries: tuple[bytes, Entry]) -> bytes:
+    hello = frames.said(frames.HELLO, version=frames.VERSION, time_ns=0, root="liar", folds_case=False)
+    return hello + b"".join(frames.frame(frames.ENTRY, e.encoded(p)) for p, e in entries) + frames.frame(frames.TOLD)
+
+
+HARMLESS = Entry(FILE, 0o644, 8, digest(b"harmless").digest())
+
+
+@pytest.mark.parametrize("path", [b"../evil", b"/evil", b"d/../../evil", b".git/hooks/evil", b"d/.GIT/evil"])
+async def test_a_path_that_leads_out_ends_the_channel(pair: Pair, path: bytes) -> None:
+    async with synced(pair.laptop, SyncOptions(), pair.events.append) as sync:
+        liar = Liar(told((path, HARMLESS)))
+        with pytest.raises(SyncFailed, match="leads elsewhere"):
+            await sync.run(liar, liar)
+    assert pair.trees() == [{"": None}] * 2
+
+
+async def test_a_link_that_leads_out_is_made_and_not_followed(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    link = Entry(LINK, content=os.fsencode(tmp_path / "outside"))
+    async with synced(pair.laptop, SyncOptions(), pair.events.append) as sync:
+        liar = Liar(told((b"d", link), (b"d/evil", HARMLESS)))
+        running = asyncio.create_task(sync.run(liar, liar))
+        await until(lambda: sync.status.problems > 0 or running.done())
+        running.cancel()
+        await asyncio.wait({running})
+    assert (pair.laptop / "d").is_symlink()
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+async def test_a_folder_that_is_none_cannot_be_synchronized(tmp_path: Path) -> None:
+    with pytest.raises(SyncFailed, match="cannot be synchronized"):
+        async with synced(tmp_path / "absent", SyncOptions(), lambda _: None):
+            pass
