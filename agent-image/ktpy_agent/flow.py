@@ -62,6 +62,10 @@ class Flow:
         self._again: list[bytes] = []
         """What the next channel begins with."""
 
+    @property
+    def is_over(self) -> bool:
+        return self.session.flows.get(self.number) is not self
+
     def dial(self, address: bytes, port: int) -> None:
         """Connect to the target; the laptop is told how that went."""
         packed = unmapped(address)

@@ -107,9 +107,12 @@ class FlowRelay:
         self._unacknowledged.add(flow)
 
     def _acknowledge(self) -> None:
-        for flow in self._unacknowledged:
-            flow.session.tell(Note(RECEIVED, flow.number, flow.incoming.received))
-        self._unacknowledged.clear()
+        due = [flow for flow in self._unacknowledged if flow.is_over or flow.incoming.is_due()]
+        for flow in due:
+            if not flow.is_over:
+                flow.session.tell(Note(RECEIVED, flow.number, flow.incoming.received))
+        self._unacknowledged.difference_update(due)
+        self._acknowledge_s = self._clock() + ACKNOWLEDGE_S
 
     def _look(self) -> None:
         """Reset what has waited for too long, and keep the pod alive for the rest."""

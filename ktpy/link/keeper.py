@@ -85,6 +85,7 @@ class Keeper:
         self._tasks: set[asyncio.Task[None]] = set()
         self._outbox = bytearray()
         self._unacknowledged: set[KeptFlow] = set()
+        self._acknowledging: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
     async def create_connection(
@@ -207,14 +208,18 @@ class Keeper:
         flow.take(note)
 
     def has_received(self, flow: KeptFlow) -> None:
-        if not self._unacknowledged:
-            asyncio.get_running_loop().call_later(ACKNOWLEDGE_S, self._acknowledge)
         self._unacknowledged.add(flow)
+        if self._acknowledging is None:
+            self._acknowledging = asyncio.get_running_loop().call_later(ACKNOWLEDGE_S, self._acknowledge)
 
     def _acknowledge(self) -> None:
-        for flow in self._unacknowledged:
+        self._acknowledging = None
+        due = [flow for flow in self._unacknowledged if flow.incoming.is_due()]
+        for flow in due:
             self.tell(Note(RECEIVED, flow.number, flow.incoming.received))
-        self._unacknowledged.clear()
+        self._unacknowledged.difference_update(due)
+        if self._unacknowledged:
+            self._acknowledging = asyncio.get_running_loop().call_later(ACKNOWLEDGE_S, self._acknowledge)
 
     def spare(self, channel: Channel) -> None:
         if len(self._spares) >= MAX_SPARES:

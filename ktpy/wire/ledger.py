@@ -19,6 +19,9 @@ PIECE_COST_BYTES: Final = 64
 """What a piece takes beside its bytes."""
 ACKNOWLEDGE_S: Final = 0.02
 """What has arrived is acknowledged this soon."""
+LITTLE_BYTES: Final = 16 << 10
+LITTLE_TURNS: Final = 10
+"""Less than LITTLE_BYTES waits for so many turns of ACKNOWLEDGE_S: questions and answers are not doubled by notes."""
 
 
 class Budget:
@@ -117,10 +120,10 @@ class Outgoing:
 class Incoming:
     """An Incoming is one direction as its receiver sees it."""
 
-    __slots__ = ("end", "received")
+    __slots__ = ("_told", "_turns", "end", "received")
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received = self._told = self._turns = 0
         self.end: int | None = None
         """Where the sender's stream ends, once it has said so."""
 
@@ -133,3 +136,11 @@ class Incoming:
     @property
     def is_complete(self) -> bool:
         return self.received == self.end
+
+    def is_due(self) -> bool:
+        """Return whether to acknowledge now. It is asked every ACKNOWLEDGE_S while something has arrived since."""
+        self._turns += 1
+        if self.received - self._told < LITTLE_BYTES and self._turns < LITTLE_TURNS:
+            return False
+        self._told, self._turns = self.received, 0
+        return True

@@ -56,6 +56,17 @@ def test_what_comes_before_a_refusal_changes_nothing(laptop: Laptop) -> None:
     assert laptop.hear(ANSWER).value == errno.ECONNREFUSED
 
 
+def test_what_is_over_is_not_acknowledged(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    channel.send(b"question")
+    assert receive(laptop, server, 8) == b"question"
+    laptop.tell(Note(GONE, 1))
+    laptop.until(lambda: not laptop.relay.sessions[TOKEN].flows)
+    laptop.now_s += 1
+    laptop.turn()
+    assert [note for note in laptop.told if note.kind == RECEIVED] == []
+
+
 def test_nobody_listens(laptop: Laptop) -> None:
     channel = laptop.dial(free_port())
     assert laptop.hear(ANSWER).value == errno.ECONNREFUSED

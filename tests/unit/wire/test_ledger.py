@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ktpy.wire.ledger import MIN_RING_BYTES, PIECE_COST_BYTES, Budget, Incoming, Outgoing
+from ktpy.wire.ledger import LITTLE_BYTES, LITTLE_TURNS, MIN_RING_BYTES, PIECE_COST_BYTES, Budget, Incoming, Outgoing
 
 
 @dataclass
@@ -177,3 +177,11 @@ def test_the_end_of_a_stream() -> None:
         incoming.end_at(8)
     with pytest.raises(ValueError, match="a stream of 7 bytes so far cannot end at 6"):
         incoming.end_at(6)
+
+
+def test_little_is_acknowledged_later_than_much() -> None:
+    incoming = Incoming()
+    incoming.received = LITTLE_BYTES - 1
+    assert [incoming.is_due() for _ in range(LITTLE_TURNS)] == [False] * (LITTLE_TURNS - 1) + [True]
+    incoming.received += LITTLE_BYTES
+    assert incoming.is_due()
