@@ -83,7 +83,7 @@ async def test_twenty_rounds_leave_as_much_as_one(world: World) -> None:
         tasks = len(asyncio.all_tasks())
         for _ in range(20):
             await lose(world)
-        assert len(asyncio.all_tasks()) == tasks
+        await until(lambda: len(asyncio.all_tasks()) <= tasks, "tasks as before")  # those of the last return end later
         assert world.steps.count("create job") == 1
         os.kill(os.getpid(), signal.SIGINT)
         outcome_of(world, await running)
