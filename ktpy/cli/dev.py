@@ -1,6 +1,8 @@
 """`ktpy dev` develops a workload inside the cluster."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +16,9 @@ from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Ended, Event, Notice
-from ktpy.sessions.options import DEFAULT_IMAGE, DevOptions, Exec
+from ktpy.sessions.options import DEFAULT_IMAGE, DevOptions, Exec, SyncFolder
+
+REMOTE_DIR = "/home/dev"
 
 
 @click.group()
@@ -28,6 +32,18 @@ def dev() -> None:
     ktpy dev terminal web
     ktpy dev end web
     """
+
+
+def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> SyncFolder | None:
+    if text is None:
+        return None
+    local, _, remote = text.partition(":")
+    if not Path(local or ".").is_dir():
+        raise click.BadParameter(f"{local} is no folder of this laptop.")
+    remote = remote.rstrip("/") or REMOTE_DIR
+    if not remote.startswith("/"):
+        raise click.BadParameter(f"{remote} is no path of the container: it begins with a slash.")
+    return SyncFolder(local or ".", remote)
 
 
 @dev.command(cls=CommandTaker, short_help="Begin to develop a workload")
@@ -55,9 +71,24 @@ def dev() -> None:
     metavar="IMAGE",
     help="Image that brings ktpy's agent.",
 )
+@click.option(
+    "--sync",
+    callback=_sync_folder,
+    envvar="KTPY_DEV_SYNC",
+    metavar="DIR[:REMOTE]",
+    help=f"Keep this folder and REMOTE of the container alike; {REMOTE_DIR} by default, and empty at first.",
+)
+@click.option("--one-way", is_flag=True, envvar="KTPY_DEV_ONE_WAY", help="Nothing of --sync comes back to this laptop.")
 @pod_timeout
 @verbose
-def start(workload: str, namespace: str | None, pod_timeout: float, **options: Any) -> None:
+def start(
+    workload: str,
+    namespace: str | None,
+    pod_timeout: float,
+    sync: SyncFolder | None,
+    one_way: bool,
+    **options: Any,
+) -> None:
     """Start a pod as WORKLOAD has them, in which nothing runs but your terminal, or COMMAND.
 
     WORKLOAD (web, deploy/web, sts/db, ds/agent, cronjob/report, job/import, pod/web-0) serves until your program
@@ -66,12 +97,15 @@ def start(workload: str, namespace: str | None, pod_timeout: float, **options: A
 
     \b
     ktpy dev start web -n shop
-    ktpy dev start web --image golang:1.24 -- go run .
+    ktpy dev start web --image golang:1.24 --sync . -- go run .
     """
     from ktpy.sessions import dev as use_case  # brings asyncio, which `ktpy --help` need not wait for
 
+    if one_way and sync is None:
+        raise click.UsageError("--one-way goes with --sync.")
+    folder = replace(sync, is_two_way=not one_way) if sync is not None else None
     target, place = named(workload, namespace)
-    wanted = DevOptions(target, namespace=place, pod_timeout_s=pod_timeout, **options)
+    wanted = DevOptions(target, namespace=place, pod_timeout_s=pod_timeout, sync=folder, **options)
     caller = Caller.become()
     sys.exit(perform(lambda report: use_case.run(wanted, caller, report), render.on_error_output, caller, None))
 

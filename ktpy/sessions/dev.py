@@ -28,6 +28,7 @@ from ktpy.errors import KtpyError, LinkLost, SessionLost
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
+from ktpy.link.connection import AgentConnection
 from ktpy.link.key import make_key
 from ktpy.link.terminal import RemoteProgram
 from ktpy.link.uplink import Uplink
@@ -55,8 +56,8 @@ class Dev:
         self._owner, self._records = owner_of(caller), Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
-        self._program = RemoteProgram(Exec(options.command, options.shell, options.work_dir).command())
-        self._exit_code: int | None = None
+        folder = options.work_dir or (options.sync.remote if options.sync else "")
+        self._program = RemoteProgram(Exec(options.command, options.shell, folder).command())
         self._workload = options.target
 
     @property
@@ -133,11 +134,23 @@ class Dev:
         await pod
         connection = await connected(uplink)
         self._is_ready = True
+        if self._options.sync is None:
+            return await self._run_program(connection)
+        from ktpy.sessions.dev_sync import synced_folder  # most do without
+
+        async with AsyncExitStack() as beside:
+            syncing = await beside.enter_async_context(synced_folder(connection, self._options.sync, self._report))
+            self._step("sync", f"{self._options.sync.local} is in step with {self._options.sync.remote}")
+            running = await beside.enter_async_context(background_task(self._run_program(connection), "program"))
+            if await first_of(running, syncing) is syncing:
+                syncing.result()
+            return await running
+
+    async def _run_program(self, connection: AgentConnection[AgentHello]) -> int:
         if not (self._options.command or sys.stdin.isatty()):
             self._step("dev", f"the dev container runs; `ktpy dev terminal {self._workload}` opens a terminal there")
             await asyncio.Event().wait()
-        self._exit_code = await self._program.run(connection.ssh)
-        return self._exit_code
+        return await self._program.run(connection.ssh)
 
     async def _take_over(self, change: DevChange) -> None:
         """Switch the original off once the program in the dev pod listens."""

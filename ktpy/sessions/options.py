@@ -16,6 +16,7 @@ from ktpy.cluster.changes.options import (
     WAIT_S,
     DevOptions,
     InterceptOptions,
+    SyncFolder,
 )
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
@@ -44,6 +45,7 @@ __all__ = [
     "Publish",
     "Reference",
     "RunOptions",
+    "SyncFolder",
     "is_path_prefix",
     "listen_for_proxy",
     "parse_exchange",

@@ -51,6 +51,8 @@ class DevPlan:
     placement: Json = field(default_factory=dict)
     """Of the pod's spec: where its claims can be used."""
     warnings: tuple[str, ...] = ()
+    sources: str | None = None
+    """Where the dev container has a folder of its own, empty at first."""
 
     @property
     def clone(self) -> str:
@@ -148,6 +150,7 @@ def _pod_spec(plan: DevPlan, spec: Json) -> Json:
         "volumes": [
             *volumes,
             {"name": "ktpy", "emptyDir": {}},
+            *([{"name": "ktpy-sources", "emptyDir": {}}] if plan.sources else ()),
             {"name": "ktpy-run", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
             {
                 "name": "ktpy-podinfo",
@@ -181,7 +184,8 @@ def _dev_container(container: Json, plan: DevPlan, spec: Json) -> Json:
         "command": [dev.PROGRAM, dev.ROLE],
         "env": [*(container.get("env") or []), *({"name": key, "value": text} for key, text in settings.items())],
         "volumeMounts": [
-            *(own.get("volumeMounts") or []),
+            *(one for one in own.get("volumeMounts") or [] if one["mountPath"].rstrip("/") != plan.sources),
+            *([{"name": "ktpy-sources", "mountPath": plan.sources}] if plan.sources else ()),
             {"name": "ktpy", "mountPath": dev.FOLDER},
             {"name": "ktpy-run", "mountPath": dev.RUN_DIR},
             {"name": "ktpy-podinfo", "mountPath": dev.PODINFO_DIR, "readOnly": True},

@@ -51,6 +51,7 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         workload.claims_of_set,
         await placement_beside(api, claims),
         warnings,
+        options.sync.remote if options.sync is not None else None,
     )
 
 

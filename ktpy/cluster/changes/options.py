@@ -53,6 +53,17 @@ class InterceptOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncFolder:
+    """A SyncFolder is a folder of the laptop that the dev container has, too."""
+
+    local: str
+    remote: str
+    """Its path in the container, where it is empty at first."""
+    is_two_way: bool = True
+    """Whether what changes in the container comes to the laptop."""
+
+
+@dataclass(frozen=True, slots=True)
 class DevOptions:
     """DevOptions are what the user asks for on the command line of `ktpy dev start`."""
 
@@ -69,4 +80,5 @@ class DevOptions:
     """What runs in the dev container; without it a terminal is opened."""
     shell: str = ""
     work_dir: str = ""
+    sync: SyncFolder | None = None
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ktpy.cli.main import cli
 from ktpy.daemon.caller import Caller
 from ktpy.sessions import dev, dev_once, dev_visit
-from ktpy.sessions.options import DevOptions, Exec
+from ktpy.sessions.options import DevOptions, Exec, SyncFolder
 
 SESSION = {
     "workload": "deployment/web",
@@ -73,6 +73,32 @@ def test_visiting(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], a
     monkeypatch.setattr(dev_visit, "run", run)
     assert CliRunner().invoke(cli, ["dev", *arguments]).exit_code == 3
     assert given[0][1:3] == ("web", asked)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (("--sync", "."), SyncFolder(".", "/home/dev")),
+        (("--sync", ".:/src/", "--one-way"), SyncFolder(".", "/src", is_two_way=False)),
+    ],
+)
+def test_a_folder_that_is_kept_alike(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], folder: SyncFolder
+) -> None:
+    asked: list[DevOptions] = []
+
+    def run(options: DevOptions, *_: Any) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(dev, "run", run)
+    assert CliRunner().invoke(cli, ["dev", "start", "web", *arguments]).exit_code == 0
+    assert [one.sync for one in asked] == [folder]
+
+
+@pytest.mark.parametrize("arguments", [("--sync", "nowhere"), ("--sync", ".:src"), ("--one-way",)])
+def test_no_folder_to_keep_alike(arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(cli, ["dev", "start", "web", *arguments]).exit_code == 2
 
 
 def test_run_wants_a_command() -> None:

@@ -62,6 +62,15 @@ def test_another_image() -> None:
     assert (container["image"], container["imagePullPolicy"]) == ("golang:1.24", "IfNotPresent")
 
 
+def test_sources_have_a_folder_of_their_own() -> None:
+    template = deepcopy(POD)
+    template["spec"]["containers"][0]["volumeMounts"] = [{"name": "code", "mountPath": "/src/"}]
+    spec = pod(plan(template, sources="/src"))["spec"]
+    mounts = [one for one in spec["containers"][0]["volumeMounts"] if one["mountPath"].startswith("/src")]
+    assert mounts == [{"name": "ktpy-sources", "mountPath": "/src"}]
+    assert {"name": "ktpy-sources", "emptyDir": {}} in spec["volumes"]
+
+
 def test_other_containers_stay_as_they_are() -> None:
     template = deepcopy(POD)
     template["spec"]["containers"].append(other := {"name": "proxy", "image": "proxy", "livenessProbe": {}})

@@ -1,0 +1,46 @@
+"""A folder of the laptop, and one of a dev container, that are kept alike while a session stands."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ktpy.aio.background_task import background_task
+from ktpy.aio.first_of import first_of
+from ktpy.link.connection import AgentConnection
+from ktpy.observe.events import Notice, Report
+from ktpy.sessions.options import SyncFolder
+from ktpy.sync.engine import synced
+from ktpy.sync.events import ConflictKept, InStep, SyncEvent
+from ktpy.sync.options import SyncOptions
+from ktpy.wire.session import AgentHello
+from ktpy.wire.sync import frames
+
+
+@asynccontextmanager
+async def synced_folder(
+    connection: AgentConnection[AgentHello], folder: SyncFolder, report: Report
+) -> AsyncIterator["asyncio.Task[None]"]:
+    """Keep the folders alike while the block runs, which begins once they are; the task ends when they are no more.
+
+    Raises SyncFailed and LinkLost.
+    """
+
+    def tell(event: SyncEvent) -> None:
+        match event:
+            case InStep():
+                return
+            case ConflictKept(path, copy):
+                report(Notice(f"{path} was changed on both sides: the container's version is kept as {copy}."))
+            case _:
+                report(Notice(f"sync: {getattr(event, 'path', '')} {event.text}".replace("  ", " ")))
+
+    async with synced(Path(folder.local), SyncOptions(folder.is_two_way), tell) as sync:
+        process = await connection.ssh.create_process(frames.COMMAND + folder.remote, encoding=None)
+        async with (
+            background_task(sync.run(process.stdout, process.stdin), "synchronize") as syncing,
+            background_task(sync.in_step(), "first synchronization") as first,
+        ):
+            if await first_of(first, syncing) is syncing:
+                syncing.result()
+            yield syncing
