@@ -18,8 +18,6 @@ from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Ended, Event, Notice
 from ktpy.sessions.options import DEFAULT_IMAGE, DevOptions, Exec, SyncFolder
 
-REMOTE_DIR = "/home/dev"
-
 
 @click.group()
 def dev() -> None:
@@ -34,14 +32,23 @@ def dev() -> None:
     """
 
 
+config = click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    envvar="KTPY_DEV_CONFIG",
+    metavar="FILE",
+    help="What is not named here: image, shell, folder...; by default .nocalhost/config.yaml, if there is one.",
+)
+
+
 def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> SyncFolder | None:
     if text is None:
         return None
     local, _, remote = text.partition(":")
     if not Path(local or ".").is_dir():
         raise click.BadParameter(f"{local} is no folder of this laptop.")
-    remote = remote.rstrip("/") or REMOTE_DIR
-    if not remote.startswith("/"):
+    remote = remote.rstrip("/")
+    if remote and not remote.startswith("/"):
         raise click.BadParameter(f"{remote} is no path of the container: it begins with a slash.")
     return SyncFolder(local or ".", remote)
 
@@ -76,9 +83,10 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     callback=_sync_folder,
     envvar="KTPY_DEV_SYNC",
     metavar="DIR[:REMOTE]",
-    help=f"Keep this folder and REMOTE of the container alike; {REMOTE_DIR} by default, and empty at first.",
+    help="Keep this folder and REMOTE of the container alike; /home/dev by default, and empty at first.",
 )
 @click.option("--one-way", is_flag=True, envvar="KTPY_DEV_ONE_WAY", help="Nothing of --sync comes back to this laptop.")
+@config
 @pod_timeout
 @verbose
 def start(
@@ -137,12 +145,17 @@ def terminal(workload: str, shell: str, work_dir: str, **place: Any) -> None:
 @dev.command(cls=CommandTaker, short_help="Run a command in a dev container")
 @_there
 @click.option("--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of COMMAND.")
-def run(workload: str, work_dir: str, command: tuple[str, ...], **place: Any) -> None:
-    """Run COMMAND in the dev container of WORKLOAD; ends with its exit code.
+@config
+def run(workload: str, work_dir: str, config: str | None, command: tuple[str, ...], **place: Any) -> None:
+    """Run COMMAND in the dev container of WORKLOAD, or what the configuration runs there; ends with its exit code.
 
     \b
     ktpy dev run web -- go test ./...
     """
+    from ktpy.sessions.dev_config import configured_run
+
+    target, _ = named(workload, None)
+    command, work_dir = configured_run(DevOptions(target, config=config, command=command, work_dir=work_dir))
     if not command:
         raise click.UsageError("Say what to run, after two hyphens: ktpy dev run WORKLOAD -- COMMAND")
     _visit(workload, command, "", work_dir, place)

@@ -33,6 +33,7 @@ from ktpy.link.key import make_key
 from ktpy.link.terminal import RemoteProgram
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report, StartStep
+from ktpy.sessions.dev_config import configured
 from ktpy.sessions.dev_link import connected, dev_uplink
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.options import DevOptions
@@ -42,8 +43,11 @@ from ktpy.wire.session import AgentHello
 
 
 def run(options: DevOptions, caller: Caller, report: Report) -> int:
-    """Develop the workload; return the exit code. The last event reported is an Ended."""
-    return supervision.run(Dev(options, caller, report), report)
+    """Develop the workload; return the exit code. The last event reported is an Ended.
+
+    Raises UsageError for a configuration that cannot be understood.
+    """
+    return supervision.run(Dev(configured(options, report), caller, report), report)
 
 
 class Dev:
@@ -56,8 +60,7 @@ class Dev:
         self._owner, self._records = owner_of(caller), Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
-        folder = options.work_dir or (options.sync.remote if options.sync else "")
-        self._program = RemoteProgram(Exec(options.command, options.shell, folder).command())
+        self._program = RemoteProgram(Exec(options.command, options.shell, options.work_dir).command())
         self._workload = options.target
 
     @property

@@ -35,7 +35,8 @@ async def synced_folder(
             case _:
                 report(Notice(f"sync: {getattr(event, 'path', '')} {event.text}".replace("  ", " ")))
 
-    async with synced(Path(folder.local), SyncOptions(folder.is_two_way), tell) as sync:
+    options = SyncOptions(folder.is_two_way, is_delete_protected=folder.is_delete_protected, ignore=folder.ignore)
+    async with synced(Path(folder.local), options, tell) as sync:
         process = await connection.ssh.create_process(frames.COMMAND + folder.remote, encoding=None)
         async with (
             background_task(sync.run(process.stdout, process.stdin), "synchronize") as syncing,

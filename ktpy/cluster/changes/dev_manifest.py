@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from ktpy.cluster.names import SESSION, TARGET, authorized_key_annotation, derived, labels
 from ktpy.cluster.pods.agent_pod import SECURITY_CONTEXT
@@ -53,6 +53,10 @@ class DevPlan:
     warnings: tuple[str, ...] = ()
     sources: str | None = None
     """Where the dev container has a folder of its own, empty at first."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """In the place of the workload's."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Beside the workload's."""
 
     @property
     def clone(self) -> str:
@@ -174,6 +178,8 @@ def _dev_container(container: Json, plan: DevPlan, spec: Json) -> Json:
         "KTPY_ANNOTATIONS": f"{dev.PODINFO_DIR}/{ANNOTATIONS_FILE}",
         SSHD_PORT_VARIABLE: str(port),
     }
+    added = {**dict(plan.env), **settings}
+    kept = [one for one in container.get("env") or [] if one["name"] not in added]
     # What is ready listens: until then the workload's own pods serve.
     listens = [
         {"tcpSocket": {"port": one["containerPort"]}, "periodSeconds": 1, "failureThreshold": 1} for one in ports
@@ -182,7 +188,8 @@ def _dev_container(container: Json, plan: DevPlan, spec: Json) -> Json:
         **own,
         **image,
         "command": [dev.PROGRAM, dev.ROLE],
-        "env": [*(container.get("env") or []), *({"name": key, "value": text} for key, text in settings.items())],
+        "env": [*kept, *({"name": key, "value": text} for key, text in added.items())],
+        **({"resources": dict(plan.resources)} if plan.resources else {}),
         "volumeMounts": [
             *(one for one in own.get("volumeMounts") or [] if one["mountPath"].rstrip("/") != plan.sources),
             *([{"name": "ktpy-sources", "mountPath": plan.sources}] if plan.sources else ()),

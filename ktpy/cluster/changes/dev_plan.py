@@ -52,6 +52,8 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         await placement_beside(api, claims),
         warnings,
         options.sync.remote if options.sync is not None else None,
+        options.resources,
+        options.env,
     )
 
 

@@ -58,9 +58,13 @@ class SyncFolder:
 
     local: str
     remote: str
-    """Its path in the container, where it is empty at first."""
+    """Its path in the container, where it is empty at first; "" where the configuration decides."""
     is_two_way: bool = True
     """Whether what changes in the container comes to the laptop."""
+    is_delete_protected: bool = False
+    """Whether what is deleted in the container stays on the laptop."""
+    ignore: tuple[str, ...] = ()
+    """Lines as in .gitignore."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +85,10 @@ class DevOptions:
     shell: str = ""
     work_dir: str = ""
     sync: SyncFolder | None = None
+    config: str | None = None
+    """The file that says what the user does not; None for the one of the folder, if there is one."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """Of the dev container, in the place of the workload's."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables of the dev container beside the workload's."""
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S

@@ -78,7 +78,7 @@ def test_visiting(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], a
 @pytest.mark.parametrize(
     ("arguments", "folder"),
     [
-        (("--sync", "."), SyncFolder(".", "/home/dev")),
+        (("--sync", "."), SyncFolder(".", "")),
         (("--sync", ".:/src/", "--one-way"), SyncFolder(".", "/src", is_two_way=False)),
     ],
 )

@@ -6,7 +6,7 @@ from ktpy.aio.retry import Backoff
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFailed, PodNotReady, Unauthorized
 from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.connection import KeyNotTaken
-from ktpy.link.dial_policy import DialAgain, DialPolicy, DialUntilUp, KeepDialling
+from ktpy.link.dial_policy import DialAgain, DialOnce, DialPolicy, DialUntilUp, KeepDialling
 
 
 class Clock:
@@ -158,3 +158,10 @@ async def test_a_session_that_does_not_stand_yet_is_not_dialled_again(clock: Clo
     with pytest.raises(Forbidden):
         await standing.policy.dial_failed(Forbidden("no"), clock.now_s)
     assert standing.told == []
+
+
+async def test_a_link_that_is_not_to_come_back(clock: Clock) -> None:
+    policy = DialOnce(Backoff(0.1, 0.2, clock.sleep), Backoff())
+    await policy.dial_failed(KeyNotTaken("not yet"), clock.now_s)
+    with pytest.raises(LinkLost, match="gone"):
+        await policy.link_lost(LinkLost("gone"))

@@ -71,6 +71,12 @@ def test_sources_have_a_folder_of_their_own() -> None:
     assert {"name": "ktpy-sources", "emptyDir": {}} in spec["volumes"]
 
 
+def test_the_configuration_s_variables_and_resources() -> None:
+    [container] = pod(plan(env=(("COLOUR", "blue"),), resources={"limits": {"memory": "4Gi"}}))["spec"]["containers"]
+    assert [one["value"] for one in container["env"] if one["name"] == "COLOUR"] == ["blue"]
+    assert container["resources"] == {"limits": {"memory": "4Gi"}}
+
+
 def test_other_containers_stay_as_they_are() -> None:
     template = deepcopy(POD)
     template["spec"]["containers"].append(other := {"name": "proxy", "image": "proxy", "livenessProbe": {}})

@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import pytest
+
+from ktpy.errors import UsageError
+from ktpy.observe.events import Event, Notice
+from ktpy.sessions.dev_config import DevConfig, configured, configured_run, read
+from ktpy.sessions.options import DevOptions, SyncFolder
+
+FULL = """
+name: catalog
+serviceType: deployment
+containers:
+  - name: other
+    dev: {image: wrong}
+  - name: catalog
+    install: {env: [{name: A, value: b}]}
+    dev:
+      gitUrl: git@example.test:shop/catalog.git
+      image: golang:1.24
+      shell: zsh
+      workDir: /home/dev
+      storageClass: ""
+      resources: {limits: {memory: 4096Mi, cpu: "2"}, requests: null}
+      persistentVolumeDirs: [{path: /go, capacity: 5Gi}]
+      command: {build: [go, build], run: [go, run, main.go], debug: null}
+      debug: {language: go, remoteDebugPort: 0}
+      hotReload: false
+      sync: {type: send, mode: pattern, deleteProtection: true, filePattern: ["."], ignoreFilePattern: [.git, dist]}
+      env: [{name: foo, value: bar}, {name: number, value: 1}]
+      portForward: []
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_every_field(tmp_path: Path) -> None:
+    assert read(written(tmp_path, FULL), "catalog", "catalog") == DevConfig(
+        "",
+        "golang:1.24",
+        "zsh",
+        "/home/dev",
+        {"limits": {"memory": "4096Mi", "cpu": "2"}},
+        (("foo", "bar"), ("number", "1")),
+        ("go", "run", "main.go"),
+        is_two_way=False,
+        is_delete_protected=True,
+        ignore=(".git", "dist"),
+        unused=("gitUrl", "persistentVolumeDirs", "command.build", "debug", "sync.filePattern"),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "name: another",
+        "name: catalog\ncontainers: [null]",
+        "name: catalog\ncontainers: [{dev: {env: [null], command: {run: [null]}, resources: {limits: null}}}]",
+        "name: catalog",
+        "name: catalog\ncontainers: [{dev: null}]",
+        "  name: catalog\n  containers: [{name: '', dev: {image: '', sync: null, resources: null, hotReload: null}}]",
+    ],
+)
+def test_what_says_nothing(tmp_path: Path, text: str) -> None:
+    assert read(written(tmp_path, text), "catalog", None) == DevConfig()
+
+
+def test_one_script(tmp_path: Path) -> None:
+    text = "name: catalog\ncontainers: [{dev: {command: {run: [./run.sh]}}}]"
+    assert read(written(tmp_path, text), "catalog", None).run == ("sh", "-c", "./run.sh")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("name: a\ncontainers:\n- dev: {imagee: x}", r":3:9: containers\.dev has no key imagee", "image is meant?"),
+        ("name: a\ncontainers: {}", r":2:13: containers is mapping, not a list", None),
+        (
+            "name: a\ncontainers:\n- dev:\n    hotReload: yes please",
+            r":4:16: .*hotReload is scalar, not true or false",
+            None,
+        ),
+        ("- a", r":1:1: the file is sequence, not a map of keys", None),
+        ("name: &a [*a]", r":1:7: name is sequence, not text", None),
+        ("containers: &a [*a]", r"within itself|not a map", None),
+        ("name: [", r"cannot be read: while parsing", None),
+        ("svcConfigs: []", r"is of version 1", "A file of one workload begins with its `name`."),
+    ],
+)
+def test_what_cannot_be_understood(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
+        read(written(tmp_path, text), "a", None)
+    assert refused.value.hint == hint
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        read(tmp_path / "none", "a", None)
+
+
+def test_an_application_s_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "configProperties: {version: v2}\napplication:\n  name: shop\n  helmValues: []\n  services:\n"
+        '  - name: catalog\n    containers: [{dev: {image: "${REGISTRY:-docker.io}/go:${TAG}"}}]'
+    )
+    monkeypatch.setenv("TAG", "1.24")
+    assert read(written(tmp_path, text), "catalog", None).image == "docker.io/go:1.24"
+    assert read(written(tmp_path, text), "web", None) == DevConfig()
+
+
+def test_what_the_user_says_counts_more(tmp_path: Path) -> None:
+    file, told = str(written(tmp_path, FULL)), list[Event]()
+    mine = configured(DevOptions("deploy/catalog", container="catalog", image="mine", config=file), told.append)
+    assert (mine.image, mine.shell, mine.work_dir, mine.env[0]) == ("mine", "zsh", "/home/dev", ("foo", "bar"))
+    [notice] = told
+    assert isinstance(notice, Notice)
+    assert "gitUrl, persistentVolumeDirs" in notice.text
+
+
+def test_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    silent = configured(DevOptions("web", sync=SyncFolder(".", "")), lambda _: None)
+    assert silent.sync == SyncFolder(".", "/home/dev")
+    assert silent.work_dir == "/home/dev"
+    file = str(written(tmp_path, FULL.replace("/home/dev", "/src")))
+    wanted = DevOptions("catalog", container="catalog", sync=SyncFolder(".", ""), config=file)
+    there = SyncFolder(".", "/src", is_two_way=False, is_delete_protected=True, ignore=(".git", "dist"))
+    assert configured(wanted, lambda _: None).sync == there
+
+
+def test_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".nocalhost").mkdir()
+    written(tmp_path / ".nocalhost", "name: web\ncontainers: [{dev: {workDir: /src, command: {run: [make, run]}}}]")
+    assert configured_run(DevOptions("web")) == (("make", "run"), "/src")
+    assert configured_run(DevOptions("web", command=("ls",))) == (("ls",), "")
+    assert configured_run(DevOptions("db")) == ((), "")
