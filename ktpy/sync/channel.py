@@ -73,16 +73,16 @@ class Channel:
         try:
             self._writer.write(data)
             await self._writer.drain()
-        except OSError as error:
-            raise LinkLost(f"The channel to the container's folder is gone: {error}.") from error
+        except Exception as error:
+            raise _lost(error) from error
 
     async def receive(self) -> list[tuple[int, bytes]]:
         """Return the next frames, at least one. Raises LinkLost at the end, ValueError for what is no frame."""
         while not (early := self._early):
             try:
                 data = await self._reader.read(_READ_BYTES)
-            except OSError as error:
-                raise LinkLost(f"The channel to the container's folder is gone: {error}.") from error
+            except Exception as error:
+                raise _lost(error) from error
             if not data:
                 raise LinkLost("The channel to the container's folder has ended.")
             self.received_bytes += len(data)
@@ -115,6 +115,13 @@ class Channel:
             )
         offset_s = (int(hello["time_ns"]) - (began_ns + ended_ns) // 2) / 1e9
         return str(hello["root"]), offset_s, bool(hello["folds_case"])
+
+
+def _lost(error: Exception) -> LinkLost:
+    """Return what a failure of a stream means, also one of the SSH library's own."""
+    return (
+        error if isinstance(error, LinkLost) else LinkLost(f"The channel to the container's folder is gone: {error}.")
+    )
 
 
 def reason(result: Result) -> str:

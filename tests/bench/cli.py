@@ -1,4 +1,4 @@
-"""`scripts/bench connect|gateway`: options, the whole run, the report."""
+"""`scripts/bench connect|gateway|sync`: options, the whole run, the report."""
 
 import argparse
 import json
@@ -22,6 +22,8 @@ from tests.bench.gateway import target as gateway_target
 from tests.bench.gateway.load import RATE
 from tests.bench.samples import Samples
 from tests.bench.specs import Spec
+from tests.bench.sync import cases as sync_cases
+from tests.bench.sync import plan as sync_plan
 from tests.lab import Lab, LabError
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
 from tests.lab.report import say
@@ -63,12 +65,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One verb. `run` may leave behind whatever `_sweep` removes."""
+    """One verb. On the lab, `run` may leave behind whatever `_sweep` removes."""
 
     summary: str
     description: str
     cases: Sequence[Spec]
-    run: Callable[[Conditions], Outcome]
+    run: Callable[[argparse.Namespace, Sequence[Spec]], Outcome]
 
 
 def _connect(conditions: Conditions) -> Outcome:
@@ -101,13 +103,30 @@ def _gateway(conditions: Conditions) -> Outcome:
     return Outcome(run.samples, remark)
 
 
+def _on_lab(run: Callable[[Conditions], Outcome]) -> Callable[[argparse.Namespace, Sequence[Spec]], Outcome]:
+    def whole(options: argparse.Namespace, wanted: Sequence[Spec]) -> Outcome:
+        lab, archive = _prepare(options.lab)
+        _sweep(lab)  # what a killed run left
+        try:
+            return run(Conditions(lab, archive, wanted, options.rounds, options.seconds, options.against))
+        finally:
+            _ignore_signals()
+            _sweep(lab)  # the target, and what was interrupted while it began or ended
+
+    return whole
+
+
+def _sync(options: argparse.Namespace, wanted: Sequence[Spec]) -> Outcome:
+    return Outcome(sync_plan.measure(wanted, options.rounds))
+
+
 BENCHES = {
     "connect": Bench(
         "figures of `ktpy connect`",
         "Measures `ktpy connect` beside raw `kubectl port-forward` and sshuttle on the lab, in one run, turn by turn,"
         f" and prints medians with their spread and the goals. {ON_THE_LAB} About seven minutes.",
         cases.CONNECT,
-        _connect,
+        _on_lab(_connect),
     ),
     "gateway": Bench(
         "what others notice of `ktpy exchange` and `mesh`",
@@ -115,7 +134,14 @@ BENCHES = {
         " are disturbed, and measures what a gateway costs those who are not intercepted. Prints the worst round and"
         f" the goals; says in its log what failed, and when. {ON_THE_LAB} About twenty minutes.",
         gateway_cases.GATEWAY,
-        _gateway,
+        _on_lab(_gateway),
+    ),
+    "sync": Bench(
+        "figures of synchronized folders",
+        "Measures a synchronized folder over a real sshd on loopback, beside a plain SSH channel, and syncthing where"
+        " it is installed. Needs no lab. About five minutes.",
+        sync_cases.SYNC,
+        _sync,
     ),
 }
 
@@ -164,8 +190,7 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, _interrupt)
     began = time.monotonic()
     try:
-        lab, archive = _prepare(options.lab)
-        outcome = _run(bench, Conditions(lab, archive, wanted, options.rounds, options.seconds, options.against))
+        outcome = bench.run(options, wanted)
     except LabError as error:
         say(str(error))
         return EXIT_INCOMPLETE
@@ -205,15 +230,6 @@ def _prepare(name: str) -> tuple[Lab, Path]:
     archive = Path(done.stdout.strip())
     lab.load_image(archive)
     return lab, archive
-
-
-def _run(bench: Bench, conditions: Conditions) -> Outcome:
-    _sweep(conditions.lab)  # what a killed run left
-    try:
-        return bench.run(conditions)
-    finally:
-        _ignore_signals()
-        _sweep(conditions.lab)  # the target, and what was interrupted while it began or ended
 
 
 def _sweep(lab: Lab) -> None:

@@ -1,0 +1,1 @@
+"""`scripts/bench sync`: a synchronized folder, over a real sshd on loopback; it needs no lab."""
