@@ -1,15 +1,22 @@
 """`ktpy run` on the lab: programs in networks of their own, as user dev without root."""
 
+import json
 import os
+import re
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.sleeping import Sleeping
 from tests.e2e.kit.target_service import getter, until_reached
 from tests.lab import Lab
+from tests.lab.layout import POD_IPV4, SERVICE_IPV4
 from tests.lab.sessions.foreground import Foreground
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
@@ -61,3 +68,42 @@ def test_a_share_of_a_service_goes_to_one_of_several_programs(lab: Lab, laptop: 
     finally:
         program.end()
     assert get(VERSION="alice") == "web"
+
+
+def test_ten_side_by_side_each_see_a_namespace_of_their_own(lab: Lab, laptop: Laptop, views: dict[str, str]) -> None:
+    """Beside a VPN that has all the cluster's ranges. Each has three processes, and less than 100 MB in all."""
+    looks, before = "getent ahostsv4 here; curl -sS http://web.shop/", laptop.network_state()
+    with ExitStack() as stack:
+        runs = {name: Sleeping(lab, "--namespace", name, script=looks) for name in views}
+        for run in runs.values():
+            stack.callback(run.close)
+        for run in runs.values():
+            run.wait_ready()
+        for name, run in runs.items():
+            assert re.search(rf"^{views[name]} +STREAM here.{name}\b", run.output, re.MULTILINE), run.output
+            assert "web greets you" in run.output
+            assert len(run.processes) == 3
+            assert run.pss_mb() < 100
+        assert laptop.network_state() == before
+        assert "dev vpn0" in laptop.output("ip", "route", "get", views["view-0"])
+        for run in runs.values():
+            run.process.terminate()
+        assert {run.wait_ended() for run in runs.values()} == {128 + signal.SIGTERM}
+    assert laptop.network_state() == before
+
+
+@pytest.fixture
+def views(lab: Lab) -> Iterator[dict[str, str]]:
+    """Namespaces, each with the address of its service `here`. A VPN of the laptop has all those addresses, too."""
+    names = [f"view-{number}" for number in range(10)]
+    service = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]}}
+    objects: list[dict[str, Any]] = []
+    for name in names:
+        objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        objects.append({**service, "metadata": {"name": "here", "namespace": name}})
+    lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    routes = [f"ip route add {network} dev vpn0" for network in (SERVICE_IPV4, POD_IPV4)]
+    lab.exec(["sh", "-ec", "; ".join(["ip link add vpn0 up type veth peer name far0", *routes])], check=True)
+    yield {name: Shop(lab.api, name).service("here").ipv4 for name in names}
+    lab.exec(["ip", "link", "delete", "vpn0"], check=True)
+    lab.kubectl("delete", "namespace", *names, "--wait=false")

@@ -1,6 +1,7 @@
 """`ktpy run` with a program that sleeps: its processes, to be killed or counted."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,6 +34,12 @@ class Sleeping(Foreground):
     def wait_gone(self) -> None:
         """Wait until no process of it is left."""
         wait_until(lambda: not any(one.alive() for one in self.processes.values()), GONE_TIMEOUT_S, "a run to be gone")
+
+    def pss_mb(self) -> float:
+        """The memory of all its processes, shared pages by their share (proc(5)), in 10^6 bytes."""
+        rollups = [Path(f"/proc/{one.pid}/smaps_rollup").read_text() for one in self.processes.values()]
+        found = re.findall(r"^Pss: +(\d+) kB", "".join(rollups), re.MULTILINE)
+        return sum(map(int, found)) * 1024 / 1e6
 
     def close(self) -> None:
         """Have it ended, if it is not."""
