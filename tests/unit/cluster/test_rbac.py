@@ -56,6 +56,13 @@ def test_exec_is_granted_only_where_it_is_asked_for() -> None:
         assert ("pods/exec" in text) is asked
 
 
+def test_dev_needs_neither_secrets_nor_exec() -> None:
+    text = rbac.manifest("shop", "alice", whole_cluster=False, dev=True)
+    assert ("Role", "ktpy-dev") in [(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(text)]
+    resources = {rule.resource for rule in rbac.DEV + rbac.DEV_OPTIONAL}
+    assert resources.isdisjoint({"secrets", "configmaps", "pods/exec", "*"})
+
+
 def test_run_needs_neither_secrets_nor_config_maps_nor_exec() -> None:
     text = rbac.manifest("shop", "alice", whole_cluster=False, run=True)
     assert ("Role", "ktpy-run") in [(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(text)]

@@ -91,7 +91,7 @@ async def test_a_session_that_died_anywhere_is_undone_by_others(store: ObjectSto
         await change.enter(lambda _: None, lambda _: None)
     if done == "switched off":
         await change.take_over()
-        is_served(store)
+    is_served(store)
     ended, _ = await dev_found.end_dead(store_api, "shop")
     assert ended == []  # it lives
     store.pass_time(61)
