@@ -2,13 +2,11 @@
 
 import errno
 import json
-import os
-import signal
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ import pytest
 from tests.e2e.kit import processes, talks
 from tests.e2e.kit.conversations import Conversation, conversing
 from tests.e2e.kit.failed_command import Kubeconfigs
-from tests.e2e.kit.faults import pod_processes, unplugged
+from tests.e2e.kit.faults import kill_in_pod, unplugged
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.workloads import applied, service
 from tests.kit.waiting import eventually
 from tests.lab import Lab, network, node
 from tests.lab.layout import LAPTOP_IPV4, LINK_IPV4_PREFIX_LENGTH
@@ -35,6 +34,8 @@ NEW_POD_WITHIN_S = 8.0
 """It has to be scheduled and started."""
 NODE_BACK_WITHIN_S = 30.0
 ANSWERED_WITHIN_S, ECHO_PORT = 5.0, 7
+WATCHED_WITHIN_S = 15.0
+"""A watch that was connecting when the way came back may go on with that for 10 s."""
 EXPIRED_WITHIN_S = 20.0
 """The API server remembers a token that it has accepted for 10 s."""
 LOGGED_IN_WITHIN_S = 12.0
@@ -102,21 +103,31 @@ def jobs_of(lab: Lab, namespace: str = NAMESPACE) -> list[str]:
     return [job["metadata"]["name"] for job in found["items"]]
 
 
+PASSING = service("passing", {"port": 80}, app="web")
+"""It is deleted when the link is back: the watches have to be back, too."""
+
+
+def is_known(laptop: Laptop, name: str) -> bool:
+    return laptop.run(["getent", "hosts", name]).returncode == 0
+
+
 def test_the_cable_is_out(session: Session, lab: Lab, laptop: Laptop, shop: Shop) -> None:
     """Nothing closes a connection: packets vanish."""
-    service, before = shop.service("web"), laptop.network_state()
+    web, before = shop.service("web"), laptop.network_state()
     pod = session.connect.status()["pod"]
-    with talking(laptop, service.ipv4) as kept:
+    with talking(laptop, web.ipv4) as kept, applied(lab, NAMESPACE, PASSING):
+        wait_until(lambda: is_known(laptop, "passing"), ANSWERED_WITHIN_S, "the new service's name")
         with unplugged(lab):
             session.wait_lost(NOTICED_WITHIN_S)
-            assert laptop.output("getent", "hosts", "web").split()[0] in (service.ipv4, service.ipv6)
-            error, after_s = error_of_connecting(laptop, service.ipv4)
+            assert laptop.output("getent", "hosts", "web").split()[0] in (web.ipv4, web.ipv6)
+            error, after_s = error_of_connecting(laptop, web.ipv4)
             assert (error, 9 < after_s < 12) == (errno.EHOSTUNREACH, True), after_s
             status = session.connect.status()
             assert (status["state"], status["link"]["losses"]) == ("reconnecting", 1)
             assert "  link      lost for " in laptop.output("ktpy", "status")
         session.wait_back(BACK_WITHIN_S)
         assert_is_answered(kept)
+    wait_until(lambda: not is_known(laptop, "passing"), WATCHED_WITHIN_S, "the deleted service's name to go")
     assert laptop.output("curl", "--silent", "http://web/")
     assert session.connect.status()["pod"] == pod
     assert laptop.network_state() == before
@@ -155,8 +166,7 @@ def test_connections_end_with_the_link_where_that_is_asked_for(
 ) -> None:
     session = Session(connect("--namespace", NAMESPACE, "--no-keep"))
     with talking(laptop, shop.service("web").ipv4) as kept:
-        for sshd in pod_processes(lab, str(session.connect.status()["pod"]), "sshd-session: ktpy@"):
-            os.kill(sshd, signal.SIGKILL)
+        kill_in_pod(lab, str(session.connect.status()["pod"]), "sshd-session: ktpy@")
         assert_is_reset(kept)
     session.connect.quit()
 
@@ -207,9 +217,7 @@ def test_the_node_restarts(session: Session, lab: Lab, laptop: Laptop, shop: Sho
         program.connect((echo, ECHO_PORT))
         for component in ("kubelet", "containerd"):
             node.restart_component(lab.layout, component)
-        for process in pod_processes(lab, pod, ""):
-            with suppress(ProcessLookupError):  # with the pod's first process all others end
-                os.kill(process, signal.SIGKILL)
+        kill_in_pod(lab, pod, "")
         session.wait_back(NODE_BACK_WITHIN_S)
         until_echoed(program)
     assert laptop.output("curl", "--silent", "http://web/")
@@ -249,8 +257,7 @@ def used(lab: Lab) -> dict[str, Any]:
 
 def test_nothing_adds_up(session: Session, lab: Lab, laptop: Laptop) -> None:
     def lose() -> None:
-        for sshd in pod_processes(lab, str(session.connect.status()["pod"]), "sshd-session: ktpy@"):
-            os.kill(sshd, signal.SIGKILL)
+        kill_in_pod(lab, str(session.connect.status()["pod"]), "sshd-session: ktpy@")
         session.wait_back(NEW_POD_WITHIN_S)  # how soon is another test's
 
     lose()
@@ -284,6 +291,7 @@ class Account:
         self._text = self.kubeconfig.read_text()
         account = f"{NAMESPACE}:{self.NAME}"
         bound = ("clusterrolebinding", self.NAME, "--clusterrole=cluster-admin", f"--serviceaccount={account}")
+        lab.kubectl("delete", *bound[:2], "--ignore-not-found")  # of a run that was broken off
         lab.kubectl("create", *bound)
         self.log_in(self.new_token())
 
@@ -318,8 +326,7 @@ def test_the_credentials_have_expired(account: Account, lab: Lab, laptop: Laptop
     session = Session(running)
     token = account.new_token()
     wait_until(account.is_refused, EXPIRED_WITHIN_S, "the token to be refused")
-    for sshd in pod_processes(lab, str(running.status()["pod"]), "sshd-session: ktpy@"):
-        os.kill(sshd, signal.SIGKILL)
+    kill_in_pod(lab, str(running.status()["pod"]), "sshd-session: ktpy@")
     running.wait_for("ktpy keeps trying.", EXPIRED_WITHIN_S)
     assert "does not accept the credentials" in running.status()["link"]["reason"]
     account.log_in(token)

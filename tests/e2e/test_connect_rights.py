@@ -4,7 +4,6 @@ He types `sudo ktpy connect`, with a kubeconfig of his own.
 """
 
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from ktpy.cluster import rbac
 from ktpy.kube.rights import Rule
 from tests.e2e.kit.failed_command import attempt
-from tests.e2e.kit.faults import pod_processes
+from tests.e2e.kit.faults import kill_in_pod
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.rights import asked_for, granted, role
 from tests.e2e.kit.shop import NAMESPACE, Shop
@@ -78,8 +77,7 @@ class TestOneNamespace:
         if what == "pod":
             lab.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--wait=false")
         else:
-            for sshd in pod_processes(lab, pod, "sshd-session: ktpy@"):
-                os.kill(sshd, signal.SIGKILL)
+            kill_in_pod(lab, pod, "sshd-session: ktpy@")
 
         def is_back() -> bool:
             status = session.status()

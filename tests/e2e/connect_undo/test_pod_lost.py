@@ -1,12 +1,9 @@
 """The pod is deleted, or its sshd killed, under a session that is not to reconnect."""
 
-import os
-import signal
-
 import pytest
 
 from tests.e2e.connect_undo.undoing import NAMESPACE, OPTIONS, exists, job_of
-from tests.e2e.kit.faults import pod_processes
+from tests.e2e.kit.faults import kill_in_pod
 from tests.e2e.kit.laptop import Laptop
 from tests.lab import Lab
 from tests.lab.sessions.connect import Connecting
@@ -28,8 +25,7 @@ def test_sshd_killed_in_the_pod(
 ) -> None:
     session = connect(*OPTIONS, "--no-reconnect")
     job = job_of(session)
-    for pid in pod_processes(lab, str(session.status()["pod"]), title):
-        os.kill(pid, signal.SIGKILL)
+    kill_in_pod(lab, str(session.status()["pod"]), title)
     assert session.wait_ended() in exit_codes, session.output
     assert laptop.network_state() == before
     assert not exists(lab, job)

@@ -1,5 +1,7 @@
 """What goes wrong around ktpy: a server that says nothing, a cable that is pulled."""
 
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,3 +59,10 @@ def pod_processes(lab: Lab, pod: str, title: str) -> list[int]:
                 pids.append(int(process.name))
     assert pids, f"no {title} in the pod"
     return pids
+
+
+def kill_in_pod(lab: Lab, pod: str, title: str) -> None:
+    """SIGKILL to its processes whose command line begins so; one may take others along."""
+    for pid in pod_processes(lab, pod, title):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

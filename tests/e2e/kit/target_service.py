@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.e2e.kit.shop import NAMESPACE
-from tests.lab import Lab
+from tests.kit.waiting import eventually
+from tests.lab import Lab, LabError
 from tests.lab.processes import wait_until
 from tests.lab.sessions.http_clients import ask
 from tests.lab.sessions.intercept import ktpys_objects
@@ -67,7 +68,9 @@ def evict_leftovers(lab: Lab) -> None:
 
 
 def until_nothing_of_ktpys(lab: Lab) -> None:
-    wait_until(lambda: not ktpys_objects(lab, NAMESPACE), POD_GRACE_S, "the last pod of ktpy's to end")
+    """Wait until the last pod has ended."""
+    if not eventually(lambda: not ktpys_objects(lab, NAMESPACE), timeout_s=POD_GRACE_S):
+        raise LabError(f"still there after {POD_GRACE_S:g} s: {ktpys_objects(lab, NAMESPACE)}")
 
 
 def getter(lab: Lab, host: str) -> Callable[..., str]:
