@@ -215,7 +215,9 @@ class Flow:
             self._read_channel(self._channel)
 
     def _read_channel(self, channel: socket.socket) -> None:
-        count = self._splice(channel, self._target, self._to_target) if self._is_bulk else 0
+        count = 0
+        if self._is_bulk and not self._to_target:  # else it is a hang-up, and what waits goes first
+            count = self._splice(channel, self._target, self._to_target)
         if not count:
             try:
                 data = channel.recv(READ_BYTES)

@@ -196,6 +196,26 @@ def test_an_upload_is_not_faster_than_its_target(laptop: Laptop, target: Target)
     assert laptop.hear(END).value == 0
 
 
+def test_what_waits_for_the_target_goes_before_what_a_hang_up_brings(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.hear(ANSWER)
+    flow = laptop.relay.sessions[TOKEN].flows[1]
+    blob = random.Random(5).randbytes(16 << 20)
+    sent = 0
+    while not (flow._to_target and flow._is_bulk):
+        sent += _unless_blocked(partial(channel.send, blob[sent : sent + (1 << 17)])) or 0
+        laptop.turn(0)
+    sent += channel.send(blob[sent : sent + 1000])
+    channel.close()
+    got = b""
+    while data := _unless_blocked(lambda: server.recv(1 << 20)):
+        got += data
+    assert flow._channel is not None
+    flow._read_channel(flow._channel)
+    got += receive(laptop, server, sent - len(got))
+    assert got == blob[:sent]
+
+
 def test_whoever_is_too_fast_goes_on_without_the_promise_until_the_laptop_has_caught_up(
     laptop: Laptop, target: Target
 ) -> None:
