@@ -21,9 +21,9 @@ from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.lease import OwnLease
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.cluster.steps import Step, run_steps
-from ktpy.errors import ApiUnreachable, KtpyError, RouteTaken
+from ktpy.errors import ApiUnreachable, KtpyError, PodNotReady, RouteTaken
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, is_being_deleted, labels_of, metadata_of, spec_of
+from ktpy.kube.objects import Json, is_being_deleted, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NeverSent, NotFound
 from ktpy.kube.resources import DEPLOYMENTS, PODS
 from ktpy.kube.watch import list_all
@@ -144,12 +144,8 @@ class DevChange:
         self._uid = metadata_of(made)["uid"]
 
     async def _wait_gone(self) -> None:
-        selector: Json = (spec_of(await self._api.request("GET", self.trace.workload_path)).get("selector") or {}).get(
-            "matchLabels"
-        ) or {}
-        await _until_no_pods(
-            self._api, self._plan.namespace, ",".join(f"{key}={value}" for key, value in selector.items())
-        )
+        found = await self._api.request("GET", self.trace.workload_path)
+        await _until_no_pods(self._api, self._plan.namespace, dev_switch.label_selector(found))
 
     async def _start(self) -> None:
         await merge_patch(self._api, self.trace.clone_path, {"metadata": {"uid": self._uid}, "spec": {"replicas": 1}})
@@ -253,4 +249,8 @@ async def _until_no_pods(api: Api, namespace: str, labels: str) -> None:
     async def are_gone() -> bool:
         return not [pod async for pod in list_all(api, PODS.path(namespace), labels=labels)]
 
-    await poll_until(are_gone, GONE_TIMEOUT_S)
+    if not await poll_until(are_gone, GONE_TIMEOUT_S):
+        raise PodNotReady(
+            f"Pods with {labels} have not gone within {GONE_TIMEOUT_S:g} s, and two must not share what they have.",
+            hint=f"See: kubectl get pods -n {namespace} -l {labels!r}; `ktpy clean` undoes what is left.",
+        )

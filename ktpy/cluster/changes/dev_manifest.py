@@ -74,7 +74,8 @@ class DevPlan:
         spec = self.template["spec"]
         ports = [port for one in spec["containers"] for port in one.get("ports") or []]
         wants_host = spec.get("hostNetwork") or any(one.get("hostPort") for one in ports)
-        return self.replaces and bool(self.claims_of_set or wants_host)
+        keeps_pods = self.reference.kind in ("cronjob", "job", "pod")  # also when it is switched off
+        return self.replaces and not keeps_pods and bool(self.claims_of_set or wants_host)
 
     @property
     def details(self) -> dict[str, str]:

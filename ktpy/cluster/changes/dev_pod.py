@@ -11,12 +11,10 @@ from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, conditions_of, is_being_deleted, name_of, status_of
-from ktpy.kube.refusals import Conflict, NotFound, admission_refusal
+from ktpy.kube.refusals import admission_refusal
 from ktpy.kube.resources import DEPLOYMENTS, PODS
 from ktpy.kube.watch import Delete, Synced, Upsert, watch, watch_object
 from ktpy.kube.writes import annotate
-
-POLL_UNSCHEDULABLE_S = UNSCHEDULABLE_GRACE_S
 
 
 class DevPod:
@@ -39,7 +37,10 @@ class DevPod:
                 doubting = tasks.create_task(seen.doubt(), name="wait for a node")
                 async with aclosing(self.follow()) as states:
                     async for pod in states:
-                        if pod is not None and seen.take(pod) and _runs(pod, self._container):
+                        if pod is None:
+                            continue
+                        seen.take(pod)
+                        if _runs(pod, self._container):
                             refusing.cancel()
                             doubting.cancel()
                             return pod
@@ -90,20 +91,19 @@ class _Progress:
         self.watch = PodWatch("its deployment has not created it", once_started="its container does not run yet")
         self._tell = tell
 
-    def take(self, pod: Json) -> bool:
+    def take(self, pod: Json) -> None:
         """Take note of the pod. Raises what keeps it from running."""
         before, self.watch = self.watch, self.watch.seen(pod)
         if self.watch.failure is not None:
             raise self.watch.failure
         if self.watch.progress is not None and self.watch.progress != before.progress:
             self._tell(self.watch.progress)
-        return True
 
     async def doubt(self) -> None:
         """Raise why no node takes the pod, once that has stood for a while."""
         while True:
             before = self.watch.doubt
-            await asyncio.sleep(POLL_UNSCHEDULABLE_S)
+            await asyncio.sleep(UNSCHEDULABLE_GRACE_S)
             if before is not None and self.watch.doubt is not None:
                 raise self.watch.doubt
 
@@ -116,7 +116,7 @@ async def let_in(api: Api, pod: Json, session: str, public_key: str) -> AsyncGen
         await annotate(api, path, pod, {key: public_key})
         yield
     finally:
-        with suppress(NotFound, Conflict, KtpyError):  # the pod is gone, and the key with it
+        with suppress(KtpyError):  # the pod is gone, and the key with it
             await annotate(api, path, pod, {key: None})
 
 

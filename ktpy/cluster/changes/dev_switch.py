@@ -134,6 +134,17 @@ def serves(item: Json, kind: str) -> bool:
     return status.get("observedGeneration") == generation and ready >= (wanted or 0)
 
 
+def label_selector(item: Json) -> str:
+    """Return the selector of the workload's pods, as a list of pods takes it."""
+    selector: Json = item["spec"].get("selector") or {}
+    terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for one in selector.get("matchExpressions") or []:
+        key, values = one["key"], ",".join(one.get("values") or [])
+        kinds = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "Exists": key}
+        terms.append(kinds.get(one["operator"], f"!{key}"))
+    return ",".join(terms)
+
+
 def controller_of(item: Json) -> str | None:
     """Return KIND/NAME of what owns the workload, and would put back whatever is changed; None for nobody."""
     owners: list[Json] = item["metadata"].get("ownerReferences") or []

@@ -3,7 +3,7 @@ import pytest
 from ktpy.cluster.changes import dev, dev_found
 from ktpy.cluster.changes.dev_switch import DEVELOPED
 from ktpy.cluster.steps import run_steps
-from ktpy.errors import RouteTaken
+from ktpy.errors import PodNotReady, RouteTaken
 from ktpy.kube.client import Api
 from tests.unit.cluster.changes.dev_cases import SPECS, collection, development, essence, furnish
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, ObjectStore
@@ -111,6 +111,21 @@ async def test_a_claim_is_free_before_the_dev_pod_wants_it(store: ObjectStore, s
         "statefulsets/web",
         "deployments/web-statefulset-ktpy-dev",
     ]
+    store.remove(PODS, "web-statefulset-ktpy-dev-pod")
+    await change.leave()
+    assert essence(store, "statefulset") == before
+    assert is_clean(store)
+
+
+async def test_pods_that_do_not_go_keep_what_the_dev_pod_wants(
+    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev, "GONE_TIMEOUT_S", 0.2)
+    before = furnish(store, "statefulset", volumeClaimTemplates=[{"metadata": {"name": "data"}}])
+    store.put(PODS, {"metadata": {"name": "web-0", "labels": {"app": "other"}}})
+    change = await development(store_api, target="statefulset/web")
+    with pytest.raises(PodNotReady, match=r"app=other have not gone within 0\.2 s"):
+        await change.enter(lambda _: None, lambda _: None)
     store.remove(PODS, "web-statefulset-ktpy-dev-pod")
     await change.leave()
     assert essence(store, "statefulset") == before

@@ -120,6 +120,7 @@ def test_a_port_of_the_node_is_for_one_pod() -> None:
     template = deepcopy(POD)
     template["spec"]["containers"] = [{**CONTAINER, "ports": [{"containerPort": 80, "hostPort": 80}]}]
     assert plan(template).is_exclusive
+    assert not replace(plan(template), reference=Reference("pod", "web")).is_exclusive  # it stays where it is
 
 
 def test_each_kind_has_a_name_of_its_own() -> None:

@@ -122,6 +122,16 @@ def test_whether_its_own_pods_serve(kind: str, status: Json, serves: bool) -> No
     assert dev_switch.serves(found, kind) is serves
 
 
+def test_which_pods_are_its_own() -> None:
+    expressions = [
+        {"key": "tier", "operator": "In", "values": ["a", "b"]},
+        {"key": "old", "operator": "DoesNotExist"},
+        {"key": "app", "operator": "Exists"},
+    ]
+    selector = {"matchLabels": {"app": "web"}, "matchExpressions": expressions}
+    assert dev_switch.label_selector({"spec": {"selector": selector}}) == "app=web,tier in (a,b),!old,app"
+
+
 def test_who_owns_it() -> None:
     owner = {"kind": "Deployment", "name": "web", "controller": True}
     assert dev_switch.controller_of({"metadata": {"ownerReferences": [owner]}}) == "deployment/web"
