@@ -128,7 +128,7 @@ class Session:
         elif kind == frames.BLOCK:
             self._add(*frames.block_of(payload))
         elif kind == frames.END:
-            self._end(frames.number_of(payload), frames.after_number(payload))
+            self._end(frames.number_of(payload))
         elif kind == frames.GET:
             self._hand_over(Request.parse(payload))
         else:
@@ -186,12 +186,12 @@ class Session:
             del self._incoming[number]
             self._fail(request, error)
 
-    def _end(self, number: int, digest: bytes) -> None:
+    def _end(self, number: int) -> None:
         request, incoming = self._incoming.pop(number, (None, None))
         if request is None or incoming is None:
             return
         try:
-            if request.entry and digest == request.entry.content and incoming.finish():
+            if incoming.finish():
                 self._send(self._replica.put(request, incoming).frame())
                 return
             self._replica.folder.discard(request.path, incoming.name)
@@ -234,14 +234,13 @@ class Session:
                 self._stale(request)
                 return
             for index, data in outgoing(descriptor, expected.size, request.content):
-                if index >= 0:
-                    self._send(frames.block(request.number, index, data))
-                elif data == expected.content:
-                    self._send(frames.numbered(frames.END, request.number, data))
-                else:
-                    self._stale(request)
+                self._send(frames.block(request.number, index, data))
         finally:
             os.close(descriptor)
+        if expected.is_same(self._replica.look_again(request.path)):
+            self._send(frames.numbered(frames.END, request.number))
+        else:
+            self._stale(request)
 
     def _send(self, data: bytes) -> None:
         self._unsent.append(data)

@@ -85,13 +85,16 @@ class Synchronizer:
     async def run(self, reader: ByteReader, writer: ByteWriter) -> None:
         """Synchronize over this channel until it ends, which raises LinkLost; another one goes on from there.
 
-        Raises SyncFailed for an agent of another version, or one that says what no agent says.
+        Raises SyncFailed for an agent of another version, for one that says what no agent says, and where the laptop's
+        disk fails.
         """
         self._channel = channel = Channel(reader, writer)
         try:
             await self._run(channel)
         except (ValueError, KeyError, TypeError) as error:
             raise SyncFailed(f"What the container's side says is not understood: {error}.") from error
+        except OSError as error:
+            raise SyncFailed(f"{self._folder} cannot be read: {error.strerror}.") from error
         finally:
             self._state = "cut"
             self._in_step.clear()

@@ -60,6 +60,10 @@ class LaptopSide:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
+    def do_later(self, work: Callable[[], None]) -> None:
+        """Call it in the thread, after all that was asked for, also by who was cancelled meanwhile."""
+        self._thread.submit(work)
+
     def rules(self) -> dict[str, str]:
         """Return all ignore rules, as they travel."""
         return {os.fsdecode(one): os.fsdecode(rule) for one, rule in {**self._outer, **self.replica.rules}.items()}

@@ -43,7 +43,7 @@ class Transfer:
             await self._channel.idle()
         finally:
             for _, incoming in self._incoming.values():
-                incoming.close()
+                self._laptop.do_later(incoming.close)
             self._incoming.clear()
 
     # --- to the container
@@ -110,7 +110,7 @@ class Transfer:
         have: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
         def answered(kind: int, payload: bytes) -> bool:
-            if kind == frames.HAVE:
+            if kind == frames.HAVE and not have.done():
                 have.set_result(frames.after_number(payload))
                 return False
             if not have.done():
@@ -130,11 +130,14 @@ class Transfer:
             return
         try:
             parts = outgoing(descriptor, entry.size, there)
-            while data := await self._laptop.do(_next_part, parts, number):
+            part = asyncio.ensure_future(self._laptop.do(_next_part, parts, number))
+            while data := await part:  # while one is sent, the next is read
+                part = asyncio.ensure_future(self._laptop.do(_next_part, parts, number))
                 await self._channel.send(data)
         finally:
-            os.close(descriptor)
+            self._laptop.do_later(partial(os.close, descriptor))
         await self._look_here(step.path)
+        await self._channel.send(frames.numbered(frames.END, number))
 
     # --- to the laptop
 
@@ -218,7 +221,7 @@ class Transfer:
         await self._channel.send(get.frame(frames.GET))
         await self._channel.answered(number)
         if number in self._incoming:  # it was refused
-            self._incoming.pop(number)[1].close()
+            self._laptop.do_later(self._incoming.pop(number)[1].close)
 
     async def take(self, kind: int, payload: bytes) -> None:
         """Take what the agent answers."""
@@ -247,7 +250,7 @@ class Transfer:
             try:
                 self._settle_here(step, await self._laptop.do(self._place, request, incoming))
             finally:
-                incoming.close()
+                self._laptop.do_later(incoming.close)
         self._channel.forget(number)
 
     def _place(self, request: Request, incoming: Incoming) -> Result:
@@ -330,13 +333,10 @@ def _expected(step: Step, there: Entry | None) -> Entry | None:
 
 
 def _next_part(parts: Iterator[tuple[int, bytes]], number: int) -> bytes:
-    """Return the next blocks as frames; empty after the last."""
+    """Return the next blocks as frames; empty after the last. Raises OSError."""
     found: list[bytes] = []
     size = 0
     for index, data in parts:
-        if index < 0:
-            found.append(frames.numbered(frames.END, number, data))
-            break
         found.append(frames.block(number, index, data))
         size += len(data)
         if size >= 4 * BATCH_BYTES:

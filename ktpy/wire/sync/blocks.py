@@ -87,20 +87,14 @@ class Incoming:
 
 
 def outgoing(descriptor: int, size: int, have: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield index and content of the blocks of an open file that are not in `have`, then -1 and the whole digest.
-
-    The file may be changed meanwhile: the digest is that of what was read. Raises OSError.
-    """
-    whole = digest()
+    """Yield index and content of the blocks of an open file that are not in `have`. Raises OSError."""
     for index in range(-(-size // BLOCK_BYTES)):
         data = os.pread(descriptor, BLOCK_BYTES, index * BLOCK_BYTES)
         if not data:
             break
-        whole.update(data)
         at = index * DIGEST_BYTES
         if have[at : at + DIGEST_BYTES] != digest(data).digest() if at < len(have) else True:
             yield index, data
-    yield -1, whole.digest()
 
 
 def failure(error: OSError) -> bytes:

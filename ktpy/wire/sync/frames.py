@@ -32,7 +32,7 @@ HAVE: Final = 7
 BLOCK: Final = 8
 """A block of the file: its number and its bytes."""
 END: Final = 9
-"""The file is sent, and has this digest. Another digest than was said: it was changed meanwhile, and is given up."""
+"""All blocks are sent. A file that has not the digest that was said was changed meanwhile, and is given up."""
 DELETE: Final = 10
 ASIDE: Final = 11
 """Give the entry the name of a conflict copy; its new name is the detail of the result."""
