@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 HERE = ("--namespace", NAMESPACE)
 SERVER = ("python3", "/code/server.py", "http")
 COUNTED = ("resourceVersion", "generation")
+SOURCES = "/home/dev/src"
 SWITCHED_OFF = "is switched off"
 
 
@@ -170,15 +171,19 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
     paths = {kind: path_of(kind, f"idle-{kind}") for kind in kinds}
     with applied(lab, NAMESPACE, *kinds.values()), as_before(lab, *paths.values()), ExitStack() as sessions:
         started = {kind: sessions.enter_context(developing(lab, f"{kind}/idle-{kind}")) for kind in kinds}
-        lab.exec(["sh", "-c", "rm -rf src; mkdir -p src/lib; echo one > src/lib/a"], user="dev", check=True)
-        beside = sessions.enter_context(developing(lab, "web", "--mode", "duplicate", "--sync", "src:/src"))
+        lab.exec(
+            ["sh", "-c", f"rm -rf {SOURCES}; mkdir -p {SOURCES}/lib; echo one > {SOURCES}/lib/a"],
+            user="dev",
+            check=True,
+        )
+        beside = sessions.enter_context(developing(lab, "web", "--mode", "duplicate", "--sync", f"{SOURCES}:/src"))
         for kind, session in started.items():
             session.wait_for("started" if kind == "job" else SWITCHED_OFF)
         beside.wait_for("in step")
         kept = ["ktpy", "dev", "run", "web", *HERE, "--", "sh", "-c"]
         assert laptop.output(*kept, "cat /src/lib/a; echo two > /src/b") == "one"
-        lab.exec(["sh", "-c", "echo three > src/lib/a"], user="dev", check=True)
-        wait_until(lambda: lab.exec(["cat", "src/b"], user="dev").stdout == "two\n", 20, "the container's file")
+        lab.exec(["sh", "-c", f"echo three > {SOURCES}/lib/a"], user="dev", check=True)
+        wait_until(lambda: lab.exec(["cat", f"{SOURCES}/b"], user="dev").stdout == "two\n", 20, "the container's file")
         wait_until(lambda: laptop.output(*kept, "cat /src/lib/a") == "three", 20, "the laptop's change")
         during = {kind: lab.api.get(path) for kind, path in paths.items()}
         assert during["statefulset"]["spec"]["replicas"] == during["replicaset"]["spec"]["replicas"] == 0
