@@ -140,6 +140,7 @@ class Api:
         from ktpy.kube.http_library import aiohttp
 
         url, headers = f"{self.target.server}{path}?{urlencode(query)}", await self._fresh_headers()
+        del headers["Accept"]  # the kubelet, which answers, has no JSON
         try:
             async with self._connections.websocket(url, headers, protocols) as opened:
                 yield (message.data async for message in opened if message.type is aiohttp.WSMsgType.BINARY)

@@ -34,6 +34,8 @@ class Server:
         if self.refusal:
             code, message = self.refusal
             return web.json_response({"kind": "Status", "message": message}, status=code)
+        if "*/*" not in request.headers["Accept"]:  # as the kubelet
+            return web.Response(status=406)
         self.asked.append((request.path, list(request.query.items())))
         opened = web.WebSocketResponse(protocols=SUBPROTOCOLS)
         await opened.prepare(request)
