@@ -181,10 +181,10 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
             session.wait_for("started" if kind == "job" else SWITCHED_OFF)
         beside.wait_for("in step")
         kept = ["ktpy", "dev", "run", "web", *HERE, "--", "sh", "-c"]
-        assert laptop.output(*kept, "cat /src/lib/a; echo two > /src/b") == "one"
+        assert laptop.output(*kept, "cat /src/lib/a; echo two > /src/b") == "one\n"
         lab.exec(["sh", "-c", f"echo three > {SOURCES}/lib/a"], user="dev", check=True)
         wait_until(lambda: lab.exec(["cat", f"{SOURCES}/b"], user="dev").stdout == "two\n", 20, "the container's file")
-        wait_until(lambda: laptop.output(*kept, "cat /src/lib/a") == "three", 20, "the laptop's change")
+        wait_until(lambda: laptop.output(*kept, "cat /src/lib/a") == "three\n", 20, "the laptop's change")
         during = {kind: lab.api.get(path) for kind, path in paths.items()}
         assert during["statefulset"]["spec"]["replicas"] == during["replicaset"]["spec"]["replicas"] == 0
         assert during["cronjob"]["spec"]["suspend"] is True
