@@ -93,6 +93,8 @@ X-Requested-With"""
 # 1,000 buffers are 128 MB: that much unfinished requests may take. Who comes then waits for one, a 408 after 5 s.
 # Where HAProxy 2.6 had used them up, it served nobody any more.
 _BUFFERS = (".if version_atleast(3.0)", "  tune.buffers.limit 1000", ".endif")
+# HAProxy would read the machine's certificates with each start, for requests of its own, of which a gateway makes none.
+_NO_CLIENT = ("  httpclient.ssl.verify none",)
 _QUIET_CLIENT = "  timeout client 24h"
 _HTTP_BACKEND = """\
   option accept-invalid-http-response
@@ -155,6 +157,7 @@ def _global_lines(machine: Machine, generation: int) -> list[str]:
         "  mworker-max-reloads 30",
         "  tune.bufsize 131072",
         *_BUFFERS,
+        *_NO_CLIENT,
         "  tune.http.maxhdr 512",
         *(f"  h1-case-adjust {name.lower()} {name}" for name in _NAMES.split()),
         "  tune.h2.max-concurrent-streams 2000",
