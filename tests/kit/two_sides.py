@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -24,17 +25,20 @@ PATHS: Final = ("a", "b.py", "d/a", "d/b.py", "d/e/a", "e", "e/f")
 
 Edit = tuple[str, ...]
 """write, delete, folder, link: side and path; move: side and two paths; sync; cut: after how many bytes."""
-_SIDE = st.sampled_from(SIDES)
-_PATH = st.sampled_from(PATHS)
-EDITS = st.lists(
-    st.one_of(
-        st.tuples(st.sampled_from(["write", "write", "large", "delete", "folder", "link"]), _SIDE, _PATH),
-        st.tuples(st.just("move"), _SIDE, _PATH, _PATH),
-        st.tuples(st.just("sync")),
-        st.tuples(st.just("cut"), st.integers(0, 3000).map(str)),
-    ),
-    max_size=25,
-)
+_NAMES: Final = {"write": 40, "large": 4, "delete": 10, "folder": 6, "link": 5, "move": 12, "sync": 12, "cut": 8}
+
+
+def _edits(seed: int) -> list[Edit]:
+    chance = random.Random(seed)
+    edits: list[Edit] = []
+    for name in chance.choices(list(_NAMES), list(_NAMES.values()), k=chance.randrange(5, 25)):
+        side, *paths = chance.choice(SIDES), *chance.choices(("a", "a", "d/a", *PATHS), k=2)
+        arguments = {"sync": (), "cut": (str(chance.randrange(3000)),), "move": (side, *paths)}
+        edits.append((name, *arguments.get(name, (side, paths[0]))))
+    return edits
+
+
+EDITS = st.integers(0, 1 << 32).map(_edits)
 
 
 class Stream(Protocol):
@@ -182,6 +186,7 @@ class TwoSides:
     def _rename(self, new: Path, target: Path) -> None:
         """Put something in place of what is there, and take exactly that away."""
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError):
                 move_to_free(-100, os.fsencode(new), -100, os.fsencode(target))  # AT_FDCWD
                 return
