@@ -16,8 +16,13 @@ class Dialer:
     """A Dialer dials from inside the pod over one connection to its agent."""
 
     def __init__(self, connection: AgentConnection[Any]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._openings: set[asyncio.Task[None]] = set()
+
+    @property
+    def busy(self) -> int:
+        """How many channels are open, or about to be."""
+        return self.connection.link.open_channels + len(self._openings)
 
     async def create_connection(
         self, protocol_factory: Callable[[], P], host: str, port: int
@@ -29,9 +34,9 @@ class Dialer:
         time (two minutes); a cancelled call leaves nothing behind.
         """
         ip_address(host)
-        if self._connection.is_closed:
+        if self.connection.is_closed:
             raise self._aborted()
-        channel = Channel(self._connection.link, protocol_factory, (host, port))
+        channel = Channel(self.connection.link, protocol_factory, (host, port))
         # asyncssh forgets a channel whose opening is cancelled, and sshd would hold it: so let it open, then close it.
         opening = asyncio.get_running_loop().create_task(self._open(channel, host, port), name=f"open {host}:{port}")
         self._openings.add(opening)
@@ -43,17 +48,17 @@ class Dialer:
             opening.add_done_callback(_retrieve)
             raise
         except asyncssh.ChannelOpenError as exc:
-            if self._connection.is_closed:
+            if self.connection.is_closed:
                 raise self._aborted() from exc
             raise open_failure(exc) from exc
         return channel, channel.get_protocol()  # type: ignore[return-value]  # what protocol_factory made
 
     async def _open(self, channel: Channel, host: str, port: int) -> None:
-        window_bytes = self._connection.window_bytes
-        await self._connection.ssh.create_connection(lambda: channel, host, port, encoding=None, window=window_bytes)
+        window_bytes = self.connection.window_bytes
+        await self.connection.ssh.create_connection(lambda: channel, host, port, encoding=None, window=window_bytes)
 
     def _aborted(self) -> ConnectionAbortedError:
-        return ConnectionAbortedError(str(self._connection.reason or "The tunnel is closed."))
+        return ConnectionAbortedError(str(self.connection.reason or "The tunnel is closed."))
 
 
 def _retrieve(opening: "asyncio.Task[None]") -> None:

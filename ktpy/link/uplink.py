@@ -9,11 +9,10 @@ from typing import Final, Generic, TypeVar
 
 from ktpy.aio.task_group import task_group
 from ktpy.errors import HostKeyMismatch, KtpyError, LinkLost
-from ktpy.link.channel import Link
 from ktpy.link.connection import AgentConnection, AgentServer, Connector
 from ktpy.link.dial_policy import DialPolicy
-from ktpy.link.dialer import Dialer
 from ktpy.link.key import ClientKey
+from ktpy.link.lanes import Lanes
 from ktpy.link.session import AgentCommand, link_lost
 from ktpy.link.ssh_library import asyncssh
 from ktpy.observe.trace import traced
@@ -44,7 +43,7 @@ class _Standing(Generic[T]):
     """A _Standing is a connection that stands, until `ended`."""
 
     connection: AgentConnection[T]
-    dialer: Dialer
+    lanes: Lanes
     ended: asyncio.Event
 
 
@@ -59,28 +58,28 @@ class Uplink(Generic[T]):
         policy: DialPolicy,
         *,
         hold: Callable[[AgentConnection[T]], Awaitable[LinkLost | None]] = lambda connection: connection.wait_closed(),
+        may_widen: bool = False,
     ) -> None:
         """`find_pod` is asked before each attempt; None ends the uplink. `hold` works with a connection until it ends,
-        and returns why it was lost, None when it was closed."""
+        and returns why it was lost, None when it was closed. `may_widen` lets channels spread over Lanes."""
         self._find_pod = find_pod
         self._client_key = client_key
         self._command = command
         self._policy = policy
         self._hold = hold
+        self._may_widen = may_widen
         self._up: asyncio.Future[_Standing[T]] = asyncio.get_running_loop().create_future()
         """Has an error once there will be no connection any more."""
         self._connection: AgentConnection[T] | None = None
         self._dialling: asyncio.Timeout | None = None
         """The dial that is under way; it has no limit until `lose` sets one."""
+        self._lanes: Lanes | None = None
         self._sent_bytes = self._received_bytes = 0
 
     def byte_counts(self) -> dict[str, int]:
         """Return how many payload bytes went over channels, of the connections that have ended and of this one."""
-        link = self._connection.link if self._connection else Link()
-        return {
-            "sent_bytes": self._sent_bytes + link.sent_bytes,
-            "received_bytes": self._received_bytes + link.received_bytes,
-        }
+        sent, received = self._lanes.byte_counts() if self._lanes else (0, 0)
+        return {"sent_bytes": self._sent_bytes + sent, "received_bytes": self._received_bytes + received}
 
     async def wait_up(self) -> T:
         """Wait until a connection stands, and return what the agent said first. `run` must run meanwhile.
@@ -122,7 +121,7 @@ class Uplink(Generic[T]):
             async with asyncio.timeout(within_s):
                 standing = await asyncio.shield(self._up)
             try:
-                return await standing.dialer.create_connection(protocol_factory, host, port)
+                return await standing.lanes.create_connection(protocol_factory, host, port)
             except ConnectionAbortedError:  # the link was lost: nothing has come of it on the far side that counts
                 await standing.ended.wait()
 
@@ -152,11 +151,14 @@ class Uplink(Generic[T]):
             connection = await self._dial(pod)
             if connection is None:
                 continue
-            self._go_up(connection)
+            lanes = self._go_up(connection, pod)
             async with task_group() as tasks:
-                confirming = tasks.create_task(_confirm(pod, connection), name="confirm host key")
+                beside = [tasks.create_task(_confirm(pod, connection), name="confirm host key")]
+                if self._may_widen:
+                    beside.append(tasks.create_task(lanes.widen(), name="widen the link"))
                 reason = await self._hold(connection)
-                confirming.cancel()
+                for task in beside:
+                    task.cancel()
             self._go_down()
             if reason is None:
                 return
@@ -182,15 +184,19 @@ class Uplink(Generic[T]):
     async def _open(self, pod: AgentPod) -> AgentConnection[T]:
         async with asyncio.timeout(None) as self._dialling:
             try:
-                return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
+                return await self._connect(pod)
             finally:
                 self._dialling = None
 
-    def _go_up(self, connection: AgentConnection[T]) -> None:
+    async def _connect(self, pod: AgentPod) -> AgentConnection[T]:
+        return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
+
+    def _go_up(self, connection: AgentConnection[T], pod: AgentPod) -> Lanes:
         counted = self.byte_counts()
         self._sent_bytes, self._received_bytes = counted["sent_bytes"], counted["received_bytes"]
-        self._connection = connection
-        self._up.set_result(_Standing(connection, Dialer(connection), asyncio.Event()))
+        self._connection, self._lanes = connection, Lanes(connection, lambda: self._connect(pod))
+        self._up.set_result(_Standing(connection, self._lanes, asyncio.Event()))
+        return self._lanes
 
     def _go_down(self) -> None:
         if self._up.done() and not self._up.exception():

@@ -64,7 +64,8 @@ def shadow_uplink(
             keeper.link_down()
 
     policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
-    return Uplink(_finder(api, shadows, comes_back), key, SHADOW_SESSION, policy, hold=hold)
+    find_pod = _finder(api, shadows, comes_back)
+    return Uplink(find_pod, key, SHADOW_SESSION, policy, hold=hold, may_widen=keeper is None)
 
 
 def connection_keeper(keep_s: float, report: Report, counters: CounterReaders) -> "Keeper | None":

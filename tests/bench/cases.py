@@ -1,6 +1,7 @@
 """Every row of `scripts/bench connect`."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from tests.bench import many_services
 from tests.bench.goals import Goal, at_least, at_least_times, at_most, at_most_times
@@ -18,13 +19,25 @@ CONNECTED = "connect"  # ktpy connect, where ktpy run is compared with it
 FIRST_BYTE = "first-byte"
 PART_SEPARATOR = "/"  # between a figure and the name of its part
 FIRST_BYTE_PART = FIRST_BYTE + PART_SEPARATOR  # the part is named as ktpy's progress lines have it
-ROUND_TRIPS_MS = (20, 80)
 DATAGRAM_BYTES = (64, 1200)
 RUN = "run"
 RUN_STARTS = {f"{RUN}-": (), f"{RUN}-as-pod-": ("pod/target",)}  # and the name of a goal: `ktpy run` with this workload
 RUN_GOALS = {"first-line": 1.8, "first-byte": 2.0}  # seconds
 IN_RUN = f"{RUN}/"  # and the name of the figure, inside ktpy run, turn by turn with the same over ktpy connect
 KEEPING = "keep/"  # and the name of the figure, of sessions with and without --no-keep, turn by turn
+
+
+class Line(NamedTuple):
+    """How far away the node is, and how many packets of each direction are lost on the way."""
+
+    round_trip_ms: int
+    lost_percent: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.round_trip_ms}ms" + (f"-{self.lost_percent}pct" if self.lost_percent else "")
+
+
+LINES = (Line(20), Line(80), Line(80, 1), Line(80, 3))
 
 
 def _against_both(figure: str, unit: str, goal: Goal | None, sshuttle_goal: Goal | None = None) -> list[Spec]:
@@ -34,9 +47,9 @@ def _against_both(figure: str, unit: str, goal: Goal | None, sshuttle_goal: Goal
     ]
 
 
-def throughput(flows: int, direction: str, round_trip_ms: int = 0) -> str:
+def throughput(flows: int, direction: str, line: Line | None = None) -> str:
     """Name of the figure."""
-    return f"throughput-{flows}-{direction}" + (f"-{round_trip_ms}ms" if round_trip_ms else "")
+    return f"throughput-{flows}-{direction}" + (f"-{line}" if line else "")
 
 
 def _throughput_rows() -> list[Spec]:
@@ -69,22 +82,21 @@ def against(specs: Iterable[Spec]) -> list[Spec]:
     return rows + [Spec(figure, unit, Source(AGAINST, figure), suffix="-against") for figure, unit in units.items()]
 
 
-def _round_trip_rows() -> list[Spec]:
-    """Compared with ktpy itself without latency; a single flow has an absolute goal, at the larger round trip."""
+def _line_rows() -> list[Spec]:
+    """Compared with ktpy itself on the short line; a single flow has an absolute goal, at the larger round trip."""
 
-    def goal(flows: int, round_trip_ms: int) -> Goal | None:
+    def goal(flows: int, line: Line) -> Goal | None:
+        if line.lost_percent:
+            return None
         if flows == 8:
             return at_least_times(0.5)
-        return at_least(0.2) if round_trip_ms == 80 else None
+        return at_least(0.2) if line.round_trip_ms == 80 else None
 
     return [
         Spec(
-            throughput(flows, direction, round_trip_ms),
-            "Gbit/s",
-            Source(KTPY, throughput(flows, direction)),
-            goal(flows, round_trip_ms),
+            throughput(flows, direction, line), "Gbit/s", Source(KTPY, throughput(flows, direction)), goal(flows, line)
         )
-        for round_trip_ms in ROUND_TRIPS_MS
+        for line in LINES
         for flows in (1, 8)
         for direction in ("down", "up")
     ]
@@ -150,5 +162,5 @@ CONNECT: Sequence[Spec] = (
     *_keeping_rows(),
     *_run_rows(),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
-    *_round_trip_rows(),
+    *_line_rows(),
 )

@@ -15,12 +15,13 @@ from tests.bench.cases import (
     FIRST_BYTE,
     IN_RUN,
     KEEPING,
+    LINES,
     NO_KEEP,
     PORT_FORWARD,
-    ROUND_TRIPS_MS,
     RUN_GOALS,
     RUN_STARTS,
     SSHUTTLE,
+    Line,
 )
 from tests.bench.contenders import Contender
 from tests.bench.measurements import Measurement
@@ -62,10 +63,10 @@ class Run:
         self._phase(measurements.STRAIGHT)
         self._keeping()
         self._in_run()
-        for round_trip_ms in ROUND_TRIPS_MS:
-            wanted = measurements.at_round_trip(round_trip_ms)
+        for line in LINES:
+            wanted = measurements.over(line)
             if self._wanted(wanted):
-                with _latency(self.lab, round_trip_ms):
+                with _long(self.lab, line):
                     self._phase(wanted)
         self._many_services()
 
@@ -183,9 +184,9 @@ class _Builds(ExitStack):
 
 
 @contextmanager
-def _latency(lab: Lab, round_trip_ms: int) -> Iterator[None]:
-    """The API server so far away, for connections opened in the block."""
-    lab.set_latency(round_trip_ms)
+def _long(lab: Lab, line: Line) -> Iterator[None]:
+    """The node is so far away for a while."""
+    lab.set_latency(line.round_trip_ms, lost_percent=line.lost_percent)
     try:
         yield
     finally:

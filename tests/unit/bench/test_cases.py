@@ -7,7 +7,7 @@ from tests.bench.cases import (
     FIRST_BYTE,
     IN_RUN,
     KEEPING,
-    ROUND_TRIPS_MS,
+    LINES,
     RUN_GOALS,
     RUN_STARTS,
     against,
@@ -21,7 +21,7 @@ def test_no_two_rows_have_one_name() -> None:
 
 
 def test_every_row_can_be_measured() -> None:
-    phases = [measurements.STRAIGHT, *map(measurements.at_round_trip, ROUND_TRIPS_MS)]
+    phases = [measurements.STRAIGHT, *map(measurements.over, LINES)]
     measured = {figure for phase in phases for measurement in phase for figure in measurement.figures}
     measured |= {KEEPING + figure for measurement in measurements.KEEPING for figure in measurement.figures[:1]}
     measured |= {IN_RUN + name for name in ("http-new-p50", "http-kept-p50", "throughput-1-down", "throughput-1-up")}

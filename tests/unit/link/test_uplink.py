@@ -239,7 +239,7 @@ async def test_what_is_dialled_while_no_connection_stands_waits_for_one(
     used: list[str] = []
 
     async def create_connection(dialer: Any, *_: object) -> Any:
-        connection = dialer._connection
+        connection = dialer.connection
         used.append(connection.hello)
         if connection.hello == "hello of pod-1":
             await connection.wait_closed()

@@ -1,0 +1,147 @@
+"""Lanes between fakes: connections that stand and break at the test's word, over a way as long as the test says."""
+
+import asyncio
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ktpy.errors import LinkLost
+from ktpy.link import lanes
+from ktpy.link.channel import Link
+from ktpy.link.dialer import Dialer
+from ktpy.link.lanes import AGAIN_AFTER_S, FAR_S, MOST, Lanes, round_trip_s
+
+KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
+
+
+class Connection:
+    def __init__(self, host_key: str = KEY) -> None:
+        self.host_key = host_key
+        self.link = Link()
+        self.ended: asyncio.Future[LinkLost | None] = asyncio.get_running_loop().create_future()
+
+    async def wait_closed(self) -> LinkLost | None:
+        return await asyncio.shield(self.ended)
+
+    def close(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+class Field:
+    """Where the lanes lead: `further` are the connections that were dialled, `used` those that flows went over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.host_key = KEY
+        self.failures: list[LinkLost] = []
+        self.further: list[Connection] = []
+        self.used: list[Connection] = []
+        self.away_s = FAR_S
+        self.first = Connection()
+        self.lanes = Lanes(self.first, self.dial)  # type: ignore[arg-type]
+        monkeypatch.setattr(lanes, "round_trip_s", lambda _: self.away_s)
+        field = self
+
+        async def create_connection(dialer: Dialer, *_: object) -> Any:
+            connection: Any = dialer.connection
+            field.used.append(connection)
+            if connection.ended.done():
+                raise ConnectionAbortedError
+            connection.link.open_channels += 1
+            return None, None
+
+        monkeypatch.setattr(Dialer, "create_connection", create_connection)
+
+    async def dial(self) -> Any:
+        if self.failures:
+            raise self.failures.pop()
+        self.further.append(Connection(self.host_key))
+        return self.further[-1]
+
+    async def flow(self, number: int = 1) -> None:
+        for _ in range(number):
+            await self.lanes.create_connection(asyncio.Protocol, "10.0.0.1", 80)
+
+    async def widen(self) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self.lanes.widen())
+        await turns()
+        return task
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def field(monkeypatch: pytest.MonkeyPatch) -> Field:
+    return Field(monkeypatch)
+
+
+async def test_a_pod_that_is_near_has_one_connection(field: Field) -> None:
+    field.away_s = FAR_S / 2
+    await field.lanes.widen()
+    await field.flow(2)
+    assert field.further == []
+    assert field.used == [field.first, field.first]
+
+
+async def test_flows_spread_over_the_connections_to_a_pod_that_is_far(field: Field) -> None:
+    task = await field.widen()
+    await field.flow(2 * MOST)
+    assert len(field.further) == MOST - 1
+    assert field.used == 2 * [field.first, *field.further]
+    task.cancel()
+    await asyncio.wait({task})
+    assert all(connection.ended.done() for connection in field.further)
+    assert not field.first.ended.done()
+
+
+async def test_a_flow_goes_on_over_another_where_a_further_one_was_lost(field: Field) -> None:
+    await field.widen()
+    await field.flow()
+    lost = field.further[0]
+    lost.link.sent_bytes, lost.link.received_bytes = 3, 4
+    lost.ended.set_result(LinkLost("gone"))
+    await field.flow()
+    assert field.used == [field.first, lost, field.further[1]]
+    await asyncio.sleep(AGAIN_AFTER_S)
+    await turns()
+    assert len(field.further) == MOST
+    assert field.lanes.byte_counts() == (3, 4)
+
+
+async def test_the_first_one_that_is_lost_is_the_callers(field: Field) -> None:
+    field.first.ended.set_result(LinkLost("gone"))
+    with pytest.raises(ConnectionAbortedError):
+        await field.flow()
+
+
+async def test_one_that_cannot_be_made_is_tried_again(field: Field) -> None:
+    field.failures = [LinkLost("no")] * (MOST - 1)
+    await field.widen()
+    assert field.further == []
+    await asyncio.sleep(AGAIN_AFTER_S)
+    await turns()
+    assert len(field.further) == MOST - 1
+
+
+async def test_one_that_leads_elsewhere_is_not_used(field: Field) -> None:
+    field.host_key = OTHER_KEY
+    await field.widen()
+    await field.flow(2)
+    assert field.used == [field.first, field.first]
+    assert all(connection.ended.done() for connection in field.further)
+
+
+async def test_the_kernel_knows_how_long_the_way_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        connection: Any = SimpleNamespace(ssh=SimpleNamespace(get_extra_info=lambda _: client))
+        assert 0.0 < round_trip_s(connection) < 1.0
+
+
+async def test_where_there_is_no_socket_nothing_is_known_of_the_way() -> None:
+    connection: Any = SimpleNamespace(ssh=SimpleNamespace(get_extra_info=lambda _: None))
+    assert round_trip_s(connection) == 0.0
