@@ -27,7 +27,7 @@ class AgentProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin
         assert process.stdout
-        self._process, self._writer = process, process.stdin
+        self._process = process
         self.read, self.write, self.drain = process.stdout.read, process.stdin.write, process.stdin.drain
 
     @classmethod
@@ -36,10 +36,8 @@ class AgentProcess:
         return cls(await asyncio.create_subprocess_exec(*command(folder), stdin=pipe, stdout=pipe))
 
     async def end(self) -> None:
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
-        await self._process.wait()
+        """Close the channel both ways: an agent that writes blocks as long as nobody reads."""
+        await self._process.communicate(b"")
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
