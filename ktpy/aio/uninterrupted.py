@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
-async def uninterrupted(work: Callable[P, Awaitable[None]], *arguments: P.args, **named: P.kwargs) -> None:
-    """Do the work. A cancellation is raised when it is done, unless it has failed."""
+async def uninterrupted(work: Callable[P, Awaitable[T]], *arguments: P.args, **named: P.kwargs) -> T:
+    """Do the work and return what it returns. A cancellation is raised when it is done, unless it has failed."""
     task = asyncio.ensure_future(work(*arguments, **named))
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -18,4 +19,4 @@ async def uninterrupted(work: Callable[P, Awaitable[None]], *arguments: P.args, 
             cancelled = error
     if task.exception() is None and cancelled is not None:
         raise cancelled
-    task.result()
+    return task.result()

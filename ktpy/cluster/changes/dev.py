@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from ktpy.aio.poll import poll_until
+from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.cluster.changes import dev_switch
 from ktpy.cluster.changes.dev_manifest import DevPlan, clone_name, dev_deployment
 from ktpy.cluster.changes.dev_pod import DevPod, is_ready
@@ -99,7 +100,10 @@ class DevChange:
         return await self.pod.running(self._pod_timeout_s, on_progress)
 
     async def take_over(self) -> bool:
-        """Switch the original off, unless it is, or need not be. Returns whether it was switched."""
+        """Switch the original off, unless it is, or need not be. Returns whether it was switched.
+
+        A cancellation waits for the answer: `leave` has to see what the write has changed.
+        """
         switch = self._switch
         if switch is None:
             return False
@@ -111,7 +115,7 @@ class DevChange:
                 raise taken(str(plan.reference), before.owner)
             return dev_switch.switching_off(found, switch, plan.session, plan.owner)
 
-        return (await patch_object(self._api, self.trace.workload_path, off))[1]
+        return (await uninterrupted(patch_object, self._api, self.trace.workload_path, off))[1]
 
     async def leave(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Undo all of it, from wherever it stopped. Raises what the API server refuses."""

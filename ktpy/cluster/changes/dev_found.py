@@ -111,10 +111,10 @@ def _session(
     session: str, namespace: str, owner: str, details: Mapping[str, Any], alive: Lease | None
 ) -> DevSession | None:
     try:
-        workload, clone = str(details["workload"]), str(details["clone"])
+        workload, clone = str(details["workload"]), Reference.parse(f"deployment/{details['clone']}").name
         if Reference.parse(workload).resource is None:
             return None
-    except (KeyError, ValueError):  # of a newer version
+    except (KeyError, ValueError):  # of a newer version, or made by hand
         return None
     mode, container = (str(details.get(key, "")) for key in ("mode", "container"))
     is_exclusive = bool(details.get("exclusive"))

@@ -91,9 +91,9 @@ class DevPlan:
 
 
 def clone_name(reference: Reference, mark: str = "") -> str:
-    """Name the Deployment of the dev pod of a workload."""
+    """Name the Deployment of the dev pod of a workload: after its name, so that no other's name is like it."""
     kind = "" if reference.kind == "deployment" else f"-{reference.kind}"
-    return derived(reference.name, f"{kind}-ktpy-dev{mark}")
+    return derived(reference.name, f"-ktpy-dev{kind}{mark}")
 
 
 def dev_deployment(plan: DevPlan, *, replicas: int = 1) -> Json:

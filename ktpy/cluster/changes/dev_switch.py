@@ -34,15 +34,29 @@ class Switch:
             found = (found or {}).get(name)
         return found
 
-    def is_off(self, value: Any) -> bool:
-        """Tell whether this value of the field keeps the workload off; the API server leaves empty maps out."""
-        return bool(value == self.off or (self.off == {} and not value))
+    def back(self, item: Json, before: Any) -> Json | None:
+        """Return the merge patch that gives the field back; None when it has another value of somebody's.
+
+        Of a map only ktpy's keys go, and what is missing comes back: others may have added keys meanwhile.
+        """
+        present = self.value(item) or {}
+        if not isinstance(self.off, Mapping):
+            return None if self.value(item) != self.off or before == self.off else self.patch(item, before)
+        before = before if isinstance(before, Mapping) else {}
+        if not self.off.items() <= present.items():
+            return None
+        missing = {key: value for key, value in before.items() if key not in present}
+        wanted = missing | dict.fromkeys(self.off)
+        return self._at_path(wanted if before or present.keys() - self.off.keys() else None) if wanted else None
 
     def patch(self, item: Json, wanted: Any) -> Json:
         """Return the merge patch (RFC 7396) after which the field has this value."""
         present = self.value(item)
         if isinstance(wanted, Mapping) and isinstance(present, Mapping):
             wanted = dict.fromkeys(present) | dict(wanted)
+        return self._at_path(wanted)
+
+    def _at_path(self, wanted: Any) -> Json:
         last, *parents = reversed(self.path)
         patch: Json = {last: wanted}
         for name in parents:
@@ -85,7 +99,7 @@ def read(item: Json) -> Developed | None:
         return None
     try:
         found = parse_object(text)
-        return Developed(str(found["session"]), str(found["owner"]), found["value"], tuple(found["managers"]))
+        return Developed(str(found["session"]), str(found["owner"]), found["value"], _managers(found["managers"]))
     except (ValueError, KeyError, TypeError) as exc:
         raise RestoreIncomplete(
             f"The annotation {DEVELOPED} of {name_of(item)} cannot be read, so nothing tells what it was like.",
@@ -108,9 +122,8 @@ def switching_on(item: Json, switch: Switch, gone: Collection[str]) -> Json | No
     before = read(item)
     if before is None or before.session not in gone:
         return None
-    if not switch.is_off(switch.value(item)) or switch.is_off(before.value):
-        return None
-    return _merged({"metadata": version_of(item)}, switch.patch(item, before.value))
+    back = switch.back(item, before.value)
+    return None if back is None else _merged({"metadata": version_of(item)}, back)
 
 
 def closing(item: Json, switch: Switch, gone: Collection[str]) -> Json | None:
@@ -121,7 +134,9 @@ def closing(item: Json, switch: Switch, gone: Collection[str]) -> Json | None:
     metadata: Json = {**version_of(item), "annotations": {DEVELOPED: None}}
     if (fields := field_managers.given_back(item, before.managers, switch.path)) is not None:
         metadata["managedFields"] = fields
-    return {"metadata": metadata}
+    # What is scaled to 0 by now is somebody's wish; a key of ktpy's in a map is nobody's else.
+    back = switch.back(item, before.value) if isinstance(switch.off, Mapping) else None
+    return _merged({"metadata": metadata}, back or {})
 
 
 def serves(item: Json, kind: str) -> bool:
@@ -149,6 +164,13 @@ def controller_of(item: Json) -> str | None:
     """Return KIND/NAME of what owns the workload, and would put back whatever is changed; None for nobody."""
     owners: list[Json] = item["metadata"].get("ownerReferences") or []
     return next((f"{one['kind'].lower()}/{one['name']}" for one in owners if one.get("controller")), None)
+
+
+def _managers(found: Any) -> tuple[Json, ...]:
+    """Return what the annotation says of the managers. Raises TypeError for what is none of ktpy's."""
+    if all(isinstance(one, dict) and isinstance(one.get("marks", {}), dict) for one in found):
+        return tuple(found)
+    raise TypeError("its managers are no objects")
 
 
 def _merged(patch: Json, more: Mapping[str, Any]) -> Json:

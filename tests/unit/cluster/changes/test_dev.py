@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from ktpy.cluster.changes import dev, dev_found
@@ -107,11 +109,11 @@ async def test_a_claim_is_free_before_the_dev_pod_wants_it(store: ObjectStore, s
     await change.enter(lambda _: None, lambda _: None)
     kinds = [one.partition(" ")[2].partition("/")[0] + "/" + one.rpartition("/")[2] for one in store.writes]
     assert kinds[1:] == [
-        "deployments/web-statefulset-ktpy-dev",
+        "deployments/web-ktpy-dev-statefulset",
         "statefulsets/web",
-        "deployments/web-statefulset-ktpy-dev",
+        "deployments/web-ktpy-dev-statefulset",
     ]
-    store.remove(PODS, "web-statefulset-ktpy-dev-pod")
+    store.remove(PODS, "web-ktpy-dev-statefulset-pod")
     await change.leave()
     assert essence(store, "statefulset") == before
     assert is_clean(store)
@@ -126,10 +128,24 @@ async def test_pods_that_do_not_go_keep_what_the_dev_pod_wants(
     change = await development(store_api, target="statefulset/web")
     with pytest.raises(PodNotReady, match=r"app=other have not gone within 0\.2 s"):
         await change.enter(lambda _: None, lambda _: None)
-    store.remove(PODS, "web-statefulset-ktpy-dev-pod")
+    store.remove(PODS, "web-ktpy-dev-statefulset-pod")
     await change.leave()
     assert essence(store, "statefulset") == before
     assert is_clean(store)
+
+
+async def test_a_switch_that_has_begun_is_done_before_anything_is_undone(store: ObjectStore, store_api: Api) -> None:
+    before = furnish(store)
+    change = await development(store_api)
+    await change.enter(lambda _: None, lambda _: None)
+    taking = asyncio.create_task(change.take_over())
+    store.before["GET deployments/web"] = [taking.cancel]
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert essence(store)["spec"]["replicas"] == 0
+    is_served(store)
+    await change.leave()
+    assert essence(store) == before
 
 
 async def test_two_want_one_workload_at_the_same_instant(store: ObjectStore, store_api: Api) -> None:

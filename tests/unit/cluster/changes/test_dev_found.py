@@ -37,8 +37,14 @@ async def test_who_renews_its_lease_at_the_last_moment_lives(store: ObjectStore,
 
 
 async def test_what_a_newer_version_has_made_is_left_alone(store: ObjectStore, store_api: Api) -> None:
-    labels = {"app.kubernetes.io/managed-by": "ktpy", "ktpy.dev/role": "dev", "ktpy.dev/session": "z"}
-    for number, annotation in enumerate(("{}", "[]", "no JSON", '{"workload": "?", "clone": "x"}')):
-        metadata = {"name": f"n{number}", "labels": labels, "annotations": {"ktpy.dev/develops": annotation}}
+    marks = {"app.kubernetes.io/managed-by": "ktpy", "ktpy.dev/role": "dev"}
+    for number, annotation in enumerate(
+        ("{}", "[]", "no JSON", '{"workload": "?", "clone": "x"}', '{"workload": "pod/x", "clone": "../x"}')
+    ):
+        metadata = {
+            "name": f"n{number}",
+            "labels": marks | {"ktpy.dev/session": f"z{number}"},
+            "annotations": {"ktpy.dev/develops": annotation},
+        }
         store.put(DEPLOYMENTS, {"metadata": metadata, "spec": {}})
         assert await dev_found.find(store_api, "shop") == []

@@ -126,4 +126,5 @@ def test_a_port_of_the_node_is_for_one_pod() -> None:
 def test_each_kind_has_a_name_of_its_own() -> None:
     kinds = [clone_name(Reference(kind, "web")) for kind in ("deployment", "statefulset", "cronjob")]
     assert len(set(kinds)) == 3
+    assert clone_name(Reference("deployment", "web-statefulset")) not in kinds
     assert len(replace(plan(), reference=Reference("statefulset", "w" * 60)).clone) <= 63

@@ -68,6 +68,38 @@ def test_a_pod_gives_its_labels_up_and_gets_them_back() -> None:
     assert merged(during, dev_switch.switching_on(during, one, {"a"}) or {})["metadata"]["labels"] == {"app": "web"}
 
 
+@pytest.mark.parametrize("before", [None, {}, {"disk": "ssd"}])
+def test_keys_that_others_have_added_to_a_map_meanwhile_keep_nothing_off(before: Any) -> None:
+    one, found = switch("daemonset"), item(template={"spec": {"nodeSelector": before} if before is not None else {}})
+    during = merged(found, dev_switch.switching_off(found, one, "a", "al") or {})
+    during["spec"]["template"]["spec"]["nodeSelector"]["kubernetes.io/os"] = "linux"
+    after = merged(during, dev_switch.switching_on(during, one, {"a"}) or {})
+    assert one.value(after) == {**(before or {}), "kubernetes.io/os": "linux"}
+    assert dev_switch.switching_on(after, one, {"a"}) is None
+
+
+def test_labels_that_others_have_given_a_pod_meanwhile_stay_beside_its_own() -> None:
+    one, labels = switch("pod"), {"app": "web", "team": "a"}
+    pod = {"metadata": {"name": "web", "uid": "u", "resourceVersion": "7", "labels": labels}}
+    during = merged(pod, dev_switch.switching_off(pod, one, "a", "al") or {})
+    during["metadata"]["labels"] = {"team": "b", "seen": "yes"}
+    after = merged(during, dev_switch.switching_on(during, one, {"a"}) or {})
+    assert one.value(after) == {"app": "web", "team": "b", "seen": "yes"}
+
+
+def test_the_annotation_does_not_go_before_the_key_that_keeps_it_off() -> None:
+    one, found = switch("daemonset"), item(template={"spec": {"nodeSelector": {"disk": "ssd"}}})
+    during = merged(found, dev_switch.switching_off(found, one, "a", "al") or {})
+    last = dev_switch.closing(during, one, {"a"}) or {}  # somebody has written the key back meanwhile
+    assert one.value(merged(during, last)) == {"disk": "ssd"}
+
+
+def test_what_is_scaled_to_nothing_after_it_was_given_back_stays() -> None:
+    one, before = switch("deployment"), item(replicas=3)
+    during = merged(before, dev_switch.switching_off(before, one, "a", "al") or {})
+    assert "spec" not in (dev_switch.closing(during, one, {"a"}) or {})
+
+
 def test_the_patch_is_for_the_object_as_it_was_seen() -> None:
     patch = dev_switch.switching_off(item(replicas=3), switch("deployment"), "a", "al") or {}
     assert (patch["metadata"]["uid"], patch["metadata"]["resourceVersion"]) == ("u", "7")
@@ -98,7 +130,17 @@ def test_the_field_s_manager_is_who_it_was() -> None:
     assert last["metadata"]["managedFields"] == [{**before["metadata"]["managedFields"][0], "fieldsType": "FieldsV1"}]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"session": "a", "owner": "b", "value": 1, "managers": 3}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"session": "a", "owner": "b", "value": 1, "managers": 3}',
+        '{"session": "a", "owner": "b", "value": 1, "managers": ["x"]}',
+        '{"session": "a", "owner": "b", "value": 1, "managers": [{"marks": 3}]}',
+    ],
+)
 def test_an_annotation_that_somebody_has_broken(text: str) -> None:
     broken = item(replicas=0)
     broken["metadata"]["annotations"] = {DEVELOPED: text}
