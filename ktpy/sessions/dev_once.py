@@ -4,12 +4,9 @@ from typing import Any
 
 from ktpy.cluster import rbac
 from ktpy.cluster.changes import dev_found, dev_switch
-from ktpy.cluster.changes.dev import Trace, removal
-from ktpy.cluster.changes.dev_manifest import clone_name
 from ktpy.cluster.service import targets
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.workload import find_workload
-from ktpy.cluster.steps import run_steps
 from ktpy.daemon.caller import Caller
 from ktpy.errors import SessionLost, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
@@ -61,8 +58,7 @@ def reset(place: ClusterRef, target: str) -> dict[str, Any]:
             return ended
         note = dev_switch.read(await targets.fetch_workload(api, reference))
         if note is not None:
-            trace = Trace(api.namespace, reference, clone_name(reference), frozenset({note.session}))
-            await run_steps(removal(api, trace))
+            await dev_found.end_noted(api, reference, note)
             ended["ended"].append({"workload": str(reference), "owner": note.owner, "session": note.session})
         return ended
 

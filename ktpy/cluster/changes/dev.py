@@ -81,6 +81,8 @@ class DevChange:
         )
         self.pod = DevPod(api, plan.session, plan.clone, plan.container)
         self.may_exist = False
+        self._kept: dev_switch.Developed | None = None
+        """What the original's annotation says, once that is switched off."""
         self._uid: str | None = None
         """Of the dev pod's Deployment."""
 
@@ -105,8 +107,9 @@ class DevChange:
         A cancellation waits for the answer: `leave` has to see what the write has changed.
         """
         switch = self._switch
-        if switch is None:
-            return False
+        return switch is not None and await uninterrupted(self._switch_off, switch)
+
+    async def _switch_off(self, switch: dev_switch.Switch) -> bool:
         plan = self._plan
 
         def off(found: Json) -> Json | None:
@@ -115,12 +118,21 @@ class DevChange:
                 raise taken(str(plan.reference), before.owner)
             return dev_switch.switching_off(found, switch, plan.session, plan.owner)
 
-        return (await uninterrupted(patch_object, self._api, self.trace.workload_path, off))[1]
+        found, is_changed = await patch_object(self._api, self.trace.workload_path, off)
+        self._kept = dev_switch.read(found)
+        return is_changed
 
     async def leave(self, on_step: Callable[[str], None] = lambda _: None) -> None:
         """Undo all of it, from wherever it stopped. Raises what the API server refuses."""
         if self.may_exist:
-            await run_steps(removal(self._api, self.trace), on_step)
+            kept = self._kept if await self._has_clone() else None  # else others have ended it
+            await run_steps(removal(self._api, self.trace, kept), on_step)
+
+    async def _has_clone(self) -> bool:
+        try:
+            return metadata_of(await self._api.request("GET", self.trace.clone_path))["uid"] == self._uid
+        except NotFound:
+            return False
 
     @property
     def replaces(self) -> bool:
@@ -162,19 +174,22 @@ def taken(workload: str, owner: str) -> RouteTaken:
     """Return the refusal for a workload that somebody replaces."""
     return RouteTaken(
         f"{workload} is developed by {owner} already; nothing was changed.",
-        hint="`--mode duplicate` gives you a pod beside it; `ktpy dev list` shows who develops what, and `ktpy clean` "
-        "ends what dead sessions have left.",
+        hint="`--mode duplicate` gives you a pod beside it; `ktpy dev list` shows who develops what, `ktpy clean` ends "
+        f"what dead sessions have left, and `ktpy dev reset {workload}` whatever is left of any.",
     )
 
 
-def removal(api: Api, trace: Trace) -> tuple[Step, ...]:
-    """Return the steps that take these sessions' changes back, wherever their entries stopped."""
-    return _Removal(api, trace).steps
+def removal(api: Api, trace: Trace, kept: dev_switch.Developed | None = None) -> tuple[Step, ...]:
+    """Return the steps that take these sessions' changes back, wherever their entries stopped.
+
+    `kept` is what the original's annotation said, for the case that somebody has dropped it.
+    """
+    return _Removal(api, trace, kept).steps
 
 
 class _Removal:
-    def __init__(self, api: Api, trace: Trace) -> None:
-        self._api, self._trace = api, trace
+    def __init__(self, api: Api, trace: Trace, kept: dev_switch.Developed | None) -> None:
+        self._api, self._trace, self._kept = api, trace, kept
         self._switch = dev_switch.SWITCHES.get(trace.reference.kind)
         has_touched_it = self._switch is not None and trace.clone == clone_name(trace.reference)
         self.steps = (
@@ -196,11 +211,12 @@ class _Removal:
         switch = self._switch
         if switch is None:
             return False
+
+        def changed(item: Json) -> Json | None:
+            return change(dev_switch.with_record(item, self._kept), switch, self._trace.sessions)
+
         try:
-            sessions = self._trace.sessions
-            return (
-                await patch_object(self._api, self._trace.workload_path, lambda item: change(item, switch, sessions))
-            )[1]
+            return (await patch_object(self._api, self._trace.workload_path, changed))[1]
         except NotFound:  # deleted meanwhile
             return False
 

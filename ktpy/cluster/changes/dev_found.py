@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktpy.cluster.changes.dev import LEASE_ROLE, Trace, removal
-from ktpy.cluster.changes.dev_manifest import DEVELOPS, ROLE
+from ktpy.cluster.changes.dev_manifest import DEVELOPS, ROLE, clone_name
+from ktpy.cluster.changes.dev_switch import Developed
 from ktpy.cluster.names import MANAGED_BY, SESSION
 from ktpy.cluster.names import OWNER as OWNER_LABEL
 from ktpy.cluster.names import ROLE as ROLE_LABEL
@@ -85,6 +86,12 @@ async def end(api: Api, session: DevSession) -> bool:
         return False
     await run_steps(removal(api, session.trace))
     return True
+
+
+async def end_noted(api: Api, reference: Reference, note: Developed) -> None:
+    """Give a workload back whose annotation names a session that has left nothing else: `rollout undo` restores it."""
+    trace = Trace(api.namespace, reference, clone_name(reference), frozenset({note.session}))
+    await run_steps(removal(api, trace))
 
 
 async def end_dead(api: Api, namespace: str | None) -> tuple[list[DevSession], list[KtpyError]]:

@@ -23,6 +23,8 @@ ROLE: Final = "dev"
 DEVELOPS: Final = f"{DOMAIN}/develops"
 """This annotation of the Deployment says in JSON what it stands for."""
 REPLACE, DUPLICATE = "replace", "duplicate"
+KEEP_PODS: Final = ("cronjob", "job", "pod")
+"""Kinds whose pods run on when it is switched off."""
 INSTALLER: Final = "ktpy-agent"
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "args", "stdin", "stdinOnce", "tty")
 _OF_CONTROLLERS: Final = ("pod-template-hash", "controller-revision-hash", "controller-uid", "job-name")
@@ -48,6 +50,8 @@ class DevPlan:
     image: str | None = None
     """The dev container's; None for the workload's own."""
     claims_of_set: Mapping[str, str] = field(default_factory=dict)
+    is_alone: bool = False
+    """Whether the workload never has two pods at once: its strategy is Recreate, or one pod alone may have a claim."""
     placement: Json = field(default_factory=dict)
     """Of the pod's spec: where its claims can be used."""
     warnings: tuple[str, ...] = ()
@@ -74,8 +78,8 @@ class DevPlan:
         spec = self.template["spec"]
         ports = [port for one in spec["containers"] for port in one.get("ports") or []]
         wants_host = spec.get("hostNetwork") or any(one.get("hostPort") for one in ports)
-        keeps_pods = self.reference.kind in ("cronjob", "job", "pod")  # also when it is switched off
-        return self.replaces and not keeps_pods and bool(self.claims_of_set or wants_host)
+        wants_all = bool(self.claims_of_set or self.is_alone or wants_host)
+        return self.replaces and self.reference.kind not in KEEP_PODS and wants_all
 
     @property
     def details(self) -> dict[str, str]:

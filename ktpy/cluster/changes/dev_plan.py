@@ -2,17 +2,17 @@
 
 from ktpy.cluster.changes import dev_found, dev_switch
 from ktpy.cluster.changes.dev import taken
-from ktpy.cluster.changes.dev_manifest import REPLACE, DevPlan, clone_name
+from ktpy.cluster.changes.dev_manifest import KEEP_PODS, REPLACE, DevPlan, clone_name
 from ktpy.cluster.changes.options import DevOptions
 from ktpy.cluster.changes.plan import SessionIdentity
-from ktpy.cluster.pods.claims import placement_beside
+from ktpy.cluster.pods.claims import one_pods_claims, placement_beside
 from ktpy.cluster.pods.clothes import chosen_container
 from ktpy.cluster.service import targets
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.workload import Workload, find_workload
 from ktpy.errors import TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, is_being_deleted
+from ktpy.kube.objects import Json, is_being_deleted, spec_of
 
 
 async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> DevPlan:
@@ -30,9 +30,15 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         )
     found = await targets.fetch_workload(api, reference)
     if options.mode == REPLACE:
-        await _refuse_taken(api, reference, found)
+        _refuse_unsuitable(workload, found)
+        if await _undo_dead(api, reference, found):
+            workload, found = await find_workload(api, reference), await targets.fetch_workload(api, reference)
     container = chosen_container(workload.template, options.container)["name"]
     claims = _claims(workload) if not (options.mode == REPLACE and workload.claims_of_set) else []
+    of_one = await one_pods_claims(api, claims)
+    if options.mode == REPLACE and reference.kind not in KEEP_PODS:  # its pods go first
+        claims = [claim for claim in claims if not of_one.get(claim)]
+    is_alone = bool(of_one) or (spec_of(found).get("strategy") or {}).get("type") == "Recreate"
     manager = targets.managed_by(found)
     warnings = (
         f"{reference} is managed by {manager}, which may switch it on again while the dev pod runs beside it.",
@@ -49,6 +55,7 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         options.agent_image,
         options.image,
         workload.claims_of_set,
+        is_alone,
         await placement_beside(api, claims),
         warnings,
         options.sync.remote if options.sync is not None else None,
@@ -57,8 +64,9 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
     )
 
 
-async def _refuse_taken(api: Api, reference: Reference, found: Json) -> None:
-    """Raise where the original cannot be switched off. What a dead session has left of it is undone first."""
+def _refuse_unsuitable(workload: Workload, found: Json) -> None:
+    """Raise where the original cannot be switched off, or would lose something by it."""
+    reference = workload.reference
     if (owner := dev_switch.controller_of(found)) is not None:
         raise TargetUnsuitable(
             f"{reference} belongs to {owner}, which would put back whatever ktpy changes; nothing was changed.",
@@ -66,10 +74,26 @@ async def _refuse_taken(api: Api, reference: Reference, found: Json) -> None:
         )
     if is_being_deleted(found):
         raise TargetUnsuitable(f"{reference} is being deleted; nothing was changed.")
-    clone = clone_name(reference)
-    for one in await dev_found.find(api, api.namespace):
-        if one.clone == clone and (one.is_live or not await dev_found.end(api, one)):
+    retention = spec_of(found).get("persistentVolumeClaimRetentionPolicy") or {}
+    if workload.claims_of_set and retention.get("whenScaled") == "Delete":
+        raise TargetUnsuitable(
+            f"{reference} would lose its volumes when it is switched off (persistentVolumeClaimRetentionPolicy: "
+            "whenScaled is Delete); nothing was changed.",
+            hint="`--mode duplicate` gives you a pod beside it, with empty volumes.",
+        )
+
+
+async def _undo_dead(api: Api, reference: Reference, found: Json) -> bool:
+    """Undo what dead sessions have left of the workload; return whether there was any. Raises RouteTaken."""
+    clone, sessions = clone_name(reference), await dev_found.find(api, api.namespace)
+    ours = [one for one in sessions if one.clone == clone]
+    for one in ours:
+        if one.is_live or not await dev_found.end(api, one):
             raise taken(str(reference), one.owner)
+    note = dev_switch.read(found)
+    if note is not None and note.session not in {one.id for one in sessions}:
+        await dev_found.end_noted(api, reference, note)
+    return bool(ours or note)
 
 
 def _claims(workload: Workload) -> list[str]:

@@ -107,6 +107,14 @@ def read(item: Json) -> Developed | None:
         ) from exc
 
 
+def with_record(item: Json, kept: Developed | None) -> Json:
+    """Return the workload with the annotation that others have dropped meanwhile (`kubectl replace`)."""
+    if kept is None or DEVELOPED in annotations_of(item):
+        return item
+    annotations = {**annotations_of(item), DEVELOPED: kept.annotation()}
+    return {**item, "metadata": {**item["metadata"], "annotations": annotations}}
+
+
 def switching_off(item: Json, switch: Switch, session: str, owner: str) -> Json | None:
     """Make the patch after which the workload has no pods, or its pod no Service. None when that is so."""
     if read(item) is not None:

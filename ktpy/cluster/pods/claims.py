@@ -46,6 +46,15 @@ async def placement_beside(api: Api, claims: Collection[str]) -> Json:
     return _on(next(iter(users.values()))) if users else {}
 
 
+async def one_pods_claims(api: Api, claims: Collection[str]) -> dict[str, bool]:
+    """Return those claims to which the pods of several nodes must not write, or of which that cannot be seen.
+
+    With each goes whether it is for one pod alone (ReadWriteOncePod). Raises TargetAbsent.
+    """
+    modes = {claim: await _access_modes(api, claim) for claim in claims}
+    return {claim: _EXCLUSIVE in one for claim, one in modes.items() if not one & _SHARED}
+
+
 async def _access_modes(api: Api, claim: str) -> set[str]:
     """Return how it may be used; nothing where the user may not see that."""
     with suppress(Forbidden):

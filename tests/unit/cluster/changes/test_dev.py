@@ -148,6 +148,30 @@ async def test_a_switch_that_has_begun_is_done_before_anything_is_undone(store: 
     assert essence(store) == before
 
 
+async def test_an_annotation_that_others_drop_is_remembered(store: ObjectStore, store_api: Api) -> None:
+    before = furnish(store)
+    change = await development(store_api)
+    await come(change)
+    found = store.get(DEPLOYMENTS, "web") or {}
+    del found["metadata"]["annotations"]
+    store.put(DEPLOYMENTS, found)
+    store.remove(PODS, f"{change.trace.clone}-pod")
+    await change.leave()
+    assert essence(store) == before
+    assert is_clean(store)
+
+
+async def test_what_is_scaled_to_nothing_after_others_have_ended_it_stays(store: ObjectStore, store_api: Api) -> None:
+    furnish(store)
+    change = await development(store_api)
+    await come(change)
+    store.remove(PODS, f"{change.trace.clone}-pod")
+    await run_steps(dev.removal(store_api, change.trace))
+    furnish(store, replicas=0)
+    await change.leave()
+    assert essence(store)["spec"]["replicas"] == 0
+
+
 async def test_two_want_one_workload_at_the_same_instant(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
     first, second = await development(store_api, "a"), await development(store_api, "b")
