@@ -6,12 +6,13 @@ session has its Lease before anything else, and gives it up last.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ktpy.cluster.changes.dev import LEASE_ROLE, Trace, removal
-from ktpy.cluster.changes.dev_manifest import DEVELOPS, ROLE, clone_name
-from ktpy.cluster.changes.dev_switch import Developed
+from ktpy.cluster.changes.dev_manifest import DEVELOPS, REPLACE, ROLE, clone_name
+from ktpy.cluster.changes.dev_switch import DEVELOPED, Developed, read
 from ktpy.cluster.names import MANAGED_BY, SESSION
 from ktpy.cluster.names import OWNER as OWNER_LABEL
 from ktpy.cluster.names import ROLE as ROLE_LABEL
@@ -19,9 +20,9 @@ from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.lease import Lease, leases
 from ktpy.cluster.steps import run_steps
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, RestoreIncomplete
 from ktpy.kube.client import Api
-from ktpy.kube.objects import annotations_of, labels_of, metadata_of
+from ktpy.kube.objects import annotations_of, labels_of, metadata_of, name_of
 from ktpy.kube.resources import DEPLOYMENTS
 from ktpy.kube.watch import list_all
 
@@ -80,6 +81,21 @@ async def find(api: Api, namespace: str | None) -> list[DevSession]:
     return sorted((one for one in found if one is not None), key=lambda one: (one.namespace, one.workload, one.id))
 
 
+async def find_dead(api: Api, namespace: str | None) -> list[DevSession]:
+    """Return the sessions that are dead; also those of which nothing is left but the annotation of a Deployment."""
+    developed = [one async for one in list_all(api, DEPLOYMENTS.path(namespace)) if DEVELOPED in annotations_of(one)]
+    found = await find(api, namespace)
+    known = {one.id for one in found}.union(await leases(api, namespace, role=LEASE_ROLE) if developed else ())
+    noted = []
+    for one in developed:
+        with suppress(RestoreIncomplete):  # what it says cannot be read
+            if (note := read(one)) is not None and note.session not in known:
+                reference, place = Reference("deployment", name_of(one)), metadata_of(one)["namespace"]
+                clone = clone_name(reference)
+                noted.append(DevSession(note.session, note.owner, place, str(reference), REPLACE, "", clone, None))
+    return [one for one in found if not one.is_live] + noted
+
+
 async def end(api: Api, session: DevSession) -> bool:
     """End a session, whoever has it: first it is declared dead, then undone. False when it has renewed its Lease."""
     if session.lease is not None and not await lease.expire(api, [session.lease]):
@@ -97,9 +113,9 @@ async def end_noted(api: Api, reference: Reference, note: Developed) -> None:
 async def end_dead(api: Api, namespace: str | None) -> tuple[list[DevSession], list[KtpyError]]:
     """End all dead sessions; return them, and what went wrong. One failure does not stop the rest."""
     ended, failures = [], []
-    for one in await find(api, namespace):
+    for one in await find_dead(api, namespace):
         try:
-            if not one.is_live and await end(api, one):
+            if await end(api, one):
                 ended.append(one)
         except KtpyError as failure:
             failures.append(failure)

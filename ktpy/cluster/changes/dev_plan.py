@@ -1,7 +1,7 @@
 """Compares what the user wants to develop with the cluster. Nothing is changed."""
 
 from ktpy.cluster.changes import dev_found, dev_switch
-from ktpy.cluster.changes.dev import taken
+from ktpy.cluster.changes.dev import LEASE_ROLE, taken
 from ktpy.cluster.changes.dev_manifest import KEEP_PODS, REPLACE, DevPlan, clone_name
 from ktpy.cluster.changes.options import DevOptions
 from ktpy.cluster.changes.plan import SessionIdentity
@@ -10,6 +10,7 @@ from ktpy.cluster.pods.clothes import chosen_container
 from ktpy.cluster.service import targets
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.workload import Workload, find_workload
+from ktpy.cluster.sharing.lease import leases
 from ktpy.errors import TargetUnsuitable
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, is_being_deleted, spec_of
@@ -85,13 +86,15 @@ def _refuse_unsuitable(workload: Workload, found: Json) -> None:
 
 async def _undo_dead(api: Api, reference: Reference, found: Json) -> bool:
     """Undo what dead sessions have left of the workload; return whether there was any. Raises RouteTaken."""
-    clone, sessions = clone_name(reference), await dev_found.find(api, api.namespace)
-    ours = [one for one in sessions if one.clone == clone]
+    clone = clone_name(reference)
+    ours = [one for one in await dev_found.find(api, api.namespace) if one.clone == clone]
     for one in ours:
         if one.is_live or not await dev_found.end(api, one):
             raise taken(str(reference), one.owner)
     note = dev_switch.read(found)
-    if note is not None and note.session not in {one.id for one in sessions}:
+    if note is not None and note.session not in {one.id for one in ours}:
+        if note.session in await leases(api, api.namespace, role=LEASE_ROLE):  # of a newer version
+            raise taken(str(reference), note.owner)
         await dev_found.end_noted(api, reference, note)
     return bool(ours or note)
 

@@ -45,7 +45,7 @@ async def find(api: Api, namespace: str | None) -> list[Leftover]:
     """Return what dead sessions have left in one namespace, or in all (None), without what live ones use."""
     inventory = await take_inventory(api, namespace)
     jobs = [_leftover_job(job) for job in await dead_jobs(api, namespace)]
-    dev = [_leftover_dev(one) for one in await dev_found.find(api, namespace) if not one.is_live]
+    dev = [_leftover_dev(one) for one in await dev_found.find_dead(api, namespace)]
     return [leftover for found in inventory for leftover in leftovers_of(found)] + dev + jobs
 
 

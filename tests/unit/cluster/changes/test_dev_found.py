@@ -1,6 +1,9 @@
+import pytest
+
 from ktpy.cluster.changes import dev_found
+from ktpy.cluster.changes.dev_switch import DEVELOPED
 from ktpy.kube.client import Api
-from tests.unit.cluster.changes.dev_cases import development, furnish
+from tests.unit.cluster.changes.dev_cases import development, essence, furnish
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, ObjectStore
 
 
@@ -48,3 +51,24 @@ async def test_what_a_newer_version_has_made_is_left_alone(store: ObjectStore, s
         }
         store.put(DEPLOYMENTS, {"metadata": metadata, "spec": {}})
         assert await dev_found.find(store_api, "shop") == []
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_an_annotation_without_its_session_is_cleaned_away(
+    store: ObjectStore, store_api: Api, *, is_known: bool
+) -> None:
+    before = furnish(store)
+    gone = await development(store_api)
+    await gone.enter(lambda _: None, lambda _: None)
+    await gone.take_over()
+    store.remove(DEPLOYMENTS, "web-ktpy-dev")
+    lease = store.get(LEASES, "ktpy-a") or {}
+    if is_known:  # a newer version says it otherwise
+        lease["metadata"]["annotations"] = {}
+        store.put(LEASES, lease)
+    else:
+        store.remove(LEASES, "ktpy-a")
+    store.put(DEPLOYMENTS, {"metadata": {"name": "broken", "annotations": {DEVELOPED: "?"}}, "spec": {}})
+    ended, failures = await dev_found.end_dead(store_api, "shop")
+    assert ([one.workload for one in ended], failures) == ([] if is_known else ["deployment/web"], [])
+    assert (essence(store) == before) is not is_known
