@@ -47,7 +47,8 @@ def given_back(
         parent = found[0]["fieldsV1"]
         for name in path[:-1]:
             parent = parent.setdefault(f"f:{name}", {})
-        parent[f"f:{path[-1]}"] = deepcopy(manager.get(_MARKS, marks))
+        last = f"f:{path[-1]}"  # parts that it has written meanwhile stay its own
+        parent[last] = {**parent.get(last, {}), **deepcopy(manager.get(_MARKS, marks))}
     return [entry for entry in entries if entry.get("fieldsV1")]
 
 

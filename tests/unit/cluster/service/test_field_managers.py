@@ -97,3 +97,13 @@ def test_parts_of_a_field_are_given_back_to_whose_they_were() -> None:
         service(entry("ktpy", fields=both)), field_managers.of_field(service(*labels), path), path
     )
     assert back == labels
+
+
+def test_parts_that_somebody_has_written_meanwhile_stay_his() -> None:
+    path = ("metadata", "labels")
+    before: Json = {"f:metadata": {"f:labels": {"f:a": {}}}}
+    new: Json = {"f:metadata": {"f:labels": {"f:b": {}}}}
+    all_of_it: Json = {"f:metadata": {"f:labels": {"f:a": {}, "f:b": {}}}}
+    during = service(entry("helm", fields=new), entry("ktpy", fields=before))
+    noted = field_managers.of_field(service(entry("helm", fields=before)), path)
+    assert field_managers.given_back(during, noted, path) == [entry("helm", fields=all_of_it)]
