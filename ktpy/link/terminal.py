@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import select
 import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 
+from ktpy.aio.task_group import task_group
+from ktpy.errors import KtpyError
 from ktpy.link.session import link_lost
 from ktpy.link.ssh_library import asyncssh
 
@@ -35,7 +39,10 @@ class RemoteProgram:
         return True
 
     async def run(self, ssh: asyncssh.SSHClientConnection) -> int:
-        """Run it; return its exit code, as a shell has it. Raises LinkLost when the connection ends first."""
+        """Run it; return its exit code, as a shell has it; 1 where nobody reads what it says any more, which ends it.
+
+        Raises LinkLost when the connection ends first, KtpyError where its output cannot be written for another reason.
+        """
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         size = shutil.get_terminal_size()
         kind = os.environ.get("TERM", "xterm") if is_terminal else None
@@ -46,7 +53,15 @@ class RemoteProgram:
         except (asyncssh.Error, OSError) as exc:
             raise link_lost(exc) from exc
         with _typed_to(process), _as_terminal(process) if is_terminal else nullcontext():
-            await asyncio.gather(_show(process.stdout, sys.stdout.fileno()), _show(process.stderr, sys.stderr.fileno()))
+            try:
+                async with task_group() as showing:
+                    showing.create_task(_show(process.stdout, sys.stdout.fileno()))
+                    showing.create_task(_show(process.stderr, sys.stderr.fileno()))
+            except OSError as exc:
+                process.close()
+                if isinstance(exc, BrokenPipeError):  # `| head` has enough: no error, and click's exit code
+                    return 1
+                raise KtpyError(f"The output cannot be written ({exc.strerror}); the program was ended.") from exc
             await process.wait_closed()
         if process.exit_signal is not None:
             return 128 + int(getattr(signal, f"SIG{process.exit_signal[0]}", signal.SIGTERM))
@@ -56,27 +71,40 @@ class RemoteProgram:
 
 
 async def _show(reader: "asyncssh.SSHReader[bytes]", descriptor: int) -> None:
-    """Write what comes. A terminal that does not take it holds up nobody else."""
+    """Write what comes; raises OSError where that fails. A terminal that does not take it holds up nobody else."""
+    while data := await _next(reader):
+        await asyncio.to_thread(_write, descriptor, data)
+
+
+async def _next(reader: "asyncssh.SSHReader[bytes]") -> bytes:
     try:
-        while data := await reader.read(_READ_BYTES):
-            await asyncio.to_thread(_write, descriptor, data)
+        return await reader.read(_READ_BYTES)
     except (asyncssh.Error, OSError):
-        return  # the connection is lost: the exit code is missing then
+        return b""  # the connection is lost: the exit code is missing then
 
 
 def _write(descriptor: int, data: bytes) -> None:
     while data:
-        data = data[os.write(descriptor, data) :]
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # who shares the terminal or pipe made it so
+            select.select([], [descriptor], [])
 
 
 @contextmanager
 def _typed_to(process: _Process) -> Iterator[None]:
-    """Send what is read from standard input, whatever that is; a thread reads it, which nobody waits for at the end."""
+    """Send what is read from standard input, as fast as the program takes it.
+
+    A thread reads, whatever standard input is; nobody waits for it at the end.
+    """
     loop, is_over = asyncio.get_running_loop(), threading.Event()
 
-    def send(data: bytes) -> None:
-        if not is_over.is_set() and not process.is_closing():
+    async def send(data: bytes) -> None:
+        try:
             process.stdin.write(data) if data else process.stdin.write_eof()
+            await process.stdin.drain()
+        except (asyncssh.Error, OSError):  # it has ended, or reads no more
+            is_over.set()
 
     def read() -> None:
         data = b"x"
@@ -85,9 +113,11 @@ def _typed_to(process: _Process) -> Iterator[None]:
                 data = os.read(0, _READ_BYTES)
             except OSError:
                 data = b""
+            sending = send(data)
             try:
-                loop.call_soon_threadsafe(send, data)
-            except RuntimeError:  # the loop is closed
+                asyncio.run_coroutine_threadsafe(sending, loop).result()
+            except (RuntimeError, CancelledError):  # the loop is closed
+                sending.close()
                 return
 
     threading.Thread(target=read, name="standard input", daemon=True).start()
