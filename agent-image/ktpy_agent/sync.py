@@ -97,6 +97,8 @@ class Session:
                 self._look_through()
             else:
                 self._tell(self._replica.rescan(folders))
+                if not self._replica.inotify:  # its watches ran out: anything may change unseen
+                    self._look_s = now_s
 
     def _look_through(self) -> None:
         began_s = time.monotonic()

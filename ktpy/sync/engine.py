@@ -91,7 +91,7 @@ class Synchronizer:
         self._channel = channel = Channel(reader, writer)
         try:
             await self._run(channel)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise SyncFailed(f"What the container's side says is not understood: {error}.") from error
         except OSError as error:
             raise SyncFailed(f"{self._folder} cannot be read: {error.strerror}.") from error

@@ -61,6 +61,11 @@ def is_deletion(step: Step) -> bool:
     return step.action in (Action.TO_CONTAINER, Action.TO_LAPTOP) and source is None
 
 
+def is_other_kind(one: Entry | None, other: Entry | None) -> bool:
+    """Tell whether one has to be deleted before the other can have its name: a folder and what is none."""
+    return one is not None and other is not None and one.kind != other.kind and FOLDER in (one.kind, other.kind)
+
+
 def is_ignored(path: bytes, index: Index) -> bool:
     """Tell whether a path, or a folder that it is in, has no part in it."""
     while path:
@@ -88,8 +93,14 @@ def _decide(path: bytes, sides: Sides, options: SyncOptions) -> Action:
 
 
 def _from_container(container: Entry | None, common: Entry | None, options: SyncOptions) -> Action:
-    is_kept = container is None and common is not None and options.is_delete_protected
-    return Action.TO_LAPTOP if options.is_two_way and not is_kept else Action.LEAVE
+    if not options.is_two_way:
+        return Action.LEAVE
+    if options.is_delete_protected and common is not None:
+        if container is None:
+            return Action.LEAVE
+        if is_other_kind(common, container):  # the laptop's would be deleted for it
+            return Action.CONFLICT
+    return Action.TO_LAPTOP
 
 
 def _both(laptop: Entry, container: Entry, common: Entry | None, clock_offset_s: float, options: SyncOptions) -> Action:

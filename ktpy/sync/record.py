@@ -2,7 +2,9 @@
 
 from ktpy.sync.events import ConflictKept, SyncProblem, SyncReport
 from ktpy.sync.plan import is_ignored
-from ktpy.wire.sync.entries import FOLDER, IGNORED, THE_IGNORED, Entry, parent_of, shown
+from ktpy.wire.sync.entries import FOLDER, IGNORED, THE_IGNORED, UNREADABLE, Entry, parent_of, shown
+
+_LEFT_OUT = {UNREADABLE: "it cannot be read {}: what is in it stays as it is on both sides"}
 
 
 class Record:
@@ -46,6 +48,8 @@ class Record:
 
     def _note(self, index: dict[bytes, Entry], path: bytes, entry: Entry | None, dirty: set[bytes]) -> None:
         dirty.add(path)
+        if entry and (text := _LEFT_OUT.get(entry)):
+            self.problem(path, text.format("on the laptop" if index is self.laptop else "in the container"))
         if (old := index.get(path)) and old.kind == IGNORED:
             dirty.update(self._below(path))
         if entry is None:
@@ -67,8 +71,9 @@ class Record:
 
     def agree(self, path: bytes) -> None:
         """Note that both are the same, or that one has no part in it."""
-        self.problems.pop(path, None)
         entry = self.laptop.get(path)
+        if entry not in _LEFT_OUT and self.container.get(path) not in _LEFT_OUT:
+            self.problems.pop(path, None)
         if entry is None or is_ignored(path, self.laptop) or is_ignored(path, self.container):
             self.forget(path)
             return

@@ -10,11 +10,11 @@ from typing import Final
 from ktpy.aio.task_group import task_group
 from ktpy.sync.channel import Channel, reason
 from ktpy.sync.laptop import LaptopSide, needs_content
-from ktpy.sync.plan import Action, Step, is_deletion, is_same
+from ktpy.sync.plan import Action, Step, is_deletion, is_other_kind, is_same
 from ktpy.sync.record import Record
 from ktpy.wire.sync import frames
 from ktpy.wire.sync.blocks import Incoming, failure, outgoing
-from ktpy.wire.sync.entries import FOLDER, Entry
+from ktpy.wire.sync.entries import Entry
 from ktpy.wire.sync.frames import Request, Result
 
 BATCH_BYTES: Final = 256 << 10
@@ -56,32 +56,31 @@ class Transfer:
             if entry and entry.size > frames.SMALL_BYTES and needs_content(step.container, entry):
                 await self._send_batch(batch)
                 batch, size = [], 0
-                await self._channel.send(b"".join(self._preceding(step)))
                 await self._send_large(step, entry)
                 continue
-            batch += self._preceding(step)
+            if first := self._preceding(step):
+                batch.append(first[1])
             if entry:
                 number = self._channel.number(partial(self._answered, step))
                 batch.append(Request(number, step.path, _expected(step, step.container), entry))
                 size += entry.size
             else:
-                batch.append(self._request(step, frames.DELETE))
+                number = self._channel.number(partial(self._answered, step))
+                batch.append(Request(number, step.path, step.container).frame(frames.DELETE))
             if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
                 await self._send_batch(batch)
                 batch, size = [], 0
         await self._send_batch(batch)
 
-    def _preceding(self, step: Step) -> Iterator[bytes]:
-        """Yield what has to be asked first, so that the name is free."""
+    def _preceding(self, step: Step) -> tuple[int, bytes] | None:
+        """Return number and frame of what has to be asked first, so that the name is free."""
         if step.action is Action.CONFLICT:
             number = self._channel.number(partial(self._set_aside, step))
-            yield Request(number, step.path, step.container).frame(frames.ASIDE)
-        elif step.container and step.laptop and _is_replaced_by_another_kind(step):
-            yield self._request(step, frames.DELETE, self._removed)
-
-    def _request(self, step: Step, kind: int, on_result: "Callable[[Step, Result], None] | None" = None) -> bytes:
-        number = self._channel.number(partial(self._answered, step, on_result=on_result))
-        return Request(number, step.path, step.container).frame(kind)
+            return number, Request(number, step.path, step.container).frame(frames.ASIDE)
+        if is_other_kind(step.laptop, step.container):
+            number = self._channel.number(partial(self._answered, step, on_result=self._removed))
+            return number, Request(number, step.path, step.container).frame(frames.DELETE)
+        return None
 
     async def _send_batch(self, batch: list[Request | bytes]) -> None:
         if not batch:
@@ -107,6 +106,11 @@ class Transfer:
             self._record.note_laptop(path, entry)
 
     async def _send_large(self, step: Step, entry: Entry) -> None:
+        if first := self._preceding(step):
+            await self._channel.send(first[1])
+            await self._channel.answered(first[0])
+            if step.path in self._record.failed:  # it would be sent for nothing
+                return
         have: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
         def answered(kind: int, payload: bytes) -> bool:
@@ -147,7 +151,7 @@ class Transfer:
             self._settle_here(step, result)
 
     async def _fetch(self, steps: list[Step]) -> None:
-        await self._clear_the_way([step for step in steps if step.laptop and _is_replaced_by_another_kind(step)])
+        await self._clear_the_way([step for step in steps if is_other_kind(step.laptop, step.container)])
         simple = [step for step in steps if step.container and not needs_content(step.laptop, step.container)]
         await self._apply([(step, Request(0, step.path, None, step.container)) for step in simple])
         gets: list[bytes] = []
@@ -299,7 +303,7 @@ class Transfer:
         elif code:
             record.problem(path, f"it cannot be written {where}: {reason(result)}")
             record.failed.add(path)
-        elif not is_same(result.entry, wanted):
+        elif not is_same(result.entry, wanted) and path not in record.failed:
             record.dirty.add(path)
 
     def _removed(self, step: Step, result: Result) -> None:
@@ -313,6 +317,7 @@ class Transfer:
             self._record.conflict(step.path, result.detail)
         elif result.status == frames.FAILED:
             self._record.problem(step.path, f"it cannot be kept aside in the container: {reason(result)}")
+            self._record.failed.add(step.path)  # what is sent after that is refused
         return True
 
 
@@ -322,14 +327,9 @@ def _result(kind: int, payload: bytes) -> Result:
     return Result.parse(payload)
 
 
-def _is_replaced_by_another_kind(step: Step) -> bool:
-    one, other = step.laptop, step.container
-    return one is not None and other is not None and one.kind != other.kind and FOLDER in (one.kind, other.kind)
-
-
 def _expected(step: Step, there: Entry | None) -> Entry | None:
     """Return what is at the name once the way is clear."""
-    return None if step.action is Action.CONFLICT or _is_replaced_by_another_kind(step) else there
+    return None if step.action is Action.CONFLICT or is_other_kind(step.laptop, step.container) else there
 
 
 def _next_part(parts: Iterator[tuple[int, bytes]], number: int) -> bytes:

@@ -3,6 +3,8 @@
 import struct
 from typing import Final, NamedTuple
 
+from ktpy.wire.sync.ignore import ALWAYS, OWN_PREFIX
+
 FILE: Final = 1
 FOLDER: Final = 2
 LINK: Final = 3
@@ -15,6 +17,8 @@ MODE_BITS: Final = 0o777
 LAPTOP: Final = "laptop"
 CONTAINER: Final = "container"
 
+_SUFFIX_MAX_BYTES: Final = 32
+"""What follows a dot further from the end is no suffix that a conflict copy has to keep."""
 _FIXED: Final = struct.Struct("!BHQqHH")
 
 
@@ -37,11 +41,13 @@ class Entry(NamedTuple):
 
 
 THE_IGNORED: Final = Entry(IGNORED)
+UNREADABLE: Final = Entry(IGNORED, content=b"unreadable")
+"""A folder that cannot be looked through: nobody knows what is in it."""
 ABSENT: Final = Entry(0)
 """What travels for an entry that there is not."""
 
 
-def decoded(data: bytes, at: int = 0) -> tuple[Entry | None, bytes, int]:
+def decoded(data: bytes, at: int = 0, *, has_path: bool = True) -> tuple[Entry | None, bytes, int]:
     """Return an entry, its path and where it ends. Raises ValueError for what no side sends, also a bad path."""
     try:
         kind, mode, size, changed_ns, content_bytes, path_bytes = _FIXED.unpack_from(data, at)
@@ -52,14 +58,16 @@ def decoded(data: bytes, at: int = 0) -> tuple[Entry | None, bytes, int]:
     content, path = data[at:path_at], data[path_at:end]
     if end > len(data) or kind > IGNORED or mode & ~MODE_BITS or (kind == FILE and content_bytes != DIGEST_BYTES):
         raise ValueError("it is no entry")
-    check_path(path)
+    if has_path or path:
+        check_path(path)
     return (Entry(kind, mode, size, content, changed_ns) if kind else None), path, end
 
 
 def check_path(path: bytes) -> None:
     """Raise ValueError for a path that leads out of the folder, or to what never leaves its side."""
-    for part in path.split(b"/") if path else ():
-        if part in (b"", b".", b"..") or b"\0" in part or part.lower() in (b".git", b"git~1"):
+    for part in path.split(b"/"):
+        is_own = part.lower() in ALWAYS or part.startswith(OWN_PREFIX)
+        if part in (b"", b".", b"..") or b"\0" in part or is_own:
             raise ValueError(f"{path!r} leads elsewhere")
 
 
@@ -74,11 +82,13 @@ def conflict_name(path: bytes, side: str, version: bytes, attempt: int) -> bytes
     """
     folder, slash, name = path.rpartition(b"/")
     stem, dot, suffix = name.rpartition(b".")
-    if not stem:
+    if not stem or len(suffix) > _SUFFIX_MAX_BYTES:
         stem, dot, suffix = name, b"", b""
     number = f"-{attempt + 1}" if attempt else ""
     mark = f".conflict-{side}-{version[:4].hex()}{number}".encode()
     kept = 255 - len(mark) - len(dot + suffix)  # NAME_MAX
+    while kept < len(stem) and stem[kept] & 0xC0 == 0x80:  # amid a character of UTF-8
+        kept -= 1
     return folder + slash + stem[:kept] + mark + dot + suffix
 
 

@@ -71,7 +71,7 @@ class Request(NamedTuple):
 
     @classmethod
     def parse(cls, payload: bytes) -> "Request":
-        expected, _, at = decoded(payload, _NUMBER.size)
+        expected, _, at = decoded(payload, _NUMBER.size, has_path=False)
         entry, path, at = decoded(payload, at)
         return cls(number_of(payload), path, expected, entry, payload[at:])
 
@@ -91,7 +91,7 @@ class Result(NamedTuple):
 
     @classmethod
     def parse(cls, payload: bytes) -> "Result":
-        entry, _, at = decoded(payload, _NUMBER.size + 1)
+        entry, _, at = decoded(payload, _NUMBER.size + 1, has_path=False)
         return cls(number_of(payload), payload[_NUMBER.size], entry, payload[at:])
 
 
@@ -132,7 +132,10 @@ def said(kind: int, **values: Any) -> bytes:
 
 def heard(payload: bytes) -> dict[str, Any]:
     """Return what a HELLO or RULES says; raises ValueError for another form."""
-    values = json.loads(payload)
+    try:
+        values = json.loads(payload)
+    except RecursionError as exc:
+        raise ValueError("a frame is nested too deep") from exc
     if not isinstance(values, dict):
         raise ValueError("a frame says nothing")  # noqa: TRY004 - who reads frames catches ValueError
     return values

@@ -10,8 +10,8 @@ from ktpy.wire.sync.wildmatch import wildcard_at, wildmatch
 
 RULE_FILES: Final = (b".gitignore", b".ktpyignore")
 """In each folder, in the order in which they are read: of several patterns that match, the last decides."""
-ALWAYS: Final = (b".git",)
-"""Never leaves its side: what is in there runs on git's next command."""
+ALWAYS: Final = (b".git", b"git~1")
+"""Never leaves its side: what is in there runs on git's next command. In any case of letters; FAT shortens it so."""
 OWN_PREFIX: Final = b".ktpy-sync."
 """Temporary files of the synchronization, and its mark, begin so."""
 _UTF8_BOM: Final = b"\xef\xbb\xbf"
@@ -100,7 +100,7 @@ class Rules:
     def ignores(self, path: bytes, is_folder: bool) -> bool:
         """Tell whether a path is ignored whose parent folders are not: who walks need not ask for each of them."""
         parent, _, name = path.rpartition(b"/")
-        if name in ALWAYS or name.startswith(OWN_PREFIX):
+        if name.lower() in ALWAYS or name.startswith(OWN_PREFIX):
             return True
         while True:
             if patterns := self._patterns.get(parent):

@@ -29,6 +29,7 @@ class Inotify:
         self._descriptor = descriptor
         self._add = add
         self._folders: dict[int, bytes] = {}
+        self._watches: dict[bytes, int] = {}
 
     def fileno(self) -> int:
         return self._descriptor
@@ -37,6 +38,11 @@ class Inotify:
         """Watch an open folder, whose path is `path`; raises OSError(ENOSPC) when the kernel grants no more watches."""
         watch = self._add(self._descriptor, b"/proc/self/fd/%d" % folder, _WATCHED)
         self._folders[watch] = path
+        self._watches[path] = watch
+
+    def is_watched(self, path: bytes) -> bool:
+        """Tell whether the folder that was watched under this path is so still: it is until it is removed."""
+        return self._watches.get(path) in self._folders
 
     def read(self) -> Seen:
         """Return what has changed since; empty when nothing has."""
@@ -54,7 +60,9 @@ class Inotify:
                 at += _EVENT.size + name_bytes
                 is_all |= bool(mask & _OVERFLOW)
                 if mask & _IS_GONE:
-                    self._folders.pop(watch, None)
+                    path = self._folders.pop(watch, b"")
+                    if self._watches.get(path) == watch:
+                        del self._watches[path]
                 elif watch in self._folders:
                     (written if mask & _MODIFY else folders).add(self._folders[watch])
 

@@ -1,5 +1,6 @@
 """One side of a synchronized folder: what is there, what has changed, and changes of it as the other side asks."""
 
+import errno
 import os
 import stat
 import time
@@ -9,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from ktpy.wire.sync.blocks import PART_SUFFIX, Incoming, failure
-from ktpy.wire.sync.entries import FILE, FOLDER, IGNORED, LINK, THE_IGNORED, Entry, conflict_name
+from ktpy.wire.sync.entries import FILE, FOLDER, IGNORED, LINK, THE_IGNORED, UNREADABLE, Entry, conflict_name
 from ktpy.wire.sync.folder import Folder, Known, digest, seen, settled, signature
 from ktpy.wire.sync.frames import DONE, FAILED, STALE, Request, Result
 from ktpy.wire.sync.ignore import ALWAYS, OWN_PREFIX, RULE_FILES, Rules
@@ -18,6 +19,8 @@ from ktpy.wire.sync.inotify import Inotify
 KEPT_S: Final = 86400.0
 """Of a transfer that was cut, what has come is kept so long."""
 _RULES_MAX_BYTES: Final = 1 << 20
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Instead of a folder: what is there now, its parent will show."""
 
 Change = tuple[bytes, Entry | None]
 
@@ -35,8 +38,8 @@ class Replica:
         self.inotify = inotify
         self._side = side
         self._index: dict[bytes, dict[bytes, Known]] = {}
-        self._looked: set[bytes] = set()
-        """The folders that were looked through, and are watched since."""
+        self._looked: dict[bytes, tuple[int, int]] = {}
+        """Device and inode of the folders that were looked through, and are watched since."""
         self._rules = Rules()
         self._own_rules: dict[bytes, bytes] = {}
         self._given_rules: Mapping[bytes, bytes] = {}
@@ -89,30 +92,38 @@ class Replica:
             folder, is_deep = todo.pop()
             has_new_rules, changes, inner = self._look(folder)
             yield from changes
-            todo += [(one, True) for one in inner if is_deep or has_new_rules or one not in self._looked]
+            todo += [(one, True) for one, is_new in inner.items() if is_deep or has_new_rules or is_new]
 
-    def _look(self, path: bytes) -> tuple[bool, list[Change], list[bytes]]:
-        """Look through one folder; return whether its ignore files are others, what has changed, and its folders."""
+    def _look(self, path: bytes) -> tuple[bool, list[Change], dict[bytes, bool]]:
+        """Look through one folder; return whether its ignore files are others, what has changed, and its folders.
+
+        With each folder it says whether that is another one than was looked through, or cannot be watched.
+        """
         try:
             descriptor = self.folder.open_folder(path)
-        except OSError:  # it is gone, which its parent will show
-            return False, [], []
+        except OSError as error:
+            return False, self._closed(path, error), {}
         try:
             self._watch(descriptor, path)
-            statuses = dict(_statuses(descriptor))
+            try:
+                statuses = dict(_statuses(descriptor))
+            except OSError as error:  # it may be listed, and not entered
+                return False, self._closed(path, error), {}
             has_new_rules = self._read_rules(descriptor, path, statuses)
             before = self._index.setdefault(path, {})
-            changes: list[Change] = []
+            changes = self._opened(path)
             prefix = path + b"/" if path else b""
             for name in [name for name in before if name not in statuses]:
                 changes += self._forget(prefix + name)
-            inner = []
+            inner = {}
             for name, status in statuses.items():
                 known, old = self._seen(descriptor, prefix + name, name, status), before.get(name)
                 if known is None:
                     continue
                 if known.entry.kind == FOLDER:
-                    inner.append(prefix + name)
+                    inner[prefix + name] = self._is_new(prefix + name, status)
+                    if old and old.entry is UNREADABLE:  # until it has been looked through
+                        known = old
                 if not known.entry.is_same(old.entry if old else None):
                     changes.append((prefix + name, known.entry))
                     changes += self._forget(prefix + name)[1:]
@@ -121,8 +132,37 @@ class Replica:
         finally:
             os.close(descriptor)
 
+    def _closed(self, path: bytes, error: OSError) -> list[Change]:
+        """Take a folder that cannot be looked through, and is there, for ignored: nobody may take it for an empty one.
+
+        Raises the error for the root.
+        """
+        if error.errno in _GONE:
+            return []
+        if not path:
+            raise error
+        was_closed = self.known(path) is UNREADABLE
+        inner = self._forget(path)[1:]
+        folder, _, name = path.rpartition(b"/")
+        self._index.setdefault(folder, {})[name] = Known(UNREADABLE, None)
+        return [] if was_closed else [(path, UNREADABLE), *inner]
+
+    def _opened(self, path: bytes) -> list[Change]:
+        """Take a folder that could not be looked through for one again."""
+        if self.known(path) is not UNREADABLE:
+            return []
+        folder, _, name = path.rpartition(b"/")
+        self._index[folder][name] = Known(Entry(FOLDER), None)
+        return [(path, Entry(FOLDER))]
+
+    def _is_new(self, path: bytes, status: os.stat_result) -> bool:
+        """Tell whether a folder was not looked through, or is another one since, or its watch has ended with it."""
+        is_watched = self.inotify is None or self.inotify.is_watched(path)
+        return self._looked.get(path) != (status.st_dev, status.st_ino) or not is_watched
+
     def _watch(self, descriptor: int, path: bytes) -> None:
-        self._looked.add(path)
+        status = os.fstat(descriptor)
+        self._looked[path] = status.st_dev, status.st_ino
         if not self.inotify:
             return
         try:
@@ -161,7 +201,7 @@ class Replica:
         folder, _, name = path.rpartition(b"/")
         changes: list[Change] = [(path, None)]
         self._index.get(folder, {}).pop(name, None)
-        self._looked.discard(path)
+        self._looked.pop(path, None)
         for inner in list(self._index.pop(path, ())):
             changes += self._forget(path + b"/" + inner)
         if self._own_rules.pop(path, None) is not None and path not in self._given_rules:
@@ -251,10 +291,10 @@ class Replica:
 
     def _as_expected(self, request: Request) -> os.stat_result | None:
         """Return lstat of what is there, None for nothing. Raises OSError, _UnexpectedError when it is another."""
+        status = self.folder.status(request.path)  # before it is read: a later change makes it another
         entry = self.look_again(request.path)
-        status = self.folder.status(request.path) if entry else None
         is_same = entry.is_same(request.expected) if entry else request.expected is None
-        if not is_same or (entry and status is None):
+        if not is_same or (entry is None) != (status is None):
             raise _UnexpectedError
         return status
 
@@ -290,9 +330,12 @@ class Replica:
     def _noted(self, request: Request, unexpected: bytes | None) -> Result:
         """Bring the index up to date after a change; keep aside what somebody else wrote in that moment."""
         copy = b""
+        folder, slash, name = request.path.rpartition(b"/")
         if unexpected:
-            copy = self._keep_aside(request.path, unexpected, None)
-        folder, _, name = request.path.rpartition(b"/")
+            try:
+                copy = self._keep_aside(request.path, unexpected, None)
+            except OSError:  # it keeps the name that it has
+                copy = folder + slash + unexpected
         status = self.folder.status(request.path)
         if status is None or request.entry is None:
             self._forget(request.path)
@@ -304,19 +347,22 @@ class Replica:
 
 
 def _statuses(descriptor: int) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield what is in an open folder, without git's and our own; remove what of ours was left long ago."""
+    """Yield what is in an open folder, without git's and our own; remove parts of files that were left long ago.
+
+    Other temporary names may be the only ones of what somebody wrote.
+    """
     with os.scandir(descriptor) as children:
         for child in children:
             name = os.fsencode(child.name)
             with suppress(FileNotFoundError):
                 if name.startswith(OWN_PREFIX):
                     _clean(descriptor, name, child.stat(follow_symlinks=False))
-                elif name not in ALWAYS:
+                elif name.lower() not in ALWAYS:
                     yield name, child.stat(follow_symlinks=False)
 
 
 def _clean(descriptor: int, name: bytes, status: os.stat_result) -> None:
-    if name.endswith((PART_SUFFIX, b".tmp")) and time.time() - status.st_mtime > KEPT_S:
+    if name.endswith(PART_SUFFIX) and time.time() - status.st_mtime > KEPT_S:
         with suppress(OSError):
             os.unlink(name, dir_fd=descriptor)
 

@@ -17,8 +17,10 @@ from ktpy.sync.events import InStep, SyncEvent, SyncNotice, SyncStatus
 from ktpy.sync.options import Initial, SyncOptions
 from ktpy.wire.sync import frames
 from ktpy.wire.sync.entries import FILE, LINK, Entry
-from ktpy.wire.sync.folder import digest
+from ktpy.wire.sync.folder import Folder, digest
 from ktpy.wire.sync.frames import FrameParser, Request
+from ktpy.wire.sync.inotify import Inotify
+from ktpy.wire.sync.replica import Replica
 from tests.kit.skipping_loop import SkippingLoop
 from tests.kit.two_sides import EDITS, Cut, Edit, tree, two_sides
 from tests.unit.sync.agent_thread import AgentThread
@@ -299,6 +301,85 @@ async def test_a_path_that_leads_out_ends_the_channel(pair: Pair, path: bytes) -
         with pytest.raises(SyncFailed, match="leads elsewhere"):
             await sync.run(liar, liar)
     assert pair.trees() == [{"": None}] * 2
+
+
+HELLO_TIME = frames.said(frames.HELLO, version=frames.VERSION, time_ns=float("inf"), root="liar", folds_case=False)
+HUGE_ERRNO = frames.Result(1, frames.FAILED, None, b"9" * 30).frame()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [frames.frame(frames.HELLO, b"[" * 100_000)],
+        [HELLO_TIME],
+        [told(), HUGE_ERRNO],
+        [told((b"", HARMLESS))],
+        [told(), frames.numbered(frames.HAVE, 1), frames.numbered(frames.HAVE, 1)],
+    ],
+    ids=["deep JSON", "endless time", "errno", "no path", "HAVE twice"],
+)
+async def test_what_no_agent_says_ends_the_channel(pair: Pair, said: list[bytes]) -> None:
+    (pair.laptop / "a").write_bytes(bytes(frames.SMALL_BYTES + 1))
+    async with synced(pair.laptop, SyncOptions(), pair.events.append) as sync:
+        liar = Liar(*said)
+        with pytest.raises(SyncFailed, match="not understood"):
+            await sync.run(liar, liar)
+
+
+@pytest.mark.parametrize("size", [1, frames.SMALL_BYTES + 1])
+async def test_what_cannot_be_set_aside_waits(pair: Pair, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+
+    monkeypatch.setattr(Replica, "_keep_aside", refuse)
+    (pair.laptop / "a").write_bytes(b"1" * size)
+    (pair.container / "a").write_bytes(b"2")
+    async with pair.running() as sync:
+        assert sync.status.problems == 1
+        assert sync.status.sent_bytes < 1000
+    assert [one["/a"] for one in pair.trees()] == [b"1" * size, b"2"]
+
+
+async def test_a_folder_that_cannot_be_read_is_said_and_left(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SyncOptions(state_file=tmp_path / "state")
+    (pair.laptop / "d").mkdir()
+    for name in ("a", "d/a"):
+        (pair.laptop / name).write_bytes(b"1")
+    await pair.settle(options)
+    original, refused = Folder.open_folder, (pair.container / "d").stat().st_ino
+
+    def open_folder(self: Folder, path: bytes) -> int:
+        descriptor = original(self, path)
+        if os.fstat(descriptor).st_ino == refused:
+            os.close(descriptor)
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return descriptor
+
+    monkeypatch.setattr(Folder, "open_folder", open_folder)
+    await pair.settle(options)
+    assert pair.trees() == [{"": None, "/a": b"1", "/d": None, "/d/a": b"1"}] * 2
+    assert "cannot be read in the container" in str(pair.status.last_error)
+    assert pair.status.problems == 1
+
+
+async def test_the_container_goes_on_looking_when_its_watches_run_out(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Inotify.watch
+
+    def watch(self: Inotify, folder: int, path: bytes) -> None:
+        if path == b"more":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, folder, path)
+
+    monkeypatch.setattr(Inotify, "watch", watch)
+    async with pair.running():
+        (pair.container / "more").mkdir()
+        await until(lambda: (pair.laptop / "more").exists())
+        (pair.container / "a").write_bytes(b"1")
+        await until(lambda: (pair.laptop / "a").exists())
 
 
 async def test_a_link_that_leads_out_is_made_and_not_followed(pair: Pair, tmp_path: Path) -> None:

@@ -76,6 +76,13 @@ def test_what_is_deleted_in_the_container_stays_if_that_is_asked_for() -> None:
     assert plan([b"a"], sides, SyncOptions(is_delete_protected=True)) == []
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [(A, DIRECTORY), (DIRECTORY, A)])
+def test_another_kind_in_the_container_deletes_nothing_if_that_is_asked_for(ours: Entry, theirs: Entry) -> None:
+    sides = Sides({b"a": ours}, {b"a": theirs}, {b"a": ours})
+    assert [one.action for one in plan([b"a"], sides, SyncOptions(is_delete_protected=True))] == [Action.CONFLICT]
+    assert [one.action for one in plan([b"a"], sides, SyncOptions())] == [Action.TO_LAPTOP]
+
+
 def test_deletions_come_first_and_inner_ones_before_outer_ones() -> None:
     laptop = {b"n": DIRECTORY, b"n/a": A}
     container = {b"d": DIRECTORY, b"d/a": A}

@@ -16,7 +16,21 @@ def test_what_there_is_not_travels_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [b"..", b"a/../b", b"/etc", b"a//b", b"a/", b"./a", b"a\0b", b".git/x", b"a/.GIT", b"git~1"]
+    "path",
+    [
+        b"..",
+        b"a/../b",
+        b"/etc",
+        b"a//b",
+        b"a/",
+        b"./a",
+        b"a\0b",
+        b".git/x",
+        b"a/.GIT",
+        b"git~1",
+        b"",
+        b"a/.ktpy-sync.x",
+    ],
 )
 def test_a_path_that_leads_elsewhere_is_no_entry(path: bytes) -> None:
     with pytest.raises(ValueError, match="leads elsewhere"):
@@ -53,6 +67,8 @@ def test_a_conflict_copy_tells_whose_it_is(path: bytes, attempt: int, copy: byte
 
 def test_a_conflict_copy_of_a_long_name_has_a_name_that_is_short_enough() -> None:
     assert len(conflict_name(b"d/" + b"a" * 250 + b".py", "container", bytes(16), 0)) == len(b"d/") + 255
+    assert len(conflict_name(b"a." + b"x" * 240, "container", bytes(16), 0)) == 255
+    conflict_name("ä".encode() * 127, "container", bytes(16), 0).decode()
 
 
 def test_parents_and_what_people_read() -> None:

@@ -48,6 +48,15 @@ def test_a_folder_that_was_renamed_has_its_new_name_once_it_is_watched_again(ino
     assert inotify.read().folders == {b"new"}
 
 
+def test_a_folder_that_is_removed_is_watched_no_longer(inotify: Inotify, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    watched(inotify, tmp_path / "d", b"d")
+    assert inotify.is_watched(b"d")
+    (tmp_path / "d").rmdir()
+    inotify.read()
+    assert not inotify.is_watched(b"d")
+
+
 def test_without_ctypes_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctypes", None)
     assert open_inotify() is None

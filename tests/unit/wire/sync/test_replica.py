@@ -1,10 +1,14 @@
+import errno
 import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ktpy.wire.sync.entries import CONTAINER, FILE, FOLDER, IGNORED, LINK, Entry
+from ktpy.wire.sync.entries import CONTAINER, FILE, FOLDER, IGNORED, LINK, UNREADABLE, Entry
 from ktpy.wire.sync.folder import Folder, digest
 from ktpy.wire.sync.frames import DONE, FAILED, STALE, Request
 from ktpy.wire.sync.inotify import Inotify, open_inotify
@@ -185,11 +189,80 @@ def test_the_content_of_a_file_that_has_changed_is_not_handed_over(replica: Repl
 
 
 def test_what_was_left_long_ago_is_removed(replica: Replica, root: Path) -> None:
-    for name, age_s in ((".ktpy-sync.1.tmp", KEPT_S + 9), (".ktpy-sync.2.part", KEPT_S + 9), (".ktpy-sync.3.part", 0)):
+    for name, age_s in ((".ktpy-sync.2.part", KEPT_S + 9), (".ktpy-sync.3.part", 0)):
         (root / name).touch()
         os.utime(root / name, (time.time() - age_s,) * 2)
     assert kinds(replica) == {}
     assert [one.name for one in root.iterdir()] == [".ktpy-sync.3.part"]
+
+
+def test_what_was_written_in_that_moment_is_never_removed(
+    replica: Replica, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "a").write_bytes(b"1")
+    (root / "a").chmod(0o644)
+    original = Folder.place
+
+    def place(folder: Folder, temporary: bytes, path: bytes, expected: os.stat_result | None) -> bytes | None:
+        (root / "a").write_bytes(b"theirs")
+        os.utime(root / "a", (1, 1))
+        return original(folder, temporary, path, expected)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+
+    monkeypatch.setattr(Folder, "place", place)
+    monkeypatch.setattr(Folder, "rename", refuse)
+    result = replica.put(put(b"a", b"2", file(b"1")))
+    list(replica.scan())
+    assert result.status == DONE
+    assert (root / os.fsdecode(result.detail)).read_bytes() == b"theirs"
+
+
+def test_an_edit_between_two_looks_is_seen(replica: Replica, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "a").write_bytes(b"1")
+    (root / "a").chmod(0o644)
+    original = Replica.look_again
+
+    def look_again(self: Replica, path: bytes) -> Entry | None:
+        entry = original(self, path)
+        (root / "a").write_bytes(b"precious")
+        return entry
+
+    monkeypatch.setattr(Replica, "look_again", look_again)
+    result = replica.put(put(b"a", b"2", file(b"1")))
+    assert (root / os.fsdecode(result.detail)).read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o311])
+def test_a_folder_that_cannot_be_looked_through_is_not_an_empty_one(replica: Replica, root: Path, mode: int) -> None:
+    (root / "d" / "e").mkdir(parents=True)
+    (root / "d" / "a").touch()
+    assert kinds(replica) == {b"d": FOLDER, b"d/a": FILE, b"d/e": FOLDER}
+    (root / "d").chmod(mode)
+    with nobody():
+        assert kinds(replica) == {b"d": IGNORED, b"d/a": None, b"d/e": None}
+        assert replica.known(b"d") is UNREADABLE
+        assert kinds(replica) == {}
+    (root / "d").chmod(0o755)
+    assert {path: entry and entry.kind for path, entry in replica.rescan({b""})} == {
+        b"d": FOLDER,
+        b"d/a": FILE,
+        b"d/e": FOLDER,
+    }
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Have no more rights than anybody while the block runs."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @pytest.fixture
@@ -208,6 +281,29 @@ def test_new_folders_are_watched(folder: Folder, root: Path, inotify: Inotify) -
     assert [path for path, _ in replica.rescan(inotify.read().folders)] == [b"d/b"]
     (root / "d" / "c").touch()
     assert [path for path, _ in replica.rescan(inotify.read().folders)] == [b"d/c"]
+    inotify.close()
+
+
+@pytest.mark.parametrize("is_recreated", [True, False])
+def test_a_folder_in_place_of_another_is_looked_through(
+    folder: Folder, root: Path, inotify: Inotify, is_recreated: bool
+) -> None:
+    replica = Replica(folder, CONTAINER, inotify)
+    for name in ("d", "new"):
+        (root / name / "inner").mkdir(parents=True)
+        (root / name / "inner" / name).touch()
+    list(replica.scan())
+    if is_recreated:
+        shutil.rmtree(root / "d")
+        (root / "d" / "inner").mkdir(parents=True)
+        (root / "d" / "inner" / "new").touch()
+    else:
+        (root / "d").rename(root / "old")
+        (root / "new").rename(root / "d")
+    changed = {path for path, _ in replica.rescan(inotify.read().folders)}
+    assert {b"d/inner/d", b"d/inner/new"} <= changed
+    (root / "d" / "inner" / "later").touch()
+    assert [path for path, _ in replica.rescan(inotify.read().folders)] == [b"d/inner/later"]
     inotify.close()
 
 
