@@ -2,9 +2,13 @@
 
 from ktpy.sync.events import ConflictKept, SyncProblem, SyncReport
 from ktpy.sync.plan import is_ignored
-from ktpy.wire.sync.entries import FOLDER, IGNORED, THE_IGNORED, UNREADABLE, Entry, parent_of, shown
+from ktpy.wire.sync.entries import FOLDER, HELD, IGNORED, THE_IGNORED, UNREADABLE, Entry, parent_of, shown
 
-_LEFT_OUT = {UNREADABLE: "it cannot be read {}: what is in it stays as it is on both sides"}
+_LEFT_OUT = {
+    UNREADABLE: "it cannot be read {}: what is in it stays as it is on both sides",
+    HELD: "it was ignored {} until the container changed an ignore file: it stays so until ktpy starts again",
+}
+"""What people are told of entries that are left out for other reasons than their ignore files."""
 
 
 class Record:

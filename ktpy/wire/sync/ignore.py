@@ -86,6 +86,18 @@ class Rules:
     def __init__(self) -> None:
         self._patterns: dict[bytes, tuple[Pattern, ...]] = {}
         self._outer: list[tuple[bytes, tuple[Pattern, ...]]] = []
+        self._held: list[Rules] = []
+
+    def hold(self) -> None:
+        """Keep a copy of the rules as they are, for `holds`."""
+        if all(one._patterns != self._patterns for one in self._held):  # noqa: SLF001
+            copy = Rules()
+            copy._patterns, copy._outer = dict(self._patterns), list(self._outer)
+            self._held.append(copy)
+
+    def holds(self, path: bytes, is_folder: bool) -> bool:
+        """Tell whether rules that were held ignore a path, as `ignores` does."""
+        return any(one.ignores(path, is_folder) for one in self._held)
 
     def set(self, folder: bytes, content: bytes) -> None:
         """Take the joined contents of a folder's ignore files; empty for none."""

@@ -10,7 +10,18 @@ from functools import partial
 from typing import Final
 
 from ktpy.wire.sync.blocks import PART_SUFFIX, Incoming, failure
-from ktpy.wire.sync.entries import FILE, FOLDER, IGNORED, LINK, THE_IGNORED, UNREADABLE, Entry, conflict_name
+from ktpy.wire.sync.entries import (
+    FILE,
+    FOLDER,
+    HELD,
+    IGNORED,
+    LAPTOP,
+    LINK,
+    THE_IGNORED,
+    UNREADABLE,
+    Entry,
+    conflict_name,
+)
 from ktpy.wire.sync.folder import Folder, Known, digest, seen, settled, signature
 from ktpy.wire.sync.frames import DONE, FAILED, STALE, Request, Result
 from ktpy.wire.sync.ignore import ALWAYS, OWN_PREFIX, RULE_FILES, Rules
@@ -174,6 +185,8 @@ class Replica:
     def _seen(self, descriptor: int, path: bytes, name: bytes, status: os.stat_result) -> Known | None:
         if self._rules.ignores(path, stat.S_ISDIR(status.st_mode)):
             return Known(THE_IGNORED, None)
+        if self._rules.holds(path, stat.S_ISDIR(status.st_mode)):
+            return Known(HELD, None)
         old = self._index[path.rpartition(b"/")[0]].get(name)
         if old and old.signature is not None and old.signature == signature(status):
             return old
@@ -224,6 +237,8 @@ class Replica:
 
     def _answer(self, request: Request, work: Callable[[os.stat_result | None], Result]) -> Result:
         """Do it if what is there is as expected, also in the moment in which it is done."""
+        if self._side == LAPTOP and request.path.rpartition(b"/")[2].lower() in RULE_FILES:
+            self._rules.hold()  # the container may not ask for what is ignored here
         try:
             return work(self._as_expected(request))
         except (_UnexpectedError, OSError) as error:

@@ -246,6 +246,22 @@ async def test_what_is_ignored_stays_where_it_is(pair: Pair) -> None:
         await until(lambda: (pair.laptop / "build" / "container").exists())
 
 
+async def test_the_container_cannot_ask_for_what_the_laptop_ignores(pair: Pair) -> None:
+    (pair.laptop / ".gitignore").write_text(".env\n")
+    (pair.laptop / ".env").write_bytes(b"1")
+    async with pair.running() as sync:
+        (pair.container / ".gitignore").write_text("!.env\n")
+        await until(lambda: sync.status.problems == 1)
+        (pair.laptop / "d").mkdir()
+        (pair.laptop / "d" / ".env").write_bytes(b"2")
+        await until(lambda: sync.status.problems == 2)
+        (pair.container / ".gitignore").unlink()
+        await until(lambda: not (pair.laptop / ".gitignore").exists())
+        (pair.laptop / "a").touch()
+        await until(lambda: (pair.container / "a").exists())
+    assert tree(pair.container).keys() == {"", "/a", "/d"}
+
+
 async def test_a_folder_with_something_ignored_in_it_does_not_come_back(pair: Pair) -> None:
     (pair.laptop / ".gitignore").write_text("*.pyc\n")
     (pair.laptop / "d").mkdir()
