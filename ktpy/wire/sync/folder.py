@@ -52,6 +52,7 @@ class Folder:
         self._is_durable = is_durable
         self._opened: tuple[bytes, int] | None = None
         self._temporary = 0
+        self._placed: tuple[int, ...] = ()
 
     def close(self) -> None:
         self.release()
@@ -148,6 +149,7 @@ class Folder:
         Raises OSError, FileExistsError for a name that is taken; the temporary file is gone then.
         """
         parent, name = self.parent(path)
+        self._placed = _identity(os.stat(temporary, dir_fd=parent, follow_symlinks=False))
         try:
             if expected is None:
                 move_to_free(parent, temporary, parent, name)
@@ -159,6 +161,10 @@ class Folder:
             os.unlink(temporary, dir_fd=parent)
             raise
         return self._remove(parent, temporary, expected)
+
+    def is_placed(self, status: os.stat_result) -> bool:
+        """Tell whether that is the status of what was placed last, and of nothing that somebody wrote over it."""
+        return _identity(status) == self._placed
 
     def take_away(self, path: bytes, expected: os.stat_result) -> bytes | None:
         """Remove a file or link with that status. Returns and raises as `place`."""

@@ -355,7 +355,7 @@ class Replica:
         if status is None or request.entry is None:
             self._forget(request.path)
             return Result(request.number, DONE, self.look_again(request.path), copy)
-        is_file = request.entry.kind != FOLDER
+        is_file = request.entry.kind != FOLDER and self.folder.is_placed(status)
         known = Known(request.entry._replace(changed_ns=status.st_mtime_ns), settled(status) if is_file else None)
         self._index.setdefault(folder, {})[name] = known
         return Result(request.number, DONE, known.entry, copy)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.wire.sync.entries import CONTAINER, FILE, FOLDER, IGNORED, LINK, UNREADABLE, Entry
-from ktpy.wire.sync.folder import Folder, digest
+from ktpy.wire.sync.folder import Folder, digest, signature
 from ktpy.wire.sync.frames import DONE, FAILED, STALE, Request
 from ktpy.wire.sync.inotify import Inotify, open_inotify
 from ktpy.wire.sync.replica import KEPT_S, Replica
@@ -217,6 +217,21 @@ def test_what_was_written_in_that_moment_is_never_removed(
     list(replica.scan())
     assert result.status == DONE
     assert (root / os.fsdecode(result.detail)).read_bytes() == b"theirs"
+
+
+def test_an_edit_right_after_a_change_is_seen(replica: Replica, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Folder.place
+
+    def place(folder: Folder, temporary: bytes, path: bytes, expected: os.stat_result | None) -> bytes | None:
+        unexpected = original(folder, temporary, path, expected)
+        (root / "theirs").write_bytes(b"theirs")
+        (root / "theirs").rename(root / "a")
+        return unexpected
+
+    monkeypatch.setattr(Folder, "place", place)
+    monkeypatch.setattr("ktpy.wire.sync.replica.settled", signature)  # as if it took long to look
+    assert replica.put(put(b"a", b"1")).status == DONE
+    assert kinds(replica) == {b"a": FILE}
 
 
 def test_an_edit_between_two_looks_is_seen(replica: Replica, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
