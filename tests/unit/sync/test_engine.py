@@ -286,6 +286,9 @@ class Liar:
         self._never = asyncio.Event()
 
     async def read(self, n: int = -1, /) -> bytes:
+        if self._said and not self._said[0]:  # not before it is asked
+            self._said.pop(0)
+            await self._never.wait()
         if not self._said:
             await self._never.wait()
         return self._said.pop(0)
@@ -296,6 +299,8 @@ class Liar:
                 request = Request.parse(payload)
                 answer = Request(request.number, request.path, None, request.expected, b"harmless")
                 self._said.append(answer.frame(frames.PUT))
+                self._never.set()
+            elif kind == frames.OFFER:
                 self._never.set()
 
     async def drain(self) -> None:
@@ -328,9 +333,9 @@ HUGE_ERRNO = frames.Result(1, frames.FAILED, None, b"9" * 30).frame()
     [
         [frames.frame(frames.HELLO, b"[" * 100_000)],
         [HELLO_TIME],
-        [told(), HUGE_ERRNO],
+        [told(), b"", HUGE_ERRNO],
         [told((b"", HARMLESS))],
-        [told(), frames.numbered(frames.HAVE, 1), frames.numbered(frames.HAVE, 1)],
+        [told(), b"", frames.numbered(frames.HAVE, 1) * 2],
     ],
     ids=["deep JSON", "endless time", "errno", "no path", "HAVE twice"],
 )
