@@ -155,7 +155,9 @@ def run(workload: str, work_dir: str, config: str | None, command: tuple[str, ..
     from ktpy.sessions.dev_config import configured_run
 
     target, _ = named(workload, None)
-    command, work_dir = configured_run(DevOptions(target, config=config, command=command, work_dir=work_dir))
+    command, work_dir = configured_run(
+        DevOptions(target, config=config, command=command, work_dir=work_dir), render.on_error_output
+    )
     if not command:
         raise click.UsageError("Say what to run, after two hyphens: ktpy dev run WORKLOAD -- COMMAND")
     _visit(workload, command, "", work_dir, place)

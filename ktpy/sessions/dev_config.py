@@ -6,6 +6,7 @@ what has no meaning for ktpy is named, not dropped in silence.
 """
 
 import os
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -89,18 +90,42 @@ class DevConfig:
     ignore: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     """What the file says that has no meaning here."""
+    variables: tuple[str, ...] = ()
+    """Variables of this laptop's environment whose values the file was given."""
+    is_image_of_variables: bool = False
+    """Whether the image would tell such values to a registry; then `image` is empty."""
 
 
 def read(path: Path, workload: str, container: str | None) -> DevConfig:
     """Return what the file says of a workload by its name; what it says nothing of has the defaults.
 
-    Raises UsageError with line and column for what cannot be understood, and for a file of another form.
+    References such as ${TAG} or ${TAG:-1} are replaced by values of this laptop's environment, but in no image: a
+    registry would see them. Raises UsageError with line and column for what cannot be understood, and for a file of
+    another form.
     """
+    try:
+        text = path.read_text()
+    except (OSError, ValueError) as exc:
+        raise UsageError(f"{path} cannot be read: {exc}") from exc
+    found = _read(path, text, os.environ, workload, container)
+    variables = dict.fromkeys(one[1] for one in _VARIABLE.finditer(text) if os.environ.get(one[1]))
+    if not variables:
+        return found
+    try:
+        is_told = found.image != _read(path, text, {}, workload, container).image
+    except UsageError:  # it makes sense with the values alone
+        is_told = bool(found.image)
+    return replace(
+        found, image="" if is_told else found.image, variables=tuple(variables), is_image_of_variables=is_told
+    )
+
+
+def _read(path: Path, text: str, variables: Mapping[str, str], workload: str, container: str | None) -> DevConfig:
     import yaml  # not before it is needed
 
     try:
-        node = yaml.compose(_VARIABLE.sub(lambda one: os.environ.get(one[1]) or one[2] or "", path.read_text()))
-    except (OSError, ValueError, yaml.YAMLError) as exc:
+        node = yaml.compose(_VARIABLE.sub(lambda one: variables.get(one[1]) or one[2] or "", text))
+    except (ValueError, yaml.YAMLError) as exc:
         raise UsageError(f"{path} cannot be read: {exc}") from exc
     try:
         return _understood(path, node, workload, container)
@@ -140,7 +165,7 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
     return DevConfig(
         image=dev.get("image") or "",
         shell=dev.get("shell") or "",
-        work_dir=dev.get("workDir") or "",
+        work_dir=_folder(dev.get("workDir") or ""),
         resources={kind: found for kind, found in amounts.items() if found},
         env=tuple((one["name"], one.get("value") or "") for one in dev.get("env") or [] if one and one.get("name")),
         run=("sh", "-c", words[0]) if len(words) == 1 else tuple(words),
@@ -149,6 +174,10 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         ignore=tuple(filter(None, ignored)),
         unused=tuple(_unused(dev)),
     )
+
+
+def _folder(path: str) -> str:
+    return posixpath.normpath(path) if path else ""
 
 
 def _unused(dev: Mapping[str, Any]) -> Iterator[str]:
@@ -205,7 +234,13 @@ class _Reader:
 
 def configured(options: DevOptions, report: Report) -> DevOptions:
     """Return the options with what the file says where the user says nothing. Raises as `read` does."""
-    found = _found(options)
+    found = _found(options, report)
+    if found.is_image_of_variables and not options.image:
+        raise UsageError(
+            f"{options.config or FILE}: the image is named by variables of this laptop's environment, which ktpy does "
+            "not tell a registry; nothing was changed.",
+            hint="--image names it.",
+        )
     if found.unused:
         report(
             Notice(f"{options.config or FILE}: {', '.join(found.unused)}: left out, as ktpy has no use for that yet.")
@@ -233,16 +268,19 @@ def configured(options: DevOptions, report: Report) -> DevOptions:
     )
 
 
-def configured_run(options: DevOptions) -> tuple[tuple[str, ...], str]:
+def configured_run(options: DevOptions, report: Report) -> tuple[tuple[str, ...], str]:
     """Return what runs in a dev container, and in which folder: what the user says, or else the file."""
     if options.command:
         return options.command, options.work_dir
-    found = _found(options)
+    found = _found(options, report)
     return found.run, options.work_dir or found.work_dir
 
 
-def _found(options: DevOptions) -> DevConfig:
+def _found(options: DevOptions, report: Report) -> DevConfig:
     path = Path(options.config or FILE)
     if options.config is None and not path.is_file():
         return DevConfig()
-    return read(path, Reference.parse(options.target).name, options.container)
+    found = read(path, Reference.parse(options.target).name, options.container)
+    if found.variables and found != DevConfig(variables=found.variables):
+        report(Notice(f"{path} was given variables of this laptop's environment: {', '.join(found.variables)}."))
+    return found

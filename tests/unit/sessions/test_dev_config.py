@@ -32,6 +32,10 @@ containers:
 """
 
 
+def untold(event: Event) -> None:
+    raise AssertionError(event)
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "config.yaml"
     path.write_text(text)
@@ -109,8 +113,9 @@ def test_an_application_s_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "configProperties: {version: v2}\napplication:\n  name: shop\n  helmValues: []\n  services:\n"
         '  - name: catalog\n    containers: [{dev: {image: "${REGISTRY:-docker.io}/go:${TAG}"}}]'
     )
-    monkeypatch.setenv("TAG", "1.24")
-    assert read(written(tmp_path, text), "catalog", None).image == "docker.io/go:1.24"
+    monkeypatch.delenv("REGISTRY", raising=False)
+    monkeypatch.delenv("TAG", raising=False)
+    assert read(written(tmp_path, text), "catalog", None).image == "docker.io/go:"
     assert read(written(tmp_path, text), "web", None) == DevConfig()
 
 
@@ -138,6 +143,39 @@ def test_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".nocalhost").mkdir()
     written(tmp_path / ".nocalhost", "name: web\ncontainers: [{dev: {workDir: /src, command: {run: [make, run]}}}]")
-    assert configured_run(DevOptions("web")) == (("make", "run"), "/src")
-    assert configured_run(DevOptions("web", command=("ls",))) == (("ls",), "")
-    assert configured_run(DevOptions("db")) == ((), "")
+    assert configured_run(DevOptions("web"), untold) == (("make", "run"), "/src")
+    assert configured_run(DevOptions("web", command=("ls",)), untold) == (("ls",), "")
+    assert configured_run(DevOptions("db"), untold) == ((), "")
+
+
+@pytest.mark.parametrize("image", ["x.test/a:${MINE}", '"x.test/${MINE:-b}"', ">-\n      x.test/a:${MINE}"])
+def test_no_image_tells_a_variable_of_this_laptop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str) -> None:
+    monkeypatch.setenv("MINE", "private")
+    file = str(written(tmp_path, f"name: web\ncontainers:\n- dev:\n    image: {image}"))
+    with pytest.raises(UsageError, match="does not tell a registry"):
+        configured(DevOptions("web", config=file), lambda _: None)
+    assert configured(DevOptions("web", config=file, image="mine"), lambda _: None).image == "mine"
+
+
+def test_an_image_that_makes_sense_with_a_variable_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "private")
+    file = written(tmp_path, "name: web\ncontainers: [{dev: {command: {run: [${MINE}, a]}, image: go}}]")
+    assert read(file, "web", None).is_image_of_variables
+
+
+def test_variables_that_are_put_in_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "private")
+    monkeypatch.delenv("OTHER", raising=False)
+    text = "name: web\ncontainers: [{dev: {image: go, command: {run: ['${MINE}', '${OTHER:-b}']}}}]"
+    options, told = DevOptions("web", config=str(written(tmp_path, text))), list[Event]()
+    assert configured_run(options, told.append) == (("private", "b"), "")
+    assert configured(options, told.append).image == "go"
+    assert told == [Notice(f"{options.config} was given variables of this laptop's environment: MINE.")] * 2
+
+
+def test_one_folder_has_one_name(tmp_path: Path) -> None:
+    text = "name: web\ncontainers: [{dev: {workDir: /home//dev/}}]"
+    file = str(written(tmp_path, text))
+    there = configured(DevOptions("web", sync=SyncFolder(".", ""), config=file), lambda _: None)
+    assert there.sync == SyncFolder(".", "/home/dev")
+    assert there.work_dir == "/home/dev"
