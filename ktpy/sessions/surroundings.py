@@ -90,7 +90,9 @@ async def open_wardrobe(
         claims_of_set=workload.claims_of_set,
     )
     if with_claims:
-        placement = await placement_beside(api, {one.claim for one in clothes.mounts if one.claim})
+        placement = await placement_beside(
+            api, {one.claim for one in clothes.mounts if one.claim}, "--volumes none leaves the claims out."
+        )
         clothes = replace(clothes, overlay=overlaid(clothes.overlay, {"spec": placement}))
     running = await running_pod(api, workload, choice.container) if choice.from_pod else None
     return Wardrobe(str(workload.reference), clothes, workload.service, running)

@@ -1,5 +1,7 @@
 """Compares what the user wants to develop with the cluster. Nothing is changed."""
 
+from typing import Final
+
 from ktpy.cluster.changes import dev_found, dev_switch
 from ktpy.cluster.changes.dev import LEASE_ROLE, taken
 from ktpy.cluster.changes.dev_manifest import KEEP_PODS, REPLACE, DevPlan, clone_name
@@ -14,6 +16,8 @@ from ktpy.cluster.sharing.lease import leases
 from ktpy.errors import TargetUnsuitable
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, is_being_deleted, spec_of
+
+_CLAIMS_HINT: Final = "The dev pod mounts the workload's claims: they have to be there, and free where the pod runs."
 
 
 async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> DevPlan:
@@ -36,7 +40,7 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
             workload, found = await find_workload(api, reference), await targets.fetch_workload(api, reference)
     container = chosen_container(workload.template, options.container)["name"]
     claims = _claims(workload) if not (options.mode == REPLACE and workload.claims_of_set) else []
-    of_one = await one_pods_claims(api, claims)
+    of_one = await one_pods_claims(api, claims, _CLAIMS_HINT)
     if options.mode == REPLACE and reference.kind not in KEEP_PODS:  # its pods go first
         claims = [claim for claim in claims if not of_one.get(claim)]
     is_alone = bool(of_one) or (spec_of(found).get("strategy") or {}).get("type") == "Recreate"
@@ -57,7 +61,7 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         options.image,
         workload.claims_of_set,
         is_alone,
-        await placement_beside(api, claims),
+        await placement_beside(api, claims, _CLAIMS_HINT),
         warnings,
         options.sync.remote if options.sync is not None else None,
         options.resources,

@@ -15,15 +15,15 @@ _SHARED = {"ReadWriteMany", "ReadOnlyMany"}
 _EXCLUSIVE = "ReadWriteOncePod"
 
 
-async def placement_beside(api: Api, claims: Collection[str]) -> Json:
+async def placement_beside(api: Api, claims: Collection[str], hint: str) -> Json:
     """Return what the pod's spec needs, so that it runs on the node where the claims are in use; empty for anywhere.
 
     Raises TargetAbsent for a claim that there is not, TargetUnsuitable for one that a pod has for itself
-    (ReadWriteOncePod), and for claims that are in use on several nodes.
+    (ReadWriteOncePod), and for claims that are in use on several nodes; `hint` says what to do then.
     """
     if not claims:
         return {}
-    modes = {claim: await _access_modes(api, claim) for claim in claims}
+    modes = {claim: await _access_modes(api, claim, hint) for claim in claims}
     users: dict[str, str] = {}
     async for pod in list_all(api, PODS.path(api.namespace)):
         node = spec_of(pod).get("nodeName")
@@ -33,7 +33,7 @@ async def placement_beside(api: Api, claims: Collection[str]) -> Json:
             if _EXCLUSIVE in modes[claim]:
                 raise TargetUnsuitable(
                     f"Claim {claim} is for one pod alone, and {name_of(pod)} has it; nothing was changed.",
-                    hint="--volumes none leaves the claims out.",
+                    hint=hint,
                 )
             if not modes[claim] & _SHARED:
                 users[claim] = node
@@ -41,21 +41,21 @@ async def placement_beside(api: Api, claims: Collection[str]) -> Json:
         where = ", ".join(f"{claim} on {node}" for claim, node in sorted(users.items()))
         raise TargetUnsuitable(
             f"The claims are in use on several nodes ({where}), and a pod runs on one; nothing was changed.",
-            hint="--volumes none leaves the claims out.",
+            hint=hint,
         )
     return _on(next(iter(users.values()))) if users else {}
 
 
-async def one_pods_claims(api: Api, claims: Collection[str]) -> dict[str, bool]:
+async def one_pods_claims(api: Api, claims: Collection[str], hint: str) -> dict[str, bool]:
     """Return those claims to which the pods of several nodes must not write, or of which that cannot be seen.
 
     With each goes whether it is for one pod alone (ReadWriteOncePod). Raises TargetAbsent.
     """
-    modes = {claim: await _access_modes(api, claim) for claim in claims}
+    modes = {claim: await _access_modes(api, claim, hint) for claim in claims}
     return {claim: _EXCLUSIVE in one for claim, one in modes.items() if not one & _SHARED}
 
 
-async def _access_modes(api: Api, claim: str) -> set[str]:
+async def _access_modes(api: Api, claim: str, hint: str) -> set[str]:
     """Return how it may be used; nothing where the user may not see that."""
     with suppress(Forbidden):
         try:
@@ -63,7 +63,7 @@ async def _access_modes(api: Api, claim: str) -> set[str]:
         except NotFound as exc:
             raise TargetAbsent(
                 f"There is no claim {claim} in namespace {api.namespace}; nothing was changed.",
-                hint="--volumes none leaves the claims out.",
+                hint=hint,
             ) from exc
     return set()
 

@@ -121,7 +121,8 @@ def refused_volume(event: Json) -> KtpyError | None:
         return PodFailed(f"A volume cannot be mounted: there is no {match[1]} {match[2]}, which the pod asks for.")
     if event.get("reason") == "FailedAttachVolume" and "Multi-Attach" in message:
         return PodFailed(
-            f"A claim is in use on another node: {_clause(message)}.", hint="--volumes none leaves the claims out."
+            f"A claim is in use on another node: {_clause(message)}.",
+            hint="`ktpy run --volumes none` leaves the claims out.",
         )
     return None
 

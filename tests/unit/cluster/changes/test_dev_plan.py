@@ -6,7 +6,7 @@ from ktpy.cluster.changes.dev_plan import prepare
 from ktpy.cluster.changes.options import DevOptions
 from ktpy.cluster.changes.plan import SessionIdentity
 from ktpy.cluster.pods.claims import CLAIMS
-from ktpy.errors import RouteTaken, TargetAmbiguous, TargetUnsuitable
+from ktpy.errors import RouteTaken, TargetAbsent, TargetAmbiguous, TargetUnsuitable
 from ktpy.kube.client import Api
 from tests.unit.cluster.changes.dev_cases import CONTAINER, POD, collection, development, essence, furnish
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, ObjectStore
@@ -128,6 +128,14 @@ async def test_what_one_pod_alone_may_have_is_free_first(
     store.put(PODS, {"metadata": {"name": "web-1"}, "spec": {"nodeName": "n1", "volumes": volumes}, "status": status})
     plan = await prepare(store_api, DevOptions("web"), SessionIdentity("a", "al", ""))
     assert plan.is_exclusive is is_exclusive
+
+
+async def test_a_claim_that_is_not_there(store: ObjectStore, store_api: Api) -> None:
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    furnish(store, template=POD | {"spec": POD["spec"] | {"volumes": volumes}})
+    with pytest.raises(TargetAbsent, match="no claim data") as refused:
+        await prepare(store_api, DevOptions("web"), SessionIdentity("a", "al", ""))
+    assert "--volumes" not in str(refused.value.hint)  # which `dev` has not
 
 
 @pytest.mark.parametrize(("mode", "count"), [("replace", 1), ("duplicate", 0)])

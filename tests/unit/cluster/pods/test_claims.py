@@ -7,6 +7,8 @@ from ktpy.errors import KtpyError, TargetAbsent, TargetUnsuitable
 from ktpy.kube.client import Api
 from tests.unit.kube.object_store import PODS, ObjectStore
 
+HINT = "what to do"
+
 
 def claim(store: ObjectStore, name: str, mode: str = "ReadWriteOnce") -> None:
     store.put(CLAIMS.path("shop"), {"metadata": {"name": name}, "spec": {"accessModes": [mode]}})
@@ -32,21 +34,22 @@ async def test_it_runs_beside_the_pod_that_uses_the_claim(store: ObjectStore, st
     user(store, "waiting", None, "data")
     user(store, "ended", "node2", "data", phase="Succeeded")
     user(store, "other", "node3", "else")
-    assert nodes(await placement_beside(store_api, {"data"})) == []
+    assert nodes(await placement_beside(store_api, {"data"}, HINT)) == []
     user(store, "db-0", "node1", "data")
-    assert nodes(await placement_beside(store_api, {"data"})) == ["node1"]
-    assert nodes(await placement_beside(store_api, set())) == []
+    assert nodes(await placement_beside(store_api, {"data"}, HINT)) == ["node1"]
+    assert nodes(await placement_beside(store_api, set(), HINT)) == []
 
 
 async def test_a_claim_that_many_may_use_is_used_anywhere(store: ObjectStore, store_api: Api) -> None:
     claim(store, "data", "ReadWriteMany")
     user(store, "db-0", "node1", "data")
-    assert nodes(await placement_beside(store_api, {"data"})) == []
+    assert nodes(await placement_beside(store_api, {"data"}, HINT)) == []
 
 
 async def refusal(api: Api, *claims: str) -> KtpyError:
     with pytest.raises(KtpyError, match="nothing was changed") as caught:
-        await placement_beside(api, claims)
+        await placement_beside(api, claims, HINT)
+    assert caught.value.hint == HINT
     return caught.value
 
 
