@@ -38,6 +38,11 @@ class NeverSent(ApiUnreachable):
     """There was no connection: the API server cannot have done what was asked."""
 
 
+def may_be_done(error: KtpyError) -> bool:
+    """Tell whether the API server may have done what was asked, though `error` was raised."""
+    return isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
+
+
 _PATH = re.compile(
     r"/(?:api/[^/]+|apis/(?P<group>[^/]+)/[^/]+)"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"

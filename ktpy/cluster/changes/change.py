@@ -10,9 +10,9 @@ from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing.lease import OwnLease
 from ktpy.cluster.steps import Step, nothing, run_steps
-from ktpy.errors import ApiUnreachable, KtpyError
+from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
-from ktpy.kube.refusals import NeverSent
+from ktpy.kube.refusals import may_be_done
 from ktpy.kube.resources import Resource
 
 OnProgress = Callable[[PodProgress], None]
@@ -74,7 +74,7 @@ class ClusterChange:
         try:
             await self.lease.claim()
         except KtpyError as error:
-            self.may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
+            self.may_exist = may_be_done(error)
             raise
 
 

@@ -22,10 +22,10 @@ from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.lease import OwnLease
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.cluster.steps import Step, run_steps
-from ktpy.errors import ApiUnreachable, KtpyError, PodNotReady, RouteTaken
+from ktpy.errors import KtpyError, PodNotReady, RouteTaken
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, is_being_deleted, labels_of, metadata_of
-from ktpy.kube.refusals import Conflict, NeverSent, NotFound
+from ktpy.kube.refusals import Conflict, NotFound, may_be_done
 from ktpy.kube.resources import DEPLOYMENTS, PODS
 from ktpy.kube.watch import list_all
 from ktpy.kube.writes import merge_patch, patch_object
@@ -148,7 +148,7 @@ class DevChange:
         try:
             await self.lease.claim()
         except KtpyError as error:
-            self.may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
+            self.may_exist = may_be_done(error)
             raise
 
     async def _create(self) -> None:

@@ -22,10 +22,10 @@ from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.cluster.pods.shadow_manifest import DEADLINE_S, shadow_job
-from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed, PodNotReady
+from ktpy.errors import Forbidden, KtpyError, PodFailed, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, metadata_of
-from ktpy.kube.refusals import Conflict, NeverSent, NotFound
+from ktpy.kube.refusals import Conflict, NotFound, may_be_done
 from ktpy.kube.resources import EVENTS, JOBS, PODS
 from ktpy.kube.watch import Delete, Upsert, watch
 from ktpy.kube.writes import delete, merge_patch
@@ -93,7 +93,7 @@ class Shadow:
         try:
             job = await self._api.request("POST", JOBS.path(self._api.namespace), body=self.manifest, warnings=warnings)
         except KtpyError as error:
-            self._may_exist = isinstance(error, ApiUnreachable) and not isinstance(error, NeverSent)
+            self._may_exist = may_be_done(error)
             raise
         self._uid = metadata_of(job)["uid"]
         for warning in warnings:

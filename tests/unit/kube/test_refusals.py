@@ -7,6 +7,7 @@ import yaml
 
 from ktpy.errors import (
     ApiRefused,
+    ApiUnreachable,
     Forbidden,
     KtpyError,
     NamespaceAbsent,
@@ -14,7 +15,17 @@ from ktpy.errors import (
     QuotaExceeded,
     Unauthorized,
 )
-from ktpy.kube.refusals import Action, Conflict, Gone, NotFound, Unavailable, admission_refusal, refusal
+from ktpy.kube.refusals import (
+    Action,
+    Conflict,
+    Gone,
+    NeverSent,
+    NotFound,
+    Unavailable,
+    admission_refusal,
+    may_be_done,
+    refusal,
+)
 
 CREATE_JOB = Action("create", "batch", "jobs", "shop")
 
@@ -143,3 +154,9 @@ def test_an_anonymous_403_is_about_credentials() -> None:
 
 def test_an_answer_without_a_status_object() -> None:
     assert "HTTP 502" in refusal(502, {}, CREATE_JOB).message
+
+
+def test_only_an_answer_that_was_lost_leaves_open_whether_it_was_done() -> None:
+    assert may_be_done(ApiUnreachable("lost"))
+    assert not may_be_done(NeverSent("no connection"))
+    assert not may_be_done(Forbidden("no"))
