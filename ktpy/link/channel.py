@@ -101,9 +101,18 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
         self._protocol.connection_made(self)
 
     def data_received(self, data: bytes, _datatype: int | None = None) -> None:
+        """Hand the data on. An error of the protocol ends its channel, as a socket's transport does, and no other."""
         self._link.received_bytes += len(data)
         if self._protocol:
-            self._protocol.data_received(data)
+            try:
+                self._protocol.data_received(data)
+            except Exception as exc:  # asyncssh would end the connection with all its channels
+                self._fail(exc)
+
+    def _fail(self, exc: Exception) -> None:
+        context = {"message": "The protocol of a channel failed.", "exception": exc, "protocol": self._protocol}
+        asyncio.get_running_loop().call_exception_handler(context)
+        self.abort()
 
     def eof_received(self) -> bool:
         """Close, as a socket's transport does, unless the protocol wants to go on writing."""

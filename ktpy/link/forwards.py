@@ -238,6 +238,7 @@ class _LocalEnd(End):
             with suppress(OSError):  # the socket is empty
                 while data := os.read(self.transport.get_extra_info("socket").fileno(), 1 << 18):
                     self.data_received(data)
+        self.note_loss()  # what comes from the pod while that is passed on finds nobody
         self._pass_on(partial(super().connection_lost, None))
 
     def _pass_on(self, ending: Callable[[], object]) -> None:

@@ -51,10 +51,10 @@ class End(asyncio.Protocol):
         self.other = other
         out = other.transport
         assert out is not None  # noqa: S101  # both ends stand before they are joined
-        self._write = out.write
-        if self._early:
+        self._write = _drop if other.lost else out.write
+        if self._early and not other.lost:
             out.writelines(self._early)
-            self._early = []
+        self._early = []
         if self.eof:
             self._pass_eof(other)
         if self.lost:
@@ -93,10 +93,16 @@ class End(asyncio.Protocol):
             other.transport.write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
+        self.note_loss()
         self.error = exc
         if self.other is not None:
             self.other.end(exc)
+
+    def note_loss(self) -> None:
+        """Have the other end drop what it receives: writing there warns in asyncio and raises in uvloop."""
+        self.lost = True
+        if self.other is not None:
+            self.other._write = _drop  # noqa: SLF001 - of the same class
 
     def end(self, error: Exception | None) -> None:
         """Close once everything is written; with an error reset at once, and drop what is not written."""
@@ -110,3 +116,7 @@ class End(asyncio.Protocol):
             with suppress(OSError):  # it may be gone already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
+
+
+def _drop(_data: bytes) -> None:
+    """Do nothing with what nobody takes any more."""

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import select
-import shutil
 import signal
 import sys
 import threading
@@ -44,11 +43,11 @@ class RemoteProgram:
         Raises LinkLost when the connection ends first, KtpyError where its output cannot be written for another reason.
         """
         is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        size = shutil.get_terminal_size()
         kind = os.environ.get("TERM", "xterm") if is_terminal else None
+        size = os.get_terminal_size(0) if is_terminal else ()  # LINES and COLUMNS may tell of another terminal
         try:
             self._process = process = await ssh.create_process(
-                self._command, term_type=kind, term_size=(size.columns, size.lines), encoding=None
+                self._command, term_type=kind, term_size=size, encoding=None
             )
         except (asyncssh.Error, OSError) as exc:
             raise link_lost(exc) from exc
@@ -134,8 +133,7 @@ def _as_terminal(process: _Process) -> Iterator[None]:
     import tty
 
     def resize() -> None:
-        size = shutil.get_terminal_size()
-        process.change_terminal_size(size.columns, size.lines)
+        process.change_terminal_size(*os.get_terminal_size(0))
 
     loop, before = asyncio.get_running_loop(), termios.tcgetattr(0)
     loop.add_signal_handler(signal.SIGWINCH, resize)

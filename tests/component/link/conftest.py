@@ -1,10 +1,12 @@
 """The agents in pods, each behind a real OpenSSH server."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from ktpy.link.connection import AgentConnection
 from ktpy.link.dialer import Dialer
@@ -12,6 +14,13 @@ from ktpy.wire.session import AgentHello
 from tests.component.link import gateway as gateways
 from tests.component.link import shadow as shadows
 from tests.component.link.sshd import Sshd
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """They run on the event loop that sessions run on, whose closed transports raise where asyncio's warn."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @contextmanager

@@ -88,6 +88,24 @@ async def test_abort(dialer: Dialer) -> None:
             await ended.wait()
 
 
+async def test_a_protocol_that_fails_ends_its_channel_and_no_other(dialer: Dialer) -> None:
+    class Broken(Client):
+        def data_received(self, data: bytes) -> None:
+            raise RuntimeError("the handler is closed")
+
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    async with target(echo) as port:
+        whole, client = await dialer.create_connection(Client, "127.0.0.1", port)
+        broken, victim = await dialer.create_connection(Broken, "127.0.0.1", port)
+        broken.write(b"x")
+        assert await victim.lost is None
+        whole.write(b"hello")
+        await until(lambda: client.received == b"hello", "the echo on the other channel")
+        whole.close()
+    assert told == ["The protocol of a channel failed."]
+
+
 async def test_pause_in_connection_made(dialer: Dialer) -> None:
     """As the relay does: nothing is delivered before somebody is there to take it."""
 

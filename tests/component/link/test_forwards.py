@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import struct
 from contextlib import suppress
 
 import pytest
@@ -287,3 +288,39 @@ async def test_a_connection_that_is_closed_without_an_answer_takes_the_socket_aw
                 assert await reader.read() == b""
             assert not accepts(gateway.directory / "80.sock")
             writer.close()
+
+
+async def test_what_comes_for_a_connection_that_was_closed_harms_no_other(gateway: Sshd) -> None:
+    """The local port's end is told only once it is known whether the port closes all: data may come meanwhile."""
+    doubted, known = asyncio.Event(), asyncio.Event()
+
+    async def serve_two(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1) == b"x":
+            reset = struct.pack("ii", 1, 0)  # struct linger of socket(7)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            writer.transport.abort()
+        else:
+            await echo(reader, writer)
+
+    class Doubted(FakeLocalPort):
+        async def doubt(self) -> bool:
+            doubted.set()
+            await known.wait()
+            return True
+
+    async with target(serve_two) as number:
+        local = Doubted(number)
+        async with serving(gateway, local):
+            (whole, at_whole), (broken, at_broken) = [await connect(gateway, local) for _ in range(2)]
+            at_broken.write(b"x")
+            await doubted.wait()
+            at_broken.write(b"late")
+            at_whole.write(b"-sent")
+            async with asyncio.timeout(5):
+                assert await whole.readexactly(4) == b"sent"
+                known.set()
+                assert await broken.read() == b""
+                at_whole.write(b"again")
+                assert await whole.readexactly(5) == b"again"
+            for writer in (at_whole, at_broken):
+                writer.close()

@@ -1,7 +1,10 @@
 """A program behind an SSH server of this process, with standard input and output as a shell's pipes are."""
 
 import asyncio
+import fcntl
 import os
+import struct
+import termios
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -158,3 +161,32 @@ async def test_a_program_that_reads_nothing_ends_as_it_likes(typed: int) -> None
         assert await RemoteProgram("x").run(ssh) == 7
     stop.set()
     os.read(0, 1 << 20)
+
+
+async def test_the_program_has_the_terminals_size_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """LINES and COLUMNS are of the terminal in which somebody exported them."""
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("COLUMNS", "80")
+    seen: list[tuple[int, ...]] = []
+
+    async def program(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        seen.append(process.term_size[:2])
+        process.exit(0)
+
+    main, secondary = os.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
+    before = os.dup(0)
+    os.dup2(secondary, 0)
+    try:
+        with os.fdopen(os.dup(secondary), "w") as output, monkeypatch.context() as replaced:
+            replaced.setattr("sys.stdin", os.fdopen(0, closefd=False))
+            replaced.setattr("sys.stdout", output)
+            async with pod(program) as ssh:
+                assert await RemoteProgram("x").run(ssh) == 0
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (main, secondary, before):
+            os.close(descriptor)
+    assert seen == [(97, 31)]

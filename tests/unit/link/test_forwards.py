@@ -96,7 +96,7 @@ async def test_an_end_without_an_answer_is_passed_on_when_the_doubt_is_over() ->
     await asyncio.sleep(0)
     assert (doubt.asked, at_pod.calls) == (1, [])
     doubt.is_decided.set()
-    await until(lambda: local.lost, "the loss")
+    await until(lambda: "close" in at_pod.calls, "the end at the pod")
     assert at_pod.calls == ["write_eof", "close"]
 
 

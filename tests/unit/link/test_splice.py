@@ -115,6 +115,24 @@ def test_a_reset_of_a_socket_that_is_gone_already_aborts_all_the_same() -> None:
     assert transport.calls == ["abort"]
 
 
+def test_what_comes_for_an_end_that_is_lost_is_dropped(pair: Pair) -> None:
+    """A closed transport of uvloop's raises RuntimeError at each write."""
+    pair.far.note_loss()
+    pair.near.data_received(b"late")
+    pair.near.connection_lost(None)
+    assert pair.at_far.calls == []
+
+
+def test_what_came_early_for_an_end_that_is_lost_by_then_is_dropped() -> None:
+    (near, at_near), (far, at_far) = connected(), connected()
+    near.data_received(b"early")
+    far.connection_lost(None)
+    near.join(far)
+    near.data_received(b"late")
+    assert at_far.calls == ["resume_reading"]
+    assert "close" in at_near.calls
+
+
 def test_an_end_that_is_lost_is_not_ended_again(pair: Pair) -> None:
     pair.near.connection_lost(None)
     pair.near.end(ConnectionResetError())
