@@ -155,7 +155,7 @@ def _shared(found: dict[str, Any]) -> Iterator[str]:
         yield f"Service {service} does not lead to it: somebody has applied it as it was, or deleted it."
     for one in found["sessions"]:
         what = one["description"] or "unknown"
-        yield f"  {_since(one)}: {what}" + ("" if one["is_live"] else " (dead; ktpy clean removes it)")
+        yield f"  {_since(one)}: {what}{render.condition(one)}"
 
 
 def _tell(found: dict[str, Any], lines: Iterable[str], output: str) -> None:

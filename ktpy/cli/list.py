@@ -56,4 +56,4 @@ def _port(port: dict[str, Any]) -> str:
 def _intercept(intercept: dict[str, Any]) -> str:
     what = f"{intercept['owner']}: {intercept['description'] or 'unknown'}"
     what += f" since {intercept['since']}" if intercept["since"] else ""
-    return what if intercept["is_live"] else f"{what} (dead; ktpy clean removes it)"
+    return what + render.condition(intercept)

@@ -102,6 +102,14 @@ def on_error_output(told: "Event") -> None:
     event(told, err=True)
 
 
+def condition(session: Mapping[str, Any]) -> str:
+    """Say in parentheses what is wrong with a session that intercepts; nothing where all is well."""
+    if not session["is_live"]:
+        return " (dead; ktpy clean removes it)"
+    down = ", ".join(session["local_down"])
+    return f" (nothing answers on the laptop for port {down})" if down else ""
+
+
 def developed(session: Mapping[str, Any]) -> str:
     """Say in a line who develops what."""
     state = f"since {session['since']}" if session["is_live"] else "dead; ktpy clean gives it back"

@@ -23,6 +23,8 @@ DESCRIPTION = f"{DOMAIN}/description"
 """This annotation of a session's Lease says what it does, for `ktpy list`."""
 DETAILS = f"{DOMAIN}/details"
 """The same as data, in JSON."""
+LOCAL_DOWN = f"{DOMAIN}/local-down"
+"""This annotation of a session's Lease names the ports of the Service whose local ports do not answer, with blanks."""
 
 _HELD_BY = f"{DOMAIN}/held-by."
 NAME_MAX = 63

@@ -140,6 +140,10 @@ class Exposure:
             port.number, local_port.number, is_up, counted.is_up, *counts, state, host, passed, waiting, port.protocol
         )
 
+    def local_down(self) -> list[str]:
+        """Return the ports whose local ports do not answer."""
+        return [str(port) for port, local_port in self.local_ports.items() if not local_port.is_up]
+
     def silence(self, match: str | None) -> str | None:
         """Say what keeps all requests elsewhere; None where one has come, or the gateway does not tell."""
         total = total_of(map(self._counters, self.local_ports))

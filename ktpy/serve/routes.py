@@ -50,6 +50,10 @@ class Routes:
         """Wait until requests come here, as far as local ports answer."""
         await self._exposure.until_served()
 
+    def local_down(self) -> list[str]:
+        """Return the ports whose local ports do not answer."""
+        return self._exposure.local_down()
+
     async def run(self) -> None:
         """Hold a route to each pod until cancelled.
 

@@ -121,6 +121,7 @@ def describe(participant: Participant) -> dict[str, Any]:
         "is_live": participant.is_live(),
         "is_keeper": participant.is_keeper(),
         "since": lease.since if lease is not None else "",
+        "local_down": list(lease.local_down) if lease is not None else [],
     }
 
 

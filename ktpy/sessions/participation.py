@@ -56,7 +56,7 @@ class Participation:
                 undo.enter_context(self._record)
                 routing = await undo.enter_async_context(background_task(self._routes.run(), "routes"))
                 undo.push_async_callback(uninterrupted, self._leave)
-                keeping = self._change.lease.keep(self._tell.silence)
+                keeping = self._change.lease.keep(self._tell.silence, self._routes.local_down)
                 renewing = await undo.enter_async_context(background_task(keeping, "renew the lease"))
                 return await self._stay(ending, routing, renewing)
         except SessionLost:

@@ -19,7 +19,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ktpy.cluster.names import APP_NAME, DESCRIPTION, DETAILS, MANAGED_BY, SESSION, TARGET, labels, lease_name
+from ktpy.cluster.names import (
+    APP_NAME,
+    DESCRIPTION,
+    DETAILS,
+    LOCAL_DOWN,
+    MANAGED_BY,
+    SESSION,
+    TARGET,
+    labels,
+    lease_name,
+)
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, SessionLost, Unauthorized
 from ktpy.kube.client import Api
@@ -58,6 +68,8 @@ class Lease:
     """The same as data; empty where an older ktpy has made the Lease."""
     since: str = ""
     """When the API server has created it, by RFC 3339."""
+    local_down: tuple[str, ...] = ()
+    """The ports of the Service whose local ports did not answer at the last renewal."""
     is_kept: bool = False
     """Whether it stands without being renewed."""
 
@@ -116,17 +128,22 @@ class OwnLease:
         """The seconds since the Lease was renewed, with the time the laptop has slept."""
         return _awake_or_asleep_s() - self._renewed_at_s
 
-    async def keep(self, on_trouble: Callable[[float, KtpyError], None] = lambda _silence_s, _error: None) -> None:
+    async def keep(
+        self,
+        on_trouble: Callable[[float, KtpyError], None] = lambda _silence_s, _error: None,
+        local_down: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         """Renew the Lease until cancelled; may be started before `claim`.
 
         `on_trouble` is told how long the Lease could not be renewed, and why, each time that fails after TELL_AFTER_S.
+        `local_down` names the ports whose local ports do not answer; others see that in the Lease.
         Raises SessionLost when others have taken this session for dead.
         """
         await self._claimed.wait()
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
-                await self._patch({"renewTime": _now()})
+                await self._patch({"renewTime": _now()}, {LOCAL_DOWN: " ".join(local_down()) or None})
                 self._renewed_at_s = _awake_or_asleep_s()
             except (ApiUnreachable, Unauthorized, Forbidden) as exc:  # somebody may log in, or give the right back
                 silence_s = self.silence_s
@@ -138,8 +155,8 @@ class OwnLease:
         """Let the Lease stand when nobody renews it any more. Raises SessionLost as `keep` does."""
         await self._patch({"leaseDurationSeconds": None})
 
-    async def _patch(self, spec: Json) -> None:
-        patch = {"metadata": {"uid": self._uid}, "spec": spec}
+    async def _patch(self, spec: Json, annotations: Mapping[str, str | None] | None = None) -> None:
+        patch = {"metadata": {"uid": self._uid, "annotations": annotations or {}}, "spec": spec}
         try:
             await merge_patch(self._api, self._path, patch)
         except (NotFound, Conflict) as exc:
@@ -194,6 +211,7 @@ def _lease(item: Json, now: datetime) -> Lease:
         description=annotations_of(item).get(DESCRIPTION, ""),
         details=_details(annotations_of(item).get(DETAILS)),
         since=str(metadata.get("creationTimestamp") or ""),
+        local_down=tuple(annotations_of(item).get(LOCAL_DOWN, "").split()),
         is_kept=is_kept,
     )
 

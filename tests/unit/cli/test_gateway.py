@@ -17,7 +17,15 @@ SINCE = "2026-11-28T11:00:00Z"
 
 def session(owner: str, description: str = "keeps the gateway", **more: Any) -> dict[str, Any]:
     is_keeper = description == "keeps the gateway"
-    return {"owner": owner, "description": description, "is_keeper": is_keeper, "is_live": True, "since": SINCE, **more}
+    return {
+        "owner": owner,
+        "description": description,
+        "is_keeper": is_keeper,
+        "is_live": True,
+        "local_down": [],
+        "since": SINCE,
+        **more,
+    }
 
 
 def found(*sessions: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def service(
             "is_live": is_live,
             "is_keeper": description == "keeps the gateway",
             "since": "2026-11-28T11:00:00Z",
+            "local_down": ["80"] if owner.startswith("al@") else [],
         }
         for owner, description, is_live in intercepts
     ]
@@ -57,7 +58,8 @@ def test_a_line_for_each_intercept(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert listed(monkeypatch, tmp_path, services=services).splitlines() == [
         "namespace shop of lab",
         "SERVICE        PORTS                     INTERCEPTS",
-        "web            80 (http), 7 (echo, UDP)  al@a: mesh of port 80, VERSION: v since 2026-11-28T11:00:00Z",
+        "web            80 (http), 7 (echo, UDP)  al@a: mesh of port 80, VERSION: v since 2026-11-28T11:00:00Z "
+        "(nothing answers on the laptop for port 80)",
         f"{'bo@b':>45}: unknown since 2026-11-28T11:00:00Z (dead; ktpy clean removes it)",
         "                                         cy@c: keeps the gateway since 2026-11-28T11:00:00Z",
         "pay (preview)  8080",

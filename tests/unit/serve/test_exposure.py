@@ -36,6 +36,7 @@ def expose(told: Told, local: int = 0) -> Exposure:
 async def test_a_port_that_nobody_serves_yet_is_warned_of_unless_a_command_is_to_come() -> None:
     exposure = expose(Told())
     await exposure.look()
+    assert exposure.local_down() == ["80"]
     [warning] = exposure.warnings(is_command_to_come=False)
     assert warning.endswith("yet: until then requests for port 80 go to the original pods.")
     assert exposure.warnings(is_command_to_come=True) == []

@@ -74,6 +74,7 @@ async def test_who_shares_it(store: ObjectStore, store_api: Api, place: ClusterR
         "description": "exchange of port 80",
         "is_live": True,
         "is_keeper": False,
+        "local_down": [],
         "kind": "exchange",
         "ports": [80],
         "match": None,

@@ -38,6 +38,7 @@ async def test_services_and_who_has_a_part_in_them(
     assert (found["namespace"], list(found)) == ("shop", ["namespace", "context", "services", "developed"])
     pay, web = sorted(found["services"], key=lambda one: str(one["name"]))
     assert all(one.pop("since") and not one.pop("is_keeper") for one in web["intercepts"])
+    assert [one.pop("local_down") for one in web["intercepts"]] == [[], []]
     assert web == {
         "name": "web",
         "ports": [{"port": 80, "name": "http", "protocol": "TCP", "app_protocol": "http"}],

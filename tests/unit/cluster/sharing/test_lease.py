@@ -46,6 +46,23 @@ async def test_renewing_makes_it_young(store: ObjectStore, store_api: Api, monke
     keeping.cancel()
 
 
+async def test_others_see_which_local_ports_are_down(
+    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ktpy.cluster.sharing.lease.RENEW_EVERY_S", 0.01)
+    down = ["80", "53/UDP"]
+    own = of(store_api)
+    await own.claim()
+    keeping = asyncio.create_task(own.keep(local_down=lambda: down))
+    for expected in (("80", "53/UDP"), ()):
+        store.writes.clear()
+        await store.until(lambda: "PATCH leases/ktpy-a" in store.writes)
+        assert (await leases(store_api, "shop"))["a"].local_down == expected
+        down.clear()
+        await store.until(lambda: store.writes.count("PATCH leases/ktpy-a") > 1)
+    keeping.cancel()
+
+
 async def test_a_session_that_was_taken_for_dead_learns_it(
     store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
