@@ -98,7 +98,7 @@ def port_forward(lab: Lab, name: str, port: int = SSHD_PORT) -> Iterator[int]:
 
 
 def test_it_is_small(files: dict[str, tarfile.TarInfo]) -> None:
-    assert sum(member.size for member in files.values()) < 120e6
+    assert sum(member.size for member in files.values()) < 60e6
 
 
 def test_it_tells_nothing_of_the_machine_that_built_it(files: dict[str, tarfile.TarInfo]) -> None:
