@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ktpy.cli import render
+from ktpy.cli import dev_config, render
 from ktpy.cli.complete import service_names
 from ktpy.cli.options import CommandTaker, cluster, verbose
 from ktpy.cli.options import output as output_option
@@ -30,15 +30,6 @@ def dev() -> None:
     ktpy dev terminal web
     ktpy dev end web
     """
-
-
-config = click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False),
-    envvar="KTPY_DEV_CONFIG",
-    metavar="FILE",
-    help="What is not named here: image, shell, folder...; by default .nocalhost/config.yaml, if there is one.",
-)
 
 
 def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str | None) -> SyncFolder | None:
@@ -86,7 +77,7 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     help="Keep this folder and REMOTE of the container alike; /home/dev by default, and empty at first.",
 )
 @click.option("--one-way", is_flag=True, envvar="KTPY_DEV_ONE_WAY", help="Nothing of --sync comes back to this laptop.")
-@config
+@dev_config.file_option
 @pod_timeout
 @verbose
 def start(
@@ -145,7 +136,7 @@ def terminal(workload: str, shell: str, work_dir: str, **place: Any) -> None:
 @dev.command(cls=CommandTaker, short_help="Run a command in a dev container")
 @_there
 @click.option("--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of COMMAND.")
-@config
+@dev_config.file_option
 def run(workload: str, work_dir: str, config: str | None, command: tuple[str, ...], **place: Any) -> None:
     """Run COMMAND in the dev container of WORKLOAD, or what the configuration runs there; ends with its exit code.
 
@@ -206,6 +197,7 @@ def list_(workload: str | None, output: str, **place: Any) -> None:
 
 
 dev.add_command(list_, "status")
+dev.add_command(dev_config.show)
 
 
 @dev.command(short_help="End what you develop")

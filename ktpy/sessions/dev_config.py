@@ -10,66 +10,72 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import UsageError
 from ktpy.observe.events import Notice, Report
+from ktpy.sessions import ktpy_yaml
 from ktpy.sessions.options import DevOptions
+from ktpy.sessions.yaml_shapes import ANYTHING, NULL, NUMBER, SWITCH, TEXT, ShapeReader
 
 REMOTE_DIR: Final = "/home/dev"
 FILE: Final = Path(".nocalhost/config.yaml")
-_TEXT, _NUMBER, _SWITCH, _ANYTHING = "text", "number", "true or false", "anything"
-_TAGS: Final = {
-    _TEXT: ("str", "int", "float", "bool"),
-    _NUMBER: ("int",),
-    _SWITCH: ("bool",),
-}
-_WORDS: Final = (_TEXT,)
-"""A tuple is a list, of what is in it."""
+_WORDS: Final = (TEXT,)
 _DEV: Final[Mapping[str, Any]] = {
-    "gitUrl": _TEXT,
-    "image": _TEXT,
-    "shell": _TEXT,
-    "workDir": _TEXT,
-    "devContainerName": _TEXT,
-    "storageClass": _TEXT,
-    "resources": dict.fromkeys(("limits", "requests"), dict.fromkeys(("cpu", "memory", "ephemeral-storage"), _TEXT)),
-    "persistentVolumeDirs": ({"path": _TEXT, "capacity": _TEXT},),
+    "gitUrl": TEXT,
+    "image": TEXT,
+    "imagePullPolicy": TEXT,
+    "shell": TEXT,
+    "workDir": TEXT,
+    "devContainerName": TEXT,
+    "useDevContainer": SWITCH,
+    "storageClass": TEXT,
+    "resources": dict.fromkeys(("limits", "requests"), dict.fromkeys(("cpu", "memory", "ephemeral-storage"), TEXT)),
+    "persistentVolumeDirs": ({"path": TEXT, "capacity": TEXT},),
     "command": dict.fromkeys(("build", "run", "debug", "hotReloadRun", "hotReloadDebug"), _WORDS),
-    "debug": {"language": _TEXT, "remoteDebugPort": _NUMBER},
-    "hotReload": _SWITCH,
+    "debug": {"language": TEXT, "remoteDebugPort": NUMBER},
+    "hotReload": SWITCH,
     "sync": {
-        "type": _TEXT,
-        "mode": _TEXT,
-        "deleteProtection": _SWITCH,
+        "type": frozenset(("send", "sendonly", "sendReceive")),
+        "mode": frozenset(("gitIgnore", "pattern")),
+        "deleteProtection": SWITCH,
         "filePattern": _WORDS,
         "ignoreFilePattern": _WORDS,
     },
-    "env": ({"name": _TEXT, "value": _TEXT},),
-    "envFrom": _ANYTHING,
+    "env": ({"name": TEXT, "value": TEXT},),
+    "envFrom": ANYTHING,
     "portForward": _WORDS,
-    "sidecarImage": _TEXT,
-    "patches": _ANYTHING,
+    "sidecarImage": TEXT,
+    "patches": ANYTHING,
 }
 _WORKLOAD: Final[Mapping[str, Any]] = {
-    "name": _TEXT,
-    "serviceType": _TEXT,
-    "containers": ({"name": _TEXT, "hub": _ANYTHING, "install": _ANYTHING, "dev": _DEV},),
-    "dependLabelSelector": _ANYTHING,
+    "name": TEXT,
+    "serviceType": TEXT,
+    "priorityClass": TEXT,
+    "containers": ({"name": TEXT, "hub": ANYTHING, "install": ANYTHING, "dev": _DEV},),
+    "dependLabelSelector": ANYTHING,
 }
 _HOOKS: Final = tuple(f"on{when}{what}" for when in ("Pre", "Post") for what in ("Install", "Upgrade", "Uninstall"))
 _APPLICATION: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("name", "manifestType", "resourcePath", "ignoredPath", "env", "envFrom", *_HOOKS), _ANYTHING),
-    **dict.fromkeys(("helmValues", "helmVals", "helmVersion"), _ANYTHING),
+    **dict.fromkeys(("name", "manifestType", "resourcePath", "ignoredPath", "env", "envFrom", *_HOOKS), ANYTHING),
+    **dict.fromkeys(("helmValues", "helmVals", "helmVersion"), ANYTHING),
     "services": (_WORKLOAD,),
 }
-_NULL: Final = "tag:yaml.org,2002:null"
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _USED: Final = ("image", "shell", "workDir", "resources", "env")
-_USED_OF: Final = {"command": ("run",), "sync": ("type", "mode", "deleteProtection", "ignoreFilePattern")}
+_OTHERS: Final = ("priorityClass", "dependLabelSelector", "hub", "install")
+_MEANINGLESS: Final = frozenset(
+    (*_OTHERS, "gitUrl", "imagePullPolicy", "devContainerName", "useDevContainer", "sidecarImage")
+)
+"""What is said of how a workload is installed, or of pods as Nocalhost makes them."""
+_USED_OF: Final = {
+    "command": ("run",),
+    "sync": ("type", "mode", "deleteProtection", "filePattern", "ignoreFilePattern"),
+}
+_EVERYTHING: Final = frozenset((".", "./", "", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,26 @@ class DevConfig:
     """Variables of this laptop's environment whose values the file was given."""
     is_image_of_variables: bool = False
     """Whether the image would tell such values to a registry; then `image` is empty."""
+    name: str = field(default="", compare=False)
+    """Of the file, or of what else says so; empty where nothing does."""
+    said: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What it says in Nocalhost's words, by dotted keys."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where it says so, by the same keys: name of the text, line and column."""
+
+    def left_out(self) -> Iterator[str]:
+        """Yield what of the text has no effect, and why."""
+        meaningless = [one for one in self.unused if one in _MEANINGLESS or one.startswith("application.")]
+        for keys, why in (
+            (meaningless, "left out, as ktpy installs nothing and makes pods in another way"),
+            ([one for one in self.unused if one not in meaningless], "left out, as ktpy has no use for that yet"),
+        ):
+            if keys:
+                yield f"{', '.join(keys)}: {why}."
 
 
 def read(path: Path, workload: str, container: str | None) -> DevConfig:
-    """Return what the file says of a workload by its name; what it says nothing of has the defaults.
+    """Return what the file says of a workload, a name or KIND/NAME; what it says nothing of has the defaults.
 
     References such as ${TAG} or ${TAG:-1} are replaced by values of this laptop's environment, but in no image: a
     registry would see them. Raises UsageError with line and column for what cannot be understood, and for a file of
@@ -107,12 +129,12 @@ def read(path: Path, workload: str, container: str | None) -> DevConfig:
         text = path.read_text()
     except (OSError, ValueError) as exc:
         raise UsageError(f"{path} cannot be read: {exc}") from exc
-    found = _read(path, text, os.environ, workload, container)
+    found = parsed(str(path), text, workload, container, os.environ)
     variables = dict.fromkeys(one[1] for one in _VARIABLE.finditer(text) if os.environ.get(one[1]))
     if not variables:
         return found
     try:
-        is_told = found.image != _read(path, text, {}, workload, container).image
+        is_told = found.image != parsed(str(path), text, workload, container).image
     except UsageError:  # it makes sense with the values alone
         is_told = bool(found.image)
     return replace(
@@ -120,47 +142,114 @@ def read(path: Path, workload: str, container: str | None) -> DevConfig:
     )
 
 
-def _read(path: Path, text: str, variables: Mapping[str, str], workload: str, container: str | None) -> DevConfig:
+def parsed(
+    name: str,
+    text: str,
+    workload: str,
+    container: str | None,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_of_workload: bool = False,
+) -> DevConfig:
+    """Return what a text says, as `read` does; `name` is told with its faults.
+
+    `is_of_workload` is for a text that belongs to the workload, and need not name it.
+    """
     import yaml  # not before it is needed
 
     try:
         node = yaml.compose(_VARIABLE.sub(lambda one: variables.get(one[1]) or one[2] or "", text))
     except (ValueError, yaml.YAMLError) as exc:
-        raise UsageError(f"{path} cannot be read: {exc}") from exc
+        raise UsageError(f"{name} cannot be read: {exc}") from exc
+    if node is None or node.tag == NULL:
+        return DevConfig()
+    wanted = Reference.parse(workload)
     try:
-        return _understood(path, node, workload, container)
+        found = _understood(ShapeReader(name), node, wanted, container, is_of_workload=is_of_workload)
+        return replace(found, name=name)
     except RecursionError as exc:
-        raise UsageError(f"{path} is nested too deeply, or within itself.") from exc
+        raise UsageError(f"{name} is nested too deeply, or within itself.") from exc
 
 
-def _understood(path: Path, node: Any, workload: str, container: str | None) -> DevConfig:
+def _understood(
+    reader: ShapeReader, node: Any, wanted: Reference, container: str | None, *, is_of_workload: bool
+) -> DevConfig:
     import yaml
 
-    if node is None or node.tag == _NULL:
-        return DevConfig()
     keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
+    whole: dict[str, Any] = {}
     if keys & {"appConfig", "svcConfigs"}:
         raise UsageError(
-            f"{path} is of version 1, which ktpy does not read.", hint="A file of one workload begins with its `name`."
+            f"{reader.place(node)}: the file is of Nocalhost's version 1, which ktpy does not read.",
+            hint="A file of one workload begins with its `name`.",
         )
-    if "application" in keys:
-        whole = _Reader(path).value(node, {"configProperties": _ANYTHING, "application": _APPLICATION}, "")
-        services = (whole["application"] or {}).get("services") or []
+    if "dev" in keys:
+        return _own(reader, node, wanted, container)
+    if keys & {"application", "configProperties"}:
+        properties = {"version": TEXT, "envFile": TEXT}
+        whole = reader.value(node, {"configProperties": properties, "application": _APPLICATION})
+        services = (whole.get("application") or {}).get("services") or []
+    elif isinstance(node, yaml.SequenceNode):
+        services = reader.value(node, (_WORKLOAD,))
     else:
-        services = [_Reader(path).value(node, _WORKLOAD, "")]
-    found: dict[str, Any] = next((one for one in services if one and one.get("name") == workload), {})
+        services = [reader.value(node, _WORKLOAD)]
+    found: dict[str, Any] = next(
+        (
+            one
+            for one in services
+            if one
+            and (one.get("name") == wanted.name or (is_of_workload and not one.get("name")))
+            and _is_of_kind((one.get("serviceType") or "service").lower(), wanted)
+        ),
+        {},
+    )
     present = [one for one in found.get("containers") or [] if one]
     meant = [one for one in present if container in (None, one.get("name")) or not one.get("name")]
     if not meant:
         return DevConfig()
     name = meant[0].get("name") if len(present) == 1 else None
-    return replace(_config(meant[0].get("dev") or {}), container=name or "")
+    dev: dict[str, Any] = meant[0].get("dev") or {}
+    config = _config(dev)
+    left = [*_left_out(whole), *(key for one in (found, meant[0]) for key in _OTHERS if one.get(key))]
+    places = {**reader.places(dev)}
+    places |= {
+        f"{key}.{inner}": place
+        for key in _USED_OF
+        for inner, place in (reader.places(dev[key]) if dev.get(key) else {}).items()
+    }
+    return replace(config, container=name or "", unused=(*left, *config.unused), places=places)
+
+
+def _is_of_kind(kind: str, wanted: Reference) -> bool:
+    """A name without a kind is that of any, as that of a Service is."""
+    return "service" in (kind, wanted.kind) or kind == wanted.kind
+
+
+def _left_out(whole: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an application's file says beside its workloads: how to install it."""
+    if (whole.get("configProperties") or {}).get("envFile"):
+        yield "configProperties.envFile"
+    told = whole.get("application") or {}
+    yield from (f"application.{key}" for key, value in told.items() if value and key not in ("name", "services"))
+
+
+def _own(reader: ShapeReader, node: Any, wanted: Reference, container: str | None) -> DevConfig:
+    for one in filter(None, reader.value(node, ktpy_yaml.SHAPE)["dev"] or []):
+        try:
+            named = Reference.parse(one.get("workload") or wanted.name)
+        except ValueError as exc:
+            raise UsageError(f"{reader.places(one)['workload']}: {exc}") from exc
+        is_meant = named.name == wanted.name and _is_of_kind(named.kind, wanted)
+        if is_meant and (container is None or one.get("container") in (None, "", container)):
+            said, places = ktpy_yaml.translated(one, reader)
+            return replace(_config(said), container=one.get("container") or "", places=places)
+    return DevConfig()
 
 
 def _config(dev: Mapping[str, Any]) -> DevConfig:
     resources: dict[str, Any] = dev.get("resources") or {}
     sync, words = dev.get("sync") or {}, [one for one in (dev.get("command") or {}).get("run") or [] if one]
-    ignored = [] if sync.get("mode") == "gitIgnore" else sync.get("ignoreFilePattern") or []
+    ignored = [] if _ignores_as_git(sync) else sync.get("ignoreFilePattern") or []
     amounts = {kind: {name: one for name, one in (found or {}).items() if one} for kind, found in resources.items()}
     return DevConfig(
         image=dev.get("image") or "",
@@ -173,11 +262,16 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         is_delete_protected=bool(sync.get("deleteProtection")),
         ignore=tuple(filter(None, ignored)),
         unused=tuple(_unused(dev)),
+        said=dev,
     )
 
 
 def _folder(path: str) -> str:
     return posixpath.normpath(path) if path else ""
+
+
+def _ignores_as_git(sync: Mapping[str, Any]) -> bool:
+    return sync.get("mode") == "gitIgnore"
 
 
 def _unused(dev: Mapping[str, Any]) -> Iterator[str]:
@@ -186,65 +280,24 @@ def _unused(dev: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"{key}.{name}" for name, one in value.items() if one and name not in _USED_OF[key])
         elif key not in _USED and (any(value.values()) if isinstance(value, dict) else value):
             yield key
-
-
-class _Reader:
-    """Turns nodes of YAML, which know their places, into values of the shapes that are wanted."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def value(self, node: Any, shape: Any, where: str) -> Any:
-        """Return the value. Raises UsageError."""
-        import yaml
-
-        if node.tag == _NULL or shape == _ANYTHING:
-            return yaml.SafeLoader("").construct_object(node, deep=True)
-        if isinstance(shape, Mapping):
-            return self._mapping(node, shape, where)
-        if isinstance(shape, tuple):
-            if not isinstance(node, yaml.SequenceNode):
-                raise self._wrong(node, where, "a list")
-            return [self.value(one, shape[0], where) for one in node.value]
-        if not isinstance(node, yaml.ScalarNode) or node.tag.rpartition(":")[2] not in _TAGS[shape]:
-            raise self._wrong(node, where, shape)
-        return node.value if shape == _TEXT else yaml.safe_load(node.value)
-
-    def _mapping(self, node: Any, shape: Mapping[str, Any], where: str) -> dict[str, Any]:
-        import yaml
-
-        if not isinstance(node, yaml.MappingNode):
-            raise self._wrong(node, where, "a map of keys")
-        found = {}
-        for key, value in node.value:
-            name = str(key.value)
-            if name not in shape:
-                close = get_close_matches(name, shape, 1)
-                meant = f" {close[0]} is meant?" if close else f" Known are: {', '.join(shape)}."
-                raise UsageError(f"{self._place(key)}: {where or 'The file'} has no key {name}.", hint=meant.strip())
-            found[name] = self.value(value, shape[name], f"{where}.{name}".strip("."))
-        return found
-
-    def _wrong(self, node: Any, where: str, wanted: str) -> UsageError:
-        return UsageError(f"{self._place(node)}: {where or 'the file'} is {node.id}, not {wanted}.")
-
-    def _place(self, node: Any) -> str:
-        return f"{self._path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+    sync = dev.get("sync") or {}
+    if sync.get("ignoreFilePattern") and _ignores_as_git(sync):
+        yield "sync.ignoreFilePattern"
+    if {*(sync.get("filePattern") or ())} - _EVERYTHING:
+        yield "sync.filePattern"
 
 
 def configured(options: DevOptions, report: Report) -> DevOptions:
     """Return the options with what the file says where the user says nothing. Raises as `read` does."""
-    found = _found(options, report)
+    found = found_for(options, report)
     if found.is_image_of_variables and not options.image:
         raise UsageError(
-            f"{options.config or FILE}: the image is named by variables of this laptop's environment, which ktpy does "
+            f"{found.name}: the image is named by variables of this laptop's environment, which ktpy does "
             "not tell a registry; nothing was changed.",
             hint="--image names it.",
         )
-    if found.unused:
-        report(
-            Notice(f"{options.config or FILE}: {', '.join(found.unused)}: left out, as ktpy has no use for that yet.")
-        )
+    for notice in found.left_out():
+        report(Notice(f"{found.name}: {notice}"))
     work_dir = options.work_dir or found.work_dir
     sync = options.sync
     if sync is not None:
@@ -272,15 +325,18 @@ def configured_run(options: DevOptions, report: Report) -> tuple[tuple[str, ...]
     """Return what runs in a dev container, and in which folder: what the user says, or else the file."""
     if options.command:
         return options.command, options.work_dir
-    found = _found(options, report)
+    found = found_for(options, report)
     return found.run, options.work_dir or found.work_dir
 
 
-def _found(options: DevOptions, report: Report) -> DevConfig:
-    path = Path(options.config or FILE)
-    if options.config is None and not path.is_file():
-        return DevConfig()
-    found = read(path, Reference.parse(options.target).name, options.container)
-    if found.variables and found != DevConfig(variables=found.variables):
-        report(Notice(f"{path} was given variables of this laptop's environment: {', '.join(found.variables)}."))
-    return found
+def found_for(options: DevOptions, report: Report) -> DevConfig:
+    """Return what the first text says that says anything of the workload: ktpy.yaml, then Nocalhost's file."""
+    files = [Path(options.config)] if options.config else [one for one in (ktpy_yaml.FILE, FILE) if one.is_file()]
+    for path in files:
+        found = read(path, options.target, options.container)
+        if found.said or found.unused:
+            if found.variables:
+                names = ", ".join(found.variables)
+                report(Notice(f"{path} was given variables of this laptop's environment: {names}."))
+            return found
+    return DevConfig()

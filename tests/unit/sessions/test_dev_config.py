@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def test_every_field(tmp_path: Path) -> None:
         is_two_way=False,
         is_delete_protected=True,
         ignore=(".git", "dist"),
-        unused=("gitUrl", "persistentVolumeDirs", "command.build", "debug", "sync.filePattern"),
+        unused=("install", "gitUrl", "persistentVolumeDirs", "command.build", "debug"),
     )
 
 
@@ -84,17 +86,30 @@ def test_one_script(tmp_path: Path) -> None:
     ("text", "message", "hint"),
     [
         ("name: a\ncontainers:\n- dev: {imagee: x}", r":3:9: containers\.dev has no key imagee", "image is meant?"),
-        ("name: a\ncontainers: {}", r":2:13: containers is mapping, not a list", None),
+        ("name: a\ncontainers: {}", r":2:13: containers is a map of keys, not a list", None),
         (
             "name: a\ncontainers:\n- dev:\n    hotReload: yes please",
-            r":4:16: .*hotReload is scalar, not true or false",
+            r":4:16: .*hotReload is 'yes please', not true or false",
             None,
         ),
-        ("- a", r":1:1: the file is sequence, not a map of keys", None),
-        ("name: &a [*a]", r":1:7: name is sequence, not text", None),
+        ("- a", r":1:3: the file is 'a', not a map of keys", None),
+        ("name: &a [*a]", r":1:7: name is a list, not text", None),
+        ("name: a\nname: b", r":2:1: The file has name twice", None),
+        (
+            "name: a\ncontainers: [{dev: {sync: {type: sendrecieve}}}]",
+            r":2:34: containers.dev.sync.type is sendrecieve, not one of send, sendReceive, sendonly",
+            "sendReceive is meant?",
+        ),
+        ("dev: [{workload: a, workingdir: x}]", r":1:21: dev has no key workingdir", "workingDir is meant?"),
+        ("dev: [{workload: A/b/c}]", r":1:18: 'A/b/c' is not NAME", None),
+        ("dev: [{sync: {oneWay: 1}}]", r":1:23: dev.sync.oneWay is 1, not true or false", None),
         ("containers: &a [*a]", r"within itself|not a map", None),
         ("name: [", r"cannot be read: while parsing", None),
-        ("svcConfigs: []", r"is of version 1", "A file of one workload begins with its `name`."),
+        (
+            "svcConfigs: []",
+            r":1:1: the file is of Nocalhost's version 1",
+            "A file of one workload begins with its `name`.",
+        ),
     ],
 )
 def test_what_cannot_be_understood(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
@@ -123,9 +138,11 @@ def test_what_the_user_says_counts_more(tmp_path: Path) -> None:
     file, told = str(written(tmp_path, FULL)), list[Event]()
     mine = configured(DevOptions("deploy/catalog", container="catalog", image="mine", config=file), told.append)
     assert (mine.image, mine.shell, mine.work_dir, mine.env[0]) == ("mine", "zsh", "/home/dev", ("foo", "bar"))
-    [notice] = told
-    assert isinstance(notice, Notice)
-    assert "gitUrl, persistentVolumeDirs" in notice.text
+    texts = [one.text for one in told if isinstance(one, Notice)]
+    assert [text.partition(": ")[2].partition(":")[0] for text in texts] == [
+        "install, gitUrl",
+        "persistentVolumeDirs, command.build, debug",
+    ]
 
 
 def test_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,3 +196,118 @@ def test_one_folder_has_one_name(tmp_path: Path) -> None:
     there = configured(DevOptions("web", sync=SyncFolder(".", ""), config=file), lambda _: None)
     assert there.sync == SyncFolder(".", "/home/dev")
     assert there.work_dir == "/home/dev"
+
+
+OWN = """
+dev:
+  - workload: statefulset/catalog
+    image: other
+  - workload: catalog
+    container: catalog
+    image: golang:1.24
+    shell: zsh
+    workingDir: /home/dev
+    resources: {limits: {memory: 4096Mi, cpu: "2"}}
+    env: [{name: foo, value: bar}, {name: number, value: 1}]
+    run: [go, run, main.go]
+    sync: {oneWay: true, deleteProtection: true, ignore: [.git, dist]}
+"""
+
+
+def test_our_own_words_mean_the_same(tmp_path: Path) -> None:
+    theirs = read(written(tmp_path, FULL), "catalog", "catalog")
+    own = read(written(tmp_path, OWN), "deployment/catalog", None)
+    assert own == replace(theirs, container="catalog", unused=())
+    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:13:20"
+    assert read(written(tmp_path, OWN), "sts/catalog", None).image == "other"
+    assert read(written(tmp_path, OWN), "web", None) == DevConfig()
+    assert read(written(tmp_path, "dev: [{image: any}]"), "web", None).image == "any"
+
+
+@pytest.mark.parametrize(
+    ("target", "image"), [("catalog", "a"), ("deploy/catalog", "a"), ("sts/catalog", "b"), ("cronjob/catalog", "")]
+)
+def test_several_workloads_and_kinds(tmp_path: Path, target: str, image: str) -> None:
+    kinds = {"deployment": "a", "StatefulSet": "b"}
+    texts = [
+        f"{{name: catalog, serviceType: {kind}, containers: [{{dev: {{image: {image}}}}}]}}"
+        for kind, image in kinds.items()
+    ]
+    assert read(written(tmp_path, f"[{', '.join(texts)}]"), target, None).image == image
+
+
+DEV = {
+    "gitUrl": "a",
+    "image": "a",
+    "imagePullPolicy": "Always",
+    "shell": "a",
+    "workDir": "/a",
+    "devContainerName": "a",
+    "useDevContainer": True,
+    "storageClass": "a",
+    "resources": {"limits": {"cpu": "1"}},
+    "persistentVolumeDirs": [{"path": "/a", "capacity": "1Gi"}],
+    "command": {key: ["a"] for key in ("build", "run", "debug", "hotReloadRun", "hotReloadDebug")},
+    "debug": {"remoteDebugPort": 1, "language": "go"},
+    "hotReload": True,
+    "sync": {
+        "type": "send",
+        "mode": "pattern",
+        "deleteProtection": True,
+        "filePattern": ["src"],
+        "ignoreFilePattern": ["a"],
+    },
+    "env": [{"name": "a", "value": "b"}],
+    "envFrom": {"envFile": [{"path": "a"}]},
+    "portForward": ["1:2"],
+    "sidecarImage": "a",
+    "patches": [{"type": "merge", "patch": "{}"}],
+}
+FIELDS = [
+    *((key, {key: value}) for key, value in DEV.items() if not isinstance(value, dict)),
+    *(
+        (f"{key}.{inner}", {key: {inner: one}})
+        for key, value in DEV.items()
+        if isinstance(value, dict)
+        for inner, one in value.items()
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "dev"), FIELDS, ids=[key for key, _ in FIELDS])
+def test_a_field_has_effect_or_is_named(tmp_path: Path, key: str, dev: dict[str, object]) -> None:
+    found = read(written(tmp_path, json.dumps({"name": "a", "containers": [{"dev": dev}]})), "a", None)
+    is_named = bool(set(found.unused) & {key, key.partition(".")[0]})
+    has_effect = replace(found, unused=()) != DevConfig() or key == "sync.mode"  # whose `pattern` is the default
+    assert is_named != has_effect
+    assert found.said == dev
+
+
+@pytest.mark.parametrize(("key", "dev"), FIELDS, ids=[key for key, _ in FIELDS])
+def test_a_field_of_another_type_is_told_with_its_place(tmp_path: Path, key: str, dev: dict[str, object]) -> None:
+    outer, _, inner = key.partition(".")
+    if outer in ("envFrom", "patches"):
+        return  # of any form, as they are named only
+    value = dev[outer]
+    wrong = {inner: {"x": 1}} if inner and isinstance(value, dict) else {"x": 1}
+    text = "name: a\ncontainers:\n- dev: " + json.dumps({outer: wrong})
+    with pytest.raises(UsageError, match=rf":3:\d+: containers\.dev\.{outer}"):
+        read(written(tmp_path, text), "a", None)
+
+
+def test_what_an_application_says_of_its_installation_is_named(tmp_path: Path) -> None:
+    text = (
+        "configProperties: {version: v2, envFile: env.dev}\napplication:\n  name: shop\n  helmValues: [a]\n"
+        "  services:\n  - {name: a, priorityClass: low, containers: [{hub: {image: x}, dev: {image: go}}]}"
+    )
+    found = read(written(tmp_path, text), "a", None)
+    assert found.unused == ("configProperties.envFile", "application.helmValues", "priorityClass", "hub")
+
+
+def test_our_own_file_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".nocalhost").mkdir()
+    theirs = "[{name: web, containers: [{dev: {image: a}}]}, {name: db, containers: [{dev: {image: b}}]}]"
+    (tmp_path / ".nocalhost/config.yaml").write_text(theirs)
+    (tmp_path / "ktpy.yaml").write_text("dev: [{workload: web, image: own}]")
+    assert [configured(DevOptions(one), untold).image for one in ("web", "db", "x")] == ["own", "b", None]

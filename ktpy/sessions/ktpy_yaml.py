@@ -1,0 +1,97 @@
+"""`ktpy.yaml`: what a team says of how its workloads are developed, in the words of Kubernetes.
+
+Each key is one of Nocalhost's by another name, so that what holds can be told, and written, in these.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ktpy.sessions.yaml_shapes import SWITCH, TEXT, ShapeReader, schema
+
+FILE: Final = Path("ktpy.yaml")
+_AMOUNTS: Final = dict.fromkeys(("cpu", "memory", "ephemeral-storage"), TEXT)
+_ENTRY: Final[Mapping[str, Any]] = {
+    "workload": TEXT,
+    "container": TEXT,
+    "image": TEXT,
+    "shell": TEXT,
+    "workingDir": TEXT,
+    "resources": {"limits": _AMOUNTS, "requests": _AMOUNTS},
+    "env": ({"name": TEXT, "value": TEXT},),
+    "run": (TEXT,),
+    "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "ignore": (TEXT,)},
+}
+SHAPE: Final[Mapping[str, Any]] = {"dev": (_ENTRY,)}
+NOCALHOSTS: Final = {
+    "image": "image",
+    "shell": "shell",
+    "workingDir": "workDir",
+    "resources": "resources",
+    "env": "env",
+    "run": "command.run",
+    "sync.oneWay": "sync.type",
+    "sync.deleteProtection": "sync.deleteProtection",
+    "sync.ignore": "sync.ignoreFilePattern",
+}
+"""Keys of an entry by dotted names, with those of .nocalhost/config.yaml."""
+_SAID: Final = {
+    "dev": "One entry for each workload, or container of it, that is developed by `ktpy dev`.",
+    "dev.workload": "NAME or KIND/NAME; without it the entry is for whichever is developed.",
+    "dev.container": "The container, where its pods have several.",
+    "dev.image": "Image of the dev container; it needs a shell. The workload's own without it.",
+    "dev.shell": "Shell of the terminal; bash or sh without it.",
+    "dev.workingDir": "Folder of the terminal, of what runs, and of the synchronized files (/home/dev).",
+    "dev.resources": "Of the dev container, in the place of the workload's.",
+    "dev.env": "Variables beside the workload's.",
+    "dev.run": "What `ktpy dev run` runs: words, or one line for a shell.",
+    "dev.sync.oneWay": "Nothing comes back to the laptop.",
+    "dev.sync.deleteProtection": "What is deleted in the container stays on the laptop.",
+    "dev.sync.ignore": "Lines as in .gitignore, beside those files.",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ktpy.yaml",
+        **schema(SHAPE, _SAID),
+        "required": ["dev"],
+    }
+
+
+def translated(entry: Mapping[str, Any], reader: ShapeReader) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return an entry in Nocalhost's words, and where each of them is said."""
+    said: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for own, theirs in NOCALHOSTS.items():
+        *outer, key = own.split(".")
+        holder = entry.get(outer[0]) if outer else entry
+        if holder and key in holder:
+            value = holder[key]
+            put(said, theirs, ("send" if value else "") if own == "sync.oneWay" else value)
+            places[theirs] = reader.places(holder)[key]
+    return said, places
+
+
+def entry_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Nocalhost's words say, by the dotted keys of an entry; what is left at its default is left out."""
+    found = {own: value for own, theirs in NOCALHOSTS.items() if (value := look(said, theirs))}
+    if "sync.oneWay" in found:
+        found["sync.oneWay"] = found["sync.oneWay"] != "sendReceive"
+    return {own: value for own, value in found.items() if value}
+
+
+def look(mapping: Mapping[str, Any], dotted: str) -> Any:
+    """Return a value by its dotted key; None where there is none."""
+    found: Any = mapping
+    for key in dotted.split("."):
+        found = (found or {}).get(key)
+    return found
+
+
+def put(mapping: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a value by its dotted key, of one or two words."""
+    *outer, key = dotted.split(".")
+    (mapping.setdefault(outer[0], {}) if outer else mapping)[key] = value
