@@ -1,9 +1,11 @@
 """Importing a library without those of its modules that ktpy has no use for, each of which takes a start some time."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any, cast
 
 
 class _StandIn(ModuleType):
@@ -28,3 +30,31 @@ def without(*names: str) -> Iterator[None]:
     finally:
         for name in absent:
             del sys.modules[name]
+
+
+class _LazyPattern:
+    """A _LazyPattern is a regular expression that is compiled when it is first used."""
+
+    def __init__(self, *compiled_from: Any) -> None:
+        self._compiled_from = compiled_from
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(_compile(*self._compiled_from), name)
+        setattr(self, name, value)
+        return value
+
+
+_compile = re.compile
+
+
+@contextmanager
+def lazy_patterns() -> Iterator[None]:
+    """Let the regular expressions that the block makes be compiled when they are first used.
+
+    It is for a library that calls nothing but their methods: `re.sub` and the like do not take them.
+    """
+    cast(Any, re).compile = _LazyPattern
+    try:
+        yield
+    finally:
+        re.compile = _compile

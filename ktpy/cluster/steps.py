@@ -1,8 +1,8 @@
 """Changes in the cluster as rows of named steps: for progress, and for tests that stop after each of them."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
+from ktpy.frozen import dataclass
 from ktpy.observe.trace import traced
 
 

@@ -1,10 +1,10 @@
 """The user whose session it is: under sudo that is the user who typed the command, not root."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from ktpy.errors import PrivilegeMissing
+from ktpy.frozen import dataclass
 from ktpy.helper.launch import dismiss, stand_by
 
 

@@ -4,11 +4,11 @@ A log lasts until the next session of its name, so it tells how the last one end
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.frozen import dataclass
 
 if TYPE_CHECKING:  # not before there is a log, or a session: `ktpy status` need not wait for it
     from ktpy.observe.events import Ended, Event

@@ -11,12 +11,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import make_private, writing_to
+from ktpy.frozen import dataclass
 from ktpy.helper.disk import write_all
 
 

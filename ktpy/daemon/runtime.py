@@ -12,11 +12,11 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ktpy.daemon.caller import Caller
 from ktpy.errors import AlreadyConnected, FolderNotWritable
+from ktpy.frozen import dataclass
 
 CONNECT = "connect"
 INTERCEPT = "intercept"

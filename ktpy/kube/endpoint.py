@@ -12,13 +12,14 @@ import io
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import aiohappyeyeballs
 
 from ktpy.errors import ApiUnreachable, KtpyError, Unauthorized
+from ktpy.frozen import dataclass
 from ktpy.kube import socks5
 
 P = TypeVar("P", bound=asyncio.Protocol)

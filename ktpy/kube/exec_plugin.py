@@ -9,11 +9,11 @@ import base64
 import json
 import os
 import sys
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ktpy.errors import Unauthorized
+from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json, parse_object
 
 _ERROR_LINES = 10

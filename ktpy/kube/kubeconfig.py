@@ -6,13 +6,14 @@ and stumbles over empty files. The rules here are client-go's (k8s.io/client-go/
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ktpy.errors import ContextUnknown, KubeconfigMissing
+from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json
+from ktpy.library import lazy_patterns
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS = {"clusters": "cluster", "contexts": "context", "users": "user"}
@@ -156,7 +157,8 @@ def _is_url(url: str) -> bool:
 
 
 def _parse(file: Path) -> Json:
-    import yaml
+    with lazy_patterns():  # those of the loaders that are not used
+        import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it is built in: ten times as fast
     try:

@@ -10,7 +10,7 @@ import importlib.util
 import sys
 from types import ModuleType
 
-_PACKAGES = ("kubernetes", "kubernetes.aio")
+_PACKAGES = ("kubernetes", "kubernetes.aio", "kubernetes.aio.client", "kubernetes.aio.utils")
 
 
 def _import_without_package_inits() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ktpy.errors import (
@@ -15,6 +15,7 @@ from ktpy.errors import (
     QuotaExceeded,
     Unauthorized,
 )
+from ktpy.frozen import dataclass
 from ktpy.kube.rights import Rule, rule_yaml
 
 

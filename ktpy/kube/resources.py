@@ -1,6 +1,6 @@
 """The kinds of objects that ktpy asks the API server for, as values that make their URL paths. Pure."""
 
-from dataclasses import dataclass
+from ktpy.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """A right in a cluster, as Kubernetes RBAC writes it down."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from ktpy.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ktpy.errors import LinkLost, PodFailed
+from ktpy.frozen import dataclass
 from ktpy.link.channel import Link
 from ktpy.link.key import ClientKey
 from ktpy.link.session import AgentCommand, AgentSession, link_lost

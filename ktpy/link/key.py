@@ -1,9 +1,11 @@
 """The key pair of one session, made without asyncssh, whose import the creation of the pod does not wait for."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from ktpy.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

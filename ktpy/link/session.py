@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from ktpy.errors import KtpyError, LinkLost, LinkSilent, PodFailed
+from ktpy.frozen import dataclass
 from ktpy.link.ssh_library import asyncssh
 from ktpy.link.ssh_packets import write_data
 from ktpy.wire.pod import MAX_LINE_BYTES, SESSION_BEAT_S

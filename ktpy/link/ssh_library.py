@@ -1,7 +1,8 @@
 """asyncssh, imported without what ktpy has no use for.
 
 It would search for two optional libraries, which runs ldconfig, a compiler and a linker; and X.509 certificates, which
-the agent's sshd has none of, bring pyOpenSSL along. It has no files to transfer either.
+the agent's sshd has none of, bring pyOpenSSL along. It has no files to transfer or sign either, and no
+windows of X11.
 """
 
 import ctypes.util
@@ -16,7 +17,7 @@ _modules = cast(dict[str, Any], sys.modules)
 ctypes.util.find_library = lambda name: None  # noqa: ARG005 - its signature
 _modules.setdefault(_CERTIFICATES, None)  # as if it were not installed, which asyncssh takes
 try:
-    with without("asyncssh.sftp", "asyncssh.scp"):
+    with without("asyncssh.sftp", "asyncssh.scp", "asyncssh.x11", "asyncssh.sshsig"):
         import asyncssh
 finally:
     ctypes.util.find_library = _find_library

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Generic, TypeVar
 
 from ktpy.aio.task_group import task_group
 from ktpy.errors import HostKeyMismatch, KtpyError, LinkLost
+from ktpy.frozen import dataclass
 from ktpy.link.connection import AgentConnection, AgentServer, Connector
 from ktpy.link.dial_policy import DialPolicy
 from ktpy.link.key import ClientKey

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ktpy.frozen import dataclass
 from ktpy.observe.codec import from_json, to_json
 from ktpy.observe.status import PortStatus, SessionStatus, decode_status
 

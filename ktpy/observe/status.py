@@ -1,8 +1,9 @@
 """The state of a session at one moment. As JSON it is the documented output of `ktpy status --output json`."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from ktpy.frozen import dataclass
 from ktpy.observe.codec import from_json
 from ktpy.observe.counters import Numbers
 

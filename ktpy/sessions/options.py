@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from ktpy.cluster.changes.options import (
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import LocalPortTaken
+from ktpy.frozen import dataclass
 from ktpy.helper.routable import is_default_route, is_reserved, reserved_in
 from ktpy.wire.dev import Exec
 from ktpy.wire.route import TCP, Header, Match, is_path_prefix, parse_header

@@ -7,7 +7,6 @@ while the Service is given back are still served.
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, AsyncExitStack
-from dataclasses import dataclass
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
@@ -15,6 +14,7 @@ from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.cluster.changes.change import ClusterChange
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
 from ktpy.errors import KtpyError, SessionLost
+from ktpy.frozen import dataclass
 from ktpy.serve.routes import Routes
 
 

@@ -5,8 +5,6 @@ Nobody waits for their Leases to expire, as other users have to: the records on 
 
 from pathlib import Path
 
-from ktpy.cluster.changes import dev_found
-from ktpy.cluster.changes.dev import removal
 from ktpy.cluster.changes.registry import kind_of
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.steps import run_steps
@@ -52,6 +50,9 @@ def describe_unreadable(path: Path) -> str:
 
 async def _undo(api: Api, record: Record) -> None:
     if record.kind == "dev":
+        from ktpy.cluster.changes import dev_found  # an intercept need not wait for what is seldom undone
+        from ktpy.cluster.changes.dev import removal
+
         for session in await dev_found.find(api, record.namespace):
             if session.id == record.session:
                 await run_steps(removal(api, session.trace))

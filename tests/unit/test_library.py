@@ -1,11 +1,12 @@
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ktpy.library import without
+from ktpy.library import lazy_patterns, without
 
 NAMES = ("shelf", "shelf.used", "shelf.unused")
 
@@ -43,3 +44,12 @@ def test_a_module_that_is_there_stays(shelf: Path) -> None:
         del sys.modules["shelf"]
         assert importlib.import_module("shelf").Gone.pages == 7
     assert "shelf.unused" in sys.modules
+
+
+def test_a_pattern_is_compiled_when_it_is_first_used() -> None:
+    with lazy_patterns():
+        wrong, right = re.compile("("), re.compile("[A-Z]+", re.IGNORECASE)
+    assert [right.fullmatch(word) is not None for word in ("ab", "a b")] == [True, False]
+    with pytest.raises(re.error):
+        wrong.match("a")
+    assert isinstance(re.compile("a"), re.Pattern)

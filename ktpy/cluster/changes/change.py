@@ -1,7 +1,6 @@
 """The parts that all kinds of change in a cluster have in common. `ktpy.cluster.changes.registry` lists the kinds."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import dataclass
 
 from ktpy.cluster.changes.gateway_pods import GatewayPods
 from ktpy.cluster.changes.options import InterceptOptions
@@ -11,6 +10,7 @@ from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.sharing.lease import OwnLease
 from ktpy.cluster.steps import Step, nothing, run_steps
 from ktpy.errors import KtpyError
+from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
 from ktpy.kube.refusals import may_be_done
 from ktpy.kube.resources import Resource

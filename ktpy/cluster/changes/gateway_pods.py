@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.gateway_manifest import SSH_PORT_NAME
@@ -13,6 +12,7 @@ from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
+from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
 from ktpy.kube.objects import (
     Json,

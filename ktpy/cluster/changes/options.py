@@ -1,11 +1,12 @@
 """The options of `ktpy exchange`, `mesh` and `preview`. The command line imports this module, so it is light."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from ktpy import __version__
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption
+from ktpy.frozen import dataclass
 from ktpy.wire.route import ORIGIN, Match
 
 DEFAULT_IMAGE = f"ghcr.io/ktpy/agent:{__version__}"

@@ -4,12 +4,13 @@ An InterceptPlan and a SessionIdentity travel together from the session to the m
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ktpy.cluster.changes.options import KEEP, InterceptOptions
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import PortMapping
+from ktpy.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.errors import ImagePullFailed, KtpyError, PodFailed, PodUnschedulable
+from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json, conditions_of, is_being_deleted, name_of, spec_of, status_of
 from ktpy.kube.refusals import admission_refusal
 

@@ -1,10 +1,11 @@
 """Folds the states of a pod, and the events about it, into what a session has to know of it. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ktpy.cluster.pods import pod_state
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.errors import KtpyError
+from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json, name_of, spec_of
 
 UNSCHEDULABLE_GRACE_S = 3.0

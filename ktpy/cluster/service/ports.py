@@ -12,11 +12,12 @@ The application protocol follows the conventions of Istio's explicit protocol se
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from ipaddress import IPv6Address
 
 from ktpy.errors import PortUnknown, RouteTaken, TargetUnsuitable
+from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json, name_of
 from ktpy.wire import gateway
 from ktpy.wire.pod import READY_PORT, SSHD_PORT

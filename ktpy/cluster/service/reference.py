@@ -1,8 +1,9 @@
 """Reads what the user names as the target: `web`, `web.shop`, `deployment.apps/web`. Pure, and light to import."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ktpy.frozen import dataclass
 from ktpy.kube.resources import Resource
 
 _SHORT = {"svc": "service", "po": "pod", "rc": "replicationcontroller", "deploy": "deployment", "rs": "replicaset"}

@@ -14,10 +14,11 @@ patch bears the resource version it was made from; a change in between makes it 
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, gateway_name
 from ktpy.cluster.service import field_managers
+from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json, annotations_of, name_of, version_of
 
 _VERSION = 1

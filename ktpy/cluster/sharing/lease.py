@@ -15,7 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,6 +32,7 @@ from ktpy.cluster.names import (
 )
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, SessionLost, Unauthorized
+from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, Metadata, annotations_of, labels_of, metadata_of, spec_of
 from ktpy.kube.refusals import Conflict, NotFound

@@ -9,11 +9,11 @@ held: dead holders are dropped by the next who leaves, or by `ktpy clean`.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from functools import partial
 
 from ktpy.cluster.names import MANAGED_BY, TARGET, holder_annotation, holders
 from ktpy.errors import Forbidden, NameTaken, RestoreIncomplete
+from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound
