@@ -72,4 +72,7 @@ def _parent(pid: int) -> int:
 
 
 def _network(pid: int) -> int:
-    return Path(f"/proc/{pid}/ns/net").stat().st_ino
+    """The network namespace; 0 where it has ended, as another lab's may meanwhile."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino
+    return 0
