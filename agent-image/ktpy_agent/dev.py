@@ -21,6 +21,14 @@ from ktpy_agent.shadow import TICK_S, SessionRegister
 from ktpy_agent.sshd import SshdError, make_host_key, start_sshd
 
 SHELLS = ("bash", "sh")
+POLICY = (
+    "PermitTTY=yes",
+    "AllowTcpForwarding=yes",
+    "PermitOpen=127.0.0.1:* [::1]:*",
+    "PermitListen=127.0.0.1:*",
+    "AllowStreamLocalForwarding=no",
+)
+"""Ports are forwarded to and from the container's loopback alone (GatewayPorts is off)."""
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """As a shell's exit codes."""
 
@@ -48,7 +56,7 @@ class _Supervisor:
         self._keys.refresh()
         self._register = SessionRegister(settings.socket)
         programs = {"SshdSessionPath": folder / "bin/sshd-session", "SshdAuthPath": folder / "bin/sshd-auth"}
-        policy = ["PermitTTY=yes", *(f"{name}={path}" for name, path in programs.items() if path.exists())]
+        policy = [*POLICY, *(f"{name}={path}" for name, path in programs.items() if path.exists())]
         self._sshd = start_sshd(settings, host_key, self._keys.path, tuple(policy), sshd=str(folder / "bin/sshd"))
 
     def serve(self) -> int:

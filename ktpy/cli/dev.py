@@ -1,6 +1,7 @@
 """`ktpy dev` develops a workload inside the cluster."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,22 @@ import click
 
 from ktpy.cli import dev_config, render
 from ktpy.cli.complete import service_names
-from ktpy.cli.options import CommandTaker, cluster, verbose
+from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
 from ktpy.cli.options import output as output_option
 from ktpy.cli.pod_options import pod_timeout
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Ended, Event, Notice
-from ktpy.sessions.options import DEFAULT_IMAGE, DevOptions, Exec, SyncFolder
+from ktpy.sessions.options import (
+    DEFAULT_IMAGE,
+    DevOptions,
+    Exec,
+    Publish,
+    SyncFolder,
+    parse_forward,
+    parse_reverse,
+)
 
 
 @click.group()
@@ -42,6 +51,16 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     if remote and not remote.startswith("/"):
         raise click.BadParameter(f"{remote} is no path of the container: it begins with a slash.")
     return SyncFolder(local or ".", remote)
+
+
+def _ports(parse: Callable[[str], Publish]) -> Callable[..., tuple[Publish, ...]]:
+    def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Publish, ...]:
+        try:
+            return tuple(map(parse, values))
+        except ValueError as exc:
+            raise click.BadParameter(str(exc)) from exc
+
+    return callback
 
 
 @dev.command(cls=CommandTaker, short_help="Begin to develop a workload")
@@ -77,6 +96,24 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     help="Keep this folder and REMOTE of the container alike; /home/dev by default, and empty at first.",
 )
 @click.option("--one-way", is_flag=True, envvar="KTPY_DEV_ONE_WAY", help="Nothing of --sync comes back to this laptop.")
+@click.option(
+    "--forward",
+    cls=Repeatable,
+    multiple=True,
+    callback=_ports(parse_forward),
+    envvar="KTPY_DEV_FORWARD",
+    metavar="[LOCAL:]PORT",
+    help="Port LOCAL of this laptop's loopback leads to PORT of the container; :PORT is any that is free. Repeatable.",
+)
+@click.option(
+    "--reverse",
+    cls=Repeatable,
+    multiple=True,
+    callback=_ports(parse_reverse),
+    envvar="KTPY_DEV_REVERSE",
+    metavar="PORT[:LOCAL]",
+    help="PORT of the container's loopback leads to port LOCAL of this laptop. Repeatable.",
+)
 @dev_config.file_option
 @pod_timeout
 @verbose

@@ -167,8 +167,8 @@ class _StreamForward(_Forward):
             local = await self._dial()
         except OSError as exc:
             raise asyncssh.ChannelOpenError(SSH_OPEN_CONNECT_FAILED, "the local port does not answer") from exc
-        asyncio.get_running_loop().call_soon(_drop_unless_joined, local)
-        return self._channel(lambda: _PodEnd(local))
+        asyncio.get_running_loop().call_soon(drop_unless_joined, local)
+        return self._channel(lambda: PodEnd(local))
 
     async def _dial(self) -> "_LocalEnd":
         """Dial, and once more if a program that restarts is there again within RESTART_S.
@@ -250,7 +250,7 @@ class _LocalEnd(End):
         self._doubting.add_done_callback(lambda _: ending())
 
 
-class _PodEnd(End):
+class PodEnd(End):
     """The end at the channel. It comes last, so it joins the two."""
 
     __slots__ = ("_local",)
@@ -264,7 +264,7 @@ class _PodEnd(End):
         self.join(self._local)
 
 
-def _drop_unless_joined(local: End) -> None:
+def drop_unless_joined(local: End) -> None:
     """Drop a dialled connection for which asyncssh made no channel, because the SSH connection has gone meanwhile."""
     if local.other is None and local.transport is not None:
         local.transport.abort()

@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import cast
+
+from ktpy.errors import KtpyError
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """This struct linger (on, 0 s) makes the kernel send a reset instead of a FIN (socket(7))."""
@@ -116,6 +118,49 @@ class End(asyncio.Protocol):
             with suppress(OSError):  # it may be gone already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
+
+
+Dialed = Callable[[Callable[[], "Answerer"]], Awaitable[tuple[asyncio.Transport, "Answerer"]]]
+"""Connects elsewhere, as `loop.create_connection` does. Raises OSError or KtpyError."""
+
+
+class Caller(End):
+    """A Caller is a connection that was accepted; it is joined to the one that `dial` makes for it, or reset."""
+
+    __slots__ = ("_dial", "_joining")
+
+    def __init__(self, dial: Dialed) -> None:
+        super().__init__()
+        self._dial = dial
+        self._joining: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._joining = asyncio.get_running_loop().create_task(self._join(), name="join an accepted connection")
+
+    async def _join(self) -> None:
+        try:
+            _, far = await self._dial(Answerer)
+        except (OSError, KtpyError) as error:
+            self.end(error)
+            return
+        self.join(far)
+        if not far.is_full:
+            self.resume_reading()
+
+
+class Answerer(End):
+    """An Answerer is the far end of a Caller, which is not read until it is joined."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.pause_reading()
+
+    @property
+    def is_full(self) -> bool:
+        return self._is_full
 
 
 def _drop(_data: bytes) -> None:

@@ -30,11 +30,13 @@ from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
 from ktpy.link.connection import AgentConnection
 from ktpy.link.key import make_key
+from ktpy.link.reverse_ports import ReversePorts
 from ktpy.link.terminal import RemoteProgram
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report, StartStep
 from ktpy.sessions.dev_config import configured
 from ktpy.sessions.dev_link import connected, dev_uplink
+from ktpy.sessions.dev_ports import Listening, forwarded, listening
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.options import DevOptions
 from ktpy.sessions.undo_killed import undo_killed
@@ -45,9 +47,11 @@ from ktpy.wire.session import AgentHello
 def run(options: DevOptions, caller: Caller, report: Report) -> int:
     """Develop the workload; return the exit code. The last event reported is an Ended.
 
-    Raises UsageError for a configuration that cannot be understood.
+    Raises UsageError for a configuration that cannot be understood, and LocalPortTaken.
     """
-    return supervision.run(Dev(configured(options, report), caller, report), report)
+    wanted = configured(options, report)
+    with listening(wanted.forward) as listeners:
+        return supervision.run(Dev(wanted, caller, report, listeners), report)
 
 
 class Dev:
@@ -55,8 +59,8 @@ class Dev:
 
     name = "dev"
 
-    def __init__(self, options: DevOptions, caller: Caller, report: Report) -> None:
-        self._options, self._report = options, report
+    def __init__(self, options: DevOptions, caller: Caller, report: Report, listeners: Listening) -> None:
+        self._options, self._report, self._listeners = options, report, listeners
         self._owner, self._records = owner_of(caller), Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
@@ -93,11 +97,12 @@ class Dev:
             self._workload = str(plan.reference)
             change = DevChange(api, plan, options.pod_timeout_s)
             pod: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-            uplink = dev_uplink(api, lambda: asyncio.shield(pod), plan.container, key)
+            reverse = ReversePorts({one.port: one.local for one in options.reverse})
+            uplink = dev_uplink(api, lambda: asyncio.shield(pod), plan.container, key, reverse.hold)
             undo.callback(uplink.close)
             holding = await undo.enter_async_context(background_task(uplink.run(), "hold uplink"))
             working = await undo.enter_async_context(
-                background_task(self._work(asyncio.shield(pod), uplink), "work in there")
+                background_task(self._work(asyncio.shield(pod), uplink, reverse.stand), "work in there")
             )
             record = self._record(api, plan)
             undo.enter_context(self._records.hold(record))
@@ -133,15 +138,20 @@ class Dev:
             raise LinkLost("The link to the dev pod was closed.")
         return working
 
-    async def _work(self, pod: Awaitable[Json], uplink: Uplink[AgentHello]) -> int:
+    async def _work(self, pod: Awaitable[Json], uplink: Uplink[AgentHello], reverse: asyncio.Event) -> int:
         await pod
         connection = await connected(uplink)
         self._is_ready = True
-        if self._options.sync is None:
-            return await self._run_program(connection)
-        from ktpy.sessions.dev_sync import synced_folder  # most do without
-
         async with AsyncExitStack() as beside:
+            for line in await beside.enter_async_context(forwarded(self._listeners, uplink)):
+                self._step("forward", line)
+            await reverse.wait()
+            for one in self._options.reverse:
+                self._step("reverse", f"port {one.port} of the dev container is port {one.local} of this laptop")
+            if self._options.sync is None:
+                return await self._run_program(connection)
+            from ktpy.sessions.dev_sync import synced_folder  # most do without
+
             syncing = await beside.enter_async_context(synced_folder(connection, self._options.sync, self._report))
             self._step("sync", f"{self._options.sync.local} is in step with {self._options.sync.remote}")
             running = await beside.enter_async_context(background_task(self._run_program(connection), "program"))

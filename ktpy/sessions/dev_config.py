@@ -8,7 +8,7 @@ what has no meaning for ktpy is named, not dropped in silence.
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from ktpy.cluster.service.reference import Reference
 from ktpy.errors import UsageError
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions import ktpy_yaml
-from ktpy.sessions.options import DevOptions
+from ktpy.sessions.options import DevOptions, Publish, parse_forward, parse_reverse
 from ktpy.sessions.yaml_shapes import ANYTHING, NULL, NUMBER, SWITCH, TEXT, ShapeReader
 
 REMOTE_DIR: Final = "/home/dev"
@@ -65,7 +65,7 @@ _APPLICATION: Final[Mapping[str, Any]] = {
     "services": (_WORKLOAD,),
 }
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-_USED: Final = ("image", "shell", "workDir", "resources", "env")
+_USED: Final = ("image", "shell", "workDir", "resources", "env", "portForward", "reverse")
 _OTHERS: Final = ("priorityClass", "dependLabelSelector", "hub", "install")
 _MEANINGLESS: Final = frozenset(
     (*_OTHERS, "gitUrl", "imagePullPolicy", "devContainerName", "useDevContainer", "sidecarImage")
@@ -94,6 +94,10 @@ class DevConfig:
     is_two_way: bool = True
     is_delete_protected: bool = False
     ignore: tuple[str, ...] = ()
+    forward: tuple[str, ...] = ()
+    """As `parse_forward` reads them."""
+    reverse: tuple[str, ...] = ()
+    """As `parse_reverse` reads them."""
     unused: tuple[str, ...] = ()
     """What the file says that has no meaning here."""
     variables: tuple[str, ...] = ()
@@ -261,6 +265,8 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         is_two_way=sync.get("type") not in ("send", "sendonly"),
         is_delete_protected=bool(sync.get("deleteProtection")),
         ignore=tuple(filter(None, ignored)),
+        forward=tuple(filter(None, dev.get("portForward") or ())),
+        reverse=tuple(filter(None, dev.get("reverse") or ())),
         unused=tuple(_unused(dev)),
         said=dev,
     )
@@ -318,7 +324,16 @@ def configured(options: DevOptions, report: Report) -> DevOptions:
         sync=sync,
         resources=found.resources,
         env=found.env,
+        forward=options.forward or _ports(found, "portForward", found.forward, parse_forward),
+        reverse=options.reverse or _ports(found, "reverse", found.reverse, parse_reverse),
     )
+
+
+def _ports(found: DevConfig, key: str, texts: tuple[str, ...], parse: Callable[[str], Publish]) -> tuple[Publish, ...]:
+    try:
+        return tuple(map(parse, texts))
+    except ValueError as exc:
+        raise UsageError(f"{found.places[key]}: {key}: {exc}") from exc
 
 
 def configured_run(options: DevOptions, report: Report) -> tuple[tuple[str, ...], str]:

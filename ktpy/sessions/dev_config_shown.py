@@ -16,6 +16,8 @@ _DEFAULTS: Final = {
     "resources": "the workload's",
     "env": "the workload's",
     "run": "nothing",
+    "forward": "none",
+    "reverse": "none",
     "sync.oneWay": "no",
     "sync.deleteProtection": "no",
     "sync.ignore": ".gitignore and .ktpyignore alone",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ktpy.aio.retry import Backoff
 from ktpy.cluster.changes.dev_manifest import ssh_port
 from ktpy.cluster.pods.pod_log import host_key
-from ktpy.errors import KtpyError, PodNotReady
+from ktpy.errors import KtpyError, LinkLost, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, name_of
 from ktpy.kube.portforward.port_forward import PortForward
@@ -23,8 +23,17 @@ TIMEOUT_S: Final = 30.0
 """How long a dev container that runs may take to accept a session."""
 
 
+async def until_closed(connection: "AgentConnection[AgentHello]") -> LinkLost | None:
+    """Hold a connection with which nothing else is done."""
+    return await connection.wait_closed()
+
+
 def dev_uplink(
-    api: Api, find_pod: Callable[[], Awaitable[Json]], container: str, key: ClientKey
+    api: Api,
+    find_pod: Callable[[], Awaitable[Json]],
+    container: str,
+    key: ClientKey,
+    hold: Callable[["AgentConnection[AgentHello]"], Awaitable[LinkLost | None]] = until_closed,
 ) -> "Uplink[AgentHello]":
     """Return the uplink to the pod that `find_pod` waits for; to be run. It ends when its link is lost."""
     from ktpy.link.connection import AgentServer
@@ -50,7 +59,7 @@ def dev_uplink(
             AgentServer(port=port),
         )
 
-    return Uplink(find, key, SHADOW_SESSION, DialOnce(Backoff(*RETRY_S), Backoff()))
+    return Uplink(find, key, SHADOW_SESSION, DialOnce(Backoff(*RETRY_S), Backoff()), hold=hold)
 
 
 async def connected(uplink: "Uplink[AgentHello]", within_s: float = TIMEOUT_S) -> "AgentConnection[AgentHello]":

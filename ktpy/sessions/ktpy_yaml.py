@@ -20,6 +20,8 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "resources": {"limits": _AMOUNTS, "requests": _AMOUNTS},
     "env": ({"name": TEXT, "value": TEXT},),
     "run": (TEXT,),
+    "forward": (TEXT,),
+    "reverse": (TEXT,),
     "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "ignore": (TEXT,)},
 }
 SHAPE: Final[Mapping[str, Any]] = {"dev": (_ENTRY,)}
@@ -30,6 +32,8 @@ NOCALHOSTS: Final = {
     "resources": "resources",
     "env": "env",
     "run": "command.run",
+    "forward": "portForward",
+    "reverse": "reverse",
     "sync.oneWay": "sync.type",
     "sync.deleteProtection": "sync.deleteProtection",
     "sync.ignore": "sync.ignoreFilePattern",
@@ -45,6 +49,8 @@ _SAID: Final = {
     "dev.resources": "Of the dev container, in the place of the workload's.",
     "dev.env": "Variables beside the workload's.",
     "dev.run": "What `ktpy dev run` runs: words, or one line for a shell.",
+    "dev.forward": "Ports of the laptop that lead into the container: [LOCAL:]PORT, or :PORT.",
+    "dev.reverse": "Ports of the container that lead to the laptop: PORT[:LOCAL]. Nocalhost has none.",
     "dev.sync.oneWay": "Nothing comes back to the laptop.",
     "dev.sync.deleteProtection": "What is deleted in the container stays on the laptop.",
     "dev.sync.ignore": "Lines as in .gitignore, beside those files.",

@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from ktpy.cluster.changes.options import (
     WAIT_S,
     DevOptions,
     InterceptOptions,
+    Publish,
     SyncFolder,
 )
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
@@ -51,8 +52,10 @@ __all__ = [
     "listen_for_proxy",
     "parse_exchange",
     "parse_expose",
+    "parse_forward",
     "parse_header",
     "parse_publish",
+    "parse_reverse",
     "refusal_of_include",
     "refusal_of_zone",
 ]
@@ -64,14 +67,6 @@ LAPTOPS_OWN: Final = frozenset({"PATH", "HOME", "SHELL", "TERM", "PWD"})
 """These variables stay the laptop's, on which a program or shell runs, whatever the workload sets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """A Publish is what `--publish` says: port `local` of the laptop leads to `port` of the program."""
-
-    local: int
-    port: int
-
-
 def parse_publish(text: str) -> Publish:
     """Read `[LOCAL:]PORT`. Raises ValueError with a sentence for the user."""
     found = _PUBLISH.fullmatch(text)
@@ -79,6 +74,20 @@ def parse_publish(text: str) -> Publish:
     if not numbers or not all(1 <= number <= 65535 for number in numbers):
         raise ValueError(f"{text!r} is not [LOCAL:]PORT, such as 8080 or 8080:80; ports are 1 to 65535.")
     return Publish(numbers[0], numbers[-1])
+
+
+def parse_forward(text: str) -> Publish:
+    """Read `[LOCAL:]PORT`, or `:PORT` for any port of the laptop that is free. Raises ValueError with a sentence."""
+    return replace(parse_publish(text[1:]), local=0) if re.fullmatch(r":\d+", text) else parse_publish(text)
+
+
+def parse_reverse(text: str) -> Publish:
+    """Read `PORT[:LOCAL]`: a port of the container, which leads to one of the laptop. Raises ValueError."""
+    try:
+        turned = parse_publish(text)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} is not PORT[:LOCAL], such as 5432 or 5432:15432; ports are 1 to 65535.") from exc
+    return Publish(turned.port, turned.local)
 
 
 def parse_exchange(text: str) -> ExposeOption:
@@ -168,14 +177,14 @@ def listen_for_proxy(port: int | None) -> socket.socket:
         ) from error
 
 
-def listen_for(publish: Publish) -> socket.socket:
-    """Return the laptop's end of a published port. Raises LocalPortTaken."""
+def listen_for(publish: Publish, option: str = "--publish") -> socket.socket:
+    """Return the laptop's end of a port that `option` leads elsewhere. Raises LocalPortTaken."""
     try:
         return listen_on_loopback(publish.local)
     except OSError as error:
         raise LocalPortTaken(
-            f"Port {publish.local} of {LOOPBACK} cannot be published ({error.strerror}); nothing was changed.",
-            hint=f"Choose another one of this laptop: --publish LOCAL:{publish.port}",
+            f"Port {publish.local} of {LOOPBACK} cannot be listened on ({error.strerror}); nothing was changed.",
+            hint=f"Choose another one of this laptop: {option} LOCAL:{publish.port}",
         ) from error
 
 

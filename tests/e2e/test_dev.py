@@ -29,6 +29,8 @@ HERE = ("--namespace", NAMESPACE)
 SERVER = ("python3", "/code/server.py", "http")
 COUNTED = ("resourceVersion", "generation")
 SOURCES = "/home/dev/src"
+FORWARDED, REVERSED, BACK = 18080, 18081, 18082
+PORTS = ("--forward", f"{FORWARDED}", "--reverse", f"{REVERSED}:{BACK}")
 SWITCHED_OFF = "is switched off"
 
 
@@ -109,6 +111,12 @@ def developing(lab: Lab, *options: str, command: Sequence[str] = ("sleep", "infi
         session.end()
 
 
+def ask(port: int) -> list[str]:
+    """The command of a program that prints what a port of its loopback says."""
+    asking = f"import socket; print(socket.create_connection(('127.0.0.1', {port})).recv(9).decode(), end='')"
+    return ["python3", "-c", asking]
+
+
 def typed(lab: Lab, keys: str, *command: str) -> tuple[int, str]:
     """Run a command on a terminal of 31 lines and type; its exit code, and what the terminal shows."""
     main, secondary = os.openpty()
@@ -176,7 +184,9 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
             user="dev",
             check=True,
         )
-        beside = sessions.enter_context(developing(lab, "web", "--mode", "duplicate", "--sync", f"{SOURCES}:/src"))
+        beside = sessions.enter_context(
+            developing(lab, "web", "--mode", "duplicate", "--sync", f"{SOURCES}:/src", *PORTS)
+        )
         for kind, session in started.items():
             session.wait_for("started" if kind == "job" else SWITCHED_OFF)
         beside.wait_for("in step")
@@ -185,6 +195,10 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         lab.exec(["sh", "-c", f"echo three > {SOURCES}/lib/a"], user="dev", check=True)
         wait_until(lambda: lab.exec(["cat", f"{SOURCES}/b"], user="dev").stdout == "two\n", 20, "the container's file")
         wait_until(lambda: laptop.output(*kept, "cat /src/lib/a") == "three\n", 20, "the laptop's change")
+        serving = f"import socket; socket.create_server(('127.0.0.1', {FORWARDED})).accept()[0].sendall(b'here')"
+        served = Foreground(lab, ["ktpy", "dev", "run", "web", *HERE, "--", "python3", "-c", serving])
+        wait_until(lambda: lab.exec(ask(FORWARDED), user="dev").stdout == "here", 20, "the forwarded port")
+        assert served.wait_ended() == 0, served.output
         during = {kind: lab.api.get(path) for kind, path in paths.items()}
         assert during["statefulset"]["spec"]["replicas"] == during["replicaset"]["spec"]["replicas"] == 0
         assert during["cronjob"]["spec"]["suspend"] is True

@@ -7,8 +7,7 @@ from typing import Final
 
 from ktpy.capture.namespace.inside import Inside
 from ktpy.capture.spec import LOOPBACK, listen_on_loopback
-from ktpy.errors import KtpyError
-from ktpy.link.splice import End
+from ktpy.link.splice import Caller
 from ktpy.observe.status import PublishedPort
 
 LOOK_S: Final = 0.5
@@ -57,51 +56,14 @@ class Published:
 
     async def _serve(self, port: int, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._servers[port] = await loop.create_server(lambda: _Caller(self._inside, port), sock=sock)
+        self._servers[port] = await loop.create_server(
+            lambda: Caller(lambda make: self._inside.connect(make, port)), sock=sock
+        )
         self._ports[port] = sock.getsockname()[1]
 
     def _end(self, port: int) -> None:
         self._servers.pop(port).close()
         del self._ports[port]
-
-
-class _Caller(End):
-    """A _Caller is a connection from the laptop, which is joined to one of the program."""
-
-    __slots__ = ("_dial", "_inside", "_port")
-
-    def __init__(self, inside: Inside, port: int) -> None:
-        super().__init__()
-        self._inside, self._port = inside, port
-        self._dial: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._dial = asyncio.get_running_loop().create_task(self._join(), name=f"published port {self._port}")
-
-    async def _join(self) -> None:
-        try:
-            _, far = await self._inside.connect(_Answering, self._port)
-        except (OSError, KtpyError) as error:
-            self.end(error)
-            return
-        self.join(far)
-        if not far.is_full:
-            self.resume_reading()
-
-
-class _Answering(End):
-    """An _Answering is the program's end, which is not read until it is joined."""
-
-    __slots__ = ()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.pause_reading()
-
-    @property
-    def is_full(self) -> bool:
-        return self._is_full
 
 
 def _listener(port: int) -> socket.socket:

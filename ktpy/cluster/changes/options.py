@@ -69,6 +69,14 @@ class SyncFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """A Publish joins port `local` of the laptop, 0 for any that is free, and `port` of a program or container."""
+
+    local: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class DevOptions:
     """DevOptions are what the user asks for on the command line of `ktpy dev start`."""
 
@@ -92,4 +100,8 @@ class DevOptions:
     """Of the dev container, in the place of the workload's."""
     env: tuple[tuple[str, str], ...] = ()
     """Variables of the dev container beside the workload's."""
+    forward: tuple[Publish, ...] = ()
+    """Ports of the laptop that lead into the dev container."""
+    reverse: tuple[Publish, ...] = ()
+    """Ports of the dev container that lead to the laptop."""
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S

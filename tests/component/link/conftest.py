@@ -1,7 +1,8 @@
 """The agents in pods, each behind a real OpenSSH server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.component.link import gateway as gateways
 from tests.component.link import shadow as shadows
 from tests.component.link.sshd import Sshd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "agent-image"))  # the agent is no part of the ktpy package
+
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
@@ -24,8 +27,8 @@ def pytest_asyncio_loop_factories(
 
 
 @contextmanager
-def running(directory: Path, agent: str) -> Iterator[Sshd]:
-    server = Sshd(directory)
+def running(directory: Path, agent: str, policy: Sequence[str] = ()) -> Iterator[Sshd]:
+    server = Sshd(directory, policy=policy)
     server.install(agent)
     server.start()
     try:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ class Sshd:
 
     directory: Path
     key: ClientKey = field(default_factory=make_key)
+    policy: Sequence[str] = ()
+    """Options as on the command line; they come first."""
     port: int = 0
     process: subprocess.Popen[str] | None = None
 
@@ -47,7 +49,8 @@ class Sshd:
         }
         config = self.directory / "sshd_config"
         config.write_text("".join(f"{key} {value}\n" for key, value in options.items()))
-        command = ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
+        sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", str(config), *(f"-o{one}" for one in self.policy)]
+        command = sshd
         if os.geteuid() == 0:  # it insists on an empty directory that only root may write to, and /run is not ours
             command = [
                 "unshare",
@@ -57,7 +60,7 @@ class Sshd:
                 'mount -t tmpfs none /run && mkdir /run/sshd && exec "$@"',
                 "-",
             ]
-            command += ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
+            command += sshd
         self.process = subprocess.Popen(command, cwd=self.directory, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         line = self.process.stderr.readline()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ktpy.cli.main import cli
 from ktpy.daemon.caller import Caller
 from ktpy.sessions import dev, dev_once, dev_visit
-from ktpy.sessions.options import DevOptions, Exec, SyncFolder
+from ktpy.sessions.options import DevOptions, Exec, Publish, SyncFolder
 
 SESSION = {
     "workload": "deployment/web",
@@ -96,8 +96,33 @@ def test_a_folder_that_is_kept_alike(
     assert [one.sync for one in asked] == [folder]
 
 
-@pytest.mark.parametrize("arguments", [("--sync", "nowhere"), ("--sync", ".:src"), ("--one-way",)])
-def test_no_folder_to_keep_alike(arguments: tuple[str, ...]) -> None:
+def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[DevOptions] = []
+
+    def run(options: DevOptions, *_: Any) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(dev, "run", run)
+    words = ("--forward", "8081:80", "--forward", ":9000", "--reverse", "5432:15432", "--reverse", "6379")
+    assert CliRunner().invoke(cli, ["dev", "start", "web", *words]).exit_code == 0
+    [found] = asked
+    assert found.forward == (Publish(8081, 80), Publish(0, 9000))
+    assert found.reverse == (Publish(15432, 5432), Publish(6379, 6379))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--sync", "nowhere"),
+        ("--sync", ".:src"),
+        ("--one-way",),
+        ("--forward", "0"),
+        ("--forward", "::80"),
+        ("--reverse", ":80"),
+    ],
+)
+def test_what_no_start_understands(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli, ["dev", "start", "web", *arguments]).exit_code == 2
 
 

@@ -45,7 +45,7 @@ class World:
         monkeypatch.setattr(changes, "BACK_TIMEOUT_S", 0.2)  # nothing makes the original's pods ready
         file = kubeconfig(folder, store.url, {"token": "t"})
         options = DevOptions("web", kubeconfig=file, command=("serve",))
-        self.session = dev.Dev(options, Caller(1000, 1000, "al", folder), self.told.append)
+        self.session = dev.Dev(options, Caller(1000, 1000, "al", folder), self.told.append, [])
 
     def steps(self) -> list[str]:
         return [one.detail for one in self.told if isinstance(one, StartStep)]

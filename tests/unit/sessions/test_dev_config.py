@@ -7,7 +7,7 @@ import pytest
 from ktpy.errors import UsageError
 from ktpy.observe.events import Event, Notice
 from ktpy.sessions.dev_config import DevConfig, configured, configured_run, read
-from ktpy.sessions.options import DevOptions, SyncFolder
+from ktpy.sessions.options import DevOptions, Publish, SyncFolder
 
 FULL = """
 name: catalog
@@ -30,7 +30,7 @@ containers:
       hotReload: false
       sync: {type: send, mode: pattern, deleteProtection: true, filePattern: ["."], ignoreFilePattern: [.git, dist]}
       env: [{name: foo, value: bar}, {name: number, value: 1}]
-      portForward: []
+      portForward: ["3200:4200", "", ":8080"]
 """
 
 
@@ -56,6 +56,7 @@ def test_every_field(tmp_path: Path) -> None:
         is_two_way=False,
         is_delete_protected=True,
         ignore=(".git", "dist"),
+        forward=("3200:4200", ":8080"),
         unused=("install", "gitUrl", "persistentVolumeDirs", "command.build", "debug"),
     )
 
@@ -210,6 +211,8 @@ dev:
     resources: {limits: {memory: 4096Mi, cpu: "2"}}
     env: [{name: foo, value: bar}, {name: number, value: 1}]
     run: [go, run, main.go]
+    forward: ["3200:4200", ":8080"]
+    reverse: ["5432"]
     sync: {oneWay: true, deleteProtection: true, ignore: [.git, dist]}
 """
 
@@ -217,8 +220,8 @@ dev:
 def test_our_own_words_mean_the_same(tmp_path: Path) -> None:
     theirs = read(written(tmp_path, FULL), "catalog", "catalog")
     own = read(written(tmp_path, OWN), "deployment/catalog", None)
-    assert own == replace(theirs, container="catalog", unused=())
-    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:13:20"
+    assert own == replace(theirs, container="catalog", reverse=("5432",), unused=())
+    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:15:20"
     assert read(written(tmp_path, OWN), "sts/catalog", None).image == "other"
     assert read(written(tmp_path, OWN), "web", None) == DevConfig()
     assert read(written(tmp_path, "dev: [{image: any}]"), "web", None).image == "any"
@@ -311,3 +314,19 @@ def test_our_own_file_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / ".nocalhost/config.yaml").write_text(theirs)
     (tmp_path / "ktpy.yaml").write_text("dev: [{workload: web, image: own}]")
     assert [configured(DevOptions(one), untold).image for one in ("web", "db", "x")] == ["own", "b", None]
+
+
+def test_ports(tmp_path: Path) -> None:
+    text = "name: catalog\ncontainers: [{dev: {portForward: ['3200:4200', ':8080']}}]"
+    options = DevOptions("catalog", config=str(written(tmp_path, text)))
+    assert configured(options, untold).forward == (Publish(3200, 4200), Publish(0, 8080))
+    asked = replace(options, forward=(Publish(1, 2),))
+    assert configured(asked, untold).forward == (Publish(1, 2),)
+    own = replace(options, target="deployment/catalog", config=str(written(tmp_path, OWN)))
+    assert (configured(own, untold).forward, configured(own, untold).reverse) == (
+        (Publish(3200, 4200), Publish(0, 8080)),
+        (Publish(5432, 5432),),
+    )
+    written(tmp_path, text.replace("3200", "http"))
+    with pytest.raises(UsageError, match=r"config.yaml:2:\d+: portForward: 'http:4200' is not \[LOCAL:\]PORT"):
+        configured(options, untold)

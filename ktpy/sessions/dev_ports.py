@@ -1,0 +1,48 @@
+"""Ports of the laptop that lead into a dev container while a session stands, and ports there that lead back."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from ktpy.capture.spec import LOOPBACK
+from ktpy.link.splice import Caller
+from ktpy.sessions.options import Publish, listen_for
+
+if TYPE_CHECKING:
+    from ktpy.link.uplink import Uplink
+    from ktpy.wire.session import AgentHello
+
+P = TypeVar("P", bound=asyncio.Protocol)
+Listening = list[tuple[int, socket.socket]]
+"""Ports of the dev container, each with the laptop's listener that leads there."""
+
+
+@contextmanager
+def listening(forward: Iterable[Publish]) -> Iterator[Listening]:
+    """Listen on the laptop's loopback while the block runs. Raises LocalPortTaken before anything is changed."""
+    with ExitStack() as open_:
+        yield [(one.port, open_.enter_context(listen_for(one, "--forward"))) for one in forward]
+
+
+@asynccontextmanager
+async def forwarded(listeners: Listening, uplink: "Uplink[AgentHello]") -> AsyncIterator[list[str]]:
+    """Lead what comes to the listeners into the container while the block runs; yield a line for each.
+
+    A connection that comes while the link is lost waits for the next.
+    """
+
+    async def serve(port: int, listener: socket.socket) -> asyncio.Server:
+        async def dial(make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+            try:
+                return await uplink.create_connection(make, LOOPBACK, port)
+            except ConnectionRefusedError:
+                return await uplink.create_connection(make, "::1", port)
+
+        return await asyncio.get_running_loop().create_server(lambda: Caller(dial), sock=listener)
+
+    async with AsyncExitStack() as servers:
+        for port, listener in listeners:
+            servers.callback((await serve(port, listener)).close)
+        yield [f"{LOOPBACK}:{one.getsockname()[1]} is port {port} of the dev container" for port, one in listeners]
