@@ -77,7 +77,7 @@ def _processor_rows() -> list[Spec]:
 def against(specs: Iterable[Spec]) -> list[Spec]:
     """The rows, and of each figure one that compares it with the other revision's."""
     rows = list(specs)
-    of_this_one = (FIRST_BYTE, many_services.FIGURE, KEEPING, RUN)
+    of_this_one = (FIRST_BYTE, many_services.FIGURE, many_services.CHANGING, KEEPING, RUN)
     units = {spec.figure: spec.unit for spec in rows if not spec.figure.startswith(of_this_one)}
     return rows + [Spec(figure, unit, Source(AGAINST, figure), suffix="-against") for figure, unit in units.items()]
 
@@ -162,5 +162,7 @@ CONNECT: Sequence[Spec] = (
     *_keeping_rows(),
     *_run_rows(),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
+    Spec(many_services.HELD, "MB", goal=at_most(40)),
+    Spec(many_services.GROWN, "MB", goal=at_most(2)),
     *_line_rows(),
 )

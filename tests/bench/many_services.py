@@ -1,6 +1,9 @@
 """A cluster with very many services: what it costs the laptop to know their names."""
 
+import json
 import logging
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import memory
+from tests.bench.loading import ENVIRONMENT, command
 from tests.lab import Lab
 from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import USER, connecting
@@ -17,9 +21,13 @@ logger = logging.getLogger(__name__)
 
 SERVICES = 10_000
 FIGURE = f"memory-{SERVICES}-services-rss"
+CHANGING = "memory-changing"
+HELD, GROWN = f"{CHANGING}-held", f"{CHANGING}-grown"
+PODS, CHANGES = 5_000, 30_000  # fifty a second for ten minutes, as fast as they are taken
 NAMESPACE = "default"
 MAKERS, CHUNK = 16, 100
 READY_TIMEOUT_S = 60.0
+CHANGES_TIMEOUT_S = 300.0
 SETTLE_S = 1.0
 
 
@@ -76,3 +84,12 @@ def measure(lab: Lab) -> dict[str, float]:
         wait_until(lambda: lab.exec(["getent", "hosts", last], user=USER).returncode == 0, READY_TIMEOUT_S, last)
         time.sleep(SETTLE_S)
         return {FIGURE: memory.of_process(session.status()["pid"])["rss"]}
+
+
+def measure_changes() -> dict[str, float]:
+    """Memory of what knows all names while their pods change, in MB: what it takes, and by how much that grows."""
+    program = command("changes", SERVICES, PODS, CHANGES)
+    done = subprocess.run(
+        program, env=os.environ | ENVIRONMENT, stdout=subprocess.PIPE, check=True, timeout=CHANGES_TIMEOUT_S
+    )
+    return {f"{CHANGING}-{name}": value for name, value in json.loads(done.stdout).items()}

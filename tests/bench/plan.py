@@ -117,7 +117,12 @@ class Run:
             self.samples.add(name, {prefix + figure: value for figure, value in figures.items()})
 
     def _many_services(self) -> None:
-        if not any(spec.figure == many_services.FIGURE for spec in self.specs):
+        wanted = {spec.figure for spec in self.specs}
+        if wanted & {many_services.HELD, many_services.GROWN}:
+            logger.info(many_services.CHANGING)
+            with self.samples.reporting(KTPY):
+                self.samples.add(KTPY, many_services.measure_changes())
+        if many_services.FIGURE not in wanted:
             return
         with self.samples.reporting(KTPY), many_services.crowded(f"{self.lab.name}-many", self.archive) as lab:
             logger.info(many_services.FIGURE)
