@@ -19,7 +19,7 @@ from tests.bench import memory
 PODS_OF_SERVICE = 10
 NAMESPACE = "shop"
 KIND_OF = {"services": "service", "endpointslices": "slice"}
-MANAGED_FIELDS = [{"manager": "kube-controller-manager", "fieldsV1": {f"f:{number}": {} for number in range(100)}}]
+MANAGED_FIELDS = [{"manager": "kube-controller-manager", "fieldsV1": {"f:endpoints": "." * 1000}}]
 
 
 class ChangingCluster:
