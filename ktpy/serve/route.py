@@ -2,17 +2,16 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ktpy.aio.retry import Backoff
 from ktpy.cluster.changes.gateway_pods import GatewayPod
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_log import host_key
 from ktpy.errors import KtpyError, LinkLost
+from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
-from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.kube.refusals import NotFound
-from ktpy.link.connection import AgentConnection, AgentServer
+from ktpy.link.connection import AgentConnection, AgentServer, Connector
 from ktpy.link.dial_policy import KeepDialling
 from ktpy.link.forwards import serve_forwards
 from ktpy.link.key import ClientKey
@@ -37,6 +36,8 @@ class PodRoute:
 
     api: Api
     pod: GatewayPod
+    connector: Connector
+    """Leads to its sshd."""
     key: ClientKey
     hello: RouteHello
     exposure: Exposure
@@ -61,7 +62,7 @@ class PodRoute:
         counted: dict[ServicePort, RouteCounters] = {}
         agent_pod = AgentPod(
             pod.name,
-            PortForward(self.api, self.api.namespace, pod.name, pod.ssh_port),
+            self.connector,
             self._printed_host_key,
             f"The SSH host key is not the one that pod {pod.name} printed, so somebody is between; ktpy leaves.",
             AgentServer(port=pod.ssh_port),

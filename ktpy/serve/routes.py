@@ -1,11 +1,13 @@
 """The routes of one intercept: one to each pod of the gateway.
 
-SSH is loaded once the first pods know this session's key: their kubelets hand it on meanwhile.
+SSH is loaded once the first pods know this session's key: their kubelets hand it on meanwhile, and port-forwards to
+them are opened.
 """
 
 import asyncio
 import importlib
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.gateway_pods import GatewayPod, GatewayPods
@@ -14,6 +16,9 @@ from ktpy.kube.client import Api
 from ktpy.link.key import ClientKey
 from ktpy.serve.exposure import Exposure
 from ktpy.wire.route import RouteHello
+
+if TYPE_CHECKING:
+    from ktpy.kube.portforward.ahead import ForwardAhead
 
 
 class Routes:
@@ -70,7 +75,17 @@ class Routes:
                     tasks.create_task(self._hold(present[uid], loading), name=f"route to {present[uid].name}")
 
     async def _hold(self, pod: GatewayPod, loading: asyncio.Task[object]) -> None:
-        await asyncio.shield(loading)
+        from ktpy.kube.portforward.ahead import ForwardAhead
+        from ktpy.kube.portforward.port_forward import PortForward
+
+        forward = ForwardAhead(PortForward(self._api, self._api.namespace, pod.name, pod.ssh_port))
+        try:
+            await asyncio.shield(loading)
+            await self._hold_over(forward, pod)
+        finally:
+            forward.close()
+
+    async def _hold_over(self, forward: "ForwardAhead", pod: GatewayPod) -> None:
         from ktpy.serve.route import PodRoute
 
         def take_failure(error: KtpyError) -> None:
@@ -79,6 +94,7 @@ class Routes:
         await PodRoute(
             self._api,
             pod,
+            forward,
             self._key,
             self._hello,
             self._exposure,

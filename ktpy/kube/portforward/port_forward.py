@@ -61,9 +61,7 @@ class PortForward:
     def __init__(
         self, api: ApiServer, namespace: str, pod: str, port: int, *, timeout_s: float = OPEN_TIMEOUT_S
     ) -> None:
-        self.namespace = namespace
-        self.pod = pod
-        self.port = port
+        self.namespace, self.pod, self.port = namespace, pod, port
         self._api = api
         self._timeout_s = timeout_s
         self._connections: set[PortForwardConnection] = set()
@@ -79,10 +77,13 @@ class PortForward:
         `connection_lost` gets a PortForwardNotYet. A protocol that has a `views_received` gets what arrives by that,
         in parts of a buffer that are written over afterwards. Raises that, or what the API server's refusal means.
         """
-        connection = await self._open()
+        return self.join(await self.open(), protocol_factory)
+
+    def join(self, connection: "PortForwardConnection", inner: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        """Put a protocol on what `open` has returned."""
         self._connections.add(connection)
         connection.on_lost = self._connections.discard
-        protocol = protocol_factory()
+        protocol = inner()
         connection.begin(protocol)
         return connection, protocol
 
@@ -91,7 +92,7 @@ class PortForward:
         for connection in list(self._connections):
             connection.close()
 
-    async def _open(self) -> "PortForwardConnection":
+    async def open(self) -> "PortForwardConnection":
         """Open a connection and its forward. What no API server answers counts once it has repeated itself."""
         for _ in range(NOT_FORWARDED_RETRIES):
             try:

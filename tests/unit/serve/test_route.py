@@ -6,6 +6,7 @@ import pytest
 
 from ktpy.cluster.changes.gateway_pods import GatewayPod
 from ktpy.errors import KtpyError, RouteTaken
+from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.kube.refusals import NotFound
 from ktpy.link.connection import AgentConnection
 from ktpy.link.key import make_key
@@ -38,7 +39,8 @@ def route(told: list[str], *, is_staying: bool = True) -> PodRoute:
     pod = GatewayPod("web-ktpy-gateway-1", "uid-1", ssh_port=2222)
     hello = RouteHello("a", "amy", (RouteRequest(80),))
     exposure = Exposure((), "the original pods", lambda _: None)
-    return PodRoute(NoApi(), pod, make_key(), hello, exposure, lambda: is_staying, lambda: None, tell)  # type: ignore[arg-type]
+    forward = PortForward(NoApi(), "shop", pod.name, pod.ssh_port)  # type: ignore[arg-type]
+    return PodRoute(NoApi(), pod, forward, make_key(), hello, exposure, lambda: is_staying, lambda: None, tell)  # type: ignore[arg-type]
 
 
 async def test_it_is_over_with_the_pod(failures: list[Exception]) -> None:

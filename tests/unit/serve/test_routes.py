@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ktpy.cluster.changes.gateway_pods import GatewayPod
-from ktpy.errors import PodNotReady, RouteTaken
+from ktpy.errors import ApiUnreachable, PodNotReady, RouteTaken
 from ktpy.link.connection import AgentConnection
 from ktpy.link.key import make_key
 from ktpy.link.route import RouteNotYet
@@ -30,7 +30,10 @@ class Pods:
 
 
 class NoApi:
-    endpoint, namespace = None, "shop"
+    namespace = "shop"
+
+    async def endpoint(self) -> None:
+        raise ApiUnreachable("There is none.")
 
 
 def made(*pods: GatewayPod, timeout_s: float = 0.3) -> Routes:
