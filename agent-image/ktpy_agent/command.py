@@ -18,7 +18,7 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
        ktpy-agent dev-install DIR  copy the agent into a folder that a container of another image has
        ktpy-agent dev       supervise sshd in such a container; dev-session is what its SSH sessions run
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
-       ktpy-agent route ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
+       ktpy-agent route SOCKET ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
        ktpy-agent udp       what the gateway starts: relay its UDP ports to laptops and original pods
 """
 
@@ -62,10 +62,6 @@ def _with_settings(settings: Settings, arguments: list[str]) -> int:
             from ktpy_agent import gateway
 
             return gateway.run(settings)
-        case ["route", session_id]:
-            from ktpy_agent import route
-
-            return route.run(settings, session_id)
         case ["udp"]:
             from ktpy_agent import udp_relay
 

@@ -95,7 +95,7 @@ class Gateway:
         write_account(settings.run_dir)
         self._host_key, public_key = make_host_key(settings.run_dir)
         agent = Path(sys.argv[0]).resolve()
-        permission = Permission(GATEWAY_OPTIONS, f"exec {agent} route {{session}}")
+        permission = Permission(GATEWAY_OPTIONS, f"exec {agent} route {settings.control} {{session}}")
         self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", permission, log)
         self._keys.refresh()
         self._await_haproxy()

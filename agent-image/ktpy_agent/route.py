@@ -9,24 +9,27 @@ import os
 import socket
 import sys
 
-from ktpy_agent.session import end_connection
-from ktpy_agent.settings import Settings
-
 # Ends the SSH connection of which it is the forced command (`$1` is its sshd) when the supervisor has closed its end.
 # An sshd that is gone already has left us to another parent; its number may be another process's by now (proc(5)).
 KEEPER = 'read -r _; read -r _ _ _ parent _ < /proc/self/stat; [ "$parent" != "$1" ] || kill "$1"'
 
 
-def run(settings: Settings, session: str) -> int:
-    """Pass the session on and become its keeper; end this SSH connection if the supervisor is not there."""
+def main(arguments: list[str]) -> int:
+    """Pass the session on and become its keeper; end this SSH connection if the supervisor is not there.
+
+    The arguments are "route", the supervisor's socket, and the session's id.
+    """
+    _, path, session = arguments
     sshd_pid = os.getppid()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
         try:
-            control.connect(str(settings.control))
+            control.connect(path)
             socket.send_fds(control, [session.encode()], [sys.stdin.fileno(), sys.stdout.fileno()])
             _keep(control, session, sshd_pid)
         except OSError as exc:
             sys.stderr.write(f"ktpy-agent route ends: {exc}\n")
+            from ktpy_agent.session import end_connection  # with much that a route need not wait for
+
             end_connection(sshd_pid)
     return 1
 
