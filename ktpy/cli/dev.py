@@ -55,12 +55,16 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
 
 def _ports(parse: Callable[[str], Publish]) -> Callable[..., tuple[Publish, ...]]:
     def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Publish, ...]:
-        try:
-            return tuple(map(parse, values))
-        except ValueError as exc:
-            raise click.BadParameter(str(exc)) from exc
+        return _ports_of(parse, values)
 
     return callback
+
+
+def _ports_of(parse: Callable[[str], Publish], values: tuple[str, ...]) -> tuple[Publish, ...]:
+    try:
+        return tuple(map(parse, values))
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
 
 
 @dev.command(cls=CommandTaker, short_help="Begin to develop a workload")
@@ -157,6 +161,14 @@ def _there(command: Any) -> Any:
     return command
 
 
+def _of_command(command: Any) -> Any:
+    """Add what a command takes that runs another in a dev container."""
+    folder = click.option(
+        "--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of COMMAND."
+    )
+    return folder(dev_config.file_option(command))
+
+
 @dev.command(short_help="Open a terminal in a dev container")
 @_there
 @click.option("--shell", default="", envvar="KTPY_DEV_SHELL", metavar="PROGRAM", help="Shell; bash or sh without it.")
@@ -172,22 +184,67 @@ def terminal(workload: str, shell: str, work_dir: str, **place: Any) -> None:
 
 @dev.command(cls=CommandTaker, short_help="Run a command in a dev container")
 @_there
-@click.option("--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of COMMAND.")
-@dev_config.file_option
+@_of_command
 def run(workload: str, work_dir: str, config: str | None, command: tuple[str, ...], **place: Any) -> None:
     """Run COMMAND in the dev container of WORKLOAD, or what the configuration runs there; ends with its exit code.
 
     \b
     ktpy dev run web -- go test ./...
     """
+    _run(workload, DevOptions("", config=config, command=command, work_dir=work_dir), place)
+
+
+@dev.command(cls=CommandTaker, short_help="Build in a dev container")
+@_there
+@_of_command
+def build(workload: str, work_dir: str, config: str | None, command: tuple[str, ...], **place: Any) -> None:
+    """Run what the configuration builds with in the dev container of WORKLOAD, or COMMAND; ends with its exit code.
+
+    \b
+    ktpy dev build web
+    """
+    _run(workload, DevOptions("", config=config, command=command, work_dir=work_dir), place, builds=True)
+
+
+@dev.command(cls=CommandTaker, short_help="Debug a program in a dev container")
+@_there
+@_of_command
+@click.option(
+    "--port",
+    callback=lambda _context, _parameter, text: None if text is None else _ports_of(parse_forward, (text,))[0],
+    envvar="KTPY_DEV_DEBUG_PORT",
+    metavar="[LOCAL:]PORT",
+    help="Where the debugger listens in the container; port LOCAL of this laptop leads there meanwhile.",
+)
+def debug(
+    workload: str, work_dir: str, config: str | None, port: Publish | None, command: tuple[str, ...], **place: Any
+) -> None:
+    """Run COMMAND, which starts a debugger, in the dev container of WORKLOAD, or what the configuration debugs with.
+
+    While it runs, the debugger's port is one of this laptop. ktpy prints what VS Code and JetBrains' editors need to
+    attach to Python (debugpy), Node.js, Go (Delve) and Java (JDWP), and ends with COMMAND's exit code.
+
+    \b
+    ktpy dev debug web
+    ktpy dev debug web --port 5678 -- python -m debugpy --listen 5678 --wait-for-client app.py
+    """
+    from ktpy.sessions import dev_debug
+    from ktpy.sessions.once import ClusterRef
+
+    target, place["namespace"] = named(workload, place["namespace"])
+    options, cluster_ref = DevOptions(target, config=config, command=command, work_dir=work_dir), ClusterRef(**place)
+    caller = Caller.become()
+    sys.exit(perform(lambda report: dev_debug.run(cluster_ref, options, port, caller, report), _show, caller, None))
+
+
+def _run(workload: str, options: DevOptions, place: dict[str, Any], *, builds: bool = False) -> None:
     from ktpy.sessions.dev_config import configured_run
 
     target, _ = named(workload, None)
-    command, work_dir = configured_run(
-        DevOptions(target, config=config, command=command, work_dir=work_dir), render.on_error_output
-    )
+    command, work_dir = configured_run(replace(options, target=target), render.on_error_output, builds=builds)
     if not command:
-        raise click.UsageError("Say what to run, after two hyphens: ktpy dev run WORKLOAD -- COMMAND")
+        verb = "build" if builds else "run"
+        raise click.UsageError(f"Say what to run, after two hyphens: ktpy dev {verb} WORKLOAD -- COMMAND")
     _visit(workload, command, "", work_dir, place)
 
 
@@ -197,13 +254,13 @@ def _visit(workload: str, command: tuple[str, ...], shell: str, work_dir: str, o
 
     target, options["namespace"] = named(workload, options["namespace"])
     place, caller = ClusterRef(**options), Caller.become()
-
-    def show(event: Event) -> None:
-        if isinstance(event, Notice) or (isinstance(event, Ended) and event.is_error):
-            render.on_error_output(event)
-
     asked = Exec(command, shell, work_dir)
-    sys.exit(perform(lambda report: dev_visit.run(place, target, asked, caller, report), show, caller, None))
+    sys.exit(perform(lambda report: dev_visit.run(place, target, asked, caller, report), _show, caller, None))
+
+
+def _show(event: Event) -> None:
+    if isinstance(event, Notice) or (isinstance(event, Ended) and event.is_error):
+        render.on_error_output(event)
 
 
 @dev.command(name="list", short_help="Show who develops what")

@@ -72,7 +72,8 @@ _MEANINGLESS: Final = frozenset(
 )
 """What is said of how a workload is installed, or of pods as Nocalhost makes them."""
 _USED_OF: Final = {
-    "command": ("run",),
+    "command": ("build", "run", "debug"),
+    "debug": ("language", "remoteDebugPort"),
     "sync": ("type", "mode", "deleteProtection", "filePattern", "ignoreFilePattern"),
 }
 _EVERYTHING: Final = frozenset((".", "./", "", None))
@@ -91,6 +92,12 @@ class DevConfig:
     env: tuple[tuple[str, str], ...] = ()
     run: tuple[str, ...] = ()
     """What `ktpy dev run` runs when nothing is named."""
+    build: tuple[str, ...] = ()
+    debug: tuple[str, ...] = ()
+    debug_port: int = 0
+    """Where the debugger listens in the container."""
+    language: str = ""
+    """Of what is debugged."""
     is_two_way: bool = True
     is_delete_protected: bool = False
     ignore: tuple[str, ...] = ()
@@ -252,7 +259,7 @@ def _own(reader: ShapeReader, node: Any, wanted: Reference, container: str | Non
 
 def _config(dev: Mapping[str, Any]) -> DevConfig:
     resources: dict[str, Any] = dev.get("resources") or {}
-    sync, words = dev.get("sync") or {}, [one for one in (dev.get("command") or {}).get("run") or [] if one]
+    sync, commands, debug = (dev.get(key) or {} for key in ("sync", "command", "debug"))
     ignored = [] if _ignores_as_git(sync) else sync.get("ignoreFilePattern") or []
     amounts = {kind: {name: one for name, one in (found or {}).items() if one} for kind, found in resources.items()}
     return DevConfig(
@@ -261,7 +268,11 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         work_dir=_folder(dev.get("workDir") or ""),
         resources={kind: found for kind, found in amounts.items() if found},
         env=tuple((one["name"], one.get("value") or "") for one in dev.get("env") or [] if one and one.get("name")),
-        run=("sh", "-c", words[0]) if len(words) == 1 else tuple(words),
+        run=_command(commands, "run"),
+        build=_command(commands, "build"),
+        debug=_command(commands, "debug"),
+        debug_port=debug.get("remoteDebugPort") or 0,
+        language=debug.get("language") or "",
         is_two_way=sync.get("type") not in ("send", "sendonly"),
         is_delete_protected=bool(sync.get("deleteProtection")),
         ignore=tuple(filter(None, ignored)),
@@ -270,6 +281,11 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         unused=tuple(_unused(dev)),
         said=dev,
     )
+
+
+def _command(commands: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    words = tuple(filter(None, commands.get(key) or ()))
+    return ("sh", "-c", words[0]) if len(words) == 1 else words
 
 
 def _folder(path: str) -> str:
@@ -336,12 +352,12 @@ def _ports(found: DevConfig, key: str, texts: tuple[str, ...], parse: Callable[[
         raise UsageError(f"{found.places[key]}: {key}: {exc}") from exc
 
 
-def configured_run(options: DevOptions, report: Report) -> tuple[tuple[str, ...], str]:
-    """Return what runs in a dev container, and in which folder: what the user says, or else the file."""
+def configured_run(options: DevOptions, report: Report, *, builds: bool = False) -> tuple[tuple[str, ...], str]:
+    """Return what runs in a dev container, or `builds` there, and in which folder: what the user says, or the file."""
     if options.command:
         return options.command, options.work_dir
     found = found_for(options, report)
-    return found.run, options.work_dir or found.work_dir
+    return found.build if builds else found.run, options.work_dir or found.work_dir
 
 
 def found_for(options: DevOptions, report: Report) -> DevConfig:

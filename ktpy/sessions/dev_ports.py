@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from ktpy.wire.session import AgentHello
 
 P = TypeVar("P", bound=asyncio.Protocol)
-Listening = list[tuple[int, socket.socket]]
+Listening = Sequence[tuple[int, socket.socket]]
 """Ports of the dev container, each with the laptop's listener that leads there."""
 
 
 @contextmanager
-def listening(forward: Iterable[Publish]) -> Iterator[Listening]:
-    """Listen on the laptop's loopback while the block runs. Raises LocalPortTaken before anything is changed."""
+def listening(forward: Iterable[Publish], option: str = "--forward") -> Iterator[Listening]:
+    """Listen for what `option` names on the laptop's loopback while the block runs. Raises LocalPortTaken."""
     with ExitStack() as open_:
-        yield [(one.port, open_.enter_context(listen_for(one, "--forward"))) for one in forward]
+        yield [(one.port, open_.enter_context(listen_for(one, option))) for one in forward]
 
 
 @asynccontextmanager

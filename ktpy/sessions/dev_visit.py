@@ -1,6 +1,7 @@
 """`ktpy dev terminal` and `dev run`: a terminal or a program in a dev container that stands, whoever has started it."""
 
 import signal
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from ktpy.aio.background_task import background_task
@@ -20,8 +21,9 @@ from ktpy.kube.objects import Json
 from ktpy.link.key import make_key
 from ktpy.link.terminal import RemoteProgram
 from ktpy.link.uplink import Uplink
-from ktpy.observe.events import Report
+from ktpy.observe.events import Notice, Report
 from ktpy.sessions.dev_link import connected, dev_uplink
+from ktpy.sessions.dev_ports import Listening, forwarded
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
 from ktpy.wire.dev import Exec
@@ -30,9 +32,20 @@ from ktpy.wire.session import AgentHello
 POD_TIMEOUT_S = 30.0
 
 
-def run(place: ClusterRef, target: str, asked: Exec, caller: Caller, report: Report) -> int:
-    """Run what is asked for in the dev container of a workload; return its exit code."""
-    return supervision.run(_Visit(place, target, asked, owner_of(caller)), report)
+def run(
+    place: ClusterRef,
+    target: str,
+    asked: Exec,
+    caller: Caller,
+    report: Report,
+    listeners: Listening = (),
+    notes: Iterable[str] = (),
+) -> int:
+    """Run what is asked for in the dev container of a workload; return its exit code.
+
+    Meanwhile the listeners lead there. `notes` are told once they do.
+    """
+    return supervision.run(_Visit(place, target, asked, owner_of(caller), report, listeners, notes), report)
 
 
 def chosen(found: list[DevSession], target: str, owner: str) -> DevSession:
@@ -62,8 +75,18 @@ class _Visit:
     ends_well = False
     farewell = "Interrupted; the dev container runs on."
 
-    def __init__(self, place: ClusterRef, target: str, asked: Exec, owner: str) -> None:
+    def __init__(
+        self,
+        place: ClusterRef,
+        target: str,
+        asked: Exec,
+        owner: str,
+        report: Report,
+        listeners: Listening,
+        notes: Iterable[str],
+    ) -> None:
         self._place, self._target, self._owner = place, target, owner
+        self._report, self._listeners, self._notes = report, listeners, notes
         self._program = RemoteProgram(asked.command())
 
     def handles_signal(self, signal_number: int) -> bool:
@@ -93,4 +116,8 @@ class _Visit:
         raise AssertionError
 
     async def _work(self, uplink: Uplink[AgentHello]) -> int:
-        return await self._program.run((await connected(uplink)).ssh)
+        connection = await connected(uplink)
+        async with forwarded(self._listeners, uplink) as lines:
+            for line in (*lines, *self._notes):
+                self._report(Notice(line))
+            return await self._program.run(connection.ssh)

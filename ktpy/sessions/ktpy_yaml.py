@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ktpy.sessions.yaml_shapes import SWITCH, TEXT, ShapeReader, schema
+from ktpy.sessions.yaml_shapes import NUMBER, SWITCH, TEXT, ShapeReader, schema
 
 FILE: Final = Path("ktpy.yaml")
 _AMOUNTS: Final = dict.fromkeys(("cpu", "memory", "ephemeral-storage"), TEXT)
@@ -20,6 +20,8 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "resources": {"limits": _AMOUNTS, "requests": _AMOUNTS},
     "env": ({"name": TEXT, "value": TEXT},),
     "run": (TEXT,),
+    "build": (TEXT,),
+    "debug": {"command": (TEXT,), "port": NUMBER, "language": TEXT},
     "forward": (TEXT,),
     "reverse": (TEXT,),
     "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "ignore": (TEXT,)},
@@ -32,6 +34,10 @@ NOCALHOSTS: Final = {
     "resources": "resources",
     "env": "env",
     "run": "command.run",
+    "build": "command.build",
+    "debug.command": "command.debug",
+    "debug.port": "debug.remoteDebugPort",
+    "debug.language": "debug.language",
     "forward": "portForward",
     "reverse": "reverse",
     "sync.oneWay": "sync.type",
@@ -49,6 +55,10 @@ _SAID: Final = {
     "dev.resources": "Of the dev container, in the place of the workload's.",
     "dev.env": "Variables beside the workload's.",
     "dev.run": "What `ktpy dev run` runs: words, or one line for a shell.",
+    "dev.build": "What `ktpy dev build` runs, as `run`.",
+    "dev.debug.command": "What `ktpy dev debug` runs, as `run`.",
+    "dev.debug.port": "Port of the container on which its debugger listens.",
+    "dev.debug.language": "python, node, go or java; by default what the command tells.",
     "dev.forward": "Ports of the laptop that lead into the container: [LOCAL:]PORT, or :PORT.",
     "dev.reverse": "Ports of the container that lead to the laptop: PORT[:LOCAL]. Nocalhost has none.",
     "dev.sync.oneWay": "Nothing comes back to the laptop.",

@@ -29,7 +29,7 @@ HERE = ("--namespace", NAMESPACE)
 SERVER = ("python3", "/code/server.py", "http")
 COUNTED = ("resourceVersion", "generation")
 SOURCES = "/home/dev/src"
-FORWARDED, REVERSED, BACK = 18080, 18081, 18082
+FORWARDED, REVERSED, BACK, DEBUGGED = range(18080, 18084)
 PORTS = ("--forward", f"{FORWARDED}", "--reverse", f"{REVERSED}:{BACK}")
 SWITCHED_OFF = "is switched off"
 
@@ -199,6 +199,14 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         served = Foreground(lab, ["ktpy", "dev", "run", "web", *HERE, "--", "python3", "-c", serving])
         wait_until(lambda: lab.exec(ask(FORWARDED), user="dev").stdout == "here", 20, "the forwarded port")
         assert served.wait_ended() == 0, served.output
+        back = Foreground(lab, ["python3", "-c", serving.replace(f"{FORWARDED}", f"{BACK}")])
+        asking = ["ktpy", "dev", "run", "web", *HERE, "--", *ask(REVERSED)]
+        wait_until(lambda: laptop.run(asking).stdout == "here", 20, "the reverse port")
+        assert back.wait_ended() == 0, back.output
+        debugged = ["ktpy", "dev", "debug", "web", *HERE, "--port", f"{DEBUGGED}", "--", "python3", "-c"]
+        debugging = Foreground(lab, [*debugged, serving.replace(f"{FORWARDED}", f"{DEBUGGED}")])
+        wait_until(lambda: lab.exec(ask(DEBUGGED), user="dev").stdout == "here", 20, "the debugger's port")
+        assert debugging.wait_ended() == 0, debugging.output
         during = {kind: lab.api.get(path) for kind, path in paths.items()}
         assert during["statefulset"]["spec"]["replicas"] == during["replicaset"]["spec"]["replicas"] == 0
         assert during["cronjob"]["spec"]["suspend"] is True

@@ -126,8 +126,35 @@ def test_what_no_start_understands(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli, ["dev", "start", "web", *arguments]).exit_code == 2
 
 
-def test_run_wants_a_command() -> None:
-    assert CliRunner().invoke(cli, ["dev", "run", "web"]).exit_code == 2
+@pytest.mark.parametrize("verb", ["run", "build", "debug"])
+def test_a_command_is_wanted(verb: str) -> None:
+    assert CliRunner().invoke(cli, ["dev", verb, "web"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "asked"), [("run", ("sh", "-c", "./serve")), ("build", ("sh", "-c", "make")), ("debug", ("dlv", "debug"))]
+)
+def test_commands_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: str, asked: tuple[str, ...]
+) -> None:
+    given: list[Any] = []
+
+    def run(*values: Any) -> int:
+        given.append(values)
+        return 3
+
+    monkeypatch.setattr(dev_visit, "run", run)
+    file = tmp_path / "ktpy.yaml"
+    file.write_text(
+        "dev: [{run: [./serve], build: [make], workingDir: /src, debug: {command: [dlv, debug], port: 18083}}]"
+    )
+    assert CliRunner().invoke(cli, ["dev", verb, "web", "--config", str(file)]).exit_code == 3
+    assert given[0][1:3] == ("web", Exec(asked, folder="/src"))
+
+
+@pytest.mark.parametrize("port", ["0", "a:1", "1:2:3"])
+def test_no_port_of_a_debugger(port: str) -> None:
+    assert CliRunner().invoke(cli, ["dev", "debug", "web", "--port", port, "--", "dlv"]).exit_code == 2
 
 
 def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ containers:
       storageClass: ""
       resources: {limits: {memory: 4096Mi, cpu: "2"}, requests: null}
       persistentVolumeDirs: [{path: /go, capacity: 5Gi}]
-      command: {build: [go, build], run: [go, run, main.go], debug: null}
-      debug: {language: go, remoteDebugPort: 0}
+      command: {build: [go, build], run: [go, run, main.go], debug: [dlv debug]}
+      debug: {language: go, remoteDebugPort: 5200}
       hotReload: false
       sync: {type: send, mode: pattern, deleteProtection: true, filePattern: ["."], ignoreFilePattern: [.git, dist]}
       env: [{name: foo, value: bar}, {name: number, value: 1}]
@@ -53,11 +53,15 @@ def test_every_field(tmp_path: Path) -> None:
         {"limits": {"memory": "4096Mi", "cpu": "2"}},
         (("foo", "bar"), ("number", "1")),
         ("go", "run", "main.go"),
+        ("go", "build"),
+        ("sh", "-c", "dlv debug"),
+        5200,
+        "go",
         is_two_way=False,
         is_delete_protected=True,
         ignore=(".git", "dist"),
         forward=("3200:4200", ":8080"),
-        unused=("install", "gitUrl", "persistentVolumeDirs", "command.build", "debug"),
+        unused=("install", "gitUrl", "persistentVolumeDirs"),
     )
 
 
@@ -142,7 +146,7 @@ def test_what_the_user_says_counts_more(tmp_path: Path) -> None:
     texts = [one.text for one in told if isinstance(one, Notice)]
     assert [text.partition(": ")[2].partition(":")[0] for text in texts] == [
         "install, gitUrl",
-        "persistentVolumeDirs, command.build, debug",
+        "persistentVolumeDirs",
     ]
 
 
@@ -211,6 +215,8 @@ dev:
     resources: {limits: {memory: 4096Mi, cpu: "2"}}
     env: [{name: foo, value: bar}, {name: number, value: 1}]
     run: [go, run, main.go]
+    build: [go, build]
+    debug: {language: go, command: ["dlv debug"], port: 5200}
     forward: ["3200:4200", ":8080"]
     reverse: ["5432"]
     sync: {oneWay: true, deleteProtection: true, ignore: [.git, dist]}
@@ -221,7 +227,7 @@ def test_our_own_words_mean_the_same(tmp_path: Path) -> None:
     theirs = read(written(tmp_path, FULL), "catalog", "catalog")
     own = read(written(tmp_path, OWN), "deployment/catalog", None)
     assert own == replace(theirs, container="catalog", reverse=("5432",), unused=())
-    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:15:20"
+    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:17:20"
     assert read(written(tmp_path, OWN), "sts/catalog", None).image == "other"
     assert read(written(tmp_path, OWN), "web", None) == DevConfig()
     assert read(written(tmp_path, "dev: [{image: any}]"), "web", None).image == "any"
