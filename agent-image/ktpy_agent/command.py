@@ -12,7 +12,8 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
        ktpy-agent session   what every SSH session runs there: say hello, then live as long as the laptop beats;
                             asked for "ktpy-agent datagrams", carry UDP and echo requests meanwhile;
                             asked for "ktpy-agent surroundings", tell what the workload's pod is given;
-                            asked for "ktpy-agent files", hand over what its volumes hold
+                            asked for "ktpy-agent files", hand over what its volumes hold;
+                            asked for "ktpy-agent claim PATH", keep its claim there like a folder of the laptop
        ktpy-agent sync DIR  serve a folder that a laptop keeps like one of its own; a dev session may ask for it
        ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
        ktpy-agent dev-install DIR  copy the agent into a folder that a container of another image has
@@ -86,6 +87,10 @@ def _session(settings: Settings, asked: str) -> int:
             from ktpy_agent import files as volumes
 
             return volumes.run()
+        case _ if asked.startswith(files.CLAIM_COMMAND):
+            from ktpy_agent import claim
+
+            return claim.run(asked.removeprefix(files.CLAIM_COMMAND))
     from ktpy_agent import session
 
     return session.run(settings)

@@ -4,7 +4,6 @@ The kubelet changes a volume by an atomic swap of its link `..data`; that is loo
 """
 
 import os
-import re
 import stat
 import sys
 import time
@@ -12,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ktpy.wire.files import ALL, DONE, FILE, FILES_DIR, FOLDER, LINK, MOUNT, SERVICE_ACCOUNT_DIR, Entry
+from ktpy_agent.mounts import mount_points
 
 LOOK_INTERVAL_S = 1.0
 CHUNK_BYTES = 1 << 18
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 Send = Callable[[bytes], object]
 
@@ -45,7 +44,7 @@ def run() -> int:
 
 def mounts(mountinfo: str) -> dict[str, Path]:
     """Return where the workload's volumes are mounted, by the pod's own paths, outer ones first (proc(5))."""
-    points = [_ESCAPED.sub(lambda match: chr(int(match[1], 8)), line.split(" ")[4]) for line in mountinfo.splitlines()]
+    points = mount_points(mountinfo)
     found = {point.removeprefix(FILES_DIR): Path(point) for point in points if point.startswith(f"{FILES_DIR}/")}
     account = [point for point in points if point.endswith(SERVICE_ACCOUNT_DIR.removeprefix("/var"))]
     for point in account:

@@ -32,12 +32,25 @@ def run(directory: str) -> int:
     """Serve a folder, which is made if it is not there, until the channel ends. Returns the exit status."""
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        sys.stderr.write(f"ktpy-agent: {directory}: {exc.strerror}\n")
+        return 73  # EX_CANTCREAT of sysexits.h
+    return serve(directory)
+
+
+def serve(directory: str, *, sees_changes: bool = True, leaves_mark: bool = True) -> int:
+    """Serve a folder as `run` does. `sees_changes`: inotify tells of every change of it; else it is looked through.
+
+    `leaves_mark`: a file in it may tell it from others, see `Session`.
+    """
+    try:
         folder = Folder(os.fsencode(directory))
     except OSError as exc:
         sys.stderr.write(f"ktpy-agent: {directory}: {exc.strerror}\n")
         return 73  # EX_CANTCREAT of sysexits.h
     try:
-        Session(Replica(folder, CONTAINER, open_inotify()), 0, 1).serve()
+        replica = Replica(folder, CONTAINER, open_inotify() if sees_changes else None)
+        Session(replica, 0, 1, leaves_mark=leaves_mark).serve()
     except BrokenPipeError:
         pass
     except ValueError as exc:
@@ -49,8 +62,9 @@ def run(directory: str) -> int:
 class Session:
     """A Session serves one channel."""
 
-    def __init__(self, replica: Replica, reader: int, writer: int) -> None:
+    def __init__(self, replica: Replica, reader: int, writer: int, *, leaves_mark: bool = True) -> None:
         self._replica = replica
+        self._leaves_mark = leaves_mark
         self._reader, self._writer = reader, writer
         self._parser = FrameParser()
         self._watch = Watch()
@@ -151,6 +165,8 @@ class Session:
         """Return what tells this folder from another one at the same path, such as that of another pod."""
         root = self._replica.folder.root
         try:
+            if not self._leaves_mark:
+                raise PermissionError
             mark = os.open(_MARK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644, dir_fd=root)
         except OSError:  # a folder that nobody may write
             status = os.fstat(root)

@@ -19,6 +19,7 @@ from ktpy.errors import PrivilegeMissing
 from ktpy.observe.events import Ended, Event, Notice, Report, StartStep
 from ktpy.sessions.options import (
     CaptureSpec,
+    ClaimAccess,
     ConnectOptions,
     EnvironmentEdits,
     ExposeOption,
@@ -48,12 +49,6 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
         return tuple(map(parse_publish, values))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def _copies_claims(_context: click.Context, _parameter: click.Parameter, volumes: str) -> bool:
-    if volumes == "live":
-        raise click.BadParameter("Claims cannot be read and written through yet; copy gives a copy of them.")
-    return volumes == "copy"
 
 
 @click.command(cls=CommandTaker)
@@ -104,13 +99,12 @@ def _copies_claims(_context: click.Context, _parameter: click.Parameter, volumes
 @environment_edits
 @click.option(
     "--volumes",
-    "copies_claims",
-    callback=_copies_claims,
-    type=click.Choice(["copy", "none", "live"]),
-    default="copy",
+    "claims",
+    type=click.Choice([one.value for one in ClaimAccess]),
+    default=ClaimAccess.COPY.value,
     show_default=True,
     envvar="KTPY_VOLUMES",
-    help="What the program gets of WORKLOAD's claims: a copy, or nothing.",
+    help="What the program gets of WORKLOAD's claims: a copy, nothing, or live: both are kept alike.",
 )
 @click.option(
     "--print-only",
@@ -133,7 +127,7 @@ def run(
     env: dict[str, str],
     env_file: dict[str, str],
     unset: tuple[str, ...],
-    copies_claims: bool,
+    claims: str,
     print_only: bool,
     output: str,
     no_pods: bool,
@@ -173,7 +167,7 @@ def run(
         choice = WorkloadChoice(target, container, from_pod)
     edits = EnvironmentEdits(env_file | env, frozenset(unset))
     match = match_of(mesh, (), None) if mesh else None
-    of_run = RunOptions(publish, not no_publish, service, exchange, match, choice, edits, copies_claims)
+    of_run = RunOptions(publish, not no_publish, service, exchange, match, choice, edits, ClaimAccess(claims))
     wanted = ConnectOptions(pods=not no_pods, pod_timeout_s=pod_timeout, capture=CaptureSpec(mode), **options)
     if print_only:
         _print_plan(wanted, of_run, output)

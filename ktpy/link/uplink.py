@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import field
 from typing import Final, Generic, TypeVar
 
@@ -110,6 +111,22 @@ class Uplink(Generic[T]):
             raise connection.reason or link_lost(exc) from exc
         if connection.is_closed:
             raise connection.reason or LinkLost("The link to the pod was closed.")
+
+    @asynccontextmanager
+    async def process(self, command: str) -> AsyncIterator["asyncssh.SSHClientProcess[bytes]"]:
+        """Run a command of the agent's on a channel of its own while the block runs. `run` must run meanwhile.
+
+        Raises LinkLost when the link is lost before it runs, ConnectionAbortedError once there is none.
+        """
+        connection = await self.connection()
+        try:
+            process = await connection.ssh.create_process(command, encoding=None)
+        except (asyncssh.Error, OSError) as exc:
+            raise connection.reason or link_lost(exc) from exc
+        try:
+            yield process
+        finally:
+            process.close()
 
     async def create_connection(
         self, protocol_factory: Callable[[], P], host: str, port: int, *, within_s: float | None = None

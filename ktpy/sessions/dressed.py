@@ -67,7 +67,7 @@ class Dressed(Connect):
                 self._of_run.workload,
                 self._options.image,
                 with_files=True,
-                with_claims=self._of_run.copies_claims,
+                access=self._of_run.claims,
             )
             overlay = self._wardrobe.overlay(self._options.pod_overlay)
             self._options = replace(self._options, pod_overlay=overlay)

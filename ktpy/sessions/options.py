@@ -19,6 +19,7 @@ from ktpy.cluster.changes.options import (
     Publish,
     SyncFolder,
 )
+from ktpy.cluster.pods.volumes import ClaimAccess
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import LocalPortTaken
@@ -36,6 +37,7 @@ __all__ = [
     "WAIT_S",
     "AppProtocol",
     "CaptureSpec",
+    "ClaimAccess",
     "ConnectOptions",
     "DevOptions",
     "Exec",
@@ -134,8 +136,8 @@ class RunOptions:
     workload: WorkloadChoice | None = None
     """Whose pod's surroundings the program gets; None is nobody's."""
     edits: EnvironmentEdits = field(default_factory=EnvironmentEdits)
-    copies_claims: bool = True
-    """Whether the program gets copies of what the workload's claims hold."""
+    claims: ClaimAccess = ClaimAccess.COPY
+    """What the program gets of the workload's claims."""
 
 
 @dataclass(frozen=True, slots=True)

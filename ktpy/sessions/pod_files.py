@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +29,7 @@ PAUSE_S: Final = 1.0
 
 @asynccontextmanager
 async def kept_files(
-    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], root: Path, room: str = ""
+    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], root: Path, report: Report, room: str = ""
 ) -> AsyncIterator[PodFiles]:
     """Have the files below `root` when the block begins, and follow their changes while it runs.
 
@@ -40,7 +40,13 @@ async def kept_files(
         async with background_task(complete.wait(), "wait for the pod's files") as arriving:
             if await first_of(following, arriving) is following:
                 following.result()
-        yield files
+        async with AsyncExitStack() as alike:
+            if any(one.is_live for one in mounts):
+                from ktpy.sessions.live_claims import live_claims  # brings the engine, which others need not wait for
+
+                live = await alike.enter_async_context(live_claims(uplink, mounts, root, report))
+                files.arrived |= {one.path: one.read_only for one in live}
+            yield files
 
 
 @asynccontextmanager
@@ -59,7 +65,7 @@ async def shown_files(
     folder = await helper.open_folder()
     room = "Half of this machine's memory is for them. "
     try:
-        async with kept_files(uplink, mounts, Path(f"/proc/self/fd/{folder}"), room) as files:
+        async with kept_files(uplink, mounts, Path(f"/proc/self/fd/{folder}"), report, room) as files:
             hiding = {path: needed_below(path, program) for path in files.arrived}
             places = [Place(path, files.arrived[path]) for path in sorted(hiding) if not hiding[path]]
             told = [
@@ -115,6 +121,6 @@ def remarks(mounts: Sequence[PodMount], files: PodFiles) -> list[str]:
             remarks.append(f"{one.path} is left out: Pod Security does not let ktpy's pod have volumes of its kind.")
         elif one.kind is VolumeKind.KUBELET and one.path not in files.arrived:
             remarks.append(f"{one.path} has not come from the pod: its agent finds no such mount.")
-        elif one.kind is VolumeKind.CLAIM and one.path in files.arrived:
+        elif one.kind is VolumeKind.CLAIM and not one.is_live and one.path in files.arrived:
             remarks.append(f"{one.path} is a copy of claim {one.claim}: what the program writes there goes with it.")
     return remarks

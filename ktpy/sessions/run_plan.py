@@ -6,7 +6,7 @@ from typing import Any, Final
 from ktpy.cluster import rbac
 from ktpy.cluster.pods.clothes import Clothes
 from ktpy.cluster.pods.shadow import Shadow
-from ktpy.cluster.pods.volumes import VolumeKind
+from ktpy.cluster.pods.volumes import ClaimAccess, VolumeKind
 from ktpy.kube.client import Api
 from ktpy.sessions.once import ClusterRef
 from ktpy.sessions.options import ConnectOptions, RunOptions
@@ -22,7 +22,7 @@ def plan(options: ConnectOptions, of_run: RunOptions) -> dict[str, Any]:
         wardrobe = None
         if (choice := of_run.workload) is not None:
             wardrobe = await open_wardrobe(
-                api, replace(choice, from_pod=False), options.image, with_files=True, with_claims=of_run.copies_claims
+                api, replace(choice, from_pod=False), options.image, with_files=True, access=of_run.claims
             )
         clothes = wardrobe.clothes if wardrobe else None
         of_pod = options.pod_overlay if wardrobe is None else wardrobe.overlay(options.pod_overlay)
@@ -56,7 +56,8 @@ def _environment(clothes: Clothes | None, of_run: RunOptions) -> list[dict[str, 
 
 def _files(clothes: Clothes | None, of_run: RunOptions) -> list[dict[str, Any]]:
     """Return the mounts, and whether the program gets them."""
-    given = {VolumeKind.KUBELET, VolumeKind.SCRATCH} | ({VolumeKind.CLAIM} if of_run.copies_claims else set())
+    with_claims = of_run.claims is not ClaimAccess.NONE
+    given = {VolumeKind.KUBELET, VolumeKind.SCRATCH} | ({VolumeKind.CLAIM} if with_claims else set())
     return [
         {"path": one.path, "source": one.source, "read_only": one.read_only, "is_given": one.kind in given}
         for one in (clothes.mounts if clothes else ())

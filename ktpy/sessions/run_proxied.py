@@ -48,7 +48,7 @@ class ProxiedRun(Dressed):
         surroundings = await self._fetch_surroundings(self._uplink, self._wardrobe)
         mounts, root = self._wardrobe.clothes.mounts, ""
         folder = beside.enter_context(RuntimeDirectory.of(self._caller).files(RUN, self._id))
-        files = await beside.enter_async_context(kept_files(self._uplink, mounts, folder))
+        files = await beside.enter_async_context(kept_files(self._uplink, mounts, folder, self._report))
         if files.arrived:
             root = str(folder)
             self._report(Notice(f"The pod's files are below $KTPY_ROOT ({root}), not at their own paths."))

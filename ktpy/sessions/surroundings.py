@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ktpy.cluster.pods.claims import placement_beside
 from ktpy.cluster.pods.clothes import Clothes, clothes_of
 from ktpy.cluster.pods.overlay import overlaid
+from ktpy.cluster.pods.volumes import ClaimAccess
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.running_pod import RunningPod, running_pod
 from ktpy.cluster.service.workload import find_workload
@@ -74,7 +75,12 @@ class PodSurroundings:
 
 
 async def open_wardrobe(
-    api: Api, choice: WorkloadChoice, image: str, *, with_files: bool = False, with_claims: bool = False
+    api: Api,
+    choice: WorkloadChoice,
+    image: str,
+    *,
+    with_files: bool = False,
+    access: ClaimAccess = ClaimAccess.NONE,
 ) -> Wardrobe:
     """Find the workload; `image` is the agent's. Nothing is changed.
 
@@ -86,10 +92,10 @@ async def open_wardrobe(
         choice.container,
         image,
         with_files=with_files,
-        with_claims=with_claims,
+        access=access,
         claims_of_set=workload.claims_of_set,
     )
-    if with_claims:
+    if access is not ClaimAccess.NONE:
         placement = await placement_beside(
             api, {one.claim for one in clothes.mounts if one.claim}, "--volumes none leaves the claims out."
         )

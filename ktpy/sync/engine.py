@@ -82,6 +82,19 @@ class Synchronizer:
         """Wait until both sides are alike, as far as they can be."""
         await self._in_step.wait()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether something could not be made alike, which is tried again."""
+        return bool(self._record.failed)
+
+    async def catch_up(self) -> None:
+        """Wait until both sides are alike with all that the laptop has by now, as far as they can be."""
+        for path, entry in await self._laptop.scan():
+            self._record.note_laptop(path, entry)
+        self._in_step.clear()
+        self._wake.set()
+        await self._in_step.wait()
+
     async def run(self, reader: ByteReader, writer: ByteWriter) -> None:
         """Synchronize over this channel until it ends, which raises LinkLost; another one goes on from there.
 

@@ -87,7 +87,7 @@ def pods() -> dict[str, Any]:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def till_service(lab: Lab, shop: Shop) -> Iterator[str]:
     """Its address."""
     lab.node("sh", "-c", f"mkdir -p {BOOK_FOLDER}; echo opened > {BOOK_FOLDER}/book; chmod -R a+rwX {BOOK_FOLDER}")
@@ -104,6 +104,26 @@ def till_service(lab: Lab, shop: Shop) -> Iterator[str]:
     with applied(lab, NAMESPACE, *objects):
         lab.kubectl("-n", NAMESPACE, "rollout", "status", "--timeout=60s", "deployment/till")
         yield shop.service("till").ipv4
+
+
+@pytest.mark.usefixtures("till_service")
+def test_a_claim_is_read_and_written_through(lab: Lab) -> None:
+    """Under the rights of a run. Nothing else is left in the claim."""
+    in_claim = f"cd {BOOK_FOLDER}; "
+    waits = "cat book; echo ready; until [ -e other ]; do sleep 0.05; done; rm other; echo mine > mine"
+    run = ["ktpy", "run", "till", "-n", NAMESPACE, "--volumes", "live", "--kubeconfig", str(lab.kubeconfig(USER))]
+    with granted(lab, rbac.manifest(NAMESPACE, USER, whole_cluster=False, run=True)):
+        program = Foreground(lab, [*run, "--", "sh", "-c", f"cd /var/lib/till; {waits}"])
+        try:
+            program.wait_for("ready")
+            assert "opened" in program.output
+            lab.node("sh", "-c", f"{in_claim} echo by another > new; mv new other")  # whole from the first moment
+            assert program.wait_ended() == 0
+        finally:
+            program.end()
+    found = lab.node("sh", "-c", f"{in_claim} ls -A; cat mine")
+    assert found.split() == ["book", "mine", "mine"], program.output
+    lab.node("sh", "-c", f"{in_claim} rm mine")
 
 
 def receipt(number: int) -> list[str]:

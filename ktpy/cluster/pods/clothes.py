@@ -12,7 +12,7 @@ from typing import Final
 from ktpy.cluster.pods.agent_pod import SECURITY_CONTEXT
 from ktpy.cluster.pods.quantity import in_units
 from ktpy.cluster.pods.sources import VariableSource, variable_sources
-from ktpy.cluster.pods.volumes import PodMount, WornVolumes, referred, worn_volumes
+from ktpy.cluster.pods.volumes import ClaimAccess, PodMount, WornVolumes, referred, worn_volumes
 from ktpy.errors import TargetAbsent, TargetAmbiguous
 from ktpy.kube.objects import Json
 from ktpy.wire import surroundings
@@ -61,18 +61,19 @@ def clothes_of(
     image: str,
     *,
     with_files: bool = False,
-    with_claims: bool = False,
+    access: ClaimAccess = ClaimAccess.NONE,
     claims_of_set: Mapping[str, str] = {},
 ) -> Clothes:
     """Return what the shadow pod wears of a workload whose pods have this template (metadata and spec).
 
-    `image` is the agent's; `claims_of_set` are those that a StatefulSet makes, by the name of the volume.
+    `image` is the agent's; `claims_of_set` are those that a StatefulSet makes, by the name of the volume; `access` is
+    what is wanted of claims.
     Raises TargetAmbiguous and TargetAbsent, see `chosen_container`.
     """
     spec: Json = template["spec"]
     chosen = chosen_container(template, container)
     whole_secrets = [one for one in chosen.get("envFrom") or [] if one.get("secretRef")]
-    worn = worn_volumes(spec, chosen, claims_of_set, with_claims=with_claims) if with_files else WornVolumes()
+    worn = worn_volumes(spec, chosen, claims_of_set, access) if with_files else WornVolumes()
     environment = [_resolved(one, template, chosen) for one in chosen.get("env") or []]
     own = {
         "name": ENVIRONMENT_CONTAINER,

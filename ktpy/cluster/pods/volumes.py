@@ -8,12 +8,21 @@ from typing import Final
 
 from ktpy.cluster.pods.sources import volume_source
 from ktpy.kube.objects import Json
-from ktpy.wire.files import FILES_DIR
+from ktpy.wire.files import CLAIMS_DIR, FILES_DIR
 
 _WRITTEN_BY_THE_KUBELET: Final = ("configMap", "secret", "projected", "downwardAPI", "csi")
 _DEFAULT_MODE: Final = 0o644
 _READABLE: Final = 0o444
 _REFERENCE: Final = re.compile(r"\$\$|\$\(([^)]*)\)")
+
+
+class ClaimAccess(StrEnum):
+    """What a program gets of the workload's claims."""
+
+    LIVE = "live"
+    """What it writes arrives in them, and what others write there appears."""
+    COPY = "copy"
+    NONE = "none"
 
 
 class VolumeKind(StrEnum):
@@ -39,6 +48,8 @@ class PodMount:
     """Of single ones, by their path in the volume."""
     claim: str = ""
     """The name of the claim."""
+    is_live: bool = False
+    """Whether the claim and what the program has of it are kept alike."""
     source: str = field(default="", compare=False)
     """The volume's kind and object, for people."""
 
@@ -60,7 +71,7 @@ class WornVolumes:
     """What the container has, outer folders first."""
 
 
-def worn_volumes(spec: Json, container: Json, claims_of_set: Mapping[str, str], *, with_claims: bool) -> WornVolumes:
+def worn_volumes(spec: Json, container: Json, claims_of_set: Mapping[str, str], access: ClaimAccess) -> WornVolumes:
     """Return the volumes that a container mounts. `claims_of_set` has the claims of a StatefulSet, by volume."""
     by_name = {one["name"]: one for one in spec.get("volumes") or []}
     by_name |= {
@@ -73,12 +84,15 @@ def worn_volumes(spec: Json, container: Json, claims_of_set: Mapping[str, str], 
         if volume is None:
             continue
         pod_mount = replace(_pod_mount(volume, mount), source=volume_source(volume))
-        shown.append(pod_mount)
-        if not pod_mount.is_handed_over or (pod_mount.kind is VolumeKind.CLAIM and not with_claims):
+        is_claim = pod_mount.kind is VolumeKind.CLAIM
+        is_live = is_claim and access is ClaimAccess.LIVE
+        shown.append(replace(pod_mount, is_live=is_live))
+        if not pod_mount.is_handed_over or (is_claim and access is ClaimAccess.NONE):
             continue
         name = f"workload-{list(by_name).index(mount['name'])}"
         volumes[name] = {**_readable(volume), "name": name}
-        own = {"name": name, "mountPath": FILES_DIR + pod_mount.path, "readOnly": True}
+        folder, read_only = (CLAIMS_DIR, pod_mount.read_only) if is_live else (FILES_DIR, True)
+        own = {"name": name, "mountPath": folder + pod_mount.path, "readOnly": read_only}
         mounts.append(own | {key: mount[key] for key in ("subPath", "subPathExpr") if mount.get(key)})
         names |= set(referred(str(mount.get("subPathExpr") or "")))
     variables = [

@@ -12,7 +12,7 @@ from ktpy.cli import run as module
 from ktpy.cli.main import cli
 from ktpy.cli.mesh import match_of
 from ktpy.daemon.caller import Caller
-from ktpy.sessions.options import EnvironmentEdits, ExposeOption, Publish, RunOptions, WorkloadChoice
+from ktpy.sessions.options import ClaimAccess, EnvironmentEdits, ExposeOption, Publish, RunOptions, WorkloadChoice
 
 
 @pytest.fixture
@@ -100,10 +100,12 @@ def test_the_environment_of_a_pod_that_runs(performed: list[Any]) -> None:
     assert CliRunner().invoke(cli, ["run", "--from-pod", "--", "true"]).exit_code == 2
 
 
-def test_claims_are_copied_or_not(performed: list[Any]) -> None:
-    for volumes, code in (("copy", 7), ("none", 7), ("live", 2)):
+def test_claims_are_copied_or_kept_alike_or_not_there(performed: list[Any]) -> None:
+    for volumes, code in (("copy", 7), ("none", 7), ("live", 7), ("all", 2)):
         assert CliRunner().invoke(cli, ["run", "web", "--volumes", volumes, "--", "true"]).exit_code == code
-    assert [of_run.copies_claims for _, (of_run, *_) in performed] == [True, False]
+    assert CliRunner().invoke(cli, ["run", "web", "--", "true"]).exit_code == 7
+    access = [of_run.claims for _, (of_run, *_) in performed]
+    assert access == [ClaimAccess.COPY, ClaimAccess.NONE, ClaimAccess.LIVE, ClaimAccess.COPY]
 
 
 PLAN = {

@@ -8,7 +8,7 @@ from ktpy.errors import TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.sessions import run_plan
 from ktpy.sessions.once import ClusterRef
-from ktpy.sessions.options import ConnectOptions, EnvironmentEdits, RunOptions, WorkloadChoice
+from ktpy.sessions.options import ClaimAccess, ConnectOptions, EnvironmentEdits, RunOptions, WorkloadChoice
 from tests.unit.kube.object_store import DEPLOYMENTS, ObjectStore
 
 MAIN = {
@@ -34,7 +34,7 @@ def planned(store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch)
 
 async def test_of_a_workload(store: ObjectStore, planned: Any) -> None:
     edits = EnvironmentEdits({"MORE": "1"}, frozenset({"HOST"}))
-    found = await planned(RunOptions(workload=WorkloadChoice("web"), edits=edits, copies_claims=False))
+    found = await planned(RunOptions(workload=WorkloadChoice("web"), edits=edits, claims=ClaimAccess.NONE))
     assert (found["workload"], found["container"], found["namespace"]) == ("deployment/web", "main", "shop")
     assert found["environment"] == [
         {"name": "*", "source": "configmap/settings"},

@@ -50,7 +50,7 @@ def environments(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[
         return PodSurroundings({"COLOUR": "red", "ALL_PROXY": "pod", "LD_X": ""}, frozenset(), "shadow-0", "10.0.0.1")
 
     @asynccontextmanager
-    async def files(_uplink: object, mounts: Any, root: Path) -> AsyncIterator[PodFiles]:
+    async def files(_uplink: object, mounts: Any, root: Path, _report: object) -> AsyncIterator[PodFiles]:
         yield PodFiles(root, mounts)
 
     world.proxy = ProxyStatus(1080, "", PROXY)

@@ -35,7 +35,7 @@ from ktpy.wire.surroundings import PodEnvironment
 from tests.kit.waiting import until
 
 WEB = "10.96.0.7"
-GREETING = b"web greets you\n"
+GREETING = f"{os.environ.get('KTPY_TEST_CLUSTER', 'web')} greets you\n".encode()
 OVERLAPPING = ip_network("192.168.77.128/25")
 HELLO = AgentHello("test", ("10.96.0.10",), ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"))
 SERVICE = {

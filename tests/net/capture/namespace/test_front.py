@@ -58,6 +58,39 @@ def test_what_a_program_meets(seen: dict[str, Any], what: str, answer: object) -
     assert seen[what] == answer
 
 
+ASKS_TWICE = """
+import socket, sys, time
+from pathlib import Path
+
+def ask():
+    with socket.create_connection(("web", 80), 20) as connection:
+        return connection.makefile().read().strip()
+
+own, other = (Path("/tmp", f"ktpy-{name}") for name in sys.argv[1:])
+answers = [ask()]
+own.touch()
+while not other.exists():
+    time.sleep(0.01)
+print([*answers, ask()])
+"""
+
+
+def test_two_clusters_with_the_same_addresses_and_names_at_once(box: Box) -> None:
+    """Each program has its own, while the other runs, too."""
+
+    def start(cluster: str, other: str) -> subprocess.Popen[str]:
+        command = ["env", f"KTPY_TEST_CLUSTER={cluster}", *box.command("python3", "-c", ASKS_TWICE, cluster, other)]
+        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    programs = {"east": start("east", "west"), "west": start("west", "east")}
+    try:
+        told = {name: program.communicate(timeout=60)[0] for name, program in programs.items()}
+    finally:
+        for program in programs.values():
+            program.kill()
+    assert told == {name: f"{[f'{name} greets you'] * 2}\n" for name in programs}
+
+
 def test_it_is_its_user_and_has_no_capability(seen: dict[str, Any]) -> None:
     assert (seen["uid"], seen["gid"]) == (seen["user"], seen["user"])
     assert {variables(seen["status"])[name] for name in CAPABILITIES} == {"0" * 16}

@@ -2,16 +2,18 @@ from typing import Any
 
 import pytest
 
-from ktpy.cluster.pods.volumes import PodMount, VolumeKind, WornVolumes, worn_volumes
+from ktpy.cluster.pods.volumes import ClaimAccess, PodMount, VolumeKind, WornVolumes, worn_volumes
 
 
 def mount(path: str, name: str = "v", **more: Any) -> dict[str, Any]:
     return {"name": name, "mountPath": path, **more}
 
 
-def worn(volume: dict[str, Any], *mounts: dict[str, Any], with_claims: bool = True, **container: Any) -> WornVolumes:
+def worn(
+    volume: dict[str, Any], *mounts: dict[str, Any], access: ClaimAccess = ClaimAccess.COPY, **container: Any
+) -> WornVolumes:
     spec = {"volumes": [{"name": "v", **volume}]}
-    return worn_volumes(spec, {"volumeMounts": list(mounts), **container}, {}, with_claims=with_claims)
+    return worn_volumes(spec, {"volumeMounts": list(mounts), **container}, {}, access)
 
 
 def test_what_the_kubelet_writes_is_mounted_below_the_agents_folder() -> None:
@@ -57,8 +59,18 @@ def test_a_claim_is_mounted_only_where_it_is_wanted_and_never_written() -> None:
     assert found.volumes == ({"name": "workload-0", **claim},)
     assert found.mounts[0]["readOnly"] is True
     assert found.shown == (PodMount("/data", VolumeKind.CLAIM, claim="data"),)
-    without = worn(claim, mount("/data"), with_claims=False)
+    without = worn(claim, mount("/data"), access=ClaimAccess.NONE)
     assert (without.volumes, without.mounts, len(without.shown)) == ((), (), 1)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_one_that_is_kept_alike_is_mounted_apart_and_written_as_the_workload_writes_it(read_only: bool) -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "data"}}
+    found = worn(claim, mount("/data", readOnly=read_only), access=ClaimAccess.LIVE)
+    assert found.mounts == ({"name": "workload-0", "mountPath": "/run/ktpy-claims/data", "readOnly": read_only},)
+    assert found.shown == (PodMount("/data", VolumeKind.CLAIM, read_only, claim="data", is_live=True),)
+    of_kubelet = worn({"secret": {"secretName": "s"}}, mount("/s"), access=ClaimAccess.LIVE)
+    assert (of_kubelet.mounts[0]["mountPath"], of_kubelet.shown[0].is_live) == ("/run/ktpy-files/s", False)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +89,7 @@ def test_others_are_not_mounted(volume: dict[str, Any], kind: VolumeKind) -> Non
 
 
 def test_the_claims_of_a_stateful_set() -> None:
-    found = worn_volumes({}, {"volumeMounts": [mount("/data", "data")]}, {"data": "data-db-0"}, with_claims=True)
+    found = worn_volumes({}, {"volumeMounts": [mount("/data", "data")]}, {"data": "data-db-0"}, ClaimAccess.COPY)
     assert found.volumes[0]["persistentVolumeClaim"] == {"claimName": "data-db-0"}
 
 
