@@ -174,6 +174,23 @@ def test_a_session_that_was_killed_is_undone_by_the_next_command(lab: Lab, lapto
         )
 
 
+def test_an_edited_file_is_in_the_answer_that_another_pod_gets(lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    """The README's loop."""
+    edit = f"mkdir -p {SOURCES} && cd {SOURCES} && echo"
+    lab.exec(["sh", "-c", f"rm -rf {SOURCES}; {edit} one > index.html"], user="dev", check=True)
+    get = getter(lab, shop.service("catalog").ipv4)
+    with as_before(lab, path_of("deployment", "catalog")):
+        serving = ("python3", "-m", "http.server", "8080")
+        with developing(lab, "catalog", "--sync", SOURCES, command=serving) as session:
+            session.wait_for(SWITCHED_OFF)
+            until_reached(get, "one")
+            lab.exec(["sh", "-c", f"{edit} two > index.html"], user="dev", check=True)
+            until_reached(get, "two")
+            assert laptop.output("ktpy", "run", *HERE, "--", "curl", "-s", "http://catalog/") == "two\n"
+            laptop.output("ktpy", "dev", "end", "catalog", *HERE)
+            assert session.wait_ended() == 0, session.output
+
+
 def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None:
     kinds = of_every_kind()
     paths = {kind: path_of(kind, f"idle-{kind}") for kind in kinds}
