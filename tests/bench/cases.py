@@ -108,13 +108,13 @@ def datagram_rate(size: int) -> str:
 
 
 def _datagram_rows() -> list[Spec]:
-    """A round trip is compared with the request on a kept connection."""
+    """A round trip is compared with the request on a kept connection, and with what a busy machine makes of a sleep."""
     kept = Source(KTPY, "http-kept-p50")
     return [
         Spec("udp-p50", "ms", kept, at_most_times(1.3)),
         Spec("udp-p99", "ms"),
         Spec("udp-busy-p50", "ms"),
-        Spec("udp-busy-p99", "ms", goal=at_most(10)),
+        Spec("udp-busy-p99", "ms", Source(KTPY, "sleep-busy-p99"), at_most(10)),
         Spec(datagram_rate(64), "1/s"),
         Spec(datagram_rate(1200), "1/s", goal=at_least(20_000)),
     ]
