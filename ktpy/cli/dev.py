@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -24,8 +24,11 @@ from ktpy.sessions.options import (
     Publish,
     SyncFolder,
     parse_forward,
+    parse_persistent_dir,
     parse_reverse,
 )
+
+Parsed = TypeVar("Parsed")
 
 
 @click.group()
@@ -53,14 +56,14 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     return SyncFolder(local or ".", remote)
 
 
-def _ports(parse: Callable[[str], Publish]) -> Callable[..., tuple[Publish, ...]]:
-    def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Publish, ...]:
-        return _ports_of(parse, values)
+def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
+    def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Parsed, ...]:
+        return _parsed(parse, values)
 
     return callback
 
 
-def _ports_of(parse: Callable[[str], Publish], values: tuple[str, ...]) -> tuple[Publish, ...]:
+def _parsed(parse: Callable[[str], Parsed], values: tuple[str, ...]) -> tuple[Parsed, ...]:
     try:
         return tuple(map(parse, values))
     except ValueError as exc:
@@ -104,7 +107,7 @@ def _ports_of(parse: Callable[[str], Publish], values: tuple[str, ...]) -> tuple
     "--forward",
     cls=Repeatable,
     multiple=True,
-    callback=_ports(parse_forward),
+    callback=_each(parse_forward),
     envvar="KTPY_DEV_FORWARD",
     metavar="[LOCAL:]PORT",
     help="Port LOCAL of this laptop's loopback leads to PORT of the container; :PORT is any that is free. Repeatable.",
@@ -113,10 +116,26 @@ def _ports_of(parse: Callable[[str], Publish], values: tuple[str, ...]) -> tuple
     "--reverse",
     cls=Repeatable,
     multiple=True,
-    callback=_ports(parse_reverse),
+    callback=_each(parse_reverse),
     envvar="KTPY_DEV_REVERSE",
     metavar="PORT[:LOCAL]",
     help="PORT of the container's loopback leads to port LOCAL of this laptop. Repeatable.",
+)
+@click.option(
+    "--persist",
+    cls=Repeatable,
+    multiple=True,
+    callback=_each(parse_persistent_dir),
+    envvar="KTPY_DEV_PERSIST",
+    metavar="DIR[:SIZE]",
+    help="This folder of the container outlives it, in a claim of your own of 10Gi, or SIZE. Repeatable.",
+)
+@click.option(
+    "--storage-class",
+    default="",
+    envvar="KTPY_DEV_STORAGE_CLASS",
+    metavar="NAME",
+    help="Storage class of the claims of --persist; the cluster's default without it.",
 )
 @dev_config.file_option
 @pod_timeout
@@ -211,7 +230,7 @@ def build(workload: str, work_dir: str, config: str | None, command: tuple[str, 
 @_of_command
 @click.option(
     "--port",
-    callback=lambda _context, _parameter, text: None if text is None else _ports_of(parse_forward, (text,))[0],
+    callback=lambda _context, _parameter, text: None if text is None else _parsed(parse_forward, (text,))[0],
     envvar="KTPY_DEV_DEBUG_PORT",
     metavar="[LOCAL:]PORT",
     help="Where the debugger listens in the container; port LOCAL of this laptop leads there meanwhile.",
@@ -291,6 +310,36 @@ def list_(workload: str | None, output: str, **place: Any) -> None:
 
 
 dev.add_command(list_, "status")
+
+
+@dev.command(short_help="Show what persistent directories there are, or delete yours")
+@click.argument("workload", required=False, shell_complete=service_names)
+@click.option("--purge", is_flag=True, help="Delete your own, with what is in there; those of others stay.")
+@cluster(namespace="Namespace of the claims.")
+@output_option
+@verbose
+def volumes(workload: str | None, output: str, *, purge: bool, **place: Any) -> None:
+    """Show the directories of --persist in a namespace, or of WORKLOAD, or delete yours.
+
+    \b
+    ktpy dev volumes -n shop
+    ktpy dev volumes web --purge
+    """
+    from ktpy.sessions import dev_once
+    from ktpy.sessions.once import ClusterRef
+
+    if workload is not None:
+        workload, place["namespace"] = named(workload, place["namespace"])
+    caller, where = Caller.become(), ClusterRef(**place)
+    found = dev_once.purge(where, workload, caller) if purge else dev_once.volumes(where, workload)
+    if output == "json":
+        render.say_json(found)
+    elif told := found["purged" if purge else "volumes"]:
+        render.say(*(f"{render.volume(one)}{'; purged' if purge else ''}" for one in told))
+    else:
+        render.say(f"There are no persistent directories{' of yours' if purge else ''}; nothing was changed.")
+
+
 dev.add_command(dev_config.show)
 
 

@@ -117,6 +117,12 @@ def developed(session: Mapping[str, Any]) -> str:
     return f"{session['workload']} ({session['container']}): developed by {session['owner']}{beside}, {state}"
 
 
+def volume(one: Mapping[str, Any]) -> str:
+    """Say in a line whose persistent directory it is, and where it is kept."""
+    kept = f"{one['size']} in claim {one['claim']}, {one['phase'].lower()}"
+    return f"{one['workload']} ({one['container']}): {one['path']} of {one['owner']}, {kept}"
+
+
 def on_standard_error(text: str) -> None:
     say(text, err=True)
 

@@ -119,9 +119,18 @@ DEV = (
 )
 """For `dev`, in the namespace of the workload."""
 
+DEV_VOLUMES = (
+    Rule(
+        "",
+        "persistentvolumeclaims",
+        ("get", "list", "create", "delete"),
+        "for --persist and `dev volumes`; `get` to know whether a claim can be used by several pods",
+    ),
+)
+
 DEV_OPTIONAL = (
     Rule("", "pods/log", ("get",), "to compare the SSH host key with the one the pod printed"),
-    Rule("", "persistentvolumeclaims", ("get",), "to know whether a claim can be used by several pods"),
+    *DEV_VOLUMES,
 )
 """In the same namespace; each is for what it says only."""
 

@@ -88,7 +88,8 @@ class Dev:
         async with AsyncExitStack() as undo:
             api = await Api.load(options.kubeconfig, options.context, options.namespace)
             undo.push_async_callback(api.close)
-            await undo.enter_async_context(naming_all_missing(api, rbac.DEV))
+            rights = rbac.DEV + (rbac.DEV_VOLUMES if options.persist else ())
+            await undo.enter_async_context(naming_all_missing(api, rights))
             await undo_killed(api, self._records, self._report)
             plan = await prepare(api, options, SessionIdentity(new_session_id(), self._owner, key.public_line))
             self._step("cluster", f"{api.target.context} ({api.target.server}), namespace {api.namespace}")

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import UsageError
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions import ktpy_yaml
-from ktpy.sessions.options import DevOptions, Publish, parse_forward, parse_reverse
+from ktpy.sessions.options import DevOptions, parse_forward, parse_persistent_dir, parse_reverse
 from ktpy.sessions.yaml_shapes import ANYTHING, NULL, NUMBER, SWITCH, TEXT, ShapeReader
 
 REMOTE_DIR: Final = "/home/dev"
@@ -65,7 +65,10 @@ _APPLICATION: Final[Mapping[str, Any]] = {
     "services": (_WORKLOAD,),
 }
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-_USED: Final = ("image", "shell", "workDir", "resources", "env", "portForward", "reverse")
+_USED: Final = (
+    *("image", "shell", "workDir", "resources", "env"),
+    *("portForward", "reverse", "persistentVolumeDirs", "storageClass"),
+)
 _OTHERS: Final = ("priorityClass", "dependLabelSelector", "hub", "install")
 _MEANINGLESS: Final = frozenset(
     (*_OTHERS, "gitUrl", "imagePullPolicy", "devContainerName", "useDevContainer", "sidecarImage")
@@ -76,6 +79,7 @@ _USED_OF: Final = {
     "debug": ("language", "remoteDebugPort"),
     "sync": ("type", "mode", "deleteProtection", "filePattern", "ignoreFilePattern"),
 }
+Parsed = TypeVar("Parsed")
 _EVERYTHING: Final = frozenset((".", "./", "", None))
 
 
@@ -107,6 +111,9 @@ class DevConfig:
     """As `parse_reverse` reads them."""
     unused: tuple[str, ...] = ()
     """What the file says that has no meaning here."""
+    persist: tuple[str, ...] = ()
+    """As `parse_persistent_dir` reads them."""
+    storage_class: str = ""
     variables: tuple[str, ...] = ()
     """Variables of this laptop's environment whose values the file was given."""
     is_image_of_variables: bool = False
@@ -279,6 +286,12 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         forward=tuple(filter(None, dev.get("portForward") or ())),
         reverse=tuple(filter(None, dev.get("reverse") or ())),
         unused=tuple(_unused(dev)),
+        persist=tuple(
+            f"{one['path']}:{one.get('capacity') or ''}"
+            for one in dev.get("persistentVolumeDirs") or []
+            if one and one.get("path")
+        ),
+        storage_class=dev.get("storageClass") or "",
         said=dev,
     )
 
@@ -340,12 +353,14 @@ def configured(options: DevOptions, report: Report) -> DevOptions:
         sync=sync,
         resources=found.resources,
         env=found.env,
-        forward=options.forward or _ports(found, "portForward", found.forward, parse_forward),
-        reverse=options.reverse or _ports(found, "reverse", found.reverse, parse_reverse),
+        forward=options.forward or _each(found, "portForward", found.forward, parse_forward),
+        reverse=options.reverse or _each(found, "reverse", found.reverse, parse_reverse),
+        persist=options.persist or _each(found, "persistentVolumeDirs", found.persist, parse_persistent_dir),
+        storage_class=options.storage_class or found.storage_class,
     )
 
 
-def _ports(found: DevConfig, key: str, texts: tuple[str, ...], parse: Callable[[str], Publish]) -> tuple[Publish, ...]:
+def _each(found: DevConfig, key: str, texts: tuple[str, ...], parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
     try:
         return tuple(map(parse, texts))
     except ValueError as exc:

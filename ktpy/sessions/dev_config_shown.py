@@ -22,6 +22,8 @@ _DEFAULTS: Final = {
     "debug.language": "what the command tells",
     "forward": "none",
     "reverse": "none",
+    "persist": "nothing",
+    "storageClass": "the cluster's",
     "sync.oneWay": "no",
     "sync.deleteProtection": "no",
     "sync.ignore": ".gitignore and .ktpyignore alone",

@@ -1,16 +1,17 @@
-"""`ktpy dev list`, `end` and `reset`: who develops what, and how it ends. What is needed is in the cluster."""
+"""`ktpy dev list`, `volumes`, `end` and `reset`: who develops what, what is kept, and how it ends."""
 
 from typing import Any
 
 from ktpy.cluster import rbac
-from ktpy.cluster.changes import dev_found, dev_switch
+from ktpy.cluster.changes import dev_found, dev_switch, dev_volumes
+from ktpy.cluster.changes.dev_volumes import DevVolume
 from ktpy.cluster.service import targets
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.workload import find_workload
 from ktpy.daemon.caller import Caller
 from ktpy.errors import SessionLost, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
-from ktpy.sessions.dev_visit import chosen, is_meant
+from ktpy.sessions.dev_visit import chosen, is_meant, is_of
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
 
@@ -23,6 +24,43 @@ def sessions(place: ClusterRef, target: str | None = None) -> dict[str, Any]:
         return {"namespace": api.namespace, "context": api.target.context, "sessions": [one.data() for one in found]}
 
     return place.run(look, rbac.DEV)
+
+
+def volumes(place: ClusterRef, target: str | None = None) -> dict[str, Any]:
+    """Return what `ktpy dev volumes --output json` prints; of one workload where a target is named."""
+
+    async def look(api: Api) -> dict[str, Any]:
+        found = [one.data() for one in await _volumes(api, target)]
+        return {"namespace": api.namespace, "context": api.target.context, "volumes": found}
+
+    return place.run(look, rbac.DEV_VOLUMES)
+
+
+def purge(place: ClusterRef, target: str | None, caller: Caller) -> dict[str, Any]:
+    """Delete the user's own persistent directories, all or of one workload, with what is in there.
+
+    Raises SessionsLive while the user develops one of the workloads.
+    """
+
+    async def work(api: Api) -> dict[str, Any]:
+        owner = owner_of(caller)
+        own = [one for one in await _volumes(api, target) if one.owner == owner]
+        for session in await dev_found.find(api, api.namespace) if own else ():
+            if session.owner == owner and session.workload in {one.workload for one in own}:
+                raise SessionsLive(
+                    f"You develop {session.workload} still; nothing was deleted.",
+                    hint=f"`ktpy dev end {session.workload}` ends that.",
+                )
+        for one in own:
+            await dev_volumes.purge(api, api.namespace, one)
+        return {"namespace": api.namespace, "purged": [one.data() for one in own]}
+
+    return place.run(work, rbac.DEV + rbac.DEV_VOLUMES)
+
+
+async def _volumes(api: Api, target: str | None) -> list[DevVolume]:
+    found = await dev_volumes.find(api, api.namespace)
+    return [one for one in found if target is None or is_of(one.workload, target)]
 
 
 def end(place: ClusterRef, target: str, caller: Caller) -> dict[str, Any]:

@@ -66,8 +66,13 @@ def chosen(found: list[DevSession], target: str, owner: str) -> DevSession:
 
 def is_meant(session: DevSession, target: str) -> bool:
     """Tell whether the user means this session: by its id, its workload's name, or KIND/NAME."""
-    reference, own = Reference.parse(target), Reference.parse(session.workload)
-    return target == session.id or reference == own or (reference.kind == "service" and reference.name == own.name)
+    return target == session.id or is_of(session.workload, target)
+
+
+def is_of(workload: str, target: str) -> bool:
+    """Tell whether the user means this workload, KIND/NAME: by that, or by its name."""
+    reference, own = Reference.parse(target), Reference.parse(workload)
+    return reference == own or (reference.kind == "service" and reference.name == own.name)
 
 
 class _Visit:

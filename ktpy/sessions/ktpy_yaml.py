@@ -24,6 +24,8 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "debug": {"command": (TEXT,), "port": NUMBER, "language": TEXT},
     "forward": (TEXT,),
     "reverse": (TEXT,),
+    "persist": ({"path": TEXT, "capacity": TEXT},),
+    "storageClass": TEXT,
     "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "ignore": (TEXT,)},
 }
 SHAPE: Final[Mapping[str, Any]] = {"dev": (_ENTRY,)}
@@ -40,6 +42,8 @@ NOCALHOSTS: Final = {
     "debug.language": "debug.language",
     "forward": "portForward",
     "reverse": "reverse",
+    "persist": "persistentVolumeDirs",
+    "storageClass": "storageClass",
     "sync.oneWay": "sync.type",
     "sync.deleteProtection": "sync.deleteProtection",
     "sync.ignore": "sync.ignoreFilePattern",
@@ -61,6 +65,8 @@ _SAID: Final = {
     "dev.debug.language": "python, node, go or java; by default what the command tells.",
     "dev.forward": "Ports of the laptop that lead into the container: [LOCAL:]PORT, or :PORT.",
     "dev.reverse": "Ports of the container that lead to the laptop: PORT[:LOCAL]. Nocalhost has none.",
+    "dev.persist": "Folders that outlive the container, in claims of the developer's own.",
+    "dev.storageClass": "Of these claims; the cluster's default without it.",
     "dev.sync.oneWay": "Nothing comes back to the laptop.",
     "dev.sync.deleteProtection": "What is deleted in the container stays on the laptop.",
     "dev.sync.ignore": "Lines as in .gitignore, beside those files.",

@@ -16,8 +16,10 @@ from ktpy.cluster.changes.options import (
     WAIT_S,
     DevOptions,
     InterceptOptions,
+    PersistentDir,
     Publish,
     SyncFolder,
+    parse_persistent_dir,
 )
 from ktpy.cluster.pods.volumes import ClaimAccess
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
@@ -46,6 +48,7 @@ __all__ = [
     "InterceptOptions",
     "Launched",
     "Match",
+    "PersistentDir",
     "Publish",
     "Reference",
     "RunOptions",
@@ -56,6 +59,7 @@ __all__ = [
     "parse_expose",
     "parse_forward",
     "parse_header",
+    "parse_persistent_dir",
     "parse_publish",
     "parse_reverse",
     "refusal_of_include",

@@ -29,13 +29,15 @@ HERE = ("--namespace", NAMESPACE)
 SERVER = ("python3", "/code/server.py", "http")
 COUNTED = ("resourceVersion", "generation")
 SOURCES = "/home/dev/src"
+KEPT_FOLDER = "/var/lib/kubelet/kept"
+"""On the node, whose own this folder is."""
 FORWARDED, REVERSED, BACK, DEBUGGED = range(18080, 18084)
 PORTS = ("--forward", f"{FORWARDED}", "--reverse", f"{REVERSED}:{BACK}")
 SWITCHED_OFF = "is switched off"
 
 
 def till() -> list[Manifest]:
-    """Service till with two pods, which go on for a moment when they are told to stop, as pods should."""
+    """Service till with two pods, and never fewer by its autoscaler, which end slowly, as pods should."""
     serving = container("till", *SERVER, "till", ports={"http": 8080})
     serving["lifecycle"] = {"preStop": {"sleep": {"seconds": 3}}}
     pods = deployment("till", serving, code="till")
@@ -45,7 +47,39 @@ def till() -> list[Manifest]:
         code("till", server=REPOSITORY / "tests/demo/server.py"),
         pods,
         service("till", {"port": 80, "targetPort": 8080}),
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "till"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "till"},
+                "minReplicas": 2,
+                "maxReplicas": 3,
+            },
+        },
     ]
+
+
+def keeps_still(autoscaler: Manifest) -> bool:
+    """It has seen that it has nothing to scale."""
+    conditions = autoscaler.get("status", {}).get("conditions", [])
+    return any(one["type"] == "ScalingActive" and one["reason"] == "ScalingDisabled" for one in conditions)
+
+
+def kept_volume() -> Manifest:
+    """The one volume of storage class kept: a folder of the node."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "kept"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "kept",
+            "capacity": {"storage": "1Mi"},
+            "hostPath": {"path": KEPT_FOLDER},
+            "persistentVolumeReclaimPolicy": "Retain",
+        },
+    }
 
 
 def of_every_kind() -> dict[str, Manifest]:
@@ -75,6 +109,7 @@ def of_every_kind() -> dict[str, Manifest]:
 
 def path_of(kind: str, name: str) -> str:
     groups = {"pod": "/api/v1", "job": "/apis/batch/v1", "cronjob": "/apis/batch/v1"}
+    groups["horizontalpodautoscaler"] = "/apis/autoscaling/v2"
     return f"{groups.get(kind, '/apis/apps/v1')}/namespaces/{NAMESPACE}/{kind}s/{name}"
 
 
@@ -143,10 +178,12 @@ def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: La
         address, path = shop.service("till").ipv4, path_of("deployment", "till")
         get = getter(lab, address)
         until_reached(get, "till")
-        with as_before(lab, path), visiting(lab.layout.node_netns_path, address) as visitors:
+        autoscaler = path_of("horizontalpodautoscaler", "till")
+        with as_before(lab, path, autoscaler), visiting(lab.layout.node_netns_path, address) as visitors:
             with developing(lab, "till", command=(*SERVER, "mine")) as session:
                 session.wait_for(SWITCHED_OFF)
                 wait_until(lambda: {get() for _ in range(5)} == {"mine"}, 20, "the dev pod to answer alone")
+                wait_until(lambda: keeps_still(lab.api.get(autoscaler)), 20, "the autoscaler to keep still")
                 assert lab.api.get(path)["spec"]["replicas"] == 0
                 [listed] = json.loads(laptop.output("ktpy", "dev", "list", *HERE, "--output", "json"))["sessions"]
                 assert (listed["workload"], listed["mode"], listed["is_live"]) == ("deployment/till", "replace", True)
@@ -233,3 +270,19 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         for session in [*started.values(), beside]:
             session.process.send_signal(signal.SIGTERM)
         assert {one.wait_ended(90) for one in [*started.values(), beside]} == {128 + signal.SIGTERM}
+
+
+def test_a_directory_outlives_the_container_until_it_is_purged(lab: Lab, laptop: Laptop) -> None:
+    lab.node("sh", "-c", f"mkdir -p {KEPT_FOLDER}; rm -f {KEPT_FOLDER}/*; chmod a+rwx {KEPT_FOLDER}")
+    start = ["ktpy", "dev", "start", "web", *HERE, "--mode", "duplicate", "--persist", "/kept:1Mi"]
+    start += ["--storage-class", "kept", "--", "sh", "-c", "cat /kept/a || echo one > /kept/a"]
+    with applied(lab, NAMESPACE, kept_volume()):
+        done = [laptop.run(start) for _ in range(2)]
+        assert [(one.returncode, one.stdout) for one in done] == [(0, ""), (0, "one\n")], [one.stderr for one in done]
+        assert laptop.run(["ktpy", "clean", *HERE]).returncode == 0
+        volumes = ["ktpy", "dev", "volumes", *HERE, "--output", "json"]
+        [volume] = json.loads(laptop.output(*volumes))["volumes"]
+        assert (volume["workload"], volume["path"], volume["phase"]) == ("deployment/web", "/kept", "Bound")
+        assert json.loads(laptop.output(*volumes, "--purge"))["purged"] == [volume]
+        claim = f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims/{volume['claim']}"
+        wait_until(lambda: lab.api.get(claim) is None, 60, "the claim to go")

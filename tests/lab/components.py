@@ -100,6 +100,7 @@ def components(layout: Layout) -> list[Component]:
         "--allocate-node-cidrs=true",
         f"--cluster-cidr={CLUSTER_IPV4},{CLUSTER_IPV6}",  # the one node gets the first block of each
         f"--service-cluster-ip-range={service_ranges}",
+        "--horizontal-pod-autoscaler-sync-period=1s",
     ]
     kubelet = [
         str(binaries / "kubelet"),

@@ -12,9 +12,10 @@ from typing import Final
 
 from ktpy.aio.poll import poll_until
 from ktpy.aio.uninterrupted import uninterrupted
-from ktpy.cluster.changes import dev_switch
+from ktpy.cluster.changes import dev_switch, dev_volumes
 from ktpy.cluster.changes.dev_manifest import DevPlan, clone_name, dev_deployment
 from ktpy.cluster.changes.dev_pod import DevPod, is_ready
+from ktpy.cluster.changes.options import PersistentDir
 from ktpy.cluster.names import SESSION
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.service.reference import Reference
@@ -90,6 +91,7 @@ class DevChange:
         """Make the dev pod; return it once its container runs. Raises RouteTaken, and what keeps it from running."""
         first: tuple[Step, ...] = (
             Step("claim a lease", self._claim),
+            *(Step(f"claim a volume for {one.path}", partial(self._provide, one)) for one in self._plan.persistent),
             Step("create the dev pod", self._create),
         )
         if self._plan.is_exclusive:
@@ -150,6 +152,10 @@ class DevChange:
         except KtpyError as error:
             self.may_exist = may_be_done(error)
             raise
+
+    async def _provide(self, directory: PersistentDir) -> bool:
+        """Make its claim, unless an earlier session has: it is meant to stay, so nothing takes it back."""
+        return await dev_volumes.provide(self._api, self._plan, directory)
 
     async def _create(self) -> None:
         manifest = dev_deployment(self._plan, replicas=0 if self._plan.is_exclusive else 1)

@@ -4,12 +4,14 @@ All else of the pod is the workload's own: environment, volumes, service account
 ktpy's init container brings the agent, which is pid 1 of the dev container and reaps; so there is no sidecar.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ktpy.cluster.changes.options import PersistentDir
 from ktpy.cluster.names import SESSION, TARGET, authorized_key_annotation, derived, labels
 from ktpy.cluster.pods.agent_pod import SECURITY_CONTEXT
 from ktpy.cluster.pods.clothes import AGENT
@@ -61,6 +63,22 @@ class DevPlan:
     """In the place of the workload's."""
     env: tuple[tuple[str, str], ...] = ()
     """Beside the workload's."""
+    persistent: tuple[PersistentDir, ...] = ()
+    storage_class: str = ""
+
+    def claim_name(self, path: str) -> str:
+        """Name the claim of a persistent directory: each developer has one for each."""
+        told = json.dumps([str(self.reference), self.container, self.owner, path])
+        return derived(self.reference.name, f"-ktpy-{hashlib.sha256(told.encode()).hexdigest()[:10]}")
+
+    @property
+    def own_volumes(self) -> dict[str, Json]:
+        """By the paths at which they are mounted: volumes in the place of whatever the container has there."""
+        found: dict[str, Json] = {self.sources: {"name": "ktpy-sources", "emptyDir": {}}} if self.sources else {}
+        for number, one in enumerate(self.persistent):
+            claim = {"claimName": self.claim_name(one.path)}
+            found[one.path] = {"name": f"ktpy-persistent-{number}", "persistentVolumeClaim": claim}
+        return found
 
     @property
     def clone(self) -> str:
@@ -159,7 +177,7 @@ def _pod_spec(plan: DevPlan, spec: Json) -> Json:
         "volumes": [
             *volumes,
             {"name": "ktpy", "emptyDir": {}},
-            *([{"name": "ktpy-sources", "emptyDir": {}}] if plan.sources else ()),
+            *plan.own_volumes.values(),
             {"name": "ktpy-run", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
             {
                 "name": "ktpy-podinfo",
@@ -196,8 +214,8 @@ def _dev_container(container: Json, plan: DevPlan, spec: Json) -> Json:
         "env": [*kept, *({"name": key, "value": text} for key, text in added.items())],
         **({"resources": dict(plan.resources)} if plan.resources else {}),
         "volumeMounts": [
-            *(one for one in own.get("volumeMounts") or [] if one["mountPath"].rstrip("/") != plan.sources),
-            *([{"name": "ktpy-sources", "mountPath": plan.sources}] if plan.sources else ()),
+            *(one for one in own.get("volumeMounts") or [] if one["mountPath"].rstrip("/") not in plan.own_volumes),
+            *({"name": one["name"], "mountPath": path} for path, one in plan.own_volumes.items()),
             {"name": "ktpy", "mountPath": dev.FOLDER},
             {"name": "ktpy-run", "mountPath": dev.RUN_DIR},
             {"name": "ktpy-podinfo", "mountPath": dev.PODINFO_DIR, "readOnly": True},

@@ -66,6 +66,8 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         options.sync.remote if options.sync is not None else None,
         options.resources,
         options.env,
+        tuple({one.path: one for one in options.persist}.values()),
+        options.storage_class,
     )
 
 

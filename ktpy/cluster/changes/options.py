@@ -1,5 +1,7 @@
 """The options of `ktpy exchange`, `mesh` and `preview`. The command line imports this module, so it is light."""
 
+import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Final
@@ -14,6 +16,7 @@ DEFAULT_POD_TIMEOUT_S = 60.0
 WAIT: Final = "wait"
 """What requests do while the local port does not answer: wait for a program that was there, then turn to ORIGIN."""
 WAIT_S: Final = 30.0
+_SIZE: Final = re.compile(r"[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?")
 KEEP = "keep"
 """The kind of change that makes a gateway, and leaves it standing for others."""
 
@@ -77,6 +80,26 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class PersistentDir:
+    """A PersistentDir is a folder of the dev container that outlives it, in a claim of its own."""
+
+    path: str
+    size: str = "10Gi"
+    """As Kubernetes writes quantities; of a claim that there is already, it stays what it was."""
+
+
+def parse_persistent_dir(text: str) -> PersistentDir:
+    """Read DIR[:SIZE]. Raises ValueError."""
+    path, _, size = text.partition(":")
+    folder = posixpath.normpath(f"/{path.lstrip('/')}")
+    if not path.startswith("/") or folder == "/" or folder.startswith("/.kt"):
+        raise ValueError(f"{path} cannot be persistent: it has to be a folder of the container, by its whole path.")
+    if size and not _SIZE.fullmatch(size):
+        raise ValueError(f"{size} is no size, as 500Mi or 10Gi are.")
+    return PersistentDir(folder, size) if size else PersistentDir(folder)
+
+
+@dataclass(frozen=True, slots=True)
 class DevOptions:
     """DevOptions are what the user asks for on the command line of `ktpy dev start`."""
 
@@ -104,4 +127,7 @@ class DevOptions:
     """Ports of the laptop that lead into the dev container."""
     reverse: tuple[Publish, ...] = ()
     """Ports of the dev container that lead to the laptop."""
+    persist: tuple[PersistentDir, ...] = ()
+    storage_class: str = ""
+    """Of the claims that are made for these; "" for the cluster's default."""
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S

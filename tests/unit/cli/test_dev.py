@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ktpy.cli.main import cli
 from ktpy.daemon.caller import Caller
 from ktpy.sessions import dev, dev_once, dev_visit
-from ktpy.sessions.options import DevOptions, Exec, Publish, SyncFolder
+from ktpy.sessions.options import DevOptions, Exec, PersistentDir, Publish, SyncFolder
 
 SESSION = {
     "workload": "deployment/web",
@@ -184,3 +184,34 @@ def test_ending(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     assert json.loads(CliRunner().invoke(cli, ["dev", verb, "web", "-o", "json"]).output)["ended"] == [SESSION]
     found["ended"] = []
     assert "nothing was changed" in CliRunner().invoke(cli, ["dev", verb, "web"]).output
+
+
+def test_persistent_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[DevOptions] = []
+
+    def run(options: DevOptions, *_: Any) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(dev, "run", run)
+    wanted = ["dev", "start", "web", "--persist", "/go/", "--persist", "//data/x:5Gi", "--storage-class", "fast"]
+    assert CliRunner().invoke(cli, wanted).exit_code == 0
+    assert asked[0].persist == (PersistentDir("/go", "10Gi"), PersistentDir("/data/x", "5Gi"))
+    assert asked[0].storage_class == "fast"
+    for text in ("go", "/", "/..", "/.kt/bin", "/go:much"):
+        assert CliRunner().invoke(cli, ["dev", "start", "web", "--persist", text]).exit_code == 2
+
+
+@pytest.mark.parametrize(("options", "key", "end"), [((), "volumes", ""), (("--purge",), "purged", "; purged")])
+def test_volumes(monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], key: str, end: str) -> None:
+    volume = {**SESSION, "path": "/go", "owner": "al@x", "size": "5Gi", "claim": "web-ktpy-1", "phase": "Bound"}
+    found: dict[str, Any] = {"namespace": "shop", key: [volume]}
+    monkeypatch.setattr(dev_once, "purge" if options else "volumes", lambda *_: found)
+    assert CliRunner().invoke(cli, ["dev", "volumes", "web", *options]).output == (
+        f"deployment/web (web): /go of al@x, 5Gi in claim web-ktpy-1, bound{end}\n"
+    )
+    assert json.loads(CliRunner().invoke(cli, ["dev", "volumes", "-o", "json", *options]).output) == found | {
+        "schema": 1
+    }
+    found[key] = []
+    assert "no persistent directories" in CliRunner().invoke(cli, ["dev", "volumes", *options]).output

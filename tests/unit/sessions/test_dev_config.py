@@ -7,7 +7,7 @@ import pytest
 from ktpy.errors import UsageError
 from ktpy.observe.events import Event, Notice
 from ktpy.sessions.dev_config import DevConfig, configured, configured_run, read
-from ktpy.sessions.options import DevOptions, Publish, SyncFolder
+from ktpy.sessions.options import DevOptions, PersistentDir, Publish, SyncFolder
 
 FULL = """
 name: catalog
@@ -61,7 +61,8 @@ def test_every_field(tmp_path: Path) -> None:
         is_delete_protected=True,
         ignore=(".git", "dist"),
         forward=("3200:4200", ":8080"),
-        unused=("install", "gitUrl", "persistentVolumeDirs"),
+        unused=("install", "gitUrl"),
+        persist=("/go:5Gi",),
     )
 
 
@@ -146,8 +147,14 @@ def test_what_the_user_says_counts_more(tmp_path: Path) -> None:
     texts = [one.text for one in told if isinstance(one, Notice)]
     assert [text.partition(": ")[2].partition(":")[0] for text in texts] == [
         "install, gitUrl",
-        "persistentVolumeDirs",
     ]
+    assert mine.persist == (PersistentDir("/go", "5Gi"),)
+
+
+def test_a_folder_that_cannot_be_kept_has_its_place(tmp_path: Path) -> None:
+    text = "name: web\ncontainers: [{dev: {persistentVolumeDirs: [{path: go}]}}]"
+    with pytest.raises(UsageError, match=r":2:.*go cannot be persistent"):
+        configured(DevOptions("web", config=str(written(tmp_path, text))), lambda _: None)
 
 
 def test_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +226,7 @@ dev:
     debug: {language: go, command: ["dlv debug"], port: 5200}
     forward: ["3200:4200", ":8080"]
     reverse: ["5432"]
+    persist: [{path: /go, capacity: 5Gi}]
     sync: {oneWay: true, deleteProtection: true, ignore: [.git, dist]}
 """
 
@@ -227,7 +235,7 @@ def test_our_own_words_mean_the_same(tmp_path: Path) -> None:
     theirs = read(written(tmp_path, FULL), "catalog", "catalog")
     own = read(written(tmp_path, OWN), "deployment/catalog", None)
     assert own == replace(theirs, container="catalog", reverse=("5432",), unused=())
-    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:17:20"
+    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:18:20"
     assert read(written(tmp_path, OWN), "sts/catalog", None).image == "other"
     assert read(written(tmp_path, OWN), "web", None) == DevConfig()
     assert read(written(tmp_path, "dev: [{image: any}]"), "web", None).image == "any"

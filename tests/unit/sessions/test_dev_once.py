@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from ktpy.cluster.changes.options import PersistentDir
 from ktpy.daemon.caller import Caller
 from ktpy.errors import InterceptAbsent, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
@@ -67,3 +68,19 @@ async def test_nothing_to_end(store: ObjectStore, place: ClusterRef) -> None:
         await asyncio.to_thread(dev_once.end, place, "web", AL)
     with pytest.raises(TargetAbsent):
         await asyncio.to_thread(dev_once.reset, place, "nothing")
+
+
+async def test_persistent_directories_are_purged_by_their_developer(
+    store: ObjectStore, store_api: Api, place: ClusterRef
+) -> None:
+    furnish(store)
+    for session, owner in (("a", owner_of(AL)), ("b", "bo@x")):
+        change = await development(store_api, session, owner=owner, mode="duplicate", persist=(PersistentDir("/go"),))
+        await change.enter(lambda _: None, lambda _: None)
+    with pytest.raises(SessionsLive, match="develop deployment/web still"):
+        await asyncio.to_thread(dev_once.purge, place, None, AL)
+    await asyncio.to_thread(dev_once.end, place, "web", AL)
+    assert (await asyncio.to_thread(dev_once.purge, place, "db", AL))["purged"] == []
+    assert [one["path"] for one in (await asyncio.to_thread(dev_once.purge, place, "web", AL))["purged"]] == ["/go"]
+    left = (await asyncio.to_thread(dev_once.volumes, place))["volumes"]
+    assert [one["owner"] for one in left] == ["bo@x"]

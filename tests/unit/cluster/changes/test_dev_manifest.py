@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ktpy.cluster.changes.dev_manifest import DUPLICATE, REPLACE, DevPlan, clone_name, dev_deployment, ssh_port
+from ktpy.cluster.changes.options import PersistentDir
 from ktpy.cluster.names import SESSION, authorized_sessions
 from ktpy.cluster.service.reference import Reference
 from ktpy.kube.objects import Json
@@ -75,6 +76,21 @@ def test_the_configuration_s_variables_and_resources() -> None:
     [container] = pod(plan(env=(("COLOUR", "blue"),), resources={"limits": {"memory": "4Gi"}}))["spec"]["containers"]
     assert [one["value"] for one in container["env"] if one["name"] == "COLOUR"] == ["blue"]
     assert container["resources"] == {"limits": {"memory": "4Gi"}}
+
+
+def test_persistent_directories_are_claims_of_the_developer_s_own() -> None:
+    of = plan(sources="/src", persistent=(PersistentDir("/src"), PersistentDir("/go", "1Gi")))
+    template = pod(of)
+    [container] = template["spec"]["containers"]
+    places = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+    volumes = {one["name"]: one for one in template["spec"]["volumes"]}
+    claims = [volumes[places[path]]["persistentVolumeClaim"]["claimName"] for path in ("/src", "/go")]
+    assert claims == [of.claim_name("/src"), of.claim_name("/go")]
+    assert (
+        len({*claims, replace(of, owner="bo@laptop").claim_name("/go"), replace(of, session="b").claim_name("/go")})
+        == 3
+    )
+    assert "ktpy-sources" not in volumes  # the folder that is synchronized is the one that is kept
 
 
 def test_other_containers_stay_as_they_are() -> None:
