@@ -53,6 +53,9 @@ class StandingRoutes:
     async def run(self) -> None:
         await asyncio.Event().wait()
 
+    def local_down(self) -> list[str]:
+        return []
+
 
 class Exchange:
     """The session, and what it has reported."""
