@@ -100,6 +100,10 @@ def execute(asked: Exec, container: Path = Path("/proc/1/environ")) -> int:
     except OSError as exc:
         sys.stderr.write(f"ktpy: {asked.folder}: {exc.strerror}\n")
         return NOT_EXECUTABLE
+    if asked.reloads:
+        from ktpy_agent import dev_reload
+
+        return dev_reload.run(asked.words, environment)
     candidates = [asked.words] if asked.words else [(one,) for one in (asked.shell, *SHELLS) if one]
     problem: OSError | None = None
     for words in candidates:

@@ -56,6 +56,14 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     return SyncFolder(local or ".", remote)
 
 
+_reload = click.option(
+    "--reload",
+    is_flag=True,
+    envvar="KTPY_DEV_RELOAD",
+    help="Start COMMAND again when files of its folder change, but for what .gitignore names.",
+)
+
+
 def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
     def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Parsed, ...]:
         return _parsed(parse, values)
@@ -137,6 +145,7 @@ def _parsed(parse: Callable[[str], Parsed], values: tuple[str, ...]) -> tuple[Pa
     metavar="NAME",
     help="Storage class of the claims of --persist; the cluster's default without it.",
 )
+@_reload
 @dev_config.file_option
 @pod_timeout
 @verbose
@@ -146,6 +155,7 @@ def start(
     pod_timeout: float,
     sync: SyncFolder | None,
     one_way: bool,
+    reload: bool,
     **options: Any,
 ) -> None:
     """Start a pod as WORKLOAD has them, in which nothing runs but your terminal, or COMMAND.
@@ -162,9 +172,11 @@ def start(
 
     if one_way and sync is None:
         raise click.UsageError("--one-way goes with --sync.")
+    if reload and not options["command"]:
+        raise click.UsageError("--reload goes with a command, after two hyphens.")
     folder = replace(sync, is_two_way=not one_way) if sync is not None else None
     target, place = named(workload, namespace)
-    wanted = DevOptions(target, namespace=place, pod_timeout_s=pod_timeout, sync=folder, **options)
+    wanted = DevOptions(target, namespace=place, pod_timeout_s=pod_timeout, sync=folder, reloads=reload, **options)
     caller = Caller.become()
     sys.exit(perform(lambda report: use_case.run(wanted, caller, report), render.on_error_output, caller, None))
 
@@ -198,19 +210,20 @@ def terminal(workload: str, shell: str, work_dir: str, **place: Any) -> None:
     \b
     ktpy dev terminal web
     """
-    _visit(workload, (), shell, work_dir, place)
+    _visit(workload, Exec((), shell, work_dir), place)
 
 
 @dev.command(cls=CommandTaker, short_help="Run a command in a dev container")
 @_there
 @_of_command
-def run(workload: str, work_dir: str, config: str | None, command: tuple[str, ...], **place: Any) -> None:
+@_reload
+def run(workload: str, work_dir: str, config: str | None, reload: bool, command: tuple[str, ...], **place: Any) -> None:
     """Run COMMAND in the dev container of WORKLOAD, or what the configuration runs there; ends with its exit code.
 
     \b
     ktpy dev run web -- go test ./...
     """
-    _run(workload, DevOptions("", config=config, command=command, work_dir=work_dir), place)
+    _run(workload, DevOptions("", config=config, command=command, work_dir=work_dir, reloads=reload), place)
 
 
 @dev.command(cls=CommandTaker, short_help="Build in a dev container")
@@ -228,6 +241,7 @@ def build(workload: str, work_dir: str, config: str | None, command: tuple[str, 
 @dev.command(cls=CommandTaker, short_help="Debug a program in a dev container")
 @_there
 @_of_command
+@_reload
 @click.option(
     "--port",
     callback=lambda _context, _parameter, text: None if text is None else _parsed(parse_forward, (text,))[0],
@@ -236,7 +250,13 @@ def build(workload: str, work_dir: str, config: str | None, command: tuple[str, 
     help="Where the debugger listens in the container; port LOCAL of this laptop leads there meanwhile.",
 )
 def debug(
-    workload: str, work_dir: str, config: str | None, port: Publish | None, command: tuple[str, ...], **place: Any
+    workload: str,
+    work_dir: str,
+    config: str | None,
+    reload: bool,
+    port: Publish | None,
+    command: tuple[str, ...],
+    **place: Any,
 ) -> None:
     """Run COMMAND, which starts a debugger, in the dev container of WORKLOAD, or what the configuration debugs with.
 
@@ -251,7 +271,8 @@ def debug(
     from ktpy.sessions.once import ClusterRef
 
     target, place["namespace"] = named(workload, place["namespace"])
-    options, cluster_ref = DevOptions(target, config=config, command=command, work_dir=work_dir), ClusterRef(**place)
+    options = DevOptions(target, config=config, command=command, work_dir=work_dir, reloads=reload)
+    cluster_ref = ClusterRef(**place)
     caller = Caller.become()
     sys.exit(perform(lambda report: dev_debug.run(cluster_ref, options, port, caller, report), _show, caller, None))
 
@@ -260,20 +281,19 @@ def _run(workload: str, options: DevOptions, place: dict[str, Any], *, builds: b
     from ktpy.sessions.dev_config import configured_run
 
     target, _ = named(workload, None)
-    command, work_dir = configured_run(replace(options, target=target), render.on_error_output, builds=builds)
-    if not command:
+    asked = configured_run(replace(options, target=target), render.on_error_output, builds=builds)
+    if not asked.words:
         verb = "build" if builds else "run"
         raise click.UsageError(f"Say what to run, after two hyphens: ktpy dev {verb} WORKLOAD -- COMMAND")
-    _visit(workload, command, "", work_dir, place)
+    _visit(workload, asked, place)
 
 
-def _visit(workload: str, command: tuple[str, ...], shell: str, work_dir: str, options: dict[str, Any]) -> None:
+def _visit(workload: str, asked: Exec, options: dict[str, Any]) -> None:
     from ktpy.sessions import dev_visit
     from ktpy.sessions.once import ClusterRef
 
     target, options["namespace"] = named(workload, options["namespace"])
     place, caller = ClusterRef(**options), Caller.become()
-    asked = Exec(command, shell, work_dir)
     sys.exit(perform(lambda report: dev_visit.run(place, target, asked, caller, report), _show, caller, None))
 
 

@@ -64,7 +64,7 @@ class Dev:
         self._owner, self._records = owner_of(caller), Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
-        self._program = RemoteProgram(Exec(options.command, options.shell, options.work_dir).command())
+        self._program = RemoteProgram(Exec(options.command, options.shell, options.work_dir, options.reloads).command())
         self._workload = options.target
 
     @property

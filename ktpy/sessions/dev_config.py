@@ -18,7 +18,7 @@ from ktpy.cluster.service.reference import Reference
 from ktpy.errors import UsageError
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions import ktpy_yaml
-from ktpy.sessions.options import DevOptions, parse_forward, parse_persistent_dir, parse_reverse
+from ktpy.sessions.options import DevOptions, Exec, parse_forward, parse_persistent_dir, parse_reverse
 from ktpy.sessions.yaml_shapes import ANYTHING, NULL, NUMBER, SWITCH, TEXT, ShapeReader
 
 REMOTE_DIR: Final = "/home/dev"
@@ -67,7 +67,7 @@ _APPLICATION: Final[Mapping[str, Any]] = {
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _USED: Final = (
     *("image", "shell", "workDir", "resources", "env"),
-    *("portForward", "reverse", "persistentVolumeDirs", "storageClass"),
+    *("portForward", "reverse", "persistentVolumeDirs", "storageClass", "hotReload"),
 )
 _OTHERS: Final = ("priorityClass", "dependLabelSelector", "hub", "install")
 _MEANINGLESS: Final = frozenset(
@@ -75,7 +75,7 @@ _MEANINGLESS: Final = frozenset(
 )
 """What is said of how a workload is installed, or of pods as Nocalhost makes them."""
 _USED_OF: Final = {
-    "command": ("build", "run", "debug"),
+    "command": ("build", "run", "debug", "hotReloadRun", "hotReloadDebug"),
     "debug": ("language", "remoteDebugPort"),
     "sync": ("type", "mode", "deleteProtection", "filePattern", "ignoreFilePattern"),
 }
@@ -102,6 +102,11 @@ class DevConfig:
     """Where the debugger listens in the container."""
     language: str = ""
     """Of what is debugged."""
+    is_reloaded: bool = False
+    """Whether what is run or debugged is started again when files change."""
+    run_reloaded: tuple[str, ...] = ()
+    """What runs then, and does so itself."""
+    debug_reloaded: tuple[str, ...] = ()
     is_two_way: bool = True
     is_delete_protected: bool = False
     ignore: tuple[str, ...] = ()
@@ -280,6 +285,9 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         debug=_command(commands, "debug"),
         debug_port=debug.get("remoteDebugPort") or 0,
         language=debug.get("language") or "",
+        is_reloaded=bool(dev.get("hotReload")),
+        run_reloaded=_command(commands, "hotReloadRun"),
+        debug_reloaded=_command(commands, "hotReloadDebug"),
         is_two_way=sync.get("type") not in ("send", "sendonly"),
         is_delete_protected=bool(sync.get("deleteProtection")),
         ignore=tuple(filter(None, ignored)),
@@ -367,12 +375,22 @@ def _each(found: DevConfig, key: str, texts: tuple[str, ...], parse: Callable[[s
         raise UsageError(f"{found.places[key]}: {key}: {exc}") from exc
 
 
-def configured_run(options: DevOptions, report: Report, *, builds: bool = False) -> tuple[tuple[str, ...], str]:
-    """Return what runs in a dev container, or `builds` there, and in which folder: what the user says, or the file."""
+def configured_run(options: DevOptions, report: Report, *, builds: bool = False) -> Exec:
+    """Return what runs in a dev container, or `builds` there: what the user says, or the file."""
     if options.command:
-        return options.command, options.work_dir
+        return Exec(options.command, folder=options.work_dir, reloads=options.reloads)
     found = found_for(options, report)
-    return found.build if builds else found.run, options.work_dir or found.work_dir
+    folder = options.work_dir or found.work_dir
+    if builds:
+        return Exec(found.build, folder=folder)
+    return reloaded(found.run, found.run_reloaded, folder, asked=options.reloads, said=found.is_reloaded)
+
+
+def reloaded(words: tuple[str, ...], own: tuple[str, ...], folder: str, *, asked: bool, said: bool) -> Exec:
+    """Return what runs: `own` is what reloads by itself, and runs where the file says so and the user does not."""
+    if own and said and not asked:
+        return Exec(own, folder=folder)
+    return Exec(words, folder=folder, reloads=asked or said)
 
 
 def found_for(options: DevOptions, report: Report) -> DevConfig:

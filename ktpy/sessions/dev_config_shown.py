@@ -20,6 +20,7 @@ _DEFAULTS: Final = {
     "debug.command": "nothing",
     "debug.port": "none",
     "debug.language": "what the command tells",
+    "reload": "no",
     "forward": "none",
     "reverse": "none",
     "persist": "nothing",

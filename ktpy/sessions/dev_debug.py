@@ -5,7 +5,7 @@ from ktpy.errors import UsageError
 from ktpy.observe.events import Report
 from ktpy.sessions import dev_visit
 from ktpy.sessions.debuggers import entries, language_of
-from ktpy.sessions.dev_config import found_for
+from ktpy.sessions.dev_config import found_for, reloaded
 from ktpy.sessions.dev_ports import listening
 from ktpy.sessions.once import ClusterRef
 from ktpy.sessions.options import DevOptions, Exec, Publish
@@ -17,12 +17,15 @@ def run(place: ClusterRef, options: DevOptions, port: Publish | None, caller: Ca
     Raises UsageError where neither says what to run, or where its debugger listens, and LocalPortTaken.
     """
     found = found_for(options, report)
-    command, folder = options.command or found.debug, options.work_dir or found.work_dir
-    if not command:
+    folder = options.work_dir or found.work_dir
+    asked = reloaded(found.debug, found.debug_reloaded, folder, asked=options.reloads, said=found.is_reloaded)
+    if options.command:
+        asked = Exec(options.command, folder=folder, reloads=options.reloads)
+    if not asked.words:
         raise UsageError("Say what to debug, after two hyphens: ktpy dev debug WORKLOAD --port 5678 -- COMMAND")
     if port is None and not found.debug_port:
         raise UsageError("Say on which port of the container the debugger listens: --port 5678")
     with listening([port or Publish(found.debug_port, found.debug_port)], "--port") as listeners:
         local = listeners[0][1].getsockname()[1]
-        notes = list(entries(options.target, language_of(found.language, command), local, folder))
-        return dev_visit.run(place, options.target, Exec(command, folder=folder), caller, report, listeners, notes)
+        notes = list(entries(options.target, language_of(found.language, asked.words), local, folder))
+        return dev_visit.run(place, options.target, asked, caller, report, listeners, notes)

@@ -38,6 +38,8 @@ class Exec(NamedTuple):
     """Which shell; the first that there is of this one, bash and sh."""
     folder: str = ""
     """Where it runs; the image's own folder without."""
+    reloads: bool = False
+    """Whether the program is started again when files of that folder change."""
 
     def command(self) -> str:
         """Render what sshd is asked to run."""
@@ -50,6 +52,8 @@ class Exec(NamedTuple):
             return None
         try:
             found = json.loads(command.removeprefix(_COMMAND))
-            return cls(tuple(map(str, found["words"])), str(found["shell"]), str(found["folder"]))
+            return cls(
+                tuple(map(str, found["words"])), str(found["shell"]), str(found["folder"]), found.get("reloads") is True
+            )
         except (KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"what is to run lacks {exc}") from exc

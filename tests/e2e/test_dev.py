@@ -246,9 +246,14 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         beside.wait_for("in step")
         kept = ["ktpy", "dev", "run", "web", *HERE, "--", "sh", "-c"]
         assert laptop.output(*kept, "cat /src/lib/a; echo two > /src/b") == "one\n"
+        showing = ["ktpy", "dev", "run", "web", *HERE, "--reload", "--work-dir", "/src", "--", "cat", "lib/a"]
+        shown = Foreground(lab, showing)
+        shown.wait_for("one")
         lab.exec(["sh", "-c", f"echo three > {SOURCES}/lib/a"], user="dev", check=True)
         wait_until(lambda: lab.exec(["cat", f"{SOURCES}/b"], user="dev").stdout == "two\n", 20, "the container's file")
-        wait_until(lambda: laptop.output(*kept, "cat /src/lib/a") == "three\n", 20, "the laptop's change")
+        shown.wait_for("three")
+        shown.process.terminate()
+        assert shown.wait_ended() == 128 + signal.SIGTERM, shown.output
         serving = f"import socket; socket.create_server(('127.0.0.1', {FORWARDED})).accept()[0].sendall(b'here')"
         served = Foreground(lab, ["ktpy", "dev", "run", "web", *HERE, "--", "python3", "-c", serving])
         wait_until(lambda: lab.exec(ask(FORWARDED), user="dev").stdout == "here", 20, "the forwarded port")

@@ -123,6 +123,8 @@ class DevOptions:
     """Of the dev container, in the place of the workload's."""
     env: tuple[tuple[str, str], ...] = ()
     """Variables of the dev container beside the workload's."""
+    reloads: bool = False
+    """Whether the command is started again when files of its folder change."""
     forward: tuple[Publish, ...] = ()
     """Ports of the laptop that lead into the dev container."""
     reverse: tuple[Publish, ...] = ()

@@ -61,6 +61,8 @@ def test_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("terminal", "web", "--shell", "zsh"), Exec(shell="zsh")),
         (("run", "web", "--work-dir", "/src", "--", "make"), Exec(("make",), folder="/src")),
+        (("run", "web", "--reload", "--", "make"), Exec(("make",), reloads=True)),
+        (("debug", "web", "--reload", "--port", ":1", "--", "dlv"), Exec(("dlv",), reloads=True)),
     ],
 )
 def test_visiting(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], asked: Exec) -> None:
@@ -117,6 +119,7 @@ def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--sync", "nowhere"),
         ("--sync", ".:src"),
         ("--one-way",),
+        ("--reload",),
         ("--forward", "0"),
         ("--forward", "::80"),
         ("--reverse", ":80"),

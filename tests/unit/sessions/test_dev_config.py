@@ -7,7 +7,7 @@ import pytest
 from ktpy.errors import UsageError
 from ktpy.observe.events import Event, Notice
 from ktpy.sessions.dev_config import DevConfig, configured, configured_run, read
-from ktpy.sessions.options import DevOptions, PersistentDir, Publish, SyncFolder
+from ktpy.sessions.options import DevOptions, Exec, PersistentDir, Publish, SyncFolder
 
 FULL = """
 name: catalog
@@ -172,9 +172,26 @@ def test_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".nocalhost").mkdir()
     written(tmp_path / ".nocalhost", "name: web\ncontainers: [{dev: {workDir: /src, command: {run: [make, run]}}}]")
-    assert configured_run(DevOptions("web"), untold) == (("make", "run"), "/src")
-    assert configured_run(DevOptions("web", command=("ls",)), untold) == (("ls",), "")
-    assert configured_run(DevOptions("db"), untold) == ((), "")
+    assert configured_run(DevOptions("web"), untold) == Exec(("make", "run"), folder="/src")
+    assert configured_run(DevOptions("web", command=("ls",)), untold) == Exec(("ls",))
+    assert configured_run(DevOptions("db"), untold) == Exec()
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "runs"),
+    [
+        ("", True, Exec(("a", "b"), reloads=True)),
+        ("hotReload: true, ", False, Exec(("a", "b"), reloads=True)),
+        ("hotReload: true, command: {run: [a, b], hotReloadRun: [air, c]}", False, Exec(("air", "c"))),
+        ("hotReload: true, command: {run: [a, b], hotReloadRun: [air, c]}", True, Exec(("a", "b"), reloads=True)),
+        ("command: {run: [a, b], hotReloadRun: [air, c]}", False, Exec(("a", "b"))),
+    ],
+)
+def test_what_is_started_again_when_files_change(tmp_path: Path, said: str, asked: bool, runs: Exec) -> None:
+    dev = said if "command" in said else f"{said}command: {{run: [a, b]}}"
+    file = str(written(tmp_path, f"name: web\ncontainers: [{{dev: {{{dev}}}}}]"))
+    assert configured_run(DevOptions("web", config=file, reloads=asked), untold) == runs
+    assert configured_run(DevOptions("web", config=file, command=("ls",), reloads=asked), untold).reloads == asked
 
 
 @pytest.mark.parametrize("image", ["x.test/a:${MINE}", '"x.test/${MINE:-b}"', ">-\n      x.test/a:${MINE}"])
@@ -197,7 +214,7 @@ def test_variables_that_are_put_in_are_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("OTHER", raising=False)
     text = "name: web\ncontainers: [{dev: {image: go, command: {run: ['${MINE}', '${OTHER:-b}']}}}]"
     options, told = DevOptions("web", config=str(written(tmp_path, text))), list[Event]()
-    assert configured_run(options, told.append) == (("private", "b"), "")
+    assert configured_run(options, told.append) == Exec(("private", "b"))
     assert configured(options, told.append).image == "go"
     assert told == [Notice(f"{options.config} was given variables of this laptop's environment: MINE.")] * 2
 
@@ -224,6 +241,7 @@ dev:
     run: [go, run, main.go]
     build: [go, build]
     debug: {language: go, command: ["dlv debug"], port: 5200}
+    reload: false
     forward: ["3200:4200", ":8080"]
     reverse: ["5432"]
     persist: [{path: /go, capacity: 5Gi}]
@@ -235,7 +253,7 @@ def test_our_own_words_mean_the_same(tmp_path: Path) -> None:
     theirs = read(written(tmp_path, FULL), "catalog", "catalog")
     own = read(written(tmp_path, OWN), "deployment/catalog", None)
     assert own == replace(theirs, container="catalog", reverse=("5432",), unused=())
-    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:18:20"
+    assert own.places["sync.type"] == f"{tmp_path}/config.yaml:19:20"
     assert read(written(tmp_path, OWN), "sts/catalog", None).image == "other"
     assert read(written(tmp_path, OWN), "web", None) == DevConfig()
     assert read(written(tmp_path, "dev: [{image: any}]"), "web", None).image == "any"

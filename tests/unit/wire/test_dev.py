@@ -5,7 +5,14 @@ from ktpy.wire.dev import Exec
 
 
 @pytest.mark.parametrize(
-    "asked", [Exec(), Exec(("go", "test", "./..."), folder="/src"), Exec(shell="zsh"), Exec(("é'\n",))]
+    "asked",
+    [
+        Exec(),
+        Exec(("go", "test", "./..."), folder="/src"),
+        Exec(shell="zsh"),
+        Exec(("a",), reloads=True),
+        Exec(("é'\n",)),
+    ],
 )
 def test_what_is_asked_for_arrives(asked: Exec) -> None:
     assert Exec.parse(asked.command()) == asked
