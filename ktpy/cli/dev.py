@@ -279,9 +279,12 @@ def debug(
 
 def _run(workload: str, options: DevOptions, place: dict[str, Any], *, builds: bool = False) -> None:
     from ktpy.sessions.dev_config import configured_run
+    from ktpy.sessions.dev_config_in_cluster import texts
 
-    target, _ = named(workload, None)
-    asked = configured_run(replace(options, target=target), render.on_error_output, builds=builds)
+    target, namespace = named(workload, place["namespace"])
+    options = replace(options, **{**place, "target": target, "namespace": namespace})
+    Caller.become()
+    asked = configured_run(options, render.on_error_output, texts, builds=builds)
     if not asked.words:
         verb = "build" if builds else "run"
         raise click.UsageError(f"Say what to run, after two hyphens: ktpy dev {verb} WORKLOAD -- COMMAND")

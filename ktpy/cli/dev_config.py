@@ -8,6 +8,7 @@ from ktpy.cli import render
 from ktpy.cli.complete import service_names
 from ktpy.cli.options import cluster, verbose
 from ktpy.cli.workload_options import named
+from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import DevOptions
 
 file_option = click.option(
@@ -51,6 +52,7 @@ def show(workload: str | None, namespace: str | None, schema: bool, output: str,
     if workload is None:
         raise click.UsageError("Name the workload, or say --schema.")
     target, options["namespace"] = named(workload, namespace)
+    Caller.become()
     found = dev_config_shown.shown(DevOptions(target, **options), render.on_error_output)
     if output == "json":
         render.say_json(found)

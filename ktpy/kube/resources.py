@@ -22,6 +22,7 @@ class Resource:
         return "/".join(part for part in parts if part is not None)
 
 
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 EVENTS = Resource("", "v1", "events")

@@ -35,6 +35,7 @@ from ktpy.link.terminal import RemoteProgram
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report, StartStep
 from ktpy.sessions.dev_config import configured
+from ktpy.sessions.dev_config_in_cluster import texts
 from ktpy.sessions.dev_link import connected, dev_uplink
 from ktpy.sessions.dev_ports import Listening, forwarded, listening
 from ktpy.sessions.intercept import owner_of
@@ -49,7 +50,7 @@ def run(options: DevOptions, caller: Caller, report: Report) -> int:
 
     Raises UsageError for a configuration that cannot be understood, and LocalPortTaken.
     """
-    wanted = configured(options, report)
+    wanted = configured(options, report, texts)
     with listening(wanted.forward) as listeners:
         return supervision.run(Dev(wanted, caller, report, listeners), report)
 

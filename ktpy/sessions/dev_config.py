@@ -1,4 +1,4 @@
-"""Reads `.nocalhost/config.yaml` as it is: what a team says of how its workloads are developed.
+"""Reads what a team says of how its workloads are developed: `.nocalhost/config.yaml` as it is, and ktpy.yaml.
 
 https://nocalhost.dev/docs/config/config-spec-en. `null`, an empty text or list, and 0 mean the default, as the IDE
 plug-ins write files with every field. A key that is not known, and a value of another type, is told with its place;
@@ -8,11 +8,11 @@ what has no meaning for ktpy is named, not dropped in silence.
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import UsageError
@@ -20,6 +20,9 @@ from ktpy.observe.events import Notice, Report
 from ktpy.sessions import ktpy_yaml
 from ktpy.sessions.options import DevOptions, Exec, parse_forward, parse_persistent_dir, parse_reverse
 from ktpy.sessions.yaml_shapes import ANYTHING, NULL, NUMBER, SWITCH, TEXT, ShapeReader
+
+if TYPE_CHECKING:
+    from ktpy.sessions.dev_config_in_cluster import Text
 
 REMOTE_DIR: Final = "/home/dev"
 FILE: Final = Path(".nocalhost/config.yaml")
@@ -330,9 +333,17 @@ def _unused(dev: Mapping[str, Any]) -> Iterator[str]:
         yield "sync.filePattern"
 
 
-def configured(options: DevOptions, report: Report) -> DevOptions:
+def _nothing(_options: DevOptions) -> Iterable["Text"]:
+    return ()
+
+
+InCluster = Callable[[DevOptions], Iterable["Text"]]
+"""What finds texts of the cluster about a workload."""
+
+
+def configured(options: DevOptions, report: Report, in_cluster: InCluster = _nothing) -> DevOptions:
     """Return the options with what the file says where the user says nothing. Raises as `read` does."""
-    found = found_for(options, report)
+    found = found_for(options, report, in_cluster)
     if found.is_image_of_variables and not options.image:
         raise UsageError(
             f"{found.name}: the image is named by variables of this laptop's environment, which ktpy does "
@@ -375,11 +386,13 @@ def _each(found: DevConfig, key: str, texts: tuple[str, ...], parse: Callable[[s
         raise UsageError(f"{found.places[key]}: {key}: {exc}") from exc
 
 
-def configured_run(options: DevOptions, report: Report, *, builds: bool = False) -> Exec:
+def configured_run(
+    options: DevOptions, report: Report, in_cluster: InCluster = _nothing, *, builds: bool = False
+) -> Exec:
     """Return what runs in a dev container, or `builds` there: what the user says, or the file."""
     if options.command:
         return Exec(options.command, folder=options.work_dir, reloads=options.reloads)
-    found = found_for(options, report)
+    found = found_for(options, report, in_cluster)
     folder = options.work_dir or found.work_dir
     if builds:
         return Exec(found.build, folder=folder)
@@ -393,8 +406,8 @@ def reloaded(words: tuple[str, ...], own: tuple[str, ...], folder: str, *, asked
     return Exec(words, folder=folder, reloads=asked or said)
 
 
-def found_for(options: DevOptions, report: Report) -> DevConfig:
-    """Return what the first text says that says anything of the workload: ktpy.yaml, then Nocalhost's file."""
+def found_for(options: DevOptions, report: Report, in_cluster: InCluster = _nothing) -> DevConfig:
+    """Return what the first text says that says anything of the workload: ktpy.yaml, Nocalhost's file, the cluster."""
     files = [Path(options.config)] if options.config else [one for one in (ktpy_yaml.FILE, FILE) if one.is_file()]
     for path in files:
         found = read(path, options.target, options.container)
@@ -403,4 +416,14 @@ def found_for(options: DevOptions, report: Report) -> DevConfig:
                 names = ", ".join(found.variables)
                 report(Notice(f"{path} was given variables of this laptop's environment: {names}."))
             return found
+    for one in in_cluster(options) if options.config is None else ():
+        # Whoever wrote it does not learn this laptop's variables.
+        found = parsed(one.name, one.text, one.workload, options.container, is_of_workload=one.is_of_workload)
+        if found.said or found.unused:
+            report(Notice(f"The configuration is that of the {one.name}."))
+            if found.reverse:
+                report(
+                    Notice("Its `reverse` is left out: nothing in the cluster opens a port of this laptop to itself.")
+                )
+            return replace(found, reverse=())
     return DevConfig()

@@ -7,6 +7,7 @@ from typing import Any, Final
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions import ktpy_yaml
 from ktpy.sessions.dev_config import found_for
+from ktpy.sessions.dev_config_in_cluster import texts
 from ktpy.sessions.options import DevOptions
 
 _DEFAULTS: Final = {
@@ -38,7 +39,7 @@ def schema() -> str:
 
 def shown(options: DevOptions, report: Report) -> dict[str, Any]:
     """Return what `ktpy dev config --output json` prints. Raises UsageError for what cannot be understood."""
-    found = found_for(options, report)
+    found = found_for(options, report, texts)
     for notice in found.left_out():
         report(Notice(f"{found.name}: {notice}"))
     said = ktpy_yaml.entry_of(found.said)

@@ -1,11 +1,14 @@
 """`ktpy dev debug`: a program in a dev container under its debugger, whose port is one of the laptop's meanwhile."""
 
+from dataclasses import replace
+
 from ktpy.daemon.caller import Caller
 from ktpy.errors import UsageError
 from ktpy.observe.events import Report
 from ktpy.sessions import dev_visit
 from ktpy.sessions.debuggers import entries, language_of
 from ktpy.sessions.dev_config import found_for, reloaded
+from ktpy.sessions.dev_config_in_cluster import texts
 from ktpy.sessions.dev_ports import listening
 from ktpy.sessions.once import ClusterRef
 from ktpy.sessions.options import DevOptions, Exec, Publish
@@ -16,7 +19,8 @@ def run(place: ClusterRef, options: DevOptions, port: Publish | None, caller: Ca
 
     Raises UsageError where neither says what to run, or where its debugger listens, and LocalPortTaken.
     """
-    found = found_for(options, report)
+    there = replace(options, kubeconfig=place.kubeconfig, context=place.context, namespace=place.namespace)
+    found = found_for(there, report) if options.command else found_for(there, report, texts)
     folder = options.work_dir or found.work_dir
     asked = reloaded(found.debug, found.debug_reloaded, folder, asked=options.reloads, said=found.is_reloaded)
     if options.command:

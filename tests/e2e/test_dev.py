@@ -33,6 +33,7 @@ KEPT_FOLDER = "/var/lib/kubelet/kept"
 """On the node, whose own this folder is."""
 FORWARDED, REVERSED, BACK, DEBUGGED = range(18080, 18084)
 PORTS = ("--forward", f"{FORWARDED}", "--reverse", f"{REVERSED}:{BACK}")
+CONFIGURATION = {"dev.nocalhost": "containers: [{dev: {env: [{name: COLOUR, value: red}]}}]"}
 SWITCHED_OFF = "is switched off"
 
 
@@ -100,7 +101,7 @@ def of_every_kind() -> dict[str, Manifest]:
         kind.lower(): {
             "apiVersion": version,
             "kind": kind,
-            "metadata": {"name": f"idle-{kind.lower()}", "labels": {"team": "a"}},
+            "metadata": {"name": f"idle-{kind.lower()}", "labels": {"team": "a"}, "annotations": CONFIGURATION},
             "spec": spec,
         }
         for kind, (version, spec) in specs.items()
@@ -266,6 +267,8 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         debugging = Foreground(lab, [*debugged, serving.replace(f"{FORWARDED}", f"{DEBUGGED}")])
         wait_until(lambda: lab.exec(ask(DEBUGGED), user="dev").stdout == "here", 20, "the debugger's port")
         assert debugging.wait_ended() == 0, debugging.output
+        printed = laptop.output("ktpy", "dev", "run", "job/idle-job", *HERE, "--", "sh", "-c", "echo $COLOUR")
+        assert printed == "red\n", "what its annotation says"
         during = {kind: lab.api.get(path) for kind, path in paths.items()}
         assert during["statefulset"]["spec"]["replicas"] == during["replicaset"]["spec"]["replicas"] == 0
         assert during["cronjob"]["spec"]["suspend"] is True

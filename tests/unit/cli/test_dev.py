@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from ktpy.cli.main import cli
 from ktpy.daemon.caller import Caller
-from ktpy.sessions import dev, dev_once, dev_visit
+from ktpy.sessions import dev, dev_config_in_cluster, dev_debug, dev_once, dev_visit
 from ktpy.sessions.options import DevOptions, Exec, PersistentDir, Publish, SyncFolder
 
 SESSION = {
@@ -130,7 +130,9 @@ def test_what_no_start_understands(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "build", "debug"])
-def test_a_command_is_wanted(verb: str) -> None:
+def test_a_command_is_wanted(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setattr(dev_config_in_cluster, "texts", lambda _: [])
+    monkeypatch.setattr(dev_debug, "texts", lambda _: [])
     assert CliRunner().invoke(cli, ["dev", verb, "web"]).exit_code == 2
 
 

@@ -24,6 +24,7 @@ containers:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dev_config_shown, "texts", lambda _: ())
     (tmp_path / ".nocalhost").mkdir()
     (tmp_path / ".nocalhost/config.yaml").write_text(NOCALHOSTS)
     return tmp_path

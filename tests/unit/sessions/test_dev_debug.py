@@ -37,7 +37,8 @@ def test_its_port_is_one_of_the_laptops_meanwhile(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("options", [DevOptions("web"), DevOptions("web", command=("dlv",))])
-def test_what_lacks(options: DevOptions) -> None:
+def test_what_lacks(monkeypatch: pytest.MonkeyPatch, options: DevOptions) -> None:
+    monkeypatch.setattr(dev_debug, "texts", lambda _: [])
     with pytest.raises(UsageError, match=r"^Say "):
         dev_debug.run(ClusterRef(), options, None, CALLER, untold)
 
