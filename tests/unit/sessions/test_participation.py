@@ -51,10 +51,13 @@ class World:
     async def claim(self) -> None:
         await self.stage("claim a lease")
 
-    async def keep(self, on_trouble: Callable[[float, KtpyError], None]) -> None:
+    async def keep(self, on_trouble: Callable[[float, KtpyError], None], _down: object) -> None:
         await self.lost
 
     # --- the routes
+
+    def local_down(self) -> list[str]:
+        return []
 
     async def run(self) -> None:
         self.course.append("routes")
