@@ -13,11 +13,11 @@ import collections
 import os
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
 from ktpy.errors import HelperFailed
-from ktpy.frozen import dataclass
 from ktpy.helper.launch import LaunchedHelper, launch
 from ktpy.helper.protocol import (
     AddRoutes,

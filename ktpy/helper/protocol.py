@@ -13,6 +13,7 @@ import json
 import os
 import re
 import socket
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeVar
 
@@ -26,7 +27,6 @@ from ktpy.errors import (
     ResolverNotWritable,
     TunUnavailable,
 )
-from ktpy.frozen import dataclass
 from ktpy.helper.private.messages import (
     FilesPut,
     FolderOpened,

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 
 from ktpy.aio.task_group import task_group
@@ -24,7 +24,6 @@ from ktpy.cluster.routing.networks import (
     subtract,
 )
 from ktpy.errors import ApiRefused, Forbidden, NamespaceAbsent, RangeOverlap
-from ktpy.frozen import dataclass
 from ktpy.helper.protocol import LocalNetwork
 from ktpy.helper.routable import NEVER_ROUTED, is_default_route
 from ktpy.kube.client import Api

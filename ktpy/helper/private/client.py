@@ -4,9 +4,9 @@ import os
 import select
 import socket
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from ktpy.errors import HelperFailed
-from ktpy.frozen import dataclass
 from ktpy.helper.client import ANSWER_TIMEOUT_S, HelperClient
 from ktpy.helper.launch import LaunchedHelper
 from ktpy.helper.private.messages import (

@@ -1,9 +1,9 @@
 """What the main process may ask of the helper of `ktpy run`, and what comes back; see `ktpy.helper.protocol`."""
 
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Final
 
-from ktpy.frozen import dataclass
 from ktpy.helper.wire import MessageError
 from ktpy.wire.files import is_inside
 

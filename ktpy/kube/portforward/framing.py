@@ -6,9 +6,9 @@ we send.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, Protocol
 
-from ktpy.frozen import dataclass
 from ktpy.kube.portforward.websocket import Payload
 
 ERROR_TEXT_LIMIT_BYTES: Final = 16 << 10

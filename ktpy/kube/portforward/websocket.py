@@ -6,9 +6,8 @@ Payload is handed on as it comes in, not frame by frame, so a frame of any size 
 import base64
 import hashlib
 import struct
+from dataclasses import dataclass
 from typing import Final, NamedTuple
-
-from ktpy.frozen import dataclass
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
