@@ -168,17 +168,17 @@ class Session:
             if not self._leaves_mark:
                 raise PermissionError
             mark = os.open(_MARK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644, dir_fd=root)
-        except OSError:  # a folder that nobody may write
+            try:
+                content = os.read(mark, 64)
+                if not content:
+                    content = os.urandom(16).hex().encode()
+                    os.write(mark, content)
+                return content.decode(errors="replace")
+            finally:
+                os.close(mark)
+        except OSError:  # a folder that nobody may write, or a full disk
             status = os.fstat(root)
             return f"{status.st_dev}:{status.st_ino}"
-        try:
-            content = os.read(mark, 64)
-            if not content:
-                content = os.urandom(16).hex().encode()
-                os.write(mark, content)
-            return content.decode(errors="replace")
-        finally:
-            os.close(mark)
 
     # --- files
 

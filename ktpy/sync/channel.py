@@ -58,9 +58,13 @@ class Channel:
         if not self._waiting:
             self._idle.set()
 
+    def is_waiting(self, number: int) -> bool:
+        """Tell whether a request has yet to get its last answer."""
+        return number in self._waiting
+
     async def answered(self, number: int) -> None:
         """Wait until a request is answered."""
-        if number in self._waiting:
+        if self.is_waiting(number):
             await self._ends.setdefault(number, asyncio.Event()).wait()
 
     async def idle(self) -> None:

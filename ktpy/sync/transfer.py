@@ -135,7 +135,8 @@ class Transfer:
         try:
             parts = outgoing(descriptor, entry.size, there)
             part = asyncio.ensure_future(self._laptop.do(_next_part, parts, number))
-            while data := await part:  # while one is sent, the next is read
+            while (data := await part) and self._channel.is_waiting(number):  # until it has failed there
+                # while one is sent, the next is read
                 part = asyncio.ensure_future(self._laptop.do(_next_part, parts, number))
                 await self._channel.send(data)
         finally:

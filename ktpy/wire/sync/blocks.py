@@ -24,9 +24,10 @@ class Incoming:
     """An Incoming is a large file on its way in. Its blocks come in order, without those of `have`."""
 
     def __init__(self, folder: Folder, path: bytes, entry: Entry) -> None:
-        """Raises OSError."""
+        """Raises OSError, ENOSPC also where what is missing has no room, before any of it is sent."""
         self.name = part_name(entry)
         parent, old_name = folder.parent(path)
+        _see_to_room(parent, self.name, entry.size)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._part = os.open(self.name, flags, 0o600, dir_fd=parent)
         self._source = self._part
@@ -84,6 +85,15 @@ class Incoming:
         if self._source != self._part:
             os.close(self._source)
         os.close(self._part)
+
+
+def _see_to_room(parent: int, name: bytes, size: int) -> None:
+    """Raise ENOSPC where a file has no room to grow to `size`: its part would fill the disk for everybody else."""
+    disk = os.fstatvfs(parent)
+    with suppress(FileNotFoundError):
+        size -= os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
+    if disk.f_blocks and disk.f_bavail * disk.f_frsize < size:  # some file systems count no blocks
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def outgoing(descriptor: int, size: int, have: bytes) -> Iterator[tuple[int, bytes]]:

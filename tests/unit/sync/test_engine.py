@@ -16,6 +16,7 @@ from ktpy.sync.engine import Synchronizer, synced
 from ktpy.sync.events import InStep, SyncEvent, SyncNotice, SyncStatus
 from ktpy.sync.options import Initial, SyncOptions
 from ktpy.wire.sync import frames
+from ktpy.wire.sync.blocks import Incoming
 from ktpy.wire.sync.entries import FILE, LINK, Entry
 from ktpy.wire.sync.folder import Folder, digest
 from ktpy.wire.sync.frames import FrameParser, Request
@@ -207,11 +208,10 @@ async def test_a_full_disk_is_said_and_tried_again(
 
     def write(descriptor: int, data: bytes) -> int:
         name = Path(f"/proc/self/fd/{descriptor}").readlink()
-        if is_full and name.parent == target and name.suffix in (".tmp", ".part"):
+        if is_full and name.parent == target:
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(descriptor, data)
 
-    (pair.container / ".ktpy-sync.id").write_text("mark")
     monkeypatch.setattr(os, "write", write)
     async with pair.running() as sync:
         await until(lambda: sync.status.problems == 1)
@@ -221,6 +221,54 @@ async def test_a_full_disk_is_said_and_tried_again(
         await until(lambda: (target / "a").exists())
         await until(lambda: sync.status.problems == 0)
     assert pair.trees()[0] == pair.trees()[1]
+
+
+async def test_a_large_file_for_which_there_is_no_room_is_not_sent(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pair.laptop / "large").write_bytes(os.urandom(5 << 20))
+    original, is_full = os.fstatvfs, True
+
+    def statvfs(descriptor: int) -> os.statvfs_result:
+        status = list(original(descriptor))
+        status[4] = (3 << 20) // status[1] if is_full else status[4]  # f_bavail, f_frsize
+        return os.statvfs_result(status)
+
+    monkeypatch.setattr(os, "fstatvfs", statvfs)
+    async with pair.running() as sync:
+        await until(lambda: sync.status.problems == 1)
+        assert "the disk is full" in str(sync.status.last_error)
+        assert sync.status.sent_bytes < 1 << 20
+        assert {one.name for one in pair.container.iterdir()} == {".ktpy-sync.id"}
+        is_full = False
+        await until(lambda: (pair.container / "large").exists())
+    assert pair.trees()[0] == pair.trees()[1]
+
+
+async def test_a_large_file_that_fails_on_its_way_is_sent_no_further(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pair.laptop / "large").write_bytes(os.urandom(32 << 20))
+    original = Incoming.add
+
+    def add(self: Incoming, index: int, data: bytes) -> None:
+        if index == 1:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        original(self, index, data)
+
+    monkeypatch.setattr(Incoming, "add", add)
+    async with pair.running() as sync:
+        await until(lambda: sync.status.problems == 1)
+        assert sync.status.sent_bytes < 16 << 20
+
+
+async def test_of_names_that_differ_in_case_one_is_sent_and_the_other_told(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pair.laptop / "README").write_bytes(b"1")
+    (pair.laptop / "readme").write_bytes(b"2")
+    monkeypatch.setattr(Replica, "folds_case", lambda _: True)
+    async with pair.running() as sync:
+        assert "differs from it in case only" in str(sync.status.last_error)
+    assert pair.trees() == [{"": None, "/README": b"1", "/readme": b"2"}, {"": None, "/README": b"1"}]
 
 
 async def test_a_name_that_is_no_utf_8_travels(pair: Pair) -> None:

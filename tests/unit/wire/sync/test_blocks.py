@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -49,6 +50,23 @@ def test_after_a_cut_only_the_rest_is_sent(folder: Folder, tmp_path: Path) -> No
     blocks = sent(CONTENT, again.have, tmp_path)
     assert [index for index, _ in blocks] == [2, 3, 4]
     assert arrived(folder, blocks)
+
+
+@pytest.mark.parametrize(("missing", "total_blocks", "is_refused"), [(1, 9, False), (2, 9, True), (2, 0, False)])
+def test_what_has_no_room_is_refused_before_any_of_it_is_there(
+    folder: Folder, root: Path, monkeypatch: pytest.MonkeyPatch, missing: int, total_blocks: int, is_refused: bool
+) -> None:
+    part = root / os.fsdecode(part_name(ENTRY))
+    part.write_bytes(CONTENT[:-missing])
+    room = os.statvfs_result((1, 1, total_blocks, 1, 1, 0, 0, 0, 0, 255))  # one block of one byte
+    monkeypatch.setattr(os, "fstatvfs", lambda _: room)
+    if is_refused:
+        with pytest.raises(OSError, match="No space") as refused:
+            Incoming(folder, b"file", ENTRY)
+        assert refused.value.errno == errno.ENOSPC
+    else:
+        Incoming(folder, b"file", ENTRY).close()
+    assert part.read_bytes() == CONTENT[:-missing]
 
 
 def test_blocks_of_the_previous_content_are_not_sent(folder: Folder, root: Path, tmp_path: Path) -> None:
