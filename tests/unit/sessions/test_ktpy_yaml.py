@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
+import jsonschema
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from ktpy.sessions import ktpy_yaml
 from ktpy.sessions.dev_config import read
 from ktpy.sessions.yaml_shapes import ShapeReader
-
-jsonschema: Any = pytest.importorskip("jsonschema")
 
 WORDS = st.sampled_from(["a", "b c", "1"])
 AMOUNTS = st.dictionaries(st.sampled_from(["cpu", "memory"]), WORDS, min_size=1)

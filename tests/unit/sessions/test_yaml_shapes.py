@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -8,8 +9,6 @@ from hypothesis import strategies as st
 
 from ktpy.errors import UsageError
 from ktpy.sessions.yaml_shapes import ANYTHING, NUMBER, SWITCH, TEXT, ShapeReader, schema
-
-jsonschema: Any = pytest.importorskip("jsonschema")
 
 SHAPE: dict[str, Any] = {
     "text": TEXT,
