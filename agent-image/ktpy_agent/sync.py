@@ -56,6 +56,9 @@ def serve(directory: str, *, sees_changes: bool = True, leaves_mark: bool = True
     except ValueError as exc:
         sys.stderr.write(f"ktpy-agent: what the laptop says is not understood: {exc}\n")
         return 76  # EX_PROTOCOL
+    except OSError as exc:
+        sys.stderr.write(f"ktpy-agent: {directory}: {exc.strerror}\n")
+        return 74  # EX_IOERR
     return 0
 
 

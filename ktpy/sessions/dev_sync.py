@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
+from ktpy.errors import LinkLost, SyncFailed
 from ktpy.link.connection import AgentConnection
+from ktpy.link.ssh_library import asyncssh
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import SyncFolder
-from ktpy.sync.engine import synced
+from ktpy.sync.engine import Synchronizer, synced
 from ktpy.sync.events import ConflictKept, InStep, SyncEvent
 from ktpy.sync.options import SyncOptions
 from ktpy.wire.session import AgentHello
 from ktpy.wire.sync import frames
+
+REASON_S = 2.0
+"""The agent's exit status comes so soon after the end of what it says, unless the link is lost."""
 
 
 @asynccontextmanager
@@ -39,9 +44,26 @@ async def synced_folder(
     async with synced(Path(folder.local), options, tell) as sync:
         process = await connection.ssh.create_process(frames.COMMAND + folder.remote, encoding=None)
         async with (
-            background_task(sync.run(process.stdout, process.stdin), "synchronize") as syncing,
+            background_task(_keep(sync, process, folder.remote), "synchronize") as syncing,
             background_task(sync.in_step(), "first synchronization") as first,
         ):
             if await first_of(first, syncing) is syncing:
                 syncing.result()
             yield syncing
+
+
+async def _keep(sync: Synchronizer, process: "asyncssh.SSHClientProcess[bytes]", remote: str) -> None:
+    """Synchronize until the channel ends. Raises LinkLost, SyncFailed with the agent's own words where it gives up."""
+    try:
+        await sync.run(process.stdout, process.stdin)
+    except LinkLost:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REASON_S):
+                await process.wait_closed()
+        if (process.exit_status or 0) <= 0:  # that of a link that was lost, or of a signal
+            raise
+        why = (await process.stderr.read()).decode(errors="replace").strip().removeprefix("ktpy-agent: ")
+        raise SyncFailed(
+            f"The container's folder {remote} cannot be synchronized: {why or 'the agent has failed'}.",
+            hint="`--sync DIR:FOLDER` names one that the container's user may write.",
+        ) from None

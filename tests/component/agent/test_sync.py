@@ -97,3 +97,9 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     done = subprocess.run(command(tmp_path / "file"), input=b"", capture_output=True, check=False)
     assert done.returncode == 73
     assert b"file: File exists" in done.stderr
+
+
+def test_a_failure_of_the_system_is_said(tmp_path: Path) -> None:
+    with (tmp_path / "channel").open("w") as unreadable:
+        done = subprocess.run(command(tmp_path / "new"), stdin=unreadable, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (74, f"ktpy-agent: {tmp_path / 'new'}: Bad file descriptor\n".encode())
