@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from ktpy.cluster.changes import dev_found, dev_volumes
+from ktpy.cluster.changes import dev, dev_found, dev_volumes
 from ktpy.cluster.changes.dev import DevChange
 from ktpy.cluster.changes.options import PersistentDir
 from ktpy.cluster.pods import claims
@@ -14,6 +14,12 @@ from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, NAMESPACE, ObjectS
 
 CLAIMS = claims.CLAIMS.path(NAMESPACE)
 GO = PersistentDir("/go", "1Gi")
+
+
+@pytest.fixture(autouse=True)
+def nobody_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing makes the original's pods ready, and waiting for them takes a thousand questions, skipped time or not."""
+    monkeypatch.setattr(dev, "BACK_TIMEOUT_S", 0.2)
 
 
 async def developing(api: Api, session: str = "a", **options: Any) -> DevChange:
