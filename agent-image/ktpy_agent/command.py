@@ -104,8 +104,12 @@ def _sync(directory: str) -> int:
 
 def _dev_session(settings: Settings, asked: str) -> int:
     """Run what a laptop's channel to a dev container asked for: a program of the image's, a folder, or the session."""
+    from ktpy_agent import dev as container
+
     if asked.startswith(frames.COMMAND):
         return _sync(asked.removeprefix(frames.COMMAND))
+    if asked.startswith(dev.INTERRUPT):
+        return container.interrupt(asked.removeprefix(dev.INTERRUPT), settings.run_dir)
     try:
         wanted = dev.Exec.parse(asked)
     except ValueError as exc:
@@ -113,6 +117,4 @@ def _dev_session(settings: Settings, asked: str) -> int:
         return 64
     if wanted is None:
         return _session(settings, asked)
-    from ktpy_agent import dev as container
-
-    return container.execute(wanted)
+    return container.execute(wanted, settings.run_dir)

@@ -92,8 +92,10 @@ def write_accounts(folder: Path, home: Path) -> None:
         (folder / "sshd").mkdir(mode=0o755, exist_ok=True)
 
 
-def execute(asked: Exec, container: Path = Path("/proc/1/environ")) -> int:
+def execute(asked: Exec, run_dir: Path, container: Path = Path("/proc/1/environ")) -> int:
     """Become the program that a laptop asked for; return the exit code of a shell where that fails."""
+    if asked.key:
+        _pid_file(asked.key, run_dir).write_text(str(os.getpid()), encoding="ascii")
     environment = environment_of(container.read_bytes(), os.environ.get("TERM", ""))
     try:
         os.chdir(asked.folder or "/proc/1/cwd")
@@ -113,6 +115,22 @@ def execute(asked: Exec, container: Path = Path("/proc/1/environ")) -> int:
             problem = exc
     sys.stderr.write(f"ktpy: {candidates[-1][0]}: {problem.strerror if problem else ''}\n")
     return NOT_FOUND if isinstance(problem, FileNotFoundError) else NOT_EXECUTABLE
+
+
+def interrupt(key: str, run_dir: Path) -> int:
+    """Send SIGINT to the program that was asked for with this key, and to its children; return 0 where that was done.
+
+    sshd has given it a process group of its own.
+    """
+    try:
+        os.killpg(int(_pid_file(key, run_dir).read_text(encoding="ascii")), signal.SIGINT)
+    except (OSError, ValueError):
+        return 1
+    return 0
+
+
+def _pid_file(key: str, run_dir: Path) -> Path:
+    return run_dir / f"program-{key if key.isalnum() else ''}"
 
 
 def environment_of(environ: bytes, terminal: str) -> dict[str, str]:

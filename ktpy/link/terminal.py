@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 from ktpy.aio.task_group import task_group
 from ktpy.errors import KtpyError
@@ -25,17 +25,23 @@ class RemoteProgram:
     It has a terminal where both ends of ours are one; then every key goes to it, Ctrl-C too.
     """
 
-    def __init__(self, command: str) -> None:
-        """`command` is what sshd is asked to run."""
-        self._command = command
-        self._process: _Process | None = None
+    def __init__(self, command: str, interruption: str = "") -> None:
+        """sshd is asked to run `command`, and `interruption` beside it to have SIGINT sent to that."""
+        self._command, self._interruption = command, interruption
+        self._ssh: asyncssh.SSHClientConnection | None = None
+        """It is there while the program runs."""
+        self._interrupting: asyncio.Task[None] | None = None
 
     def interrupt(self) -> bool:
-        """Send it SIGINT; False while it does not run."""
-        if self._process is None or self._process.is_closing():
+        """Have SIGINT sent to it; False while it does not run."""
+        if self._ssh is None:
             return False
-        self._process.send_signal("INT")
+        self._interrupting = asyncio.get_running_loop().create_task(self._interrupt(self._ssh), name="interrupt")
         return True
+
+    async def _interrupt(self, ssh: asyncssh.SSHClientConnection) -> None:
+        with suppress(asyncssh.Error, OSError):  # it has ended, or the link has
+            await ssh.run(self._interruption, stdin=asyncssh.DEVNULL)
 
     async def run(self, ssh: asyncssh.SSHClientConnection) -> int:
         """Run it; return its exit code, as a shell has it; 1 where nobody reads what it says any more, which ends it.
@@ -46,27 +52,34 @@ class RemoteProgram:
         kind = os.environ.get("TERM", "xterm") if is_terminal else None
         size = os.get_terminal_size(0) if is_terminal else ()  # LINES and COLUMNS may tell of another terminal
         try:
-            self._process = process = await ssh.create_process(
-                self._command, term_type=kind, term_size=size, encoding=None
-            )
+            process = await ssh.create_process(self._command, term_type=kind, term_size=size, encoding=None)
         except (asyncssh.Error, OSError) as exc:
             raise link_lost(exc) from exc
-        with _typed_to(process), _as_terminal(process) if is_terminal else nullcontext():
-            try:
-                async with task_group() as showing:
-                    showing.create_task(_show(process.stdout, sys.stdout.fileno()))
-                    showing.create_task(_show(process.stderr, sys.stderr.fileno()))
-            except OSError as exc:
-                process.close()
-                if isinstance(exc, BrokenPipeError):  # `| head` has enough: no error, and click's exit code
-                    return 1
-                raise KtpyError(f"The output cannot be written ({exc.strerror}); the program was ended.") from exc
-            await process.wait_closed()
-        if process.exit_signal is not None:
-            return 128 + int(getattr(signal, f"SIG{process.exit_signal[0]}", signal.SIGTERM))
-        if process.exit_status is None:
-            raise link_lost(ConnectionError("the program's end was not told"))
-        return process.exit_status
+        self._ssh = ssh
+        try:
+            return await _ended(process, is_terminal=is_terminal)
+        finally:
+            self._ssh = None
+
+
+async def _ended(process: _Process, *, is_terminal: bool) -> int:
+    """Pass on what is typed and shown until it ends; return and raise what `run` does."""
+    with _typed_to(process), _as_terminal(process) if is_terminal else nullcontext():
+        try:
+            async with task_group() as showing:
+                showing.create_task(_show(process.stdout, sys.stdout.fileno()))
+                showing.create_task(_show(process.stderr, sys.stderr.fileno()))
+        except OSError as exc:
+            process.close()
+            if isinstance(exc, BrokenPipeError):  # `| head` has enough: no error, and click's exit code
+                return 1
+            raise KtpyError(f"The output cannot be written ({exc.strerror}); the program was ended.") from exc
+        await process.wait_closed()
+    if process.exit_signal is not None:
+        return 128 + int(getattr(signal, f"SIG{process.exit_signal[0]}", signal.SIGTERM))
+    if process.exit_status is None:
+        raise link_lost(ConnectionError("the program's end was not told"))
+    return process.exit_status
 
 
 async def _show(reader: "asyncssh.SSHReader[bytes]", descriptor: int) -> None:

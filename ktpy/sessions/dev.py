@@ -31,12 +31,11 @@ from ktpy.kube.refusals import NotFound
 from ktpy.link.connection import AgentConnection
 from ktpy.link.key import make_key
 from ktpy.link.reverse_ports import ReversePorts
-from ktpy.link.terminal import RemoteProgram
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report, StartStep
 from ktpy.sessions.dev_config import configured
 from ktpy.sessions.dev_config_in_cluster import texts
-from ktpy.sessions.dev_link import connected, dev_uplink
+from ktpy.sessions.dev_link import connected, dev_uplink, remote_program
 from ktpy.sessions.dev_ports import Listening, forwarded, listening
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.options import DevOptions
@@ -65,7 +64,7 @@ class Dev:
         self._owner, self._records = owner_of(caller), Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
-        self._program = RemoteProgram(Exec(options.command, options.shell, options.work_dir, options.reloads).command())
+        self._program = remote_program(Exec(options.command, options.shell, options.work_dir, options.reloads))
         self._workload = options.target
 
     @property

@@ -1,6 +1,7 @@
 """The link to the agent in a dev container."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,8 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, name_of
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.link.key import ClientKey
+from ktpy.link.terminal import RemoteProgram
+from ktpy.wire.dev import INTERRUPT, Exec
 
 if TYPE_CHECKING:
     from ktpy.link.connection import AgentConnection
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 RETRY_S: Final = (0.05, 0.2)
 TIMEOUT_S: Final = 30.0
 """How long a dev container that runs may take to accept a session."""
+
+
+def remote_program(asked: Exec) -> RemoteProgram:
+    """Return the program that is asked for, with a key by which it can be interrupted."""
+    key = secrets.token_hex(8)
+    return RemoteProgram(asked._replace(key=key).command(), INTERRUPT + key)
 
 
 async def until_closed(connection: "AgentConnection[AgentHello]") -> LinkLost | None:

@@ -19,10 +19,9 @@ from ktpy.errors import InterceptAbsent, LinkLost, TargetAmbiguous
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.link.key import make_key
-from ktpy.link.terminal import RemoteProgram
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report
-from ktpy.sessions.dev_link import connected, dev_uplink
+from ktpy.sessions.dev_link import connected, dev_uplink, remote_program
 from ktpy.sessions.dev_ports import Listening, forwarded
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
@@ -92,7 +91,7 @@ class _Visit:
     ) -> None:
         self._place, self._target, self._owner = place, target, owner
         self._report, self._listeners, self._notes = report, listeners, notes
-        self._program = RemoteProgram(asked.command())
+        self._program = remote_program(asked)
 
     def handles_signal(self, signal_number: int) -> bool:
         return not (signal_number == signal.SIGINT and self._program.interrupt())

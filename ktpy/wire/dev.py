@@ -26,6 +26,9 @@ LOADER_VARIABLES: Final = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT")
 DRAIN_S: Final = 3.0
 """A dev container that was told to stop goes on so long, until every node knows that it goes."""
 
+INTERRUPT: Final = "ktpy-agent interrupt "
+"""This with a program's key has SIGINT sent to it and its children: sshd takes no signals for a forced command."""
+
 _COMMAND: Final = "ktpy-agent exec "
 
 
@@ -40,6 +43,8 @@ class Exec(NamedTuple):
     """Where it runs; the image's own folder without."""
     reloads: bool = False
     """Whether the program is started again when files of that folder change."""
+    key: str = ""
+    """Letters and digits by which it can be interrupted; it cannot without."""
 
     def command(self) -> str:
         """Render what sshd is asked to run."""
@@ -52,8 +57,11 @@ class Exec(NamedTuple):
             return None
         try:
             found = json.loads(command.removeprefix(_COMMAND))
-            return cls(
-                tuple(map(str, found["words"])), str(found["shell"]), str(found["folder"]), found.get("reloads") is True
+            words, reloads, key = (
+                tuple(map(str, found["words"])),
+                found.get("reloads") is True,
+                str(found.get("key", "")),
             )
+            return cls(words, str(found["shell"]), str(found["folder"]), reloads, key if key.isalnum() else "")
         except (KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"what is to run lacks {exc}") from exc

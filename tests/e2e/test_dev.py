@@ -192,6 +192,11 @@ def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: La
                 assert again.returncode == 54, again.stderr
                 done = laptop.run(["ktpy", "dev", "run", "till", *HERE, "--", "sh", "-c", "id -u; exit 7"])
                 assert (done.returncode, done.stdout) == (7, "65534\n"), done.stderr
+                waiting = ("sh", "-c", "trap 'exit 9' INT; echo it waits; while :; do sleep 0.1; done")
+                interrupted = Foreground(lab, ["ktpy", "dev", "run", "till", *HERE, "--", *waiting])
+                interrupted.wait_for("it waits")
+                os.kill(interrupted.process.pid, signal.SIGINT)
+                assert interrupted.wait_ended() == 9, interrupted.output
                 code_, shown = typed(lab, "stty size; exit 5\n", "ktpy", "dev", "terminal", "till", *HERE)
                 assert (code_, "31 97" in shown) == (5, True), shown
                 ended = laptop.run(["ktpy", "dev", "end", "till", *HERE])

@@ -163,6 +163,33 @@ async def test_a_program_that_reads_nothing_ends_as_it_likes(typed: int) -> None
     os.read(0, 1 << 20)
 
 
+async def test_an_interrupted_program_is_told_by_a_command_beside_it(typed: int) -> None:
+    asked: list[str | None] = []
+    input_ended, interrupted = asyncio.Event(), asyncio.Event()
+
+    async def program(process: "asyncssh.SSHServerProcess[bytes]") -> None:
+        asked.append(process.command)
+        if process.command == "interrupt":
+            interrupted.set()
+            process.exit(0)
+        else:
+            await process.stdin.read()
+            input_ended.set()
+            await interrupted.wait()
+            process.exit(130)
+
+    remote = RemoteProgram("program", "interrupt")
+    assert not remote.interrupt(), "it does not run yet"
+    os.close(typed)  # that standard input has ended says nothing of the program
+    async with pod(program) as ssh:
+        running = asyncio.create_task(remote.run(ssh))
+        await input_ended.wait()
+        assert remote.interrupt()
+        assert await running == 130
+    assert set(asked) == {"program", "interrupt"}
+    assert not remote.interrupt(), "it has ended"
+
+
 async def test_the_program_has_the_terminals_size_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,6 +11,7 @@ from ktpy.wire.dev import Exec
         Exec(("go", "test", "./..."), folder="/src"),
         Exec(shell="zsh"),
         Exec(("a",), reloads=True),
+        Exec(("a",), key="0af3"),
         Exec(("é'\n",)),
     ],
 )
