@@ -67,7 +67,10 @@ class ReversePorts:
 async def _accept(
     connection: AgentConnection[Any], local_port: int, _host: str, _port: int
 ) -> asyncssh.SSHTCPSession[bytes]:
-    """Dial the laptop's port; asyncssh refuses the channel when this raises. Its own forwards lose greetings."""
+    """Dial the laptop's port; asyncssh refuses the channel when this raises.
+
+    Its own forwards lose what a server says first, on uvloop.
+    """
     loop = asyncio.get_running_loop()
     try:
         _, local = await loop.create_connection(End, "localhost", local_port)
