@@ -4,31 +4,27 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ktpy.cli import dev_config, render
 from ktpy.cli.complete import service_names
+from ktpy.cli.dev_visit import COMMANDS, Parsed, parsed, reload_option, there
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
 from ktpy.cli.options import output as output_option
 from ktpy.cli.pod_options import pod_timeout
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
-from ktpy.observe.events import Ended, Event, Notice
 from ktpy.sessions.options import (
     DEFAULT_IMAGE,
     DevOptions,
-    Exec,
-    Publish,
     SyncFolder,
     parse_forward,
     parse_persistent_dir,
     parse_reverse,
 )
-
-Parsed = TypeVar("Parsed")
 
 
 @click.group()
@@ -56,26 +52,11 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     return SyncFolder(local or ".", remote)
 
 
-_reload = click.option(
-    "--reload",
-    is_flag=True,
-    envvar="KTPY_DEV_RELOAD",
-    help="Start COMMAND again when files of its folder change, but for what .gitignore names.",
-)
-
-
 def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
     def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Parsed, ...]:
-        return _parsed(parse, values)
+        return parsed(parse, values)
 
     return callback
-
-
-def _parsed(parse: Callable[[str], Parsed], values: tuple[str, ...]) -> tuple[Parsed, ...]:
-    try:
-        return tuple(map(parse, values))
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
 
 
 @dev.command(cls=CommandTaker, short_help="Begin to develop a workload")
@@ -145,7 +126,7 @@ def _parsed(parse: Callable[[str], Parsed], values: tuple[str, ...]) -> tuple[Pa
     metavar="NAME",
     help="Storage class of the claims of --persist; the cluster's default without it.",
 )
-@_reload
+@reload_option
 @dev_config.file_option
 @pod_timeout
 @verbose
@@ -181,128 +162,8 @@ def start(
     sys.exit(perform(lambda report: use_case.run(wanted, caller, report), render.on_error_output, caller, None))
 
 
-def _there(command: Any) -> Any:
-    """Add what a command takes that names a workload which is developed."""
-    for decorate in (
-        verbose,
-        cluster(namespace="Namespace of the workload."),
-        click.argument("workload", shell_complete=service_names),
-    ):
-        command = decorate(command)
-    return command
-
-
-def _of_command(command: Any) -> Any:
-    """Add what a command takes that runs another in a dev container."""
-    folder = click.option(
-        "--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of COMMAND."
-    )
-    return folder(dev_config.file_option(command))
-
-
-@dev.command(short_help="Open a terminal in a dev container")
-@_there
-@click.option("--shell", default="", envvar="KTPY_DEV_SHELL", metavar="PROGRAM", help="Shell; bash or sh without it.")
-@click.option("--work-dir", default="", envvar="KTPY_DEV_WORK_DIR", metavar="DIR", help="Folder of the terminal.")
-def terminal(workload: str, shell: str, work_dir: str, **place: Any) -> None:
-    """Open a terminal in the dev container of WORKLOAD, which stays when the terminal ends.
-
-    \b
-    ktpy dev terminal web
-    """
-    _visit(workload, Exec((), shell, work_dir), place)
-
-
-@dev.command(cls=CommandTaker, short_help="Run a command in a dev container")
-@_there
-@_of_command
-@_reload
-def run(workload: str, work_dir: str, config: str | None, reload: bool, command: tuple[str, ...], **place: Any) -> None:
-    """Run COMMAND in the dev container of WORKLOAD, or what the configuration runs there; ends with its exit code.
-
-    \b
-    ktpy dev run web -- go test ./...
-    """
-    _run(workload, DevOptions("", config=config, command=command, work_dir=work_dir, reloads=reload), place)
-
-
-@dev.command(cls=CommandTaker, short_help="Build in a dev container")
-@_there
-@_of_command
-def build(workload: str, work_dir: str, config: str | None, command: tuple[str, ...], **place: Any) -> None:
-    """Run what the configuration builds with in the dev container of WORKLOAD, or COMMAND; ends with its exit code.
-
-    \b
-    ktpy dev build web
-    """
-    _run(workload, DevOptions("", config=config, command=command, work_dir=work_dir), place, builds=True)
-
-
-@dev.command(cls=CommandTaker, short_help="Debug a program in a dev container")
-@_there
-@_of_command
-@_reload
-@click.option(
-    "--port",
-    callback=lambda _context, _parameter, text: None if text is None else _parsed(parse_forward, (text,))[0],
-    envvar="KTPY_DEV_DEBUG_PORT",
-    metavar="[LOCAL:]PORT",
-    help="Where the debugger listens in the container; port LOCAL of this laptop leads there meanwhile.",
-)
-def debug(
-    workload: str,
-    work_dir: str,
-    config: str | None,
-    reload: bool,
-    port: Publish | None,
-    command: tuple[str, ...],
-    **place: Any,
-) -> None:
-    """Run COMMAND, which starts a debugger, in the dev container of WORKLOAD, or what the configuration debugs with.
-
-    While it runs, the debugger's port is one of this laptop. ktpy prints what VS Code and JetBrains' editors need to
-    attach to Python (debugpy), Node.js, Go (Delve) and Java (JDWP), and ends with COMMAND's exit code.
-
-    \b
-    ktpy dev debug web
-    ktpy dev debug web --port 5678 -- python -m debugpy --listen 5678 --wait-for-client app.py
-    """
-    from ktpy.sessions import dev_debug
-    from ktpy.sessions.once import ClusterRef
-
-    target, place["namespace"] = named(workload, place["namespace"])
-    options = DevOptions(target, config=config, command=command, work_dir=work_dir, reloads=reload)
-    cluster_ref = ClusterRef(**place)
-    caller = Caller.become()
-    sys.exit(perform(lambda report: dev_debug.run(cluster_ref, options, port, caller, report), _show, caller, None))
-
-
-def _run(workload: str, options: DevOptions, place: dict[str, Any], *, builds: bool = False) -> None:
-    from ktpy.sessions.dev_config import configured_run
-    from ktpy.sessions.dev_config_in_cluster import texts
-
-    target, namespace = named(workload, place["namespace"])
-    options = replace(options, **{**place, "target": target, "namespace": namespace})
-    Caller.become()
-    asked = configured_run(options, render.on_error_output, texts, builds=builds)
-    if not asked.words:
-        verb = "build" if builds else "run"
-        raise click.UsageError(f"Say what to run, after two hyphens: ktpy dev {verb} WORKLOAD -- COMMAND")
-    _visit(workload, asked, place)
-
-
-def _visit(workload: str, asked: Exec, options: dict[str, Any]) -> None:
-    from ktpy.sessions import dev_visit
-    from ktpy.sessions.once import ClusterRef
-
-    target, options["namespace"] = named(workload, options["namespace"])
-    place, caller = ClusterRef(**options), Caller.become()
-    sys.exit(perform(lambda report: dev_visit.run(place, target, asked, caller, report), _show, caller, None))
-
-
-def _show(event: Event) -> None:
-    if isinstance(event, Notice) or (isinstance(event, Ended) and event.is_error):
-        render.on_error_output(event)
+for one in COMMANDS:
+    dev.add_command(one)
 
 
 @dev.command(name="list", short_help="Show who develops what")
@@ -367,7 +228,7 @@ dev.add_command(dev_config.show)
 
 
 @dev.command(short_help="End what you develop")
-@_there
+@there
 @output_option
 def end(workload: str, output: str, **place: Any) -> None:
     """End your session that develops WORKLOAD, from wherever it runs, and wait until all is given back.
@@ -384,7 +245,7 @@ def end(workload: str, output: str, **place: Any) -> None:
 
 
 @dev.command(short_help="Give a workload back, whoever develops it")
-@_there
+@there
 @output_option
 def reset(workload: str, output: str, **place: Any) -> None:
     """Give WORKLOAD back, whoever develops it, whether they live or not.

@@ -33,8 +33,8 @@ from ktpy.link.key import make_key
 from ktpy.link.reverse_ports import ReversePorts
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report, StartStep
-from ktpy.sessions.dev_config import configured
 from ktpy.sessions.dev_config_in_cluster import texts
+from ktpy.sessions.dev_configured import configured
 from ktpy.sessions.dev_link import connected, dev_uplink, remote_program
 from ktpy.sessions.dev_ports import Listening, forwarded, listening
 from ktpy.sessions.intercept import owner_of

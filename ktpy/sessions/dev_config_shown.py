@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions import ktpy_yaml
-from ktpy.sessions.dev_config import found_for
 from ktpy.sessions.dev_config_in_cluster import texts
+from ktpy.sessions.dev_configured import found_for
 from ktpy.sessions.options import DevOptions
 
 _DEFAULTS: Final = {

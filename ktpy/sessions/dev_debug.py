@@ -7,8 +7,8 @@ from ktpy.errors import UsageError
 from ktpy.observe.events import Report
 from ktpy.sessions import dev_visit
 from ktpy.sessions.debuggers import entries, language_of
-from ktpy.sessions.dev_config import found_for, reloaded
 from ktpy.sessions.dev_config_in_cluster import texts
+from ktpy.sessions.dev_configured import found_for, reloaded
 from ktpy.sessions.dev_ports import listening
 from ktpy.sessions.once import ClusterRef
 from ktpy.sessions.options import DevOptions, Exec, Publish

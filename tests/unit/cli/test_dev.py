@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from ktpy.cli.main import cli
 from ktpy.daemon.caller import Caller
-from ktpy.sessions import dev, dev_config_in_cluster, dev_debug, dev_once, dev_visit
-from ktpy.sessions.options import DevOptions, Exec, PersistentDir, Publish, SyncFolder
+from ktpy.sessions import dev, dev_once
+from ktpy.sessions.options import DevOptions, PersistentDir, Publish, SyncFolder
 
 SESSION = {
     "workload": "deployment/web",
@@ -54,27 +54,6 @@ def test_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     [found] = asked
     assert (found.target, found.namespace, found.mode, found.container) == ("web", "shop", "duplicate", "app")
     assert (found.image, found.command) == ("golang:1.24", ("go", "run", "."))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "asked"),
-    [
-        (("terminal", "web", "--shell", "zsh"), Exec(shell="zsh")),
-        (("run", "web", "--work-dir", "/src", "--", "make"), Exec(("make",), folder="/src")),
-        (("run", "web", "--reload", "--", "make"), Exec(("make",), reloads=True)),
-        (("debug", "web", "--reload", "--port", ":1", "--", "dlv"), Exec(("dlv",), reloads=True)),
-    ],
-)
-def test_visiting(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], asked: Exec) -> None:
-    given: list[Any] = []
-
-    def run(*values: Any) -> int:
-        given.append(values)
-        return 3
-
-    monkeypatch.setattr(dev_visit, "run", run)
-    assert CliRunner().invoke(cli, ["dev", *arguments]).exit_code == 3
-    assert given[0][1:3] == ("web", asked)
 
 
 @pytest.mark.parametrize(
@@ -127,39 +106,6 @@ def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_no_start_understands(arguments: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli, ["dev", "start", "web", *arguments]).exit_code == 2
-
-
-@pytest.mark.parametrize("verb", ["run", "build", "debug"])
-def test_a_command_is_wanted(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    monkeypatch.setattr(dev_config_in_cluster, "texts", lambda _: [])
-    monkeypatch.setattr(dev_debug, "texts", lambda _: [])
-    assert CliRunner().invoke(cli, ["dev", verb, "web"]).exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("verb", "asked"), [("run", ("sh", "-c", "./serve")), ("build", ("sh", "-c", "make")), ("debug", ("dlv", "debug"))]
-)
-def test_commands_of_the_configuration(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: str, asked: tuple[str, ...]
-) -> None:
-    given: list[Any] = []
-
-    def run(*values: Any) -> int:
-        given.append(values)
-        return 3
-
-    monkeypatch.setattr(dev_visit, "run", run)
-    file = tmp_path / "ktpy.yaml"
-    file.write_text(
-        "dev: [{run: [./serve], build: [make], workingDir: /src, debug: {command: [dlv, debug], port: 18083}}]"
-    )
-    assert CliRunner().invoke(cli, ["dev", verb, "web", "--config", str(file)]).exit_code == 3
-    assert given[0][1:3] == ("web", Exec(asked, folder="/src"))
-
-
-@pytest.mark.parametrize("port", ["0", "a:1", "1:2:3"])
-def test_no_port_of_a_debugger(port: str) -> None:
-    assert CliRunner().invoke(cli, ["dev", "debug", "web", "--port", port, "--", "dlv"]).exit_code == 2
 
 
 def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from ktpy.kube.client import Api
 from ktpy.observe.events import Event, Notice
-from ktpy.sessions.dev_config import configured, configured_run
 from ktpy.sessions.dev_config_in_cluster import Text, look
+from ktpy.sessions.dev_configured import configured, configured_run
 from ktpy.sessions.options import DevOptions
 from tests.unit.cluster.changes.dev_cases import furnish
 from tests.unit.kube.object_store import DEPLOYMENTS, NAMESPACE, ObjectStore
