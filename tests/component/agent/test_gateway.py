@@ -210,6 +210,7 @@ def test_one_that_is_told_to_stop_takes_no_more_laptops(pod: GatewayPod, origin:
     pod.add_port(origin)
     with pod.serving(KTPY_DRAIN_S="30.0"):  # longer than a busy machine takes to log in
         pod.let_in("s1")
+        pod.wait_for_log("authorized sessions: s1")
         os.kill(pod.agent_pid, signal.SIGTERM)
         pod.wait_for_log("told to stop: draining")
         with pod.laptop("s1", local, {"port": origin, **ALL}) as late:
