@@ -11,6 +11,7 @@ import click
 from ktpy.cli import dev_config, render
 from ktpy.cli.complete import service_names
 from ktpy.cli.dev_visit import COMMANDS, Parsed, parsed, reload_option, there
+from ktpy.cli.mesh import check_version, header, match_of
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
 from ktpy.cli.options import output as output_option
 from ktpy.cli.pod_options import pod_timeout
@@ -20,7 +21,9 @@ from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import (
     DEFAULT_IMAGE,
     DevOptions,
+    Header,
     SyncFolder,
+    parse_exchange,
     parse_forward,
     parse_persistent_dir,
     parse_reverse,
@@ -126,6 +129,23 @@ def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
     metavar="NAME",
     help="Storage class of the claims of --persist; the cluster's default without it.",
 )
+@click.option(
+    "--expose",
+    cls=Repeatable,
+    multiple=True,
+    callback=_each(parse_exchange),
+    envvar="KTPY_DEV_EXPOSE",
+    metavar="[CONTAINER:]PORT",
+    help="Beside it, a share of PORT of its service comes to this port of the container: see --version, --header.",
+)
+@click.option(
+    "--version",
+    callback=check_version,
+    envvar="KTPY_VERSION",
+    metavar="VALUE",
+    help="Of --expose, requests whose header VERSION has this value.",
+)
+@header
 @reload_option
 @dev_config.file_option
 @pod_timeout
@@ -137,6 +157,8 @@ def start(
     sync: SyncFolder | None,
     one_way: bool,
     reload: bool,
+    version: str | None,
+    headers: tuple[Header, ...],
     **options: Any,
 ) -> None:
     """Start a pod as WORKLOAD has them, in which nothing runs but your terminal, or COMMAND.
@@ -148,6 +170,7 @@ def start(
     \b
     ktpy dev start web -n shop
     ktpy dev start web --image golang:1.24 --sync . -- go run .
+    ktpy dev start web --mode duplicate --expose 80 --version alice
     """
     from ktpy.sessions import dev as use_case  # brings asyncio, which `ktpy --help` need not wait for
 
@@ -155,9 +178,14 @@ def start(
         raise click.UsageError("--one-way goes with --sync.")
     if reload and not options["command"]:
         raise click.UsageError("--reload goes with a command, after two hyphens.")
+    match = match_of(version, headers, None) if version is not None or headers else None
+    if bool(options["expose"]) != (match is not None) or (match is not None and options["mode"] != "duplicate"):
+        raise click.UsageError("--expose goes with --mode duplicate and --version or --header, which say what share.")
     folder = replace(sync, is_two_way=not one_way) if sync is not None else None
     target, place = named(workload, namespace)
-    wanted = DevOptions(target, namespace=place, pod_timeout_s=pod_timeout, sync=folder, reloads=reload, **options)
+    wanted = DevOptions(
+        target, namespace=place, pod_timeout_s=pod_timeout, sync=folder, reloads=reload, match=match, **options
+    )
     caller = Caller.become()
     sys.exit(perform(lambda report: use_case.run(wanted, caller, report), render.on_error_output, caller, None))
 

@@ -45,6 +45,18 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
     return value
 
 
+header = click.option(
+    "--header",
+    "headers",
+    cls=Repeatable,
+    multiple=True,
+    callback=_headers,
+    envvar="KTPY_HEADER",
+    metavar="NAME=VALUE|NAME=~REGEX",
+    help="Take requests with this header; of several, all have to match.",
+)
+
+
 @click.command(cls=InterceptCommand)
 @click.argument("target", shell_complete=service_names)
 @expose
@@ -55,16 +67,7 @@ def _path_prefix(_context: click.Context, _parameter: click.Parameter, value: st
     metavar="VALUE",
     help="Take requests whose header VERSION has this value. Your user name, if nothing else is said.",
 )
-@click.option(
-    "--header",
-    "headers",
-    cls=Repeatable,
-    multiple=True,
-    callback=_headers,
-    envvar="KTPY_HEADER",
-    metavar="NAME=VALUE|NAME=~REGEX",
-    help="Take requests with this header; of several, all have to match.",
-)
+@header
 @click.option(
     "--path-prefix",
     callback=_path_prefix,

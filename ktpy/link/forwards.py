@@ -234,9 +234,10 @@ class _LocalEnd(End):
 
         A server that answers early and closes resets the connection; what it said before is in the socket yet.
         """
-        if exc is not None and self.transport is not None:
+        sock = self.transport.get_extra_info("socket") if exc is not None and self.transport is not None else None
+        if sock is not None:  # none where the local port is in a pod
             with suppress(OSError):  # the socket is empty
-                while data := os.read(self.transport.get_extra_info("socket").fileno(), 1 << 18):
+                while data := os.read(sock.fileno(), 1 << 18):
                     self.data_received(data)
         self.note_loss()  # what comes from the pod while that is passed on finds nobody
         self._pass_on(partial(super().connection_lost, None))

@@ -60,7 +60,7 @@ class Dev:
     name = "dev"
 
     def __init__(self, options: DevOptions, caller: Caller, report: Report, listeners: Listening) -> None:
-        self._options, self._report, self._listeners = options, report, listeners
+        self._options, self._report, self._listeners, self._caller = options, report, listeners, caller
         self._owner, self._records = owner_of(caller), Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
@@ -149,6 +149,12 @@ class Dev:
             await reverse.wait()
             for one in self._options.reverse:
                 self._step("reverse", f"port {one.port} of the dev container is port {one.local} of this laptop")
+            if self._options.expose:
+                from ktpy.sessions.dev_share import share  # most do without
+
+                await beside.enter_async_context(
+                    share(self._options, self._workload, uplink, self._caller, self._report)
+                )
             if self._options.sync is None:
                 return await self._run_program(connection)
             from ktpy.sessions.dev_sync import synced_folder  # most do without

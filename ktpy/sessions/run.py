@@ -11,6 +11,7 @@ import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -109,9 +110,10 @@ class Run(Dressed):
             publishing = published.run(finds=self._of_run.finds_ports)
             await beside.enter_async_context(background_task(publishing, "publish ports"))
             if self._of_run.exchange:
-                from ktpy.sessions.share import shared
+                from ktpy.sessions.share import InsidePort, shared
 
-                sharing = shared(self._sharing_options(), front.inside, self._caller, self._report)
+                inside = partial(InsidePort, front.inside)
+                sharing = shared(self._sharing_options(), inside, self._caller, self._report)
                 environment |= await beside.enter_async_context(sharing)
             self._exit_code = await self._program.run(environment)
         raise Quit

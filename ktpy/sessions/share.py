@@ -1,4 +1,4 @@
-"""Traffic of a Service for a program in a network of its own: an exchange or a mesh whose local ports are in there."""
+"""Traffic of a Service for a program elsewhere: an exchange or a mesh whose local ports are in a network of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -47,8 +47,10 @@ class InsidePort(LocalPort):
 class ProgramIntercept(Intercept):
     """A ProgramIntercept stands as long as somebody else's program runs."""
 
-    def __init__(self, options: InterceptOptions, inside: Inside, caller: Caller, report: Report) -> None:
-        super().__init__(options, caller, _quieter(report), partial(InsidePort, inside))
+    def __init__(
+        self, options: InterceptOptions, make_port: Callable[..., LocalPort], caller: Caller, report: Report
+    ) -> None:
+        super().__init__(options, caller, _quieter(report), make_port)
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -63,7 +65,7 @@ class ProgramIntercept(Intercept):
         plan = await super()._prepare(api)
         for port in (one.service_port for one in plan.ports if one.protocol == UDP):
             raise TargetUnsuitable(
-                f"A program of ktpy run gets TCP only, and port {port} of {plan.interceptee.name} is UDP.",
+                f"A program elsewhere gets TCP only, and port {port} of {plan.interceptee.name} is UDP.",
                 hint="ktpy exchange serves it from this laptop's own network.",
             )
         return plan
@@ -74,14 +76,16 @@ class ProgramIntercept(Intercept):
 
 @asynccontextmanager
 async def shared(
-    options: InterceptOptions, inside: Inside, caller: Caller, report: Report
+    options: InterceptOptions, make_port: Callable[..., LocalPort], caller: Caller, report: Report
 ) -> AsyncIterator[dict[str, str]]:
     """Intercept while the block runs; yield what tells the program what it serves.
+
+    `make_port` makes a port of the program's, as LocalPort.
 
     The program goes on where the intercept ends before it does, and its user is told. Raises what keeps the intercept
     from standing.
     """
-    intercept = ProgramIntercept(options, inside, caller, report)
+    intercept = ProgramIntercept(options, make_port, caller, report)
     async with background_task(intercept.run(), options.kind) as running:
         async with background_task(intercept.wait_ready(), "wait until it stands") as standing:
             if await first_of(standing, running) is running:

@@ -9,10 +9,12 @@ import subprocess
 import termios
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
+from ktpy.errors import RouteTaken
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import getter, until_nothing_of_ktpys, until_reached
@@ -283,6 +285,30 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         for session in [*started.values(), beside]:
             session.process.send_signal(signal.SIGTERM)
         assert {one.wait_ended(90) for one in [*started.values(), beside]} == {128 + signal.SIGTERM}
+
+
+def test_several_develop_one_service_side_by_side(lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    """Each has the requests with a header of their own; the pods have all others, and those of a laptop that died."""
+
+    def mine(name: str) -> tuple[str, ...]:
+        return "till", "--mode", "duplicate", "--expose", "80", "--version", name
+
+    with applied(lab, NAMESPACE, *till()):
+        address = shop.service("till").ipv4
+        paths = path_of("deployment", "till"), f"/api/v1/namespaces/{NAMESPACE}/services/till"
+        get = getter(lab, address)
+        until_reached(get, "till")
+        with as_before(lab, *paths), visiting(lab.layout.node_netns_path, address) as visitors:
+            with developing(lab, *mine("al"), command=(*SERVER, "als")) as al:
+                with developing(lab, *mine("bo"), command=(*SERVER, "bos")):
+                    for name in ("al", "bo"):
+                        until_reached(partial(get, VERSION=name), f"{name}s")
+                    taken = laptop.run(["ktpy", "dev", "start", *mine("al"), *HERE, "--", "true"])
+                    assert taken.returncode == RouteTaken.exit_code, taken.stderr
+                al.kill()
+                until_reached(partial(get, VERSION="al"), "till")
+            assert laptop.run(["ktpy", "clean", *HERE]).returncode == 0
+        assert (visitors.failures(), visitors.answers()) == ([], {"till"}), visitors.story()
 
 
 def test_a_directory_outlives_the_container_until_it_is_purged(lab: Lab, laptop: Laptop) -> None:

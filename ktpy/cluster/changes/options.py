@@ -129,6 +129,9 @@ class DevOptions:
     """Ports of the laptop that lead into the dev container."""
     reverse: tuple[Publish, ...] = ()
     """Ports of the dev container that lead to the laptop."""
+    expose: tuple[ExposeOption, ...] = ()
+    """Ports of the workload's Service of which the dev container gets the requests that match."""
+    match: Match | None = None
     persist: tuple[PersistentDir, ...] = ()
     storage_class: str = ""
     """Of the claims that are made for these; "" for the cluster's default."""

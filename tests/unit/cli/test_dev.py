@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from ktpy.cli.main import cli
+from ktpy.cluster.service.ports import ExposeOption
 from ktpy.daemon.caller import Caller
 from ktpy.sessions import dev, dev_once
 from ktpy.sessions.options import DevOptions, PersistentDir, Publish, SyncFolder
@@ -92,9 +93,28 @@ def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.reverse == (Publish(15432, 5432), Publish(6379, 6379))
 
 
+def test_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[DevOptions] = []
+
+    def run(options: DevOptions, *_: Any) -> int:
+        asked.append(options)
+        return 0
+
+    monkeypatch.setattr(dev, "run", run)
+    words = ("--mode", "duplicate", "--expose", "8080:80", "--version", "al", "--header", "tenant=a")
+    assert CliRunner().invoke(cli, ["dev", "start", "web", *words]).exit_code == 0
+    [found] = asked
+    assert found.expose == (ExposeOption(8080, "80", protocol="TCP"),)
+    assert str(found.match) == "VERSION: al and tenant: a"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("--mode", "duplicate", "--expose", "80"),
+        ("--mode", "duplicate", "--version", "al"),
+        ("--expose", "80", "--version", "al"),
+        ("--mode", "duplicate", "--expose", "http", "--version", "al"),
         ("--sync", "nowhere"),
         ("--sync", ".:src"),
         ("--one-way",),

@@ -1,6 +1,7 @@
 """A Service's traffic for a program in a network of its own."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -58,7 +59,9 @@ async def test_a_udp_port_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Intercept, "_prepare", prepare)
     inside: Any = Inside()
-    intercept = ProgramIntercept(OPTIONS, inside, Caller(1000, 1000, "al", tmp_path), lambda _: None)
+    intercept = ProgramIntercept(
+        OPTIONS, partial(InsidePort, inside), Caller(1000, 1000, "al", tmp_path), lambda _: None
+    )
     with pytest.raises(TargetUnsuitable, match="gets TCP only, and port 53/UDP of dns is UDP"):
         await intercept._prepare(cast(Api, None))
 
@@ -87,7 +90,7 @@ class Story:
 
     def shared(self) -> Any:
         inside: Any = Inside()
-        return shared(OPTIONS, inside, self.caller, self.told.append)
+        return shared(OPTIONS, partial(InsidePort, inside), self.caller, self.told.append)
 
 
 @pytest.fixture
