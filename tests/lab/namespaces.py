@@ -56,13 +56,15 @@ def inside_netns(path: Path) -> Iterator[None]:
         os.close(home)
 
 
-def stream_socket(netns: Path, address: tuple[str, int], timeout_s: float) -> socket.socket:
-    """A TCP connection made in another network namespace; OSError as usual."""
+def stream_socket(netns: Path, address: tuple[str, int], timeout_s: float, source_port: int = 0) -> socket.socket:
+    """A TCP connection made in another network namespace, from any ephemeral port or this one; OSError as usual."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with inside_netns(netns):
         connection = socket.socket(family, socket.SOCK_STREAM)
     connection.settimeout(timeout_s)
     try:
+        if source_port:
+            connection.bind(("", source_port))
         connection.connect(address)
     except BaseException:
         connection.close()

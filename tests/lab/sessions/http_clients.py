@@ -1,6 +1,8 @@
 """Everybody else: clients in the cluster that use a service all the time, and notice when it does not answer."""
 
 import http.client
+import itertools
+import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -16,16 +18,24 @@ KEPT_FOR = 20
 """Requests on a kept connection. One that was open before an exchange stays with the pod that it leads to."""
 
 
+_OWN_PORTS = range(20_000, 30_000)
+"""Of who asks once, maybe before kube-proxy knows a service: for two minutes conntrack leads that port astray."""
+_own_ports = itertools.cycle(random.sample(_OWN_PORTS, len(_OWN_PORTS)))
+
+
 class Connection(http.client.HTTPConnection):
     """A connection from where a network namespace is."""
 
-    def __init__(self, netns: Path, host: str, port: int = 80, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, netns: Path, host: str, port: int = 80, timeout_s: float = TIMEOUT_S, source_port: int = 0
+    ) -> None:
         super().__init__(host, port)
         self._netns = netns
         self._timeout_s = timeout_s
+        self._source_port = source_port
 
     def connect(self) -> None:
-        self.sock = stream_socket(self._netns, (self.host, self.port), self._timeout_s)
+        self.sock = stream_socket(self._netns, (self.host, self.port), self._timeout_s, self._source_port)
 
 
 def ask(
@@ -38,7 +48,7 @@ def ask(
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[int, str]:
     """One request on a fresh connection: status and body."""
-    connection = Connection(netns, host, port, timeout_s)
+    connection = Connection(netns, host, port, timeout_s, next(_own_ports))
     try:
         connection.request("GET", path, headers=dict(headers))
         response = connection.getresponse()
