@@ -293,6 +293,9 @@ def test_several_develop_one_service_side_by_side(lab: Lab, laptop: Laptop, shop
     def mine(name: str) -> tuple[str, ...]:
         return "till", "--mode", "duplicate", "--expose", "80", "--version", name
 
+    def serves(name: str) -> bool:
+        return get(VERSION=name) == f"{name}s"
+
     with applied(lab, NAMESPACE, *till()):
         address = shop.service("till").ipv4
         paths = path_of("deployment", "till"), f"/api/v1/namespaces/{NAMESPACE}/services/till"
@@ -302,7 +305,7 @@ def test_several_develop_one_service_side_by_side(lab: Lab, laptop: Laptop, shop
             with developing(lab, *mine("al"), command=(*SERVER, "als")) as al:
                 with developing(lab, *mine("bo"), command=(*SERVER, "bos")):
                     for name in ("al", "bo"):
-                        until_reached(partial(get, VERSION=name), f"{name}s")
+                        wait_until(partial(serves, name), 60, f"{name}'s dev container to answer")
                     taken = laptop.run(["ktpy", "dev", "start", *mine("al"), *HERE, "--", "true"])
                     assert taken.returncode == RouteTaken.exit_code, taken.stderr
                 al.kill()
