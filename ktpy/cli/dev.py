@@ -1,7 +1,6 @@
 """`ktpy dev` develops a workload inside the cluster."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ import click
 
 from ktpy.cli import dev_config, render
 from ktpy.cli.complete import service_names
-from ktpy.cli.dev_visit import COMMANDS, Parsed, parsed, reload_option, there
+from ktpy.cli.dev_visit import COMMANDS, reload_option, there
 from ktpy.cli.mesh import check_version, header, match_of
-from ktpy.cli.options import CommandTaker, Repeatable, cluster, verbose
+from ktpy.cli.options import CommandTaker, Repeatable, cluster, each, verbose
 from ktpy.cli.options import output as output_option
 from ktpy.cli.pod_options import pod_timeout
 from ktpy.cli.workload_options import named
@@ -55,13 +54,6 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     return SyncFolder(local or ".", remote)
 
 
-def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
-    def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Parsed, ...]:
-        return parsed(parse, values)
-
-    return callback
-
-
 @dev.command(cls=CommandTaker, short_help="Begin to develop a workload")
 @cluster(namespace="Namespace of the workload.")
 @click.argument("workload", shell_complete=service_names)
@@ -99,7 +91,7 @@ def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
     "--forward",
     cls=Repeatable,
     multiple=True,
-    callback=_each(parse_forward),
+    callback=each(parse_forward),
     envvar="KTPY_DEV_FORWARD",
     metavar="[LOCAL:]PORT",
     help="Port LOCAL of this laptop's loopback leads to PORT of the container; :PORT is any that is free. Repeatable.",
@@ -108,7 +100,7 @@ def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
     "--reverse",
     cls=Repeatable,
     multiple=True,
-    callback=_each(parse_reverse),
+    callback=each(parse_reverse),
     envvar="KTPY_DEV_REVERSE",
     metavar="PORT[:LOCAL]",
     help="PORT of the container's loopback leads to port LOCAL of this laptop. Repeatable.",
@@ -117,7 +109,7 @@ def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
     "--persist",
     cls=Repeatable,
     multiple=True,
-    callback=_each(parse_persistent_dir),
+    callback=each(parse_persistent_dir),
     envvar="KTPY_DEV_PERSIST",
     metavar="DIR[:SIZE]",
     help="This folder of the container outlives it, in a claim of your own of 10Gi, or SIZE. Repeatable.",
@@ -133,7 +125,7 @@ def _each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
     "--expose",
     cls=Repeatable,
     multiple=True,
-    callback=_each(parse_exchange),
+    callback=each(parse_exchange),
     envvar="KTPY_DEV_EXPOSE",
     metavar="[CONTAINER:]PORT",
     help="Beside it, a share of PORT of its service comes to this port of the container: see --version, --header.",

@@ -1,22 +1,19 @@
 """`ktpy dev terminal`, `run`, `build` and `debug`: what is done in a dev container that is there."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ktpy.cli import dev_config, render
 from ktpy.cli.complete import service_names
-from ktpy.cli.options import CommandTaker, cluster, verbose
+from ktpy.cli.options import CommandTaker, cluster, parsed, verbose
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Ended, Event, Notice
 from ktpy.sessions.options import DevOptions, Exec, Publish, parse_forward
-
-Parsed = TypeVar("Parsed")
 
 reload_option = click.option(
     "--reload",
@@ -24,13 +21,6 @@ reload_option = click.option(
     envvar="KTPY_DEV_RELOAD",
     help="Start COMMAND again when files of its folder change, but for what .gitignore names.",
 )
-
-
-def parsed(parse: Callable[[str], Parsed], values: tuple[str, ...]) -> tuple[Parsed, ...]:
-    try:
-        return tuple(map(parse, values))
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
 
 
 def there(command: Any) -> Any:

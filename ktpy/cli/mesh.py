@@ -16,7 +16,7 @@ from ktpy.cli.intercept_options import (
     perform,
     when_local_down,
 )
-from ktpy.cli.options import Repeatable
+from ktpy.cli.options import Repeatable, each
 from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import Header, Match, is_path_prefix, parse_header
 
@@ -24,13 +24,6 @@ VERSION_HEADER = "VERSION"
 BAGGAGE_KEY = "ktpy-version"
 """In the W3C header `baggage`, which tracing libraries pass on from service to service."""
 _VERSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-
-
-def _headers(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Header, ...]:
-    try:
-        return tuple(map(parse_header, values))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 def check_version(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -50,7 +43,7 @@ header = click.option(
     "headers",
     cls=Repeatable,
     multiple=True,
-    callback=_headers,
+    callback=each(parse_header),
     envvar="KTPY_HEADER",
     metavar="NAME=VALUE|NAME=~REGEX",
     help="Take requests with this header; of several, all have to match.",

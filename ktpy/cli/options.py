@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -50,6 +50,26 @@ class CommandTaker(click.Command):
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+Parsed = TypeVar("Parsed")
+
+
+def parsed(parse: Callable[[str], Parsed], values: tuple[str, ...]) -> tuple[Parsed, ...]:
+    """Read what an option was given. Raises click.BadParameter with the sentence of `parse`'s ValueError."""
+    try:
+        return tuple(map(parse, values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def each(parse: Callable[[str], Parsed]) -> Callable[..., tuple[Parsed, ...]]:
+    """Return the callback of a repeatable option each of whose values `parse` reads."""
+
+    def callback(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Parsed, ...]:
+        return parsed(parse, values)
+
+    return callback
 
 
 class Repeatable(click.Option):

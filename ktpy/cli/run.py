@@ -10,7 +10,7 @@ from ktpy.cli import render
 from ktpy.cli.complete import service_names
 from ktpy.cli.connect import routing
 from ktpy.cli.mesh import check_version, match_of
-from ktpy.cli.options import CommandTaker, Repeatable, cluster, output, verbose
+from ktpy.cli.options import CommandTaker, Repeatable, cluster, each, output, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.cli.workload_options import environment_edits, named, workload
 from ktpy.daemon.background import perform
@@ -35,22 +35,6 @@ PATIENCE_S = 3.0
 """A start that takes longer is told step by step."""
 
 
-def _exchanged(
-    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[ExposeOption, ...]:
-    try:
-        return tuple(map(parse_exchange, values))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _published(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Publish, ...]:
-    try:
-        return tuple(map(parse_publish, values))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(cls=CommandTaker)
 @cluster(namespace="Namespace of the shadow pod and of short names.")
 @click.option(
@@ -65,7 +49,7 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
     "--exchange",
     cls=Repeatable,
     multiple=True,
-    callback=_exchanged,
+    callback=each(parse_exchange),
     envvar="KTPY_EXCHANGE",
     metavar="[LOCAL:]PORT",
     help="Serve this port of the service by COMMAND; LOCAL is its own port, by default the one that the pods have.",
@@ -89,7 +73,7 @@ def _published(_context: click.Context, _parameter: click.Parameter, values: tup
     "-p",
     cls=Repeatable,
     multiple=True,
-    callback=_published,
+    callback=each(parse_publish),
     envvar="KTPY_PUBLISH",
     metavar="[LOCAL:]PORT",
     help="Port of the program that is one of 127.0.0.1 on this laptop; others are found once it listens on them.",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import field
 from typing import Final, Generic, TypeVar
 
@@ -239,3 +239,16 @@ async def _confirm(pod: AgentPod, connection: AgentConnection[T]) -> None:
             await connection.wait_closed()  # the container has been started again since, with a key of its own
     except TimeoutError:
         raise HostKeyMismatch(pod.mismatch, hint="Tell whoever runs the cluster.") from None
+
+
+async def refusal_of(process: "asyncssh.SSHClientProcess[bytes]", within_s: float) -> str | None:
+    """Return what a command of the agent's said last that failed; None where its link was lost, or a signal ended it.
+
+    Its exit status comes soon after the end of what it says, unless the link is lost.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await process.wait_closed()
+    if (process.exit_status or 0) <= 0:
+        return None
+    return (await process.stderr.read()).decode(errors="replace").strip()

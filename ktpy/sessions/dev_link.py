@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ktpy.aio.retry import Backoff
+from ktpy.capture.spec import LOOPBACK
 from ktpy.cluster.changes.dev_manifest import ssh_port
 from ktpy.cluster.pods.pod_log import host_key
 from ktpy.errors import KtpyError, LinkLost, PodNotReady
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ktpy.link.uplink import AgentPod, Uplink
     from ktpy.wire.session import AgentHello
 
+P = TypeVar("P", bound=asyncio.Protocol)
+
 RETRY_S: Final = (0.05, 0.2)
 TIMEOUT_S: Final = 30.0
 """How long a dev container that runs may take to accept a session."""
@@ -30,6 +33,14 @@ def remote_program(asked: Exec) -> RemoteProgram:
     """Return the program that is asked for, with a key by which it can be interrupted."""
     key = secrets.token_hex(8)
     return RemoteProgram(asked._replace(key=key).command(), INTERRUPT + key)
+
+
+async def dial(uplink: "Uplink[AgentHello]", make: Callable[[], P], port: int) -> "tuple[asyncio.Transport, P]":
+    """Connect to a port of the container's loopback, IPv4 or IPv6, as `Uplink.create_connection` does."""
+    try:
+        return await uplink.create_connection(make, LOOPBACK, port)
+    except ConnectionRefusedError:
+        return await uplink.create_connection(make, "::1", port)
 
 
 async def until_closed(connection: "AgentConnection[AgentHello]") -> LinkLost | None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from ktpy.capture.spec import LOOPBACK
 from ktpy.link.splice import Caller
+from ktpy.sessions.dev_link import dial
 from ktpy.sessions.options import Publish, listen_for
 
 if TYPE_CHECKING:
@@ -34,13 +35,9 @@ async def forwarded(listeners: Listening, uplink: "Uplink[AgentHello]") -> Async
     """
 
     async def serve(port: int, listener: socket.socket) -> asyncio.Server:
-        async def dial(make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
-            try:
-                return await uplink.create_connection(make, LOOPBACK, port)
-            except ConnectionRefusedError:
-                return await uplink.create_connection(make, "::1", port)
-
-        return await asyncio.get_running_loop().create_server(lambda: Caller(dial), sock=listener)
+        return await asyncio.get_running_loop().create_server(
+            lambda: Caller(lambda make: dial(uplink, make, port)), sock=listener
+        )
 
     async with AsyncExitStack() as servers:
         for port, listener in listeners:

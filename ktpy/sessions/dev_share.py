@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ktpy.capture.spec import LOOPBACK
 from ktpy.daemon.caller import Caller
 from ktpy.observe.events import Report
 from ktpy.serve.local_port import LocalPort
+from ktpy.sessions.dev_link import dial
 from ktpy.sessions.options import DevOptions, InterceptOptions
 from ktpy.sessions.share import shared
 
@@ -28,10 +28,7 @@ class DevPort(LocalPort):
         self._uplink = uplink
 
     async def _dial_address(self, protocol_factory: Callable[[], P], address: str) -> tuple[asyncio.Transport, P]:  # noqa: ARG002
-        try:
-            return await self._uplink.create_connection(protocol_factory, LOOPBACK, self.number)
-        except ConnectionRefusedError:
-            return await self._uplink.create_connection(protocol_factory, "::1", self.number)
+        return await dial(self._uplink, protocol_factory, self.number)
 
 
 def share(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ktpy.aio.background_task import background_task
@@ -10,6 +10,7 @@ from ktpy.aio.first_of import first_of
 from ktpy.errors import LinkLost, SyncFailed
 from ktpy.link.connection import AgentConnection
 from ktpy.link.ssh_library import asyncssh
+from ktpy.link.uplink import refusal_of
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import SyncFolder
 from ktpy.sync.engine import Synchronizer, synced
@@ -19,7 +20,7 @@ from ktpy.wire.session import AgentHello
 from ktpy.wire.sync import frames
 
 REASON_S = 2.0
-"""The agent's exit status comes so soon after the end of what it says, unless the link is lost."""
+"""The agent's exit status comes so soon after the end of what it says."""
 
 
 @asynccontextmanager
@@ -57,13 +58,10 @@ async def _keep(sync: Synchronizer, process: "asyncssh.SSHClientProcess[bytes]",
     try:
         await sync.run(process.stdout, process.stdin)
     except LinkLost:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(REASON_S):
-                await process.wait_closed()
-        if (process.exit_status or 0) <= 0:  # that of a link that was lost, or of a signal
+        if (why := await refusal_of(process, REASON_S)) is None:
             raise
-        why = (await process.stderr.read()).decode(errors="replace").strip().removeprefix("ktpy-agent: ")
+        why = why.removeprefix("ktpy-agent: ") or "the agent has failed"
         raise SyncFailed(
-            f"The container's folder {remote} cannot be synchronized: {why or 'the agent has failed'}.",
+            f"The container's folder {remote} cannot be synchronized: {why}.",
             hint="`--sync DIR:FOLDER` names one that the container's user may write.",
         ) from None

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
 from ktpy.cluster.pods.volumes import PodMount
 from ktpy.errors import LinkLost, PodFailed, SyncFailed
+from ktpy.link.uplink import refusal_of
 from ktpy.observe.events import Notice, Report
 from ktpy.sync.engine import Synchronizer, synced
 from ktpy.sync.events import ConflictKept, InStep, SyncEvent
@@ -92,11 +93,8 @@ async def _keep(uplink: "Uplink[AgentHello]", sync: Synchronizer, mount: PodMoun
                 try:
                     await sync.run(process.stdout, process.stdin)
                 except LinkLost:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(PAUSE_S):
-                            await process.wait_closed()
-                    if (process.exit_status or 0) > 0:  # not that of a link that was lost, nor of a signal
-                        raise _refusal(mount, (await process.stderr.read()).decode(errors="replace").strip()) from None
+                    if (why := await refusal_of(process, PAUSE_S)) is not None:
+                        raise _refusal(mount, why) from None
                     raise
         except SyncFailed as error:
             raise _refusal(mount, str(error)) from error
