@@ -124,8 +124,8 @@ Dialed = Callable[[Callable[[], "Answerer"]], Awaitable[tuple[asyncio.Transport,
 """Connects elsewhere, as `loop.create_connection` does. Raises OSError or KtpyError."""
 
 
-class Caller(End):
-    """A Caller is a connection that was accepted; it is joined to the one that `dial` makes for it, or reset."""
+class Accepted(End):
+    """An Accepted is a connection that was accepted; it is joined to the one that `dial` makes for it, or reset."""
 
     __slots__ = ("_dial", "_joining")
 
@@ -150,7 +150,7 @@ class Caller(End):
 
 
 class Answerer(End):
-    """An Answerer is the far end of a Caller, which is not read until it is joined."""
+    """An Answerer is the far end of an Accepted, which is not read until it is joined."""
 
     __slots__ = ()
 

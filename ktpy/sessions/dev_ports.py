@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from typing import TYPE_CHECKING, TypeVar
 
 from ktpy.capture.spec import LOOPBACK
-from ktpy.link.splice import Caller
+from ktpy.link.splice import Accepted
 from ktpy.sessions.dev_link import dial
 from ktpy.sessions.options import Publish, listen_for
 
@@ -36,7 +36,7 @@ async def forwarded(listeners: Listening, uplink: "Uplink[AgentHello]") -> Async
 
     async def serve(port: int, listener: socket.socket) -> asyncio.Server:
         return await asyncio.get_running_loop().create_server(
-            lambda: Caller(lambda make: dial(uplink, make, port)), sock=listener
+            lambda: Accepted(lambda make: dial(uplink, make, port)), sock=listener
         )
 
     async with AsyncExitStack() as servers:

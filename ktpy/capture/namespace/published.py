@@ -7,7 +7,7 @@ from typing import Final
 
 from ktpy.capture.namespace.inside import Inside
 from ktpy.capture.spec import LOOPBACK, listen_on_loopback
-from ktpy.link.splice import Caller
+from ktpy.link.splice import Accepted
 from ktpy.observe.status import PublishedPort
 
 LOOK_S: Final = 0.5
@@ -57,7 +57,7 @@ class Published:
     async def _serve(self, port: int, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         self._servers[port] = await loop.create_server(
-            lambda: Caller(lambda make: self._inside.connect(make, port)), sock=sock
+            lambda: Accepted(lambda make: self._inside.connect(make, port)), sock=sock
         )
         self._ports[port] = sock.getsockname()[1]
 
