@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.lab import cache
@@ -70,33 +72,42 @@ def _sources(module: Path) -> list[bytes]:
     return [part for path in files for part in (str(path.relative_to(module)).encode(), path.read_bytes())]
 
 
-def _build(module: Path, package: str, output: Path, ldflags: str) -> None:
-    ticker = Ticker()
-    command = [find_go(), "build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false"]
+def _go(module: Path, verb: str, *words: str) -> Iterator[str]:
+    """Each line that `go VERB` writes about a module; raises LabError when it fails."""
     process = subprocess.Popen(
-        [*command, "-ldflags", f"-s -w {ldflags}".strip(), "-o", str(output), package],
+        [find_go(), verb, "-mod=readonly", *words],
         cwd=module,
         env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         preexec_fn=die_with_parent,
     )
-    if process.stderr is None:
+    if process.stdout is None:
         raise AssertionError("the pipe was asked for")
-    last: list[str] = []
-    downloaded = compiled = 0
-    with process.stderr as lines:
+    last: deque[str] = deque(maxlen=20)
+    with process.stdout as lines:
         for line in lines:
-            last = [*last[-20:], line]
-            if line.startswith("go: downloading"):
-                downloaded += 1
-            else:
-                compiled += 1
-            ticker.tick(f"{downloaded} modules fetched, {compiled} packages compiled")
+            last.append(line)
+            yield line
     if process.wait() != 0:
-        raise LabError(f"go build of {module.name} failed:\n{''.join(last)}")
+        raise LabError(f"go {verb} of {module.name} failed:\n{''.join(last)}")
+
+
+def _build(module: Path, package: str, output: Path, ldflags: str) -> None:
+    ticker = Ticker()
+    fetched = packages = compiled = 0
+    for line in _go(module, "list", "-deps", package):
+        if line.startswith("go: "):
+            fetched += 1
+            ticker.tick(f"{fetched} modules fetched")
+        else:
+            packages += 1
+    options = ("-v", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {ldflags}".strip())
+    for line in _go(module, "build", *options, "-o", str(output), package):
+        compiled += not line.startswith("go: ")
+        ticker.tick(f"{compiled} of {packages} packages compiled")
     say(f"  built in {ticker.elapsed()}")
 
 
