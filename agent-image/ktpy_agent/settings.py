@@ -17,6 +17,8 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
     annotations: Path = Path(pod.PODINFO_DIR, pod.ANNOTATIONS_FILE)
     sshd_config: Path = Path("/etc/ktpy/sshd_config")
     sshd_port: int = pod.SSHD_PORT
+    sshd_addresses: tuple[str, ...] = ()
+    """sshd listens on these besides loopback."""
     idle_s: float = pod.IDLE_S
     silence_s: float = pod.SESSION_SILENCE_S
     route_silence_s: float = pod.ROUTE_SILENCE_S
@@ -55,6 +57,7 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
                 annotations=Path(environment.get("KTPY_ANNOTATIONS", default.annotations)),
                 sshd_config=Path(environment.get("KTPY_SSHD_CONFIG", default.sshd_config)),
                 sshd_port=int(environment.get(pod.SSHD_PORT_VARIABLE, default.sshd_port)),
+                sshd_addresses=tuple(filter(None, environment.get(pod.SSHD_ADDRESSES_VARIABLE, "").split(","))),
                 idle_s=float(environment.get("KTPY_IDLE_S", default.idle_s)),
                 silence_s=float(environment.get("KTPY_SILENCE_S", default.silence_s)),
                 route_silence_s=float(environment.get("KTPY_ROUTE_SILENCE_S", default.route_silence_s)),

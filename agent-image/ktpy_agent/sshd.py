@@ -53,5 +53,6 @@ def start_sshd(
     """
     arguments = ["-D", "-e", "-f", str(settings.sshd_config), "-p", str(settings.sshd_port), "-h", str(host_key)]
     set_env = f"KTPY_RUN_DIR={settings.run_dir} KTPY_SILENCE_S={settings.silence_s}"
-    options = [f"AuthorizedKeysFile={authorized_keys}", f"SetEnv={set_env}", *policy]
+    addresses = [f"ListenAddress={address}" for address in settings.sshd_addresses]
+    options = [f"AuthorizedKeysFile={authorized_keys}", f"SetEnv={set_env}", *addresses, *policy]
     return spawn([sshd, *arguments, *(word for option in options for word in ("-o", option))])

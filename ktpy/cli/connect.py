@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import CommandTaker, Decorated, Duration, Repeatable, cluster, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Duration, Repeatable, cluster, parsed, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
@@ -19,6 +19,7 @@ from ktpy.sessions.options import (
     ConnectOptions,
     Launched,
     listen_for_proxy,
+    parse_via,
     refusal_of_include,
     refusal_of_zone,
 )
@@ -53,6 +54,17 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
         if refusal := refusal_of_zone(zone):
             raise click.BadParameter(refusal)
     return zones
+
+
+via = click.option(
+    "--via",
+    callback=lambda _context, _parameter, text: parsed(parse_via, (text,))[0],
+    default="api",
+    show_default=True,
+    envvar="KTPY_VIA",
+    metavar="api|node|HOST:PORT",
+    help="Where connections reach the pod: past the API server it listens beyond loopback, see docs/security.md.",
+)
 
 
 def routing(command: Decorated) -> Decorated:
@@ -125,6 +137,7 @@ def routing(command: Decorated) -> Decorated:
     metavar="DURATION",
     help="Open connections outlive a lost link, and wait for it so long (90s, 10m, 2h). By default they end with it.",
 )
+@via
 @click.option("--no-keep", is_flag=True, envvar="KTPY_NO_KEEP", help="Open connections end with the link.")
 @routing
 @click.option(
@@ -165,6 +178,8 @@ def connect(
     eval "$(ktpy connect --mode proxy --detach --output env)"
     """
     _refuse_contradictions(mode, no_dns, proxy_port, output, is_detached=detach and bool(options["command"]))
+    if keep_s and not no_keep and options["via"]:
+        raise click.UsageError("--keep and --via do not go together: what outlives a link goes through the API server.")
     wanted = ConnectOptions(
         pods=not no_pods,
         dns=not no_dns,

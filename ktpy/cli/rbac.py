@@ -10,6 +10,7 @@ from ktpy.daemon.caller import Caller
 @click.command()
 @click.argument("namespace")
 @click.argument("user", required=False)
+@click.option("--via-node", is_flag=True, help="Also that of creating services, for connect and run --via node.")
 @click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")
 @click.option("--move-clients", is_flag=True, help="Also that of evicting pods, for --move-clients of those.")
 @click.option("--run", is_flag=True, help="Also those of env, and of run with a workload.")
@@ -17,7 +18,13 @@ from ktpy.daemon.caller import Caller
 @click.option("--dev", is_flag=True, help="Also those of dev.")
 @verbose
 def rbac(
-    namespace: str, user: str | None, intercept: bool, move_clients: bool, run: bool, from_pod: bool, dev: bool
+    namespace: str,
+    user: str | None,
+    intercept: bool,
+    move_clients: bool,
+    run: bool,
+    from_pod: bool,
+    **others: bool,
 ) -> None:
     """Print Roles and bindings with all rights that USER (default: you, as the cluster knows you) needs in NAMESPACE.
 
@@ -29,6 +36,6 @@ def rbac(
     Caller.become()
     intercept |= move_clients
     run |= from_pod
-    of_run = {"run": run, "from_pod": from_pod, "dev": dev}
-    manifest = once.rights(namespace, user, intercept=intercept, move_clients=move_clients, **of_run)
+    of_run = {"run": run, "from_pod": from_pod}
+    manifest = once.rights(namespace, user, intercept=intercept, move_clients=move_clients, **of_run, **others)
     render.say(*manifest.splitlines())

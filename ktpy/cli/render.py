@@ -205,6 +205,7 @@ def _connected(session: "ConnectStatus") -> str:
     amounts = f"{_size(session.bytes.in_)} in, {_size(session.bytes.out)} out, {session.open_flows} open flows"
     rows = [
         ("pod", [str(session.pod)]),
+        *([("via", [f"{session.via}, past the API server"])] if session.via else []),
         *([("link", [_link(session.link)])] if session.link.losses else []),
         *([("kept", [_kept(counted)])] if session.link.losses and (counted := session.counters.get("kept")) else []),
         ("ranges", ranges or ["none"]),

@@ -19,6 +19,9 @@ CONNECT = (
 )
 """Without these, in the user's own namespace, `connect` does not work."""
 
+VIA_NODE = (Rule("", "services", ("create",), "for --via node"),)
+"""In the same namespace, and only where it is asked for."""
+
 CONNECT_OPTIONAL = (
     Rule("batch", "jobs", ("list",), "for clean, to see Jobs of killed sessions"),
     Rule("", "events", ("list", "watch"), "to say why the pod does not start"),
@@ -159,6 +162,7 @@ def manifest(
     user: str,
     *,
     whole_cluster: bool = True,
+    via_node: bool = False,
     intercept: bool = False,
     move_clients: bool = False,
     run: bool = False,
@@ -167,12 +171,12 @@ def manifest(
 ) -> str:
     """Write the Roles, optionally the ClusterRole, and their bindings to `user`, as YAML.
 
-    `intercept` adds the Role for exchange, mesh and preview to the one for connect, `move_clients` the right to evict
-    pods to that. `run` adds the Role for `env`, and for `run` with a workload, `from_pod` the right to exec
-    to that; `dev` that for `dev`.
+    `via_node` adds the right to create Services to the Role for connect. `intercept` adds the Role for exchange, mesh
+    and preview, `move_clients` the right to evict pods to that. `run` adds the Role for `env`, and for `run` with a
+    workload, `from_pod` the right to exec to that; `dev` that for `dev`.
     """
     documents = [
-        _role("Role", "ktpy", CONNECT + CONNECT_OPTIONAL, namespace),
+        _role("Role", "ktpy", CONNECT + CONNECT_OPTIONAL + (VIA_NODE if via_node else ()), namespace),
         _binding("RoleBinding", "Role", "ktpy", user, namespace),
     ]
     if intercept:

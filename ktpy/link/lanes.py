@@ -1,16 +1,20 @@
-"""Further SSH connections to a pod that is far away, over which flows spread: a lost packet stops those of one only."""
+"""Further SSH connections to a pod, over which flows spread.
+
+To one that is far away, so that a lost packet stops the flows of one only; and past the API server if there is a way.
+"""
 
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from ktpy.aio.task_group import task_group
-from ktpy.errors import KtpyError
-from ktpy.link.connection import AgentConnection
+from ktpy.errors import HostKeyMismatch, KtpyError
+from ktpy.link.connection import AgentConnection, Connector
 from ktpy.link.dialer import Dialer
+from ktpy.link.direct import DirectWay
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -26,15 +30,24 @@ _RTT_OFFSET: Final = 68
 class Lanes:
     """The Lanes are a connection to an agent, and while `widen` runs, others to the same agent beside it."""
 
-    def __init__(self, first: AgentConnection[Any], dial: Callable[[], Awaitable[AgentConnection[Any]]]) -> None:
+    def __init__(
+        self,
+        first: AgentConnection[Any],
+        dial: Callable[[Connector | None], Awaitable[AgentConnection[Any]]],
+        direct: DirectWay | None = None,
+    ) -> None:
+        """`dial` is told the connector where it is another than that of `first`."""
         self._first = first
         self._dial = dial
+        self._direct = direct
         self._dialers = [Dialer(first)]
+        self._direct_dialers: list[Dialer] = []
+        """Those over the direct way; while there are any, flows go over no others."""
         self._ended = [0, 0]
 
     def byte_counts(self) -> tuple[int, int]:
         """Return how many payload bytes were sent and received over channels."""
-        links = [dialer.connection.link for dialer in self._dialers]
+        links = [dialer.connection.link for dialer in self._dialers + self._direct_dialers]
         sent, received = self._ended
         return sent + sum(link.sent_bytes for link in links), received + sum(link.received_bytes for link in links)
 
@@ -43,7 +56,7 @@ class Lanes:
     ) -> tuple[asyncio.Transport, P]:
         """Connect from inside the pod, see `Dialer`, over the connection that has the fewest channels."""
         while True:
-            dialer = min(self._dialers, key=lambda dialer: dialer.busy)
+            dialer = min(self._direct_dialers or self._dialers, key=lambda dialer: dialer.busy)
             try:
                 return await dialer.create_connection(protocol_factory, host, port)
             except ConnectionAbortedError:
@@ -52,35 +65,52 @@ class Lanes:
                 self._leave(dialer)
 
     async def widen(self) -> None:
-        """Keep further connections while the pod is far away, until cancelled; then they are closed."""
-        if round_trip_s(self._first) < FAR_S:
-            return
+        """Keep further connections where they serve, until cancelled; then they are closed."""
+        number = MOST if round_trip_s(self._first) >= FAR_S else 1
         async with task_group() as tasks:
-            for _ in range(MOST - 1):
+            for _ in range(number if self._direct else number - 1):
                 tasks.create_task(self._keep_another(), name="further connection to the pod")
 
     async def _keep_another(self) -> None:
         while True:
-            with suppress(KtpyError):  # the first connection does without
-                await self._hold(await self._dial())
+            try:
+                why = await self._hold(await self._dial(self._direct))
+            except KtpyError as error:  # the first connection does without
+                why = error
+            if self._direct and why:
+                self._direct.failed(why)
             await asyncio.sleep(AGAIN_AFTER_S)
 
-    async def _hold(self, connection: AgentConnection[Any]) -> None:
-        dialer = Dialer(connection)
+    async def _hold(self, connection: AgentConnection[Any]) -> KtpyError | None:
+        """Let flows go over a connection until it ends; return why it did."""
         try:
-            if connection.host_key == self._first.host_key:  # the container may have been started again
-                self._dialers.append(dialer)
-                await connection.wait_closed()
+            if connection.host_key != self._first.host_key:  # the container may have been started again
+                return HostKeyMismatch("What answers there has another SSH host key than the pod.")
+            with self._joined(Dialer(connection)):
+                return await connection.wait_closed()
         finally:
             connection.close()
+
+    @contextmanager
+    def _joined(self, dialer: Dialer) -> Iterator[None]:
+        dialers = self._direct_dialers if self._direct else self._dialers
+        dialers.append(dialer)
+        if self._direct:
+            self._direct.up()
+        try:
+            yield
+        finally:
             self._leave(dialer)
+            if self._direct:
+                self._direct.down()
 
     def _leave(self, dialer: Dialer) -> None:
-        if dialer in self._dialers:
-            self._dialers.remove(dialer)
-            link = dialer.connection.link
-            self._ended[0] += link.sent_bytes
-            self._ended[1] += link.received_bytes
+        for dialers in (self._dialers, self._direct_dialers):
+            if dialer in dialers:
+                dialers.remove(dialer)
+                link = dialer.connection.link
+                self._ended[0] += link.sent_bytes
+                self._ended[1] += link.received_bytes
 
 
 def round_trip_s(connection: AgentConnection[Any]) -> float:

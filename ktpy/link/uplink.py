@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import field
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ktpy.aio.task_group import task_group
@@ -13,6 +14,7 @@ from ktpy.errors import HostKeyMismatch, KtpyError, LinkLost
 from ktpy.frozen import dataclass
 from ktpy.link.connection import AgentConnection, AgentServer, Connector
 from ktpy.link.dial_policy import DialPolicy
+from ktpy.link.direct import DirectWay
 from ktpy.link.key import ClientKey
 from ktpy.link.lanes import Lanes
 from ktpy.link.session import AgentCommand, link_lost
@@ -38,6 +40,8 @@ class AgentPod:
     server: AgentServer = field(default_factory=AgentServer)
     restart_grace_s: float = 0.0
     """The link to a container that has ended may seem to stand this long (keepalive)."""
+    direct: DirectWay | None = None
+    """The way past the API server, which connections take while there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +210,13 @@ class Uplink(Generic[T]):
             finally:
                 self._dialling = None
 
-    async def _connect(self, pod: AgentPod) -> AgentConnection[T]:
-        return await AgentConnection.open(pod.connector, self._client_key, self._command, pod.server)
+    async def _connect(self, pod: AgentPod, connector: Connector | None = None) -> AgentConnection[T]:
+        return await AgentConnection.open(connector or pod.connector, self._client_key, self._command, pod.server)
 
     def _go_up(self, connection: AgentConnection[T], pod: AgentPod) -> Lanes:
         counted = self.byte_counts()
         self._sent_bytes, self._received_bytes = counted["sent_bytes"], counted["received_bytes"]
-        self._connection, self._lanes = connection, Lanes(connection, lambda: self._connect(pod))
+        self._connection, self._lanes = connection, Lanes(connection, partial(self._connect, pod), pod.direct)
         self._up.set_result(_Standing(connection, self._lanes, asyncio.Event()))
         return self._lanes
 

@@ -100,6 +100,8 @@ class ConnectStatus:
     """The groups `kept` (connections that outlive the link), `link`, `packets` of the TUN, `flows` and `datagrams`, or
     `proxy`, and `dns`, once each is there."""
     link: LinkStatus = LinkStatus()
+    via: str | None = None
+    """Where the pod is reached past the API server, HOST:PORT; null while all goes through it."""
     mode: str = "tun"
     """How traffic gets in: `tun`, `proxy`, or `namespace` for `ktpy run`."""
     proxy: ProxyStatus | None = None

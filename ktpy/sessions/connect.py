@@ -45,7 +45,7 @@ from ktpy.sessions.outages import Outages
 from ktpy.sessions.put_right import put_right
 from ktpy.sessions.routing import Routing
 from ktpy.sessions.running import already, connected_to
-from ktpy.sessions.shadow_uplink import connection_keeper, datagram_link, notice_sleep, shadow_uplink
+from ktpy.sessions.shadow_uplink import connection_keeper, datagram_link, direct_way, notice_sleep, shadow_uplink
 from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
@@ -53,6 +53,7 @@ from ktpy.wire.version import version_difference
 if TYPE_CHECKING:
     from ktpy.dns.zone import Zone
     from ktpy.link.datagrams import DatagramLink
+    from ktpy.link.direct import DirectWay
     from ktpy.link.keeper import Keeper
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
@@ -95,6 +96,8 @@ class Connect:
         """What leads to the pod, and is lost with it."""
         self._keeper: Keeper | None = None
         """None where connections end with the link."""
+        self._direct: DirectWay | None = None
+        """The way past the API server, where one is wanted."""
         self._shadows: Shadows | None = None
         self._outages = Outages(report)
         self._counters: CounterReaders = {}
@@ -242,6 +245,7 @@ class Connect:
                 pod_timeout_s=options.pod_timeout_s,
                 keep_s=options.keep_s,
                 pod_overlay=options.pod_overlay,
+                is_exposed=options.via is not None,
                 on_progress=self._tell_of_pod,
             )
 
@@ -286,6 +290,8 @@ class Connect:
         """Hold the uplink to the shadow pod in `work`. Until the session stands, a lost link ends it."""
         options = self._options
         self._keeper = connection_keeper(options.keep_s, self._report, self._counters)
+        if options.via:
+            self._direct = direct_way(options.via, shadows, self._routing, self._step, self._report)
         uplink = shadow_uplink(
             api,
             shadows,
@@ -294,6 +300,7 @@ class Connect:
             pod_timeout_s=options.pod_timeout_s,
             comes_back=self._comes_back,
             keeper=self._keeper,
+            direct=self._direct,
         )
         self._links.append(uplink)
         undo.callback(uplink.close)
@@ -381,6 +388,7 @@ class Connect:
             state=("connected" if link.is_up else "reconnecting") if self.is_ready else "starting",
             pod=self._shadows.pod if self._shadows else None,
             link=link,
+            via=self._direct.address if self._direct else None,
             ranges=self._routing.ranges,
             uptime_s=round(time.monotonic() - self._began_s, 1),
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),

@@ -53,6 +53,7 @@ __all__ = [
     "Reference",
     "RunOptions",
     "SyncFolder",
+    "Via",
     "is_path_prefix",
     "listen_for_proxy",
     "parse_exchange",
@@ -62,6 +63,7 @@ __all__ = [
     "parse_persistent_dir",
     "parse_publish",
     "parse_reverse",
+    "parse_via",
     "refusal_of_include",
     "refusal_of_zone",
 ]
@@ -145,6 +147,25 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Via:
+    """A Via is where the pod's sshd can be reached past the API server: a host and a port, or the pod's node."""
+
+    host: str = ""
+    """Empty for the pod's node, on a port that the cluster gives."""
+    port: int = 0
+
+
+def parse_via(text: str) -> Via | None:
+    """Read `api` (None), `node`, or `HOST:PORT`. Raises ValueError with a sentence for the user."""
+    if text in ("api", "node"):
+        return Via() if text == "node" else None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is not api, node or HOST:PORT, such as ssh.example.com:2222 or [fd00::7]:2222.")
+    return Via(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectOptions:
     """The options of `ktpy connect`. Their defaults are the documented ones."""
 
@@ -161,6 +182,8 @@ class ConnectOptions:
     keep_s: float = 0.0
     """How long open connections wait for a lost link; with 0 they end with it."""
     capture: CaptureSpec = field(default_factory=CaptureSpec)
+    via: Via | None = None
+    """Connections take this way past the API server while there is one."""
     command: tuple[str, ...] = ()
     """The user's own, which runs while the session stands, and ends it."""
     image: str = DEFAULT_IMAGE

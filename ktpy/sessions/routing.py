@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from ipaddress import ip_address
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from ktpy.aio.task_group import task_group
@@ -74,6 +75,13 @@ class Routing:
         work.create_task(self._route_newcomers(machine, new), name="route new endpoints")
         new = new_services(api, routed, exclude=exclude)
         work.create_task(self._route_newcomers(machine, new), name="route new services")
+
+    def network_of(self, address: str) -> str | None:
+        """Return the range that is routed and has the address; None where there is none, and for a name."""
+        with suppress(ValueError):
+            wanted = ip_address(address)
+            return next((one.network for one in self.ranges if wanted in ip_network(one.network)), None)
+        return None
 
     def _excluded(self, machine: Front) -> "list[Network]":
         return [*self._options.exclude, *machine.name_servers]

@@ -1,6 +1,7 @@
 """The ways of `connect` to whatever shadow pod there is, again and again: the uplink, and the datagrams' own."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ktpy.aio.wakes import wakes
@@ -9,13 +10,16 @@ from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
+from ktpy.sessions.options import Via
 from ktpy.sessions.outages import Outages
+from ktpy.sessions.routing import Routing
 from ktpy.sessions.shadows import Shadows, printed_host_key
 from ktpy.wire.pod import SESSION_SILENCE_S, SSHD_PORT
 
 if TYPE_CHECKING:
     from ktpy.link.connection import AgentConnection
     from ktpy.link.datagrams import DatagramLink
+    from ktpy.link.direct import DirectWay
     from ktpy.link.keeper import Keeper
     from ktpy.link.key import ClientKey
     from ktpy.link.uplink import AgentPod, Uplink
@@ -36,8 +40,10 @@ def shadow_uplink(
     pod_timeout_s: float,
     comes_back: Callable[[], bool],
     keeper: "Keeper | None" = None,
+    direct: "DirectWay | None" = None,
 ) -> "Uplink[AgentHello]":
-    """Return the uplink, to be run. `comes_back` tells whether a lost link is no end; `keeper` is told of each."""
+    """Return the uplink, to be run. `comes_back` tells whether a lost link is no end; `keeper` is told of each, and
+    without one connections take the `direct` way while there is one."""
     from ktpy.link.dial_policy import DialAgain, DialUntilUp
     from ktpy.link.session import SHADOW_SESSION
     from ktpy.link.uplink import Uplink
@@ -64,7 +70,7 @@ def shadow_uplink(
             keeper.link_down()
 
     policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
-    find_pod = _finder(api, shadows, comes_back)
+    find_pod = _finder(api, shadows, comes_back, direct)
     return Uplink(find_pod, key, SHADOW_SESSION, policy, hold=hold, may_widen=keeper is None)
 
 
@@ -92,7 +98,25 @@ def datagram_link(api: Api, shadows: Shadows, outages: Outages, key: "ClientKey"
     return DatagramLink(_finder(api, shadows, lambda: True), key, outages.datagrams_failed)
 
 
-def _finder(api: Api, shadows: Shadows, comes_back: Callable[[], bool]) -> "Callable[[], Awaitable[AgentPod | None]]":
+def direct_way(
+    via: Via, shadows: Shadows, routing: Routing, step: Callable[[str, str], None], report: Report
+) -> "DirectWay":
+    """Return the way past the API server that the user wants."""
+    from ktpy.link.direct import DirectWay
+
+    async def find() -> tuple[str, int]:
+        shadow, _ = await shadows.find()
+        host, port = (via.host, via.port) if via.host else await shadow.node_address()
+        if (network := routing.network_of(host)) is not None:
+            raise LinkLost(f"{host} lies in {network}, which ktpy routes to the pod itself.")
+        return host, port
+
+    return DirectWay(find, partial(step, "via"), lambda sentence: report(Notice(sentence)))
+
+
+def _finder(
+    api: Api, shadows: Shadows, comes_back: Callable[[], bool], direct: "DirectWay | None" = None
+) -> "Callable[[], Awaitable[AgentPod | None]]":
     from ktpy.link.uplink import AgentPod
 
     async def find_pod() -> AgentPod:
@@ -103,6 +127,7 @@ def _finder(api: Api, shadows: Shadows, comes_back: Callable[[], bool]) -> "Call
             PortForward(api, api.namespace, pod, SSHD_PORT),
             lambda: printed_host_key(shadow, is_patient=is_patient),
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
+            direct=direct,
         )
 
     return find_pod

@@ -8,6 +8,8 @@ READY_PORT: Final = 2223
 """A gateway answers `GET /ready` here once its HAProxy listens."""
 SSHD_PORT_VARIABLE: Final = "KTPY_SSHD_PORT"
 READY_PORT_VARIABLE: Final = "KTPY_READY_PORT"
+SSHD_ADDRESSES_VARIABLE: Final = "KTPY_SSHD_ADDRESSES"
+"""sshd listens on these addresses too, of the pod's own, with commas between them."""
 LOGIN: Final = "ktpy"
 """Laptops log in by this name."""
 

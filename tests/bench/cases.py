@@ -1,6 +1,7 @@
 """Every row of `scripts/bench connect`."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from tests.bench import many_services
@@ -25,6 +26,7 @@ RUN_STARTS = {f"{RUN}-": (), f"{RUN}-as-pod-": ("pod/target",)}  # and the name 
 RUN_GOALS = {"first-line": 1.8, "first-byte": 2.0}  # seconds
 IN_RUN = f"{RUN}/"  # and the name of the figure, inside ktpy run, turn by turn with the same over ktpy connect
 KEEPING = "keep/"  # and the name of the figure, of sessions with and without --no-keep, turn by turn
+VIA = "via/"  # and the name of the figure, of a session past the API server, turn by turn with kubectl port-forward
 
 
 class Line(NamedTuple):
@@ -77,7 +79,7 @@ def _processor_rows() -> list[Spec]:
 def against(specs: Iterable[Spec]) -> list[Spec]:
     """The rows, and of each figure one that compares it with the other revision's."""
     rows = list(specs)
-    of_this_one = (FIRST_BYTE, many_services.FIGURE, many_services.CHANGING, KEEPING, RUN)
+    of_this_one = (FIRST_BYTE, many_services.FIGURE, many_services.CHANGING, KEEPING, RUN, VIA)
     units = {spec.figure: spec.unit for spec in rows if not spec.figure.startswith(of_this_one)}
     return rows + [Spec(figure, unit, Source(AGAINST, figure), suffix="-against") for figure, unit in units.items()]
 
@@ -131,6 +133,17 @@ def _run_rows() -> list[Spec]:
     return starts + _by_turns(IN_RUN, CONNECTED, flows=(1,), rate_goal=at_least_times(0.9))
 
 
+def _via_rows() -> list[Spec]:
+    """What `--via node` brings: nothing but names and the watches goes through the API server any more."""
+    goals = {"http-new-p50": None, "http-kept-p50": at_most_times(0.7)}
+    rows = [Spec(VIA + name, "ms", Source(PORT_FORWARD, VIA + name), goal) for name, goal in goals.items()]
+    for flows, direction in product((1, 8), ("down", "up")):
+        rate, cost = VIA + throughput(flows, direction), VIA + processor_time(flows, direction)
+        rows.append(Spec(rate, "Gbit/s", Source(PORT_FORWARD, rate), at_least_times(2)))
+        rows.append(Spec(cost, "s/GB", Source(PORT_FORWARD, cost)))
+    return rows
+
+
 def _by_turns(prefix: str, baseline: str, *, flows: Iterable[int], rate_goal: Goal) -> list[Spec]:
     figures = [("http-new-p50", "ms", at_most_times(1.1)), ("http-kept-p50", "ms", at_most_times(1.1))]
     figures += [(throughput(count, direction), "Gbit/s", rate_goal) for direction in ("down", "up") for count in flows]
@@ -161,6 +174,7 @@ CONNECT: Sequence[Spec] = (
     Spec("memory-peak", "MB", Source(PORT_FORWARD, "memory-peak")),
     *_keeping_rows(),
     *_run_rows(),
+    *_via_rows(),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
     Spec(many_services.HELD, "MB", goal=at_most(40)),
     Spec(many_services.GROWN, "MB", goal=at_most(2)),

@@ -29,6 +29,8 @@ def ktpy(
 ) -> Iterator[Contender]:
     """`sudo ktpy connect`, as user dev types it; the program may be another build."""
     with connecting(lab, "--namespace", NAMESPACE, *options, program=program) as session:
+        if "--via" in options:
+            session.wait_for("past the API server")
         status = session.status()
         addresses = {port: (target.cluster_ip, port) for port in PORTS}
         yield Contender(name, addresses, pid=status["pid"], dns=status["dns"]["address"])

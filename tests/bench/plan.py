@@ -21,6 +21,7 @@ from tests.bench.cases import (
     RUN_GOALS,
     RUN_STARTS,
     SSHUTTLE,
+    VIA,
     Line,
 )
 from tests.bench.contenders import Contender
@@ -63,6 +64,7 @@ class Run:
         self._phase(measurements.STRAIGHT)
         self._keeping()
         self._in_run()
+        self._past_the_api_server()
         for line in LINES:
             wanted = measurements.over(line)
             if self._wanted(wanted):
@@ -105,6 +107,18 @@ class Run:
                     logger.info("a program's network, %s, round %d of %d", name, number + 1, self.rounds)
                     with self.samples.reporting(name):
                         self._take(IN_RUN, measured, name, lab, way)
+
+    def _past_the_api_server(self) -> None:
+        measured = self._measured(VIA)
+        if not measured:
+            return
+        past = contenders.ktpy(self.lab, self.target, options=("--via", "node"))
+        with past as way, contenders.port_forward(self.lab) as forward:
+            for number in range(self.rounds):
+                for one in (forward, way) if number % 2 else (way, forward):
+                    logger.info("past the API server, %s, round %d of %d", one.name, number + 1, self.rounds)
+                    with self.samples.reporting(one.name):
+                        self._take(VIA, measured, one.name, self.lab, one)
 
     def _measured(self, prefix: str) -> list[Measurement]:
         """What has to be measured for the rows of the prefix."""

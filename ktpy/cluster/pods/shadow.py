@@ -21,12 +21,12 @@ from ktpy.cluster.pods import pod_log, pod_state
 from ktpy.cluster.pods.agent_pod import CONTAINER
 from ktpy.cluster.pods.pod_state import PodProgress, Stage
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
-from ktpy.cluster.pods.shadow_manifest import DEADLINE_S, shadow_job
+from ktpy.cluster.pods.shadow_manifest import DEADLINE_S, shadow_job, shadow_service
 from ktpy.errors import Forbidden, KtpyError, PodFailed, PodNotReady
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound, may_be_done
-from ktpy.kube.resources import EVENTS, JOBS, PODS
+from ktpy.kube.resources import EVENTS, JOBS, PODS, SERVICES
 from ktpy.kube.watch import Delete, Upsert, watch
 from ktpy.kube.writes import delete, merge_patch
 
@@ -52,6 +52,7 @@ class Shadow:
         pod_timeout_s: float,
         keep_s: float = 0.0,
         pod_overlay: Mapping[str, Any] | None = None,
+        is_exposed: bool = False,
         session: str | None = None,
         owner: str | None = None,
         on_progress: Callable[[PodProgress], None] = lambda _: None,
@@ -71,11 +72,13 @@ class Shadow:
             public_key=public_key,
             pod_timeout_s=pod_timeout_s,
             pod_overlay=pod_overlay,
+            is_exposed=is_exposed,
         )
         """Of the Job that `create` makes."""
         self._job_path = JOBS.path(api.namespace, self.job)
         self._may_exist = self._is_deleting = False
         self._uid: str | None = None
+        self._node_port: int | None = None
         self._created_s = 0.0
         """By a clock that goes on while the laptop sleeps (clock_gettime(2)); the Job is not older than this."""
         self._state = PodWatch("the Job controller has not created it")
@@ -155,6 +158,18 @@ class Shadow:
     async def host_key(self) -> str | None:
         """Return the public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
         return await pod_log.host_key(self._api, await self.pod_name(), CONTAINER)
+
+    async def node_address(self) -> tuple[str, int]:
+        """Return where the sshd of a pod that `is_exposed` is reached on its node, from now on; once it has started.
+
+        The Service goes with the Job. Raises Forbidden and what else refuses it.
+        """
+        found = await self._api.request("GET", PODS.path(self._api.namespace, await self.pod_name()))
+        if self._node_port is None:
+            path = SERVICES.path(self._api.namespace)
+            service = await self._api.request("POST", path, body=shadow_service(self.manifest, str(self._uid)))
+            self._node_port = int(service["spec"]["ports"][0]["nodePort"])
+        return str(found["status"]["hostIP"]), self._node_port
 
     async def _watch_pods(self, tasks: asyncio.TaskGroup) -> None:
         is_doubted = False

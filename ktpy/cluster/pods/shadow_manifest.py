@@ -6,13 +6,13 @@ injected into the pod, too.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from ktpy.cluster.names import authorized_key_annotation, labels, shadow_name
+from ktpy.cluster.names import SESSION, authorized_key_annotation, labels, shadow_name
 from ktpy.cluster.pods import agent_pod
 from ktpy.cluster.pods.overlay import overlaid
-from ktpy.kube.objects import Json
-from ktpy.wire.pod import SSHD_PORT
+from ktpy.kube.objects import Json, labels_of, metadata_of
+from ktpy.wire.pod import SSHD_ADDRESSES_VARIABLE, SSHD_PORT
 
 START_MARGIN_S = 30
 """The cluster ends a pod that nobody reaches this much later than the laptop's time-out."""
@@ -20,6 +20,31 @@ DEADLINE_S = 100
 """A session's Job ends this long after the laptop has put its deadline off for the last time, and as much later as
 connections wait for a lost link."""
 TTL_S = 10
+
+_POD_ADDRESSES: Final[Json] = {
+    "name": SSHD_ADDRESSES_VARIABLE,
+    "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}},
+}
+
+
+def shadow_service(job: Json, job_uid: str) -> Json:
+    """Return the Service by which the pod of a Job is reached on its own node.
+
+    It goes with the Job. No other node forwards to the pod, and it sees who connects (`externalTrafficPolicy`).
+    """
+    metadata = metadata_of(job)
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": job_uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": metadata["name"], "labels": labels_of(job), "ownerReferences": [owner]},
+        "spec": {
+            "type": "NodePort",
+            "externalTrafficPolicy": "Local",
+            "selector": {SESSION: labels_of(job)[SESSION]},
+            "ports": [{"name": "ssh", "port": SSHD_PORT, "protocol": "TCP"}],
+        },
+    }
 
 
 def shadow_job(
@@ -31,8 +56,10 @@ def shadow_job(
     public_key: str,
     pod_timeout_s: float,
     pod_overlay: Mapping[str, Any] | None = None,
+    is_exposed: bool = False,
 ) -> Json:
-    """Return the Job of one session; `public_key` is `ssh-ed25519 AAAA...`."""
+    """Return the Job of one session; `public_key` is `ssh-ed25519 AAAA...`. The sshd of a pod that `is_exposed` may be
+    reached past the API server, by the pod's own addresses."""
     object_labels = labels("shadow", owner=owner, session=session)
     template: Json = {
         "metadata": {
@@ -51,6 +78,7 @@ def shadow_job(
                 termination_grace_s=2,
                 # Whatever its group, the agent may ping. It is a safe sysctl, also by Pod Security `restricted`.
                 sysctls=[{"name": "net.ipv4.ping_group_range", "value": "0 2147483647"}],
+                container={"env": [_POD_ADDRESSES]} if is_exposed else None,
             ),
         },
     }

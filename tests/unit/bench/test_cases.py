@@ -10,6 +10,7 @@ from tests.bench.cases import (
     LINES,
     RUN_GOALS,
     RUN_STARTS,
+    VIA,
     against,
 )
 from tests.bench.specs import KTPY, select
@@ -24,6 +25,12 @@ def test_every_row_can_be_measured() -> None:
     phases = [measurements.STRAIGHT, *map(measurements.over, LINES)]
     measured = {figure for phase in phases for measurement in phase for figure in measurement.figures}
     measured |= {KEEPING + figure for measurement in measurements.KEEPING for figure in measurement.figures[:1]}
+    measured |= {
+        VIA + figure
+        for measurement in measurements.KEEPING
+        for figure in measurement.figures
+        if not figure.endswith("p99")
+    }
     measured |= {IN_RUN + name for name in ("http-new-p50", "http-kept-p50", "throughput-1-down", "throughput-1-up")}
     measured |= {way + name for way in RUN_STARTS for name in RUN_GOALS}
     wanted = {source.figure for spec in CONNECT for source in spec.sources}

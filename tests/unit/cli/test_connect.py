@@ -20,7 +20,7 @@ from ktpy.observe.events import Ended, Ready, Report
 from ktpy.observe.status import ConnectStatus, ProxyStatus
 from ktpy.sessions import connect as session
 from ktpy.sessions import running
-from ktpy.sessions.options import CaptureSpec, ConnectOptions
+from ktpy.sessions.options import CaptureSpec, ConnectOptions, Via
 
 command = importlib.import_module("ktpy.cli.connect")
 """The module: `ktpy.cli.connect` is its command, too."""
@@ -128,6 +128,20 @@ def test_options_come_from_the_environment_too(asked: Asked) -> None:
     )
     assert (options.dns, options.exclude, options.pod_timeout_s) == (False, (ip_network("10.2.0.0/16"),), 90)
     assert not options.reconnect
+
+
+@pytest.mark.parametrize(
+    ("text", "via"),
+    [
+        ("api", None),
+        ("node", Via()),
+        ("ssh.example.com:22", Via("ssh.example.com", 22)),
+        ("[fd00::7]:22", Via("fd00::7", 22)),
+    ],
+)
+def test_where_connections_go_past_the_api_server(asked: Asked, text: str, via: Via | None) -> None:
+    assert asked.by("--via", text).via == via
+    assert asked.by(env={"KTPY_VIA": text}).via == via
 
 
 @pytest.mark.parametrize(
@@ -284,6 +298,8 @@ class TestProxy:
         (["--mode", "proxy", "true"], "If it is a command, say: connect ... -- true"),
         (["--mode", "proxy", "--proxy-port", "0"], "is not in the range"),
         (["--mode", "vpn"], "is not one of"),
+        (["--keep", "10m", "--via", "node"], "do not go together"),
+        (["--via", "pod"], "is not api, node or HOST:PORT"),
     ],
 )
 def test_what_does_not_go_together(arguments: list[str], words: str) -> None:

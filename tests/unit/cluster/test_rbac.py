@@ -24,6 +24,12 @@ def test_the_role_grants_neither_secrets_nor_exec() -> None:
     assert resources.isdisjoint({"secrets", "pods/exec", "*"})
 
 
+def test_services_are_made_by_those_only_who_go_past_the_api_server() -> None:
+    made = {"apiGroups": [""], "resources": ["services"], "verbs": ["create"]}
+    assert made not in documents()["Role"]["rules"]
+    assert made in documents(via_node=True)["Role"]["rules"]
+
+
 def test_a_port_forward_over_websocket_needs_get() -> None:
     [rule] = [rule for rule in rbac.CONNECT if rule.resource == "pods/portforward"]
     assert set(rule.verbs) == {"get", "create"}

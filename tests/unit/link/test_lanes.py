@@ -11,6 +11,7 @@ from ktpy.errors import LinkLost
 from ktpy.link import lanes
 from ktpy.link.channel import Link
 from ktpy.link.dialer import Dialer
+from ktpy.link.direct import DirectWay
 from ktpy.link.lanes import AGAIN_AFTER_S, FAR_S, MOST, Lanes, round_trip_s
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
@@ -33,14 +34,15 @@ class Connection:
 class Field:
     """Where the lanes lead: `further` are the connections that were dialled, `used` those that flows went over."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, direct: DirectWay | None = None) -> None:
         self.host_key = KEY
         self.failures: list[LinkLost] = []
         self.further: list[Connection] = []
         self.used: list[Connection] = []
         self.away_s = FAR_S
         self.first = Connection()
-        self.lanes = Lanes(self.first, self.dial)  # type: ignore[arg-type]
+        self.direct, self.connectors = direct, set[object]()
+        self.lanes = Lanes(self.first, self.dial, direct)  # type: ignore[arg-type]
         monkeypatch.setattr(lanes, "round_trip_s", lambda _: self.away_s)
         field = self
 
@@ -54,7 +56,8 @@ class Field:
 
         monkeypatch.setattr(Dialer, "create_connection", create_connection)
 
-    async def dial(self) -> Any:
+    async def dial(self, connector: object) -> Any:
+        self.connectors.add(connector)
         if self.failures:
             raise self.failures.pop()
         self.further.append(Connection(self.host_key))
@@ -134,6 +137,63 @@ async def test_one_that_leads_elsewhere_is_not_used(field: Field) -> None:
     await field.flow(2)
     assert field.used == [field.first, field.first]
     assert all(connection.ended.done() for connection in field.further)
+
+
+class Told(DirectWay):
+    """A way past the API server, and what the user is told of it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        super().__init__(self.nowhere, self.said.append, self.said.append)
+
+    async def nowhere(self) -> tuple[str, int]:
+        raise AssertionError("the lanes dial")
+
+
+@pytest.fixture
+async def past(monkeypatch: pytest.MonkeyPatch) -> Field:
+    """Of a pod that is near, with a way past the API server."""
+    field = Field(monkeypatch, Told())
+    field.away_s = FAR_S / 2
+    return field
+
+
+async def test_flows_go_past_the_api_server_while_there_is_a_way(past: Field) -> None:
+    task = await past.widen()
+    await past.flow(2)
+    assert past.used == 2 * past.further
+    assert past.connectors == {past.direct}
+    assert past.direct
+    assert past.direct.address == ""  # it is up, and nobody has looked for it
+    task.cancel()
+    await asyncio.wait({task})
+    assert past.direct.address is None
+
+
+async def test_flows_go_through_the_api_server_while_there_is_none(past: Field) -> None:
+    past.failures = [LinkLost("closed")]
+    await past.widen()
+    await past.flow()
+    await asyncio.sleep(AGAIN_AFTER_S)
+    await turns()
+    await past.flow()
+    [direct] = past.further
+    direct.ended.set_result(LinkLost("silent"))
+    await past.flow()
+    assert past.used == [past.first, direct, direct, past.first]
+    await turns()
+    assert isinstance(past.direct, Told)
+    assert [sentence.partition(": ")[2] for sentence in past.direct.said] == ["closed", "", "silent"]
+
+
+async def test_a_way_that_leads_elsewhere_is_not_taken_and_told(past: Field) -> None:
+    past.host_key = OTHER_KEY
+    await past.widen()
+    await past.flow()
+    assert past.used == [past.first]
+    assert past.further[0].ended.done()
+    assert isinstance(past.direct, Told)
+    assert "another SSH host key" in past.direct.said[0]
 
 
 async def test_the_kernel_knows_how_long_the_way_is() -> None:

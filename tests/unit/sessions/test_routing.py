@@ -42,3 +42,11 @@ async def test_a_new_range_that_the_helper_refuses_ends_no_session(world: World)
         assert not running.done()
     assert isinstance(status, ConnectStatus)
     assert [entry.network for entry in status.ranges] == ["10.96.0.0/12"]
+
+
+async def test_what_is_routed_is_no_way_past_the_api_server(world: World) -> None:
+    async with world.session():
+        await world.ready
+        routing = world.connect._routing
+        assert routing.network_of("10.96.0.7") == "10.96.0.0/12"
+        assert [routing.network_of(host) for host in ("192.0.2.7", "fd00::7", "ssh.example.com")] == [None] * 3

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ktpy.cluster.pods.shadow_manifest import shadow_job
+from ktpy.cluster.pods.shadow_manifest import shadow_job, shadow_service
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx"
 
@@ -31,6 +31,36 @@ def template(job: dict[str, Any]) -> dict[str, Any]:
 def container(template: dict[str, Any]) -> dict[str, Any]:
     [found] = template["spec"]["containers"]
     return dict(found)
+
+
+def test_its_sshd_is_reached_by_a_port_forward_alone_unless_it_is_exposed(container: dict[str, Any]) -> None:
+    assert "env" not in container
+    exposed = shadow_job(
+        session="5e55104",
+        owner="alice",
+        namespace="shop",
+        image="agent",
+        public_key=KEY,
+        pod_timeout_s=60.0,
+        is_exposed=True,
+    )
+    [container] = exposed["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [
+        {"name": "KTPY_SSHD_ADDRESSES", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}
+    ]
+
+
+def test_its_service_leads_to_this_sessions_pod_and_goes_with_its_job(job: dict[str, Any]) -> None:
+    service = shadow_service(job, "u-1")
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "ktpy-shadow-5e55104", "uid": "u-1"}
+    assert service["metadata"]["ownerReferences"] == [owner]
+    assert service["metadata"]["labels"] == job["metadata"]["labels"]
+    assert service["spec"] == {
+        "type": "NodePort",
+        "externalTrafficPolicy": "Local",
+        "selector": {"ktpy.dev/session": "5e55104"},
+        "ports": [{"name": "ssh", "port": 2222, "protocol": "TCP"}],
+    }
 
 
 def test_job_and_pod_say_whose_they_are(job: dict[str, Any], template: dict[str, Any]) -> None:

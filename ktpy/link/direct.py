@@ -1,0 +1,67 @@
+"""The way to a pod past the API server, for those of its connections that may take it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from ktpy.errors import KtpyError, LinkLost
+
+CONNECT_TIMEOUT_S: Final = 3.0
+
+
+class DirectWay:
+    """A DirectWay connects to a pod's sshd where `find` says (host and port), and tells when that begins and ends.
+
+    The host key that came through the API server decides whose sshd it is, before anything goes over a connection.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], Awaitable[tuple[str, int]]],
+        tell_up: Callable[[str], None],
+        tell_down: Callable[[str], None],
+    ) -> None:
+        """Each is told a sentence, when that changes."""
+        self._find, self._tell = find, {True: tell_up, False: tell_down}
+        self._found = ""
+        self._standing = 0
+        self._is_told_up: bool | None = None
+
+    @property
+    def address(self) -> str | None:
+        """Where the pod is reached so; None while it is not."""
+        return self._found if self._standing else None
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], Any], host: str, port: int
+    ) -> tuple[asyncio.Transport, Any]:
+        """Connect as a Connector does, wherever that is. Raises LinkLost, and what `find` raises."""
+        host, port = await self._find()
+        self._found = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                return await asyncio.get_running_loop().create_connection(protocol_factory, host, port)
+        except TimeoutError as error:
+            raise LinkLost(f"{self._found} did not answer within {CONNECT_TIMEOUT_S:g} s.") from error
+        except OSError as error:
+            raise LinkLost(f"{self._found} cannot be reached ({error.strerror or error}).") from error
+
+    def up(self) -> None:
+        """Hear that a connection stands."""
+        self._standing += 1
+        self._change(True, f"new connections by {self._found}, past the API server")
+
+    def down(self) -> None:
+        """Hear that one that stood has ended."""
+        self._standing -= 1
+
+    def failed(self, why: KtpyError) -> None:
+        """Hear why one has ended, or could not be opened."""
+        if not self._standing:
+            told = f"{why.message} {why.hint or ''}".strip()
+            self._change(False, f"New connections go through the API server, and ktpy keeps trying: {told}")
+
+    def _change(self, is_up: bool, sentence: str) -> None:
+        if self._is_told_up is not is_up:
+            self._is_told_up = is_up
+            self._tell[is_up](sentence)
