@@ -75,15 +75,16 @@ def run(settings: Settings) -> int:
     """Say hello, carry datagrams while the laptop beats and the supervisor lives, then end this SSH connection."""
     sshd_pid = os.getppid()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register:
+        complaint = ""
         try:
             register.connect(str(settings.socket))
             sys.stdout.buffer.write(hello(Path("/etc/resolv.conf"), settings))
             sys.stdout.buffer.flush()
             DatagramRelay(sys.stdin.fileno(), sys.stdout.fileno(), register).serve(settings.silence_s)
         except OSError as exc:
-            sys.stderr.write(f"ktpy-agent datagrams ends: {exc}\n")
+            complaint = f"ktpy-agent datagrams ends: {exc}\n"
         finally:
-            end_connection(sshd_pid)
+            end_connection(sshd_pid, complaint)
     return 0
 
 

@@ -27,10 +27,9 @@ def main(arguments: list[str]) -> int:
             socket.send_fds(control, [session.encode()], [sys.stdin.fileno(), sys.stdout.fileno()])
             _keep(control, session, sshd_pid)
         except OSError as exc:
-            sys.stderr.write(f"ktpy-agent route ends: {exc}\n")
             from ktpy_agent.session import end_connection  # with much that a route need not wait for
 
-            end_connection(sshd_pid)
+            end_connection(sshd_pid, f"ktpy-agent route ends: {exc}\n")
     return 1
 
 

@@ -9,6 +9,7 @@ import select
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ktpy import __version__
@@ -16,20 +17,23 @@ from ktpy.wire import resolv_conf
 from ktpy.wire.session import AgentHello
 from ktpy_agent.settings import Settings
 
+TELLING_S, SENDING_S = 5.0, 0.1
+
 
 def run(settings: Settings) -> int:
     """Say hello, live while the laptop beats and the supervisor lives, then end this SSH connection."""
     sshd_pid = os.getppid()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as register:
+        complaint = ""
         try:
             register.connect(str(settings.socket))
             sys.stdout.buffer.write(hello(Path("/etc/resolv.conf"), settings))
             sys.stdout.buffer.flush()
             await_silence(sys.stdin.fileno(), register.fileno(), settings.silence_s)
         except OSError as exc:
-            sys.stderr.write(f"ktpy-agent session ends: {exc}\n")
+            complaint = f"ktpy-agent session ends: {exc}\n"
         finally:
-            end_connection(sshd_pid)
+            end_connection(sshd_pid, complaint)
     return 0
 
 
@@ -57,8 +61,8 @@ def await_silence(beats: int, register: int, silence_s: float) -> None:
             deadline_s = time.monotonic() + silence_s
 
 
-def end_connection(sshd_pid: int) -> None:
-    """End the sshd process of this connection, and with it all its forwards.
+def end_connection(sshd_pid: int, complaint: str = "") -> None:
+    """End the sshd process of this connection, and with it all its forwards, once it has told the laptop why.
 
     Never the supervisor, which becomes our parent when that sshd is gone already, nor anything else we were started by.
     """
@@ -67,4 +71,20 @@ def end_connection(sshd_pid: int) -> None:
     import signal  # 1 ms that the hello need not wait for
 
     if Path(f"/proc/{sshd_pid}/comm").read_text(encoding="utf-8").startswith("sshd"):
+        if complaint:
+            tell(complaint)
         os.kill(sshd_pid, signal.SIGTERM)
+
+
+def tell(complaint: str) -> None:
+    """Return when sshd has read it from our standard error, which is a socket, and has had a moment to send it."""
+    import fcntl
+    import termios
+
+    deadline_s = time.monotonic() + TELLING_S
+    with suppress(OSError):
+        sys.stderr.write(complaint)
+        sys.stderr.flush()
+        while any(fcntl.ioctl(2, termios.TIOCOUTQ, bytes(4))) and time.monotonic() < deadline_s:
+            time.sleep(SENDING_S / 10)
+    time.sleep(SENDING_S)

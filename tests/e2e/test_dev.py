@@ -185,8 +185,8 @@ def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: La
         with as_before(lab, path, autoscaler), visiting(lab.layout.node_netns_path, address) as visitors:
             with developing(lab, "till", command=(*SERVER, "mine")) as session:
                 session.wait_for(SWITCHED_OFF)
-                wait_until(lambda: {get() for _ in range(5)} == {"mine"}, 20, "the dev pod to answer alone")
-                wait_until(lambda: keeps_still(lab.api.get(autoscaler)), 20, "the autoscaler to keep still")
+                until_reached(get, "mine", times=5)
+                wait_until(lambda: keeps_still(lab.api.get(autoscaler)), 60, "the autoscaler to keep still")
                 assert lab.api.get(path)["spec"]["replicas"] == 0
                 [listed] = json.loads(laptop.output("ktpy", "dev", "list", *HERE, "--output", "json"))["sessions"]
                 assert (listed["workload"], listed["mode"], listed["is_live"]) == ("deployment/till", "replace", True)
@@ -204,7 +204,7 @@ def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: La
                 ended = laptop.run(["ktpy", "dev", "end", "till", *HERE])
                 assert ended.returncode == 0, ended.stderr
                 assert session.wait_ended() == 0, session.output
-            wait_until(lambda: {get() for _ in range(5)} == {"till"}, 20, "its own pods to answer alone")
+            until_reached(get, "till", times=5)
         assert visitors.failures() == [], f"{visitors.story()}\n{session.output}"
 
 
@@ -258,21 +258,21 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         shown = Foreground(lab, showing)
         shown.wait_for("one")
         lab.exec(["sh", "-c", f"echo three > {SOURCES}/lib/a"], user="dev", check=True)
-        wait_until(lambda: lab.exec(["cat", f"{SOURCES}/b"], user="dev").stdout == "two\n", 20, "the container's file")
+        wait_until(lambda: lab.exec(["cat", f"{SOURCES}/b"], user="dev").stdout == "two\n", 60, "the container's file")
         shown.wait_for("three")
         shown.process.terminate()
         assert shown.wait_ended() == 128 + signal.SIGTERM, shown.output
         serving = f"import socket; socket.create_server(('127.0.0.1', {FORWARDED})).accept()[0].sendall(b'here')"
         served = Foreground(lab, ["ktpy", "dev", "run", "web", *HERE, "--", "python3", "-c", serving])
-        wait_until(lambda: lab.exec(ask(FORWARDED), user="dev").stdout == "here", 20, "the forwarded port")
+        wait_until(lambda: lab.exec(ask(FORWARDED), user="dev").stdout == "here", 60, "the forwarded port")
         assert served.wait_ended() == 0, served.output
         back = Foreground(lab, ["python3", "-c", serving.replace(f"{FORWARDED}", f"{BACK}")])
         asking = ["ktpy", "dev", "run", "web", *HERE, "--", *ask(REVERSED)]
-        wait_until(lambda: laptop.run(asking).stdout == "here", 20, "the reverse port")
+        wait_until(lambda: laptop.run(asking).stdout == "here", 60, "the reverse port")
         assert back.wait_ended() == 0, back.output
         debugged = ["ktpy", "dev", "debug", "web", *HERE, "--port", f"{DEBUGGED}", "--", "python3", "-c"]
         debugging = Foreground(lab, [*debugged, serving.replace(f"{FORWARDED}", f"{DEBUGGED}")])
-        wait_until(lambda: lab.exec(ask(DEBUGGED), user="dev").stdout == "here", 20, "the debugger's port")
+        wait_until(lambda: lab.exec(ask(DEBUGGED), user="dev").stdout == "here", 60, "the debugger's port")
         assert debugging.wait_ended() == 0, debugging.output
         printed = laptop.output("ktpy", "dev", "run", "job/idle-job", *HERE, "--", "sh", "-c", "echo $COLOUR")
         assert printed == "red\n", "what its annotation says"
@@ -293,9 +293,6 @@ def test_several_develop_one_service_side_by_side(lab: Lab, laptop: Laptop, shop
     def mine(name: str) -> tuple[str, ...]:
         return "till", "--mode", "duplicate", "--expose", "80", "--version", name
 
-    def serves(name: str) -> bool:
-        return get(VERSION=name) == f"{name}s"
-
     with applied(lab, NAMESPACE, *till()):
         address = shop.service("till").ipv4
         paths = path_of("deployment", "till"), f"/api/v1/namespaces/{NAMESPACE}/services/till"
@@ -305,7 +302,7 @@ def test_several_develop_one_service_side_by_side(lab: Lab, laptop: Laptop, shop
             with developing(lab, *mine("al"), command=(*SERVER, "als")) as al:
                 with developing(lab, *mine("bo"), command=(*SERVER, "bos")):
                     for name in ("al", "bo"):
-                        wait_until(partial(serves, name), 60, f"{name}'s dev container to answer")
+                        until_reached(partial(get, VERSION=name), f"{name}s")
                     taken = laptop.run(["ktpy", "dev", "start", *mine("al"), *HERE, "--", "true"])
                     assert taken.returncode == RouteTaken.exit_code, taken.stderr
                 al.kill()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.kit import workloads
 from tests.e2e.kit.shop import Shop
-from tests.e2e.kit.target_service import until_reached
+from tests.e2e.kit.target_service import PROBE_TIMEOUT_S, until_reached
 from tests.e2e.kit.workloads import Manifest, container
 from tests.lab import Lab
 from tests.lab.sessions.http_clients import ask
@@ -41,7 +41,7 @@ def get(lab: Lab) -> Iterator[Get]:
         pod, host = workloads.netns(lab, NAMESPACE), Shop(lab.api, NAMESPACE).service("a").ipv4
 
         def get(**headers: str) -> str:
-            return ask(pod, host, headers)[1].strip()
+            return ask(pod, host, headers, timeout_s=PROBE_TIMEOUT_S)[1].strip()
 
         until_reached(get, ORIGINAL)
         yield get

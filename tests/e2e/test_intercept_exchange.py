@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
-from tests.e2e.kit.target_service import EXPOSED, LOCAL, getter, until_reached
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, PROBE_TIMEOUT_S, getter, until_reached
 from tests.kit.tcp_server import tcp_server
 from tests.lab import Lab
 from tests.lab.namespaces import inside_netns
@@ -140,12 +140,12 @@ def test_an_answer_that_a_reset_cuts_off_does_not_look_whole(lab: Lab, web: str)
         connection.close()
 
     def request(method: str, path: str) -> http.client.HTTPResponse:
-        connection = Connection(lab.layout.node_netns_path, web)
+        connection = Connection(lab.layout.node_netns_path, web, timeout_s=PROBE_TIMEOUT_S)
         connection.request(method, path)
         return connection.getresponse()
 
     with intercepting(lab, "exchange", "web", *EXPOSED), tcp_server(reset, listener(lab, LOCAL)):
-        wait_until(lambda: request("POST", "/").status == 502, SOON_S, "the laptop to be asked")
+        until_reached(lambda: str(request("POST", "/").status), "502")
         for started in HEADS:
             with pytest.raises(http.client.IncompleteRead):
                 request(*started.split()).read()
@@ -168,7 +168,7 @@ def until_asked_here(lab: Lab, web: str, status: int | None) -> None:
 def test_requests_fail_while_the_local_port_is_down_if_that_is_wanted(lab: Lab, web: str) -> None:
     with intercepting(lab, "exchange", "web", *EXPOSED, "--when-local-down", "fail"):
         netns = lab.layout.node_netns_path
-        wait_until(lambda: ask(netns, web)[0] == 503, SOON_S, "the gateway to answer")
+        until_reached(lambda: str(ask(netns, web, timeout_s=PROBE_TIMEOUT_S)[0]), "503")
         assert "dev@laptop" in ask(netns, web)[1]
 
 

@@ -1,12 +1,13 @@
 """A mesh takes only marked requests; several people share a service."""
 
 import os
+from functools import partial
 
 import pytest
 
 from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.shop import NAMESPACE
-from tests.e2e.kit.target_service import EXPOSED, LOCAL, OTHER_LOCAL, getter, until_reached
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, OTHER_LOCAL, PROBE_TIMEOUT_S, getter, until_reached
 from tests.lab import Lab
 from tests.lab.sessions.http_clients import Visitors, ask
 from tests.lab.sessions.intercept import intercepting
@@ -42,7 +43,8 @@ def test_headers_by_regular_expression_and_below_a_path(lab: Lab, web: str) -> N
     options = ("--header", "x-user=~^al", "--header", "x-team=shop", "--path-prefix", "/api")
     with serving(lab, LOCAL), intercepting(lab, "mesh", "web", *EXPOSED, *options):
         netns = lab.layout.node_netns_path
-        until_reached(lambda: ask(netns, web, {"x-user": "al", "x-team": "shop"}, path="/api")[1].split()[0])
+        get = partial(ask, netns, web, timeout_s=PROBE_TIMEOUT_S)
+        until_reached(lambda: get({"x-user": "al", "x-team": "shop"}, path="/api")[1].split()[0])
         for path, user, team, expected in (
             ("/api", "alice", "shop", "local"),
             ("/api/a", "alan", "shop", "local"),
@@ -51,7 +53,7 @@ def test_headers_by_regular_expression_and_below_a_path(lab: Lab, web: str) -> N
             ("/api", "bob", "shop", "web"),
             ("/api", "alice", "till", "web"),
         ):
-            assert ask(netns, web, {"x-user": user, "x-team": team}, path=path)[1].split()[0] == expected
+            assert get({"x-user": user, "x-team": team}, path=path)[1].split()[0] == expected
 
 
 def test_two_people_on_one_service(lab: Lab, visitors: Visitors) -> None:

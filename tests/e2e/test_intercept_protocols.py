@@ -21,7 +21,7 @@ from tests.demo.server import big_body
 from tests.e2e.kit import every_port, local_program, redis, workloads
 from tests.e2e.kit.every_port import ECHO, GRPC, H2C, HTTP, HTTPS, REDIS
 from tests.e2e.kit.shop import Shop
-from tests.e2e.kit.target_service import until_reached
+from tests.e2e.kit.target_service import PROBE_TIMEOUT_S, until_reached
 from tests.kit import h2c
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY
@@ -32,7 +32,7 @@ from tests.lab.sessions.intercept import Intercept, intercepting
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 NAMESPACE = "protocols"
-SOON_S = 10.0
+SOON_S = 30.0
 PATIENCE_S = 60.0
 GIGABYTE = 1 << 30
 QUIET_S = 5.0
@@ -71,15 +71,15 @@ def exposed(exchange: Intercept) -> set[int]:
 
 
 def get(pod: Path, host: str) -> str:
-    with closing(connected(pod, host)) as connection:
+    with closing(connected(pod, host, PROBE_TIMEOUT_S)) as connection:
         connection.request("GET", "/")
         return connection.getresponse().read().decode()
 
 
-def connected(pod: Path, host: str) -> http.client.HTTPConnection:
+def connected(pod: Path, host: str, timeout_s: float = PATIENCE_S) -> http.client.HTTPConnection:
     """One connection, which is not opened again behind the test's back."""
     connection = http.client.HTTPConnection(host)
-    connection.sock = stream_socket(pod, (host, HTTP), PATIENCE_S)
+    connection.sock = stream_socket(pod, (host, HTTP), timeout_s)
     connection.auto_open = False
     return connection
 
@@ -261,14 +261,14 @@ def test_a_database_that_answers_late(database: redis.Client) -> None:
 def test_the_original_pods_have_a_port_whose_local_one_is_closed(exchange: Intercept, pod: Path, host: str) -> None:
     """Nobody but HTTP can send again what is lost in the moment in which the local port closes."""
 
-    def count() -> bytes:
+    def count() -> str:
         """What the original pods answer when the client ends its half."""
-        with stream_socket(pod, (host, REDIS), SOON_S) as connection:
+        with stream_socket(pod, (host, REDIS), PROBE_TIMEOUT_S) as connection:
             connection.sendall(b"PING\r\n")
             connection.shutdown(socket.SHUT_WR)
-            return connection.recv(100)
+            return connection.recv(100).decode()
 
-    wait_until(lambda: count().startswith(b"6 "), SOON_S, "the original pods to answer")
+    until_reached(lambda: count().split()[0], "6")
 
 
 def test_tls_passes_through_a_privileged_port_unseen(exchange: Intercept, lab: Lab, pod: Path, host: str) -> None:

@@ -8,7 +8,14 @@ import pytest
 from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE
-from tests.e2e.kit.target_service import EXPOSED, LOCAL, SERVICES, until_nothing_of_ktpys
+from tests.e2e.kit.target_service import (
+    EXPOSED,
+    LOCAL,
+    PROBE_TIMEOUT_S,
+    SERVICES,
+    until_nothing_of_ktpys,
+    until_reached,
+)
 from tests.lab import Lab
 from tests.lab.namespaces import stream_socket
 from tests.lab.processes import wait_until
@@ -37,7 +44,7 @@ def test_a_preview(lab: Lab, laptop: Laptop) -> None:
         status, body = ask(netns, address, port=8080)
         assert (status, "dev@laptop" in body, "away" in body) == (503, True, True)
         with serving(lab, LOCAL):
-            wait_until(lambda: ask(netns, address, port=8080)[1] == "local\n", SOON_S, "the preview")
+            until_reached(lambda: ask(netns, address, port=8080, timeout_s=PROBE_TIMEOUT_S)[1].strip())
             assert "pay (preview)" in laptop.output("ktpy", "list", "-n", NAMESPACE)
             taken = attempt(lab, command=["ktpy", "preview", "pay", "-n", NAMESPACE, *EXPOSED], user="root")
             assert taken.exit_code == 55

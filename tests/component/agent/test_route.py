@@ -5,11 +5,13 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import asyncssh
 import pytest
 from ktpy_agent.route import KEEPER
+from ktpy_agent.session import SENDING_S
 
 from tests.component.agent.gateway_pod import ALL, GatewayPod, get, header
 from tests.component.agent.pod import anonymous_bytes, descendants, kill
@@ -56,6 +58,21 @@ def test_without_a_supervisor_the_ssh_connection_ends(pod: GatewayPod, origin: i
         with pod.ssh(identity) as client:
             _, complaint = client.communicate(b"{}\n", timeout=15)
         assert b"ktpy-agent route ends: [Errno 2] No such file or directory" in complaint
+
+
+def test_sshd_has_read_why_the_connection_ends_before_it_is_ended() -> None:
+    ours, theirs = socket.socketpair()
+    telling = [sys.executable, "-c", "from ktpy_agent.session import tell; tell('why')"]
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(telling, stderr=theirs.fileno(), env={"PYTHONPATH": ":".join(sys.path)}) as process,
+    ):
+        assert ours.recv(3, socket.MSG_PEEK) == b"why"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(5 * SENDING_S)
+        assert ours.recv(3) == b"why"
+        assert process.wait(15) == 0
 
 
 def test_the_holder_ends_nothing_but_its_own_sshd(pod: GatewayPod) -> None:

@@ -39,7 +39,7 @@ class TestPod:
         node = lab.kubectl("get", "nodes", "-o", "name").strip()
         lab.kubectl("cordon", node)
         try:
-            failed = failing(lab, within_s=15)
+            failed = failing(lab)
         finally:
             lab.kubectl("uncordon", node)
         assert failed.exit_code == 20
@@ -47,7 +47,7 @@ class TestPod:
 
     @pytest.mark.parametrize("image", ["registry.invalid/none:1", "Not An Image"])
     def test_its_image_cannot_be_pulled(self, lab: Lab, image: str) -> None:
-        failed = failing(lab, "--image", image, within_s=15)
+        failed = failing(lab, "--image", image)
         assert failed.exit_code == 21
         assert image in failed.message + failed.hint
         assert "--image" in failed.hint
@@ -99,6 +99,6 @@ class TestPod:
         assert "--pod-timeout" in failed.hint
 
     def test_it_fails(self, lab: Lab) -> None:
-        failed = failing(lab, "--image", COREDNS_IMAGE, within_s=15)
+        failed = failing(lab, "--image", COREDNS_IMAGE)
         assert failed.exit_code == 25
         assert "will run as root" in failed.message

@@ -1,5 +1,6 @@
 """A service of the shop that people intercept: what it is when nobody does, and who answers its requests."""
 
+import http.client
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from tests.lab.sessions.request_log import SOON_S
 LOCAL, OTHER_LOCAL = 3001, 3002
 SLOWEST_S = 5.0
 """Of a request, whatever happens to laptops and gateways."""
+PROBE_TIMEOUT_S = 2.0
+"""Of a request that is made again: one that was led to a pod that has just ended is never answered."""
 EXPOSED = ("--expose", f"{LOCAL}:80")
 POD_GRACE_S = 60.0
 """For a pod that is told to go while its Python starts: pid 1 does not hear that, and the kubelet waits (45 s)."""
@@ -77,18 +80,18 @@ def getter(lab: Lab, host: str) -> Callable[..., str]:
     """Who answers one request, by the first word."""
 
     def get(**headers: str) -> str:
-        return ask(lab.layout.node_netns_path, host, headers)[1].split()[0]
+        return ask(lab.layout.node_netns_path, host, headers, timeout_s=PROBE_TIMEOUT_S)[1].split()[0]
 
     return get
 
 
-def until_reached(get: Callable[[], str], expected: str = "local") -> None:
-    """Wait until the nodes know where the service leads now: kube-proxy takes up to a second."""
+def until_reached(get: Callable[[], str], expected: str = "local", times: int = 1) -> None:
+    """Wait until so many answers on end are as expected: kube-proxy takes up to a second to know where to lead them."""
 
     def is_reached() -> bool:
         try:
-            return get() == expected
-        except OSError:
+            return all(get() == expected for _ in range(times))
+        except (OSError, http.client.HTTPException):
             return False
 
     wait_until(is_reached, SOON_S, f"{expected} to answer")
