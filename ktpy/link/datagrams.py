@@ -31,11 +31,15 @@ class DatagramLink:
         find_pod: Callable[[], Awaitable[AgentPod | None]],
         client_key: ClientKey,
         on_trouble: Callable[[KtpyError], None] = lambda _: None,
+        on_traffic: Callable[[], None] = lambda: None,
     ) -> None:
-        """`find_pod` is as an uplink's. `on_trouble` hears, once an outage, of what has kept it down for TROUBLE_S."""
+        """`find_pod` is as an uplink's. `on_trouble` hears, once an outage, of what has kept it down for TROUBLE_S.
+
+        `on_traffic` is called when something is sent or comes.
+        """
         self._find_pod = find_pod
         self._client_key = client_key
-        self._on_trouble = on_trouble
+        self._on_trouble, self._on_traffic = on_trouble, on_traffic
         self._down_since_s: float | None = None
         self._is_told = False
         self._connection: AgentConnection[AgentHello] | None = None
@@ -61,6 +65,7 @@ class DatagramLink:
         if max(self._waiting_bytes, session.unsent_bytes) > QUEUE_BYTES:
             return False
         session.write(frames)
+        self._on_traffic()
         return True
 
     def lose(self, why: LinkLost) -> None:
@@ -74,7 +79,11 @@ class DatagramLink:
         Raises HostKeyMismatch.
         """
         policy = DialAgain(DialUntilUp(0), lambda: True, self._take_loss, self._take_failure)
-        on_data = lambda data: receive(self._reader.feed(data))  # noqa: E731
+
+        def on_data(data: bytes) -> None:
+            self._on_traffic()
+            receive(self._reader.feed(data))
+
         command = AgentCommand(COMMAND, AgentHello.parse, SESSION_BEAT_S, beat=beat(), on_data=on_data)
         self._uplink = uplink = Uplink(self._find_pod, self._client_key, command, policy, hold=self._hold)
         try:

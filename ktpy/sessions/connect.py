@@ -32,6 +32,7 @@ from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
 from ktpy.errors import AlreadyConnected, KtpyError, LinkLost
 from ktpy.kube.client import Api
+from ktpy.kube.portforward.turns import Turns
 from ktpy.kube.rights import Rule
 from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
@@ -100,6 +101,7 @@ class Connect:
         """The way past the API server, where one is wanted."""
         self._shadows: Shadows | None = None
         self._outages = Outages(report)
+        self._turns = Turns()
         self._counters: CounterReaders = {}
         self._command = UserCommand(options.command)
         self._known = ConnectStatus(
@@ -186,7 +188,7 @@ class Connect:
         self._front = machine
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status(api.address))
-        datagrams = datagram_link(api, shadows, self._outages, key) if hello.datagrams else None
+        datagrams = datagram_link(api, shadows, self._outages, key, self._turns) if hello.datagrams else None
         self._pump = pump = await machine.start_pump(
             uplink, datagrams, laptop, dial=(self._keeper or uplink).create_connection
         )
@@ -301,6 +303,7 @@ class Connect:
             comes_back=self._comes_back,
             keeper=self._keeper,
             direct=self._direct,
+            turns=self._turns,
         )
         self._links.append(uplink)
         undo.callback(uplink.close)

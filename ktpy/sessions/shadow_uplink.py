@@ -8,6 +8,7 @@ from ktpy.aio.wakes import wakes
 from ktpy.errors import KtpyError, LinkLost, LinkSilent
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.port_forward import PortForward
+from ktpy.kube.portforward.turns import Turns
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import Via
@@ -41,9 +42,10 @@ def shadow_uplink(
     comes_back: Callable[[], bool],
     keeper: "Keeper | None" = None,
     direct: "DirectWay | None" = None,
+    turns: Turns | None = None,
 ) -> "Uplink[AgentHello]":
     """Return the uplink, to be run. `comes_back` tells whether a lost link is no end; `keeper` is told of each, and
-    without one connections take the `direct` way while there is one."""
+    without one connections take the `direct` way while there is one. `turns` are those of `datagram_link`."""
     from ktpy.link.dial_policy import DialAgain, DialUntilUp
     from ktpy.link.session import SHADOW_SESSION
     from ktpy.link.uplink import Uplink
@@ -70,7 +72,7 @@ def shadow_uplink(
             keeper.link_down()
 
     policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
-    find_pod = _finder(api, shadows, comes_back, direct)
+    find_pod = _finder(api, shadows, comes_back, turns, direct)
     return Uplink(find_pod, key, SHADOW_SESSION, policy, hold=hold, may_widen=keeper is None)
 
 
@@ -91,11 +93,12 @@ async def notice_sleep(uplink: "Uplink[AgentHello] | DatagramLink") -> None:
         uplink.lose(LinkSilent(f"The laptop slept for {slept_s:.0f} s."))
 
 
-def datagram_link(api: Api, shadows: Shadows, outages: Outages, key: "ClientKey") -> "DatagramLink":
+def datagram_link(api: Api, shadows: Shadows, outages: Outages, key: "ClientKey", turns: Turns) -> "DatagramLink":
     """Return the link for datagrams, to be run. No failure of it is an end but another host key."""
     from ktpy.link.datagrams import DatagramLink
 
-    return DatagramLink(_finder(api, shadows, lambda: True), key, outages.datagrams_failed)
+    find_pod = _finder(api, shadows, lambda: True, turns)
+    return DatagramLink(find_pod, key, outages.datagrams_failed, turns.shorten)
 
 
 def direct_way(
@@ -115,7 +118,7 @@ def direct_way(
 
 
 def _finder(
-    api: Api, shadows: Shadows, comes_back: Callable[[], bool], direct: "DirectWay | None" = None
+    api: Api, shadows: Shadows, comes_back: Callable[[], bool], turns: Turns | None, direct: "DirectWay | None" = None
 ) -> "Callable[[], Awaitable[AgentPod | None]]":
     from ktpy.link.uplink import AgentPod
 
@@ -124,7 +127,7 @@ def _finder(
         is_patient = comes_back()  # not with the first one: a right that is missing from the start is an error
         return AgentPod(
             pod,
-            PortForward(api, api.namespace, pod, SSHD_PORT),
+            PortForward(api, api.namespace, pod, SSHD_PORT, turns=turns),
             lambda: printed_host_key(shadow, is_patient=is_patient),
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
             direct=direct,

@@ -13,6 +13,7 @@ from ktpy.errors import ApiRefused, ApiUnreachable, KtpyError, LinkLost, Unautho
 from ktpy.kube.endpoint import ApiEndpoint, connection_failure, reason
 from ktpy.kube.portforward.framing import ChannelFraming, ForwardData, ForwardEnded, ForwardReady, Framing, FramingError
 from ktpy.kube.portforward.spdy import SpdyFraming
+from ktpy.kube.portforward.turns import LONG_BYTES, Turns
 from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, SpdyUpgrade, Upgrade
 from ktpy.kube.portforward.websocket import (
     BINARY,
@@ -38,9 +39,6 @@ BATCH_BYTES: Final = 256 << 10
 FRAME_BYTES: Final = 64 << 10
 """A frame takes writes until it is at least this long. The node passes nothing of a frame on before it has all of it,
 so over a slow line long frames would delay what shares them."""
-TURN_BYTES: Final = 256 << 10
-"""A turn of the event loop takes no more than this from one connection. uvloop would take megabytes of a download, and
-datagrams, which have a connection of their own, would wait for all of them."""
 WRITE_HIGH_WATER_BYTES: Final = 256 << 10
 SUBPROTOCOLS: Final = (SpdyFraming.subprotocol, ChannelFraming.subprotocol)
 
@@ -59,10 +57,18 @@ class PortForward:
     """A PortForward opens connections to one port of one pod. asyncssh takes it as its `tunnel=`."""
 
     def __init__(
-        self, api: ApiServer, namespace: str, pod: str, port: int, *, timeout_s: float = OPEN_TIMEOUT_S
+        self,
+        api: ApiServer,
+        namespace: str,
+        pod: str,
+        port: int,
+        *,
+        timeout_s: float = OPEN_TIMEOUT_S,
+        turns: Turns | None = None,
     ) -> None:
         self.namespace, self.pod, self.port = namespace, pod, port
         self._api = api
+        self._turns = turns or Turns()
         self._timeout_s = timeout_s
         self._connections: set[PortForwardConnection] = set()
         self._kind: type[Upgrade] = Upgrade
@@ -118,7 +124,7 @@ class PortForward:
         endpoint = await self._api.endpoint()
         upgrade = kind(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
         transport, _ = await endpoint.connect(asyncio.Protocol, timeout_s=self._timeout_s)
-        connection = PortForwardConnection(transport, endpoint, upgrade, self.port)
+        connection = PortForwardConnection(transport, endpoint, upgrade, self.port, self._turns)
         transport.set_protocol(connection)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -142,7 +148,9 @@ class PortForward:
 class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
     """It is the protocol of a connection to the API server, and the transport of the one inside."""
 
-    def __init__(self, transport: asyncio.Transport, endpoint: ApiEndpoint, upgrade: Upgrade, port: int) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, endpoint: ApiEndpoint, upgrade: Upgrade, port: int, turns: Turns
+    ) -> None:
         """Send the request for the upgrade over `transport`, whose protocol this becomes."""
         super().__init__()
         self._loop = asyncio.get_running_loop()
@@ -156,14 +164,17 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         self._hand_over: Callable[[Sequence[bytes | memoryview]], None] = self._keep
         self._reader = FrameReader()
         self._framing: Framing | None = None  # until the API server has chosen
-        self._buffer = memoryview(bytearray(TURN_BYTES))
+        self._buffer = memoryview(bytearray(LONG_BYTES))
         self._early: list[bytes] = []  # what came before the inside was there
         self._data_seen = False
         self._error: Exception | None = None
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._closing = False
+        self._turns = turns
         self._turn_bytes = 0
+        self._most_bytes = LONG_BYTES
+        """So much is taken in this turn."""
         self._is_resting = self._is_paused = False
         """Whether nothing is read until the next turn, and until the inside wants to."""
         transport.set_write_buffer_limits(WRITE_HIGH_WATER_BYTES)
@@ -183,7 +194,9 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
             self._loop.call_soon(self._lose, self._error)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
-        return self._buffer
+        if not self._turn_bytes:
+            self._most_bytes = self._turns.most_bytes
+        return self._buffer[: self._most_bytes]
 
     def buffer_updated(self, nbytes: int) -> None:
         data = self._buffer[:nbytes]
@@ -318,7 +331,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         if not self._turn_bytes:
             self._loop.call_soon(self._begin_turn)
         self._turn_bytes += size
-        if self._turn_bytes >= TURN_BYTES:
+        if self._turn_bytes >= self._most_bytes:
             self._is_resting = True
             self._read_or_not()
 

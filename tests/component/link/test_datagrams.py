@@ -52,6 +52,7 @@ async def linked(
     agent: str,
     receive: Callable[[Iterable[Frame]], None] = lambda _: None,
     on_trouble: Callable[[KtpyError], None] = lambda _: None,
+    on_traffic: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[DatagramLink]:
     sshd.install(agent)
 
@@ -63,7 +64,7 @@ async def linked(
         connector: Any = asyncio.get_running_loop()
         return AgentPod("pod", connector, printed, "", place)
 
-    link = DatagramLink(find_pod, sshd.key, on_trouble)
+    link = DatagramLink(find_pod, sshd.key, on_trouble, on_traffic)
     running = asyncio.create_task(link.run(receive))
     try:
         yield link
@@ -82,6 +83,23 @@ async def test_to_and_fro_and_what_is_sent_early_waits(sshd: Sshd) -> None:
         for _ in range(10):
             assert link.send(frame(big).encoded())
         await until(lambda: received == [b"early", *[big] * 10])
+
+
+async def test_it_tells_of_traffic_both_ways(sshd: Sshd) -> None:
+    told: list[str] = []
+    received = Received()
+
+    def receive(frames: Iterable[Frame]) -> None:
+        assert told[-1] == "traffic"
+        received.take(frames)
+
+    async with linked(sshd, ECHOING, receive, on_traffic=lambda: told.append("traffic")) as link:
+        await until(lambda: link._connection is not None)
+        before = len(told)
+        link.send(frame(b"one").encoded())
+        assert len(told) == before + 1
+        await until(lambda: received == [b"one"])
+        assert len(told) >= before + 2
 
 
 async def test_it_is_dialled_again(sshd: Sshd) -> None:

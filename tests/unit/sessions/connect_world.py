@@ -181,7 +181,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "new_endpoints", new_endpoints)
     monkeypatch.setattr(AgentConnection, "open", dial)
     monkeypatch.setattr(keeper, "Keeper", lambda *_: Connections(world))
-    monkeypatch.setattr(shadow_uplink, "PortForward", lambda *_: None)
+    monkeypatch.setattr(shadow_uplink, "PortForward", lambda *_, **__: None)
 
 
 async def _addresses() -> list[IPv4Address]:

@@ -25,12 +25,12 @@ from ktpy.kube.portforward.port_forward import (
     BATCH_BYTES,
     FRAME_BYTES,
     SUBPROTOCOLS,
-    TURN_BYTES,
     PortForward,
     PortForwardConnection,
     PortForwardNotYet,
 )
 from ktpy.kube.portforward.spdy import SpdyFraming
+from ktpy.kube.portforward.turns import LONG_BYTES, SHORT_BYTES, Turns
 from ktpy.kube.portforward.upgrade import NotForwarded, Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 from ktpy.kube.refusals import NotFound, RightMissing
@@ -147,7 +147,7 @@ class Reached:
 
 
 @asynccontextmanager
-async def forwarding(script: Script, *, renewed: Sequence[str] = (), **options: float) -> AsyncIterator[PortForward]:
+async def forwarding(script: Script, *, renewed: Sequence[str] = (), **options: Any) -> AsyncIterator[PortForward]:
     """A port-forward to a server that follows the script; what goes wrong in the script fails the test."""
     failures: list[BaseException] = []
     serving: set[asyncio.Task[None] | None] = set()
@@ -247,7 +247,7 @@ def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
     endpoint = ApiEndpoint("api.test", 443)
     upgrade = Upgrade(endpoint, "shop", "shadow-1", PORT, SUBPROTOCOLS)
     out = Outgoing()
-    connection = PortForwardConnection(out, endpoint, upgrade, PORT)
+    connection = PortForwardConnection(out, endpoint, upgrade, PORT, Turns())
     api = ApiServer(cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, None))
     api.head = out.written[0].decode()
     arrive(connection, api.switching(subprotocol=subprotocol))
@@ -902,12 +902,12 @@ class Outside:
     def write(self, _: bytes) -> None: ...
 
 
-def taking() -> tuple[PortForwardConnection, Outside]:
+def taking(turns: Turns | None = None) -> tuple[PortForwardConnection, Outside]:
     """A connection whose upgrade is never complete, so that it takes whatever comes."""
     outside: Any = Outside()
     upgrade: Any = SimpleNamespace(request=lambda: b"", feed=lambda _: None)
     endpoint: Any = None
-    return PortForwardConnection(outside, endpoint, upgrade, 2222), outside
+    return PortForwardConnection(outside, endpoint, upgrade, 2222, turns or Turns()), outside
 
 
 async def test_a_refusal_counts_before_the_connection_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -925,7 +925,7 @@ async def test_a_refusal_counts_before_the_connection_has_ended(monkeypatch: pyt
 
 async def test_a_download_rests_until_others_have_had_their_turn() -> None:
     connection, outside = taking()
-    arrive(connection, bytes(TURN_BYTES - 1))
+    arrive(connection, bytes(LONG_BYTES - 1))
     assert outside.is_read
     arrive(connection, b"x")
     assert not outside.is_read
@@ -933,23 +933,36 @@ async def test_a_download_rests_until_others_have_had_their_turn() -> None:
     assert outside.is_read
 
 
+async def test_while_turns_are_short_it_takes_less_in_each() -> None:
+    turns = Turns()
+    connection, outside = taking(turns)
+    arrive(connection, bytes(SHORT_BYTES))
+    assert outside.is_read
+    turns.shorten()
+    assert len(connection.get_buffer(-1)) == LONG_BYTES  # the turn has begun
+    await asyncio.sleep(0)
+    assert len(connection.get_buffer(-1)) == SHORT_BYTES
+    arrive(connection, bytes(SHORT_BYTES))
+    assert not outside.is_read
+
+
 async def test_what_comes_in_many_turns_never_rests() -> None:
     connection, outside = taking()
     for _ in range(5):
-        arrive(connection, bytes(TURN_BYTES // 2))
+        arrive(connection, bytes(LONG_BYTES // 2))
         await asyncio.sleep(0)
         assert outside.is_read
 
 
 async def test_a_rest_does_not_undo_a_pause_of_the_inside() -> None:
     connection, outside = taking()
-    arrive(connection, bytes(TURN_BYTES))
+    arrive(connection, bytes(LONG_BYTES))
     connection.pause_reading()
     await asyncio.sleep(0)
     assert not outside.is_read
     connection.resume_reading()
     assert outside.is_read
-    arrive(connection, bytes(TURN_BYTES))
+    arrive(connection, bytes(LONG_BYTES))
     connection.pause_reading()
     connection.resume_reading()
     assert not outside.is_read
