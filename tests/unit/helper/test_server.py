@@ -37,7 +37,6 @@ from ktpy.helper.server import Helper
 from ktpy.helper.wire import Network
 
 OWNER = 4711
-HELLO = Hello(os.getpid(), OWNER)
 NOTHING_UNDONE = Undone("", (), (), ())
 FOUND = Resolver("resolv.conf", "file", ("192.0.2.1",), (), ())
 LOOPBACK = IPv4Address("127.18.0.53")
@@ -49,6 +48,10 @@ def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(resolver, "detect", lambda: FOUND)
     yield
     signal.signal(signal.SIGTERM, kept)
+
+
+def hello() -> Hello:
+    return Hello(os.getpid(), OWNER)
 
 
 class Caller:
@@ -87,14 +90,14 @@ def caller() -> Iterator[Caller]:
 def test_it_says_hello_answers_in_order_and_reports(caller: Caller) -> None:
     caller.ask(DetectResolver(), UndoAll())
     assert caller.run()
-    assert caller.replies() == [HELLO, FOUND, NOTHING_UNDONE]
+    assert caller.replies() == [hello(), FOUND, NOTHING_UNDONE]
 
 
 def test_end_of_file_ends_it_without_a_report(caller: Caller) -> None:
     caller.ask(DetectResolver())
     caller.socket.shutdown(socket.SHUT_WR)
     assert caller.run()
-    assert caller.replies() == [HELLO, FOUND]
+    assert caller.replies() == [hello(), FOUND]
 
 
 def test_a_caller_that_is_gone(caller: Caller) -> None:
@@ -105,8 +108,8 @@ def test_a_caller_that_is_gone(caller: Caller) -> None:
 def refusals(caller: Caller) -> list[str]:
     caller.ask(UndoAll())
     caller.run()
-    hello, *failed, undone = caller.replies()
-    assert (hello, undone) == (HELLO, NOTHING_UNDONE)
+    said, *failed, undone = caller.replies()
+    assert (said, undone) == (hello(), NOTHING_UNDONE)
     return [reply.message for reply in failed if isinstance(reply, Failed)]
 
 
@@ -174,7 +177,7 @@ def test_sigterm_ends_it_between_two_requests(caller: Caller, monkeypatch: pytes
     monkeypatch.setattr(resolver, "detect", detect)
     caller.ask(DetectResolver(), DetectResolver())
     assert caller.run()
-    assert caller.replies() == [HELLO, FOUND]
+    assert caller.replies() == [hello(), FOUND]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
 
 
