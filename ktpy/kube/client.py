@@ -7,7 +7,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -20,18 +20,15 @@ from ktpy.kube import kubeconfig
 from ktpy.kube.endpoint import ApiEndpoint, endpoint_of
 from ktpy.kube.kubeconfig import KubeContext
 from ktpy.kube.objects import Json, parse_object
-from ktpy.kube.refusals import Action, refusal
+from ktpy.kube.refusals import Action, NeverSent, refusal
 from ktpy.observe.trace import traced
 
 if TYPE_CHECKING:
-    import aiohttp
-    from multidict import CIMultiDict
-
     from ktpy.kube.connections import Connections
     from ktpy.kube.credentials import Credentials
+    from ktpy.kube.http1 import HttpAnswer
 
 REQUEST_TIMEOUT_S = 15.0
-CONNECT_TIMEOUT_S = 10.0
 BUSY_RETRIES = 3
 """How often a request is repeated when the API server answers 429 or 503 with Retry-After."""
 BUSY_WAIT_MAX_S = 5.0
@@ -51,7 +48,7 @@ class Api:
         self.target = target
         self._connections = connections
         self._credentials = credentials
-        self._headers = [("Accept", "application/json"), ("User-Agent", "ktpy"), *headers]
+        self._headers = [("User-Agent", "ktpy"), *headers]
         self._key_pair: tuple[bytes, bytes] | None = None
         self._is_away = False
         """Whether the last request got no answer."""
@@ -98,26 +95,28 @@ class Api:
 
         Raises an error of `ktpy.errors` for everything that is not a success.
         """
-        async with self._send(method, path, query, body, content_type, timeout_s) as response:
+        async with self._send(method, path, query, body, content_type, timeout_s) as answer:
             if warnings is not None:
-                warnings += [value.partition(" - ")[2].strip('"') for value in response.headers.getall("Warning", [])]
-            return await self._json(response)
+                warnings += [
+                    value.partition(" - ")[2].strip('"') for value in answer.headers.get_all("Warning", failobj=[])
+                ]
+            return await self._json(answer)
 
     async def dated(self, path: str, *, query: Mapping[str, str] | None = None) -> tuple[Json, datetime]:
         """Return the answer to a GET, and its time by the API server's own clock (Date, RFC 9110, section 6.6.1)."""
-        async with self._send("GET", path, query, None, "", REQUEST_TIMEOUT_S) as response:
+        async with self._send("GET", path, query, None, "", REQUEST_TIMEOUT_S) as answer:
             try:
-                answered_at = parsedate_to_datetime(response.headers.get("Date", ""))
+                answered_at = parsedate_to_datetime(answer.headers.get("Date", ""))
             except ValueError as exc:
                 raise ApiUnreachable(f"What answers at {self.target.server} does not tell its time.") from exc
-            return await self._json(response), answered_at
+            return await self._json(answer), answered_at
 
     async def text(
         self, path: str, *, query: Mapping[str, str] | None = None, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> str:
         """Return the answer to a GET as text, such as a pod's log."""
-        async with self._send("GET", path, query, None, "", timeout_s) as response:
-            return (await response.read()).decode(errors="replace")
+        async with self._send("GET", path, query, None, "", timeout_s) as answer:
+            return (await answer.read()).decode(errors="replace")
 
     async def lines(self, path: str, *, query: Mapping[str, str], silence_s: float) -> AsyncGenerator[bytes, None]:
         """Yield the lines of an answer to a GET that has no end, such as a watch's, until the server ends it.
@@ -125,8 +124,11 @@ class Api:
         After `silence_s` without a byte the link counts as broken: ApiUnreachable.
         """
         with traced("watch", path, level=logging.DEBUG):
-            async with self._send("GET", path, query, None, "", None, silence_s=silence_s) as response:
-                async for line in response.content:
+            async with (
+                self._send("GET", path, query, None, "", None) as answer,
+                aclosing(answer.lines(silence_s)) as lines,
+            ):
+                async for line in lines:
                     yield line
 
     @asynccontextmanager
@@ -137,37 +139,24 @@ class Api:
 
         Raises what a refusal means, and ApiUnreachable.
         """
-        from ktpy.kube.http_library import aiohttp
+        from ktpy.kube.websockets import NoWebSocket, open_websocket
 
         url, headers = f"{self.target.server}{path}?{urlencode(query)}", await self._fresh_headers()
-        del headers["Accept"]  # the kubelet, which answers, has no JSON
         try:
-            async with self._connections.websocket(url, headers, protocols) as opened:
-                yield (message.data async for message in opened if message.type is aiohttp.WSMsgType.BINARY)
-        except aiohttp.WSServerHandshakeError as exc:
-            await self.request("GET", path, query=dict(query))  # the reason is in the answer to a plain request
-            raise self._unreachable(exc) from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            raise self._unreachable(exc) from exc
+            async with open_websocket(self._connections, url, headers, protocols) as messages:
+                yield messages
+        except NoWebSocket:
+            await self.request("GET", path, query=dict(query))
+            raise
 
     async def endpoint(self) -> ApiEndpoint:
         """Return what a raw connection needs: address, TLS, proxy, and credentials that are fresh now."""
-        headers = await self._fresh_headers()
-        del headers["Accept"]
-        server = urlsplit(self.target.server)
-        return replace(
-            self.address,
-            tls=self._connections.ssl_context if server.scheme == "https" else None,
-            server_hostname=self._connections.configuration.tls_server_name,
-            path_prefix=server.path.rstrip("/"),
-            headers=headers,
-            user=self.target.user,
-        )
+        return replace(self._connections.endpoint, headers=await self._fresh_headers())
 
     @property
     def address(self) -> ApiEndpoint:
         """The address of the API server, and the proxy on the way, as they are without TLS and credentials."""
-        return replace(endpoint_of(self.target.server), proxy=self._connections.configuration.proxy)
+        return replace(endpoint_of(self.target.server), proxy=self._connections.endpoint.proxy)
 
     async def renew_credentials(self) -> bool:
         """Get new credentials after a 401 on a raw connection; False when there is no way to get others."""
@@ -175,7 +164,7 @@ class Api:
 
     async def addresses(self) -> list[Address]:
         """Resolve where packets to the API server go: its addresses, or the proxy's. These must never be routed."""
-        url = urlsplit(self._connections.configuration.proxy or self.target.server)
+        url = urlsplit(self._connections.endpoint.proxy or self.target.server)
         host = url.hostname or ""
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -201,15 +190,15 @@ class Api:
     async def drop_connections(self) -> None:
         """Close the connections that stand, because the way has changed; requests open others."""
         self._is_away = True
-        await self._connections.reset()
+        self._connections.reset()
 
     async def close(self) -> None:
         """Close all connections. Watches end with ApiUnreachable."""
-        await self._connections.close()
+        self._connections.reset()
 
-    async def _json(self, response: "aiohttp.ClientResponse") -> Json:
+    async def _json(self, answer: "HttpAnswer") -> Json:
         try:
-            return parse_object(await response.read())
+            return parse_object(await answer.read())
         except ValueError as exc:
             raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.") from exc
 
@@ -222,60 +211,53 @@ class Api:
         body: Json | list[Json] | None,
         content_type: str,
         timeout_s: float | None,
-        *,
-        silence_s: float | None = None,
-    ) -> AsyncIterator["aiohttp.ClientResponse"]:
+    ) -> AsyncIterator["HttpAnswer"]:
         """Yield the answer to a request once it succeeds. It renews credentials once and waits as Retry-After asks."""
-        from ktpy.kube.http_library import aiohttp
-
-        url = f"{self.target.server}{path}" + (f"?{urlencode(query)}" if query else "")
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
         action = Action.of(method, path, query)
         is_renewed, busy = False, 0
         while True:
-            headers = await self._fresh_headers()
+            headers = [*await self._fresh_headers(), ("Accept", "application/json")]
             if content_type:
-                headers["Content-Type"] = content_type
+                headers.append(("Content-Type", content_type))
             try:
-                with traced("request", f"{method} {path}", level=logging.DEBUG):
-                    answer = await self._connections.request(
-                        method, url, headers=headers, body=body, _request_timeout=timeout
-                    )
-                self.note_answer()
-                async with self._connections.reading(answer.response) as response:
-                    if response.status < 400:
-                        yield response
-                        return
-                    status = _status(await response.read())
-                    retry_after = response.headers.get("Retry-After", "")
-            except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as exc:
-                # RuntimeError: aiohttp says so of a connection that `drop_connections` closed between two reads.
+                async with asyncio.timeout(timeout_s):
+                    with traced("request", f"{method} {path}", level=logging.DEBUG):
+                        received = await self._connections.request(method, path, urlencode(query or {}), headers, body)
+                    self.note_answer()
+                    async with received as answer:
+                        if answer.status < 300:
+                            yield answer
+                            return
+                        status = _status(await answer.read())
+            except NeverSent:
+                self._is_away = True
+                raise
+            except (OSError, EOFError) as exc:
                 self._is_away = True
                 raise self._unreachable(exc) from exc
             except ValueError as exc:
                 raise ApiUnreachable(f"What answers at {self.target.server} is no Kubernetes API server.") from exc
-            if response.status == 401 and not is_renewed and await self._credentials.renew():
+            retry_after = answer.headers.get("Retry-After", "")
+            if answer.status == 401 and not is_renewed and await self._credentials.renew():
                 is_renewed = True
-            elif response.status in (429, 503) and retry_after.isdecimal() and busy < BUSY_RETRIES:
+            elif answer.status in (429, 503) and retry_after.isdecimal() and busy < BUSY_RETRIES:
                 busy += 1
                 await asyncio.sleep(min(float(retry_after), BUSY_WAIT_MAX_S))
             else:
-                raise refusal(response.status, status, action, self.target.user)
+                raise refusal(answer.status, status, action, self.target.user)
 
-    async def _fresh_headers(self) -> "CIMultiDict[str]":
-        from multidict import CIMultiDict
-
+    async def _fresh_headers(self) -> list[tuple[str, str]]:
         authorization = await self._credentials.header()
         if (key_pair := self._credentials.key_pair) is not None and key_pair != self._key_pair:
-            await self._adopt(key_pair)
-        return CIMultiDict([*self._headers, *([("Authorization", authorization)] if authorization else [])])
+            self._adopt(key_pair)
+        return [*self._headers, *([("Authorization", authorization)] if authorization else [])]
 
-    async def _adopt(self, key_pair: tuple[bytes, bytes]) -> None:
+    def _adopt(self, key_pair: tuple[bytes, bytes]) -> None:
         """Use another certificate of a plugin. It counts for new connections only, so the old ones are closed."""
         from ktpy.kube.credentials import load_key_pair
 
-        load_key_pair(self._connections.ssl_context, key_pair)
-        await self._connections.reset()
+        load_key_pair(self._connections.tls, key_pair)
+        self._connections.reset()
         self._key_pair = key_pair
 
     def _unreachable(self, exc: Exception) -> KtpyError:

@@ -7,11 +7,13 @@ which our frames travel without a copy in between. So `ApiEndpoint` carries what
 
 import asyncio
 import base64
+import errno
 import http.client
 import io
+import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import Any, TypeVar, cast
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -42,7 +44,7 @@ class ApiEndpoint:
     """The name the certificate must bear; None means `host`."""
     path_prefix: str = ""
     """The path of a server such as https://rancher/k8s/clusters/x, without a slash at the end."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
     proxy: str | None = field(default=None, repr=False)
     """The URL of an HTTP, HTTPS or SOCKS5 proxy, with user and password if it wants them."""
     user: str = ""
@@ -192,7 +194,8 @@ def reason(exc: Exception | None) -> str:
     if isinstance(exc, ssl.SSLError) and exc.reason:
         return f"TLS: {exc.reason.replace('_', ' ').lower()}"
     if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
+        # asyncio says "Connect call failed" for everything
+        return os.strerror(exc.errno) if exc.errno and exc.errno in errno.errorcode else exc.strerror
     return " ".join(str(exc).split()).rstrip(".") or type(exc).__name__  # some say it in several lines
 
 

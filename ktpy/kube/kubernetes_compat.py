@@ -1,8 +1,8 @@
-"""The one module that imports `kubernetes`: ktpy uses the connections of its asyncio client (TLS, proxy, pool).
+"""The one module that imports `kubernetes`: ktpy uses the connections of its asyncio client for WebSockets.
 
 Its models, its API classes and its kubeconfig loader stay out: ktpy speaks plain JSON, and the loader (which differs
 from kubectl in a dozen ways, see `kubeconfig.py` and `credentials.py`) brings pydantic along, 0.08 s and 11 MB.
-Import this module only where a cluster is reached: aiohttp below it takes 0.13 s and 15 MB.
+Import this module only where a WebSocket is opened: aiohttp below it takes 0.13 s and 15 MB.
 """
 
 import importlib

@@ -49,11 +49,11 @@ class Upgrade:
 
     def request(self) -> bytes:
         headers = {"Host": self._endpoint.host_header}
-        if "User-Agent" not in self._endpoint.headers:
+        if not any(name == "User-Agent" for name, _ in self._endpoint.headers):
             headers["User-Agent"] = f"ktpy/{__version__}"
         headers |= {"Connection": "Upgrade", **self._offer()}
         lines = [f"{self.method} {self._endpoint.path_prefix}{self._path}?ports={self._port} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in (*headers.items(), *self._endpoint.headers.items())]
+        lines += [f"{name}: {value}" for name, value in (*headers.items(), *self._endpoint.headers)]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def _offer(self) -> dict[str, str]:

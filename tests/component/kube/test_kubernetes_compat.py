@@ -11,7 +11,7 @@ def run(code: str) -> str:
 
 
 def test_only_the_connections_are_imported() -> None:
-    code = f"import sys, ktpy.kube.connections\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    code = f"import sys, ktpy.kube.websockets\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     assert run(code) == "[]"
 
 
@@ -28,9 +28,9 @@ def test_a_library_that_is_there_already_is_used() -> None:
     assert run(code) == "True"
 
 
-def test_importing_the_client_alone_is_light() -> None:
+def test_requests_and_watches_are_light() -> None:
     names = ("aiohttp", "kubernetes", "yaml", "asyncssh", "pyroute2")
-    imports = "import sys, ktpy.kube.client, ktpy.cluster.pods.shadow, ktpy.cluster.routing.ranges"
+    imports = "import sys, ktpy.kube.connections, ktpy.cluster.pods.shadow, ktpy.cluster.routing.ranges"
     code = f"{imports}\nprint([name for name in {names!r} if name in sys.modules])"
     assert run(code) == "[]"
 
@@ -39,7 +39,7 @@ def test_no_certificate_of_the_machine_is_read() -> None:
     code = """
 import ssl
 base = ssl.SSLContext.set_default_verify_paths
-import ktpy.kube.connections
+import ktpy.kube.websockets
 import aiohttp.connector
 print(len(aiohttp.connector._SSL_CONTEXT_VERIFIED.get_ca_certs()), ssl.SSLContext.set_default_verify_paths is base)
 """

@@ -196,8 +196,8 @@ async def test_impersonation_repeats_its_headers(stub: ApiStub, tmp_path: Path) 
     await api.request("GET", "/version")
     headers = (await api.endpoint()).headers
     await api.close()
-    for sent in (stub.asked[0].headers, headers):
-        named = [(name, value) for name, value in sent.items() if name.startswith("Impersonate")]
+    for sent in (stub.asked[0].headers.items(), headers):
+        named = [(name, value) for name, value in sent if name.startswith("Impersonate")]
         assert named == [
             ("Impersonate-User", "bob"),
             ("Impersonate-Group", "dev"),
@@ -238,7 +238,7 @@ class TestEndpoint:
         assert (endpoint.host, endpoint.port, endpoint.path_prefix) == ("rancher.test", 443, "/k8s/c-1")
         assert (endpoint.server_hostname, endpoint.proxy) == ("api.test", "http://proxy.test:3128")
         assert endpoint.tls is not None
-        assert endpoint.headers["Authorization"] == "Bearer t"
+        assert ("Authorization", "Bearer t") in endpoint.headers
         await api.close()
 
     async def test_plain_http(self, stub: ApiStub, api: Api) -> None:
@@ -247,7 +247,7 @@ class TestEndpoint:
 
     async def test_impersonation(self, tmp_path: Path) -> None:
         api = await Api.load(api_stub.kubeconfig(tmp_path, "https://api.test", {"as": "bob"}))
-        assert (await api.endpoint()).headers["Impersonate-User"] == "bob"
+        assert ("Impersonate-User", "bob") in (await api.endpoint()).headers
         await api.close()
 
 

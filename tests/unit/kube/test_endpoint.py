@@ -257,7 +257,7 @@ async def test_another_scheme_is_refused_with_the_reason() -> None:
 
 
 def test_repr_shows_no_secret() -> None:
-    shown = repr(ApiEndpoint("h", 1, headers={"Authorization": "Bearer t0ken"}, proxy="http://u:pw@p"))
+    shown = repr(ApiEndpoint("h", 1, headers=[("Authorization", "Bearer t0ken")], proxy="http://u:pw@p"))
     assert "t0ken" not in shown
     assert "pw" not in shown
 

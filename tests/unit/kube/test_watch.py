@@ -213,7 +213,7 @@ async def test_leaving_closes_the_connection(stub: ApiStub, api: Api) -> None:
     stub.script(f"GET {PATH}", listed())
     stub.script(f"WATCH {PATH}", watched(("ADDED", service("a", "2"))))
     await told(api, 2)
-    assert not api._connections.pool_manager.connector._acquired
+    assert not api._connections.in_use
 
 
 async def test_list_all(stub: ApiStub, api: Api) -> None:

@@ -137,7 +137,7 @@ class Reached:
         self._endpoint, self._token, self._renewed = endpoint, "t0ken", list(renewed)
 
     async def endpoint(self) -> ApiEndpoint:
-        return replace(self._endpoint, headers={"Authorization": f"Bearer {self._token}"})
+        return replace(self._endpoint, headers=[("Authorization", f"Bearer {self._token}")])
 
     async def renew_credentials(self) -> bool:
         if not self._renewed:

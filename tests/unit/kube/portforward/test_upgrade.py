@@ -9,7 +9,7 @@ from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, SpdyUpgrade, Upgrade
 from ktpy.kube.portforward.websocket import accept_key
 
-ENDPOINT = ApiEndpoint("127.0.0.1", 6443, path_prefix="/k8s", headers={"Authorization": "Bearer t"}, user="al")
+ENDPOINT = ApiEndpoint("127.0.0.1", 6443, path_prefix="/k8s", headers=[("Authorization", "Bearer t")], user="al")
 
 
 @pytest.fixture
