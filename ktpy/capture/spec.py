@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import socket
     from asyncio import TaskGroup
 
+    from ktpy.capture.forward.forwards import Forward
     from ktpy.capture.tun.relay import Dial
     from ktpy.cluster.routing.networks import Address, Network
     from ktpy.cluster.routing.ranges import RoutedRange
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = "127.0.0.1"
 
-Launched: TypeAlias = "LaunchedHelper | socket.socket"
-"""What a mode begins with, before anything is made: the helper, or the port that the proxy listens on."""
+Launched: TypeAlias = "LaunchedHelper | socket.socket | tuple[Forward, ...]"
+"""What a mode begins with, before anything is made: the helper, the port that the proxy listens on, or those that are
+forwarded."""
 LINK_WITHIN_S: Final = 1.0
 """A question for the cluster's DNS waits this long for a lost link. Look-ups of other names wait, too, that try search
 domains first."""
@@ -140,7 +142,18 @@ def _namespace() -> type[Front]:
     return NamespaceFront
 
 
-FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {"tun": _tun, "proxy": _proxy, "namespace": _namespace}
+def _forward() -> type[Front]:
+    from ktpy.capture.forward.front import ForwardFront
+
+    return ForwardFront
+
+
+FRONTS: Final[dict[str, Callable[[], type[Front]]]] = {
+    "tun": _tun,
+    "proxy": _proxy,
+    "namespace": _namespace,
+    "forward": _forward,
+}
 """Each mode's function imports its class, which takes some tenths of a second."""
 
 

@@ -49,6 +49,7 @@ class _JsonError(click.ClickException):
 
 _COMMANDS_ELSEWHERE = {
     "intercept": "`ktpy exchange` takes all requests of a port, `ktpy mesh` those that carry a header.",
+    "port-forward": "`ktpy forward` leads ports of this laptop to a service.",
     "disconnect": "`ktpy quit` ends what connect began, `ktpy leave` ends an exchange, mesh or preview.",
     "up": "`sudo ktpy connect` connects.",
     "down": "`ktpy quit` ends what connect began.",
@@ -67,6 +68,7 @@ _TOLD = {
     "status": ("status", "Show what runs, and what has ended"),
     "quit": ("quit_", "End what connect began"),
     "run": ("run", "Run a program in the cluster's network, without root"),
+    "forward": ("forward", "Lead ports of this laptop to services, without root"),
     "env": ("env", "Print the environment of a workload's pods"),
     "exchange": ("exchange", "Serve all requests of a service here"),
     "mesh": ("mesh", "Serve requests that carry your mark here"),

@@ -15,7 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from ktpy.observe.events import Event
-    from ktpy.observe.status import ConnectStatus, InterceptStatus, LinkStatus, PortStatus, SessionStatus
+    from ktpy.observe.status import ConnectStatus, ForwardStatus, InterceptStatus, LinkStatus, PortStatus, SessionStatus
 
 RANGES_SHOWN = 8
 SCHEMA = 1
@@ -92,8 +92,12 @@ def event(event: "Event", *, err: bool = False, farewell: str | None = None) -> 
 
 
 def exports(session: "ConnectStatus") -> None:
-    """Print what a shell evaluates, so that the programs it starts use the proxy."""
-    for name, value in (session.proxy.environment if session.proxy else {}).items():
+    """Print what a shell evaluates, so that the programs it starts use the proxy, or the ports that are forwarded."""
+    found = session.proxy.environment if session.proxy else {}
+    for name, value in {
+        **found,
+        **{key: value for one in session.forwards for key, value in one.variables.items()},
+    }.items():
         write(f"export {name}={shlex.quote(clean(value))}")
 
 
@@ -139,7 +143,7 @@ def ready(session: "SessionStatus", farewell: str | None, *, with_ports: bool = 
     from ktpy.observe.status import ConnectStatus
 
     if isinstance(session, ConnectStatus):
-        lines = [_connected_head(session), *_proxy_lines(session)]
+        lines = [_connected_head(session), *_proxy_lines(session), *map(forward, session.forwards)]
     else:
         lines = [_intercepted_head(session), *(map(port, session.ports) if with_ports else ())]
     if session.try_command:
@@ -168,6 +172,12 @@ def port(state: "PortStatus") -> str:
     where = f"port {state.local_port} of {clean(state.local_host)}" if state.local_host else None
     number = f"{state.port}/UDP" if state.protocol == "UDP" else str(state.port)
     return f"  port {number:<5} to {where or f'local port {state.local_port:<5}'} ({local}): {counts}"
+
+
+def forward(one: "ForwardStatus") -> str:
+    """Return a port of the cluster that is one of this laptop's in a line."""
+    number = f"{one.port}/UDP" if one.protocol == "UDP" else str(one.port)
+    return f"  127.0.0.1:{one.local_port:<5} to port {number} of {clean(one.target)}"
 
 
 def _proxy_lines(session: "ConnectStatus") -> list[str]:
@@ -217,7 +227,7 @@ def _connected(session: "ConnectStatus") -> str:
         ("up", [f"{session.uptime_s:.0f} s, process {session.pid}"]),
     ]
     lines = [f"  {title if i == 0 else '':<9} {clean(text)}" for title, texts in rows for i, text in enumerate(texts)]
-    return "\n".join([_connected_head(session), *_proxy_lines(session), *lines])
+    return "\n".join([_connected_head(session), *_proxy_lines(session), *map(forward, session.forwards), *lines])
 
 
 def _link(link: "LinkStatus") -> str:

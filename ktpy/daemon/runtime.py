@@ -21,6 +21,7 @@ from ktpy.frozen import dataclass
 CONNECT = "connect"
 INTERCEPT = "intercept"
 RUN = "run"
+FORWARD = "forward"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,20 @@ class PublishedPort:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardStatus:
+    """A ForwardStatus is a port of the cluster that is one of the laptop's loopback."""
+
+    target: str
+    """The Service's name, or KIND/NAME."""
+    port: int
+    """The one that is dialled."""
+    protocol: str
+    local_port: int
+    variables: dict[str, str] = field(default_factory=dict)
+    """The environment by which programs find it, as in a pod."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficBytes:
     """TrafficBytes counts the payload of all connections, also of closed ones, as the laptop sees it."""
 
@@ -73,7 +87,7 @@ class LinkStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectStatus:
-    """A ConnectStatus describes a session of `ktpy connect`, or of `ktpy run`."""
+    """A ConnectStatus describes a session of `ktpy connect`, of `ktpy run`, or of `ktpy forward`."""
 
     kind: str = "connect"
     pid: int
@@ -103,7 +117,7 @@ class ConnectStatus:
     via: str | None = None
     """Where the pod is reached past the API server, HOST:PORT; null while all goes through it."""
     mode: str = "tun"
-    """How traffic gets in: `tun`, `proxy`, or `namespace` for `ktpy run`."""
+    """How traffic gets in: `tun`, `proxy`, `namespace` for `ktpy run`, or `forward`."""
     proxy: ProxyStatus | None = None
     """Of mode `proxy`, from when its port is there."""
     excluded: tuple[str, ...] = ()
@@ -112,6 +126,8 @@ class ConnectStatus:
     """Zones, besides the cluster domain, whose names the cluster's DNS is asked for."""
     published: tuple[PublishedPort, ...] = ()
     """Of mode `namespace`."""
+    forwards: tuple[ForwardStatus, ...] = ()
+    """Of mode `forward`."""
     notes: tuple[str, ...] = ()
     """What is not as it should be with the routes, in sentences."""
 
@@ -181,5 +197,5 @@ SessionStatus = ConnectStatus | InterceptStatus
 
 def decode_status(value: dict[str, Any]) -> SessionStatus:
     """Return the status of a JSON object; the inverse of `to_json`."""
-    is_connect = value["kind"] in ("connect", "run")
+    is_connect = value["kind"] in ("connect", "run", "forward")
     return from_json(ConnectStatus, value) if is_connect else from_json(InterceptStatus, value)

@@ -211,7 +211,7 @@ class Connect:
         work.create_task(righting, name="put routes right")
         if self._options.dns:
             await self._serve_names(api, machine, uplink, hello, zone, routed, work)
-            self._known = replace(self._known, try_command=try_command(zone, api.namespace))
+            self._known = replace(self._known, try_command=self._to_try(zone, api.namespace))
 
     @stage
     async def _open_cluster(self, cluster: AsyncExitStack) -> Api:
@@ -377,6 +377,9 @@ class Connect:
         raise Quit
 
     # --- what the user sees
+
+    def _to_try(self, zone: "Zone", namespace: str) -> str | None:
+        return try_command(zone, namespace)
 
     def _note(self, notes: tuple[str, ...]) -> None:
         self._known = replace(self._known, notes=notes)

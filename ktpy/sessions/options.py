@@ -44,11 +44,13 @@ __all__ = [
     "DevOptions",
     "Exec",
     "ExposeOption",
+    "ForwardOptions",
     "Header",
     "InterceptOptions",
     "Launched",
     "Match",
     "PersistentDir",
+    "PortChoice",
     "Publish",
     "Reference",
     "RunOptions",
@@ -59,6 +61,7 @@ __all__ = [
     "parse_exchange",
     "parse_expose",
     "parse_forward",
+    "parse_forwarded",
     "parse_header",
     "parse_persistent_dir",
     "parse_publish",
@@ -144,6 +147,41 @@ class RunOptions:
     edits: EnvironmentEdits = field(default_factory=EnvironmentEdits)
     claims: ClaimAccess = ClaimAccess.COPY
     """What the program gets of the workload's claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortChoice:
+    """A PortChoice names one that leads to the laptop's loopback."""
+
+    local: int | None
+    """0 for any that is free, None for one like the remote one."""
+    remote: str
+    """A number, or the name of a Service's port."""
+    protocol: str | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardOptions:
+    """The options of `ktpy forward` beside those of a connect."""
+
+    target: str | None = None
+    """As `Reference.parse` takes it; None for every Service of the namespace."""
+    ports: tuple[PortChoice, ...] = ()
+    """None are all that the target has."""
+
+
+_FORWARDED = re.compile(r"(?:(?P<local>\d{0,5}):)?(?P<remote>[a-z0-9][a-z0-9-]{0,14})(?:/(?P<protocol>(?i:tcp|udp)))?")
+
+
+def parse_forwarded(text: str) -> PortChoice:
+    """Read `[[LOCAL]:]PORT[/udp]`, where PORT may be a name. Raises ValueError with a sentence for the user."""
+    found = _FORWARDED.fullmatch(text)
+    numbers = [int(one) for one in (found["local"], found["remote"]) if one and one.isdecimal()] if found else [0]
+    if not found or not all(1 <= number <= 65535 for number in numbers):
+        raise ValueError(f"{text!r} is not [LOCAL:]PORT, such as 80, 8080:80, :80 or 5353:dns/udp.")
+    local = int(found["local"] or 0) if found["local"] is not None else None
+    return PortChoice(local, found["remote"], found["protocol"].upper() if found["protocol"] else None)
 
 
 @dataclass(frozen=True, slots=True)

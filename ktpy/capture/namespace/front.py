@@ -59,7 +59,7 @@ class NamespaceFront:
     @classmethod
     async def prepare(cls, launched: Launched, undo: AsyncExitStack, report: Report) -> "NamespaceFront":  # noqa: ARG003
         """Make the network. Raises NamespacesForbidden, TunUnavailable and HelperFailed."""
-        if isinstance(launched, socket.socket):
+        if isinstance(launched, socket.socket | tuple):
             raise TypeError("mode namespace begins with the helper")
         helper = await PrivateHelperClient.start(launched)
         undo.push_async_callback(helper.close)

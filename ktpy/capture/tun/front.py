@@ -64,7 +64,7 @@ class TunFront:
             elif undone.left or undone.failures:
                 report(Notice(describe(undone, "Undoing")))
 
-        if isinstance(launched, socket.socket):
+        if isinstance(launched, socket.socket | tuple):
             raise TypeError("mode tun begins with the helper")
         helper = await HelperClient.start(launched)
         undo.push_async_callback(undo_all)

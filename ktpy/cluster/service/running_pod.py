@@ -32,13 +32,13 @@ async def running_pod(api: Api, workload: Workload, container: str | None) -> Ru
     `chosen_container` raises.
     """
     chosen = chosen_container(workload.template, container)["name"]
-    pods = [one for one in await _pods(api, workload) if _runs(one, chosen)]
+    pods = [one for one in await pods_of(api, workload) if _runs(one, chosen)]
     if not pods:
         raise TargetAbsent(
             f"{workload.reference} has no pod whose container {chosen} runs; nothing was changed.",
             hint="Without --from-pod none is needed.",
         )
-    pod = max(pods, key=lambda one: (_is_ready(one), metadata_of(one).get("creationTimestamp") or ""))
+    pod = max(pods, key=lambda one: (is_ready(one), metadata_of(one).get("creationTimestamp") or ""))
     is_shared = spec_of(pod).get("shareProcessNamespace") or spec_of(pod).get("hostPID")
     return RunningPod(name_of(pod), await _environment(api, name_of(pod), chosen, is_shared=bool(is_shared)))
 
@@ -55,7 +55,8 @@ async def _environment(api: Api, pod: str, container: str, *, is_shared: bool) -
     raise TargetUnsuitable(f"Container {container} does not tell its environment: {why}", hint=_HINT)
 
 
-async def _pods(api: Api, workload: Workload) -> list[Json]:
+async def pods_of(api: Api, workload: Workload) -> list[Json]:
+    """Return the pods of a workload, but for ktpy's. Raises TargetUnsuitable where they cannot be found, NotFound."""
     if workload.reference.kind == "pod":
         return [await api.request("GET", PODS.path(api.namespace, workload.reference.name))]
     labels = labels_of(workload.template) if workload.template.get("metadata") else {}
@@ -74,6 +75,7 @@ def _runs(pod: Json, container: str) -> bool:
     return any(one["name"] == container and "running" in (one.get("state") or {}) for one in states)
 
 
-def _is_ready(pod: Json) -> bool:
+def is_ready(pod: Json) -> bool:
+    """Tell whether a pod takes requests."""
     conditions = status_of(pod).get("conditions") or []
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

@@ -16,5 +16,5 @@ def test_each_mode_has_its_class(mode: str) -> None:
 
 
 def test_a_mode_that_there_is_not_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match=r"'vpn'; there are: tun, proxy, namespace$"):
+    with pytest.raises(ValueError, match=r"'vpn'; there are: tun, proxy, namespace, forward$"):
         CaptureSpec("vpn")

@@ -22,7 +22,7 @@ def test_a_session_that_is_about_to_connect_has_every_key() -> None:
         ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "bytes": {"in": 0, "out": 0}, "open_flows": 0,'
         ' "datagram_flows": 0, "agent": null, "try_command": null, "counters": {},'
         ' "link": {"is_up": false, "for_s": 0.0, "losses": 0, "reason": null}, "via": null, "mode": "tun",'
-        ' "proxy": null, "excluded": [], "dns_zones": [], "published": [], "notes": []}'
+        ' "proxy": null, "excluded": [], "dns_zones": [], "published": [], "forwards": [], "notes": []}'
     )
 
 

@@ -1,0 +1,1 @@
+"""Ports of the laptop's loopback, each of which leads to one port of the cluster."""

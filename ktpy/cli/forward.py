@@ -1,0 +1,84 @@
+"""`ktpy forward` leads ports of the laptop's loopback to services, pods and workloads, without root."""
+
+import sys
+from typing import Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.complete import service_names
+from ktpy.cli.connect import via
+from ktpy.cli.options import CommandTaker, cluster, each, verbose
+from ktpy.cli.pod_options import image, pod_template, pod_timeout
+from ktpy.cli.workload_options import named
+from ktpy.daemon.background import perform
+from ktpy.daemon.caller import Caller
+from ktpy.observe.events import Event, Ready, Report
+from ktpy.observe.status import ConnectStatus
+from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, PortChoice, parse_forwarded
+
+
+@click.command(cls=CommandTaker)
+@click.argument("target", required=False, shell_complete=service_names)
+@click.argument("ports", nargs=-1, callback=each(parse_forwarded), metavar="[[LOCAL]:]PORT[/udp]...")
+@cluster(namespace="Namespace of what is forwarded, and of the shadow pod.")
+@click.option("--all", "is_all", is_flag=True, help="Every service of the namespace.")
+@via
+@click.option(
+    "--output",
+    "-o",
+    type=click.Choice(["text", "json", "env"]),
+    default="text",
+    show_default=True,
+    envvar="KTPY_OUTPUT",
+    help="How to print the result; env is what a shell evaluates.",
+)
+@verbose
+@image
+@pod_template
+@pod_timeout
+def forward(
+    target: str | None,
+    ports: tuple[PortChoice, ...],
+    is_all: bool,
+    output: str,
+    pod_timeout: float,
+    **options: Any,
+) -> None:
+    """Lead ports of 127.0.0.1 to TARGET: a service, or pod/NAME, deploy/NAME and the like.
+
+    Each connection goes to whatever pods there are then, over TCP or UDP, and the session comes back by itself as that
+    of connect does. Without a PORT it is all that TARGET has. LOCAL is the same number by default; 80 is 8080, and
+    where a number is taken it is any that is free. COMMAND, and `--output env`, have variables as in a pod:
+    WEB_SERVICE_HOST, WEB_SERVICE_PORT.
+
+    \b
+    ktpy forward web -n shop
+    ktpy forward web 3000:80 -n shop
+    ktpy forward pod/db-0 5432 -n shop -- psql -h 127.0.0.1
+    ktpy forward --all -n shop -- npm test
+    """
+    if bool(target) is is_all:
+        raise click.UsageError("Say what to forward: a TARGET, or --all.")
+    if target:
+        target, options["namespace"] = named(target, options["namespace"])
+    wanted = ConnectOptions(pods=False, pod_timeout_s=pod_timeout, capture=CaptureSpec("forward"), **options)
+    is_ours = output != "env" and not wanted.command
+    """Whether standard output is for what happens."""
+    end = "The end of the command" if wanted.command else "Ctrl-C"
+    caller = Caller.become()
+
+    def show(event: Event) -> None:
+        if output == "json":
+            render.event_json(event, err=not is_ours)
+            return
+        if output == "env" and isinstance(event, Ready) and isinstance(event.status, ConnectStatus):
+            render.exports(event.status)
+        render.event(event, farewell=f"{end} ends it and undoes everything.", err=not is_ours)
+
+    def work(report: Report) -> int:
+        from ktpy.sessions.forward import run  # the heavy half of ktpy: not before it is needed
+
+        return run(wanted, ForwardOptions(target, ports), caller, report)
+
+    sys.exit(perform(work, show, caller, None))
