@@ -93,10 +93,21 @@ def write_accounts(folder: Path, home: Path) -> None:
 
 
 def execute(asked: Exec, run_dir: Path, container: Path = Path("/proc/1/environ")) -> int:
-    """Become the program that a laptop asked for; return the exit code of a shell where that fails."""
+    """Become the program that a laptop asked for; return the exit code of a shell where that fails.
+
+    What is to outlive the channel gets a process of its own instead.
+    """
+    if asked.is_held and asked.key:
+        from ktpy_agent import dev_held
+
+        return dev_held.run(asked, run_dir, lambda: _become(asked, container))
     if asked.key:
         _pid_file(asked.key, run_dir).write_text(str(os.getpid()), encoding="ascii")
-    environment = environment_of(container.read_bytes(), os.environ.get("TERM", ""))
+    return _become(asked, container)
+
+
+def _become(asked: Exec, container: Path) -> int:
+    environment = environment_of(container.read_bytes(), asked.terminal or os.environ.get("TERM", ""))
     try:
         os.chdir(asked.folder or "/proc/1/cwd")
     except OSError as exc:
@@ -106,6 +117,7 @@ def execute(asked: Exec, run_dir: Path, container: Path = Path("/proc/1/environ"
         from ktpy_agent import dev_reload
 
         return dev_reload.run(asked.words, environment)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, which the program would inherit
     candidates = [asked.words] if asked.words else [(one,) for one in (asked.shell, *SHELLS) if one]
     problem: OSError | None = None
     for words in candidates:

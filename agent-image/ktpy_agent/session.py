@@ -44,8 +44,14 @@ def hello(path: Path, settings: Settings) -> bytes:
     except FileNotFoundError:
         text = ""
     resolver = resolv_conf.parse(text)
-    flows = str(settings.flows)
-    return AgentHello(__version__, resolver.nameservers, resolver.search, datagrams=True, flows=flows).line()
+    return AgentHello(
+        __version__,
+        resolver.nameservers,
+        resolver.search,
+        datagrams=True,
+        flows=str(settings.flows),
+        holds=True,
+    ).line()
 
 
 def await_silence(beats: int, register: int, silence_s: float) -> None:

@@ -89,11 +89,32 @@ class KeepDialling:
         await self._backoff.pause()
 
 
-class DialOnce(KeepDialling):
-    """The policy of who dials as long as failures pass by themselves, and whose link ends when it is lost."""
+class DialWithin(KeepDialling):
+    """The policy of who dials as long as failures pass by themselves, after a lost link for a limited time."""
+
+    def __init__(
+        self, first: Backoff, after_loss: Backoff, within_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """The loss is raised when an attempt fails that began `within_s` after it, or for good."""
+        super().__init__(first, after_loss)
+        self.loss: LinkLost | None = None
+        """The last one."""
+        self._within_s, self._clock = within_s, clock
+        self._deadline_s = 0.0
+
+    async def dial_failed(self, error: KtpyError, began_s: float) -> None:
+        if self.loss is not None and began_s >= self._deadline_s:
+            raise self.loss from error
+        try:
+            await super().dial_failed(error, began_s)
+        except KtpyError:
+            if self.loss is None:
+                raise
+            raise self.loss from error
 
     async def link_lost(self, reason: LinkLost) -> None:
-        raise reason
+        self.loss, self._deadline_s = reason, self._clock() + self._within_s
+        await super().link_lost(reason)
 
 
 class DialAgain:

@@ -6,7 +6,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext, suppress
 
@@ -48,32 +48,37 @@ class RemoteProgram:
 
         Raises LinkLost when the connection ends first, KtpyError where its output cannot be written for another reason.
         """
-        is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        kind = os.environ.get("TERM", "xterm") if is_terminal else None
-        size = os.get_terminal_size(0) if is_terminal else ()  # LINES and COLUMNS may tell of another terminal
+        kind = terminal_kind()
+        size = os.get_terminal_size(0) if kind else ()  # LINES and COLUMNS may tell of another terminal
         try:
-            process = await ssh.create_process(self._command, term_type=kind, term_size=size, encoding=None)
+            process = await ssh.create_process(self._command, term_type=kind or None, term_size=size, encoding=None)
         except (asyncssh.Error, OSError) as exc:
             raise link_lost(exc) from exc
         self._ssh = ssh
         try:
-            return await _ended(process, is_terminal=is_terminal)
+            return await _ended(process, is_terminal=bool(kind))
         finally:
             self._ssh = None
 
 
 async def _ended(process: _Process, *, is_terminal: bool) -> int:
     """Pass on what is typed and shown until it ends; return and raise what `run` does."""
-    with _typed_to(process), _as_terminal(process) if is_terminal else nullcontext():
+
+    async def send(data: bytes) -> None:
+        process.stdin.write(data) if data else process.stdin.write_eof()
+        await process.stdin.drain()
+
+    def resize() -> None:
+        process.change_terminal_size(*os.get_terminal_size(0))
+
+    with typed_to(send), as_terminal(resize) if is_terminal else nullcontext():
         try:
             async with task_group() as showing:
                 showing.create_task(_show(process.stdout, sys.stdout.fileno()))
                 showing.create_task(_show(process.stderr, sys.stderr.fileno()))
         except OSError as exc:
             process.close()
-            if isinstance(exc, BrokenPipeError):  # `| head` has enough: no error, and click's exit code
-                return 1
-            raise KtpyError(f"The output cannot be written ({exc.strerror}); the program was ended.") from exc
+            return enough(exc)
         await process.wait_closed()
     if process.exit_signal is not None:
         return 128 + int(getattr(signal, f"SIG{process.exit_signal[0]}", signal.SIGTERM))
@@ -82,20 +87,37 @@ async def _ended(process: _Process, *, is_terminal: bool) -> int:
     return process.exit_status
 
 
+def terminal_kind() -> str:
+    """Return TERM where both ends of ours are a terminal, else nothing."""
+    return os.environ.get("TERM", "xterm") if sys.stdin.isatty() and sys.stdout.isatty() else ""
+
+
+def enough(exc: OSError) -> int:
+    """Return the exit code of who has read enough, as `| head`, which is no error; it is click's.
+
+    Raises KtpyError where what the program says could not be written for another reason.
+    """
+    if isinstance(exc, BrokenPipeError):
+        return 1
+    raise KtpyError(f"The output cannot be written ({exc.strerror}); the program was ended.") from exc
+
+
 async def _show(reader: "asyncssh.SSHReader[bytes]", descriptor: int) -> None:
     """Write what comes; raises OSError where that fails. A terminal that does not take it holds up nobody else."""
-    while data := await _next(reader):
-        await asyncio.to_thread(_write, descriptor, data)
+    while data := await next_of(reader):
+        await asyncio.to_thread(write_whole, descriptor, data)
 
 
-async def _next(reader: "asyncssh.SSHReader[bytes]") -> bytes:
+async def next_of(reader: "asyncssh.SSHReader[bytes]") -> bytes:
+    """Return what comes; nothing at the end."""
     try:
         return await reader.read(_READ_BYTES)
     except (asyncssh.Error, OSError):
         return b""  # the connection is lost: the exit code is missing then
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def write_whole(descriptor: int, data: bytes) -> None:
+    """Write all of it, whoever has made the descriptor non-blocking. Raises OSError."""
     while data:
         try:
             data = data[os.write(descriptor, data) :]
@@ -104,17 +126,16 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 @contextmanager
-def _typed_to(process: _Process) -> Iterator[None]:
-    """Send what is read from standard input, as fast as the program takes it.
+def typed_to(send: Callable[[bytes], Awaitable[None]]) -> Iterator[None]:
+    """Send what is read from standard input, as fast as `send` takes it; nothing is its end.
 
     A thread reads, whatever standard input is; nobody waits for it at the end.
     """
     loop, is_over = asyncio.get_running_loop(), threading.Event()
 
-    async def send(data: bytes) -> None:
+    async def pass_on(data: bytes) -> None:
         try:
-            process.stdin.write(data) if data else process.stdin.write_eof()
-            await process.stdin.drain()
+            await send(data)
         except (asyncssh.Error, OSError):  # it has ended, or reads no more
             is_over.set()
 
@@ -125,7 +146,7 @@ def _typed_to(process: _Process) -> Iterator[None]:
                 data = os.read(0, _READ_BYTES)
             except OSError:
                 data = b""
-            sending = send(data)
+            sending = pass_on(data)
             try:
                 asyncio.run_coroutine_threadsafe(sending, loop).result()
             except (RuntimeError, CancelledError):  # the loop is closed
@@ -140,13 +161,10 @@ def _typed_to(process: _Process) -> Iterator[None]:
 
 
 @contextmanager
-def _as_terminal(process: _Process) -> Iterator[None]:
-    """Let every key go to the program, and every resize. What ktpy itself tells meanwhile begins at the left edge."""
+def as_terminal(resize: Callable[[], None]) -> Iterator[None]:
+    """Let every key go to the program, and call `resize` at each. What ktpy itself tells begins at the left edge."""
     import termios  # not every system has them
     import tty
-
-    def resize() -> None:
-        process.change_terminal_size(*os.get_terminal_size(0))
 
     loop, before = asyncio.get_running_loop(), termios.tcgetattr(0)
     loop.add_signal_handler(signal.SIGWINCH, resize)

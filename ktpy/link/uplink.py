@@ -92,11 +92,13 @@ class Uplink(Generic[T]):
 
         Raises ConnectionAbortedError once it has ended.
         """
-        return (await self.connection()).hello
+        return (await asyncio.shield(self._up)).connection.hello
 
     async def connection(self) -> AgentConnection[T]:
-        """Wait until a connection stands, and return it. Raises as `wait_up` does."""
-        return (await asyncio.shield(self._up)).connection
+        """Wait until a connection stands that has not ended, and return it. Raises as `wait_up` does."""
+        while (standing := await asyncio.shield(self._up)).connection.is_closed:
+            await standing.ended.wait()
+        return standing.connection
 
     async def output_of(self, command: str) -> AsyncIterator[bytes]:
         """Yield what the agent answers to a command on a channel of its own. `run` must run meanwhile.

@@ -28,14 +28,13 @@ from ktpy.errors import KtpyError, LinkLost, SessionLost
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.kube.refusals import NotFound
-from ktpy.link.connection import AgentConnection
 from ktpy.link.key import make_key
 from ktpy.link.reverse_ports import ReversePorts
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report, StartStep
 from ktpy.sessions.dev_config_in_cluster import texts
 from ktpy.sessions.dev_configured import configured
-from ktpy.sessions.dev_link import connected, dev_uplink, remote_program
+from ktpy.sessions.dev_link import connected, dev_uplink, held_program
 from ktpy.sessions.dev_ports import Listening, forwarded, listening
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.options import DevOptions
@@ -64,7 +63,8 @@ class Dev:
         self._owner, self._records = owner_of(caller), Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
-        self._program = remote_program(Exec(options.command, options.shell, options.work_dir, options.reloads))
+        asked = Exec(options.command, options.shell, options.work_dir, options.reloads)
+        self._program = held_program(asked, report, outlives_run=True)  # nodes may send requests until the pod ends
         self._workload = options.target
 
     @property
@@ -141,7 +141,7 @@ class Dev:
 
     async def _work(self, pod: Awaitable[Json], uplink: Uplink[AgentHello], reverse: asyncio.Event) -> int:
         await pod
-        connection = await connected(uplink)
+        await connected(uplink)
         self._is_ready = True
         async with AsyncExitStack() as beside:
             for line in await beside.enter_async_context(forwarded(self._listeners, uplink)):
@@ -156,21 +156,21 @@ class Dev:
                     share(self._options, self._workload, uplink, self._caller, self._report)
                 )
             if self._options.sync is None:
-                return await self._run_program(connection)
+                return await self._run_program(uplink)
             from ktpy.sessions.dev_sync import synced_folder  # most do without
 
-            syncing = await beside.enter_async_context(synced_folder(connection, self._options.sync, self._report))
+            syncing = await beside.enter_async_context(synced_folder(uplink, self._options.sync, self._report))
             self._step("sync", f"{self._options.sync.local} is in step with {self._options.sync.remote}")
-            running = await beside.enter_async_context(background_task(self._run_program(connection), "program"))
+            running = await beside.enter_async_context(background_task(self._run_program(uplink), "program"))
             if await first_of(running, syncing) is syncing:
                 syncing.result()
             return await running
 
-    async def _run_program(self, connection: AgentConnection[AgentHello]) -> int:
+    async def _run_program(self, uplink: Uplink[AgentHello]) -> int:
         if not (self._options.command or sys.stdin.isatty()):
             self._step("dev", f"the dev container runs; `ktpy dev terminal {self._workload}` opens a terminal there")
             await asyncio.Event().wait()
-        return await self._program.run(connection.ssh)
+        return await self._program.run(uplink)
 
     async def _take_over(self, change: DevChange) -> None:
         """Switch the original off once the program in the dev pod listens."""

@@ -11,11 +11,15 @@ from ktpy.cluster.changes.dev_manifest import ssh_port
 from ktpy.cluster.pods.pod_log import host_key
 from ktpy.errors import KtpyError, LinkLost, PodNotReady
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, name_of
+from ktpy.kube.objects import Json, is_being_deleted, name_of, status_of
 from ktpy.kube.portforward.port_forward import PortForward
+from ktpy.kube.refusals import NotFound
+from ktpy.kube.resources import PODS
+from ktpy.link.held_program import HeldProgram
 from ktpy.link.key import ClientKey
-from ktpy.link.terminal import RemoteProgram
-from ktpy.wire.dev import INTERRUPT, Exec
+from ktpy.observe.events import Notice, Report
+from ktpy.wire.dev import Exec
+from ktpy.wire.held import PATIENCE_S
 
 if TYPE_CHECKING:
     from ktpy.link.connection import AgentConnection
@@ -25,14 +29,16 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=asyncio.Protocol)
 
 RETRY_S: Final = (0.05, 0.2)
+AGAIN_S: Final = (0.2, 5.0)
+"""The pauses between attempts, at first and at most; after a lost link, the latter."""
 TIMEOUT_S: Final = 30.0
 """How long a dev container that runs may take to accept a session."""
 
 
-def remote_program(asked: Exec) -> RemoteProgram:
-    """Return the program that is asked for, with a key by which it can be interrupted."""
+def held_program(asked: Exec, report: Report, *, outlives_run: bool = False) -> HeldProgram:
+    """Return the program that is asked for, with a key that no other has. See HeldProgram."""
     key = secrets.token_hex(8)
-    return RemoteProgram(asked._replace(key=key).command(), INTERRUPT + key)
+    return HeldProgram(asked._replace(key=key), lambda text: report(Notice(text)), outlives_run=outlives_run)
 
 
 async def dial(uplink: "Uplink[AgentHello]", make: Callable[[], P], port: int) -> "tuple[asyncio.Transport, P]":
@@ -55,15 +61,22 @@ def dev_uplink(
     key: ClientKey,
     hold: Callable[["AgentConnection[AgentHello]"], Awaitable[LinkLost | None]] = until_closed,
 ) -> "Uplink[AgentHello]":
-    """Return the uplink to the pod that `find_pod` waits for; to be run. It ends when its link is lost."""
+    """Return the uplink to the pod that `find_pod` waits for; to be run.
+
+    It ends when there was no link for PATIENCE_S, or with the pod.
+    """
     from ktpy.link.connection import AgentServer
-    from ktpy.link.dial_policy import DialOnce
+    from ktpy.link.dial_policy import DialWithin
     from ktpy.link.session import SHADOW_SESSION
     from ktpy.link.uplink import AgentPod, Uplink
+
+    policy = DialWithin(Backoff(*RETRY_S), Backoff(*AGAIN_S), PATIENCE_S)
 
     async def find() -> "AgentPod":
         pod = await find_pod()
         name, port = name_of(pod), ssh_port(pod, container)
+        if policy.loss is not None and not await _may_run(api, name):
+            raise policy.loss
 
         async def printed() -> str | None:
             try:
@@ -79,7 +92,18 @@ def dev_uplink(
             AgentServer(port=port),
         )
 
-    return Uplink(find, key, SHADOW_SESSION, DialOnce(Backoff(*RETRY_S), Backoff()), hold=hold)
+    return Uplink(find, key, SHADOW_SESSION, policy, hold=hold)
+
+
+async def _may_run(api: Api, pod: str) -> bool:
+    """Tell whether the pod runs; it may where nobody can tell."""
+    try:
+        found = await api.request("GET", PODS.path(api.namespace, pod))
+    except NotFound:
+        return False
+    except KtpyError:
+        return True
+    return status_of(found).get("phase") == "Running" and not is_being_deleted(found)
 
 
 async def connected(uplink: "Uplink[AgentHello]", within_s: float = TIMEOUT_S) -> "AgentConnection[AgentHello]":

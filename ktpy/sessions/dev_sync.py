@@ -8,9 +8,8 @@ from pathlib import Path
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
 from ktpy.errors import LinkLost, SyncFailed
-from ktpy.link.connection import AgentConnection
 from ktpy.link.ssh_library import asyncssh
-from ktpy.link.uplink import refusal_of
+from ktpy.link.uplink import Uplink, refusal_of
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import SyncFolder
 from ktpy.sync.engine import Synchronizer, synced
@@ -21,15 +20,17 @@ from ktpy.wire.sync import frames
 
 REASON_S = 2.0
 """The agent's exit status comes so soon after the end of what it says."""
+PAUSE_S = 1.0
+"""Between two channels: the link is dialled meanwhile."""
 
 
 @asynccontextmanager
 async def synced_folder(
-    connection: AgentConnection[AgentHello], folder: SyncFolder, report: Report
+    uplink: Uplink[AgentHello], folder: SyncFolder, report: Report
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """Keep the folders alike while the block runs, which begins once they are; the task ends when they are no more.
 
-    Raises SyncFailed and LinkLost.
+    They go on over the next link when one is lost. Raises SyncFailed, ConnectionAbortedError when there will be none.
     """
 
     def tell(event: SyncEvent) -> None:
@@ -42,18 +43,27 @@ async def synced_folder(
                 report(Notice(f"sync: {getattr(event, 'path', '')} {event.text}".replace("  ", " ")))
 
     options = SyncOptions(folder.is_two_way, is_delete_protected=folder.is_delete_protected, ignore=folder.ignore)
-    async with synced(Path(folder.local), options, tell) as sync:
-        process = await connection.ssh.create_process(frames.COMMAND + folder.remote, encoding=None)
-        async with (
-            background_task(_keep(sync, process, folder.remote), "synchronize") as syncing,
-            background_task(sync.in_step(), "first synchronization") as first,
-        ):
+    async with (
+        synced(Path(folder.local), options, tell) as sync,
+        background_task(_keep(sync, uplink, folder.remote), "synchronize") as syncing,
+    ):
+        async with background_task(sync.in_step(), "first synchronization") as first:
             if await first_of(first, syncing) is syncing:
                 syncing.result()
-            yield syncing
+        yield syncing
 
 
-async def _keep(sync: Synchronizer, process: "asyncssh.SSHClientProcess[bytes]", remote: str) -> None:
+async def _keep(sync: Synchronizer, uplink: Uplink[AgentHello], remote: str) -> None:
+    """Synchronize over one channel after the other. Raises SyncFailed, and ConnectionAbortedError at the end."""
+    while True:
+        try:
+            async with uplink.process(frames.COMMAND + remote) as process:
+                await _keep_over(sync, process, remote)
+        except LinkLost:
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _keep_over(sync: Synchronizer, process: "asyncssh.SSHClientProcess[bytes]", remote: str) -> None:
     """Synchronize until the channel ends. Raises LinkLost, SyncFailed with the agent's own words where it gives up."""
     try:
         await sync.run(process.stdout, process.stdin)

@@ -21,7 +21,7 @@ from ktpy.kube.objects import Json
 from ktpy.link.key import make_key
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report
-from ktpy.sessions.dev_link import connected, dev_uplink, remote_program
+from ktpy.sessions.dev_link import connected, dev_uplink, held_program
 from ktpy.sessions.dev_ports import Listening, forwarded
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
@@ -91,7 +91,7 @@ class _Visit:
     ) -> None:
         self._place, self._target, self._owner = place, target, owner
         self._report, self._listeners, self._notes = report, listeners, notes
-        self._program = remote_program(asked)
+        self._program = held_program(asked, report)
 
     def handles_signal(self, signal_number: int) -> bool:
         return not (signal_number == signal.SIGINT and self._program.interrupt())
@@ -113,15 +113,15 @@ class _Visit:
             undo.callback(uplink.close)
             holding = await undo.enter_async_context(background_task(uplink.run(), "hold uplink"))
             working = await undo.enter_async_context(background_task(self._work(uplink), "work"))
-            if await first_of(working, holding) is holding:
+            if await first_of(holding, working) is holding:
                 holding.result()
                 raise LinkLost("The link to the dev pod was closed.")
             return working.result()
         raise AssertionError
 
     async def _work(self, uplink: Uplink[AgentHello]) -> int:
-        connection = await connected(uplink)
+        await connected(uplink)
         async with forwarded(self._listeners, uplink) as lines:
             for line in (*lines, *self._notes):
                 self._report(Notice(line))
-            return await self._program.run(connection.ssh)
+            return await self._program.run(uplink)

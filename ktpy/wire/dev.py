@@ -44,7 +44,15 @@ class Exec(NamedTuple):
     reloads: bool = False
     """Whether the program is started again when files of that folder change."""
     key: str = ""
-    """Letters and digits by which it can be interrupted; it cannot without."""
+    """Letters and digits by which it can be interrupted, or held; it cannot without."""
+    is_held: bool = False
+    """Whether it outlives the channel, over which `ktpy.wire.held` is spoken."""
+    is_again: bool = False
+    """Whether it has begun: it is not started in that case."""
+    terminal: str = ""
+    """TERM, where what is held has a terminal of the agent's."""
+    size: tuple[int, int] = (80, 24)
+    """Its columns and lines."""
 
     def command(self) -> str:
         """Render what sshd is asked to run."""
@@ -57,11 +65,17 @@ class Exec(NamedTuple):
             return None
         try:
             found = json.loads(command.removeprefix(_COMMAND))
-            words, reloads, key = (
+            key, (columns, lines) = str(found.get("key", "")), found.get("size") or (80, 24)
+            return cls(
                 tuple(map(str, found["words"])),
+                str(found["shell"]),
+                str(found["folder"]),
                 found.get("reloads") is True,
-                str(found.get("key", "")),
+                key if key.isalnum() else "",
+                found.get("is_held") is True,
+                found.get("is_again") is True,
+                str(found.get("terminal") or ""),
+                (int(columns) & 0xFFFF, int(lines) & 0xFFFF),
             )
-            return cls(words, str(found["shell"]), str(found["folder"]), reloads, key if key.isalnum() else "")
         except (KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"what is to run lacks {exc}") from exc

@@ -18,6 +18,8 @@ class AgentHello(NamedTuple):
     """The agent knows the command of `ktpy.wire.datagram`; one without this key does not."""
     flows: str = ""
     """The agent has the socket of `ktpy.wire.flows` at this path; one without this key has none."""
+    holds: bool = False
+    """The agent holds programs as `ktpy.wire.held` has it; one without this key does not."""
 
     def line(self) -> bytes:
         """Render the hello."""
@@ -28,6 +30,7 @@ class AgentHello(NamedTuple):
             "resolv_conf": resolv_conf,
             "datagrams": self.datagrams,
             "flows": self.flows,
+            "holds": self.holds,
         }
         return json.dumps(message).encode() + b"\n"
 
@@ -46,6 +49,7 @@ class AgentHello(NamedTuple):
                 version,
                 message.get("datagrams") is True,
                 str(message.get("flows") or ""),
+                message.get("holds") is True,
             )
         except (KeyError, TypeError, OverflowError, RecursionError) as exc:
             raise ValueError(f"its hello lacks {exc}") from exc

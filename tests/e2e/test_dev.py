@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from ktpy.errors import RouteTaken
+from tests.e2e.kit.faults import unplugged
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import getter, until_nothing_of_ktpys, until_reached
@@ -234,6 +236,25 @@ def test_an_edited_file_is_in_the_answer_that_another_pod_gets(lab: Lab, laptop:
             assert laptop.output("ktpy", "run", *HERE, "--", "curl", "-s", "http://catalog/") == "two\n"
             laptop.output("ktpy", "dev", "end", "catalog", *HERE)
             assert session.wait_ended() == 0, session.output
+
+
+def test_a_program_and_a_folder_outlive_the_cable(lab: Lab, laptop: Laptop) -> None:
+    """All that it prints meanwhile is here afterwards, once, and what is edited meanwhile is there."""
+    lab.exec(["sh", "-c", f"rm -rf {SOURCES}; mkdir -p {SOURCES}"], user="dev", check=True)
+    counting = "i=0; while ! test -e stop; do echo number $i; i=$((i+1)); sleep 0.02; done; exit 7"
+    beside = ("web", "--mode", "duplicate", "--sync", SOURCES)
+    with (
+        as_before(lab, path_of("deployment", "web")),
+        developing(lab, *beside, command=("sh", "-c", counting)) as session,
+    ):
+        session.wait_for("number 9")
+        with unplugged(lab):
+            session.wait_for("The link is lost")
+            lab.exec(["touch", f"{SOURCES}/stop"], user="dev", check=True)
+        assert session.wait_ended() == 7, session.output
+    printed = [int(one) for one in re.findall(r"^number (\d+)$", session.output, re.MULTILINE)]
+    assert printed == list(range(len(printed)))
+    assert len(printed) > 200, "9 s and more of them"
 
 
 def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None:

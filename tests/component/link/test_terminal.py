@@ -6,8 +6,8 @@ import os
 import struct
 import termios
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import asyncssh
 import pytest
@@ -15,6 +15,9 @@ import pytest
 from ktpy.errors import KtpyError
 from ktpy.link import terminal
 from ktpy.link.terminal import RemoteProgram
+from tests.component.link.stdio import shown, typed
+
+__all__ = ["typed"]
 
 Program = Callable[["asyncssh.SSHServerProcess[bytes]"], Awaitable[None]]
 MUCH = bytes(range(256)) * (1 << 14)
@@ -38,27 +41,6 @@ async def pod(program: Program) -> AsyncIterator[asyncssh.SSHClientConnection]:
         asyncssh.connect("127.0.0.1", server.get_port(), known_hosts=None, username="x", config=None) as ssh,
     ):
         yield ssh
-
-
-@pytest.fixture
-def typed() -> Iterator[int]:
-    """The end of standard input's pipe that is written to; the user of it closes it."""
-    reading, writing = os.pipe()
-    before = os.dup(0)
-    os.dup2(reading, 0)
-    os.close(reading)
-    yield writing
-    os.dup2(before, 0)
-    os.close(before)
-
-
-@contextmanager
-def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The end of standard output's pipe that is read; the user of it closes it. No fixture: pytest replaces those."""
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as output:
-        monkeypatch.setattr("sys.stdout", output)
-        yield reading
 
 
 async def yes(process: "asyncssh.SSHServerProcess[bytes]") -> None:

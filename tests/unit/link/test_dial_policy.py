@@ -6,7 +6,7 @@ from ktpy.aio.retry import Backoff
 from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFailed, PodNotReady, Unauthorized
 from ktpy.kube.portforward.port_forward import PortForwardNotYet
 from ktpy.link.connection import KeyNotTaken
-from ktpy.link.dial_policy import DialAgain, DialOnce, DialPolicy, DialUntilUp, KeepDialling
+from ktpy.link.dial_policy import DialAgain, DialPolicy, DialUntilUp, DialWithin, KeepDialling
 
 
 class Clock:
@@ -160,8 +160,22 @@ async def test_a_session_that_does_not_stand_yet_is_not_dialled_again(clock: Clo
     assert standing.told == []
 
 
-async def test_a_link_that_is_not_to_come_back(clock: Clock) -> None:
-    policy = DialOnce(Backoff(0.1, 0.2, clock.sleep), Backoff())
+async def test_a_link_that_is_to_come_back_within_a_time(clock: Clock) -> None:
+    policy = DialWithin(Backoff(0.1, 0.2, clock.sleep), Backoff(0.2, 5, clock.sleep), 600, lambda: clock.now_s)
     await policy.dial_failed(KeyNotTaken("not yet"), clock.now_s)
-    with pytest.raises(LinkLost, match="gone"):
+    for _ in range(2):
         await policy.link_lost(LinkLost("gone"))
+        ends_s = clock.now_s + 590
+        while clock.now_s < ends_s:
+            await policy.dial_failed(ApiUnreachable("away"), clock.now_s)
+    with pytest.raises(LinkLost, match="gone"):
+        await policy.dial_failed(ApiUnreachable("away"), clock.now_s + 10)
+
+
+async def test_a_link_to_a_pod_that_is_no_more(clock: Clock) -> None:
+    policy = DialWithin(Backoff(0.1, 0.2, clock.sleep), Backoff(0.2, 5, clock.sleep), 600, lambda: clock.now_s)
+    with pytest.raises(PodFailed, match="foreign"):
+        await policy.dial_failed(PodFailed("foreign"), clock.now_s)
+    await policy.link_lost(LinkLost("gone"))
+    with pytest.raises(LinkLost, match="gone"):
+        await policy.dial_failed(PodFailed("foreign"), clock.now_s)

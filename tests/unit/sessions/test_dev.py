@@ -10,7 +10,7 @@ import pytest
 from ktpy.cluster.changes import dev as changes
 from ktpy.daemon.caller import Caller
 from ktpy.errors import LinkLost
-from ktpy.link.terminal import RemoteProgram
+from ktpy.link.held_program import HeldProgram
 from ktpy.observe.events import Event, StartStep
 from ktpy.sessions import dev
 from ktpy.sessions.options import DevOptions
@@ -30,7 +30,7 @@ class Uplink:
         raise LinkLost("cut")
 
     async def connection(self) -> Any:
-        return SimpleNamespace(ssh=None)
+        return SimpleNamespace()
 
     def close(self) -> None:
         """Nothing is open."""
@@ -41,7 +41,7 @@ class World:
         self.program: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.uplink, self.told = Uplink(), list[Event]()
         monkeypatch.setattr(dev, "dev_uplink", lambda *_: self.uplink)
-        monkeypatch.setattr(RemoteProgram, "run", lambda *_: asyncio.shield(self.program))
+        monkeypatch.setattr(HeldProgram, "run", lambda *_: asyncio.shield(self.program))
         monkeypatch.setattr(changes, "BACK_TIMEOUT_S", 0.2)  # nothing makes the original's pods ready
         file = kubeconfig(folder, store.url, {"token": "t"})
         options = DevOptions("web", kubeconfig=file, command=("serve",))

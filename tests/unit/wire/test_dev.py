@@ -12,6 +12,7 @@ from ktpy.wire.dev import Exec
         Exec(shell="zsh"),
         Exec(("a",), reloads=True),
         Exec(("a",), key="0af3"),
+        Exec(key="0af3", is_held=True, is_again=True, terminal="xterm", size=(97, 31)),
         Exec(("é'\n",)),
     ],
 )
@@ -27,6 +28,10 @@ def test_another_command() -> None:
 def test_what_is_no_request(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Exec.parse(f"ktpy-agent exec {text}")
+
+
+def test_a_laptop_that_knows_nothing_of_what_is_held() -> None:
+    assert Exec.parse('ktpy-agent exec {"words": ["a"], "shell": "", "folder": ""}') == Exec(("a",))
 
 
 def test_what_is_moved_keeps_its_length() -> None:

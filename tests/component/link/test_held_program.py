@@ -1,0 +1,409 @@
+"""Programs of the real agent behind a real OpenSSH server, whose link is cut while they run."""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import random
+import struct
+import termios
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktpy.aio.background_task import background_task
+from ktpy.aio.retry import Backoff
+from ktpy.errors import LinkLost
+from ktpy.link.dial_policy import DialWithin
+from ktpy.link.held_program import HeldProgram
+from ktpy.link.session import SHADOW_SESSION
+from ktpy.link.uplink import AgentPod, Uplink
+from ktpy.wire.dev import Exec
+from ktpy.wire.session import AgentHello
+from tests.component.agent.pod import AGENT_IMAGE
+from tests.component.link.conftest import running
+from tests.component.link.shadow import HELLO
+from tests.component.link.sshd import Sshd
+from tests.component.link.stdio import shown, typed
+from tests.kit.waiting import until
+
+__all__ = ["typed"]
+
+AGENT = f"""
+import os, sys
+sys.path += [{str(AGENT_IMAGE)!r}, {str(AGENT_IMAGE.parent)!r}]
+from pathlib import Path
+from ktpy.wire.dev import Exec
+from ktpy_agent import dev, dev_held
+asked = Exec.parse(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
+if asked:
+    if os.path.exists("patience_s"):
+        dev_held.run.__defaults__ = (float(Path("patience_s").read_text()),)
+    sys.exit(dev.execute(asked, Path("."), Path("/proc/self/environ")))
+print({json.dumps(json.dumps(HELLO | {"holds": True}))}, flush=True)
+while os.read(0, 100):
+    pass
+"""
+CHECKED_COPY = """
+import hashlib, os, sys
+seen = hashlib.sha256()
+while data := os.read(0, 1 << 16):
+    seen.update(data)
+    sys.stdout.buffer.write(data)
+sys.stdout.buffer.flush()
+sys.stderr.write(seen.hexdigest())
+sys.exit(7)
+"""
+INPUT = random.Random(2).randbytes(1 << 21)
+
+
+class Cable:
+    """A Cable leads to sshd. It is cut when so many bytes have passed, either way."""
+
+    def __init__(self, port: int, cuts: Iterator[int]) -> None:
+        self._port, self._cuts = port, cuts
+        self._left_bytes = next(cuts)
+        self._ends: set[asyncio.StreamWriter] = set()
+        self.times = self.led = 0
+        self.is_out = False
+
+    async def lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_out:
+            writer.close()
+            return
+        their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._ends |= {writer, their_writer}
+        self.led += 1
+        await asyncio.gather(self._pass(reader, their_writer), self._pass(their_reader, writer))
+        self.led -= 1
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(1 << 16):
+                writer.write(data[: self._left_bytes])
+                self._left_bytes -= len(data)
+                if self._left_bytes <= 0:
+                    self.cut()
+                    return
+                await writer.drain()
+        except OSError:
+            pass
+        writer.close()
+
+    def unplug(self) -> None:
+        """Cut it, and let nothing pass until `is_out` is taken away."""
+        self.is_out = True
+        self.cut()
+
+    def cut(self) -> None:
+        """Say nothing to either end but that it is over."""
+        self.times += 1
+        self._left_bytes = next(self._cuts)
+        for end in self._ends:
+            end.close()
+        self._ends.clear()
+
+
+@pytest.fixture
+def dev_pod(tmp_path: Path) -> Iterator[Sshd]:
+    with running(tmp_path, AGENT) as server:
+        server.install(AGENT, "restrict,port-forwarding,pty")
+        yield server
+
+
+@asynccontextmanager
+async def uplink_over(sshd: Sshd, cuts: Iterator[int]) -> AsyncIterator[tuple[Uplink[AgentHello], Cable]]:
+    cable = Cable(sshd.port, cuts)
+    server = await asyncio.start_server(cable.lead, "127.0.0.1", 0)
+    place = replace(sshd.place, port=server.sockets[0].getsockname()[1])
+
+    async def find_pod() -> AgentPod:
+        async def unreadable() -> None: ...
+
+        return AgentPod("pod", asyncio.get_running_loop(), unreadable, "", place)
+
+    policy = DialWithin(Backoff(0.01, 0.05), Backoff(0.01, 0.05), 30)
+    uplink = Uplink(find_pod, sshd.key, SHADOW_SESSION, policy)
+    try:
+        async with asyncio.timeout(60), background_task(uplink.run(), "uplink"):
+            yield uplink, cable
+    finally:
+        uplink.close()
+        server.close()
+        cable.unplug()
+        await until(lambda: not cable.led, "the cable's ends")
+
+
+def never() -> Iterator[int]:
+    while True:
+        yield 1 << 40
+
+
+def now_and_then(seed: int) -> Iterator[int]:
+    chance = random.Random(seed)
+    for _ in range(4):
+        yield chance.randrange(8_000, 1_000_000)  # what it takes to log in, at least
+    yield from never()
+
+
+def python(script: str, *arguments: str, **how: Any) -> Exec:
+    return Exec(("/usr/bin/python3", "-c", script, *arguments), folder="/", key=os.urandom(8).hex(), **how)
+
+
+def ignore(_: str) -> None: ...
+
+
+def collected(pipe: int) -> tuple[threading.Thread, bytearray]:
+    """Read a pipe to its end in a thread."""
+    got = bytearray()
+
+    def read() -> None:
+        with os.fdopen(pipe, "rb", buffering=0) as end:
+            while data := end.read(1 << 16):
+                got.extend(data)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread, got
+
+
+def type_in(pipe: int, data: bytes) -> None:
+    def write() -> None:
+        with os.fdopen(pipe, "wb") as end:
+            end.write(data)
+
+    threading.Thread(target=write, daemon=True).start()
+
+
+def said(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def holders(sshd: Sshd) -> list[str]:
+    return [one.name for one in sshd.directory.glob("held-*")]
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_every_byte_arrives_once_both_ways(
+    dev_pod: Sshd, typed: int, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    with shown(monkeypatch) as output, shown(monkeypatch, "stderr") as errors:
+        readers = collected(output), collected(errors)
+        type_in(typed, INPUT)
+        async with uplink_over(dev_pod, now_and_then(seed)) as (uplink, cable):
+            assert await HeldProgram(python(CHECKED_COPY), ignore).run(uplink) == 7
+            assert cable.times == 4
+    for thread, _ in readers:
+        thread.join(10)
+    assert hashlib.sha256(readers[0][1]).digest() == hashlib.sha256(INPUT).digest()
+    assert readers[1][1].decode() == hashlib.sha256(INPUT).hexdigest()
+    await until(lambda: holders(dev_pod) == [], "nothing to be left")
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The main end of a terminal that is standard input and output."""
+    main, secondary = os.openpty()
+    resize(main, 31, 97)
+    before = os.dup(0)
+    os.dup2(secondary, 0)
+    try:
+        with os.fdopen(os.dup(secondary), "w") as output:
+            monkeypatch.setattr("sys.stdin", os.fdopen(0, closefd=False))
+            monkeypatch.setattr("sys.stdout", output)
+            yield main
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (secondary, before):
+            os.close(descriptor)
+
+
+def resize(main: int, lines: int, columns: int) -> None:
+    fcntl.ioctl(main, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+ON_TERMINAL = """
+import os, signal, sys, time
+sizes = []
+signal.signal(signal.SIGWINCH, lambda *_: sizes.append(os.get_terminal_size()))
+print("up", *os.get_terminal_size(), flush=True)
+while not os.path.exists(sys.argv[1] + "/go"):
+    time.sleep(0.01)
+sys.stdout.write("0123456789abcde\\n" * 200_000)
+print("the end", flush=True)
+open(sys.argv[1] + "/printed", "w").close()
+while not sizes:
+    time.sleep(0.01)
+print("now", *sizes[0])
+sys.exit(len(input()))
+"""
+
+
+async def test_a_terminal_is_attached_to_again(dev_pod: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was printed last is shown, in the terminal's present size, and the keys go there."""
+    told: list[str] = []
+    async with uplink_over(dev_pod, never()) as (uplink, cable):
+        with terminal(monkeypatch) as main:
+            _, got = collected(main)
+            running_ = asyncio.create_task(HeldProgram(python(ON_TERMINAL, str(tmp_path)), told.append).run(uplink))
+            await until(lambda: b"up 97 31" in got, "the program")
+            cable.unplug()
+            (tmp_path / "go").touch()
+            await until((tmp_path / "printed").exists, "what nobody sees")
+            resize(main, 40, 120)
+            await until(lambda: len(told) == 1, "the loss to be told")
+            cable.is_out = False
+            await until(lambda: b"now 120 40" in got, "the new size")
+            os.write(main, b"four\r")
+            assert await running_ == 4
+    assert "Ctrl-C ends ktpy" in told[0]
+    assert told[1] == "The link is back."
+    assert "were not kept" in told[2]
+    assert b"abcde\nthe end\n" in got.replace(b"\r", b"")
+    assert 1 << 19 < len(got) < 2 << 20
+
+
+WRITES_MUCH = """
+import os, sys
+from pathlib import Path
+written = 0
+sys.stdout.write("up")
+sys.stdout.flush()
+input()
+for _ in range(64):
+    written += os.write(1, bytes(1 << 16))
+    Path(sys.argv[1]).write_text(str(written))
+"""
+
+
+async def test_a_program_on_pipes_waits_with_what_outruns_the_ring(
+    dev_pod: Sshd, tmp_path: Path, typed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = tmp_path / "progress"
+    with shown(monkeypatch) as output:
+        reader, got = collected(output)
+        async with uplink_over(dev_pod, never()) as (uplink, cable):
+            asked = python(WRITES_MUCH, str(progress))
+            running_ = asyncio.create_task(HeldProgram(asked, ignore).run(uplink))
+            await until(lambda: got == b"up", "the program")
+            type_in(typed, b"go\n")
+            await until(progress.exists, "the first of it")
+            cable.unplug()
+            await until(lambda: int(said(progress) or 0) >= 1 << 20, "the ring to be full")
+            (holder,) = holders(dev_pod)
+            await asyncio.sleep(0.1)  # the program would have written all in 0.01 s
+            assert int(said(progress)) < 4 << 20
+            cable.is_out = False
+            assert await running_ == 0
+    reader.join(10)
+    assert len(got) == 2 + (4 << 20), holder
+
+
+WAITS = """
+exec 2> /dev/null
+trap 'echo hung up > "$0"; exit 9' HUP
+trap 'echo interrupted; exit 8' INT
+echo up
+while :; do sleep 0.02; done
+"""
+
+
+def shell(script: str, *arguments: str) -> Exec:
+    return Exec(("/bin/sh", "-c", script, *arguments), folder="/", key=os.urandom(8).hex())
+
+
+async def test_nobody_comes_back(dev_pod: Sshd, tmp_path: Path, typed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (dev_pod.directory / "patience_s").write_text("0.2")
+    with shown(monkeypatch) as output:
+        _, got = collected(output)
+        async with uplink_over(dev_pod, never()) as (uplink, cable):
+            running_ = asyncio.create_task(HeldProgram(shell(WAITS, str(tmp_path / "end")), ignore).run(uplink))
+            await until(lambda: got == b"up\n", "the program")
+            cable.unplug()
+            await until(lambda: said(tmp_path / "end") == "hung up\n", "its end")
+            await until(lambda: holders(dev_pod) == [], "its holder's end")
+            cable.is_out = False
+            with pytest.raises(LinkLost, match="has ended while the link was lost"):
+                await running_
+    os.close(typed)
+
+
+async def test_it_gets_a_hangup_when_ktpy_ends(
+    dev_pod: Sshd, tmp_path: Path, typed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shown(monkeypatch) as output:
+        _, got = collected(output)
+        async with uplink_over(dev_pod, never()) as (uplink, _cable):
+            running_ = asyncio.create_task(HeldProgram(shell(WAITS, str(tmp_path / "end")), ignore).run(uplink))
+            await until(lambda: got == b"up\n", "the program")
+            running_.cancel()
+            await asyncio.wait({running_})
+            await until(lambda: said(tmp_path / "end") == "hung up\n", "its end")
+            assert holders(dev_pod) == []
+    os.close(typed)
+
+
+async def test_it_goes_on_where_it_is_to_end_with_its_pod(
+    dev_pod: Sshd, tmp_path: Path, typed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests may come to it after ktpy has begun to delete the pod."""
+    (dev_pod.directory / "patience_s").write_text("0.2")
+    sent: list[bytes] = []
+    with shown(monkeypatch) as output:
+        _, got = collected(output)
+        async with uplink_over(dev_pod, never()) as (uplink, _cable):
+            program = HeldProgram(shell(WAITS, str(tmp_path / "end")), ignore, outlives_run=True)
+            running_ = asyncio.create_task(program.run(uplink))
+            await until(lambda: got == b"up\n", "the program")
+            monkeypatch.setattr(program, "_send", sent.append)
+            running_.cancel()
+            await asyncio.wait({running_})
+            assert sent == []
+            await until(lambda: holders(dev_pod) == [], "its end, as nobody comes back")
+    os.close(typed)
+
+
+async def test_it_is_interrupted_while_it_can_be_reached(
+    dev_pod: Sshd, tmp_path: Path, typed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.close(typed)
+    with shown(monkeypatch) as output:
+        _, got = collected(output)
+        async with uplink_over(dev_pod, never()) as (uplink, cable):
+            program = HeldProgram(shell(WAITS, str(tmp_path / "end")), ignore)
+            assert not program.interrupt()
+            running_ = asyncio.create_task(program.run(uplink))
+            await until(lambda: got == b"up\n", "the program")
+            cable.unplug()
+            await until(lambda: not program.interrupt(), "the loss")
+            cable.is_out = False
+            await until(program.interrupt, "the next link")
+            assert await running_ == 8
+
+
+async def test_an_agent_that_holds_nothing(dev_pod: Sshd, typed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dev_pod.install(AGENT.replace('"holds": true', '"holds": false'))
+    os.close(typed)
+    with shown(monkeypatch) as output:
+        reader, got = collected(output)
+        async with uplink_over(dev_pod, never()) as (uplink, _cable):
+            assert await HeldProgram(shell("echo here; exit 3"), ignore).run(uplink) == 3
+    reader.join(10)
+    assert got == b"here\n"
+    assert holders(dev_pod) == []
+
+
+async def test_a_program_that_is_not_there(dev_pod: Sshd, typed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.close(typed)
+    with shown(monkeypatch, "stderr") as errors:
+        reader, got = collected(errors)
+        async with uplink_over(dev_pod, never()) as (uplink, _cable):
+            assert await HeldProgram(Exec(("/none",), folder="/", key="a1"), ignore).run(uplink) == 127
+    reader.join(10)
+    assert got == b"ktpy: /none: No such file or directory\n"
