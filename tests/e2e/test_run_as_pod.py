@@ -16,12 +16,12 @@ import pytest
 
 from ktpy.cluster import rbac
 from tests.demo import till
-from tests.e2e.kit.debug_adapter import Debugger
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.rights import granted
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import as_before, until_reached
 from tests.e2e.kit.workloads import applied, code, container, deployment, service
+from tests.kit.debug_adapter import Debugger
 from tests.lab import Lab
 from tests.lab.sessions.foreground import Foreground
 from tests.lab.sessions.http_clients import ask
