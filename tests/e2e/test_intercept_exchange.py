@@ -38,7 +38,7 @@ def test_an_exchange_takes_all_requests_and_gives_them_back(lab: Lab, visitors: 
             until_answered(visitors, "local")
             began_s = time.monotonic()
             until_asked(visitors, 200)
-            assert visitors.answers(began_s) == {"local"}
+            assert visitors.answers(began_s) == {"local"}, f"{visitors.story()}\n{exchange.output}"
             exchange.leave()
         until_answered(visitors, "web")
         assert server.seen[""] > 100

@@ -268,7 +268,7 @@ def test_the_original_pods_have_a_port_whose_local_one_is_closed(exchange: Inter
             connection.shutdown(socket.SHUT_WR)
             return connection.recv(100).decode()
 
-    until_reached(lambda: count().split()[0], "6")
+    until_reached(lambda: count()[:2], "6 ")
 
 
 def test_tls_passes_through_a_privileged_port_unseen(exchange: Intercept, lab: Lab, pod: Path, host: str) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.e2e.lab.labs import NAME, OTHER_NAME, bring_down, leftovers, run_verb
+from tests.e2e.lab.labs import NAME, run_verb
 from tests.lab import Lab, LabError, laptop
-from tests.lab.layout import API_PORT, NODE_IPV4, NODE_IPV6, RESOLVER_IPV4, Layout
+from tests.lab.layout import API_PORT, NODE_IPV4, NODE_IPV6, RESOLVER_IPV4
 from tests.lab.processes import ProcessRecord, wait_until
 
 COUNT = 3
@@ -104,16 +104,3 @@ def test_a_number_that_is_none_is_refused(lab: Lab) -> None:
         process = run_verb(NAME, "laptops", count)
         _, errors = process.communicate(timeout=10)
         assert (process.returncode, "laptops have the numbers" in errors) == (1, True)
-
-
-def test_after_their_making_was_killed_down_leaves_nothing(other: Lab) -> None:
-    """Twice: once with one that has a process to hold it, then with one that has its network only."""
-    Lab.ensure_up(OTHER_NAME)
-    for made in (laptop.record_file(Layout(OTHER_NAME, 3)), Layout(OTHER_NAME, 5).laptop_netns_path):
-        making = run_verb(OTHER_NAME, "laptops", "20")
-        wait_until(made.exists, 30, made.name)
-        making.kill()
-        making.communicate()
-    assert leftovers(other)
-    bring_down(OTHER_NAME)
-    assert leftovers(other) == []

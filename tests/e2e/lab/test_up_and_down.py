@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.lab.labs import NAME, OTHER_NAME, bring_down, leftovers, run_verb
 from tests.lab import Lab, laptop, node
+from tests.lab.layout import Layout
 from tests.lab.processes import ProcessRecord, wait_until
 
 
@@ -34,11 +35,11 @@ def test_a_name_that_is_none_is_refused() -> None:
     assert "no name for a lab" in errors
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_a_second_lab_beside_the_first(lab: Lab, other: Lab) -> None:
     """Killed while it starts, then started twice at once: one makes it afresh, one waits for it.
 
-    Then its node dies, and the first does not notice.
+    Then somebody kills the making of further laptops, its node dies, and the first does not notice.
     """
     killed = run_verb(OTHER_NAME, "up")
     wait_until(lambda: node_started(other), 60, "the node to start")
@@ -52,11 +53,21 @@ def test_a_second_lab_beside_the_first(lab: Lab, other: Lab) -> None:
     assert other.api.is_ready()
     assert other.api.get("/api/v1/namespaces/only-here") is None
 
+    kill_the_making_of_laptops()
     record = node.record(other.layout)
     assert record is not None
     record.kill()
     assert other.status()["state"] == "broken"
     assert lab.api.is_ready()
+
+
+def kill_the_making_of_laptops() -> None:
+    """Twice: once with one that has a process to hold it, then with one that has its network only."""
+    for made in (laptop.record_file(Layout(OTHER_NAME, 3)), Layout(OTHER_NAME, 5).laptop_netns_path):
+        making = run_verb(OTHER_NAME, "laptops", "20")
+        wait_until(made.exists, 30, made.name)
+        making.kill()
+        making.communicate()
 
 
 def state_made(lab: Lab) -> bool:
@@ -81,7 +92,7 @@ def containers_run(lab: Lab) -> bool:
     return any((lab.layout.node_dir / "pod-logs").glob("kube-system_coredns*"))
 
 
-@pytest.mark.parametrize("moment", [state_made, network_made, node_started, laptop_started, containers_run])
+@pytest.mark.parametrize("moment", [state_made, network_made, node_started, containers_run])
 def test_after_up_was_killed_down_leaves_nothing(other: Lab, moment: Callable[[Lab], bool]) -> None:
     up = run_verb(OTHER_NAME, "up")
     wait_until(lambda: moment(other), 60, moment.__name__)
@@ -92,7 +103,7 @@ def test_after_up_was_killed_down_leaves_nothing(other: Lab, moment: Callable[[L
 
 
 def test_down_takes_what_exec_left_running(other: Lab) -> None:
-    """A stand-in for a lab whose node failed: the laptop is there, and somebody works on it."""
+    """Of an `up` that was killed; and a stand-in for a lab whose node failed: the laptop is there, and in use."""
     up = run_verb(OTHER_NAME, "up")
     wait_until(lambda: laptop_started(other), 60, "the laptop to start")
     up.kill()
@@ -103,3 +114,4 @@ def test_down_takes_what_exec_left_running(other: Lab) -> None:
     bring_down(OTHER_NAME)
     assert sleeper.wait(timeout=5) == -signal.SIGKILL
     sleeper.communicate()
+    assert leftovers(other) == []

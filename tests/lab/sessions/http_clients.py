@@ -60,10 +60,11 @@ def ask(
 class _Client:
     """Keeps its connection for some requests, and does what every HTTP library does when that is closed under it."""
 
-    def __init__(self, netns: Path, host: str, headers: Mapping[str, str], keep_for: int) -> None:
+    def __init__(self, netns: Path, host: str, headers: Mapping[str, str], keep_for: int, number: int) -> None:
         self._place = (netns, host)
         self._headers = dict(headers)
         self._keep_for = keep_for
+        self._number = number
         self._connection: Connection | None = None
         self._used = 0
 
@@ -81,7 +82,7 @@ class _Client:
                     is_retried = True
                     continue
                 answer = repr(error)
-            return Visit(began_s, time.monotonic() - began_s, answer, is_retried)
+            return Visit(began_s, time.monotonic() - began_s, answer, is_retried, self._number)
 
     def _request(self) -> str:
         if self._connection is None:
@@ -109,9 +110,9 @@ class Visitors(Visits):
     headers: Mapping[str, str] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
 
-    def visit(self, interval_s: float, *, keep: bool) -> None:
-        """One thread's work."""
-        client = _Client(self.netns, self.host, self.headers, KEPT_FOR if keep else 1)
+    def visit(self, interval_s: float, number: int) -> None:
+        """One thread's work. Every other one keeps its connection."""
+        client = _Client(self.netns, self.host, self.headers, KEPT_FOR if number % 2 else 1, number)
         while not self._stop.wait(interval_s):
             self.visits.append(client.visit())
         client.close()
@@ -126,10 +127,7 @@ def visiting(
 ) -> Iterator[Visitors]:
     """Clients at `rate` requests a second, at most, until the block ends."""
     visitors = Visitors(netns, host, headers)
-    running = [
-        threading.Thread(target=visitors.visit, args=(threads / rate,), kwargs={"keep": bool(number % 2)})
-        for number in range(threads)
-    ]
+    running = [threading.Thread(target=visitors.visit, args=(threads / rate, number)) for number in range(threads)]
     for thread in running:
         thread.start()
     try:

@@ -41,3 +41,9 @@ def test_waiting_for_an_answer_that_does_not_come_shows_those_that_did(visits: V
 def test_waiting_for_requests_that_nobody_makes(visits: Visits) -> None:
     with pytest.raises(LabError, match="2 more requests"):
         until_asked(visits, 2, timeout_s=0.01)
+
+
+def test_a_client_that_has_not_asked_lately_was_answered_by_somebody_all_the_same() -> None:
+    slow, others = Visit(1.0, 0.1, "web", client=1), [Visit(number, 0.1, "local") for number in (0.5, 2.0, 3.0)]
+    log = Visits(visits=[slow, *others])
+    assert (log.answers(2.0), log.latest()) == ({"local"}, {"local", "web"})
