@@ -84,7 +84,7 @@ async def test_abort(dialer: Dialer) -> None:
         assert not client.lost.done(), "never from inside a call"
         assert await client.lost is None
         transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await ended.wait()
 
 
