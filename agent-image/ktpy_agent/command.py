@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from ktpy.wire import datagram, dev, files, surroundings
+from ktpy.wire import datagram, dev, files, surroundings, volume
 from ktpy.wire.sync import frames
 from ktpy_agent.settings import Settings, SettingsError
 
@@ -13,7 +13,8 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
                             asked for "ktpy-agent datagrams", carry UDP and echo requests meanwhile;
                             asked for "ktpy-agent surroundings", tell what the workload's pod is given;
                             asked for "ktpy-agent files", hand over what its volumes hold;
-                            asked for "ktpy-agent claim PATH", keep its claim there like a folder of the laptop
+                            asked for "ktpy-agent claim PATH", keep its claim there like a folder of the laptop;
+                            asked for "ktpy-agent volume PATH", do in that claim what the laptop's programs do
        ktpy-agent sync DIR  serve a folder that a laptop keeps like one of its own; a dev session may ask for it
        ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
        ktpy-agent dev-install DIR  copy the agent into a folder that a container of another image has
@@ -91,6 +92,10 @@ def _session(settings: Settings, asked: str) -> int:
             from ktpy_agent import claim
 
             return claim.run(asked.removeprefix(files.CLAIM_COMMAND))
+        case _ if asked.startswith(volume.COMMAND):
+            from ktpy_agent import volume as served
+
+            return served.run(asked.removeprefix(volume.COMMAND))
     from ktpy_agent import session
 
     return session.run(settings)

@@ -88,7 +88,7 @@ PATIENCE_S = 3.0
     default=ClaimAccess.COPY.value,
     show_default=True,
     envvar="KTPY_VOLUMES",
-    help="What the program gets of WORKLOAD's claims: a copy, nothing, or live: both are kept alike.",
+    help="What the program gets of WORKLOAD's claims: a copy, nothing, or live: the claims themselves.",
 )
 @click.option(
     "--print-only",

@@ -30,7 +30,9 @@ from ktpy.errors import (
 from ktpy.helper.private.messages import (
     FilesPut,
     FolderOpened,
+    FuseMounted,
     MakeNetwork,
+    MountFuse,
     NetworkMade,
     OpenFolder,
     OpenSockets,
@@ -158,6 +160,7 @@ Request = (
     | MakeNetwork
     | PutFiles
     | OpenFolder
+    | MountFuse
     | ShowPlaces
     | OpenSockets
     | UndoAll
@@ -298,6 +301,7 @@ Reply = (
     | NetworkMade
     | FilesPut
     | FolderOpened
+    | FuseMounted
     | PlacesShown
     | SocketsOpened
     | Failed

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -65,9 +66,14 @@ async def shown_files(
     folder = await helper.open_folder()
     room = "Half of this machine's memory is for them. "
     try:
-        async with kept_files(uplink, mounts, Path(f"/proc/self/fd/{folder}"), report, room) as files:
+        async with AsyncExitStack() as shown:
+            fuse = await shown.enter_async_context(_mounted(uplink, mounts, helper))
+            of_others = [replace(one, is_live=one.is_live and one.path not in fuse) for one in mounts]
+            root = Path(f"/proc/self/fd/{folder}")
+            files = await shown.enter_async_context(kept_files(uplink, of_others, root, report, room))
+            files.arrived |= {one.path: one.read_only for one in mounts if one.path in fuse}
             hiding = {path: needed_below(path, program) for path in files.arrived}
-            places = [Place(path, files.arrived[path]) for path in sorted(hiding) if not hiding[path]]
+            places = [Place(path, files.arrived[path], fuse.get(path)) for path in sorted(hiding) if not hiding[path]]
             told = [
                 f"{path} is left out: it would hide {hidden} of this laptop from the program."
                 for path, hidden in sorted(hiding.items())
@@ -78,6 +84,19 @@ async def shown_files(
             yield
     finally:
         os.close(folder)
+
+
+@asynccontextmanager
+async def _mounted(
+    uplink: "Uplink[AgentHello]", mounts: Sequence[PodMount], helper: "PrivateHelperClient"
+) -> AsyncIterator[dict[str, int]]:
+    if not any(one.is_live for one in mounts):
+        yield {}
+        return
+    from ktpy.sessions.mounted_claims import mounted_claims  # others need not wait for it
+
+    async with mounted_claims(uplink, mounts, helper) as fuse:
+        yield fuse
 
 
 async def _follow(uplink: "Uplink[AgentHello]", files: PodFiles, complete: asyncio.Event, room: str) -> None:

@@ -5,27 +5,14 @@ import errno
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
+from ktpy.aio.byte_streams import ByteReader, ByteWriter
 from ktpy.errors import LinkLost, SyncFailed
 from ktpy.wire.sync import frames
 from ktpy.wire.sync.frames import FrameParser, Result
 
 _READ_BYTES: Final = 1 << 18
-
-
-class ByteReader(Protocol):
-    """A StreamReader of asyncio or an SSHReader of asyncssh."""
-
-    async def read(self, n: int = -1, /) -> bytes: ...
-
-
-class ByteWriter(Protocol):
-    """A StreamWriter of asyncio or an SSHWriter of asyncssh."""
-
-    def write(self, data: bytes, /) -> None: ...
-
-    async def drain(self) -> None: ...
 
 
 class Channel:

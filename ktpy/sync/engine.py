@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from ktpy.aio.background_task import background_task
+from ktpy.aio.byte_streams import ByteReader, ByteWriter
 from ktpy.aio.task_group import task_group
 from ktpy.errors import SyncFailed
-from ktpy.sync.channel import ByteReader, ByteWriter, Channel
+from ktpy.sync.channel import Channel
 from ktpy.sync.events import InStep, SyncNotice, SyncReport, SyncStatus
 from ktpy.sync.laptop import LaptopSide, laptop_side
 from ktpy.sync.options import SyncOptions

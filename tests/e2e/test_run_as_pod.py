@@ -108,17 +108,19 @@ def till_service(lab: Lab, shop: Shop) -> Iterator[str]:
 
 @pytest.mark.usefixtures("till_service")
 def test_a_claim_is_read_and_written_through(lab: Lab) -> None:
-    """Under the rights of a run. Nothing else is left in the claim."""
+    """At once, both ways, under the rights of a run. Nothing else is left in the claim."""
     in_claim = f"cd {BOOK_FOLDER}; "
-    waits = "cat book; echo ready; until [ -e other ]; do sleep 0.05; done; rm other; echo mine > mine"
+    waits = "cat book; echo mine > mine; echo ready; until [ -e other ]; do sleep 0.05; done; rm other; stat -fc %T ."
     run = ["ktpy", "run", "till", "-n", NAMESPACE, "--volumes", "live", "--kubeconfig", str(lab.kubeconfig(USER))]
     with granted(lab, rbac.manifest(NAMESPACE, USER, whole_cluster=False, run=True)):
         program = Foreground(lab, [*run, "--", "sh", "-c", f"cd /var/lib/till; {waits}"])
         try:
             program.wait_for("ready")
             assert "opened" in program.output
+            assert lab.node("sh", "-c", f"{in_claim} cat mine") == "mine\n"
             lab.node("sh", "-c", f"{in_claim} echo by another > new; mv new other")  # whole from the first moment
             assert program.wait_ended() == 0
+            assert "fuseblk" in program.output
         finally:
             program.end()
     found = lab.node("sh", "-c", f"{in_claim} ls -A; cat mine")

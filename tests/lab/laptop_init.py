@@ -49,7 +49,7 @@ def main(name: str, number: str) -> None:
 def _mount_file_systems(layout: Layout, needed: list[Path]) -> None:
     mount("-t", "sysfs", "sysfs", "/sys")
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    _make_tun_device()
+    _make_devices()
     upper, work, shelf = (Path("/run/lab") / name for name in ("etc", "etc-work", "shelf"))
     for directory in (upper, work, shelf, LAB_BIN, Path("/run/lock"), Path("/run/user")):
         directory.mkdir(parents=True)
@@ -61,13 +61,17 @@ def _mount_file_systems(layout: Layout, needed: list[Path]) -> None:
         veils.draw(directory, paths, shelf)
 
 
-def _make_tun_device() -> None:
-    """Let every user open the TUN device, as udev does (its rule 50-udev-default)."""
+def _make_devices() -> None:
+    """Let every user open the TUN and FUSE devices, as udev does (its rule 50-udev-default)."""
     device = Path("/dev/net/tun")
     number = device.stat().st_rdev
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", device.parent)
     os.mknod(device, stat.S_IFCHR, number)
     device.chmod(0o666)
+    made, fuse = device.with_name("a-fuse"), Path("/dev/fuse")
+    os.mknod(made, stat.S_IFCHR, fuse.stat().st_rdev)
+    made.chmod(0o666)
+    mount("--bind", str(made), str(fuse))
 
 
 def _edit_etc(layout: Layout) -> None:

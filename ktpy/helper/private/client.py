@@ -13,7 +13,9 @@ from ktpy.helper.private.messages import (
     File,
     FilesPut,
     FolderOpened,
+    FuseMounted,
     MakeNetwork,
+    MountFuse,
     NetworkMade,
     OpenFolder,
     OpenSockets,
@@ -72,6 +74,11 @@ class PrivateHelperClient(HelperClient):
         """Return the descriptor of a folder in memory, the caller's to close. Raises HelperFailed."""
         _, [folder] = await self._channel.ask_with_descriptors(OpenFolder(), FolderOpened, 1)
         return folder
+
+    async def mount_fuse(self, count: int) -> tuple[list[int], str | None]:
+        """Return descriptors to serve file systems on, the caller's to close; or none, and why. Raises HelperFailed."""
+        reply, descriptors = await self._channel.ask_with_descriptors(MountFuse(count), FuseMounted, None)
+        return list(descriptors), reply.why_not
 
     async def show(self, places: Iterable[Place]) -> tuple[str, ...]:
         """Show what is in that folder to the program, once; return a sentence for each that cannot be."""

@@ -8,6 +8,7 @@ from ktpy.helper.wire import MessageError
 from ktpy.wire.files import is_inside
 
 SOCKETS_LIMIT: Final = 16
+FUSE_LIMIT: Final = 64
 
 # --- requests
 
@@ -51,11 +52,24 @@ class OpenFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class MountFuse:
+    """Mount file systems that the main process serves (fuse(4)), for the places that name them. A folder is open."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= FUSE_LIMIT:
+            raise MessageError(f"{self.count} file systems cannot be mounted")
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """A Place is a path at which the program sees what the folder holds at the same path."""
+    """A Place is a path at which the program sees what the folder holds at the same path, or a file system."""
 
     path: str
     read_only: bool
+    fuse: int | None = None
+    """Which one of those of `MountFuse`."""
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/") or not is_inside(self.path[1:]) or self.path == "/":
@@ -95,6 +109,14 @@ class FilesPut:
 @dataclass(frozen=True, slots=True)
 class FolderOpened:
     """FolderOpened brings the folder's descriptor."""
+
+
+@dataclass(frozen=True, slots=True)
+class FuseMounted:
+    """FuseMounted brings a descriptor for each file system, non-blocking; none where this machine lets no user mount
+    any."""
+
+    why_not: str | None
 
 
 @dataclass(frozen=True, slots=True)

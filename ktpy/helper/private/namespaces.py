@@ -20,6 +20,9 @@ MS_REC: Final = 0x4000
 MS_SLAVE: Final = 0x80000
 _CAPABILITY_VERSION_3: Final = 0x20080522  # linux/capability.h
 _DEVICE: Final = Path("/dev/net/tun")
+_FUSE: Final = Path("/dev/fuse")
+_OWN_FUSE: Final = _DEVICE.with_name("fuse")
+"""For a user who may not open the other."""
 _SYSTEM: Final = Path("/proc/sys/net/ipv4")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,8 +36,8 @@ def make(uid: int, gid: int) -> None:
     """
     if os.geteuid() == 0 and uid != 0:
         with suppress(FileNotFoundError):  # which is told once it is to be opened
-            if not (device := _DEVICE.stat()).st_mode & stat.S_IWOTH:
-                _own_device(uid, device.st_rdev)
+            if not _DEVICE.stat().st_mode & stat.S_IWOTH:
+                _own_devices(uid)
         _become_with_capabilities(uid, gid)
     check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS))
     check(_libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))  # else what is in its /proc/self would be root's
@@ -74,18 +77,28 @@ def allow_low_ports_and_ping(gid: int) -> None:
             return
 
 
-def _own_device(uid: int, number: int) -> None:
-    """Show the user a TUN device that he may open, in place of the machine's, which only root may.
+def open_fuse() -> int:
+    """Open the FUSE device, as the kernel wants it: in the namespace that will mount. Raises OSError."""
+    device = _OWN_FUSE if _OWN_FUSE.exists() else _FUSE
+    return os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    In his namespaces it makes devices of his own network, and others nowhere. Where root may make no device files (a
-    container) nothing is changed.
+
+def _own_devices(uid: int) -> None:
+    """Show the user a TUN device that he may open, in place of the machine's, which only root may, and a FUSE device.
+
+    In his namespaces they make devices of his own network and mount for his own programs, and others nowhere. Where
+    root may make no device files (a container) nothing is changed.
     """
+    numbers = {_DEVICE: _DEVICE.stat().st_rdev}
+    with suppress(FileNotFoundError):
+        numbers[_OWN_FUSE] = _FUSE.stat().st_rdev
     check(_libc.unshare(CLONE_NEWNS))
     mount("none", "/", None, MS_SLAVE | MS_REC)
     mount("tmpfs", str(_DEVICE.parent), "tmpfs", options="mode=755")
     try:
-        os.mknod(_DEVICE, stat.S_IFCHR | 0o600, number)
-        os.chown(_DEVICE, uid, -1)
+        for device, number in numbers.items():
+            os.mknod(device, stat.S_IFCHR | 0o600, number)
+            os.chown(device, uid, -1)
     except PermissionError:
         detach(str(_DEVICE.parent))
 

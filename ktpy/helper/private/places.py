@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ktpy.helper.private.messages import Place
-from ktpy.helper.private.namespaces import MS_BIND, MS_REC, check, detach, mount
+from ktpy.helper.private.namespaces import MS_BIND, MS_REC, check, detach, mount, open_fuse
 
 _STORE, _NEW_ROOT = "/proc/tty", "/media"
 _OTHERS: Final = ("/srv", "/opt", "/tmp")  # noqa: S108 - mount points, nothing is written there
@@ -83,6 +83,26 @@ class Places:
         """Return a descriptor of the folder, by which a process outside may fill it."""
         return os.open(self._store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    def mount_fuse(self, count: int) -> tuple[int, ...]:
+        """Mount so many file systems in the folder; return what to serve them on. Raises OSError, and leaves nothing
+        that anybody sees then."""
+        descriptors = list[int]()
+        try:
+            for number in range(count):
+                place = Path(self._fuse(number))
+                place.mkdir(mode=0o700)
+                descriptors.append(device := open_fuse())
+                ids = f"user_id={os.getuid()},group_id={os.getgid()}"
+                mount("ktpy", str(place), "fuse.ktpy", options=f"fd={device},rootmode=40000,{ids},allow_other")
+        except OSError:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+        return tuple(descriptors)
+
+    def _fuse(self, number: int) -> str:
+        return f"{self._store}/.ktpy-fuse-{number}"
+
     def show(self, places: Iterable[Place]) -> tuple[str, ...]:
         """Show what is in the folder at the same paths; return a sentence for each that cannot be, and what else the
         user should know. `show` is last."""
@@ -96,13 +116,16 @@ class Places:
         return tuple(failures)
 
     def _show(self, place: Place) -> None:
-        source, target = self._store + place.path, os.path.realpath(place.path)
+        source = self._store + place.path if place.fuse is None else self._fuse(place.fuse)
+        target = os.path.realpath(place.path)
         is_folder = stat.S_ISDIR(Path(source).stat().st_mode)
         if not (Path(target).is_dir() if is_folder else Path(target).is_file()):
             self._covers.make(Path(target), is_folder=is_folder)
         mount(source, target, None, MS_BIND | MS_REC)
         if place.read_only:
             mount("none", target, None, MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+        elif place.fuse is not None:
+            self._covers.add_own(target)
 
 
 def _workplaces() -> list[str]:

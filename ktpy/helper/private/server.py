@@ -13,7 +13,9 @@ from ktpy.helper.private import files, namespaces
 from ktpy.helper.private.messages import (
     FilesPut,
     FolderOpened,
+    FuseMounted,
     MakeNetwork,
+    MountFuse,
     NetworkMade,
     OpenFolder,
     OpenSockets,
@@ -57,6 +59,11 @@ class PrivateHelper(Helper):
             case OpenFolder():
                 self._places = Places(self._covers)
                 return FolderOpened(), (self._places.open(),)
+            case MountFuse() if self._places is not None:
+                try:
+                    return FuseMounted(None), self._places.mount_fuse(request.count)
+                except OSError as error:
+                    return FuseMounted(f"{error.filename or 'fuse'}: {error.strerror}"), ()
             case ShowPlaces() if self._places is not None:
                 return PlacesShown(self._places.show(request.places)), ()
             case OpenSockets():

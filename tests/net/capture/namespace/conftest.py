@@ -19,12 +19,16 @@ ADDRESS = "192.168.77.2"
 
 
 def open_up() -> None:
-    """In the machine's mounts: let every user pass to this Python and to the project, and open the TUN device."""
+    """In the machine's mounts: let users pass to this Python and to the project, and open the TUN and FUSE devices."""
     device, shelf = Path("/dev/net/tun"), Path("/run/shelf")
     number = device.stat().st_rdev
     namespaces.mount("-t", "tmpfs", "tmpfs", device.parent)
     os.mknod(device, stat.S_IFCHR, number)
     device.chmod(0o666)
+    fuse, made = Path("/dev/fuse"), device.with_name("a-fuse")
+    os.mknod(made, stat.S_IFCHR, fuse.stat().st_rdev)
+    made.chmod(0o666)
+    namespaces.mount("--bind", made, fuse)
     shelf.mkdir()
     kept = [REPOSITORY, Path(sys.prefix), Path(sys.base_prefix).resolve()]
     for directory, paths in veils.plan(kept, always=()).items():

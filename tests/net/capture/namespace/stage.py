@@ -8,8 +8,9 @@ connection with a greeting, all other ports are closed. The cluster's ranges ove
 import asyncio
 import os
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typing import Any
 
 from ktpy.capture.namespace.front import NamespaceFront
 from ktpy.cluster.pods.clothes import clothes_of
+from ktpy.cluster.pods.volumes import ClaimAccess
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller, come_from_sudo
 from ktpy.dns.zone import Zone
@@ -28,11 +30,12 @@ from ktpy.sessions.dressed import refuse_unrunnable
 from ktpy.sessions.options import CaptureSpec, ConnectOptions, RunOptions, listen_for, parse_publish
 from ktpy.sessions.run import Run
 from ktpy.sessions.surroundings import Wardrobe
-from ktpy.wire import surroundings
-from ktpy.wire.files import ALL, DATA, DONE, FILE, FOLDER, LINK, MOUNT, Entry
+from ktpy.wire import surroundings, volume
+from ktpy.wire.files import ALL, CLAIM_COMMAND, DATA, DONE, FILE, FOLDER, LINK, MOUNT, Entry
 from ktpy.wire.session import AgentHello
 from ktpy.wire.surroundings import PodEnvironment
 from tests.kit.waiting import until
+from tests.lab.layout import REPOSITORY
 
 WEB = "10.96.0.7"
 GREETING = f"{os.environ.get('KTPY_TEST_CLUSTER', 'web')} greets you\n".encode()
@@ -46,6 +49,8 @@ SERVICE = {
 CHANGE = Path("/tmp/ktpy-change")
 """The program makes it, and then the volume changes."""
 MOUNTS = [{"name": "c", "mountPath": "/ktpy-app/etc"}, {"name": "s", "mountPath": "/var/cache/ktpy-app"}]
+CLAIM = "/srv/ktpy-claim"
+"""Where the program has the claim whose folder KTPY_TEST_CLAIM names."""
 VOLUMES = [{"name": "c", "configMap": {"name": "c", "defaultMode": 0o400}}, {"name": "s", "emptyDir": {}}]
 TEMPLATE: dict[str, Any] = {"spec": {"containers": [{"name": "main", "volumeMounts": MOUNTS}], "volumes": VOLUMES}}
 
@@ -64,6 +69,45 @@ async def answer(command: str) -> AsyncIterator[bytes]:
     await until(is_to_change, "the program has looked")
     yield version("..2", "blue")
     await asyncio.Event().wait()
+
+
+def template() -> dict[str, Any]:
+    """The workload's, with a claim where the test has one, which KTPY_TEST_READ_ONLY makes that."""
+    spec = TEMPLATE["spec"]
+    if "KTPY_TEST_CLAIM" not in os.environ:
+        return TEMPLATE
+    mount = {"name": "d", "mountPath": CLAIM, "readOnly": "KTPY_TEST_READ_ONLY" in os.environ}
+    container = {**spec["containers"][0], "volumeMounts": [*MOUNTS, mount]}
+    claim = {"name": "d", "persistentVolumeClaim": {"claimName": "d"}}
+    return {"spec": {"containers": [container], "volumes": [*VOLUMES, claim]}}
+
+
+SERVE = {
+    volume.COMMAND: "from ktpy_agent.volume import Volume; Volume(sys.argv[1].encode()).serve(0, 1)",
+    CLAIM_COMMAND: "from ktpy_agent import sync; sync.serve(sys.argv[1], sees_changes=True, leaves_mark=False)",
+}
+"""What the agent runs for a claim, by what it is asked for."""
+LINK_PID = Path("/tmp/ktpy-link")
+"""The process that is the channel to the claim: who ends it cuts the link."""
+
+
+@asynccontextmanager
+async def agent_process(command: str) -> AsyncIterator[Any]:
+    """The agent's side of a claim, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'agent-image'}"}
+    words = (sys.executable, "-c", f"import sys; {SERVE[command.removesuffix(CLAIM)]}", os.environ["KTPY_TEST_CLAIM"])
+    process = await asyncio.create_subprocess_exec(*words, env=environment, stdin=PIPE, stdout=PIPE)
+    note_link(process.pid)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def note_link(pid: int) -> None:
+    LINK_PID.write_text(str(pid))
 
 
 def is_to_change() -> bool:
@@ -114,8 +158,10 @@ class Staged(Run):
         _, changes = await front.serve_names(zone, uplink, HELLO, "shop", **given)
         work.create_task(self._tell_resolver_changes(changes))
         if "KTPY_TEST_WORKLOAD" in os.environ:
-            self._wardrobe = Wardrobe("deployment/web", clothes_of(TEMPLATE, None, "agent", with_files=True))
-            pod: Any = SimpleNamespace(output_of=answer)
+            access = ClaimAccess.LIVE if "KTPY_TEST_CLAIM" in os.environ else ClaimAccess.NONE
+            clothes = clothes_of(template(), None, "agent", with_files=True, access=access)
+            self._wardrobe = Wardrobe("deployment/web", clothes)
+            pod: Any = SimpleNamespace(output_of=answer, process=agent_process)
             self._uplink = pod
 
 
