@@ -73,13 +73,15 @@ class Flow:
         try:
             self._target = target = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            error = target.connect_ex((socket.inet_ntop(family, packed), port))
+            place = (socket.inet_ntop(family, packed), port)
+            error = target.connect_ex(place)
+            if error == errno.EINPROGRESS:
+                error = target.connect_ex(place)  # a target on this node has answered already: that saves a turn
         except OSError as exc:
             error = exc.errno or errno.EIO
-        if error not in (0, errno.EINPROGRESS):
-            self._answer(error)
-            return
-        self._is_connecting = True
+        self._is_connecting = error == errno.EALREADY
+        if not self._is_connecting:
+            self._answer(0 if error == errno.EISCONN else error)  # that is what POSIX says, and Linux does not
         self._watch()
 
     def _answer(self, error: int) -> None:

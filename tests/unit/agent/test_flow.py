@@ -33,6 +33,23 @@ def target(laptop: Laptop) -> Target:
     return Target(laptop)
 
 
+@pytest.fixture(params=["on this node", "on another"])
+def _place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the target is. A connection to this node stands when it is asked for; another's answer takes its time."""
+    if request.param == "on this node":
+        return
+    connect, asked = socket.socket.connect_ex, set[socket.socket]()
+
+    def connect_far(sock: socket.socket, address: tuple[str, int]) -> int:
+        if sock in asked:
+            return errno.EALREADY
+        asked.add(sock)
+        return connect(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect_ex", connect_far)
+
+
+@pytest.mark.usefixtures("_place")
 def test_bytes_go_both_ways_and_are_acknowledged(laptop: Laptop, target: Target) -> None:
     channel = laptop.dial(target.port)
     assert laptop.hear(ANSWER).value == 0
@@ -44,12 +61,14 @@ def test_bytes_go_both_ways_and_are_acknowledged(laptop: Laptop, target: Target)
     assert laptop.hear(RECEIVED).value == 8
 
 
+@pytest.mark.usefixtures("_place")
 def test_what_comes_before_the_answer_is_delivered_after_it(laptop: Laptop, target: Target) -> None:
     channel = laptop.dial(target.port)
     channel.send(b"early")
     assert receive(laptop, target.accept(), 5) == b"early"
 
 
+@pytest.mark.usefixtures("_place")
 def test_what_comes_before_a_refusal_changes_nothing(laptop: Laptop) -> None:
     channel = laptop.dial(free_port())
     channel.send(b"early")
@@ -67,6 +86,7 @@ def test_what_is_over_is_not_acknowledged(laptop: Laptop, target: Target) -> Non
     assert [note for note in laptop.told if note.kind == RECEIVED] == []
 
 
+@pytest.mark.usefixtures("_place")
 def test_nobody_listens(laptop: Laptop) -> None:
     channel = laptop.dial(free_port())
     assert laptop.hear(ANSWER).value == errno.ECONNREFUSED
@@ -93,6 +113,13 @@ def test_there_is_no_way(laptop: Laptop) -> None:
     """A multicast address is nobody's that could be connected to; the kernel says so without a packet."""
     laptop.tell(Note(DIAL, 1, 80, bytes(10) + b"\xff\xff" + bytes([224, 0, 0, 1])))
     assert laptop.hear(ANSWER).value == errno.ENETUNREACH
+
+
+def test_a_connection_that_stands_at_once_takes_no_further_turn(laptop: Laptop, target: Target) -> None:
+    laptop.until(lambda: TOKEN in laptop.relay.sessions)
+    laptop.tell(Note(DIAL, 1, target.port, LOOPBACK))
+    laptop.turn()
+    assert [note.kind for note in laptop.told] == [ANSWER]
 
 
 def test_each_half_ends_by_itself(laptop: Laptop, target: Target) -> None:
