@@ -5,6 +5,7 @@ Reports come out of this process as always: the terminal, --junit-xml, -x, --max
 A process takes the tests in shares of SHARE neighbours. With -n it is pytest-xdist that runs them.
 """
 
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
@@ -84,6 +85,7 @@ class _Forks:
     def reports(self) -> Iterator[pytest.TestReport]:
         """Yield what the processes report, until all have ended."""
         running: dict[Connection, tuple[str, Location] | None] = dict.fromkeys(self._processes)
+        """The last test of each process that has not come to its own end."""
         while running:
             for told in wait(list(running)):
                 assert isinstance(told, Connection)
@@ -93,9 +95,12 @@ class _Forks:
                             running[told] = nodeid, location
                         case "warning", details:
                             self._warn(**details)
-                        case "end", reports:
-                            running[told] = None
+                        case "reports", reports:
                             yield from (self._parsed(report) for report in reports)
+                        case "failure", text:
+                            raise RuntimeError(f"{running[told]}: {text}")
+                        case "end":
+                            running[told] = None
                 except EOFError:
                     if test := running.pop(told):
                         yield self._lost(self._processes[told], *test)
@@ -124,9 +129,14 @@ class _Forks:
         capture.start_global_capturing()
         plugins.register(_Teller(telling))
         items: Iterable[pytest.Item] = chain.from_iterable(shares[number] for number in iter(self._queue.get, None))
-        for item, following in pairwise(chain(items, (None,))):
-            assert item
-            session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        try:
+            for item, following in pairwise(chain(items, (None,))):
+                assert item
+                session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except BaseException:
+            telling.send(("failure", traceback.format_exc()))
+            raise
+        telling.send("end")
 
 
 class _Teller:
@@ -141,7 +151,7 @@ class _Teller:
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         hook = item.config.hook
         told = [hook.pytest_report_to_serializable(config=item.config, report=report) for report in reports]
-        self._telling.send(("end", told))
+        self._telling.send(("reports", told))
         return True
 
     def pytest_warning_recorded(

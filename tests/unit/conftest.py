@@ -3,14 +3,14 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from ktpy.kube.client import Api
 from tests.kit.skipping_loop import SkippingLoop
-from tests.unit.kube.api_stub import ApiStub, kubeconfig, serving
+from tests.unit.kube.api_stub import ApiStub, kubeconfig, stubbing
 from tests.unit.kube.certificates import KeyPair, make_key_pair
 from tests.unit.kube.object_store import ObjectStore, storing
 
@@ -52,8 +52,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
-async def stub() -> AsyncIterator[ApiStub]:
-    async with serving() as stub:
+def stub() -> Iterator[ApiStub]:
+    with stubbing() as stub:
         yield stub
 
 
@@ -84,8 +84,8 @@ def other_key_pair() -> KeyPair:
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[ObjectStore]:
-    async with storing() as store:
+def store() -> Iterator[ObjectStore]:
+    with storing() as store:
         yield store
 
 

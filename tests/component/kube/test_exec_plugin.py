@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from ktpy.errors import Unauthorized
 from ktpy.kube import exec_plugin
@@ -142,7 +141,7 @@ def reject_old(stub: ApiStub) -> None:
 
     async def reject(request: Any) -> Any:
         if request.headers.get("Authorization") != "Bearer new":
-            return web.json_response(api_stub.refused(401, "Unauthorized"), status=401)
+            return api_stub.json_reply(api_stub.refused(401, "Unauthorized"), 401)
         return await answer_all(request)
 
     stub.answer = reject  # type: ignore[method-assign]

@@ -1,13 +1,15 @@
-"""A scripted API server on loopback: real HTTP, real TLS where wanted, and only the answers a test gives it."""
+"""A scripted API server, which gives only the answers a test gives it: in process, or with real HTTP and TLS."""
 
 import asyncio
 import json
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +17,7 @@ from aiohttp import web
 from ktpy.kube.credentials import load_key_pair
 from ktpy.kube.objects import Json
 from tests.unit.kube.certificates import KeyPair
+from tests.unit.kube.in_process import Reply, Request, in_process, over_http
 
 INSECURE = {"insecure-skip-tls-verify": True}
 """The `cluster` section of a kubeconfig for a stub with TLS, without which no credentials are sent."""
@@ -72,30 +75,26 @@ class ApiStub:
                 self._heard.clear()
                 await self._heard.wait()
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        text = await request.text()
+    async def answer(self, request: Request) -> Reply:
         method = "WATCH" if request.query.get("watch") else request.method
-        asked = Asked(method, request.path, dict(request.query), request.headers.copy(), json.loads(text or "null"))
+        asked = Asked(method, request.path, dict(request.query), request.headers, json.loads(request.body or "null"))
         self.asked.append(asked)
         self._heard.set()
         answers = self._answers.get(f"{method} {request.path}")
         if not answers:
-            return web.json_response(refused(404, "the server could not find the requested resource"), status=404)
+            return json_reply(refused(404, "the server could not find the requested resource"), 404)
         answer = answers.popleft() if len(answers) > 1 else answers[0]
         if answer.lines is not None:
-            return await self._stream(request, answer)
+            return Reply(self._stream(answer))
         if isinstance(answer.body, str):
-            return web.Response(text=answer.body, status=answer.status, headers=answer.headers)
-        return web.json_response(answer.body, status=answer.status, headers=answer.headers)
+            return Reply(answer.body.encode(), answer.status, answer.headers)
+        return json_reply(answer.body, answer.status, answer.headers)
 
-    async def _stream(self, request: web.Request, answer: Answer) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
+    async def _stream(self, answer: Answer) -> AsyncGenerator[bytes, None]:
         for line in answer.lines or []:
-            await response.write(json.dumps(line).encode() + b"\n")
+            yield json.dumps(line).encode() + b"\n"
         if answer.is_endless:
             await self._released.wait()
-        return response
 
     def release(self) -> None:
         """End the watches that stay open."""
@@ -109,7 +108,7 @@ async def serving(
     stub = ApiStub()
     prepare(stub)
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", stub.answer)
+    app.router.add_route("*", "/{path:.*}", partial(over_http, stub.answer))
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
@@ -121,6 +120,21 @@ async def serving(
     finally:
         stub.release()
         await runner.cleanup()
+
+
+@contextmanager
+def stubbing() -> Iterator[ApiStub]:
+    """Answer in the same process, without a socket."""
+    stub = ApiStub()
+    with in_process(stub.answer) as stub.url:
+        try:
+            yield stub
+        finally:
+            stub.release()
+
+
+def json_reply(body: Json, status: int, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
+    return Reply(json.dumps(body).encode(), status, headers)
 
 
 def refused(code: int, message: str, **details: Any) -> Json:

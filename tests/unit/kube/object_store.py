@@ -1,4 +1,4 @@
-"""A small Kubernetes API on loopback: objects with the uids, versions and preconditions that intercepts rely on.
+"""A small Kubernetes API: objects with the uids, versions and preconditions that intercepts rely on.
 
 Deployments get a ready pod at once, and EndpointSlices follow selectors at once. The clock is the test's: it is what
 `managedFields` and the Date header tell. `before` runs ahead of a request, to let somebody else be faster.
@@ -7,19 +7,18 @@ Deployments get a ready pod at once, and EndpointSlices follow selectors at once
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import count
 from typing import Any, TypeVar
 
-from aiohttp import web
-
 from ktpy.kube import resources
 from ktpy.kube.objects import Json
 from tests.kit.waiting import until
 from tests.unit.kube.api_stub import refused
+from tests.unit.kube.in_process import Reply, Request, in_process
 
 NAMESPACE = "shop"
 Item = TypeVar("Item", Json, Json | None)
@@ -91,11 +90,11 @@ class ObjectStore:
 
     # --- the server
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: Request) -> Reply:
         if (found := self.discovery.get(request.path)) is not None:
             return self._json(found, 200)
         if request.path.startswith(f"{PODS}/") and request.path.endswith("/eviction"):
-            return self._evict(request.path.split("/")[-2], json.loads(await request.text()))
+            return self._evict(request.path.split("/")[-2], json.loads(request.body))
         if (parts := _PATH.fullmatch(request.path)) is None:
             return self._json(refused(503, "the server is currently unable to handle the request"), 503)
         collection, name = parts["collection"], parts["name"]
@@ -110,20 +109,20 @@ class ObjectStore:
         if resource.endswith("reviews"):
             return self._json(refused(404, "the server could not find the requested resource"), 404)
         if request.query.get("watch"):
-            return await self._watch(request, collection)
-        body = json.loads(await request.text() or "null")
+            return Reply(self._watch(request, collection))
+        body = json.loads(request.body or "null")
         status, answered = self._act(request, collection, name, body)
         if status < 400 and request.method != "GET" and not request.query.get("dryRun"):
             self.writes.append(f"{request.method} {resource}/{name or body['metadata']['name']}")
         return self._json(answered, status)
 
-    def _evict(self, name: str, body: Json) -> web.StreamResponse:
+    def _evict(self, name: str, body: Json) -> Reply:
         if "post pods/eviction" in self.forbidden:
             return self._json(refused(403, 'User "al" cannot create resource "pods/eviction"'), 403)
         status = self.evict(name, "dryRun" in body["deleteOptions"])
         return self._json({"kind": "Status"} if status < 400 else refused(status, "Cannot evict pod."), status)
 
-    def _act(self, request: web.Request, collection: str, name: str | None, body: Any) -> tuple[int, Json]:
+    def _act(self, request: Request, collection: str, name: str | None, body: Any) -> tuple[int, Json]:
         if name is None:
             if request.method == "GET":
                 return 200, self._list(collection, request.query)
@@ -149,7 +148,7 @@ class ObjectStore:
         self._store(collection, patched, "MODIFIED")
         return 200, patched
 
-    def _post(self, request: web.Request, collection: str, body: Any) -> tuple[int, Json]:
+    def _post(self, request: Request, collection: str, body: Any) -> tuple[int, Json]:
         if (collection, body["metadata"]["name"]) in self._objects:
             return 409, refused(409, "already exists")
         if collection == SERVICES and not self.service_name.fullmatch(body["metadata"]["name"]):
@@ -214,9 +213,7 @@ class ObjectStore:
         self._history.append((int(item["metadata"]["resourceVersion"]), told))
         self._changed.set()
 
-    async def _watch(self, request: web.Request, collection: str) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
+    async def _watch(self, request: Request, collection: str) -> AsyncGenerator[bytes, None]:
         seen = int(request.query["resourceVersion"])
         while not self._is_over:
             self._changed.clear()
@@ -226,14 +223,12 @@ class ObjectStore:
                     and change["collection"] == collection
                     and _is_asked_for(request.query, change["object"])
                 ):
-                    await response.write(json.dumps(change).encode() + b"\n")
+                    yield json.dumps(change).encode() + b"\n"
                     seen = version
             await self._changed.wait()
-        return response
 
-    def _json(self, body: Json, status: int) -> web.Response:
-        headers = {"Date": format_datetime(self.now, usegmt=True)}
-        return web.json_response(body, status=status, headers=headers)
+    def _json(self, body: Json, status: int) -> Reply:
+        return Reply(json.dumps(body).encode(), status, {"Date": format_datetime(self.now, usegmt=True)})
 
     def release(self) -> None:
         """End the watches."""
@@ -287,18 +282,11 @@ def _matches(selector: str, item: Json) -> bool:
     return True
 
 
-@asynccontextmanager
-async def storing() -> AsyncIterator[ObjectStore]:
+@contextmanager
+def storing() -> Iterator[ObjectStore]:
     store = ObjectStore()
-    app = web.Application()
-    answer: Callable[[web.Request], Awaitable[web.StreamResponse]] = store.answer
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    store.url = "http://{}:{}".format(*runner.addresses[0][:2])
-    try:
-        yield store
-    finally:
-        store.release()
-        await runner.cleanup()
+    with in_process(store.answer) as store.url:
+        try:
+            yield store
+        finally:
+            store.release()

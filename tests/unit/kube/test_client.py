@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from ktpy.errors import (
     ApiUnreachable,
@@ -141,7 +140,7 @@ class TestRenewal:
 
         async def answer(request: Any) -> Any:
             if request.headers.get("Authorization") != f"Bearer {until}":
-                return web.json_response(api_stub.refused(401, "Unauthorized"), status=401)
+                return api_stub.json_reply(api_stub.refused(401, "Unauthorized"), 401)
             return await answer_all(request)
 
         stub.answer = answer  # type: ignore[method-assign]
