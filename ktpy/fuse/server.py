@@ -58,13 +58,14 @@ class FuseServer:
         self._handle = 0
         self._buffer = bytearray(kernel.READ_BYTES)
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(descriptor, self._read)
 
     async def aclose(self) -> None:
         """Answer no more: what programs do there fails with ENOTCONN."""
         self._loop.remove_reader(self._descriptor)
-        for task in (tasks := list(self._tasks.values())):
+        for task in (tasks := [*self._tasks.values(), *self._closing]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         os.close(self._descriptor)
@@ -309,11 +310,9 @@ class FuseServer:
             with suppress(OSError, Reopen):
                 await self._volume.ask("close", number, is_once=True, epoch=epoch)
 
-        key = -len(self._tasks) - 1
-        while key in self._tasks:
-            key -= 1
-        task = self._tasks[key] = self._loop.create_task(close())
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        task = self._loop.create_task(close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _open_file(self, handle: int) -> OpenFile:
         try:

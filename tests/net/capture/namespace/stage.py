@@ -72,12 +72,16 @@ async def answer(command: str) -> AsyncIterator[bytes]:
 
 
 def template() -> dict[str, Any]:
-    """The workload's, with a claim where the test has one, which KTPY_TEST_READ_ONLY makes that."""
+    """The workload's, with a claim where the test has one, which KTPY_TEST_READ_ONLY makes that.
+
+    With KTPY_TEST_INNER another volume is mounted in it.
+    """
     spec = TEMPLATE["spec"]
     if "KTPY_TEST_CLAIM" not in os.environ:
         return TEMPLATE
     mount = {"name": "d", "mountPath": CLAIM, "readOnly": "KTPY_TEST_READ_ONLY" in os.environ}
-    container = {**spec["containers"][0], "volumeMounts": [*MOUNTS, mount]}
+    inner = [{"name": "s", "mountPath": f"{CLAIM}/scratch"}] if "KTPY_TEST_INNER" in os.environ else []
+    container = {**spec["containers"][0], "volumeMounts": [*MOUNTS, mount, *inner]}
     claim = {"name": "d", "persistentVolumeClaim": {"claimName": "d"}}
     return {"spec": {"containers": [container], "volumes": [*VOLUMES, claim]}}
 

@@ -208,6 +208,13 @@ def test_a_claim_that_is_read_only_stays_so(box: Box, claim: Path) -> None:
     assert in_claim(box, script, KTPY_TEST_READ_ONLY="1") == "openedRead-only file system\n"
 
 
+def test_what_is_mounted_in_it_belongs_to_others(box: Box, claim: Path) -> None:
+    """The folder for that is made in the claim, as a kubelet makes it."""
+    script = "echo x > scratch/x; echo y > y; stat -fc %T . scratch"
+    assert in_claim(box, script, KTPY_TEST_INNER="1") == "fuseblk\ntmpfs\n"
+    assert sorted(one.relative_to(claim).as_posix() for one in claim.rglob("*")) == ["scratch", "y"]
+
+
 def test_the_program_goes_on_over_another_link(box: Box, claim: Path) -> None:
     """It has files open, and reads and writes them as if nothing had been."""
     (claim / "book").write_text("opened")
