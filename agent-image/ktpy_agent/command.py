@@ -19,6 +19,7 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
        ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
        ktpy-agent dev-install DIR  copy the agent into a folder that a container of another image has
        ktpy-agent dev       supervise sshd in such a container; dev-session is what its SSH sessions run
+       ktpy-agent logs DIR [-f]  print what programs of a dev container have printed
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
        ktpy-agent route SOCKET ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
        ktpy-agent udp       what the gateway starts: relay its UDP ports to laptops and original pods
@@ -34,6 +35,10 @@ def main(arguments: list[str]) -> int:
             return environment.run(prefixes)
         case ["sync", folder]:  # in a container of its user's, too
             return _sync(folder)
+        case [dev.LOGS, folder, *options]:  # as a program of the container's user
+            from ktpy_agent import dev_log
+
+            return dev_log.show(Path(folder), follows=options == ["-f"])
         case [dev.INSTALL_ROLE, folder]:
             from ktpy_agent import dev_install
 

@@ -16,6 +16,7 @@ from typing import Final
 from ktpy.wire import held
 from ktpy.wire.dev import Exec
 from ktpy.wire.held import Account, Frame
+from ktpy_agent.dev_log import ProgramLog
 
 READ_BYTES: Final = 64 << 10
 _TIOCSWINSZ: Final = 0x5414
@@ -67,7 +68,8 @@ def _hold(asked: Exec, path: Path, become: Become, patience_s: float) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):  # sshd waits for the end of what the channel's own processes write
             os.dup2(null, descriptor)
-        Holder(listener, asked, become, patience_s).serve()
+        log = ProgramLog(path.parent, asked.words) if asked.is_logged and asked.words else None
+        Holder(listener, asked, become, patience_s, log).serve()
     finally:
         path.unlink(missing_ok=True)
         os._exit(0)
@@ -76,8 +78,10 @@ def _hold(asked: Exec, path: Path, become: Become, patience_s: float) -> None:
 class Holder:
     """A Holder has a program on pipes, or a terminal, and gives it to one channel at a time."""
 
-    def __init__(self, listener: socket.socket, asked: Exec, become: Become, patience_s: float) -> None:
-        self._listener, self._patience_s = listener, patience_s
+    def __init__(
+        self, listener: socket.socket, asked: Exec, become: Become, patience_s: float, log: ProgramLog | None
+    ) -> None:
+        self._listener, self._patience_s, self._log = listener, patience_s, log
         self._account = Account()
         self._outputs: dict[int, int] = {}
         """What the program writes to, with the kinds of frames."""
@@ -151,6 +155,8 @@ class Holder:
             data = b""
         if data:
             self._to_channel += self._account.say(self._outputs[descriptor], data)
+            if self._log is not None:
+                self._log.write(data)
             if self._channel is None and self._terminal is not None:
                 self._account.forget_oldest()
             return
@@ -262,6 +268,8 @@ class Holder:
         if self._code is not None and not self._outputs and not self._has_told_end:
             self._has_told_end = True
             self._to_channel += self._account.say(held.EXIT, bytes([self._code]))
+            if self._log is not None:
+                self._log.end(self._code)
         if self._channel is not None:
             self._serve_channel(*self._channel, ready)
         if self._listener.fileno() in ready:

@@ -1,4 +1,4 @@
-"""`ktpy dev terminal`, `run`, `build` and `debug`: what is done in a dev container that is there."""
+"""`ktpy dev terminal`, `run`, `build`, `debug` and `logs`: what is done in a dev container that is there."""
 
 import sys
 from dataclasses import replace
@@ -119,6 +119,28 @@ def debug(
     sys.exit(perform(lambda report: dev_debug.run(cluster_ref, options, port, caller, report), _show, caller, None))
 
 
+@click.command(short_help="Show what programs in a dev container have printed")
+@there
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+def logs(workload: str, *, follow: bool, **place: Any) -> None:
+    """Show what programs in the dev container of WORKLOAD have printed, whoever has started them.
+
+    That is the last megabyte, or two, of `dev start -- COMMAND`, `run`, `build` and `debug`, with a line where each
+    begins and ends; not of terminals.
+
+    \b
+    ktpy dev logs web -f
+    """
+    from ktpy.sessions import dev_visit
+    from ktpy.sessions.once import ClusterRef
+
+    target, place["namespace"] = named(workload, place["namespace"])
+    cluster_ref, caller = ClusterRef(**place), Caller.become()
+    sys.exit(
+        perform(lambda report: dev_visit.logs(cluster_ref, target, caller, report, follows=follow), _show, caller, None)
+    )
+
+
 def _run(workload: str, options: DevOptions, place: dict[str, Any], *, builds: bool = False) -> None:
     from ktpy.sessions.dev_config_in_cluster import texts
     from ktpy.sessions.dev_configured import configured_run
@@ -147,4 +169,4 @@ def _show(event: Event) -> None:
         render.on_error_output(event)
 
 
-COMMANDS = (terminal, run, build, debug)
+COMMANDS = (terminal, run, build, debug, logs)

@@ -25,6 +25,7 @@ from ktpy.sessions.dev_link import connected, dev_uplink, held_program
 from ktpy.sessions.dev_ports import Listening, forwarded
 from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
+from ktpy.wire import dev
 from ktpy.wire.dev import Exec
 from ktpy.wire.session import AgentHello
 
@@ -45,6 +46,12 @@ def run(
     Meanwhile the listeners lead there. `notes` are told once they do.
     """
     return supervision.run(_Visit(place, target, asked, owner_of(caller), report, listeners, notes), report)
+
+
+def logs(place: ClusterRef, target: str, caller: Caller, report: Report, *, follows: bool) -> int:
+    """Print what programs in the dev container of a workload have printed; return 0, unless that is interrupted."""
+    words = (dev.PROGRAM, dev.LOGS, dev.RUN_DIR, *(["-f"] if follows else []))
+    return run(place, target, Exec(words, is_logged=False), caller, report)
 
 
 def chosen(found: list[DevSession], target: str, owner: str) -> DevSession:

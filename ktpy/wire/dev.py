@@ -29,6 +29,9 @@ DRAIN_S: Final = 3.0
 INTERRUPT: Final = "ktpy-agent interrupt "
 """This with a program's key has SIGINT sent to it and its children: sshd takes no signals for a forced command."""
 
+LOGS: Final = "logs"
+"""`PROGRAM logs DIR [-f]` is a program like the image's: it prints what others in DIR have printed."""
+
 _COMMAND: Final = "ktpy-agent exec "
 
 
@@ -53,6 +56,8 @@ class Exec(NamedTuple):
     """TERM, where what is held has a terminal of the agent's."""
     size: tuple[int, int] = (80, 24)
     """Its columns and lines."""
+    is_logged: bool = True
+    """Whether what it prints is for LOGS too, where it is held and no shell."""
 
     def command(self) -> str:
         """Render what sshd is asked to run."""
@@ -76,6 +81,7 @@ class Exec(NamedTuple):
                 found.get("is_again") is True,
                 str(found.get("terminal") or ""),
                 (int(columns) & 0xFFFF, int(lines) & 0xFFFF),
+                found.get("is_logged") is not False,
             )
         except (KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"what is to run lacks {exc}") from exc

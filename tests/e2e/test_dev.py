@@ -201,6 +201,9 @@ def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: La
                 interrupted.wait_for("it waits")
                 os.kill(interrupted.process.pid, signal.SIGINT)
                 assert interrupted.wait_ended() == 9, interrupted.output
+                logged = laptop.output("ktpy", "dev", "logs", "till", *HERE).splitlines()
+                assert f"==> {' '.join((*SERVER, 'mine'))} <==" in logged
+                assert {"it waits", f"==> {' '.join(waiting)} ended with 9 <=="} < set(logged)
                 code_, shown = typed(lab, "stty size; exit 5\n", "ktpy", "dev", "terminal", "till", *HERE)
                 assert (code_, "31 97" in shown) == (5, True), shown
                 ended = laptop.run(["ktpy", "dev", "end", "till", *HERE])

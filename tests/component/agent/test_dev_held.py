@@ -160,3 +160,16 @@ def test_its_children_die_of_a_closed_pipe_as_elsewhere(open_: Open) -> None:
     channel = open_("yes | head -n 1; echo end")
     assert b"".join(one.content for one in channel.until_exit()) == b"y\nend\n\0"
     channel.hang_up()
+
+
+def test_what_it_prints_is_logged_too_but_for_shells(open_: Open, tmp_path: Path) -> None:
+    one = open_("echo here; exit 3")
+    one.until_exit()
+    one.hang_up()
+    shell = open_("", words=(), shell="/bin/sh", key="b2")
+    shell.account.say(held.INPUT, b"echo unseen\n")
+    shell.account.say(held.INPUT)
+    assert (held.OUTPUT, b"unseen\n") in shell.until_exit()
+    shell.hang_up()
+    name = "==> /bin/sh -c echo here; exit 3"
+    assert (tmp_path / "programs.log").read_text() == f"{name} <==\nhere\n{name} ended with 3 <==\n"

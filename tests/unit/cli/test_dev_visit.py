@@ -22,6 +22,8 @@ def as_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (("run", "web", "--work-dir", "/src", "--", "make"), Exec(("make",), folder="/src")),
         (("run", "web", "--reload", "--", "make"), Exec(("make",), reloads=True)),
         (("debug", "web", "--reload", "--port", ":1", "--", "dlv"), Exec(("dlv",), reloads=True)),
+        (("logs", "web"), Exec(("/.kt/bin/ktpy-agent", "logs", "/.kt-run"), is_logged=False)),
+        (("logs", "web", "-f"), Exec(("/.kt/bin/ktpy-agent", "logs", "/.kt-run", "-f"), is_logged=False)),
     ],
 )
 def test_visiting(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], asked: Exec) -> None:

@@ -12,6 +12,7 @@ from ktpy.wire.dev import Exec
         Exec(shell="zsh"),
         Exec(("a",), reloads=True),
         Exec(("a",), key="0af3"),
+        Exec(("a",), is_logged=False),
         Exec(key="0af3", is_held=True, is_again=True, terminal="xterm", size=(97, 31)),
         Exec(("é'\n",)),
     ],
