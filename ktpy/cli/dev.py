@@ -1,6 +1,7 @@
 """`ktpy dev` develops a workload inside the cluster."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,8 +239,10 @@ def volumes(workload: str | None, output: str, *, purge: bool, **place: Any) -> 
     found = dev_once.purge(where, workload, caller) if purge else dev_once.volumes(where, workload)
     if output == "json":
         render.say_json(found)
-    elif told := found["purged" if purge else "volumes"]:
-        render.say(*(f"{render.volume(one)}{'; purged' if purge else ''}" for one in told))
+    elif purge and found["purged"]:
+        _tell_purged(found["purged"])
+    elif not purge and found["volumes"]:
+        render.say(*map(render.volume, found["volumes"]))
     else:
         render.say(f"There are no persistent directories{' of yours' if purge else ''}; nothing was changed.")
 
@@ -249,19 +252,24 @@ dev.add_command(dev_config.show)
 
 @dev.command(short_help="End what you develop")
 @there
+@click.option("--purge", is_flag=True, help="Delete your persistent directories of it, too, with what is in there.")
 @output_option
-def end(workload: str, output: str, **place: Any) -> None:
+def end(workload: str, output: str, *, purge: bool, **place: Any) -> None:
     """End your session that develops WORKLOAD, from wherever it runs, and wait until all is given back.
 
     \b
     ktpy dev end web
+    ktpy dev end web --purge
     """
     from ktpy.sessions import dev_once
     from ktpy.sessions.once import ClusterRef
 
     target, place["namespace"] = named(workload, place["namespace"])
     caller = Caller.become()
-    _tell(dev_once.end(ClusterRef(**place), target, caller), output)
+    found = dev_once.end(ClusterRef(**place), target, caller, purges=purge)
+    _tell(found, output)
+    if output != "json":
+        _tell_purged(found.get("purged", ()))
 
 
 @dev.command(short_help="Give a workload back, whoever develops it")
@@ -279,6 +287,10 @@ def reset(workload: str, output: str, **place: Any) -> None:
     target, place["namespace"] = named(workload, place["namespace"])
     Caller.become()
     _tell(dev_once.reset(ClusterRef(**place), target), output)
+
+
+def _tell_purged(volumes: Iterable[dict[str, Any]]) -> None:
+    render.say(*(f"{render.volume(one)}; purged" for one in volumes))
 
 
 def _tell(found: dict[str, Any], output: str) -> None:

@@ -43,19 +43,22 @@ def purge(place: ClusterRef, target: str | None, caller: Caller) -> dict[str, An
     """
 
     async def work(api: Api) -> dict[str, Any]:
-        owner = owner_of(caller)
-        own = [one for one in await _volumes(api, target) if one.owner == owner]
-        for session in await dev_found.find(api, api.namespace) if own else ():
-            if session.owner == owner and session.workload in {one.workload for one in own}:
-                raise SessionsLive(
-                    f"You develop {session.workload} still; nothing was deleted.",
-                    hint=f"`ktpy dev end {session.workload}` ends that.",
-                )
-        for one in own:
-            await dev_volumes.purge(api, api.namespace, one)
-        return {"namespace": api.namespace, "purged": [one.data() for one in own]}
+        return {"namespace": api.namespace, "purged": await _purge(api, target, owner_of(caller))}
 
     return place.run(work, rbac.DEV + rbac.DEV_VOLUMES)
+
+
+async def _purge(api: Api, target: str | None, owner: str) -> list[dict[str, Any]]:
+    own = [one for one in await _volumes(api, target) if one.owner == owner]
+    for session in await dev_found.find(api, api.namespace) if own else ():
+        if session.owner == owner and session.workload in {one.workload for one in own}:
+            raise SessionsLive(
+                f"You develop {session.workload} still; nothing was deleted.",
+                hint=f"`ktpy dev end {session.workload}` ends that.",
+            )
+    for one in own:
+        await dev_volumes.purge(api, api.namespace, one)
+    return [one.data() for one in own]
 
 
 async def _volumes(api: Api, target: str | None) -> list[DevVolume]:
@@ -63,8 +66,8 @@ async def _volumes(api: Api, target: str | None) -> list[DevVolume]:
     return [one for one in found if target is None or is_of(one.workload, target)]
 
 
-def end(place: ClusterRef, target: str, caller: Caller) -> dict[str, Any]:
-    """End the user's session that develops a workload.
+def end(place: ClusterRef, target: str, caller: Caller, *, purges: bool = False) -> dict[str, Any]:
+    """End the user's session that develops a workload; where it `purges`, delete their persistent directories of it.
 
     Raises InterceptAbsent, TargetAmbiguous, and SessionsLive where it is another's.
     """
@@ -77,9 +80,12 @@ def end(place: ClusterRef, target: str, caller: Caller) -> dict[str, Any]:
                 f"{session.workload} is developed by {session.owner}; nothing was changed.",
                 hint=f"`ktpy dev reset {session.workload}` ends it nevertheless.",
             )
-        return await _end_all(api, [session])
+        ended = await _end_all(api, [session])
+        if purges:
+            ended["purged"] = await _purge(api, session.workload, owner)
+        return ended
 
-    return place.run(work, rbac.DEV)
+    return place.run(work, rbac.DEV + (rbac.DEV_VOLUMES if purges else ()))
 
 
 def reset(place: ClusterRef, target: str) -> dict[str, Any]:

@@ -148,13 +148,32 @@ def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("verb", ["end", "reset"])
 def test_ending(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     found: dict[str, Any] = {"namespace": "shop", "ended": [SESSION]}
-    monkeypatch.setattr(dev_once, verb, lambda *_: found)
+    monkeypatch.setattr(dev_once, verb, lambda *_, **__: found)
     assert CliRunner().invoke(cli, ["dev", verb, "web"]).output == (
         "deployment/web is as before; it was developed by al@x.\n"
     )
     assert json.loads(CliRunner().invoke(cli, ["dev", verb, "web", "-o", "json"]).output)["ended"] == [SESSION]
     found["ended"] = []
     assert "nothing was changed" in CliRunner().invoke(cli, ["dev", verb, "web"]).output
+
+
+def test_ending_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = {**SESSION, "path": "/go", "owner": "al@x", "size": "5Gi", "claim": "web-ktpy-1", "phase": "Bound"}
+    asked: list[bool] = []
+
+    def end(*_: Any, purges: bool) -> dict[str, Any]:
+        asked.append(purges)
+        return {"ended": [SESSION], "purged": [volume]}
+
+    monkeypatch.setattr(dev_once, "end", end)
+    assert CliRunner().invoke(cli, ["dev", "end", "web", "--purge"]).output.splitlines() == [
+        "deployment/web is as before; it was developed by al@x.",
+        "deployment/web (web): /go of al@x, 5Gi in claim web-ktpy-1, bound; purged",
+    ]
+    assert json.loads(CliRunner().invoke(cli, ["dev", "end", "web", "--purge", "-o", "json"]).output)["purged"] == [
+        volume
+    ]
+    assert asked == [True, True]
 
 
 def test_persistent_directories(monkeypatch: pytest.MonkeyPatch) -> None:

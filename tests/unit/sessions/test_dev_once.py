@@ -1,4 +1,5 @@
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,9 @@ async def test_nothing_to_end(store: ObjectStore, place: ClusterRef) -> None:
         await asyncio.to_thread(dev_once.reset, place, "nothing")
 
 
+@pytest.mark.parametrize("with_its_end", [False, True])
 async def test_persistent_directories_are_purged_by_their_developer(
-    store: ObjectStore, store_api: Api, place: ClusterRef
+    store: ObjectStore, store_api: Api, place: ClusterRef, with_its_end: bool
 ) -> None:
     furnish(store)
     for session, owner in (("a", owner_of(AL)), ("b", "bo@x")):
@@ -79,8 +81,12 @@ async def test_persistent_directories_are_purged_by_their_developer(
         await change.enter(lambda _: None, lambda _: None)
     with pytest.raises(SessionsLive, match="develop deployment/web still"):
         await asyncio.to_thread(dev_once.purge, place, None, AL)
-    await asyncio.to_thread(dev_once.end, place, "web", AL)
-    assert (await asyncio.to_thread(dev_once.purge, place, "db", AL))["purged"] == []
-    assert [one["path"] for one in (await asyncio.to_thread(dev_once.purge, place, "web", AL))["purged"]] == ["/go"]
+    if with_its_end:
+        purged = (await asyncio.to_thread(partial(dev_once.end, place, "web", AL, purges=True)))["purged"]
+    else:
+        await asyncio.to_thread(dev_once.end, place, "web", AL)
+        assert (await asyncio.to_thread(dev_once.purge, place, "db", AL))["purged"] == []
+        purged = (await asyncio.to_thread(dev_once.purge, place, "web", AL))["purged"]
+    assert [one["path"] for one in purged] == ["/go"]
     left = (await asyncio.to_thread(dev_once.volumes, place))["volumes"]
     assert [one["owner"] for one in left] == ["bo@x"]
