@@ -57,13 +57,19 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """Tests of a file, or of a folder in here, go to the same process if they share fixtures, or else to a free one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        place = "/".join(nodeid.partition("::")[0].split("/")[:3])
-        return place if _shares_fixtures(REPOSITORY / place) else nodeid
+        place = _place(nodeid)
+        return place if _shares_fixtures(place) else nodeid
+
+
+def _place(nodeid: str) -> str:
+    """The file, or the folder in here."""
+    return "/".join(nodeid.partition("::")[0].split("/")[:3])
 
 
 @cache
-def _shares_fixtures(place: Path) -> bool:
-    return place.is_dir() or SHARED.search(place.read_text()) is not None
+def _shares_fixtures(place: str) -> bool:
+    path = REPOSITORY / place
+    return path.is_dir() or SHARED.search(path.read_text()) is not None
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
@@ -71,7 +77,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's time limit is its own; what fixtures start is bounded by itself (the lab's first build: minutes)."""
+    """A test's time limit is its own; what fixtures start is bounded by itself (the lab's first build: minutes).
+
+    Tests that share fixtures come first: the others are small enough to keep all processes busy to the end.
+    """
+    items.sort(key=lambda item: HERE in item.path.parents and not _shares_fixtures(_place(item.nodeid)))
     for item in items:
         if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(300, func_only=True))

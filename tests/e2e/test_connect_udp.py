@@ -119,7 +119,7 @@ def echo_pod(shop: Shop) -> Addresses:
 def test_http3(
     connected: ConnectSession, laptop: Laptop, lab: Lab, echo_pod: Addresses, tmp_path: Path, family: str
 ) -> None:
-    size = 5_000_000
+    size = 2_000_000
     program = [sys.executable, "-m", "tests.e2e.kit.http3_program"]
     with serving(lab.pod_netns(echo_pod.ipv4), *program, "serve", str(HTTP3_PORT), str(tmp_path), until="serving"):
         where = [getattr(echo_pod, family), str(HTTP3_PORT), (tmp_path / "cert.pem").read_text(), str(size)]
