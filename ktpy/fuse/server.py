@@ -17,6 +17,8 @@ from ktpy.fuse.volume_channel import Answer, Reopen, VolumeChannel
 from ktpy.wire.files import is_inside
 from ktpy.wire.volume import Changes, Space, Status
 
+INTERRUPTED_WAIT_S: Final = 10.0
+"""How long a program that a signal wants still waits for an answer of a pod that is reached."""
 _BATCH: Final = 16
 """So many requests are read before others have their turn."""
 _GONE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
@@ -94,7 +96,8 @@ class FuseServer:
                 for node, lookups in kernel.forgets(request):
                     self._nodes.forget(node, lookups)
             case Opcode.INTERRUPT:
-                self._interrupt(request.fields("Q")[0])
+                wait_s = INTERRUPTED_WAIT_S if self._volume.is_up else 0
+                self._loop.call_later(wait_s, self._let_go, request.fields("Q")[0])
             case Opcode.DESTROY:
                 pass
             case _ if (perform := self._OPERATIONS.get(request.opcode)) is None:
@@ -105,9 +108,9 @@ class FuseServer:
                 self._tasks[request.number] = task
                 task.add_done_callback(lambda _: self._tasks.pop(request.number, None))
 
-    def _interrupt(self, number: int) -> None:
-        """Let a program go that a signal wants, and that waits for a lost link."""
-        if not self._volume.is_up and (task := self._tasks.get(number)) is not None:
+    def _let_go(self, number: int) -> None:
+        """Let a program go that a signal wants."""
+        if (task := self._tasks.get(number)) is not None:
             task.cancel()
             self._write(kernel.answer(number, error=errno.EINTR))
 

@@ -25,9 +25,16 @@ class Volume(VolumeChannel):
         super().__init__()
         self.answers: dict[str, list[Any]] = {}
         self.asked: list[tuple[object, ...]] = []
+        self.is_silent = False
+
+    @property
+    def is_up(self) -> bool:
+        return self.is_silent
 
     async def ask(self, operation: str, *arguments: object, **options: Any) -> Answer:
         self.asked.append((operation, *arguments))
+        if self.is_silent:
+            await asyncio.Event().wait()
         if operation not in self.answers:
             return await super().ask(operation, *arguments, **options)
         return Answer(self.answers[operation], b"", 1)
@@ -98,7 +105,9 @@ async def test_a_program_waits_for_a_lost_link_and_not_for_ever(kernel: Kernel) 
     assert await kernel.ask(Opcode.LOOKUP, b"book\0") == (errno.EIO, b"")
 
 
-async def test_a_signal_ends_that_waiting(kernel: Kernel) -> None:
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_signal_ends_the_waiting_for_a_link_or_a_pod(kernel: Kernel, volume: Volume, is_silent: bool) -> None:
+    volume.is_silent = is_silent
     waiting = kernel.send(Opcode.LOOKUP, b"book\0")
     kernel.send(Opcode.INTERRUPT, struct.pack("=Q", waiting))
     assert await kernel.answer() == (waiting, errno.EINTR, b"")
