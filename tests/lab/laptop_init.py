@@ -68,10 +68,11 @@ def _make_devices() -> None:
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", device.parent)
     os.mknod(device, stat.S_IFCHR, number)
     device.chmod(0o666)
-    made, fuse = device.with_name("a-fuse"), Path("/dev/fuse")
-    os.mknod(made, stat.S_IFCHR, fuse.stat().st_rdev)
-    made.chmod(0o666)
-    mount("--bind", str(made), str(fuse))
+    if (fuse := Path("/dev/fuse")).exists():
+        made = device.with_name("a-fuse")
+        os.mknod(made, stat.S_IFCHR, fuse.stat().st_rdev)
+        made.chmod(0o666)
+        mount("--bind", str(made), str(fuse))
 
 
 def _edit_etc(layout: Layout) -> None:

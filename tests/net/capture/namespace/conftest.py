@@ -25,10 +25,11 @@ def open_up() -> None:
     namespaces.mount("-t", "tmpfs", "tmpfs", device.parent)
     os.mknod(device, stat.S_IFCHR, number)
     device.chmod(0o666)
-    fuse, made = Path("/dev/fuse"), device.with_name("a-fuse")
-    os.mknod(made, stat.S_IFCHR, fuse.stat().st_rdev)
-    made.chmod(0o666)
-    namespaces.mount("--bind", made, fuse)
+    if (fuse := Path("/dev/fuse")).exists():
+        made = device.with_name("a-fuse")
+        os.mknod(made, stat.S_IFCHR, fuse.stat().st_rdev)
+        made.chmod(0o666)
+        namespaces.mount("--bind", made, fuse)
     shelf.mkdir()
     kept = [REPOSITORY, Path(sys.prefix), Path(sys.base_prefix).resolve()]
     for directory, paths in veils.plan(kept, always=()).items():

@@ -16,6 +16,7 @@ import pytest
 from tests.net.capture.namespace.conftest import DEV, Box
 from tests.net.capture.namespace.stage import CLAIM, LINK_PID
 
+pytestmark = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="this machine's kernel has no FUSE")
 MIB = 1 << 20
 FOLDER = "/run/claim"
 
