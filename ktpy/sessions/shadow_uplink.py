@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ktpy.aio.wakes import wakes
 from ktpy.errors import KtpyError, LinkLost, LinkSilent
 from ktpy.kube.client import Api
-from ktpy.kube.portforward.port_forward import PortForward
+from ktpy.kube.portforward.port_forward import BATCH_BYTES, PortForward
 from ktpy.kube.portforward.turns import Turns
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
@@ -97,7 +97,7 @@ def datagram_link(api: Api, shadows: Shadows, outages: Outages, key: "ClientKey"
     """Return the link for datagrams, to be run. No failure of it is an end but another host key."""
     from ktpy.link.datagrams import DatagramLink
 
-    find_pod = _finder(api, shadows, lambda: True, turns)
+    find_pod = _finder(api, shadows, lambda: True, turns, batch_bytes=0)
     return DatagramLink(find_pod, key, outages.datagrams_failed, turns.shorten)
 
 
@@ -118,7 +118,13 @@ def direct_way(
 
 
 def _finder(
-    api: Api, shadows: Shadows, comes_back: Callable[[], bool], turns: Turns | None, direct: "DirectWay | None" = None
+    api: Api,
+    shadows: Shadows,
+    comes_back: Callable[[], bool],
+    turns: Turns | None,
+    direct: "DirectWay | None" = None,
+    *,
+    batch_bytes: int = BATCH_BYTES,
 ) -> "Callable[[], Awaitable[AgentPod | None]]":
     from ktpy.link.uplink import AgentPod
 
@@ -127,7 +133,7 @@ def _finder(
         is_patient = comes_back()  # not with the first one: a right that is missing from the start is an error
         return AgentPod(
             pod,
-            PortForward(api, api.namespace, pod, SSHD_PORT, turns=turns),
+            PortForward(api, api.namespace, pod, SSHD_PORT, turns=turns, batch_bytes=batch_bytes),
             lambda: printed_host_key(shadow, is_patient=is_patient),
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
             direct=direct,

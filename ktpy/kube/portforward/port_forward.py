@@ -65,10 +65,13 @@ class PortForward:
         *,
         timeout_s: float = OPEN_TIMEOUT_S,
         turns: Turns | None = None,
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
+        """With 0 `batch_bytes` each write goes out at once, which is for whoever gathers what there is before."""
         self.namespace, self.pod, self.port = namespace, pod, port
         self._api = api
         self._turns = turns or Turns()
+        self._batch_bytes = batch_bytes
         self._timeout_s = timeout_s
         self._connections: set[PortForwardConnection] = set()
         self._kind: type[Upgrade] = Upgrade
@@ -124,7 +127,7 @@ class PortForward:
         endpoint = await self._api.endpoint()
         upgrade = kind(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
         transport, _ = await endpoint.connect(asyncio.Protocol, timeout_s=self._timeout_s)
-        connection = PortForwardConnection(transport, endpoint, upgrade, self.port, self._turns)
+        connection = PortForwardConnection(transport, endpoint, upgrade, self.port, self._turns, self._batch_bytes)
         transport.set_protocol(connection)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -149,7 +152,13 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
     """It is the protocol of a connection to the API server, and the transport of the one inside."""
 
     def __init__(
-        self, transport: asyncio.Transport, endpoint: ApiEndpoint, upgrade: Upgrade, port: int, turns: Turns
+        self,
+        transport: asyncio.Transport,
+        endpoint: ApiEndpoint,
+        upgrade: Upgrade,
+        port: int,
+        turns: Turns,
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
         """Send the request for the upgrade over `transport`, whose protocol this becomes."""
         super().__init__()
@@ -171,7 +180,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._closing = False
-        self._turns = turns
+        self._turns, self._batch_bytes = turns, batch_bytes
         self._turn_bytes = 0
         self._most_bytes = LONG_BYTES
         """So much is taken in this turn."""
@@ -255,13 +264,14 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         if self._closing:
             return
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
+        is_first = not self._outgoing
         for data in list_of_data:
             self._outgoing.append(bytes(data))
             self._outgoing_bytes += len(data)
-        if self._outgoing_bytes >= BATCH_BYTES:
+        if self._outgoing_bytes >= self._batch_bytes:
             self._flush()
+        elif is_first:
+            self._loop.call_soon(self._flush)
 
     def can_write_eof(self) -> bool:
         return False

@@ -242,12 +242,12 @@ def arrive(connection: PortForwardConnection, data: bytes) -> None:
     connection.buffer_updated(len(data))
 
 
-def opened(subprotocol: str) -> tuple[PortForwardConnection, Outgoing]:
+def opened(subprotocol: str, batch_bytes: int = BATCH_BYTES) -> tuple[PortForwardConnection, Outgoing]:
     """A connection on which data may be sent, and what it writes to."""
     endpoint = ApiEndpoint("api.test", 443)
     upgrade = Upgrade(endpoint, "shop", "shadow-1", PORT, SUBPROTOCOLS)
     out = Outgoing()
-    connection = PortForwardConnection(out, endpoint, upgrade, PORT, Turns())
+    connection = PortForwardConnection(out, endpoint, upgrade, PORT, Turns(), batch_bytes)
     api = ApiServer(cast(asyncio.StreamReader, None), cast(asyncio.StreamWriter, None))
     api.head = out.written[0].decode()
     arrive(connection, api.switching(subprotocol=subprotocol))
@@ -271,6 +271,15 @@ async def test_writes_of_one_turn_are_one_frame(subprotocol: str, header: bytes)
     assert out.written == []
     await asyncio.sleep(0)
     assert out.written == [header + b"abcdef"]
+
+
+async def test_where_there_are_no_batches_a_write_goes_out_at_once() -> None:
+    connection, out = opened(SUBPROTOCOL, batch_bytes=0)
+    for written in (1, 2):
+        connection.writelines([b"head", b"body"])
+        assert len(out.written) == written
+    await asyncio.sleep(0)
+    assert len(out.written) == 2
 
 
 async def test_a_batch_is_cut_into_frames() -> None:
