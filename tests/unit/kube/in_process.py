@@ -1,23 +1,24 @@
 """An API server without a socket: a client of its URL calls it in the same process.
 
-It stands where aiohttp's session does, below `ktpy.kube.connections`: what a client sends is rendered as always, and
+It stands where `ktpy.kube.http1` does, below `ktpy.kube.connections`: what a client sends is rendered as always, and
 other tasks run before and after each request, as they do while it is on its way. What is about sockets, TLS or
 proxies is tested with real ones, see `over_http` and tests/unit/kube.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from itertools import count
-from typing import Any
+from typing import cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from ktpy.kube.kubernetes_compat import RESTClientObject
+from ktpy.kube import connections
+from ktpy.kube.http1 import Connect, Headers, HttpAnswer, HttpPool
 
 
 @dataclass(frozen=True)
@@ -67,45 +68,41 @@ async def over_http(handler: Handler, asked: web.Request) -> web.StreamResponse:
     return response
 
 
-class _Session:
-    """A _Session is to the client what aiohttp's session is."""
+class _Pool(HttpPool):
+    """A _Pool calls the handler of a server that is in process."""
 
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+    def __init__(self, connect: Connect, host_header: str) -> None:
+        super().__init__(connect, host_header)
+        self._handler = _servers.get(f"http://{host_header}")
         self._answers: list[_Answer] = []
 
-    async def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        timeout: aiohttp.ClientTimeout,
-        data: str = "",
-        **_: Any,
-    ) -> "_Answer":
-        parts = urlsplit(url)
+    async def request(self, method: str, target: str, headers: Headers, body: bytes | None = None) -> HttpAnswer:
+        if self._handler is None:
+            return await super().request(method, target, headers, body)
+        parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         await asyncio.sleep(0)
-        async with asyncio.timeout(timeout.total):
-            reply = await self._handler(Request(method, unquote(parts.path), query, headers, data or ""))
+        asked = Request(method, unquote(parts.path), query, CIMultiDict(headers), (body or b"").decode())
+        answer = _Answer(await self._handler(asked))
         await asyncio.sleep(0)
-        answer = _Answer(reply, timeout)
         self._answers.append(answer)
-        return answer
+        return cast(HttpAnswer, answer)
 
-    async def close(self) -> None:
+    def reset(self) -> None:
+        super().reset()
         for answer in self._answers:
             answer.close()
 
 
 class _Answer:
-    """An _Answer is to the client what aiohttp's response is."""
+    """An _Answer is to the client what an HttpAnswer is."""
 
-    def __init__(self, reply: Reply, timeout: aiohttp.ClientTimeout) -> None:
-        self.status, self.reason = reply.status, ""
-        self.headers = CIMultiDict(reply.headers)
+    def __init__(self, reply: Reply) -> None:
+        self.status = reply.status
+        self.headers = HTTPMessage()
+        for name, value in reply.headers.items():
+            self.headers[name] = value
         self._body = reply.body
-        self._timeout = timeout
         self._is_closed = asyncio.Event()
 
     async def __aenter__(self) -> "_Answer":
@@ -120,16 +117,11 @@ class _Answer:
     async def read(self) -> bytes:
         if isinstance(self._body, bytes):
             return self._body
-        async with asyncio.timeout(self._timeout.total):
-            return b"".join([line async for line in self.content])
+        return b"".join([line + b"\n" async for line in self.lines(None)])
 
-    @property
-    def content(self) -> AsyncIterator[bytes]:
-        return self._lines(self._body)
-
-    async def _lines(self, body: bytes | AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-        if isinstance(body, bytes):
-            for line in body.splitlines(keepends=True):
+    async def lines(self, silence_s: float | None) -> AsyncGenerator[bytes, None]:
+        if isinstance(self._body, bytes):
+            for line in self._body.splitlines():
                 yield line
             return
         closed = asyncio.ensure_future(self._is_closed.wait())
@@ -137,27 +129,17 @@ class _Answer:
         try:
             with suppress(StopAsyncIteration):
                 while True:
-                    coming = asyncio.ensure_future(anext(body))
-                    await asyncio.wait(
-                        (coming, closed), timeout=self._timeout.sock_read, return_when=asyncio.FIRST_COMPLETED
-                    )
+                    coming = asyncio.ensure_future(anext(self._body))
+                    await asyncio.wait((coming, closed), timeout=silence_s, return_when=asyncio.FIRST_COMPLETED)
                     if closed.done():
-                        raise aiohttp.ClientConnectionError("Connection closed")
+                        raise EOFError
                     if not coming.done():
-                        raise aiohttp.SocketTimeoutError("Timeout on reading data from socket")
-                    yield coming.result()
+                        raise TimeoutError
+                    yield coming.result().rstrip(b"\n")
         finally:
             closed.cancel()
             if coming:
                 coming.cancel()
 
 
-_over_sockets = RESTClientObject._create_pool_manager
-
-
-def _create_pool_manager(connections: Any) -> Any:
-    handler = _servers.get(connections.configuration.host)
-    return _Session(handler) if handler else _over_sockets(connections)
-
-
-RESTClientObject._create_pool_manager = _create_pool_manager
+vars(connections)["HttpPool"] = _Pool
