@@ -93,27 +93,36 @@ class DialWithin(KeepDialling):
     """The policy of who dials as long as failures pass by themselves, after a lost link for a limited time."""
 
     def __init__(
-        self, first: Backoff, after_loss: Backoff, within_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        first: Backoff,
+        after_loss: Backoff,
+        within_s: float,
+        may_return: Callable[[], Awaitable[bool]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The loss is raised when an attempt fails that began `within_s` after it, or for good."""
+        """The loss is raised when an attempt fails that began `within_s` after it, or for good.
+
+        `may_return` is asked, when the API server answers and the pod does not, whether it is still there.
+        """
         super().__init__(first, after_loss)
-        self.loss: LinkLost | None = None
-        """The last one."""
-        self._within_s, self._clock = within_s, clock
+        self._within_s, self._may_return, self._clock = within_s, may_return, clock
+        self._loss: LinkLost | None = None
         self._deadline_s = 0.0
 
     async def dial_failed(self, error: KtpyError, began_s: float) -> None:
-        if self.loss is not None and began_s >= self._deadline_s:
-            raise self.loss from error
+        if self._loss is None:
+            await super().dial_failed(error, began_s)
+            return
+        is_away = isinstance(error, ApiUnreachable)
+        if began_s >= self._deadline_s or not (is_away or await self._may_return()):
+            raise self._loss from error
         try:
             await super().dial_failed(error, began_s)
         except KtpyError:
-            if self.loss is None:
-                raise
-            raise self.loss from error
+            raise self._loss from error
 
     async def link_lost(self, reason: LinkLost) -> None:
-        self.loss, self._deadline_s = reason, self._clock() + self._within_s
+        self._loss, self._deadline_s = reason, self._clock() + self._within_s
         await super().link_lost(reason)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=asyncio.Protocol)
 
 RETRY_S: Final = (0.05, 0.2)
-AGAIN_S: Final = (0.2, 5.0)
+AGAIN_S: Final = (0.2, 1.0)
 """The pauses between attempts, at first and at most; after a lost link, the latter."""
 TIMEOUT_S: Final = 30.0
 """How long a dev container that runs may take to accept a session."""
@@ -70,13 +70,9 @@ def dev_uplink(
     from ktpy.link.session import SHADOW_SESSION
     from ktpy.link.uplink import AgentPod, Uplink
 
-    policy = DialWithin(Backoff(*RETRY_S), Backoff(*AGAIN_S), PATIENCE_S)
-
     async def find() -> "AgentPod":
         pod = await find_pod()
         name, port = name_of(pod), ssh_port(pod, container)
-        if policy.loss is not None and not await _may_run(api, name):
-            raise policy.loss
 
         async def printed() -> str | None:
             try:
@@ -92,10 +88,14 @@ def dev_uplink(
             AgentServer(port=port),
         )
 
+    async def may_return() -> bool:
+        return await may_run(api, name_of(await find_pod()))
+
+    policy = DialWithin(Backoff(*RETRY_S), Backoff(*AGAIN_S), PATIENCE_S, may_return)
     return Uplink(find, key, SHADOW_SESSION, policy, hold=hold)
 
 
-async def _may_run(api: Api, pod: str) -> bool:
+async def may_run(api: Api, pod: str) -> bool:
     """Tell whether the pod runs; it may where nobody can tell."""
     try:
         found = await api.request("GET", PODS.path(api.namespace, pod))

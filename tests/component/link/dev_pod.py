@@ -108,7 +108,10 @@ async def uplink_over(sshd: Sshd, cuts: Iterator[int]) -> AsyncIterator[tuple[Up
 
         return AgentPod("pod", asyncio.get_running_loop(), unreadable, "", place)
 
-    policy = DialWithin(Backoff(0.01, 0.05), Backoff(0.01, 0.05), 30)
+    async def may_return() -> bool:
+        return True
+
+    policy = DialWithin(Backoff(0.01, 0.05), Backoff(0.01, 0.05), 30, may_return)
     uplink = Uplink(find_pod, sshd.key, SHADOW_SESSION, policy)
     try:
         async with asyncio.timeout(60), background_task(uplink.run(), "uplink"):

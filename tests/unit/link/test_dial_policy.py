@@ -160,22 +160,41 @@ async def test_a_session_that_does_not_stand_yet_is_not_dialled_again(clock: Clo
     assert standing.told == []
 
 
+async def true() -> bool:
+    return True
+
+
+async def false() -> bool:
+    return False
+
+
 async def test_a_link_that_is_to_come_back_within_a_time(clock: Clock) -> None:
-    policy = DialWithin(Backoff(0.1, 0.2, clock.sleep), Backoff(0.2, 5, clock.sleep), 600, lambda: clock.now_s)
+    pauses = Backoff(0.1, 0.2, clock.sleep), Backoff(0.2, 5, clock.sleep)
+    policy = DialWithin(*pauses, 600, true, lambda: clock.now_s)
     await policy.dial_failed(KeyNotTaken("not yet"), clock.now_s)
-    for _ in range(2):
+    for error in (ApiUnreachable("away"), LinkLost("cut off")):
         await policy.link_lost(LinkLost("gone"))
         ends_s = clock.now_s + 590
         while clock.now_s < ends_s:
-            await policy.dial_failed(ApiUnreachable("away"), clock.now_s)
+            await policy.dial_failed(error, clock.now_s)
     with pytest.raises(LinkLost, match="gone"):
         await policy.dial_failed(ApiUnreachable("away"), clock.now_s + 10)
 
 
 async def test_a_link_to_a_pod_that_is_no_more(clock: Clock) -> None:
-    policy = DialWithin(Backoff(0.1, 0.2, clock.sleep), Backoff(0.2, 5, clock.sleep), 600, lambda: clock.now_s)
+    pauses = Backoff(0.1, 0.2, clock.sleep), Backoff(0.2, 5, clock.sleep)
+    policy = DialWithin(*pauses, 600, false, lambda: clock.now_s)
+    await policy.dial_failed(LinkLost("it starts"), clock.now_s)
     with pytest.raises(PodFailed, match="foreign"):
         await policy.dial_failed(PodFailed("foreign"), clock.now_s)
+    await policy.link_lost(LinkLost("gone"))
+    await policy.dial_failed(ApiUnreachable("away"), clock.now_s)
+    with pytest.raises(LinkLost, match="gone"):
+        await policy.dial_failed(LinkLost("cut off"), clock.now_s)
+
+
+async def test_what_answers_is_no_agent_of_ours_any_more(clock: Clock) -> None:
+    policy = DialWithin(Backoff(0.1, 0.2, clock.sleep), Backoff(0.2, 5, clock.sleep), 600, true, lambda: clock.now_s)
     await policy.link_lost(LinkLost("gone"))
     with pytest.raises(LinkLost, match="gone"):
         await policy.dial_failed(PodFailed("foreign"), clock.now_s)
