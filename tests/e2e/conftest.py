@@ -34,10 +34,12 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.demo import manifest
+from tests.e2e.kit import short_drain
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.object_history import History
-from tests.e2e.kit.shop import Shop
+from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import SLOWEST_S, as_before, getter, until_reached
+from tests.e2e.kit.workloads import applied
 from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
@@ -92,12 +94,12 @@ def lab(worker_id: str) -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("namespaces, mounts and control groups need root")
     name = os.environ.get("KTPY_LAB", DEFAULT_NAME)
-    if worker_id in ("master", "gw0"):
-        yield furnished(Lab.ensure_up(name))
-        return
-    lab = Lab.ensure_up(f"{name}-{worker_id}")
-    yield furnished(lab)
-    lab.down()
+    is_kept = worker_id in ("master", "gw0")
+    lab = furnished(Lab.ensure_up(name if is_kept else f"{name}-{worker_id}"))
+    with applied(lab, NAMESPACE, *short_drain.policy()):
+        yield lab
+    if not is_kept:
+        lab.down()
 
 
 def furnished(lab: Lab) -> Lab:
