@@ -100,6 +100,16 @@ class Record:
             self._left[path] = index
         self.dirty.add(path)
 
+    def found(self, index: dict[bytes, Entry], path: bytes, entry: Entry | None) -> None:
+        """Note what is there once an entry was to make way for another: with a folder all goes that was in it."""
+        if entry is not None:
+            index[path] = entry
+            return
+        prefix = path + b"/"
+        for one in [one for one in index if one == path or one.startswith(prefix)]:
+            del index[one]
+            self.dirty.add(one)
+
     def done(self, path: bytes, entry: Entry | None) -> None:
         """Note that both have this, or nothing."""
         self.problems.pop(path, None)

@@ -78,7 +78,9 @@ class Transfer:
             number = self._channel.number(partial(self._set_aside, step))
             return number, Request(number, step.path, step.container).frame(frames.ASIDE)
         if is_other_kind(step.laptop, step.container):
-            number = self._channel.number(partial(self._answered, step, on_result=self._removed))
+            number = self._channel.number(
+                partial(self._answered, step, on_result=partial(self._removed, self._record.container))
+            )
             return number, Request(number, step.path, step.container).frame(frames.DELETE)
         return None
 
@@ -172,8 +174,7 @@ class Transfer:
     async def _clear_the_way(self, steps: list[Step]) -> None:
         requests = [Request(0, step.path, step.laptop) for step in steps]
         for step, result in zip(steps, await self._laptop.do(self._laptop.apply, requests), strict=True):
-            if result.status != frames.DONE:
-                self._record.forget(step.path)
+            self._removed(self._record.laptop, step, result)
 
     def _arrives(self, step: Step, kind: int, payload: bytes) -> bool:
         if kind == frames.PUT:
@@ -307,13 +308,15 @@ class Transfer:
         elif not is_same(result.entry, wanted) and path not in record.failed:
             record.dirty.add(path)
 
-    def _removed(self, step: Step, result: Result) -> None:
-        """Take what came of the deletion of something that another kind shall replace."""
+    def _removed(self, index: dict[bytes, Entry], step: Step, result: Result) -> None:
+        """Take what came of the deletion of something that another kind shall replace, which may yet fail to come."""
+        self._record.found(index, step.path, result.entry)
         if result.status != frames.DONE:
             self._record.forget(step.path)
 
     def _set_aside(self, step: Step, kind: int, payload: bytes) -> bool:
         result = _result(kind, payload)
+        self._record.found(self._record.container, step.path, result.entry)
         if result.status == frames.DONE:
             self._record.conflict(step.path, result.detail)
         elif result.status == frames.FAILED:

@@ -52,6 +52,19 @@ def test_a_folder_in_which_there_is_something_is_new_to_the_other_side() -> None
     assert (record.container[b"d"], record.common, record.dirty) == (Entry(FOLDER), {}, {b"d"})
 
 
+def test_with_a_folder_that_made_way_goes_all_that_was_in_it() -> None:
+    record = Record(silent, {})
+    record.container |= {b"d": Entry(FOLDER), b"d/e": Entry(FOLDER), b"d/e/a": A, b"da": A}
+    record.found(record.container, b"d", None)
+    assert (record.container, record.dirty) == ({b"da": A}, {b"d", b"d/e", b"d/e/a"})
+
+
+def test_what_did_not_make_way_is_as_it_was_found() -> None:
+    record = Record(silent, {})
+    record.found(record.container, b"d", A)
+    assert (record.container, record.dirty) == ({b"d": A}, set())
+
+
 def test_a_problem_is_told_once() -> None:
     events: list[SyncEvent] = []
     record = Record(events.append, {})
