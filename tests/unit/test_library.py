@@ -1,12 +1,13 @@
 import importlib
 import re
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ktpy.library import lazy_patterns, without
+from ktpy.library import cheap_annotations, lazy_patterns, without
 
 NAMES = ("shelf", "shelf.used", "shelf.unused")
 
@@ -53,3 +54,36 @@ def test_a_pattern_is_compiled_when_it_is_first_used() -> None:
     with pytest.raises(re.error):
         wrong.match("a")
     assert isinstance(re.compile("a"), re.Pattern)
+
+
+ANNOTATED = """
+from typing import Any, Callable, Dict, Generic, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+
+T = TypeVar("T")
+Maybe = Union[None, int, Type[ValueError]]
+Made = Optional[Callable[..., Any]] | None | Maybe
+
+class Here(Generic[T]):
+    def ask(self, words: Dict[str, List[Maybe]], *more: Tuple[int, ...]) -> "Optional[T]":
+        return None
+
+class Words(Dict[str, int]):
+    pass
+
+assert isinstance(Words(a=1), Mapping) and isinstance(Words(), dict)
+"""
+
+
+def test_annotations_are_made_of_nothing_while_a_library_is_imported(shelf: Path) -> None:
+    whole = typing.Mapping
+    (shelf / "unused.py").write_text(f"{ANNOTATED}\nGone = Here[int]().ask({{}})\n")
+    with cheap_annotations():
+        assert importlib.import_module("shelf").Gone is None
+    assert typing.Mapping is whole
+
+
+def test_annotations_are_whole_again_after_a_library_that_cannot_be_imported(shelf: Path) -> None:
+    whole = typing.Callable
+    with pytest.raises(OSError, match="it was imported"), cheap_annotations():
+        importlib.import_module("shelf")
+    assert typing.Callable is whole

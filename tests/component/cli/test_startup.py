@@ -44,6 +44,13 @@ def test_an_intercept_loads_what_speaks_to_the_cluster_when_it_does() -> None:
     assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
 
 
+def test_ssh_is_loaded_without_what_is_for_servers_and_leaves_typing_as_it_is() -> None:
+    unused = {"asyncssh.sftp", "asyncssh.auth_keys", "typing_extensions"}
+    code = f"import sys, typing, ktpy.link.ssh_library; print({unused} & sys.modules.keys(), typing.Optional[int])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "set() typing.Optional[int]\n"), done.stderr
+
+
 INTERRUPTED = """
 import os, signal, sys
 from importlib.abc import MetaPathFinder
