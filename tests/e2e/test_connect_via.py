@@ -45,8 +45,11 @@ def shadow_services(lab: Lab) -> list[str]:
 
 
 def way(session: ConnectSession) -> int:
-    """The port of the node by which the pod is reached."""
-    wait_until(lambda: session.status()["via"] is not None, SOON_S, "a way past the API server")
+    """The port of the node by which the pod is reached.
+
+    kube-proxy may know the node port later than the first attempt comes, and the next one is made after 5 s.
+    """
+    wait_until(lambda: session.status()["via"] is not None, LOST_WITHIN_S, "a way past the API server")
     host, _, port = str(session.status()["via"]).rpartition(":")
     assert host == NODE_IPV4
     return int(port)
