@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from ktpy.aio.retry import Backoff
 from ktpy.aio.task_group import task_group
 from ktpy.errors import HostKeyMismatch, KtpyError
 from ktpy.link.connection import AgentConnection, Connector
@@ -22,6 +23,9 @@ MOST: Final = 4
 FAR_S: Final = 0.01
 """Nearer than this, TCP has mended a loss before anybody notices, and each connection costs the pod some 8 MB."""
 AGAIN_AFTER_S: Final = 5.0
+"""The longest pause before another attempt."""
+FIRST_AGAIN_AFTER_S: Final = 0.5
+"""The first one: a node knows a port of the cluster up to a second after it is made."""
 
 _RTT_OFFSET: Final = 68
 """This is where tcpi_rtt is in Linux's struct tcp_info, in microseconds (include/uapi/linux/tcp.h)."""
@@ -72,6 +76,7 @@ class Lanes:
                 tasks.create_task(self._keep_another(), name="further connection to the pod")
 
     async def _keep_another(self) -> None:
+        pause = Backoff(FIRST_AGAIN_AFTER_S, AGAIN_AFTER_S)
         while True:
             try:
                 why = await self._hold(await self._dial(self._direct))
@@ -79,7 +84,7 @@ class Lanes:
                 why = error
             if self._direct and why:
                 self._direct.failed(why)
-            await asyncio.sleep(AGAIN_AFTER_S)
+            await pause.pause()
 
     async def _hold(self, connection: AgentConnection[Any]) -> KtpyError | None:
         """Let flows go over a connection until it ends; return why it did."""
