@@ -25,6 +25,14 @@ REDIS = Port(6379, "", 6379, "TCP", http=False)
 DNS = Port(53, "dns", 53, "UDP", http=False)
 MACHINE = Machine("/run/ktpy", 2223, threads=2, max_connections=9000, has_ipv6=True)
 
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets: HAProxy takes 97 characters for one, and pytest's own may have more."""
+    with TemporaryDirectory() as path:
+        yield Path(path)
+
+
 needs_haproxy = pytest.mark.skipif(not Path("/usr/sbin/haproxy").exists(), reason="needs haproxy")
 
 # What means something in HAProxy's language, at its beginning, inside or at its end.
@@ -83,7 +91,7 @@ def test_a_quoted_word_holds_no_line_break_and_ends_where_it_should(text: str) -
 
 @needs_haproxy
 @pytest.mark.parametrize("origin", ["10.96.1.2", "fd00::1", None])
-def test_haproxy_takes_every_kind_of_route(tmp_path: Path, origin: str | None) -> None:
+def test_haproxy_takes_every_kind_of_route(short_path: Path, origin: str | None) -> None:
     spec = GatewaySpec("web", origin, (HTTP, REDIS, DNS))
     routes = (
         route(1, None),
@@ -92,8 +100,8 @@ def test_haproxy_takes_every_kind_of_route(tmp_path: Path, origin: str | None) -
         route(4, match(baggage={"k": "\u00e9" * 64})),
         *(route(number, match(exact("a", text)), owner=text) for number, text in enumerate(HOSTILE, 5)),
     )
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(render(MACHINE._replace(run_dir=str(tmp_path)), spec, routes, {80: "it's } me"}, 1))
+    config = short_path / "haproxy.cfg"
+    config.write_text(render(MACHINE._replace(run_dir=str(short_path)), spec, routes, {80: "it's } me"}, 1))
     done = subprocess.run(["haproxy", "-c", "-f", config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
@@ -233,16 +241,17 @@ def test_a_regex_that_explodes_costs_others_nothing_much(tmp_path: Path) -> None
 
 @needs_haproxy
 @pytest.mark.parametrize("times", [1, 2, 3, 4])
-def test_a_laptop_that_fails_a_request_several_times_leaves_it_to_the_original_pods(times: int) -> None:
-    with web_server("origin") as origin, TemporaryDirectory() as short, ExitStack() as sockets:
-        directory = Path(short)  # HAProxy takes 97 characters for a socket, and pytest's own may have more
-        (directory / "routes").mkdir()
+def test_a_laptop_that_fails_a_request_several_times_leaves_it_to_the_original_pods(
+    short_path: Path, times: int
+) -> None:
+    with web_server("origin") as origin, ExitStack() as sockets:
+        (short_path / "routes").mkdir()
         port = HTTP._replace(port=origin, bind=free_port())
         laptop = route(1, None, port=port, fails=False)
         sshd, alive = (
-            sockets.enter_context(listener(directory / f"routes/{laptop.stem}{end}")) for end in (".sock", ".alive")
+            sockets.enter_context(listener(short_path / f"routes/{laptop.stem}{end}")) for end in (".sock", ".alive")
         )
-        with running(directory, GatewaySpec("web", "127.0.0.1", (port,)), laptop), ThreadPoolExecutor() as client:
+        with running(short_path, GatewaySpec("web", "127.0.0.1", (port,)), laptop), ThreadPoolExecutor() as client:
             asked = client.submit(get, port.bind)
             for _ in range(times):
                 connection, _ = sshd.accept()

@@ -124,7 +124,7 @@ def network_of(pid: str) -> int:
 def test_a_shell_stops_it_continues_it_and_interrupts_it(box: Box) -> None:
     """Ctrl-Z, `fg` and Ctrl-C, typed in a shell with job control.
 
-    The program is bash, as dash makes children by vfork(2): one stopped before its exec keeps dash from stopping.
+    The program is bash: that stops whatever its children do.
     """
     script = "trap 'exit 6' INT; trap 'echo conti''nued' CONT; echo rea''dy; while true; do sleep 0.05; done"
     program = shlex.join(box.command("bash", "-c", script))
