@@ -7,6 +7,7 @@ from typing import Any, Final
 from ktpy.errors import KtpyError, LinkLost
 
 CONNECT_TIMEOUT_S: Final = 3.0
+TELL_AFTER_S: Final = 3.0
 
 
 class DirectWay:
@@ -26,6 +27,8 @@ class DirectWay:
         self._found = ""
         self._standing = 0
         self._is_told_up: bool | None = None
+        self._tried_since_s: float | None = None
+        """Since when none could be opened, while none ever was."""
 
     @property
     def address(self) -> str | None:
@@ -57,9 +60,15 @@ class DirectWay:
 
     def failed(self, why: KtpyError) -> None:
         """Hear why one has ended, or could not be opened."""
-        if not self._standing:
+        if not self._standing and self._is_lasting():
             told = f"{why.message} {why.hint or ''}".strip()
             self._change(False, f"New connections go through the API server, and ktpy keeps trying: {told}")
+
+    def _is_lasting(self) -> bool:
+        """Return whether it is time to tell of a failure: a node knows a new port some time after it is made."""
+        now_s = asyncio.get_running_loop().time()
+        self._tried_since_s = self._tried_since_s or now_s
+        return self._is_told_up is not None or now_s - self._tried_since_s >= TELL_AFTER_S
 
     def _change(self, is_up: bool, sentence: str) -> None:
         if self._is_told_up is not is_up:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktpy.capture.forward.forwards import Find, Forward, bind, bind_like
-from ktpy.capture.spec import LOOPBACK
+from ktpy.capture.spec import LOOPBACK, Front
 from ktpy.cluster import rbac
 from ktpy.cluster.names import MANAGED_BY, new_session_id
+from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.cluster.service.pod_addresses import PodAddresses
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.targets import refuse_absent_namespace, service_absent, type_of
@@ -28,11 +29,13 @@ from ktpy.observe.events import Report
 from ktpy.observe.status import ConnectStatus, ForwardStatus
 from ktpy.sessions.connect import Connect, Quit
 from ktpy.sessions.options import ConnectOptions, ForwardOptions, PortChoice
+from ktpy.sessions.routing import Routing
 from ktpy.sessions.shadows import Shadows
 
 if TYPE_CHECKING:
     from ktpy.dns.lookup import ClusterLookup
     from ktpy.dns.zone import Zone
+    from ktpy.wire.session import AgentHello
 
 CARRIED = ("TCP", "UDP")
 
@@ -51,6 +54,7 @@ class Forwarding(Connect):
         super().__init__(options, (), caller, report)
         if of_forward.target and "/" in of_forward.target:
             self._rights += rbac.RUN
+        self._routing = _NoRoutes(options, report, self._step)
         self._of_forward = of_forward
         self._forwards: tuple[Forward, ...] = ()
         self._known = replace(self._known, kind=FORWARD)
@@ -78,6 +82,28 @@ class Forwarding(Connect):
         if self._options.command:
             await self._command.run({name: value for one in session.forwards for name, value in one.variables.items()})
             raise Quit
+
+
+class _NoRoutes(Routing):
+    """_NoRoutes routes nothing: what comes to a port is for the cluster."""
+
+    def take_slice(self, endpoint_slice: Json) -> None:
+        pass
+
+    async def choose_ranges(self, api: Api, preparing: asyncio.Task[Front]) -> list[RoutedRange]:  # noqa: ARG002
+        await preparing
+        return []
+
+    async def route_chosen(
+        self,
+        machine: Front,  # noqa: ARG002
+        hello: "AgentHello",  # noqa: ARG002
+        chosen: list[RoutedRange],
+    ) -> list[RoutedRange]:
+        return chosen
+
+    def follow(self, api: Api, machine: Front, routed: list[RoutedRange], work: asyncio.TaskGroup) -> None:
+        pass
 
 
 async def _bound(api: Api, wanted: ForwardOptions) -> AsyncGenerator[Forward]:

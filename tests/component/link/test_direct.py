@@ -54,7 +54,8 @@ async def test_what_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
             await Way(server.getsockname()[1]).create_connection(asyncio.Protocol, "pod", 2222)
 
 
-def test_each_change_is_told_once() -> None:
+async def test_each_change_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "TELL_AFTER_S", 0.0)
     way = Way(22)
     way.failed(LinkLost("closed."))
     way.failed(LinkLost("closed."))

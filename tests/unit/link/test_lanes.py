@@ -11,7 +11,7 @@ from ktpy.errors import LinkLost
 from ktpy.link import lanes
 from ktpy.link.channel import Link
 from ktpy.link.dialer import Dialer
-from ktpy.link.direct import DirectWay
+from ktpy.link.direct import TELL_AFTER_S, DirectWay
 from ktpy.link.lanes import AGAIN_AFTER_S, FAR_S, MOST, Lanes, round_trip_s
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
@@ -183,7 +183,17 @@ async def test_flows_go_through_the_api_server_while_there_is_none(past: Field) 
     assert past.used == [past.first, direct, direct, past.first]
     await turns()
     assert isinstance(past.direct, Told)
-    assert [sentence.partition(": ")[2] for sentence in past.direct.said] == ["closed", "", "silent"]
+    assert [sentence.partition(": ")[2] for sentence in past.direct.said] == ["", "silent"]
+
+
+async def test_a_way_that_there_is_not_is_told_once_it_lasts(past: Field) -> None:
+    past.failures = [LinkLost("closed")] * 9
+    await past.widen()
+    assert isinstance(past.direct, Told)
+    assert past.direct.said == []
+    await asyncio.sleep(TELL_AFTER_S + AGAIN_AFTER_S)
+    await turns()
+    assert [sentence.partition(": ")[2] for sentence in past.direct.said] == ["closed"]
 
 
 async def test_a_way_that_leads_elsewhere_is_not_taken_and_told(past: Field) -> None:
@@ -192,6 +202,8 @@ async def test_a_way_that_leads_elsewhere_is_not_taken_and_told(past: Field) -> 
     await past.flow()
     assert past.used == [past.first]
     assert past.further[0].ended.done()
+    await asyncio.sleep(TELL_AFTER_S + AGAIN_AFTER_S)
+    await turns()
     assert isinstance(past.direct, Told)
     assert "another SSH host key" in past.direct.said[0]
 
