@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ktpy.aio.wakes import wakes
 from ktpy.errors import KtpyError, LinkLost, LinkSilent
 from ktpy.kube.client import Api
-from ktpy.kube.portforward.port_forward import BATCH_BYTES, PortForward
+from ktpy.kube.portforward.connection import BATCH_BYTES
+from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.kube.portforward.turns import Turns
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report

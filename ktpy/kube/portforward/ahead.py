@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import TypeVar
 
 from ktpy.errors import KtpyError
-from ktpy.kube.portforward.port_forward import PortForward, PortForwardConnection
+from ktpy.kube.portforward.connection import PortForwardConnection
+from ktpy.kube.portforward.port_forward import PortForward
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
