@@ -82,13 +82,7 @@ class LoopbackFront:
         inside = Forwarder(to_cluster)
         search = search_path(domain, namespace)
         resolver = SplitResolver(zone, cluster=inside, search=search)
-        counters["dns"] = lambda: (
-            numbers(resolver.counters)
-            | {
-                "cluster_cache_hits": inside.cache_hits,
-                "cluster_exchanges": inside.exchanges,
-            }
-        )
+        counters["dns"] = lambda: numbers(resolver.counters) | inside.counts("cluster")
         self.lookup.set_result(ClusterLookup(resolver, search))
         return DnsStatus(domain, LOOPBACK, self.resolver_name, search), _until_end(to_cluster)
 

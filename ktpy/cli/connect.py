@@ -7,13 +7,12 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import CommandTaker, Decorated, Duration, Repeatable, cluster, parsed, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Duration, Repeatable, cluster, parsed, printed, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT
-from ktpy.observe.events import Ended, Event, Ready, Report
-from ktpy.observe.status import ConnectStatus
+from ktpy.observe.events import Ended, Report
 from ktpy.sessions.options import (
     CaptureSpec,
     ConnectOptions,
@@ -140,15 +139,7 @@ def routing(command: Decorated) -> Decorated:
 @via
 @click.option("--no-keep", is_flag=True, envvar="KTPY_NO_KEEP", help="Open connections end with the link.")
 @routing
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["text", "json", "env"]),
-    default="text",
-    show_default=True,
-    envvar="KTPY_OUTPUT",
-    help="How to print the result; env is for eval, with --mode proxy.",
-)
+@printed("env", note="; env is for eval, with --mode proxy")
 @verbose
 @image
 @pod_template
@@ -191,16 +182,7 @@ def connect(
     )
     caller = Caller.current()
     end = "`ktpy quit`" if detach else "The end of the command" if wanted.command else "Ctrl-C"
-    is_ours = output != "env" and not wanted.command
-    """Whether standard output is for what happens."""
-
-    def show(event: Event) -> None:
-        if output == "json":
-            render.event_json(event, err=not is_ours)
-            return
-        if output == "env" and isinstance(event, Ready) and isinstance(event.status, ConnectStatus):
-            render.exports(event.status)
-        render.event(event, farewell=f"{end} ends it and undoes everything.", err=not is_ours)
+    show = render.connection(output, end, has_command=bool(wanted.command))
 
     if (sentence := _needless(wanted, caller)) is not None:
         show(Ended(0, sentence))

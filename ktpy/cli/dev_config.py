@@ -6,7 +6,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.complete import service_names
-from ktpy.cli.options import cluster, verbose
+from ktpy.cli.options import cluster, printed, verbose
 from ktpy.cli.workload_options import named
 from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import DevOptions
@@ -26,15 +26,7 @@ file_option = click.option(
 @click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several.")
 @file_option
 @click.option("--schema", is_flag=True, help="Print the JSON schema of ktpy.yaml, for editors.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["text", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    envvar="KTPY_OUTPUT",
-    help="How to print the result; yaml is a ktpy.yaml that says the same.",
-)
+@printed("yaml", note="; yaml is a ktpy.yaml that says the same")
 @verbose
 def show(workload: str | None, namespace: str | None, schema: bool, output: str, **options: Any) -> None:
     """Show what `ktpy dev start WORKLOAD` takes from a configuration, and from which line of it.

@@ -8,13 +8,12 @@ import click
 from ktpy.cli import render
 from ktpy.cli.complete import service_names
 from ktpy.cli.connect import via
-from ktpy.cli.options import CommandTaker, cluster, each, verbose
+from ktpy.cli.options import CommandTaker, cluster, each, printed, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
-from ktpy.observe.events import Event, Ready, Report
-from ktpy.observe.status import ConnectStatus
+from ktpy.observe.events import Report
 from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, PortChoice, parse_forwarded
 
 
@@ -24,15 +23,7 @@ from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, P
 @cluster(namespace="Namespace of what is forwarded, and of the shadow pod.")
 @click.option("--all", "is_all", is_flag=True, help="Every service of the namespace.")
 @via
-@click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["text", "json", "env"]),
-    default="text",
-    show_default=True,
-    envvar="KTPY_OUTPUT",
-    help="How to print the result; env is what a shell evaluates.",
-)
+@printed("env", note="; env is what a shell evaluates")
 @verbose
 @image
 @pod_template
@@ -63,18 +54,9 @@ def forward(
     if target:
         target, options["namespace"] = named(target, options["namespace"])
     wanted = ConnectOptions(pods=False, pod_timeout_s=pod_timeout, capture=CaptureSpec("forward"), **options)
-    is_ours = output != "env" and not wanted.command
-    """Whether standard output is for what happens."""
     end = "The end of the command" if wanted.command else "Ctrl-C"
+    show = render.connection(output, end, has_command=bool(wanted.command))
     caller = Caller.become()
-
-    def show(event: Event) -> None:
-        if output == "json":
-            render.event_json(event, err=not is_ours)
-            return
-        if output == "env" and isinstance(event, Ready) and isinstance(event.status, ConnectStatus):
-            render.exports(event.status)
-        render.event(event, farewell=f"{end} ends it and undoes everything.", err=not is_ours)
 
     def work(report: Report) -> int:
         from ktpy.sessions.forward import run  # the heavy half of ktpy: not before it is needed

@@ -110,15 +110,21 @@ verbose = click.option(
     help="Say more; -vv also shows tracebacks.",
 )
 
-output = click.option(
-    "--output",
-    "-o",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    envvar="KTPY_OUTPUT",
-    help="How to print the result.",
-)
+
+def printed(*more: str, note: str = "") -> Callable[[Decorated], Decorated]:
+    """Return the option that says how the result is printed: as text, as JSON, or as one `more`, told in a `note`."""
+    return click.option(
+        "--output",
+        "-o",
+        type=click.Choice(["text", "json", *more]),
+        default="text",
+        show_default=True,
+        envvar="KTPY_OUTPUT",
+        help=f"How to print the result{note}.",
+    )
+
+
+output = printed()
 
 
 def cluster(namespace: str) -> Callable[[Decorated], Decorated]:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -89,6 +89,27 @@ def event(event: "Event", *, err: bool = False, farewell: str | None = None) -> 
                 failure(message, hint)
             else:
                 say(message, err=err)
+
+
+def connection(output: str, end: str, *, has_command: bool) -> "Callable[[Event], None]":
+    """Return what shows the events of a session that connects, and that `end` ends.
+
+    Its standard output is its command's, where it has one, and the shell's that evaluates `env`.
+    """
+    from ktpy.observe.events import Ready
+    from ktpy.observe.status import ConnectStatus
+
+    err = output == "env" or has_command
+
+    def show(told: "Event") -> None:
+        if output == "json":
+            event_json(told, err=err)
+            return
+        if output == "env" and isinstance(told, Ready) and isinstance(told.status, ConnectStatus):
+            exports(told.status)
+        event(told, farewell=f"{end} ends it and undoes everything.", err=err)
+
+    return show
 
 
 def exports(session: "ConnectStatus") -> None:

@@ -54,6 +54,10 @@ class Forwarder:
         self._exchange = exchange
         self._cache = ReplyCache(self._cache_capacity, self._clock)
 
+    def counts(self, of: str) -> dict[str, int]:
+        """Return its counters under the name of whom it asks."""
+        return {f"{of}_cache_hits": self.cache_hits, f"{of}_exchanges": self.exchanges}
+
     def cached(self, query: Query) -> bytes | None:
         """Return the cached reply, None when there is none."""
         key = _key(query)

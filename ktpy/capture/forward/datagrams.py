@@ -12,6 +12,7 @@ from ktpy.capture.forward.forwards import Forward
 from ktpy.capture.spec import DatagramWay
 from ktpy.dns.forward import NoAnswerError
 from ktpy.dns.lookup import ClusterLookup
+from ktpy.errors import KtpyError
 from ktpy.wire.datagram import DATAGRAM, FORGET, NOWHERE, Frame, mapped
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class DatagramForwards:
         self._forget_idle()
         try:
             addresses = await port.forward.find(self._lookup.result())
-        except (NoAnswerError, OSError) as error:
+        except (NoAnswerError, KtpyError) as error:
             logger.info("a datagram for %s: %s", port.forward.target, error)
             return None
         if not addresses or len(self._flows) >= FLOWS_MAX:

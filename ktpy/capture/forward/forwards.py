@@ -15,7 +15,10 @@ PRIVILEGED_FROM = 8000
 """What is added to a port that only root may bind: 80 becomes 8080."""
 
 Find = Callable[["ClusterLookup"], Awaitable[Sequence[str]]]
-"""Returns the addresses that a new connection may be made to, of which the first that answers serves."""
+"""Returns the addresses that a new connection may be made to, of which the first that answers serves.
+
+Raises KtpyError, or NoAnswerError of the cluster's DNS, where nobody can say.
+"""
 
 
 @dataclass(frozen=True, slots=True)

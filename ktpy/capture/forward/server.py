@@ -11,6 +11,7 @@ from ktpy.capture.forward.forwards import Forward
 from ktpy.capture.spec import DatagramWay, Traffic
 from ktpy.dns.forward import NoAnswerError
 from ktpy.dns.lookup import ClusterLookup
+from ktpy.errors import KtpyError
 from ktpy.link.splice import Accepted, Answerer, Dialed
 from ktpy.observe.counters import CounterReaders
 from ktpy.wire.datagram import Frame
@@ -92,7 +93,7 @@ class ForwardServer:
         first: OSError = ConnectionRefusedError("nothing is behind it")
         try:
             addresses = await forward.find(self._lookup.result())
-        except NoAnswerError as error:
+        except (NoAnswerError, KtpyError) as error:
             addresses, first = [], ConnectionAbortedError(str(error))
         for number, address in enumerate(addresses):
             try:

@@ -234,13 +234,8 @@ class TunFront:
 
 
 def dns_numbers(resolver: SplitResolver, server: Server, *, upstream: Forwarder, cluster: Forwarder) -> dict[str, int]:
-    return numbers(resolver.counters) | {
-        "overloaded": server.overloaded,
-        "cluster_cache_hits": cluster.cache_hits,
-        "cluster_exchanges": cluster.exchanges,
-        "upstream_cache_hits": upstream.cache_hits,
-        "upstream_exchanges": upstream.exchanges,
-    }
+    own = numbers(resolver.counters) | {"overloaded": server.overloaded}
+    return own | cluster.counts("cluster") | upstream.counts("upstream")
 
 
 async def _undo_for_dead_helper(report: Report) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from ktpy.capture.forward import datagrams
 from ktpy.capture.forward.datagrams import IDLE_S
+from ktpy.dns.forward import NoAnswerError
+from ktpy.errors import ApiUnreachable
 from ktpy.wire.datagram import DATAGRAM, FORGET, Frame, FrameParser, mapped
 from tests.kit.waiting import until
 from tests.unit.capture.forward.cluster import POD, Cluster
@@ -74,6 +76,22 @@ async def test_a_flow_that_is_not_used_is_forgotten(
             await until(lambda: len(way.frames) == 3)
             assert [(one.kind, one.flow) for one in way.frames[1:]] == [(FORGET, 1), (DATAGRAM, 2)]
             assert server.datagram_flows == 1
+
+
+@pytest.mark.parametrize("failure", [NoAnswerError("the cluster's DNS is silent"), ApiUnreachable("away")])
+async def test_while_nobody_can_say_where_a_datagram_goes_it_is_dropped_and_the_next_is_tried(
+    failure: Exception, way: Way, client: socket.socket
+) -> None:
+    cluster = Cluster()
+    cluster.failure = failure
+    forward = cluster.forward(53, "UDP")
+    async with cluster.serving(forward, way) as server:
+        client.sendto(b"one", ("127.0.0.1", forward.local_port))
+        await until(lambda: server.counter_readers()["forward"]()["datagrams_dropped"] == 1)
+        cluster.failure = None
+        client.sendto(b"two", ("127.0.0.1", forward.local_port))
+        await until(lambda: len(way.frames) == 1)
+        assert way.frames[0].payload == b"two"
 
 
 async def test_where_nobody_is_found_a_datagram_is_dropped_and_the_next_is_tried(

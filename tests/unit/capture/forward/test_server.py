@@ -7,6 +7,7 @@ import pytest
 
 from ktpy.capture.forward.server import ForwardServer
 from ktpy.dns.forward import NoAnswerError
+from ktpy.errors import ApiUnreachable
 from tests.kit.waiting import until
 from tests.unit.capture.forward.cluster import ABSENT, POD, Cluster
 
@@ -61,10 +62,20 @@ async def test_each_connection_goes_to_what_is_there_then(cluster: Cluster, echo
     assert cluster.dialled == [POD, ABSENT, "10.244.0.8"]
 
 
-@pytest.mark.parametrize("what", ["nobody", "refused", "unknown"])
-async def test_what_cannot_be_reached_is_reset(cluster: Cluster, echo: int, what: str) -> None:
-    cluster.addresses = [ABSENT] if what == "refused" else []
-    cluster.failure = NoAnswerError("the cluster's DNS is away") if what == "unknown" else None
+@pytest.mark.parametrize(
+    ("addresses", "failure"),
+    [
+        ([], None),
+        ([ABSENT], None),
+        ([], NoAnswerError("the cluster's DNS is away")),
+        ([], ApiUnreachable("away")),
+    ],
+    ids=["nobody", "refused", "no answer of DNS", "no answer of the API server"],
+)
+async def test_what_cannot_be_reached_is_reset(
+    cluster: Cluster, echo: int, addresses: list[str], failure: Exception | None
+) -> None:
+    cluster.addresses, cluster.failure = addresses, failure
     forward = cluster.forward(echo)
     async with cluster.serving(forward) as server:
         with pytest.raises(ConnectionResetError):
