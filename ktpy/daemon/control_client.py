@@ -6,12 +6,15 @@ It is plain blocking sockets, so that `ktpy status` and `ktpy quit` start at onc
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ktpy.errors import KtpyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ktpy.observe.status import SessionStatus
 
 ANSWER_TIMEOUT_S = 5.0
@@ -25,8 +28,21 @@ def ask(path: Path, verb: str) -> dict[str, Any]:
 
     Raises KtpyError where the session does not answer, and with the session's own words where it cannot do this.
     """
-    with _connected(path, ANSWER_TIMEOUT_S) as connection:
-        return _answer(connection, path, verb)
+    with _connected(path, ANSWER_TIMEOUT_S) as connection, connection.makefile("rb") as lines:
+        return _answer(connection, path, verb, lines)
+
+
+def follow(path: Path, verb: str, **more: object) -> "Iterator[dict[str, Any]]":
+    """Send one request to the session behind `path`; yield its answers as they come, until it ends.
+
+    Raises KtpyError as `ask` does.
+    """
+    with _connected(path, ANSWER_TIMEOUT_S) as connection, connection.makefile("rb") as lines:
+        yield _answer(connection, path, verb, lines, **more)
+        connection.settimeout(None)
+        with suppress(ConnectionError):
+            for line in lines:
+                yield _told(json.loads(line))
 
 
 def ask_status(path: Path) -> "SessionStatus":
@@ -41,8 +57,8 @@ def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:
 
     Raises KtpyError as `ask` does, and where the session is still there after `timeout_s`.
     """
-    with _connected(path, timeout_s) as connection:
-        _answer(connection, path, "quit")
+    with _connected(path, timeout_s) as connection, connection.makefile("rb") as lines:
+        _answer(connection, path, "quit", lines)
         try:
             while connection.recv(4096):
                 pass
@@ -66,13 +82,16 @@ def _connected(path: Path, timeout_s: float) -> socket.socket:
     return connection
 
 
-def _answer(connection: socket.socket, path: Path, verb: str) -> dict[str, Any]:
+def _answer(connection: socket.socket, path: Path, verb: str, lines: BinaryIO, **more: object) -> dict[str, Any]:
     try:
-        connection.sendall(json.dumps({"verb": verb}).encode() + b"\n")
-        with connection.makefile("rb") as lines:
-            answer: dict[str, Any] = json.loads(lines.readline())
+        connection.sendall(json.dumps({"verb": verb, **more}).encode() + b"\n")
+        answer = json.loads(lines.readline())
     except (OSError, ValueError) as error:
         raise KtpyError(f"The session behind {path} did not answer: {error}.") from error
+    return _told(answer)
+
+
+def _told(answer: dict[str, Any]) -> dict[str, Any]:
     if "error" in answer:
         raise KtpyError(answer["error"], hint=answer.get("hint"))
     return answer

@@ -1,4 +1,4 @@
-"""The server half of a session's control socket: one JSON request a line, one JSON answer a line.
+"""The server half of a session's control socket: one JSON request a line, one JSON answer a line, or many.
 
 It runs in the session's event loop. `ktpy.daemon.control_client` is the other half.
 """
@@ -6,23 +6,30 @@ It runs in the session's event loop. `ktpy.daemon.control_client` is the other h
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from ktpy.aio.background_task import background_task
+from ktpy.aio.first_of import first_of
 from ktpy.daemon.runtime import writing_to
 from ktpy.errors import KtpyError
 
 Answer = dict[str, Any]
+Request = dict[str, Any]
 Verbs = Mapping[str, Callable[[], Answer]]
+Streams = Mapping[str, Callable[[Request], AsyncGenerator[Answer, None]]]
+"""What is asked for by these is told answer by answer, until the client leaves. The first one comes at once."""
 
 logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def serve(path: Path, verbs: Verbs) -> AsyncIterator[None]:
-    """Answer requests on `path` while the body runs: `{"verb": V}` is answered with what `verbs[V]()` returns.
+async def serve(path: Path, verbs: Verbs, streams: Streams = MappingProxyType({})) -> AsyncIterator[None]:
+    """Answer requests on `path` while the body runs: `{"verb": V}` is answered with what `verbs[V]()` returns, or with
+    all that `streams[V](request)` yields: no faster than the client takes it.
 
     Connections stay open until the client leaves or this process ends, so a client can wait for the end of the session.
     Raises FolderNotWritable.
@@ -31,8 +38,15 @@ async def serve(path: Path, verbs: Verbs) -> AsyncIterator[None]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                writer.write(json.dumps(_answer(line, verbs)).encode() + b"\n")
-                await writer.drain()
+                request = _parsed(line)
+                if stream := streams.get(request.get("verb", "")):
+                    async with (
+                        background_task(_stream(stream(request), writer), "tell a client") as telling,
+                        background_task(reader.read(1), "wait for a client to leave") as leaving,
+                    ):
+                        await first_of(telling, leaving)
+                    return
+                await _send(writer, _answer(request, verbs))
         except (ConnectionError, ValueError):
             pass  # the client left, or sent a line beyond the reader's limit: nothing is owed to it
         finally:
@@ -46,15 +60,41 @@ async def serve(path: Path, verbs: Verbs) -> AsyncIterator[None]:
         server.close()
 
 
-def _answer(line: bytes, verbs: Verbs) -> Answer:
+def _parsed(line: bytes) -> Request:
     try:
-        verb = verbs[json.loads(line)["verb"]]
-    except (ValueError, KeyError, TypeError):
+        request = json.loads(line)
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) and isinstance(request.get("verb"), str) else {}
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+    await writer.drain()
+
+
+async def _stream(answers: AsyncGenerator[Answer, None], writer: asyncio.StreamWriter) -> None:
+    try:
+        async with aclosing(answers):
+            async for answer in answers:
+                await _send(writer, answer)
+    except ConnectionError:
+        pass
+    except Exception as error:
+        await _send(writer, _failure(error))
+
+
+def _answer(request: Request, verbs: Verbs) -> Answer:
+    if (verb := verbs.get(request.get("verb", ""))) is None:
         return {"error": "unknown request"}
     try:
         return verb()
-    except KtpyError as error:
-        return {"error": error.message, "hint": error.hint}
     except Exception as error:
-        logger.debug("a control request failed", exc_info=error)
-        return {"error": f"The session could not answer: {error!r}."}
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Answer:
+    if isinstance(error, KtpyError):
+        return {"error": error.message, "hint": error.hint}
+    logger.debug("a control request failed", exc_info=error)
+    return {"error": f"The session could not answer: {error!r}."}

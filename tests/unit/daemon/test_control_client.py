@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,25 @@ async def test_a_session_that_does_not_end_in_time(tmp_path: Path) -> None:
 def test_a_socket_nobody_listens_on_is_said_to_be_unreachable(tmp_path: Path) -> None:
     with pytest.raises(KtpyError, match="is not reachable"):
         control_client.ask(tmp_path / "absent", "status")
+
+
+async def test_answers_are_followed_until_the_session_ends(tmp_path: Path) -> None:
+    async def count(request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        for number in range(request["most"]):
+            yield {"number": number}
+
+    async with control_server.serve(tmp_path / "s", {}, {"count": count}):
+        told = await asyncio.to_thread(lambda: list(control_client.follow(tmp_path / "s", "count", most=3)))
+    assert told == [{"number": 0}, {"number": 1}, {"number": 2}]
+
+
+@pytest.mark.parametrize("told", [0, 2])
+async def test_a_failure_of_what_is_followed_is_raised_in_its_own_words(tmp_path: Path, told: int) -> None:
+    async def fail(_: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        for number in range(told):
+            yield {"number": number}
+        raise KtpyError("It is broken.", hint="Mend it.")
+
+    async with control_server.serve(tmp_path / "s", {}, {"talk": fail}):
+        with pytest.raises(KtpyError, match=r"^It is broken\.$"):
+            await asyncio.to_thread(lambda: list(control_client.follow(tmp_path / "s", "talk")))

@@ -1,5 +1,7 @@
 import asyncio
+import itertools
 import json
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,63 @@ async def test_a_verb_that_fails_is_answered_with_its_own_failure(tmp_path: Path
     async with control_server.serve(tmp_path / "s", {"status": fail}):
         [line] = await exchange(tmp_path / "s", b'{"verb": "status"}\n')
     assert json.loads(line) == answer
+
+
+async def test_a_stream_is_told_answer_by_answer_and_ends_with_its_client(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def count(request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            for number in itertools.count(request["from"]):
+                yield {"number": number}
+                if number == 3:
+                    await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with control_server.serve(tmp_path / "s", {}, {"count": count}):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"verb": "count", "from": 2}\n')
+        assert [await reader.readline(), await reader.readline()] == [b'{"number": 2}\n', b'{"number": 3}\n']
+        assert not ended.is_set()
+        writer.close()
+        await ended.wait()
+
+
+async def test_a_stream_waits_for_a_slow_client(tmp_path: Path) -> None:
+    told = 0
+
+    async def talk(_: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        nonlocal told
+        while True:
+            yield {"words": "x" * 10_000}
+            told += 1
+
+    async with control_server.serve(tmp_path / "s", {}, {"talk": talk}):
+        _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"verb": "talk"}\n')
+        before = -1
+        while told > before:
+            before = told
+            for _ in range(100):
+                await asyncio.sleep(0)
+        assert 0 < told < 1000
+        writer.close()
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_a_stream_that_fails_ends_with_its_own_failure(tmp_path: Path, name: str) -> None:
+    failure, answer = FAILURES[name]
+
+    async def fail(_: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        yield {}
+        raise failure
+
+    async with control_server.serve(tmp_path / "s", {}, {"talk": fail}):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"verb": "talk"}\n')
+        assert [json.loads(line) async for line in reader] == [{}, answer]
+        writer.close()
 
 
 async def test_a_socket_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
