@@ -77,6 +77,7 @@ _TOLD = {
     "dev": ("dev", "Develop a workload inside the cluster"),
     "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
     "list": ("list_", "Show services and who intercepts them"),
+    "capture": ("capture", "Show the packets to and from the cluster"),
     "logs": ("logs_", "Show what a session in the background told"),
     "clean": ("clean", "Undo what killed runs left"),
     "recover": ("recover", "Give a service back to its own pods"),

@@ -319,7 +319,7 @@ class Zone:
 
     def _reverse_name(self, name: str, qtype: int) -> ZoneAnswer | Elsewhere:
         address = reversed_address(name) if self.synced else None
-        if address is not None and (targets := self._names_at(address)):
+        if address is not None and (targets := self.names_at(address)):
             records = [ResourceRecord(name, RRType.PTR, TTL_S, target) for target in targets]
             # Each known address is a zone of its own: no claim is made on its neighbours.
             return self._answer(_Node(records), qtype, name, 0)
@@ -327,7 +327,7 @@ class Zone:
             return Elsewhere.ASK_CLUSTER
         return Elsewhere.NOT_OURS
 
-    def _names_at(self, address: bytes) -> list[str]:
+    def names_at(self, address: bytes) -> list[str]:
         """Return the names of an address: its service, else every service it is a ready endpoint of."""
         if (service := self._service_at.get(address)) is not None:
             return [self._name_of(service)]

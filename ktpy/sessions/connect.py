@@ -43,6 +43,7 @@ from ktpy.observe.trace import stage
 from ktpy.serve.command import UserCommand, refuse_absent
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
+from ktpy.sessions.packets import told_packets
 from ktpy.sessions.put_right import put_right
 from ktpy.sessions.routing import Routing
 from ktpy.sessions.running import already, connected_to
@@ -93,6 +94,7 @@ class Connect:
         self._routing = Routing(options, report, self._step)
         self._front: Front | None = None
         self._pump: Carrier | None = None
+        self._zone: Zone | None = None
         self._links: list[Uplink[AgentHello] | DatagramLink] = []
         """What leads to the pod, and is lost with it."""
         self._keeper: Keeper | None = None
@@ -227,7 +229,8 @@ class Connect:
             await self._settle(api, error)
         self._known = replace(self._known, server=server, context=api.target.context, namespace=api.namespace)
         verbs = {"status": lambda: to_json(self._status()), "quit": self._request_quit}
-        await cluster.enter_async_context(control_server.serve(control_path, verbs))
+        streams = {"packets": lambda asked: told_packets(self._pump, self._zone, api.namespace, asked)}
+        await cluster.enter_async_context(control_server.serve(control_path, verbs, streams))
         self._step("cluster", f"{api.target.context} ({server}), namespace {api.namespace}")
         return api
 
@@ -282,7 +285,7 @@ class Connect:
         """Fill the zone while the pod starts, so that it knows the names once the machine asks ktpy."""
         from ktpy.dns.zone import Zone
 
-        zone = Zone(extra_zones=self._options.dns_zones)
+        self._zone = zone = Zone(extra_zones=self._options.dns_zones)
         work.create_task(feed_zone(api, zone, self._routing.take_slice), name="zone feed")
         return zone
 

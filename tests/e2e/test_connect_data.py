@@ -189,3 +189,21 @@ def test_an_idle_flow_lives(connected: ConnectSession, laptop: Laptop, shop: Sho
         assert idle.recv(64) == b"after"
         idle.shutdown(socket.SHUT_WR)
         assert idle.recv(64) == b""
+
+
+def test_packets_are_captured_with_the_names_of_the_cluster(
+    connected: ConnectSession, lab: Lab, laptop: Laptop, shop: Shop
+) -> None:
+    """Without root, by a filter of names; what is written opens in Wireshark's reader."""
+    file = "/tmp/captured.pcapng"
+    command = ["ktpy", "capture", "-w", file, "-c", "4", "tcp", "port", "80", "and", "host", "web"]
+    with subprocess.Popen(lab.command(command, user="dev"), stderr=subprocess.PIPE, text=True) as capture:
+        wait_until(
+            lambda: bool(laptop.output("curl", "-s", "http://web/")) and capture.poll() is not None, 20, "packets"
+        )
+        assert capture.stderr is not None
+        assert (capture.returncode, capture.stderr.read()) == (0, "4 packets.\n")
+    shown = laptop.output("tshark", "-N", "n", "-r", file).splitlines()
+    laptop.output("rm", file)
+    assert len(shown) == 4
+    assert all(f"web.{NAMESPACE}.svc.cluster.local" in line for line in shown)

@@ -7,13 +7,14 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
 from ktpy.capture.spec import DatagramWay, Traffic
 from ktpy.capture.tun.datagrams import Datagrams
+from ktpy.capture.tun.packet_tap import PacketTap
 from ktpy.capture.tun.relay import Dial, FarEnd, Relay, TunAddress
 from ktpy.errors import TunUnavailable
 from ktpy.observe.counters import CounterReaders, numbers
@@ -22,6 +23,7 @@ from ktpy.packet.flow import Flow, Hairpin, State
 from ktpy.packet.flow_table import Answer, FlowCounters, FlowTable
 from ktpy.packet.fragments import Reassembly
 from ktpy.packet.headers import PROTOCOL_UDP, VNET_HEADER_BYTES
+from ktpy.packet.packet_filter import Address, Matches
 from ktpy.packet.udp import UdpRefusal
 from ktpy.wire.datagram import Frame
 
@@ -62,6 +64,7 @@ class Pump:
         tun_fd: int,
         relay: Relay,
         table: FlowTable,
+        peers: Collection[Address],
         flows: dict[int, Flow],
         dial: Dial,
         dial_timeout_s: float,
@@ -73,6 +76,7 @@ class Pump:
         self._tun_fd = tun_fd
         self._relay = relay
         self._table = table
+        self._peers = peers
         self._udp = UdpRefusal(table, on_udp)
         self._reassembly = Reassembly()
         self.datagrams = Datagrams(table, way, self._write) if way else None
@@ -85,6 +89,9 @@ class Pump:
         self._dial_slots = asyncio.Semaphore(max_dials)
         self._dials: set[asyncio.Task[None]] = set()
         self._buffer = bytearray(PACKET_BYTES)
+        self._readv: Callable[[int, list[bytearray]], int] = os.readv
+        self._write_fd: Callable[[int, bytes | memoryview], int] = os.write
+        self._taps: tuple[PacketTap, ...] = ()
         self._backlog: deque[bytes] = deque()
         loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = loop.create_future()
@@ -132,7 +139,8 @@ class Pump:
             max_flows=max_flows,
             linger_s=linger_s,
         )
-        return cls(tun_fd, relay, table, flows, dial, dial_timeout_s, max_dials, way, on_udp, until_up)
+        peers = [ip_address(address.peer) for address in addresses]
+        return cls(tun_fd, relay, table, peers, flows, dial, dial_timeout_s, max_dials, way, on_udp, until_up)
 
     @property
     def traffic(self) -> Traffic:
@@ -204,6 +212,32 @@ class Pump:
         if self.datagrams and not self._ended.done():
             self.datagrams.deliver(frames)
 
+    @contextlib.contextmanager
+    def tapped(self, matches: Matches, snapshot_bytes: int) -> Iterator[PacketTap]:
+        """Show what matches to a tap while the body runs. While there is none, it costs nothing."""
+        tap = PacketTap(matches, snapshot_bytes, self._peers)
+        self._show_to(*self._taps, tap)
+        try:
+            yield tap
+        finally:
+            self._show_to(*(one for one in self._taps if one is not tap))
+
+    def _show_to(self, *taps: PacketTap) -> None:
+        self._taps = taps
+        self._readv, self._write_fd = (self._readv_tapped, self._write_tapped) if taps else (os.readv, os.write)
+
+    def _readv_tapped(self, fd: int, vector: list[bytearray]) -> int:
+        length = os.readv(fd, vector)
+        for tap in self._taps:
+            tap.see(memoryview(vector[0])[:length], is_sent=True)
+        return length
+
+    def _write_tapped(self, fd: int, packet: bytes | memoryview) -> int:
+        length = os.write(fd, packet)
+        for tap in self._taps:
+            tap.see(packet, is_sent=False)
+        return length
+
     def _drain(self) -> None:
         """Move up to BATCH_PACKETS packets, for TURN_S at most."""
         self._drain_batch()
@@ -212,14 +246,14 @@ class Pump:
 
     def _drain_batch(self) -> None:
         """Read packets, rewrite each in place, and write it back."""
-        fd, buffer, rewrite, write = self._tun_fd, self._buffer, self._table.rewrite, os.write
+        fd, buffer, rewrite, read, write = self._tun_fd, self._buffer, self._table.rewrite, self._readv, self._write_fd
         view, vector, packets, clock = memoryview(buffer), [buffer], self.packets, time.monotonic
         ends_s = clock() + TURN_S
         for number in range(BATCH_PACKETS):
             if number and clock() > ends_s:
                 return
             try:
-                length = os.readv(fd, vector)
+                length = read(fd, vector)
             except BlockingIOError:
                 return
             except OSError as exc:
@@ -270,7 +304,7 @@ class Pump:
     def _try_write(self, packet: bytes) -> bool:
         """Return False when the TUN takes no packets now, True when there is nothing left to do about this one."""
         try:
-            os.write(self._tun_fd, packet)
+            self._write_fd(self._tun_fd, packet)
         except BlockingIOError:
             return False
         except OSError as exc:

@@ -14,11 +14,15 @@ import time
 from typing import Any
 
 import pytest
+from scapy.layers.inet import TCP
 
 from ktpy.capture.tun import pump as pump_module
+from ktpy.capture.tun.packet_tap import SeenPacket
 from ktpy.capture.tun.pump import Pump
 from ktpy.errors import TunUnavailable
 from ktpy.packet.headers import Drop
+from ktpy.packet.packet_filter import parse_filter
+from ktpy.pcap.lines import decoded
 from tests.kit.waiting import until
 from tests.net.conftest import ADDRESSES, DIAL_TIMEOUT_S, TUN_NAME, Cluster, ip
 
@@ -86,6 +90,27 @@ async def test_get(pump: Pump, cluster: Cluster, service: str) -> None:
     assert cluster.dialled == [(service, 80)]
     assert pump.traffic.received_bytes > 0
     assert pump.traffic.sent_bytes > 0
+
+
+@BOTH
+async def test_a_tap_sees_what_the_program_sends_and_gets_and_costs_nothing_without_one(
+    pump: Pump, cluster: Cluster, service: str
+) -> None:
+    await cluster.serve(service, 80, web)
+    assert (pump._readv, pump._write_fd) == (os.readv, os.write)
+    with pump.tapped(parse_filter("tcp port 80", lambda _: []), 1 << 18) as tap, pump.tapped(bool, 40) as other:
+        assert await asyncio.to_thread(get, service) == b"hello"
+        await until(lambda: not pump.open_flows)
+        seen = [far_end_and_flags(one) for one in await tap.take(100)]
+        assert len(await other.take(100)) >= len(seen)
+    assert (pump._readv, pump._write_fd) == (os.readv, os.write)
+    assert {far for _, far, _ in seen} == {service}
+    assert [flags for is_sent, _, flags in seen if is_sent][:2] == ["S", "A"]
+    assert next(flags for is_sent, _, flags in seen if not is_sent) == "SA"
+
+
+def far_end_and_flags(one: SeenPacket) -> tuple[bool, str, str]:
+    return one.is_sent, str(one.ends[one.is_sent]), str(decoded(one.data)[TCP].flags)
 
 
 @BOTH
