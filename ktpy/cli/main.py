@@ -78,6 +78,7 @@ _TOLD = {
     "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
     "list": ("list_", "Show services and who intercepts them"),
     "capture": ("capture", "Show the packets to and from the cluster"),
+    "who": ("who", "Show who intercepts, develops or runs what"),
     "logs": ("logs_", "Show what a session in the background told"),
     "clean": ("clean", "Undo what killed runs left"),
     "recover": ("recover", "Give a service back to its own pods"),

@@ -72,6 +72,12 @@ LOOK = tuple(
 )
 """What `list` and `clean --dry-run` need of these."""
 
+WHO = tuple(
+    Rule(group, resource, ("list",))
+    for group, resource in (("coordination.k8s.io", "leases"), ("apps", "deployments"), ("batch", "jobs"))
+)
+"""What `who` needs: of what is missing it tells, and shows the rest."""
+
 RUN = tuple(
     Rule(group, resource, ("get",), f"to read the pod template of {kind}/NAME, or of a bare NAME")
     for group, resource, kind in (

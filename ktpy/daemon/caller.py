@@ -1,11 +1,14 @@
 """The user whose session it is: under sudo that is the user who typed the command, not root."""
 
 import os
+import socket
 from pathlib import Path
 
 from ktpy.errors import PrivilegeMissing
 from ktpy.frozen import dataclass
 from ktpy.helper.launch import dismiss, stand_by
+
+OWNER_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class Caller:
         caller = cls.current()
         caller.drop_privileges()
         return caller
+
+    @property
+    def owner(self) -> str:
+        """Whom others see in the cluster: `alice@laptop`."""
+        return f"{self.name}@{socket.gethostname()}"[:OWNER_MAX]
 
     @property
     def is_behind_sudo(self) -> bool:

@@ -123,6 +123,11 @@ class Connect:
         """The last sentence, where there was nothing to do."""
 
     @property
+    def _does(self) -> str:
+        """What others are told that the session does."""
+        return self.name
+
+    @property
     def farewell(self) -> str:
         if self._command.exit_code is not None:
             undone = "; everything is undone" if self._is_changed else ""
@@ -251,6 +256,8 @@ class Connect:
                 keep_s=options.keep_s,
                 pod_overlay=options.pod_overlay,
                 is_exposed=options.via is not None,
+                owner=self._caller.owner,
+                does=self._does,
                 on_progress=self._tell_of_pod,
             )
 

@@ -36,7 +36,6 @@ from ktpy.sessions.dev_config_in_cluster import texts
 from ktpy.sessions.dev_configured import configured
 from ktpy.sessions.dev_link import connected, dev_uplink, held_program
 from ktpy.sessions.dev_ports import Listening, forwarded, listening
-from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.options import DevOptions
 from ktpy.sessions.undo_killed import undo_killed
 from ktpy.wire.dev import Exec
@@ -60,7 +59,7 @@ class Dev:
 
     def __init__(self, options: DevOptions, caller: Caller, report: Report, listeners: Listening) -> None:
         self._options, self._report, self._listeners, self._caller = options, report, listeners, caller
-        self._owner, self._records = owner_of(caller), Records.of(caller)
+        self._owner, self._records = caller.owner, Records.of(caller)
         self._began_s = time.monotonic()
         self._is_ready = self._is_ended_by_others = False
         asked = Exec(options.command, options.shell, options.work_dir, options.reloads)

@@ -12,7 +12,6 @@ from ktpy.daemon.caller import Caller
 from ktpy.errors import SessionLost, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.sessions.dev_visit import chosen, is_meant, is_of
-from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
 
 
@@ -43,7 +42,7 @@ def purge(place: ClusterRef, target: str | None, caller: Caller) -> dict[str, An
     """
 
     async def work(api: Api) -> dict[str, Any]:
-        return {"namespace": api.namespace, "purged": await _purge(api, target, owner_of(caller))}
+        return {"namespace": api.namespace, "purged": await _purge(api, target, caller.owner)}
 
     return place.run(work, rbac.DEV + rbac.DEV_VOLUMES)
 
@@ -73,7 +72,7 @@ def end(place: ClusterRef, target: str, caller: Caller, *, purges: bool = False)
     """
 
     async def work(api: Api) -> dict[str, Any]:
-        owner = owner_of(caller)
+        owner = caller.owner
         session = chosen(await dev_found.find(api, api.namespace), target, owner)
         if session.owner != owner:
             raise SessionsLive(

@@ -23,7 +23,6 @@ from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.dev_link import connected, dev_uplink, held_program
 from ktpy.sessions.dev_ports import Listening, forwarded
-from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
 from ktpy.wire import dev
 from ktpy.wire.dev import Exec
@@ -45,7 +44,7 @@ def run(
 
     Meanwhile the listeners lead there. `notes` are told once they do.
     """
-    return supervision.run(_Visit(place, target, asked, owner_of(caller), report, listeners, notes), report)
+    return supervision.run(_Visit(place, target, asked, caller.owner, report, listeners, notes), report)
 
 
 def logs(place: ClusterRef, target: str, caller: Caller, report: Report, *, follows: bool) -> int:

@@ -55,6 +55,10 @@ class Dressed(Connect):
         self._wardrobe: Wardrobe | None = None
         self._uplink: Uplink[AgentHello] | None = None
 
+    @property
+    def _does(self) -> str:
+        return f"run {self._of_run.workload.target}" if self._of_run.workload is not None else "run"
+
     def _claim(self, server: str) -> AbstractContextManager[Path]:  # noqa: ARG002 - there may be several to a server
         return RuntimeDirectory.of(self._caller).session(RUN, self._id)
 

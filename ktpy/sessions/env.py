@@ -59,6 +59,7 @@ async def _ask(api: Api, options: ConnectOptions, wardrobe: Wardrobe, report: Re
             public_key=key.public_line,
             pod_timeout_s=options.pod_timeout_s,
             pod_overlay=wardrobe.overlay(options.pod_overlay),
+            does=f"env {wardrobe.workload}",
             on_progress=tell,
         )
 

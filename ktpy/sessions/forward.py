@@ -59,6 +59,10 @@ class Forwarding(Connect):
         self._forwards: tuple[Forward, ...] = ()
         self._known = replace(self._known, kind=FORWARD)
 
+    @property
+    def _does(self) -> str:
+        return f"forward {self._of_forward.target or 'all services'}"
+
     def _claim(self, server: str) -> AbstractContextManager[Path]:  # noqa: ARG002 - there may be several to a server
         return RuntimeDirectory.of(self._caller).session(FORWARD, new_session_id())
 

@@ -18,7 +18,6 @@ from ktpy.errors import TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.kube.objects import name_of
 from ktpy.observe.events import Notice, Report, StartStep
-from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef, describe
 from ktpy.sessions.options import InterceptOptions
 from ktpy.sessions.undo_killed import undo_killed
@@ -39,7 +38,7 @@ def keep(options: InterceptOptions, caller: Caller, report: Report) -> dict[str,
         plan = await GATEWAY.prepare(api, options)
         for warning in plan.warnings:
             report(Notice(warning))
-        session = SessionIdentity(new_session_id(), owner_of(caller), "")
+        session = SessionIdentity(new_session_id(), caller.owner, "")
         change = GATEWAY.change(api, plan, session, lambda pod: step(str(pod), "pod"))
         keeper = await keeping.keep(api, plan.interceptee, change, session.id, step)
         if options.move_clients:

@@ -8,7 +8,6 @@ import asyncio
 import os
 import shlex
 import signal
-import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -41,7 +40,6 @@ from ktpy.sessions.participation import Callbacks, Participation
 from ktpy.sessions.undo_killed import undo_killed
 from ktpy.wire.route import ORIGIN, Match, RouteHello, RouteRequest, ServicePort
 
-OWNER_MAX = 64
 SILENT_S = 10.0
 """Without a request for so long, the user is told what may be why."""
 
@@ -49,11 +47,6 @@ SILENT_S = 10.0
 def run(options: InterceptOptions, caller: Caller, report: Report) -> int:
     """Intercept, stay until told to leave, undo; returns the exit code. The last event reported is an Ended."""
     return supervision.run(Intercept(options, caller, report), report)
-
-
-def owner_of(caller: Caller) -> str:
-    """Return whom others see: `alice@laptop`."""
-    return f"{caller.name}@{socket.gethostname()}"[:OWNER_MAX]
 
 
 class Intercept:
@@ -73,7 +66,7 @@ class Intercept:
         self._options = options
         self._kind = kind_of(options.kind)
         self._caller = caller
-        self._owner = owner_of(caller)
+        self._owner = caller.owner
         self._report = report
         self._records = Records.of(caller)
         self._began_s = time.monotonic()

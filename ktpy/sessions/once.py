@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ktpy.cluster import rbac
 from ktpy.cluster.changes import dev_found
+from ktpy.cluster.changes import who as who_in_cluster
 from ktpy.cluster.changes.inventory import Participant, services_and_inventory
 from ktpy.cluster.missing_rights import naming_all_missing, user_name, with_all_missing
 from ktpy.cluster.service import ports, targets
@@ -93,6 +94,21 @@ def services(place: ClusterRef, records: Records, report: Report) -> dict[str, A
         return {**place, "services": listed, "developed": developed}
 
     return place.run(look, rbac.LOOK)
+
+
+def who(place: ClusterRef, service: str | None, *, all_namespaces: bool) -> tuple[dict[str, Any], list[KtpyError]]:
+    """Return what `ktpy who --output json` prints, and the rights that were missing for more."""
+
+    async def look(api: Api) -> tuple[dict[str, Any], list[KtpyError]]:
+        found, refused = await who_in_cluster.find(api, None if all_namespaces else api.namespace, service)
+        if not all_namespaces and not found:
+            await targets.refuse_absent_namespace(api)
+        told = [await with_all_missing(api, failure, rbac.WHO) for failure in refused]
+        sessions = [asdict(one) for one in found]
+        namespace = None if all_namespaces else api.namespace
+        return {"namespace": namespace, "context": api.target.context, "sessions": sessions}, told
+
+    return place.run(look, rbac.WHO)
 
 
 def contexts(files: str | None) -> list[str]:

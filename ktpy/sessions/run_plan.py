@@ -32,6 +32,7 @@ def plan(options: ConnectOptions, of_run: RunOptions) -> dict[str, Any]:
             public_key=PUBLIC_KEY,
             pod_timeout_s=options.pod_timeout_s,
             pod_overlay=of_pod,
+            does=f"run {wardrobe.workload}" if wardrobe else "run",
         )
         return {
             "namespace": api.namespace,

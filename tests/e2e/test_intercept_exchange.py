@@ -203,6 +203,8 @@ def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
         listed = laptop.output("ktpy", "list", "-n", NAMESPACE)
         assert re.search(r"^web .* dev@laptop: exchange of port 80 since \S+Z$", listed, re.MULTILINE)
         assert "ktpy-origin" not in listed
+        told = laptop.output("ktpy", "who", "web", "-A")
+        assert re.search(rf"^{NAMESPACE} +web +dev@laptop +\S+Z +exchange of port 80$", told, re.MULTILINE)
         services = json.loads(laptop.output("ktpy", "list", "-n", NAMESPACE, "-o", "json"))["services"]
         [intercept] = next(one for one in services if one["name"] == "web")["intercepts"]
         assert intercept["is_live"]

@@ -49,6 +49,14 @@ def test_the_documented_role_is_enough(lab: Lab, web: str, kubeconfig: Path, com
     assert done.returncode == 0, done.stderr
 
 
+def test_rights_to_read_are_enough_to_see_who_is_there(lab: Lab, kubeconfig: Path) -> None:
+    with granted(lab, role(rbac.WHO, USER)):
+        done = ktpy(lab, kubeconfig, "who")
+    assert (done.returncode, done.stderr) == (0, "")
+    refused = ktpy(lab, kubeconfig, "who")
+    assert (refused.returncode, refused.stderr.count("error: ")) == (0, 3)
+
+
 def test_one_refusal_names_all_that_is_missing(lab: Lab, web: str, kubeconfig: Path) -> None:
     """What it asks for, granted as it stands, is enough, and no more than is documented."""
     refused = ktpy(lab, kubeconfig, *EXCHANGE)

@@ -134,9 +134,9 @@ def test_ten_meshes_and_an_exchange_in_random_order(lab: Lab, laptops: list[Lab]
         run(toggles(chance, crowd))
         assert all(person.is_here for person in crowd)
         listed = laptops[3].exec(["ktpy", "list", "-n", NAMESPACE], user="dev", check=True).stdout
-        assert [
+        assert all(
             f"dev@laptop-{number}: mesh of port 80, VERSION: person{number - 1}" in listed for number in range(2, 12)
-        ]
+        ), listed
         run(toggles(chance, crowd))
         assert not any(person.is_here for person in crowd)
         assert ktpys_things(lab) == []

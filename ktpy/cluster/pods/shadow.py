@@ -53,6 +53,7 @@ class Shadow:
         keep_s: float = 0.0,
         pod_overlay: Mapping[str, Any] | None = None,
         is_exposed: bool = False,
+        does: str = "connect",
         session: str | None = None,
         owner: str | None = None,
         on_progress: Callable[[PodProgress], None] = lambda _: None,
@@ -73,6 +74,7 @@ class Shadow:
             pod_timeout_s=pod_timeout_s,
             pod_overlay=pod_overlay,
             is_exposed=is_exposed,
+            does=does,
         )
         """Of the Job that `create` makes."""
         self._job_path = JOBS.path(api.namespace, self.job)

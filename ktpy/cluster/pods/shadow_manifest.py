@@ -8,7 +8,7 @@ injected into the pod, too.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ktpy.cluster.names import SESSION, authorized_key_annotation, labels, shadow_name
+from ktpy.cluster.names import DESCRIPTION, OWNER, SESSION, authorized_key_annotation, labels, shadow_name
 from ktpy.cluster.pods import agent_pod
 from ktpy.cluster.pods.overlay import overlaid
 from ktpy.kube.objects import Json, labels_of, metadata_of
@@ -57,9 +57,10 @@ def shadow_job(
     pod_timeout_s: float,
     pod_overlay: Mapping[str, Any] | None = None,
     is_exposed: bool = False,
+    does: str = "connect",
 ) -> Json:
     """Return the Job of one session; `public_key` is `ssh-ed25519 AAAA...`. The sshd of a pod that `is_exposed` may be
-    reached past the API server, by the pod's own addresses."""
+    reached past the API server, by the pod's own addresses. `does` tells others what it is for: `run web`."""
     object_labels = labels("shadow", owner=owner, session=session)
     template: Json = {
         "metadata": {
@@ -85,7 +86,12 @@ def shadow_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": shadow_name(session), "namespace": namespace, "labels": object_labels},
+        "metadata": {
+            "name": shadow_name(session),
+            "namespace": namespace,
+            "labels": object_labels,
+            "annotations": {OWNER: owner, DESCRIPTION: does},
+        },
         "spec": {
             "activeDeadlineSeconds": round(pod_timeout_s) + START_MARGIN_S,
             "ttlSecondsAfterFinished": TTL_S,

@@ -9,7 +9,6 @@ from ktpy.daemon.caller import Caller
 from ktpy.errors import InterceptAbsent, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.sessions import dev_once
-from ktpy.sessions.intercept import owner_of
 from ktpy.sessions.once import ClusterRef
 from tests.unit.cluster.changes.dev_cases import development, essence, furnish
 from tests.unit.kube.api_stub import kubeconfig
@@ -33,7 +32,7 @@ async def developed(store: ObjectStore, api: Api, owner: str) -> None:
 
 async def test_the_own_session_ends(store: ObjectStore, store_api: Api, place: ClusterRef) -> None:
     before = furnish(store)
-    await developed(store, store_api, owner_of(AL))
+    await developed(store, store_api, AL.owner)
     listed = await asyncio.to_thread(dev_once.sessions, place)
     assert [one["workload"] for one in listed["sessions"]] == ["deployment/web"]
     ended = await asyncio.to_thread(dev_once.end, place, "web", AL)
@@ -76,7 +75,7 @@ async def test_persistent_directories_are_purged_by_their_developer(
     store: ObjectStore, store_api: Api, place: ClusterRef, with_its_end: bool
 ) -> None:
     furnish(store)
-    for session, owner in (("a", owner_of(AL)), ("b", "bo@x")):
+    for session, owner in (("a", AL.owner), ("b", "bo@x")):
         change = await development(store_api, session, owner=owner, mode="duplicate", persist=(PersistentDir("/go"),))
         await change.enter(lambda _: None, lambda _: None)
     with pytest.raises(SessionsLive, match="develop deployment/web still"):

@@ -71,7 +71,9 @@ def test_job_and_pod_say_whose_they_are(job: dict[str, Any], template: dict[str,
         "ktpy.dev/owner": "alice-example.org",
         "ktpy.dev/session": "5e55104",
     }
-    assert job["metadata"] == {"name": "ktpy-shadow-5e55104", "namespace": "shop", "labels": expected}
+    told = {"ktpy.dev/owner": "alice@example.org", "ktpy.dev/description": "connect"}
+    placed = {"name": "ktpy-shadow-5e55104", "namespace": "shop"}
+    assert job["metadata"] == placed | {"labels": expected, "annotations": told}
     assert expected.items() <= template["metadata"]["labels"].items()
 
 
