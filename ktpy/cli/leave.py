@@ -41,11 +41,11 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
         raise click.UsageError(f"Name a TARGET, or say --all. You have: {_names(status for _, status in here)}.")
     hint = f"You have: {_names(status for _, status in found)}." if found else None
     for target in targets:
-        if not any(_is_meant(target, status) for _, status in here):
+        if not any(is_meant(target, status) for _, status in here):
             raise InterceptAbsent(f"You have no intercept of {target} on this laptop.", hint=hint)
     if not here and not every:
         raise InterceptAbsent("You have no intercept on this laptop.", hint=hint)
-    chosen = [one for one in here if not targets or any(_is_meant(target, one[1]) for target in targets)]
+    chosen = [one for one in here if not targets or any(is_meant(target, one[1]) for target in targets)]
     for path, status in chosen:
         render.say(f"Leaving: {status.kind} of {status.target} ...", err=True)
         control_client.quit_session(path, control_client.LEAVE_TIMEOUT_S)
@@ -58,7 +58,8 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
         render.say("You have no intercept on this laptop: there is nothing to leave.")
 
 
-def _is_meant(target: str, status: InterceptStatus) -> bool:
+def is_meant(target: str, status: InterceptStatus) -> bool:
+    """Return whether `target`, as a user types it, names this intercept."""
     if target in (status.target, status.reference, status.session):
         return True
     reference = target_reference(target)

@@ -73,6 +73,7 @@ _TOLD = {
     "exchange": ("exchange", "Serve all requests of a service here"),
     "mesh": ("mesh", "Serve requests that carry your mark here"),
     "preview": ("preview", "Serve a new service from here"),
+    "watch": ("watch", "Show the requests that are served here, as they pass"),
     "leave": ("leave", "End an exchange, mesh or preview"),
     "dev": ("dev", "Develop a workload inside the cluster"),
     "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),

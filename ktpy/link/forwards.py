@@ -18,6 +18,7 @@ from ktpy.link.channel import Channel
 from ktpy.link.connection import AgentConnection
 from ktpy.link.splice import End
 from ktpy.link.ssh_library import asyncssh
+from ktpy.link.taps import Taps
 from ktpy.link.udp_forward import UdpForward, UdpPort
 from ktpy.wire.route import ServicePort
 
@@ -38,9 +39,11 @@ class ForwardedPort(Protocol):
 
     `connect` raises OSError when it is down. `wait_down` returns when it is down and not awaited, `settle` when it
     is awaited no more, with whether it is up. `doubt` finds out whether the port closes connections at once, and
-    returns whether it is up.
+    returns whether it is up. `taps` shows what passes to who watches.
     """
 
+    @property
+    def taps(self) -> Taps: ...
     @property
     def is_awaited(self) -> bool: ...
     async def settle(self) -> bool: ...
@@ -168,7 +171,7 @@ class _StreamForward(_Forward):
         except OSError as exc:
             raise asyncssh.ChannelOpenError(SSH_OPEN_CONNECT_FAILED, "the local port does not answer") from exc
         asyncio.get_running_loop().call_soon(drop_unless_joined, local)
-        return self._channel(lambda: PodEnd(local))
+        return self._channel(lambda: PodEnd(local, self._local_port.taps))
 
     async def _dial(self) -> "_LocalEnd":
         """Dial, and once more if a program that restarts is there again within RESTART_S.
@@ -254,15 +257,23 @@ class _LocalEnd(End):
 class PodEnd(End):
     """The end at the channel. It comes last, so it joins the two."""
 
-    __slots__ = ("_local",)
+    __slots__ = ("_local", "_taps")
 
-    def __init__(self, local: End) -> None:
+    def __init__(self, local: End, taps: Taps | None = None) -> None:
         super().__init__()
-        self._local = local
+        self._local, self._taps = local, taps
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        early = self._local.early
         self.join(self._local)
+        if self._taps is not None:
+            self._taps.open(self, self._local, early)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._taps is not None:
+            self._taps.close(self)
+        super().connection_lost(exc)
 
 
 def drop_unless_joined(local: End) -> None:

@@ -5,6 +5,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import cast
 
 from ktpy.errors import KtpyError
@@ -39,6 +40,11 @@ class End(asyncio.Protocol):
         self._early.append(data)
         self.pause_reading()
 
+    @property
+    def early(self) -> bytes:
+        """What has come before the other end was there."""
+        return b"".join(self._early)
+
     def join(self, waiting: "End") -> None:
         """Splice this end and `waiting`, which was not read until now."""
         self.flow_into(waiting)
@@ -61,6 +67,12 @@ class End(asyncio.Protocol):
             self._pass_eof(other)
         if self.lost:
             other.end(self.error)
+
+    def show(self, see: Callable[[bytes], None] | None) -> None:
+        """Show each piece to `see` after it was written, from now on; with None, write only, as from the start."""
+        if self.other is not None and self.other.transport is not None and not self.other.lost:
+            write = self.other.transport.write
+            self._write = write if see is None else partial(_write_and_show, write, see)
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -161,6 +173,11 @@ class Answerer(End):
     @property
     def is_full(self) -> bool:
         return self._is_full
+
+
+def _write_and_show(write: Callable[[bytes], None], see: Callable[[bytes], None], data: bytes) -> None:
+    write(data)
+    see(data)
 
 
 def _drop(_data: bytes) -> None:

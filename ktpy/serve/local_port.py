@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
+from ktpy.link.taps import Taps
 from ktpy.serve.listeners import is_listened_on
 from ktpy.wire.route import TCP
 
@@ -40,6 +41,7 @@ class WatchedPort(ABC):
         """
         self.number = number
         self.host = host
+        self.taps = Taps()
         self.waiting = 0
         """How many connections wait for the port now."""
         self.waited = 0

@@ -11,6 +11,8 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import cache
+from typing import TYPE_CHECKING
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
@@ -39,6 +41,9 @@ from ktpy.sessions.options import WAIT, WAIT_S, InterceptOptions
 from ktpy.sessions.participation import Callbacks, Participation
 from ktpy.sessions.undo_killed import undo_killed
 from ktpy.wire.route import ORIGIN, Match, RouteHello, RouteRequest, ServicePort
+
+if TYPE_CHECKING:
+    from ktpy.serve.watching import Watching
 
 SILENT_S = 10.0
 """Without a request for so long, the user is told what may be why."""
@@ -117,7 +122,7 @@ class Intercept:
                 "status": lambda: to_json(self._status(api, exposure)),
                 "quit": self._request_leave,
             }
-            await undo.enter_async_context(control_server.serve(path, verbs))
+            await undo.enter_async_context(control_server.serve(path, verbs, self._streams(exposure)))
             await undo.enter_async_context(background_task(exposure.watch(), "probe local ports"))
             await undo.enter_async_context(background_task(self._tell_silence_of(exposure), "tell what passes"))
             await undo.enter_async_context(background_task(self._move_clients(api, plan), "move clients"))
@@ -271,6 +276,28 @@ class Intercept:
         host = f"{self._target}.{api.namespace}" + (f":{port}" if port != 80 else "")
         headers = [f"-H {shlex.quote(str(header))}" for header in match.headers]
         return " ".join(["curl", *headers, f"http://{host}{match.path_prefix or '/'}"])
+
+    def _streams(self, exposure: Exposure) -> control_server.Streams:
+        """Return what `ktpy watch` asks for; what reads HTTP is loaded when it does."""
+
+        @cache
+        def watching() -> "Watching":
+            from ktpy.inspect.events import WatchBegun
+            from ktpy.serve.watching import Watching
+
+            match = self._options.match
+            why = f"requests with {match}" if match is not None else "every request"
+
+            def begun(open_connections: int) -> WatchBegun:
+                place = self._options.kind, self._target, self._namespace
+                return WatchBegun(*place, self._session, why, open_connections)
+
+            return Watching(exposure.local_ports, begun)
+
+        return {
+            "watch": lambda request: watching().stream(request),
+            "replay": lambda request: watching().replay(request),
+        }
 
     def _request_leave(self) -> dict[str, bool]:
         self._leave_requested.set()

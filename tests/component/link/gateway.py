@@ -11,6 +11,7 @@ from ktpy.errors import LinkLost
 from ktpy.link.connection import AgentConnection
 from ktpy.link.forwards import serve_forwards
 from ktpy.link.route import OnCounters, route_command
+from ktpy.link.taps import Taps
 from ktpy.wire.route import RouteHello, RouteRequest, ServicePort
 from tests.component.link.sshd import Sshd
 
@@ -39,6 +40,7 @@ class FakeLocalPort:
     def __init__(self, number: int = 0, *, is_up: bool = True) -> None:
         self.number = number
         self.closes = False
+        self.taps = Taps()
         self.up, self.down, self.settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.forwarded = asyncio.Event()
         """The laptop has heard that the socket in the pod stands, and waits for the port's end."""

@@ -300,3 +300,23 @@ async def test_what_may_keep_requests_elsewhere_is_not_told_to_who_leaves(
     exchange.session._request_leave()
     assert await running == 0
     assert "No request has passed the gateway yet." not in exchange.notices()
+
+
+async def test_its_requests_can_be_watched(store: ObjectStore, caller: Caller) -> None:
+    furnish(store)
+    exchange = Exchange(caller)
+    running = await exchange.start()
+    [path] = RuntimeDirectory.of(caller).control_sockets()
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b'{"verb": "watch"}\n')
+    told = json.loads(await reader.readline())
+    assert (told["kind"], told["intercept"], told["service"], told["why"]) == (
+        "watching",
+        "exchange",
+        "web",
+        "every request",
+    )
+    assert told["session"] == exchange.session._session
+    exchange.session._request_leave()
+    assert await running == 0
+    writer.close()

@@ -1,0 +1,123 @@
+"""How requests that are watched look on a terminal: a line for each, and what belongs to it below."""
+
+import time
+from collections.abc import Iterator
+
+import click
+
+from ktpy.cli.render import clean
+from ktpy.inspect.curl import curl as as_curl
+from ktpy.inspect.events import ConnectionUnread, RequestsMissed, WatchBegun, WatchEvent
+from ktpy.inspect.record import HttpMessage, WatchedRequest
+from ktpy.inspect.text import as_text, plain_body
+
+_HEADING = f"{'TIME':<12} {'ID':>5} {'PORT':>5} STATUS {'TOOK':>8} {'SIZE':>8} {'METHOD':<7} PATH"
+_COLOURS = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
+"""By the first digit of the status."""
+
+
+def lines(event: WatchEvent, *, headers: bool, body: bool, curl: bool, secrets: bool) -> Iterator[str]:
+    """Yield the lines of an event."""
+    match event:
+        case WatchBegun():
+            yield from _begun(event)
+        case RequestsMissed(count):
+            yield _note(f"{count} requests are not shown: they came faster than they were read.")
+        case ConnectionUnread(port, reason):
+            yield _note(f"A connection of port {port} is not shown: {clean(reason)}.")
+        case WatchedRequest():
+            yield line(event)
+            if curl:
+                yield f"    {clean(as_curl(event, secrets=secrets))}"
+            for mark, message in ((">", event.request), ("<", event.answer)):
+                yield from details(mark, message, headers=headers, body=body)
+
+
+def _begun(event: WatchBegun) -> Iterator[str]:
+    what = f"{event.intercept} of {event.service}, namespace {event.namespace}"
+    yield clean(f"Watching {what}, session {event.session}: {event.why}. Ctrl-C ends it.")
+    if event.open_connections:
+        yield _note(
+            f"{event.open_connections} connections were open before: HTTP/1.1 is shown from where a request surely "
+            "begins, HTTP/2 not at all."
+        )
+    yield click.style(_HEADING, dim=True)
+
+
+def line(told: WatchedRequest) -> str:
+    """Return the line of a request."""
+    at = time.strftime("%H:%M:%S", time.localtime(told.began_s)) + f".{int(told.began_s % 1 * 1000):03d}"
+    status = click.style(f"{told.status or '-':>6}", fg=_COLOURS.get((told.status or 0) // 100, "red"))
+    took, size = duration(told.took_s), amount(told.answer.size)
+    head = f"{at} {told.id:>5} {told.port:>5} {status} {took:>8} {size:>8} {clean(told.method):<7} {clean(told.path)}"
+    notes = ", ".join(_notes(told))
+    failure = f"  {click.style(clean(told.failure), fg='yellow')}" if told.failure else ""
+    return head + (f"  {click.style(clean(notes), dim=True)}" if notes else "") + failure
+
+
+def _notes(told: WatchedRequest) -> Iterator[str]:
+    if told.protocol != "http/1.1":
+        yield told.protocol
+    if told.request.messages is not None:
+        yield f"messages {told.request.messages} in, {told.answer.messages or 0} out"
+    if told.grpc_status is not None:
+        yield f"grpc-status {told.grpc_status}"
+    if told.is_open:
+        yield "open"
+
+
+def details(mark: str, message: HttpMessage, *, headers: bool, body: bool) -> Iterator[str]:
+    """Yield the headers and the body of one half."""
+    if headers:
+        for name, value in message.headers:
+            yield f"    {mark} {click.style(clean(name), bold=True)}: {clean(value)}"
+    if body and message.size:
+        plain = plain_body(message)
+        text = as_text(plain)
+        shown = text.splitlines() if text is not None else [f"({len(plain)} bytes that are no text)"]
+        yield from (f"    {mark} {clean(one)}" for one in shown)
+        if not message.is_whole:
+            yield _note(f"These were the first {len(message.body)} of {message.size} bytes.")
+
+
+def compared(first: WatchedRequest, again: WatchedRequest, *, headers: bool, body: bool, **_: bool) -> Iterator[str]:
+    """Yield the lines that show the two answers side by side."""
+    yield f"{clean(first.method)} {clean(first.path)}, sent again to local port {first.local_port}"
+    rows = [
+        ("", "FIRST", "AGAIN"),
+        ("status", *(str(one.status or "-") for one in (first, again))),
+        ("took", *(duration(one.took_s) for one in (first, again))),
+        ("size", *(amount(one.answer.size) for one in (first, again))),
+        ("body", "", "the same" if _content(first) == _content(again) else "differs"),
+    ]
+    yield from (f"{name:<8}{left:>12}{right:>12}" for name, left, right in rows)
+    if again.failure:
+        yield _note(f"It failed: {clean(again.failure)}.")
+    for name, one in (("first", first), ("again", again)):
+        if headers or body:
+            yield f"{name}:"
+            yield from details("<", one.answer, headers=headers, body=body)
+
+
+def _content(told: WatchedRequest) -> tuple[int, bytes]:
+    return told.answer.size, told.answer.body
+
+
+def duration(seconds: float) -> str:
+    """Return it with the unit that suits: 0.4 ms, 12 ms, 3.1 s."""
+    if seconds >= 1:
+        return f"{seconds:.1f} s"
+    ms = seconds * 1000
+    return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms"
+
+
+def amount(size: int) -> str:
+    """Return it with the unit that suits: 512 B, 1.2 kB, 3.4 MB."""
+    for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= least:
+            return f"{size / least:.1f} {unit}"
+    return f"{size} B"
+
+
+def _note(text: str) -> str:
+    return f"  {click.style('note     ', fg='yellow')} {text}"

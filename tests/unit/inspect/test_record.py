@@ -1,0 +1,29 @@
+"""A request as JSON, and back; secrets stay behind."""
+
+import json
+from dataclasses import replace
+
+from ktpy.inspect.record import MASK, from_object, masked, to_object
+from tests.kit.watched import REQUEST
+
+
+def test_there_and_back() -> None:
+    assert from_object(json.loads(json.dumps(to_object(REQUEST, bodies=True, secrets=True)))) == REQUEST
+
+
+def test_bodies_are_left_behind_unless_asked_for() -> None:
+    found = to_object(REQUEST, bodies=False, secrets=True)
+    assert (found["answer"]["body"], found["answer"]["size"]) == (None, 6)
+    assert from_object(found) == replace(REQUEST, answer=replace(REQUEST.answer, body=b""))
+
+
+def test_secrets_are_masked_unless_asked_for() -> None:
+    found = json.dumps(to_object(REQUEST, bodies=False, secrets=False))
+    assert "t0ken" not in found
+    assert "a=b" not in found
+    assert MASK in found
+
+
+def test_which_headers_are_secret() -> None:
+    names = ["Authorization", "COOKIE", "Set-Cookie", "proxy-authorization", "X-Api-Key", "Host"]
+    assert [value for _, value in masked(tuple((name, "v") for name in names))] == [MASK] * 5 + ["v"]
