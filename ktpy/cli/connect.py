@@ -7,7 +7,17 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import CommandTaker, Decorated, Duration, Repeatable, cluster, parsed, printed, verbose
+from ktpy.cli.options import (
+    CommandTaker,
+    Decorated,
+    Duration,
+    Repeatable,
+    cluster,
+    parsed,
+    printed,
+    time_limit,
+    verbose,
+)
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
@@ -137,6 +147,7 @@ def routing(command: Decorated) -> Decorated:
     help="Open connections outlive a lost link, and wait for it so long (90s, 10m, 2h). By default they end with it.",
 )
 @via
+@time_limit
 @click.option("--no-keep", is_flag=True, envvar="KTPY_NO_KEEP", help="Open connections end with the link.")
 @routing
 @printed("env", note="; env is for eval, with --mode proxy")

@@ -8,7 +8,7 @@ import click
 from ktpy.cli import render
 from ktpy.cli.complete import service_names
 from ktpy.cli.connect import via
-from ktpy.cli.options import CommandTaker, cluster, each, printed, verbose
+from ktpy.cli.options import CommandTaker, cluster, each, printed, time_limit, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
@@ -23,6 +23,7 @@ from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, P
 @cluster(namespace="Namespace of what is forwarded, and of the shadow pod.")
 @click.option("--all", "is_all", is_flag=True, help="Every service of the namespace.")
 @via
+@time_limit
 @printed("env", note="; env is what a shell evaluates")
 @verbose
 @image

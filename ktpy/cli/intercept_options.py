@@ -8,7 +8,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.live import LiveTerminal
-from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, output, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, output, time_limit, verbose
 from ktpy.cli.pod_options import image, labels, pod_template, pod_timeout
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
@@ -114,6 +114,7 @@ def intercepting(command: Decorated) -> Decorated:
         click.option(
             "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy leave` ends it."
         ),
+        time_limit,
         cluster(namespace="Namespace of the service."),
     ]
     for decorate in decorators:

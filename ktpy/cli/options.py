@@ -12,6 +12,8 @@ from ktpy.cli.complete import context_names, namespace_names
 
 Decorated = Callable[..., Any]
 
+MOST_FOR_S = 7 * 86400.0
+
 
 class _CleanFormatter(logging.Formatter):
     """A _CleanFormatter keeps control characters off the terminal, and lines from outside off its left edge."""
@@ -125,6 +127,17 @@ def printed(*more: str, note: str = "") -> Callable[[Decorated], Decorated]:
 
 
 output = printed()
+
+
+time_limit = click.option(
+    "--for",
+    "for_s",
+    type=Duration(MOST_FOR_S),
+    default=0.0,
+    envvar="KTPY_FOR",
+    metavar="DURATION",
+    help="End by itself after so long (90s, 30m, 2h).",
+)
 
 
 def cluster(namespace: str) -> Callable[[Decorated], Decorated]:

@@ -167,6 +167,7 @@ def ready(session: "SessionStatus", farewell: str | None, *, with_ports: bool = 
         lines = [_connected_head(session), *_proxy_lines(session), *map(forward, session.forwards)]
     else:
         lines = [_intercepted_head(session), *(map(port, session.ports) if with_ports else ())]
+    lines += _end(session)
     if session.try_command:
         lines.append(f"  {'try':<9} {clean(session.try_command)}")
     return [*lines, *([clean(farewell)] if farewell else [])]
@@ -177,8 +178,14 @@ def status(session: "SessionStatus") -> str:
     from ktpy.observe.status import ConnectStatus
 
     if isinstance(session, ConnectStatus):
-        return _connected(session)
-    return "\n".join([_intercepted_head(session), *map(port, session.ports)])
+        return "\n".join([_connected(session), *_end(session)])
+    return "\n".join([_intercepted_head(session), *map(port, session.ports), *_end(session)])
+
+
+def _end(session: "SessionStatus") -> list[str]:
+    if (left_s := session.ends_in_s) is None:
+        return []
+    return [f"  {'ends':<9} by itself in " + (f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} minutes")]
 
 
 def port(state: "PortStatus") -> str:

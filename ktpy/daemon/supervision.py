@@ -6,7 +6,9 @@ import logging
 import signal
 from typing import Any, Protocol
 
+from ktpy.aio.background_task import background_task
 from ktpy.aio.task_group import first_failure
+from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import KtpyError
 from ktpy.observe.events import Ended, Report
 
@@ -14,6 +16,10 @@ logger = logging.getLogger(__name__)
 
 COLLECTING_AFTER_S = 5.0
 """Until then garbage is not looked for: a start makes next to none, and looking takes a tenth of its time."""
+_TIME_IS_OVER = 0
+"""No signal has this number."""
+TIMED_OUT = 124
+"""As timeout(1) has it."""
 NOTHING_CHANGED = "Interrupted; nothing was changed."
 
 
@@ -37,8 +43,11 @@ class Session(Protocol):
         """Return whether this signal is for ktpy, not for the user's command."""
 
 
-def run(session: Session, report: Report) -> int:
-    """Run the session to its end; return the exit code. The last event reported is an Ended."""
+def run(session: Session, report: Report, limit: TimeLimit | None = None) -> int:
+    """Run the session to its end, or until its time is over; return the exit code. The last event reported is an Ended.
+
+    A user's command that is cut off because the time is over makes it TIMED_OUT.
+    """
     import resource  # not every system has it
 
     # Each connection is a descriptor; the soft limit of 1,024 is for programs that use select(2).
@@ -47,7 +56,7 @@ def run(session: Session, report: Report) -> int:
     ended: Ended | None = None
     try:
         with asyncio.Runner(loop_factory=_event_loop()) as runner:
-            ended = runner.run(_supervise(session))
+            ended = runner.run(_supervise(session, report, limit))
     except KeyboardInterrupt:
         if ended is None:
             raise
@@ -77,31 +86,39 @@ def log_loop_errors() -> None:
     asyncio.get_running_loop().set_exception_handler(note)
 
 
-async def _supervise(session: Session) -> Ended:
-    """Run the session; a signal ends it as a request to end does."""
+async def _supervise(session: Session, report: Report = lambda _: None, limit: TimeLimit | None = None) -> Ended:
+    """Run the session; a signal, and the end of its time, ends it as a request to end does."""
     log_loop_errors()
     asyncio.get_running_loop().call_later(COLLECTING_AFTER_S, gc.enable)
+    limit = limit or TimeLimit()
     running = asyncio.create_task(session.run(), name=session.name)
-    signals: list[int] = []
+    causes: list[int] = []
     ends_well = False
 
-    def interrupt(number: int) -> None:
+    def interrupt(cause: int) -> None:
         nonlocal ends_well
-        if not session.handles_signal(number):
+        if not session.handles_signal(cause):
             return
-        signals.append(number)
-        if len(signals) == 1:  # a second one must not break the undoing, whose every step is bounded in time
+        causes.append(cause)
+        if len(causes) == 1:  # a second one must not break the undoing, whose every step is bounded in time
             ends_well = session.ends_well
             running.cancel()
+
+    async def time_out() -> None:
+        await limit.wait(report)
+        interrupt(_TIME_IS_OVER)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
     try:
-        exit_code = await running
+        async with background_task(time_out(), "time limit"):
+            exit_code = await running
     except asyncio.CancelledError:
-        if not signals:
+        if not causes:
             raise
-        return Ended(0 if ends_well else 128 + signals[0], session.farewell)
+        if causes[0] == _TIME_IS_OVER:
+            return Ended(0 if ends_well else TIMED_OUT, f"{limit} of --for are over. {session.farewell}")
+        return Ended(0 if ends_well else 128 + causes[0], session.farewell)
     except Exception as error:
         return _ended_by(error)
     return Ended(exit_code, session.farewell)

@@ -102,6 +102,8 @@ class ConnectStatus:
     state: str
     """`starting`, `connected`, or `reconnecting` while the link is lost."""
     uptime_s: float
+    ends_in_s: float | None = None
+    """With --for, the seconds until the session ends by itself."""
     bytes: TrafficBytes = TrafficBytes()
     open_flows: int = 0
     datagram_flows: int = 0
@@ -185,6 +187,8 @@ class InterceptStatus:
     state: str
     """`starting` or `intercepted`."""
     uptime_s: float
+    ends_in_s: float | None = None
+    """With --for, the seconds until the session ends by itself."""
     routes: int = 0
     """How many pods of the gateway lead to the laptop."""
     ports: tuple[PortStatus, ...] = ()

@@ -30,6 +30,7 @@ from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
+from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import AlreadyConnected, KtpyError, LinkLost
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.turns import Turns
@@ -71,7 +72,8 @@ AWAY_DELETE_TIMEOUT_S = 1.0
 
 def run(options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> int:
     """Connect, stay until told to stop, undo; return the exit code. The last event reported is an Ended."""
-    return supervision.run(Connect(options, launched, caller, report), report)
+    session = Connect(options, launched, caller, report)
+    return supervision.run(session, report, session.limit)
 
 
 class Quit(Exception):
@@ -89,7 +91,7 @@ class Connect:
         self._launched = launched
         self._caller = caller
         self._report = report
-        self._began_s = time.monotonic()
+        self._began_s, self.limit = time.monotonic(), TimeLimit(options.for_s)
         self._quit = asyncio.Event()
         self._routing = Routing(options, report, self._step)
         self._front: Front | None = None
@@ -407,6 +409,7 @@ class Connect:
             via=self._direct.address if self._direct else None,
             ranges=self._routing.ranges,
             uptime_s=round(time.monotonic() - self._began_s, 1),
+            ends_in_s=self.limit.left_s,
             bytes=TrafficBytes(pump.traffic.received_bytes, pump.traffic.sent_bytes) if pump else TrafficBytes(),
             open_flows=pump.open_flows if pump else 0,
             datagram_flows=pump.datagram_flows if pump else 0,

@@ -42,7 +42,8 @@ CARRIED = ("TCP", "UDP")
 
 def run(options: ConnectOptions, of_forward: ForwardOptions, caller: Caller, report: Report) -> int:
     """Forward until told to stop, or until the command has ended; return the exit code. The last event is an Ended."""
-    return supervision.run(Forwarding(options, of_forward, caller, report), report)
+    session = Forwarding(options, of_forward, caller, report)
+    return supervision.run(session, report, session.limit)
 
 
 class Forwarding(Connect):

@@ -27,6 +27,7 @@ from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import KtpyError, RouteTaken
 from ktpy.kube.client import Api
 from ktpy.link.key import make_key
@@ -51,7 +52,8 @@ SILENT_S = 10.0
 
 def run(options: InterceptOptions, caller: Caller, report: Report) -> int:
     """Intercept, stay until told to leave, undo; returns the exit code. The last event reported is an Ended."""
-    return supervision.run(Intercept(options, caller, report), report)
+    session = Intercept(options, caller, report)
+    return supervision.run(session, report, session.limit)
 
 
 class Intercept:
@@ -74,7 +76,7 @@ class Intercept:
         self._owner = caller.owner
         self._report = report
         self._records = Records.of(caller)
-        self._began_s = time.monotonic()
+        self._began_s, self.limit = time.monotonic(), TimeLimit(options.for_s)
         self._ready, self._leave_requested = asyncio.Event(), asyncio.Event()
         self._target, self._namespace = options.target, ""
         self._session: str | None = None
@@ -263,6 +265,7 @@ class Intercept:
             session=self._session,
             state="intercepted" if self.is_ready else "starting",
             uptime_s=round(time.monotonic() - self._began_s, 1),
+            ends_in_s=self.limit.left_s,
             routes=exposure.routes,
             ports=exposure.ports(),
             try_command=self._try_command(api, exposure),

@@ -220,6 +220,8 @@ class ConnectOptions:
     keep_s: float = 0.0
     """How long open connections wait for a lost link; with 0 they end with it."""
     capture: CaptureSpec = field(default_factory=CaptureSpec)
+    for_s: float = 0.0
+    """The session ends by itself after so long; 0 is never."""
     via: Via | None = None
     """Connections take this way past the API server while there is one."""
     command: tuple[str, ...] = ()

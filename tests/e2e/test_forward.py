@@ -92,6 +92,13 @@ def test_a_command_finds_every_service_by_its_variables(lab: Lab, command: list[
     assert "store" in done.stdout
 
 
+def test_a_session_with_a_limit_of_time_ends_by_itself(lab: Lab, command: list[str]) -> None:
+    done = lab.exec([*command, "web", "--for", "8s"], user="dev", timeout_s=60)
+    assert done.returncode == 0, done.stderr
+    assert "8s of --for are over. Disconnected; everything is undone." in done.stdout
+    assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "words"),
     [

@@ -12,7 +12,7 @@ from tests.e2e.kit.target_service import EXPOSED, LOCAL, SLOWEST_S, getter, unti
 from tests.lab import Lab
 from tests.lab.sessions.foreground import Foreground
 from tests.lab.sessions.http_clients import Visitors
-from tests.lab.sessions.intercept import intercepting
+from tests.lab.sessions.intercept import intercepting, ktpys_objects
 from tests.lab.sessions.local_server import serving
 from tests.lab.sessions.request_log import until_answered, until_asked
 
@@ -113,3 +113,11 @@ def test_in_the_background(lab: Lab, laptop: Laptop, web: str) -> None:
         assert laptop.output("ktpy", "leave", "--all") == "Left: exchange of web.\n"
     gone = laptop.run(["ktpy", "leave", "web"])
     assert (gone.returncode, "no intercept of web" in gone.stderr) == (60, True)
+
+
+def test_a_limit_of_time_ends_the_command_and_gives_the_service_back(lab: Lab, visitors: Visitors) -> None:
+    options = ["-n", NAMESPACE, *EXPOSED, "--for", "6s"]
+    done = lab.exec(["ktpy", "exchange", "web", *options, "--", "sleep", "60"], user="dev", timeout_s=60)
+    assert done.returncode == 124, done.stderr
+    assert "6s of --for are over. " in done.stderr
+    assert [one for one in ktpys_objects(lab, NAMESPACE) if not one.startswith("pod/")] == []

@@ -48,6 +48,8 @@ class InterceptOptions:
     """Whether the gateway's pods are part of the service mesh of the original ones; None is undecided."""
     ingress_host: str | None = None
     ingress_class: str | None = None
+    for_s: float = 0.0
+    """The session ends by itself after so long; 0 is never."""
     image: str = DEFAULT_IMAGE
     pod_overlay: Mapping[str, Any] = field(default_factory=dict)
     """What is merged into the pods' template: its metadata and spec."""

@@ -87,6 +87,15 @@ def test_which_requests_come_here(when_local_down: str, match: str | None, told:
     assert click.unstyle(render.status(session)) == f"exchange of web in namespace shop of lab{told}"
 
 
+@pytest.mark.parametrize(
+    ("left_s", "told"), [(61.4, "  ends      by itself in 61 s"), (5400.0, "  ends      by itself in 90 minutes")]
+)
+def test_when_a_session_ends_by_itself(left_s: float, told: str) -> None:
+    assert lines(replace(CONNECTED, ends_in_s=left_s))[-1] == told
+    assert click.unstyle(render.status(replace(EXCHANGE, ends_in_s=left_s))).splitlines()[-1] == told
+    assert told in render.ready(replace(EXCHANGE, ends_in_s=left_s), "Ctrl-C ends it.")
+
+
 def test_of_many_ranges_the_first_are_shown() -> None:
     told = lines(replace(CONNECTED, ranges=CONNECTED.ranges * 10))
     assert told[10] == "            and 2 more (see --output json)"

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ktpy.daemon import supervision
+from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import LinkLost
 from ktpy.observe.events import Ended, Event
 
@@ -62,6 +63,24 @@ def test_a_signal(ends_well: bool, exit_code: int) -> None:
             return 0
 
     assert outcome(Waiting(ends_well=ends_well)).exit_code == exit_code
+
+
+@pytest.mark.parametrize(("ends_well", "exit_code"), [(True, 0), (False, 124)])
+def test_a_session_whose_time_is_over(ends_well: bool, exit_code: int) -> None:
+    class Waiting(Trial):
+        async def run(self) -> int:
+            await asyncio.get_running_loop().create_future()
+            return 0
+
+    events: list[Event] = []
+    assert supervision.run(Waiting(ends_well=ends_well), events.append, TimeLimit(0.01)) == exit_code
+    assert events == [Ended(exit_code, "0.01s of --for are over. Over.")]
+
+
+def test_a_session_that_ends_before_its_time_is_over() -> None:
+    events: list[Event] = []
+    assert supervision.run(Trial(), events.append, TimeLimit(3600)) == 0
+    assert events == [Ended(0, "Over.")]
 
 
 def test_ctrl_c_after_the_end_changes_nothing() -> None:

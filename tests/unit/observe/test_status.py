@@ -19,7 +19,8 @@ STARTING = ConnectStatus(pid=7, server="https://a", context="lab", namespace="sh
 def test_a_session_that_is_about_to_connect_has_every_key() -> None:
     assert json.dumps(to_json(STARTING)) == (
         '{"kind": "connect", "pid": 7, "dns": null, "ranges": [], "pod": null, "server": "https://a", "context": "lab",'
-        ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "bytes": {"in": 0, "out": 0}, "open_flows": 0,'
+        ' "namespace": "shop", "state": "starting", "uptime_s": 0.1, "ends_in_s": null,'
+        ' "bytes": {"in": 0, "out": 0}, "open_flows": 0,'
         ' "datagram_flows": 0, "agent": null, "try_command": null, "counters": {},'
         ' "link": {"is_up": false, "for_s": 0.0, "losses": 0, "reason": null}, "via": null, "mode": "tun",'
         ' "proxy": null, "excluded": [], "dns_zones": [], "published": [], "forwards": [], "notes": []}'
@@ -58,7 +59,8 @@ def test_an_intercept_has_every_key() -> None:
         '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": {"path_prefix": "/b"},'
         ' "match_words": "path /b", "when_local_down": "origin",'
         ' "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
-        ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "routes": 1, "ports":'
+        ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "ends_in_s": null,'
+        ' "routes": 1, "ports":'
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
         ' "local_state": "up", "local_host": null, "passed": null, "waiting": 0, "protocol": "TCP"}],'
         ' "try_command": null}'
