@@ -77,6 +77,8 @@ def watch(
     choice = _choice(methods, paths, statuses)
     if replay is not None and (har or shown["curl"] or methods or paths or statuses):
         raise click.UsageError("--replay sends one request: it goes with --headers, --body and --secrets only.")
+    if shown["curl"] and output == "json":
+        raise click.UsageError("--curl prints commands, not JSON: leave out one of the two.")
     path = _session(target, session)
     how = {"bodies": shown["body"] or shown["curl"] or har is not None, "secrets": shown["secrets"]}
     if replay is not None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import h11
 
-from ktpy.inspect.draft import Tell
+from ktpy.inspect.draft import Tell, TooManyUnanswered
 from ktpy.inspect.http1 import Http1, KeptHttp1, UnexpectedAnswer
 from ktpy.inspect.http2 import PREFACE, Http2
 
@@ -93,6 +93,8 @@ def _reason(error: Exception) -> str:
     match error:
         case TlsFound():
             return "it is TLS"
+        case TooManyUnanswered():
+            return "too many of its requests are not answered"
         case UnexpectedAnswer():
             return "its server speaks first"
         case h11.ProtocolError():

@@ -8,7 +8,13 @@ from ktpy.inspect.record import BODY_LIMIT_BYTES, Headers, HttpMessage, WatchedR
 
 Tell = Callable[["Draft"], None]
 """Is told of each request when it has ended, and when its answer goes on for long."""
+UNANSWERED_LIMIT = 1000
+"""So many requests of one connection may be under way; nobody has more but who means harm."""
 UNFINISHED = "the connection ended before the answer was whole"
+
+
+class TooManyUnanswered(Exception):
+    """More requests are under way on one connection than are kept."""
 
 
 class Half:

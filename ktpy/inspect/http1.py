@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import h11
 
-from ktpy.inspect.draft import UNFINISHED, Draft, Tell
+from ktpy.inspect.draft import UNANSWERED_LIMIT, UNFINISHED, Draft, Tell, TooManyUnanswered
 from ktpy.inspect.messages import MessageCount, websocket_frame
 from ktpy.inspect.record import Headers
 
@@ -57,6 +57,8 @@ class Http1:
                     return
 
     def _begin(self, head: h11.Request) -> None:
+        if len(self._answering) >= UNANSWERED_LIMIT:
+            raise TooManyUnanswered
         headers = _text(head.headers.raw_items())
         protocol = f"http/{head.http_version.decode()}"
         draft = Draft(self._tell, protocol, head.method.decode(), head.target.decode("latin-1"), headers)

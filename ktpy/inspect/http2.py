@@ -14,7 +14,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from ktpy.inspect.draft import UNFINISHED, Draft, Tell
+from ktpy.inspect.draft import UNANSWERED_LIMIT, UNFINISHED, Draft, Tell, TooManyUnanswered
 from ktpy.inspect.record import Headers
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -127,6 +127,8 @@ class Http2:
     def _take_request(self, stream: int, headers: Headers) -> None:
         if stream in self._streams:  # trailers
             return
+        if len(self._streams) >= UNANSWERED_LIMIT:
+            raise TooManyUnanswered
         pseudo = dict(headers)
         method, path = pseudo.get(":method", ""), pseudo.get(":path", pseudo.get(":authority", ""))
         host = (("host", pseudo[":authority"]),) if ":authority" in pseudo else ()

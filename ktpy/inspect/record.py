@@ -1,7 +1,7 @@
 """What is told of a request: frozen values, which cross the control socket as JSON and are printed as such."""
 
 import base64
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ktpy.observe.codec import from_json
@@ -68,15 +68,19 @@ class WatchedRequest:
     """Whether more of the answer is to come: a WebSocket, or a stream of events. It is told again when it ends."""
 
 
+_REQUEST_FIELDS = tuple(field.name for field in fields(WatchedRequest))
+
+
 def to_object(told: WatchedRequest, *, bodies: bool, secrets: bool) -> dict[str, Any]:
     """Return it as JSON: a `body` is base64, or null where it is not asked for; secrets are masked unless asked for."""
-    found = asdict(told)
+    found = {name: getattr(told, name) for name in _REQUEST_FIELDS}  # asdict copies every header, for 0.1 ms
     for half in _HALVES:
         message: HttpMessage = getattr(told, half)
-        headers = message.headers if secrets else masked(message.headers)
-        found[half] |= {
-            "headers": [list(pair) for pair in headers],
+        found[half] = {
+            "headers": [list(pair) for pair in (message.headers if secrets else masked(message.headers))],
+            "size": message.size,
             "body": base64.b64encode(message.body).decode() if bodies else None,
+            "messages": message.messages,
         }
     return found
 

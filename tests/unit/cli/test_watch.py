@@ -108,6 +108,7 @@ def test_no_session(sessions: Sessions) -> None:
         (["--path", "api"], "'api' is no path"),
         (["--har", "/nowhere/x.har"], "The folder of /nowhere/x.har is not there"),
         (["--replay", "1", "--curl"], "--replay sends one request"),
+        (["--curl", "-o", "json"], "--curl prints commands, not JSON"),
         (["--replay", "x"], "'x' is not a valid integer"),
     ],
 )

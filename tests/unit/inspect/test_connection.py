@@ -13,6 +13,13 @@ def test_a_server_that_speaks_first_is_not_read() -> None:
     assert talk.reasons == ["its server speaks first"]
 
 
+def test_requests_that_are_never_answered_are_not_kept_without_end() -> None:
+    """HTTP/1.1 may be pipelined, and HTTP/2 has streams; neither is answered here."""
+    frames = b"".join(b"\x00\x00\x01\x01\x05" + number.to_bytes(4) + b"\x82" for number in range(1, 2003, 2))
+    for asked in ([b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"] * 1001, [PREFACE, frames]):
+        assert Conversation().asks(*asked).reasons == ["too many of its requests are not answered"]
+
+
 def test_a_server_that_only_speaks_is_given_up() -> None:
     assert Conversation().answers(bytes(70_000)).reasons == ["its server speaks first"]
 
