@@ -14,7 +14,7 @@ import pytest
 
 from tests.demo.server import big_body
 from tests.e2e.kit.laptop import Laptop
-from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.shop import NAMESPACE, Shop, digest_of_body
 from tests.e2e.kit.workloads import shell_server
 from tests.lab import Lab
 from tests.lab.namespaces import inside_netns
@@ -22,7 +22,7 @@ from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import ConnectSession
 
 MUCH = 300_000_000
-"""SSH has new keys after a gigabyte: tests of exchanges send that much."""
+"""SSH has new keys after a gigabyte: a test of exchanges sends that much."""
 TRANSFER_TIMEOUT_S = 120.0
 FLOWS = 200
 FLOW_BYTES = 64 << 10
@@ -39,13 +39,6 @@ def greeter(lab: Lab, shop: Shop) -> Iterator[None]:
     """A pod that speaks first, and then listens."""
     with shell_server(lab, NAMESPACE, "greeter", GREETER_PORT, "echo 220 greetings; cat"):
         yield
-
-
-def digest_of_body(size: int) -> str:
-    digest = hashlib.sha256()
-    for block in big_body(size):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def upload(lab: Lab, url: str, size: int) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Addresses of the demo shop, as the API server knows them."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from tests.demo.server import big_body
 from tests.lab.api import Api
 
 NAMESPACE = "shop"
@@ -45,3 +47,11 @@ class Shop:
         found = self._api.get(f"{self._path}/{what}")
         assert found is not None, f"the API server has no {self._path}/{what}"
         return found
+
+
+def digest_of_body(size: int) -> str:
+    """What tells `big_body` of this size (SHA-256)."""
+    digest = hashlib.sha256()
+    for block in big_body(size):
+        digest.update(block)
+    return digest.hexdigest()
