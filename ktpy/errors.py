@@ -215,6 +215,10 @@ class SyncFailed(KtpyError, exit_code=63):
     """A folder cannot be synchronized at all."""
 
 
+class CheckFailed(KtpyError, exit_code=64):
+    """`ktpy doctor` has found what keeps ktpy from working."""
+
+
 class ProgramAbsent(KtpyError, exit_code=127):
     """The program for `ktpy run` is not there; a shell has the same exit code."""
 

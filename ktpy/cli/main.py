@@ -83,6 +83,7 @@ _TOLD = {
     "logs": ("logs_", "Show what a session in the background told"),
     "clean": ("clean", "Undo what killed runs left"),
     "recover": ("recover", "Give a service back to its own pods"),
+    "doctor": ("doctor", "Look for what keeps ktpy from working"),
     "rbac": ("rbac", "Print the rights that a user needs"),
     "completion": ("completion", "Print the script for tab completion"),
     "version": ("version", "Show the versions of both sides"),

@@ -1,5 +1,6 @@
 """When a right is refused, all that are missing are named at once, not one at each try."""
 
+import asyncio
 import shlex
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ from ktpy.kube.rights import Rule
 
 _OPTIONS = {"--run": RUN, "--from-pod": FROM_POD, "--dev": DEV}
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 @asynccontextmanager
@@ -44,7 +46,7 @@ async def with_all_missing(api: Api, failure: KtpyError, needed: Iterable[Rule])
     user, missing = "USER", list(failure.missing)
     if action.namespace is not None:
         with suppress(KtpyError):
-            missing += _missing(needed, await _granted(api, action.namespace))
+            missing += missing_of(needed, await granted(api, action.namespace))
     with suppress(KtpyError):  # before Kubernetes 1.28 it does not tell
         user = await user_name(api)
     options = [option for option, rules in _OPTIONS.items() if set(rules) <= set(needed)]
@@ -65,7 +67,7 @@ async def user_name(api: Api) -> str:
     return str(answer["status"]["userInfo"]["username"])
 
 
-async def _granted(api: Api, namespace: str) -> list[Json] | None:
+async def granted(api: Api, namespace: str) -> list[Json] | None:
     """Return the ResourceRules (authorization.k8s.io/v1) of this user in a namespace; None where some may be hidden."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
@@ -76,15 +78,33 @@ async def _granted(api: Api, namespace: str) -> list[Json] | None:
     return None if status.get("incomplete") else list(status.get("resourceRules") or ())
 
 
-def _missing(needed: Iterable[Rule], granted: list[Json] | None) -> list[Rule]:
-    if granted is None:
-        return []
-    return [
+async def refused_of(api: Api, needed: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return what of `needed` is refused in the API's namespace, asked one by one: whoever decides."""
+    single = [Rule(rule.group, rule.resource, (verb,)) for rule in needed for verb in rule.verbs]
+    answers = await asyncio.gather(*(_may(api, rule) for rule in single))
+    return _merged(rule for rule, is_allowed in zip(single, answers, strict=True) if not is_allowed)
+
+
+async def _may(api: Api, rule: Rule) -> bool:
+    resource, _, subresource = rule.resource.partition("/")
+    asked = {"namespace": api.namespace, "verb": rule.verbs[0], "group": rule.group, "resource": resource}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": asked | ({"subresource": subresource} if subresource else {})},
+    }
+    return bool((await api.request("POST", ACCESS_REVIEWS, body=review))["status"].get("allowed"))
+
+
+def missing_of(needed: Iterable[Rule], granted: list[Json] | None) -> tuple[Rule, ...]:
+    """Return what of `needed` is not granted; nothing where the API server does not tell."""
+    missing = [
         Rule(rule.group, rule.resource, (verb,))
         for rule in needed
         for verb in rule.verbs
-        if not any(_grants(one, rule, verb) for one in granted)
+        if granted is not None and not any(_grants(one, rule, verb) for one in granted)
     ]
+    return _merged(missing)
 
 
 def _grants(granted: Json, rule: Rule, verb: str) -> bool:

@@ -34,6 +34,7 @@ NAMESPACES = Resource("", "v1", "namespaces")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
 NODES = Resource("", "v1", "nodes")
 PODS = Resource("", "v1", "pods")
+RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas")
 SERVICES = Resource("", "v1", "services")
 SERVICE_CIDRS = tuple(Resource("networking.k8s.io", version, "servicecidrs") for version in ("v1", "v1beta1"))
 """The newest first: clusters before 1.33 serve only the beta, those before 1.31 neither."""

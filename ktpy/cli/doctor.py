@@ -1,0 +1,69 @@
+"""`ktpy doctor` looks for what keeps ktpy from working here."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ktpy.cli import render
+from ktpy.cli.options import Repeatable, cluster, output, verbose
+from ktpy.cli.pod_options import image as image_option
+from ktpy.daemon.caller import Caller
+from ktpy.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from ktpy.doctor.finding import Finding
+
+USES = ("connect", "intercept", "run", "dev")
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not made": "yellow"}
+
+
+@click.command()
+@click.option(
+    "--rbac",
+    "wanted",
+    cls=Repeatable,
+    type=click.Choice(USES),
+    multiple=True,
+    help="These rights have to be there; of the others it is only told what is missing. Repeatable.",
+)
+@cluster(namespace="Namespace that ktpy is to work in.")
+@image_option
+@output
+@verbose
+def doctor(wanted: tuple[str, ...], image: str, output: str, **place: Any) -> None:
+    """Look at this laptop and at the cluster for what would keep ktpy from working, and tell how to mend it.
+
+    It changes nothing and needs no root. It ends with code 64 where something has failed.
+
+    \b
+    ktpy doctor -n shop
+    ktpy doctor -n shop --rbac intercept
+    """
+    from ktpy.sessions import doctor as session  # brings asyncio, which `ktpy --help` need not wait for
+    from ktpy.sessions.once import ClusterRef
+
+    Caller.become()
+    is_json = output == "json"
+    found = session.look(ClusterRef(**place), wanted, image, _nothing if is_json else _tell)
+    if is_json:
+        render.say_json({"findings": [_data(one) for one in found]})
+    if failed := sum(one.state.value == "failed" for one in found):
+        raise CheckFailed(f"{failed} of {len(found)} checks failed.")
+    if not is_json:
+        render.say(f"None of {len(found)} checks failed.")
+
+
+def _tell(one: "Finding") -> None:
+    state = click.style(f"{one.state.value:<9}", fg=_COLOURS[one.state.value])
+    first, *more = one.seen.splitlines()
+    render.write(f"{state} {render.clean(one.subject):<20} {render.clean(first)}")
+    rest = [*more, *(f"mend: {line}" for line in (one.mend or "").splitlines())]
+    render.say(*(f"{'':<30} {line}" for line in rest))
+
+
+def _data(one: "Finding") -> dict[str, Any]:
+    return {"subject": one.subject, "state": one.state.value, "seen": one.seen, "mend": one.mend}
+
+
+def _nothing(_: "Finding") -> None:
+    """Show nothing: what is printed is JSON."""
