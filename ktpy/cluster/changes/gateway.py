@@ -27,6 +27,7 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     service = await targets.find(api, Reference.parse(options.target))
     name: str = service["metadata"]["name"]
     await targets.refuse_unsuitable(api, service)
+    await targets.refuse_loop(service, (one.host for one in options.expose if one.host))
     is_mesh = options.match is not None
     mappings = ports.resolve_ports(service, options.expose, is_mesh=is_mesh, protocol=options.protocol)
     selector = selector_for(service) or {}

@@ -1,7 +1,7 @@
 """Finds the Service that the user means (`web`, `deployment/web`, `pod/web-0`), and tells if it can be intercepted."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from ktpy.cluster.names import MANAGED_BY, OWNER, ROLE
@@ -78,6 +78,21 @@ async def refuse_unsuitable(api: Api, service: Json) -> None:
         )
     if problem is not None:
         raise problem
+
+
+async def refuse_loop(service: Json, hosts: Iterable[str]) -> None:
+    """Raise TargetUnsuitable where one of `hosts`, which are to serve the Service, leads to the Service itself."""
+    spec, balancer = spec_of(service), (service.get("status") or {}).get("loadBalancer") or {}
+    own = {*(spec.get("clusterIPs") or ()), *(spec.get("externalIPs") or ())}
+    own |= {one.get("ip") for one in balancer.get("ingress") or ()}
+    for host in hosts:
+        with suppress(OSError):  # nobody has this name: it counts as down, and that is told
+            found = await asyncio.get_running_loop().getaddrinfo(host, None)
+            if own.intersection(address[0] for *_, address in found):
+                raise TargetUnsuitable(
+                    f"HOST {host} leads to service {name_of(service)} itself: its requests would go round in a circle.",
+                    hint="HOST of --expose is where your own program answers.",
+                )
 
 
 def unsuitable(service: Json) -> TargetUnsuitable | None:

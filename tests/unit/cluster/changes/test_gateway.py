@@ -209,6 +209,20 @@ async def test_a_gateway_may_run_where_the_pods_run_that_it_stands_before(store:
     assert (await GATEWAY_KIND.prepare(store_api, options)).placement == {"spec": {}}
 
 
+async def test_a_service_that_would_serve_itself_is_refused_before_anything_is_made(
+    store: ObjectStore, store_api: Api
+) -> None:
+    furnish(store)
+    found = store.get(SERVICES, "web") or {}
+    found["spec"]["clusterIPs"] = ["127.0.0.9"]
+    store.put(SERVICES, found)
+    options = InterceptOptions("exchange", "web", (ExposeOption(80, "80", "127.0.0.9"),))
+    writes = list(store.writes)
+    with pytest.raises(TargetUnsuitable, match="leads to service web itself"):
+        await GATEWAY_KIND.prepare(store_api, options)
+    assert store.writes == writes
+
+
 async def test_before_pods_of_a_mesh_somebody_has_to_say_whether_the_gateway_is_part_of_it(
     store: ObjectStore, store_api: Api
 ) -> None:

@@ -1,4 +1,6 @@
+import asyncio
 import dataclasses
+import socket
 from typing import Any
 
 import pytest
@@ -193,6 +195,24 @@ async def test_headless_without(store: ObjectStore, store_api: Api) -> None:
     headless = service(clusterIP="None")
     await targets.refuse_unsuitable(store_api, headless)
     assert "is headless" in targets.warnings(headless)[0]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.9", "::1", "192.0.2.7", "192.0.2.8"])
+async def test_a_service_does_not_serve_itself(host: str) -> None:
+    found = service(clusterIPs=["127.0.0.9", "::1"], externalIPs=["192.0.2.7"])
+    found["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.8"}, {"hostname": "lb.test"}]}}
+    with pytest.raises(
+        TargetUnsuitable, match=f"^HOST {host} leads to service web itself: its requests would go round"
+    ):
+        await targets.refuse_loop(found, ["127.0.0.1", host])
+
+
+async def test_a_host_that_nobody_knows_is_not_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(*_: object) -> None:
+        raise socket.gaierror
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    await targets.refuse_loop(service(clusterIPs=["10.96.0.1"]), ["nobody.test"])
 
 
 @pytest.mark.parametrize(
