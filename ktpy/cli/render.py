@@ -73,7 +73,7 @@ def event(event: "Event", *, err: bool = False, farewell: str | None = None) -> 
             mark = click.style(f"{clean(name):<9}", fg="green")
             write(f"  {mark} {clean(detail)} {click.style(f'({elapsed_s:.2f} s)', dim=True)}", err=err)
         case Notice(text):
-            write(f"  {click.style('note     ', fg='yellow')} {clean(text)}", err=err)
+            write(note(text), err=err)
         case Ready(session):
             for line in ready(session, farewell):
                 write(line, err=err)
@@ -89,6 +89,11 @@ def event(event: "Event", *, err: bool = False, farewell: str | None = None) -> 
                 failure(message, hint)
             else:
                 say(message, err=err)
+
+
+def note(text: str) -> str:
+    """Return a remark as a line."""
+    return f"  {click.style('note     ', fg='yellow')} {clean(text)}"
 
 
 def connection(output: str, end: str, *, has_command: bool) -> "Callable[[Event], None]":
@@ -240,7 +245,7 @@ def _connected(session: "ConnectStatus") -> str:
         ranges.append(f"and {len(session.ranges) - RANGES_SHOWN} more (see --output json)")
     zones = ", ".join([dns.cluster_domain, *session.dns_zones]) if dns else ""
     names = [f"names of {zones} by {dns.resolver}", f"search {' '.join(dns.search)}"] if dns else ["off"]
-    amounts = f"{_size(session.bytes.in_)} in, {_size(session.bytes.out)} out, {session.open_flows} open flows"
+    amounts = f"{amount(session.bytes.in_)} in, {amount(session.bytes.out)} out, {session.open_flows} open flows"
     rows = [
         ("pod", [str(session.pod)]),
         *([("via", [f"{session.via}, past the API server"])] if session.via else []),
@@ -274,7 +279,8 @@ def _datagrams(session: "ConnectStatus", counted: Mapping[str, int]) -> str:
     return f"{counted['received']} in, {counted['sent']} out, {lost} lost, {session.datagram_flows} open flows"
 
 
-def _size(count_bytes: float) -> str:
+def amount(count_bytes: float) -> str:
+    """Return a number of bytes with the unit that suits: 512 B, 1.2 kB, 3.4 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count_bytes < 1000:
             return f"{count_bytes:.0f} {unit}" if unit == "B" else f"{count_bytes:.1f} {unit}"

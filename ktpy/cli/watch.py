@@ -154,8 +154,8 @@ def _replay(path: Path, how: dict[str, Any], output: str, **shown: bool) -> None
     from ktpy.inspect.record import WatchedRequest, to_object
 
     told = list(_events(path, "replay", how))
-    for refusal in (one.reason for one in told if isinstance(one, ReplayRefused)):
-        raise UsageError(refusal, hint="ktpy watch shows requests with their ids.")
+    if told and isinstance(told[0], ReplayRefused):
+        raise UsageError(told[0].reason, hint="ktpy watch shows requests with their ids.")
     first, again = (one for one in told if isinstance(one, WatchedRequest))
     if output == "json":
         objects = [to_object(one, bodies=shown["body"], secrets=shown["secrets"]) for one in (first, again)]

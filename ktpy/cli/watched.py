@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from ktpy.cli.render import clean
+from ktpy.cli.render import amount, clean, note
 from ktpy.inspect.curl import curl as as_curl
 from ktpy.inspect.events import ConnectionUnread, RequestsMissed, WatchBegun, WatchEvent
 from ktpy.inspect.record import HttpMessage, WatchedRequest
@@ -22,9 +22,9 @@ def lines(event: WatchEvent, *, headers: bool, body: bool, curl: bool, secrets: 
         case WatchBegun():
             yield from _begun(event)
         case RequestsMissed(count):
-            yield _note(f"{count} requests are not shown: they came faster than they were read.")
+            yield note(f"{count} requests are not shown: they came faster than they were read.")
         case ConnectionUnread(port, reason):
-            yield _note(f"A connection of port {port} is not shown: {clean(reason)}.")
+            yield note(f"A connection of port {port} is not shown: {reason}.")
         case WatchedRequest():
             yield line(event)
             if curl:
@@ -37,7 +37,7 @@ def _begun(event: WatchBegun) -> Iterator[str]:
     what = f"{event.intercept} of {event.service}, namespace {event.namespace}"
     yield clean(f"Watching {what}, session {event.session}: {event.why}. Ctrl-C ends it.")
     if event.open_connections:
-        yield _note(
+        yield note(
             f"{event.open_connections} connections were open before: HTTP/1.1 is shown from where a request surely "
             "begins, HTTP/2 not at all."
         )
@@ -77,7 +77,7 @@ def details(mark: str, message: HttpMessage, *, headers: bool, body: bool) -> It
         shown = text.splitlines() if text is not None else [f"({len(plain)} bytes that are no text)"]
         yield from (f"    {mark} {clean(one)}" for one in shown)
         if not message.is_whole:
-            yield _note(f"These were the first {len(message.body)} of {message.size} bytes.")
+            yield note(f"These were the first {len(message.body)} of {message.size} bytes.")
 
 
 def compared(first: WatchedRequest, again: WatchedRequest, *, headers: bool, body: bool, **_: bool) -> Iterator[str]:
@@ -92,7 +92,7 @@ def compared(first: WatchedRequest, again: WatchedRequest, *, headers: bool, bod
     ]
     yield from (f"{name:<8}{left:>12}{right:>12}" for name, left, right in rows)
     if again.failure:
-        yield _note(f"It failed: {clean(again.failure)}.")
+        yield note(f"It failed: {again.failure}.")
     for name, one in (("first", first), ("again", again)):
         if headers or body:
             yield f"{name}:"
@@ -109,15 +109,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     ms = seconds * 1000
     return f"{ms:.1f} ms" if ms < 10 else f"{ms:.0f} ms"
-
-
-def amount(size: int) -> str:
-    """Return it with the unit that suits: 512 B, 1.2 kB, 3.4 MB."""
-    for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= least:
-            return f"{size / least:.1f} {unit}"
-    return f"{size} B"
-
-
-def _note(text: str) -> str:
-    return f"  {click.style('note     ', fg='yellow')} {text}"

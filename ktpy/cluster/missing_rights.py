@@ -43,12 +43,11 @@ async def with_all_missing(api: Api, failure: KtpyError, needed: Iterable[Rule])
     if not isinstance(failure, RightMissing):
         return failure
     action, needed = failure.action, tuple(needed)
-    user, missing = "USER", list(failure.missing)
+    missing = list(failure.missing)
     if action.namespace is not None:
         with suppress(KtpyError):
             missing += missing_of(needed, await granted(api, action.namespace))
-    with suppress(KtpyError):  # before Kubernetes 1.28 it does not tell
-        user = await user_name(api)
+    user = await user_or_blank(api)
     options = [option for option, rules in _OPTIONS.items() if set(rules) <= set(needed)]
     option = [] if needed == CONNECT else options or ["--intercept"]
     command = shlex.join(["ktpy", "rbac", action.namespace or api.namespace, user, *option])
@@ -65,6 +64,13 @@ async def user_name(api: Api) -> str:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     answer = await api.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
     return str(answer["status"]["userInfo"]["username"])
+
+
+async def user_or_blank(api: Api) -> str:
+    """Return the same, or a word to be replaced: before Kubernetes 1.28 the API server does not tell."""
+    with suppress(KtpyError):
+        return await user_name(api)
+    return "USER"
 
 
 async def granted(api: Api, namespace: str) -> list[Json] | None:

@@ -2,13 +2,11 @@
 
 import shlex
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Final
 
 from ktpy.cluster import rbac
-from ktpy.cluster.missing_rights import granted, missing_of, refused_of, user_name
+from ktpy.cluster.missing_rights import granted, missing_of, refused_of, user_or_blank
 from ktpy.doctor.finding import Finding, State
-from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
 from ktpy.kube.rights import Rule, rule_yaml
 
@@ -23,9 +21,7 @@ USES: Final = {
 
 async def rights(api: Api, wanted: Iterable[str]) -> list[Finding]:
     """Compare what is needed with what the API server grants; one of `wanted` that lacks something has failed."""
-    found, user = await granted(api, api.namespace), "USER"
-    with suppress(KtpyError):  # before Kubernetes 1.28 it does not tell
-        user = await user_name(api)
+    found, user = await granted(api, api.namespace), await user_or_blank(api)
     findings = []
     for use, (needed, options) in USES.items():
         # Where another authorizer than RBAC decides too, the API server does not list what it grants.

@@ -3,6 +3,7 @@
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ktpy.pcap.lines import PacketLine
 
 MODES_WITH_PACKETS = ("tun", "namespace")
-_UNKNOWN = "192.0.2.1"
+_UNKNOWN = IPv4Address("192.0.2.1")
 """Stands for every name while only the words of a filter are looked at (RFC 5737)."""
 
 
@@ -93,10 +94,8 @@ def capture(
 
 
 def _refuse_no_filter(text: str) -> None:
-    from ipaddress import ip_address
-
     try:
-        parse_filter(text, lambda _: [ip_address(_UNKNOWN)])
+        parse_filter(text, lambda _: [_UNKNOWN])
     except FilterError as error:
         raise UsageError(str(error), hint="`ktpy capture --help` shows what a filter may be.") from error
 

@@ -4,8 +4,7 @@ Intercepts, and gateways that are kept, are Leases; who develops has a Deploymen
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ktpy.cluster.changes import dev_found, shadow
@@ -35,7 +34,7 @@ class Presence:
     """RFC 3339."""
     ports: tuple[int, ...] = ()
     match: dict[str, Any] | None = None
-    local_down: tuple[str, ...] = field(default=())
+    local_down: tuple[str, ...] = ()
     """The ports of the Service whose local ports do not answer."""
 
 
@@ -44,12 +43,9 @@ async def find(api: Api, namespace: str | None, target: str | None = None) -> tu
 
     With a `target` it is who intercepts this Service, or develops a workload of this name.
     """
-    looks: list[Callable[[], Awaitable[list[Presence]]]] = [
-        lambda: _intercepting(api, namespace),
-        lambda: _developing(api, namespace),
-        lambda: _connected(api, namespace),
-    ]
-    answers = await asyncio.gather(*(look() for look in looks), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(look(api, namespace) for look in (_intercepting, _developing, _connected)), return_exceptions=True
+    )
     found: list[Presence] = []
     refused: list[KtpyError] = []
     for answer in answers:

@@ -6,7 +6,8 @@ from typing import Any
 import click
 import pytest
 
-from ktpy.cli.watched import amount, compared, duration, lines
+from ktpy.cli.render import amount
+from ktpy.cli.watched import compared, duration, lines
 from ktpy.inspect.events import ConnectionUnread, RequestsMissed, WatchBegun, WatchEvent
 from ktpy.inspect.record import HttpMessage
 from tests.kit.watched import REQUEST
