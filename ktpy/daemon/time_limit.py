@@ -1,10 +1,10 @@
 """`--for 2h`: a session that ends by itself, as nobody remembers it."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ktpy.aio.wakes import boottime_s
 from ktpy.observe.events import Notice, Report
 
 WARNED_S: Final = 60.0
@@ -20,7 +20,7 @@ class TimeLimit:
         self,
         limit_s: float = 0.0,
         *,
-        clock: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        clock: Callable[[], float] = boottime_s,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """It begins now; 0 is no limit."""

@@ -10,12 +10,12 @@ await shadow.push_deadline()                     # the SSH session stands; `supe
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
 from ktpy.aio.task_group import task_group
+from ktpy.aio.wakes import boottime_s
 from ktpy.cluster.names import SESSION, new_session_id, shadow_name
 from ktpy.cluster.pods import pod_log, pod_state
 from ktpy.cluster.pods.agent_pod import CONTAINER
@@ -93,7 +93,7 @@ class Shadow:
 
     async def create(self) -> None:
         """Create the Job. Raises Forbidden, NamespaceAbsent, QuotaExceeded and the like."""
-        self._may_exist, self._created_s = True, time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._may_exist, self._created_s = True, boottime_s()
         warnings: list[str] = []
         try:
             job = await self._api.request("POST", JOBS.path(self._api.namespace), body=self.manifest, warnings=warnings)
@@ -131,7 +131,7 @@ class Shadow:
     async def push_deadline(self) -> None:
         """End the time-out here and put off the one in the cluster, because the session stands."""
         self._is_released.set()
-        age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - self._created_s
+        age_s = boottime_s() - self._created_s
         patch = {"metadata": {"uid": self._uid}, "spec": {"activeDeadlineSeconds": round(age_s) + self._deadline_s}}
         await merge_patch(self._api, self._job_path, patch)
 

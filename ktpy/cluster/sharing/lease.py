@@ -13,12 +13,12 @@ Who keeps a gateway for others is nobody who lives: such a Lease has no duration
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ktpy.aio.wakes import boottime_s
 from ktpy.cluster.names import (
     APP_NAME,
     DESCRIPTION,
@@ -121,13 +121,13 @@ class OwnLease:
         }
         lease = await self._api.request("POST", LEASES.path(self._api.namespace), body=manifest)
         self._uid = metadata_of(lease)["uid"]
-        self._renewed_at_s = _awake_or_asleep_s()
+        self._renewed_at_s = boottime_s()
         self._claimed.set()
 
     @property
     def silence_s(self) -> float:
         """The seconds since the Lease was renewed, with the time the laptop has slept."""
-        return _awake_or_asleep_s() - self._renewed_at_s
+        return boottime_s() - self._renewed_at_s
 
     async def keep(
         self,
@@ -145,7 +145,7 @@ class OwnLease:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
                 await self._patch({"renewTime": _now()}, {LOCAL_DOWN: " ".join(local_down()) or None})
-                self._renewed_at_s = _awake_or_asleep_s()
+                self._renewed_at_s = boottime_s()
             except (ApiUnreachable, Unauthorized, Forbidden) as exc:  # somebody may log in, or give the right back
                 silence_s = self.silence_s
                 logger.info("the Lease could not be renewed for %.0f s: %s", silence_s, exc)
@@ -230,11 +230,6 @@ def _age_s(metadata: Metadata, now: datetime) -> float | None:
     if not times:
         return None
     return (now - max(map(datetime.fromisoformat, times))) / timedelta(seconds=1)
-
-
-def _awake_or_asleep_s() -> float:
-    """Read a clock that goes on while the laptop sleeps, as asyncio's does not (clock_gettime(2))."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _now() -> str:
