@@ -67,12 +67,13 @@ def _names(resource: str) -> Find:
 def _sessions(_params: dict[str, Any]) -> Iterable[str]:
     from ktpy.daemon import control_client
     from ktpy.daemon.caller import Caller
-    from ktpy.daemon.runtime import INTERCEPT, RuntimeDirectory
+    from ktpy.daemon.logs import log_name
+    from ktpy.daemon.runtime import FORWARD, INTERCEPT, RuntimeDirectory
     from ktpy.observe.status import InterceptStatus
 
-    sockets = RuntimeDirectory.of(Caller.become()).control_sockets(INTERCEPT)
-    found = [control_client.ask_status(path) for path in sockets]
-    return {status.target for status in found if isinstance(status, InterceptStatus)}
+    runtime = RuntimeDirectory.of(Caller.become())
+    found = [control_client.ask_status(path) for kind in (INTERCEPT, FORWARD) for path in runtime.control_sockets(kind)]
+    return {one.target if isinstance(one, InterceptStatus) else one.reference or log_name(one) for one in found}
 
 
 def _logs(_params: dict[str, Any]) -> Iterable[str]:

@@ -13,6 +13,8 @@ from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
+from ktpy.daemon.logs import target_log_name
+from ktpy.daemon.runtime import FORWARD
 from ktpy.observe.events import Report
 from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, PortChoice, parse_forwarded
 
@@ -22,6 +24,9 @@ from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, P
 @click.argument("ports", nargs=-1, callback=each(parse_forwarded), metavar="[[LOCAL]:]PORT[/udp]...")
 @cluster(namespace="Namespace of what is forwarded, and of the shadow pod.")
 @click.option("--all", "is_all", is_flag=True, help="Every service of the namespace.")
+@click.option(
+    "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy leave` ends the session."
+)
 @via
 @time_limit
 @printed("env", note="; env is what a shell evaluates")
@@ -33,6 +38,7 @@ def forward(
     target: str | None,
     ports: tuple[PortChoice, ...],
     is_all: bool,
+    detach: bool,
     output: str,
     pod_timeout: float,
     **options: Any,
@@ -49,13 +55,17 @@ def forward(
     ktpy forward web 3000:80 -n shop
     ktpy forward pod/db-0 5432 -n shop -- psql -h 127.0.0.1
     ktpy forward --all -n shop -- npm test
+    eval "$(ktpy forward web -n shop --detach --output env)"
     """
     if bool(target) is is_all:
         raise click.UsageError("Say what to forward: a TARGET, or --all.")
     if target:
         target, options["namespace"] = named(target, options["namespace"])
     wanted = ConnectOptions(pods=False, pod_timeout_s=pod_timeout, capture=CaptureSpec("forward"), **options)
-    end = "The end of the command" if wanted.command else "Ctrl-C"
+    if detach and wanted.command:
+        raise click.UsageError("--detach and a command do not go together: ktpy ends when the command does.")
+    name = target_log_name(FORWARD, target)
+    end = f"`ktpy leave {target or name}`" if detach else "The end of the command" if wanted.command else "Ctrl-C"
     show = render.connection(output, end, has_command=bool(wanted.command))
     caller = Caller.become()
 
@@ -64,4 +74,4 @@ def forward(
 
         return run(wanted, ForwardOptions(target, ports), caller, report)
 
-    sys.exit(perform(work, show, caller, None))
+    sys.exit(perform(work, show, caller, name if detach else None))

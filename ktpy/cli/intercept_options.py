@@ -12,7 +12,7 @@ from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, outpu
 from ktpy.cli.pod_options import image, labels, pod_template, pod_timeout
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.logs import intercept_log_name
+from ktpy.daemon.logs import target_log_name
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 from ktpy.observe.events import Event, Notice, Report
 from ktpy.sessions.options import WAIT_S, AppProtocol, ExposeOption, InterceptOptions, Reference, parse_expose
@@ -168,7 +168,7 @@ def perform(
 
     end = f"`ktpy leave {wanted.target}`" if detach else "Ctrl-C"
     show = _shower(output, f"{end} ends it and undoes everything.", has_command=bool(wanted.command))
-    name = intercept_log_name(kind, wanted.target)
+    name = target_log_name(kind, wanted.target)
     sys.exit(background.perform(work, show, caller, name if detach else None))
 
 

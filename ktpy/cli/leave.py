@@ -1,6 +1,7 @@
-"""`ktpy leave` ends what `exchange`, `mesh` or `preview` began."""
+"""`ktpy leave` ends what `exchange`, `mesh`, `preview` or `forward` began."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import click
 
@@ -10,9 +11,10 @@ from ktpy.cli.intercept_options import target_reference
 from ktpy.cli.options import output, verbose
 from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import INTERCEPT, RuntimeDirectory
+from ktpy.daemon.logs import log_name
+from ktpy.daemon.runtime import FORWARD, INTERCEPT, RuntimeDirectory
 from ktpy.errors import InterceptAbsent
-from ktpy.observe.status import InterceptStatus
+from ktpy.observe.status import InterceptStatus, SessionStatus
 
 
 @click.command()
@@ -22,10 +24,10 @@ from ktpy.observe.status import InterceptStatus
 @output
 @verbose
 def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: str) -> None:
-    """End your exchange, mesh or preview of each TARGET, and wait until all of it is undone.
+    """End your exchange, mesh, preview or forward of each TARGET, and wait until all of it is undone.
 
-    TARGET is the service (web, svc/web, web.shop), what you named to intercept it, or a session's id. Of several there,
-    all are ended. Without a TARGET, the only one there is.
+    TARGET is the service (web, svc/web, web.shop), what you named to intercept or forward it, a session's id, or the
+    name of its log (forward-web). Of several there, all are ended. Without a TARGET, the only one there is.
 
     \b
     ktpy leave web
@@ -34,39 +36,51 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
     if targets and every:
         raise click.UsageError("Name a TARGET, or say --all.")
     runtime = RuntimeDirectory.of(Caller.become())
-    asked = [(path, control_client.ask_status(path)) for path in runtime.control_sockets(INTERCEPT)]
-    found = [(path, status) for path, status in asked if isinstance(status, InterceptStatus)]
+    paths = [path for kind in (INTERCEPT, FORWARD) for path in runtime.control_sockets(kind)]
+    found = [(path, control_client.ask_status(path)) for path in paths]
     here = [(path, status) for path, status in found if namespace in (None, status.namespace)]
     if not (targets or every) and len(here) > 1:
         raise click.UsageError(f"Name a TARGET, or say --all. You have: {_names(status for _, status in here)}.")
     hint = f"You have: {_names(status for _, status in found)}." if found else None
     for target in targets:
         if not any(is_meant(target, status) for _, status in here):
-            raise InterceptAbsent(f"You have no intercept of {target} on this laptop.", hint=hint)
+            raise InterceptAbsent(f"You have no intercept or forward of {target} on this laptop.", hint=hint)
     if not here and not every:
-        raise InterceptAbsent("You have no intercept on this laptop.", hint=hint)
+        raise InterceptAbsent("You have no intercept or forward on this laptop.", hint=hint)
     chosen = [one for one in here if not targets or any(is_meant(target, one[1]) for target in targets)]
     for path, status in chosen:
-        render.say(f"Leaving: {status.kind} of {status.target} ...", err=True)
+        render.say(f"Leaving: {status.kind} of {_target(status)} ...", err=True)
         control_client.quit_session(path, control_client.LEAVE_TIMEOUT_S)
         if output == "text":
-            render.say(f"Left: {status.kind} of {status.target}.")
+            render.say(f"Left: {status.kind} of {_target(status)}.")
     if output == "json":
-        keys = ("kind", "target", "namespace", "context", "session")
-        render.say_json({"left": [{key: getattr(status, key) for key in keys} for _, status in chosen]})
+        render.say_json({"left": [_left(status) for _, status in chosen]})
     elif not chosen:
-        render.say("You have no intercept on this laptop: there is nothing to leave.")
+        render.say("You have no intercept or forward on this laptop: there is nothing to leave.")
 
 
-def is_meant(target: str, status: InterceptStatus) -> bool:
-    """Return whether `target`, as a user types it, names this intercept."""
-    if target in (status.target, status.reference, status.session):
+def is_meant(target: str, status: SessionStatus) -> bool:
+    """Return whether `target`, as a user types it, names this intercept or forward."""
+    service, session = (status.target, status.session) if isinstance(status, InterceptStatus) else (None, None)
+    if target in (status.reference, log_name(status), service, session):
         return True
-    reference = target_reference(target)
-    if reference.kind != "service":
-        return status.kind != "preview" and reference == target_reference(status.reference)
-    return reference.name == status.target and reference.namespace in (None, status.namespace)
+    wanted = target_reference(target)
+    if status.reference is None or wanted.namespace not in (None, status.namespace):
+        return False
+    if service is not None and wanted.kind == "service":
+        return wanted.name == service
+    return status.kind != "preview" and replace(wanted, namespace=None) == target_reference(status.reference)
 
 
-def _names(statuses: Iterable[InterceptStatus]) -> str:
-    return ", ".join(sorted({status.target for status in statuses}))
+def _left(status: SessionStatus) -> dict[str, str | None]:
+    session = status.session if isinstance(status, InterceptStatus) else None
+    place = {"namespace": status.namespace, "context": status.context}
+    return {"kind": status.kind, "target": _target(status), **place, "session": session}
+
+
+def _target(status: SessionStatus) -> str:
+    return status.target if isinstance(status, InterceptStatus) else status.reference or "all services"
+
+
+def _names(statuses: Iterable[SessionStatus]) -> str:
+    return ", ".join(sorted({_target(status) for status in statuses}))

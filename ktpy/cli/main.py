@@ -50,7 +50,7 @@ class _JsonError(click.ClickException):
 _COMMANDS_ELSEWHERE = {
     "intercept": "`ktpy exchange` takes all requests of a port, `ktpy mesh` those that carry a header.",
     "port-forward": "`ktpy forward` leads ports of this laptop to a service.",
-    "disconnect": "`ktpy quit` ends what connect began, `ktpy leave` ends an exchange, mesh or preview.",
+    "disconnect": "`ktpy quit` ends what connect began, `ktpy leave` ends an exchange, mesh, preview or forward.",
     "up": "`sudo ktpy connect` connects.",
     "down": "`ktpy quit` ends what connect began.",
 }
@@ -74,7 +74,7 @@ _TOLD = {
     "mesh": ("mesh", "Serve requests that carry your mark here"),
     "preview": ("preview", "Serve a new service from here"),
     "watch": ("watch", "Show the requests that are served here, as they pass"),
-    "leave": ("leave", "End an exchange, mesh or preview"),
+    "leave": ("leave", "End an exchange, mesh, preview or forward"),
     "dev": ("dev", "Develop a workload inside the cluster"),
     "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
     "list": ("list_", "Show services and who intercepts them"),

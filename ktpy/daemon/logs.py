@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.daemon.runtime import CONNECT, RUN, RuntimeDirectory
 from ktpy.frozen import dataclass
 
 if TYPE_CHECKING:  # not before there is a log, or a session: `ktpy status` need not wait for it
@@ -59,10 +59,9 @@ def logs(runtime: RuntimeDirectory) -> dict[str, Path]:
 
 def log_name(status: "SessionStatus") -> str:
     """Return the name of the session's log, were it in the background."""
-    from ktpy.observe.status import ConnectStatus
-
-    return status.kind if isinstance(status, ConnectStatus) else intercept_log_name(status.kind, status.reference)
+    return status.kind if status.kind in (CONNECT, RUN) else target_log_name(status.kind, status.reference)
 
 
-def intercept_log_name(kind: str, reference: str) -> str:
-    return f"{kind}-{reference.replace('/', '-')}"
+def target_log_name(kind: str, reference: str | None) -> str:
+    """Return the name of the log of a session for a target; None is all of them."""
+    return f"{kind}-{(reference or 'all').replace('/', '-')}"

@@ -130,6 +130,8 @@ class ConnectStatus:
     """Of mode `namespace`."""
     forwards: tuple[ForwardStatus, ...] = ()
     """Of mode `forward`."""
+    reference: str | None = None
+    """Of mode `forward`, what the user named: `deployment/web`; None is every Service of the namespace."""
     notes: tuple[str, ...] = ()
     """What is not as it should be with the routes, in sentences."""
 

@@ -84,6 +84,8 @@ class Connect:
     """A Connect is one session. Its two undo stacks unwind the laptop first, then the cluster."""
 
     name = "connect"
+    ended_by = "ktpy quit"
+    """The command that ends it."""
 
     def __init__(self, options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> None:
         self._options = options
@@ -135,7 +137,7 @@ class Connect:
             undone = "; everything is undone" if self._is_changed else ""
             return f"{self._command.words[0]} ended with {self._command.exit_code}{undone}."
         if self._quit.is_set():
-            return self._settled or "Disconnected by ktpy quit; everything is undone."
+            return self._settled or f"Disconnected by {self.ended_by}; everything is undone."
         if not self._is_changed:
             return NOTHING_CHANGED
         return f"{'Disconnected' if self.is_ready else 'Interrupted'}; everything is undone."

@@ -50,6 +50,7 @@ class Forwarding(Connect):
     """A user has any number of them to a cluster. Its ports are bound before anything is made in the cluster."""
 
     name = FORWARD
+    ended_by = "ktpy leave"
 
     def __init__(self, options: ConnectOptions, of_forward: ForwardOptions, caller: Caller, report: Report) -> None:
         super().__init__(options, (), caller, report)
@@ -58,7 +59,7 @@ class Forwarding(Connect):
         self._routing = _NoRoutes(options, report, self._step)
         self._of_forward = of_forward
         self._forwards: tuple[Forward, ...] = ()
-        self._known = replace(self._known, kind=FORWARD)
+        self._known = replace(self._known, kind=FORWARD, reference=of_forward.target)
 
     @property
     def _does(self) -> str:

@@ -112,7 +112,7 @@ def test_in_the_background(lab: Lab, laptop: Laptop, web: str) -> None:
         assert "nothing to quit" in laptop.output("ktpy", "quit")  # that is for connect
         assert laptop.output("ktpy", "leave", "--all") == "Left: exchange of web.\n"
     gone = laptop.run(["ktpy", "leave", "web"])
-    assert (gone.returncode, "no intercept of web" in gone.stderr) == (60, True)
+    assert (gone.returncode, "no intercept or forward of web" in gone.stderr) == (60, True)
 
 
 def test_a_limit_of_time_ends_the_command_and_gives_the_service_back(lab: Lab, visitors: Visitors) -> None:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ktpy.observe.status import ConnectStatus, ForwardStatus
 from ktpy.sessions import forward as session
 from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, PortChoice, Via
 
+module = import_module("ktpy.cli.forward")
 CALLER = Caller(uid=1000, gid=1000, name="al", home=Path())
 VARIABLES = {"WEB_SERVICE_HOST": "127.0.0.1", "WEB_SERVICE_PORT": "8080"}
 STATUS = ConnectStatus(
@@ -72,6 +75,20 @@ def test_what_a_shell_evaluates(asked: Asked) -> None:
     assert lines == ["export WEB_SERVICE_HOST=127.0.0.1", "export WEB_SERVICE_PORT=8080"]
 
 
+@pytest.mark.parametrize(("target", "name"), [("deploy/web", "forward-deploy-web"), ("--all", "forward-all")])
+def test_in_the_background(monkeypatch: pytest.MonkeyPatch, asked: Asked, target: str, name: str) -> None:
+    logs: list[str | None] = []
+
+    def perform(work: Callable[[Report], int], show: Report, caller: Caller, log_name: str | None) -> int:
+        logs.append(log_name)
+        return work(show)
+
+    monkeypatch.setattr(module, "perform", perform)
+    ended_by = target if target != "--all" else name
+    assert f"`ktpy leave {ended_by}` ends it" in asked.by(target, "--detach").stdout
+    assert logs == [name]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -79,6 +96,7 @@ def test_what_a_shell_evaluates(asked: Asked) -> None:
         (["web", "--all"], "a TARGET, or --all"),
         (["web", "80:90:100"], "is not [LOCAL:]PORT"),
         (["web!"], "is not NAME"),
+        (["web", "-d", "--", "true"], "do not go together"),
     ],
 )
 def test_wrong_usage(asked: Asked, arguments: list[str], words: str) -> None:

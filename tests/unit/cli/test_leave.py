@@ -11,18 +11,35 @@ from ktpy.cli.main import cli
 from ktpy.daemon import control_client
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.errors import InterceptAbsent
+from ktpy.observe.status import ConnectStatus, SessionStatus
 from tests.kit.intercepts import EXCHANGE
 
+ALL = "Left: forward of all services."
 WEB = replace(EXCHANGE, kind="mesh", reference="deployment/web", session="5e55")
 PAY = replace(WEB, kind="preview", reference="pay", target="pay", session="5e56", namespace="test")
-FOUND = {Path("web.sock"): WEB, Path("pay.sock"): PAY}
+DB = ConnectStatus(
+    kind="forward",
+    reference="service/db",
+    pid=8,
+    server="https://a",
+    context="lab",
+    namespace="shop",
+    state="connected",
+    uptime_s=1.0,
+)
+FOUND: dict[Path, SessionStatus] = {
+    Path("intercept.web"): WEB,
+    Path("intercept.pay"): PAY,
+    Path("forward.db"): DB,
+    Path("forward.all"): replace(DB, reference=None),
+}
 
 
 @pytest.fixture
 def left(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The sessions that were asked to end."""
     asked: list[Path] = []
-    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: list(FOUND))
+    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda _, kind: [one for one in FOUND if one.stem == kind])
     monkeypatch.setattr(control_client, "ask_status", FOUND.__getitem__)
     monkeypatch.setattr(control_client, "quit_session", lambda path, _: asked.append(path))
     return asked
@@ -40,8 +57,10 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         (["web", "pay"], ["Left: mesh of web.", "Left: preview of pay."]),
         (["-n", "test"], ["Left: preview of pay."]),
         (["5e56"], ["Left: preview of pay."]),
-        (["--all"], ["Left: mesh of web.", "Left: preview of pay."]),
+        (["db"], ["Left: forward of service/db."]),
+        (["forward-service-db", "forward-all"], ["Left: forward of service/db.", "Left: forward of all services."]),
         (["--all", "-n", "test"], ["Left: preview of pay."]),
+        (["--all"], ["Left: mesh of web.", "Left: preview of pay.", "Left: forward of service/db.", ALL]),
     ],
 )
 def test_what_is_meant_is_left(left: list[Path], arguments: list[str], said: list[str]) -> None:
@@ -51,13 +70,13 @@ def test_what_is_meant_is_left(left: list[Path], arguments: list[str], said: lis
     assert len(left) == len(said)
 
 
-@pytest.mark.parametrize("arguments", [["db"], ["web", "-n", "test"], ["web.test"], ["db", "web"]])
+@pytest.mark.parametrize("arguments", [["x"], ["web", "-n", "test"], ["web.test"], ["db.test"], ["deploy/db", "web"]])
 def test_what_is_not_there(left: list[Path], arguments: list[str]) -> None:
     done = CliRunner().invoke(cli, ["leave", *arguments])
     assert (done.exit_code, left) == (InterceptAbsent.exit_code, [])
     assert done.stderr.splitlines() == [
-        f"error: You have no intercept of {arguments[0]} on this laptop.",
-        "hint: You have: pay, web.",
+        f"error: You have no intercept or forward of {arguments[0]} on this laptop.",
+        "hint: You have: all services, pay, service/db, web.",
     ]
 
 
@@ -68,13 +87,16 @@ def test_wrong_usage(left: list[Path], arguments: list[str]) -> None:
 
 
 def test_without_a_target_all_there_are_are_named(left: list[Path]) -> None:
-    assert "You have: pay, web." in CliRunner().invoke(cli, ["leave"]).stderr
+    assert "You have: all services, pay, service/db, web." in CliRunner().invoke(cli, ["leave"]).stderr
 
 
 def test_nothing_to_leave_is_success(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: [])
     done = CliRunner().invoke(cli, ["leave", "--all"])
-    assert (done.exit_code, done.stdout) == (0, "You have no intercept on this laptop: there is nothing to leave.\n")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        "You have no intercept or forward on this laptop: there is nothing to leave.\n",
+    )
 
 
 def test_json(left: list[Path]) -> None:

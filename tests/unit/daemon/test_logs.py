@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ktpy.daemon.logs import EndedSession, ended_sessions, event_of, intercept_log_name, logs
+from ktpy.daemon.logs import EndedSession, ended_sessions, event_of, log_name, logs, target_log_name
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.observe.events import Ended, Event, Notice, Ready, encode
 from ktpy.observe.status import ConnectStatus
@@ -50,5 +51,8 @@ def test_other_lines_are_no_events(line: str) -> None:
 
 
 def test_logs_have_the_names_of_their_sessions(runtime: RuntimeDirectory) -> None:
-    write(runtime, intercept_log_name("exchange", "deployment/web"))
+    write(runtime, target_log_name("exchange", "deployment/web"))
     assert list(logs(runtime)) == ["exchange-deployment-web"]
+    forward = replace(STATUS, kind="forward")
+    named = replace(forward, reference="pod/db-0")
+    assert list(map(log_name, (STATUS, forward, named))) == ["connect", "forward-all", "forward-pod-db-0"]

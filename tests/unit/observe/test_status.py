@@ -23,7 +23,8 @@ def test_a_session_that_is_about_to_connect_has_every_key() -> None:
         ' "bytes": {"in": 0, "out": 0}, "open_flows": 0,'
         ' "datagram_flows": 0, "agent": null, "try_command": null, "counters": {},'
         ' "link": {"is_up": false, "for_s": 0.0, "losses": 0, "reason": null}, "via": null, "mode": "tun",'
-        ' "proxy": null, "excluded": [], "dns_zones": [], "published": [], "forwards": [], "notes": []}'
+        ' "proxy": null, "excluded": [], "dns_zones": [], "published": [], "forwards": [],'
+        ' "reference": null, "notes": []}'
     )
 
 
