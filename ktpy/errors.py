@@ -4,6 +4,7 @@ Exit codes are part of the command line's contract: scripts may rely on them, so
 0 is success, 1 an unexpected failure, 2 a usage error (click), 128+N an interruption by signal N.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar, Self
 
 
@@ -38,6 +39,16 @@ class UsageError(KtpyError):
     """What the user wrote means nothing, as only the cluster could tell."""
 
     exit_code = 2
+
+
+def unknown(sentence: str, word: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a word that is none of those known; its hint is the one that may be meant, or all."""
+    from difflib import get_close_matches  # not before something is wrong
+
+    words = {one.lower(): one for one in known}
+    close = get_close_matches(word.lower(), words, 1)
+    hint = f"{words[close[0]]} is meant?" if close else f"Known are: {', '.join(sorted(words.values()))}."
+    return UsageError(f"{sentence}.", hint=hint)
 
 
 # --- reaching the cluster

@@ -43,8 +43,7 @@ def _table(services: list[dict[str, Any]]) -> list[str]:
         intercepts = list(map(_intercept, service["intercepts"])) or [""]
         ports = ", ".join(map(_port, service["ports"]))
         rows += [(name, ports, intercepts[0]), *(("", "", one) for one in intercepts[1:])]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return [f"{name:<{widths[0]}}  {ports:<{widths[1]}}  {how}".rstrip() for name, ports, how in rows]
+    return render.table(rows)
 
 
 def _port(port: dict[str, Any]) -> str:

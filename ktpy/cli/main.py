@@ -17,7 +17,7 @@ from click.exceptions import NoArgsIsHelpError
 from ktpy import __version__
 from ktpy.cli import render
 from ktpy.cli.options import verbose
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, UsageError
 
 CLICK_LEAST_COLUMNS = 52
 """On a narrower terminal click writes help for this one, unless it is told better."""
@@ -84,6 +84,7 @@ _TOLD = {
     "clean": ("clean", "Undo what killed runs left"),
     "recover": ("recover", "Give a service back to its own pods"),
     "doctor": ("doctor", "Look for what keeps ktpy from working"),
+    "config": ("config", "Show the defaults of options, and where they are set"),
     "rbac": ("rbac", "Print the rights that a user needs"),
     "completion": ("completion", "Print the script for tab completion"),
     "version": ("version", "Show the versions of both sides"),
@@ -130,19 +131,33 @@ class _Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args[0] not in self.commands and (sentence := _COMMANDS_ELSEWHERE.get(args[0])):
             raise click.UsageError(f"There is no command {args[0]}: {sentence}", ctx)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            ctx.default_map = {name: self._defaults(ctx, name, command)}
+        return name, command, rest
+
+    def _defaults(self, ctx: click.Context, name: str, command: click.Command) -> Any:
+        """Return what files say of a command's options. Raises UsageError; completion does without them instead."""
+        from ktpy.cli.defaults import default_map  # here: `ktpy --help` need not wait for it
+        from ktpy.daemon.settings import found
+
+        try:
+            return default_map(command, name, found(), self.commands)
+        except UsageError:
+            if ctx.resilient_parsing:
+                return {}
+            raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta["ktpy.is_json"] = is_json = _wants_json(args)
+        ctx.meta["ktpy.is_json"] = _wants_json(args)
         if (columns := shutil.get_terminal_size().columns) < CLICK_LEAST_COLUMNS:
             ctx.terminal_width = max(columns - 2, 20)
-        with _usage_errors(is_json=is_json):
+        with _usage_errors(ctx):
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        is_json = ctx.meta["ktpy.is_json"]
         try:
-            with _usage_errors(is_json=is_json):
+            with _usage_errors(ctx):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             render.say("Interrupted.", err=True)
@@ -150,14 +165,15 @@ class _Commands(click.Group):
         except KtpyError as error:
             if ctx.find_root().meta.get("ktpy.verbosity", 0) >= 2:
                 render.say(*textwrap.indent(traceback.format_exc(), "  ").splitlines(), err=True)
-            if is_json:
+            if ctx.meta["ktpy.is_json"]:
                 raise _JsonError(error.message, error.hint, error.exit_code) from error
             raise _ShownError(error) from error
 
 
 @contextmanager
-def _usage_errors(*, is_json: bool) -> Iterator[None]:
-    """Tell wrong usage in the block with the words that other tools have for it, and as JSON where that is wanted."""
+def _usage_errors(ctx: click.Context) -> Iterator[None]:
+    """Tell wrong usage in the block with the words that other tools have for it, or with the place of the file that is
+    wrong, and as JSON where that is wanted."""
     try:
         yield
     except NoArgsIsHelpError:
@@ -166,6 +182,12 @@ def _usage_errors(*, is_json: bool) -> Iterator[None]:
         told = error
         if isinstance(error, click.NoSuchOption) and (sentence := _OPTIONS_ELSEWHERE.get(error.option_name)):
             told = click.UsageError(f"No such option {error.option_name}: {sentence}", error.ctx)
+        elif ctx.default_map:
+            from ktpy.cli.defaults import place_of
+
+            if place := place_of(error):
+                told = click.UsageError(f"{place}: {error.format_message()}", error.ctx)
+        is_json = ctx.meta["ktpy.is_json"]
         raise _JsonError(told.format_message(), None, told.exit_code) if is_json else told from error
 
 

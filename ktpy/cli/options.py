@@ -32,6 +32,11 @@ def _set_verbosity(ctx: click.Context, _parameter: click.Parameter, count: int) 
     logging.getLogger("ktpy").setLevel(level)
 
 
+def _set_output(ctx: click.Context, _parameter: click.Parameter, output: str) -> str:
+    ctx.meta["ktpy.is_json"] = output == "json"  # errors from now on are of this form, wherever it was chosen
+    return output
+
+
 class CommandTaker(click.Command):
     """A CommandTaker takes the user's own COMMAND after `--`, and only there."""
 
@@ -122,6 +127,7 @@ def printed(*more: str, note: str = "") -> Callable[[Decorated], Decorated]:
         default="text",
         show_default=True,
         envvar="KTPY_OUTPUT",
+        callback=_set_output,
         help=f"How to print the result{note}.",
     )
 

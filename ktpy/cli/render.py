@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -89,6 +89,13 @@ def event(event: "Event", *, err: bool = False, farewell: str | None = None) -> 
                 failure(message, hint)
             else:
                 say(message, err=err)
+
+
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return rows as lines whose columns stand below each other."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def note(text: str) -> str:

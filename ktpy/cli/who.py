@@ -46,9 +46,7 @@ def who(service: str | None, all_namespaces: bool, output: str, **place: Any) ->
 def _table(sessions: list[dict[str, Any]], *, is_wide: bool) -> list[str]:
     rows = [("NAMESPACE", "TARGET", "WHO", "SINCE", "WHAT")]
     rows += [(one["namespace"], one["target"], one["owner"], one["since"], _what(one)) for one in sessions]
-    columns = range(0 if is_wide else 1, 5)
-    widths = [max(len(row[column]) for row in rows) for column in range(4)] + [0]
-    return ["  ".join(f"{row[column]:<{widths[column]}}" for column in columns).rstrip() for row in rows]
+    return render.table(row if is_wide else row[1:] for row in rows)
 
 
 def _what(session: dict[str, Any]) -> str:

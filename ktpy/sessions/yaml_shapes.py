@@ -2,10 +2,9 @@
 as JSON schema."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
-from ktpy.errors import UsageError
+from ktpy.errors import UsageError, unknown
 
 TEXT, NUMBER, SWITCH, ANYTHING = "text", "number", "true or false", "anything"
 """Shapes of values. A tuple is a list, of what is in it; a mapping has these keys; a frozenset is one of its words."""
@@ -88,10 +87,7 @@ class ShapeReader:
         return found
 
     def _unknown(self, node: Any, text: str, word: str, known: Any) -> UsageError:
-        close = get_close_matches(word.lower(), {one.lower(): one for one in known}, 1)
-        meant = next((one for one in known if close and one.lower() == close[0]), None)
-        hint = f"{meant} is meant?" if meant else f"Known are: {', '.join(sorted(known))}."
-        return UsageError(f"{self.place(node)}: {text}.", hint=hint)
+        return unknown(f"{self.place(node)}: {text}", word, known)
 
     def _wrong(self, node: Any, where: str, wanted: str) -> UsageError:
         found = _KINDS.get(node.id, f"{node.value!r}" if node.tag == "tag:yaml.org,2002:str" else f"{node.value}")

@@ -1,0 +1,111 @@
+"""The files with defaults of options: `~/.config/ktpy/config.toml`, and the nearest `.ktpy.toml` of a project.
+
+A project's is looked for from the working directory upward, to the home or the root. No file is read that another user
+owns, or that everybody may write: who stands in a folder that others write to, such as /tmp, obeys his own alone.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Final
+
+from ktpy.errors import UsageError
+from ktpy.frozen import dataclass
+
+PROJECT: Final = ".ktpy.toml"
+_TABLE: Final = re.compile(r"\s*\[([^\[\]]+)\]")
+_KEY: Final = re.compile(r"\s*([\w.\"'-]+)\s*=")
+_PLACE: Final = re.compile(r"(.*) \(at line (\d+), column (\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """A SettingsFile is one that is there."""
+
+    path: Path
+    table: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+    refusal: str | None = None
+    """Why it is not read, as a sentence."""
+
+    @property
+    def is_of_project(self) -> bool:
+        return self.path.name == PROJECT
+
+    def place(self, *keys: str) -> str:
+        """Return the name of the file, with the line of this key where it stands on one of its own."""
+        table: list[str] = []
+        for number, line in enumerate(self.text.splitlines(), 1):
+            if found := _TABLE.match(line):
+                table = _parts(found[1])
+                if tuple(table) == keys:
+                    return f"{self.path}:{number}"
+            elif (found := _KEY.match(line)) and (*table, *_parts(found[1])) == keys:
+                return f"{self.path}:{number}"
+        return str(self.path)
+
+
+def found() -> list[SettingsFile]:
+    """Return the files that there are, the project's first, whose settings win. Raises UsageError with line and column
+    for what is no TOML."""
+    home = Path("~").expanduser()
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "ktpy/config.toml"
+    paths = (*_upward(home), config)
+    return [one for path in paths if (one := _read(path)) is not None]
+
+
+def _upward(home: Path) -> Iterator[Path]:
+    """Yield the nearest project's file, if there is one, and on the way to it those that are refused."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # it was removed
+        return
+    for one in (folder, *folder.parents):
+        if os.path.lexists(path := one / PROJECT):
+            yield path
+            if _refusal(path.lstat()) is None:
+                return
+        if one == home:
+            return
+
+
+def _read(path: Path) -> SettingsFile | None:
+    try:
+        with open(path, opener=_open) as file:
+            refusal = _refusal(path.lstat()) or _refusal(os.fstat(file.fileno()))
+            text = "" if refusal else file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return SettingsFile(path, refusal=f"It cannot be read: {getattr(error, 'strerror', None) or error}.")
+    if refusal:
+        return SettingsFile(path, refusal=refusal)
+    import tomllib  # not before there is such a file
+
+    try:
+        return SettingsFile(path, tomllib.loads(text), text)
+    except tomllib.TOMLDecodeError as error:
+        told = _PLACE.fullmatch(str(error))
+        sentence = f"{path}:{told[2]}:{told[3]}: {told[1]}." if told else f"{path}: {error}."
+        raise UsageError(sentence) from None
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO of somebody else's is not waited for
+
+
+def _refusal(status: os.stat_result) -> str | None:
+    if status.st_uid != os.geteuid():
+        return f"It is not this user's, but of user id {status.st_uid}."
+    if stat.S_ISLNK(status.st_mode):
+        return None  # its target is looked at as well
+    if not stat.S_ISREG(status.st_mode):
+        return "It is no file."
+    return "Everybody may write to it." if status.st_mode & stat.S_IWOTH else None
+
+
+def _parts(dotted: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in dotted.split(".")]

@@ -1,0 +1,90 @@
+"""Which files with defaults are read, and how they are told of."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ktpy.daemon import settings
+from ktpy.errors import UsageError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "al"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (tmp_path / "al/shop/src").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "al/shop/src")
+    return tmp_path / "al"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_the_nearest_of_a_project_up_to_the_home_goes_before_the_users_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.found() == []
+    own = write(home / ".config/ktpy/config.toml", "namespace = 'a'")
+    write(home.parent / ".ktpy.toml", "beyond = 'the home'")
+    assert [one.path for one in settings.found()] == [own]
+    write(home / ".ktpy.toml", "is = 'farther'")
+    nearest = write(home / "shop/.ktpy.toml", "[connect]\nmode = 'proxy'")
+    project, user = settings.found()
+    assert (project.path, project.table, project.is_of_project) == (nearest, {"connect": {"mode": "proxy"}}, True)
+    assert (user.path, user.table, user.is_of_project) == (own, {"namespace": "a"}, False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
+    assert [one.path for one in settings.found()] == [nearest]
+
+
+def test_what_another_user_owns_or_may_write_is_not_read_and_hides_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nearest = write(home / "shop/src/.ktpy.toml", "no TOML")
+    own = write(home / "shop/.ktpy.toml", "namespace = 'shop'")
+    nearest.chmod(0o666)
+    refused, read = settings.found()
+    assert (refused.path, refused.table, refused.refusal) == (nearest, {}, "Everybody may write to it.")
+    assert (read.path, read.refusal) == (own, None)
+    nearest.unlink()
+    os.mkfifo(nearest)  # nobody writes to it, and nobody waits
+    assert [one.refusal for one in settings.found()] == ["It is no file.", None]
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert [one.table for one in settings.found()] == [{}, {}]
+    assert all(f"not this user's, but of user id {os.getuid()}" in str(one.refusal) for one in settings.found())
+
+
+def test_a_link_is_followed_to_a_file_of_the_user_alone(home: Path) -> None:
+    target = write(home / "dotfiles/ktpy", "namespace = 'shop'")
+    (home / "shop/.ktpy.toml").symlink_to(target)
+    assert [one.table for one in settings.found()] == [{"namespace": "shop"}]
+    target.chmod(0o666)
+    assert [one.refusal for one in settings.found()] == ["Everybody may write to it."]
+    target.unlink()
+    assert settings.found() == []
+
+
+def test_what_is_no_toml_is_told_with_its_place(home: Path) -> None:
+    path = write(home / ".ktpy.toml", "a = 1\nb : 2\n")
+    with pytest.raises(UsageError) as refused:
+        settings.found()
+    assert refused.value.message.startswith(f"{path}:2:3: Expected '='")
+
+
+def test_the_line_of_a_key() -> None:
+    text = "a = 1\n[dev]\nx.y = 2\n\n[dev.start]  # so\n'image' = 3\n"
+    file = settings.SettingsFile(Path("f"), {}, text)
+    assert file.place("a") == "f:1"
+    assert file.place("dev") == "f:2"
+    assert file.place("dev", "x", "y") == "f:3"
+    assert file.place("dev", "start", "image") == "f:6"
+    assert file.place("image") == "f"
+
+
+def test_a_folder_that_was_removed_has_no_project(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "shop/src").rmdir()
+    write(home / "shop/.ktpy.toml", "namespace = 'shop'")
+    assert settings.found() == []
