@@ -68,6 +68,7 @@ def test_every_outcome_comes_out_as_without_it(pytester: pytest.Pytester) -> Non
 
 
 def test_a_process_that_ends_fails_its_test_and_the_other_goes_on(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_other="import pytest\n@pytest.mark.parametrize('n', range(30))\ndef test_one(n): pass")
     result = run(
         pytester,
         """
@@ -88,19 +89,18 @@ def test_a_process_that_ends_fails_its_test_and_the_other_goes_on(pytester: pyte
 
 
 def test_where_no_process_is_left_the_rest_is_missed(pytester: pytest.Pytester) -> None:
-    result = run(
-        pytester,
-        """
+    source = """
         import os
         import pytest
 
-        @pytest.mark.parametrize("number", range(40))
+        @pytest.mark.parametrize("number", range(10))
         def test_any(number):
             os._exit(0)
-        """,
-    )
+        """
+    pytester.makepyfile(test_second=source, test_third=source, test_fourth=source)
+    result = run(pytester, source)
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*38 tests have not been run*"])
+    result.stdout.fnmatch_lines(["*20 tests or files have not been run*"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
@@ -126,7 +126,7 @@ def test_it_stops_at_the_first_failure_when_told_so(pytester: pytest.Pytester) -
     [
         ("def test_one(): pass", pytest.ExitCode.OK),
         ("def no_test(): pass", pytest.ExitCode.NO_TESTS_COLLECTED),
-        ("import not_there", pytest.ExitCode.INTERRUPTED),
+        ("import not_there", pytest.ExitCode.TESTS_FAILED),
     ],
 )
 def test_exit_codes(pytester: pytest.Pytester, source: str, code: pytest.ExitCode) -> None:
