@@ -17,6 +17,9 @@ from ktpy.kube.resources import NAMESPACES, RESOURCE_QUOTAS
 
 SKEW_S: Final = 60.0
 """By more than this, credentials that have just been made may count as of the future, or as expired."""
+OLDEST_MINOR: Final = 26
+"""ktpy's Job has a `podFailurePolicy`, which API servers keep since 1.26."""
+TESTED_MINOR: Final = 36
 _ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 _COUNTED: Final = ("pods", "count/pods", "count/jobs.batch")
 """What of a quota ktpy's pod takes one of."""
@@ -28,10 +31,21 @@ async def server(api: Api) -> tuple[Finding, ...]:
     version, now = await api.dated("/version")
     took_ms = (time.monotonic() - began_s) * 1000
     by = f", through the proxy {_without_password(proxy)}" if (proxy := api.address.proxy) else ""
-    seen = f"Kubernetes {version.get('gitVersion', 'of an unknown version')} at {api.target.server}"
+    named = str(version.get("gitVersion", "of an unknown version"))
+    seen = f"Kubernetes {named} at {api.target.server} answers in {took_ms:.0f} ms{by}"
     skew_s = (datetime.now(UTC) - now).total_seconds()
-    found = Finding("API server", State.OK, f"{seen} answers in {took_ms:.0f} ms{by}.")
-    return found, _clock(skew_s)
+    return Finding("API server", State.OK, f"{seen}."), *_version(named), _clock(skew_s)
+
+
+def _version(named: str) -> list[Finding]:
+    """Tell of a version that is too old, or newer than any that this ktpy has been tested with."""
+    if not (found := re.match(r"v1\.(\d+)", named)) or OLDEST_MINOR <= int(found[1]) <= TESTED_MINOR:
+        return []
+    if int(found[1]) < OLDEST_MINOR:
+        seen = f"{named} is older than 1.{OLDEST_MINOR}, the oldest that has all that ktpy asks for."
+        return [Finding("version", State.WARNING, seen, "Have the cluster upgraded; some commands may work meanwhile.")]
+    seen = f"{named} is newer than 1.{TESTED_MINOR}, the newest that this version of ktpy was tested with."
+    return [Finding("version", State.OK, seen)]
 
 
 def _clock(skew_s: float) -> Finding:
@@ -106,5 +120,5 @@ def image(name: str) -> Finding:
 
 def unreached(why: str) -> Finding:
     """Say what was not looked at, and why."""
-    seen = f"Rights, namespace, quota, policies and leftovers were not looked at: {why}."
+    seen = f"Rights, namespace, admission, networks and leftovers were not looked at: {why}."
     return Finding("cluster", State.NOT_MADE, seen)

@@ -5,11 +5,14 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from ktpy.doctor import cluster, laptop, leftovers
+from ktpy.doctor import cluster, laptop, leftovers, network
+from ktpy.doctor.admission import admission
+from ktpy.doctor.credentials import credentials
 from ktpy.doctor.finding import Finding, State, failed
 from ktpy.doctor.rights import rights
 from ktpy.errors import KtpyError
 from ktpy.kube.client import Api
+from ktpy.kube.objects import Json
 
 CHECK_TIMEOUT_S: Final = 20.0
 
@@ -21,18 +24,27 @@ _LAPTOP: Final[Mapping[str, Callable[[], Finding]]] = {
     "connect": laptop.root,
     "run": laptop.namespaces,
     "resolver": laptop.names,
+    "containers": network.containers,
     "laptop": leftovers.on_laptop,
 }
 _CLUSTER: Final[Mapping[str, Callable[[Api], Awaitable[_Found]]]] = {
     "namespace": cluster.namespace,
     "quota": cluster.quota,
     "policies": cluster.policies,
+    "ranges": network.ranges,
+    "round trip": network.round_trip,
+    "MTU": network.packet_size,
     "leftovers": leftovers.in_cluster,
 }
 
 
-async def examine(load: Callable[[], Awaitable[Api]], wanted: Collection[str], image: str) -> AsyncIterator[Finding]:
-    """Yield what is found, of this laptop first. `load` makes the client; `wanted` are the uses that have to work."""
+async def examine(
+    load: Callable[[], Awaitable[Api]], user: Callable[[], Json], wanted: Collection[str], image: str
+) -> AsyncIterator[Finding]:
+    """Yield what is found, of this laptop first. `load` makes the client; `wanted` are the uses that have to work.
+
+    `user` reads the user's section of the kubeconfig.
+    """
     of_laptop = _begin({subject: asyncio.to_thread(check) for subject, check in _LAPTOP.items()})
     api: Api | None = None
     try:
@@ -49,6 +61,8 @@ async def examine(load: Callable[[], Awaitable[Api]], wanted: Collection[str], i
         if api is None:
             yield cluster.unreached("there is no cluster to ask")
             return
+        for one in await _look("credentials", asyncio.to_thread(lambda: credentials(user()))):
+            yield one
         server = await _look("API server", cluster.server(api))
         for one in server:
             yield one
@@ -56,7 +70,8 @@ async def examine(load: Callable[[], Awaitable[Api]], wanted: Collection[str], i
             yield cluster.unreached("the API server was not reached")
             return
         checks: dict[str, Awaitable[_Found]] = {subject: check(api) for subject, check in _CLUSTER.items()}
-        async for one in _in_order(_begin({"rights": rights(api, wanted), **checks})):
+        checks = {"rights": rights(api, wanted), "admission": admission(api, image), **checks}
+        async for one in _in_order(_begin(checks)):
             yield one
         yield cluster.image(image)
     finally:

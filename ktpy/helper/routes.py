@@ -27,6 +27,7 @@ RTN_LOCAL = 2
 RT_TABLE_LOCAL = 255
 
 LOCAL_ROUTE_TIMEOUT_S = 1.0
+MTU_MAX_BYTES = 1 << 16
 
 QUEUE_PACKETS = 2048
 """So many packets wait in the kernel for ktpy, which is 0.1 s of 20,000 datagrams a second; what is more is lost."""
@@ -48,6 +49,22 @@ def link_names() -> set[str]:
 def local_addresses() -> list[Address]:
     with IPRoute() as netlink:
         return [ip_address(_attribute(address, "IFA_ADDRESS")) for address in netlink.addr("dump")]
+
+
+def way_to(address: Address) -> tuple[str, int]:
+    """Return the link by which packets leave for an address, and the largest that it, or the route, carries in bytes.
+
+    Raises HelperFailed where there is no way.
+    """
+    with IPRoute() as netlink:
+        try:
+            [route] = netlink.route("get", family=AF_INET if address.version == 4 else AF_INET6, dst=str(address))
+            [link] = netlink.link("get", index=_attribute(route, "RTA_OIF"))
+        except NetlinkError as exc:
+            raise HelperFailed(f"This machine has no way to {address}: {exc}.") from exc
+    metrics = _attribute(route, "RTA_METRICS")
+    learnt = _attribute(metrics, "RTAX_MTU") if metrics else None
+    return _attribute(link, "IFLA_IFNAME"), min(learnt or MTU_MAX_BYTES, _attribute(link, "IFLA_MTU"))
 
 
 def set_up_link(planned: TunOpened, alias: str) -> TunOpened:

@@ -7,6 +7,7 @@ from ktpy.daemon.supervision import log_loop_errors
 from ktpy.doctor.examination import examine
 from ktpy.doctor.finding import Finding
 from ktpy.kube.client import Api
+from ktpy.kube.kubeconfig import selected
 from ktpy.sessions.once import ClusterRef
 
 
@@ -16,7 +17,8 @@ def look(place: ClusterRef, wanted: Collection[str], image: str, tell: Callable[
     async def call() -> list[Finding]:
         log_loop_errors()
         found = []
-        async for one in examine(lambda: Api.load(place.kubeconfig, place.context, place.namespace), wanted, image):
+        where = (place.kubeconfig, place.context, place.namespace)
+        async for one in examine(lambda: Api.load(*where), lambda: selected(*where).user, wanted, image):
             tell(one)
             found.append(one)
         return found

@@ -1,6 +1,7 @@
 """Routes into the TUN, and which networks count as local."""
 
 import os
+import sys
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -125,3 +126,12 @@ async def test_networks_of_another_ktpy_are_local(box: Machine, helper: HelperCl
         found = {(str(local.network), local.interface) for local in await second.local_networks()}
     assert {(str(network), "ktpy0") for network in NETWORKS} <= found
     assert not any(interface == "ktpy1" for _, interface in found)
+
+
+def test_the_way_out_tells_its_link_and_the_largest_packet(box: Machine) -> None:
+    box.shell("ip link set lan0 mtu 1420\nip route add 10.8.0.0/16 via 192.168.77.1 mtu 1300")
+    ask = "import sys, ipaddress, ktpy.helper.routes as r; print(*r.way_to(ipaddress.ip_address(sys.argv[1])))"
+    found = [box.run(sys.executable, "-c", ask, one).strip() for one in ("192.168.77.1", "fd77::1", "10.8.0.1")]
+    assert found == ["lan0 1420", "lan0 1420", "lan0 1300"]
+    with pytest.raises(Exception, match=r"HelperFailed: This machine has no way to 10\.9\.0\.1"):
+        box.run(sys.executable, "-c", ask, "10.9.0.1")

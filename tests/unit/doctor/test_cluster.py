@@ -34,6 +34,17 @@ async def test_the_api_server_tells_version_and_time(
     assert clock.seen.endswith(seen)
 
 
+async def test_a_version_that_is_too_old_or_new_is_told(stub: ApiStub, api: Api) -> None:
+    date = {"Date": format_datetime(datetime.now(UTC), usegmt=True)}
+    stub.script("GET /version", *(Answer({"gitVersion": f"v1.{minor}.1"}, headers=date) for minor in ("25", "40")))
+    (_, old, _), (_, new, _) = await cluster.server(api), await cluster.server(api)
+    assert (old.state, old.seen) == (
+        State.WARNING,
+        "v1.25.1 is older than 1.26, the oldest that has all that ktpy asks for.",
+    )
+    assert (new.state, new.seen.startswith("v1.40.1 is newer than 1.36, ")) == (State.OK, True)
+
+
 async def test_an_api_server_that_is_away(stub: ApiStub, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: Any) -> Any:
         raise ApiUnreachable("It is away.")

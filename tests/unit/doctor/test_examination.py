@@ -29,7 +29,12 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> None:
         return [fine("rights")]
 
     monkeypatch.setattr(cluster, "server", server)
+
+    async def admission(_api: Api, _image: str) -> list[Finding]:
+        return [fine("admission")]
+
     monkeypatch.setattr(examination, "rights", rights)
+    monkeypatch.setattr(examination, "admission", admission)
     monkeypatch.setattr(examination, "_LAPTOP", {"laptop": lambda: fine("laptop")})
     monkeypatch.setattr(examination, "_CLUSTER", {"namespace": one})
 
@@ -38,16 +43,18 @@ async def states(api: Api) -> dict[str, State]:
     async def load() -> Api:
         return api
 
-    return {one.subject: one.state async for one in examine(load, [], "agent:1")}
+    return {one.subject: one.state async for one in examine(load, dict, [], "agent:1")}
 
 
 async def test_all_is_looked_at_in_order(api: Api) -> None:
     assert await states(api) == {
         "laptop": OK,
         "kubeconfig": OK,
+        "credentials": OK,
         "API server": OK,
         "clock": OK,
         "rights": OK,
+        "admission": OK,
         "namespace": OK,
         "image": State.NOT_MADE,
     }
@@ -57,7 +64,7 @@ async def test_without_a_kubeconfig_the_laptop_is_looked_at() -> None:
     async def load() -> Api:
         raise ContextUnknown("The kubeconfig has no context x.", hint="Choose.")
 
-    laptop, kubeconfig, rest = [one async for one in examine(load, [], "agent:1")]
+    laptop, kubeconfig, rest = [one async for one in examine(load, dict, [], "agent:1")]
     assert laptop.state is OK
     assert kubeconfig == Finding("kubeconfig", State.FAILED, "The kubeconfig has no context x.", "Choose.")
     assert rest.seen.endswith("were not looked at: there is no cluster to ask.")
@@ -71,6 +78,7 @@ async def test_nothing_more_is_asked_of_an_api_server_that_is_away(api: Api, mon
     assert await states(api) == {
         "laptop": OK,
         "kubeconfig": OK,
+        "credentials": OK,
         "API server": State.FAILED,
         "cluster": State.NOT_MADE,
     }
