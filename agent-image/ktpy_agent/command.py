@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from ktpy.wire import datagram, dev, files, surroundings, volume
+from ktpy.wire import datagram, dev, files, session, surroundings, volume
 from ktpy.wire.sync import frames
 from ktpy_agent.settings import Settings, SettingsError
 
@@ -14,7 +14,8 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
                             asked for "ktpy-agent surroundings", tell what the workload's pod is given;
                             asked for "ktpy-agent files", hand over what its volumes hold;
                             asked for "ktpy-agent claim PATH", keep its claim there like a folder of the laptop;
-                            asked for "ktpy-agent volume PATH", do in that claim what the laptop's programs do
+                            asked for "ktpy-agent volume PATH", do in that claim what the laptop's programs do;
+                            asked for "ktpy-agent echo", send back what comes
        ktpy-agent sync DIR  serve a folder that a laptop keeps like one of its own; a dev session may ask for it
        ktpy-agent environment PREFIX...  write this container's environment down for the agent beside it
        ktpy-agent dev-install DIR  copy the agent into a folder that a container of another image has
@@ -101,9 +102,18 @@ def _session(settings: Settings, asked: str) -> int:
             from ktpy_agent import volume as served
 
             return served.run(asked.removeprefix(volume.COMMAND))
-    from ktpy_agent import session
+        case session.ECHO:
+            return _echo()
+    from ktpy_agent import session as standing
 
-    return session.run(settings)
+    return standing.run(settings)
+
+
+def _echo() -> int:
+    while data := os.read(sys.stdin.fileno(), 1 << 16):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    return 0
 
 
 def _sync(directory: str) -> int:

@@ -6,7 +6,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.options import Repeatable, cluster, output, verbose
-from ktpy.cli.pod_options import image as image_option
+from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.caller import Caller
 from ktpy.errors import CheckFailed
 
@@ -27,24 +27,30 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "not made": "ye
     help="These rights have to be there; of the others it is only told what is missing. Repeatable.",
 )
 @cluster(namespace="Namespace that ktpy is to work in.")
-@image_option
+@click.option("--pod", "with_pod", is_flag=True, help="Start a pod of ktpy's, too, measure it, and remove it.")
+@image
+@pod_template
+@pod_timeout
 @output
 @verbose
-def doctor(wanted: tuple[str, ...], image: str, output: str, **place: Any) -> None:
+def doctor(wanted: tuple[str, ...], with_pod: bool, pod_timeout: float, output: str, **options: Any) -> None:
     """Look at this laptop and at the cluster for what would keep ktpy from working, and tell how to mend it.
 
-    It changes nothing and needs no root. It ends with code 64 where something has failed.
+    It needs no root and changes nothing, but for the pod of --pod, which shows that the image can be had, and how
+    fast the way through it is. It ends with code 64 where something has failed.
 
     \b
     ktpy doctor -n shop
     ktpy doctor -n shop --rbac intercept
+    ktpy doctor -n shop --pod
     """
     from ktpy.sessions import doctor as session  # brings asyncio, which `ktpy --help` need not wait for
-    from ktpy.sessions.once import ClusterRef
+    from ktpy.sessions.options import ConnectOptions
 
     Caller.become()
     is_json = output == "json"
-    found = session.look(ClusterRef(**place), wanted, image, _nothing if is_json else _tell)
+    asked = ConnectOptions(pod_timeout_s=pod_timeout, **options)
+    found = session.look(asked, wanted, _nothing if is_json else _tell, with_pod=with_pod)
     if is_json:
         render.say_json({"findings": [_data(one) for one in found]})
     if failed := sum(one.state.value == "failed" for one in found):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from ktpy.cluster.pods.quantity import parse_quantity
 from ktpy.cluster.pods.shadow_manifest import shadow_job
@@ -16,10 +16,16 @@ _SUBJECT: Final = "admission"
 _Amounts = Mapping[str, Decimal]
 
 
-async def admission(api: Api, image: str) -> list[Finding]:
+async def admission(api: Api, image: str, pod_overlay: Mapping[str, Any]) -> list[Finding]:
     """Ask for the pod as a dry run: quotas, LimitRanges, Pod Security and webhooks judge it, and nothing is made."""
     job = shadow_job(
-        session="doctor", owner="doctor", namespace=api.namespace, image=image, public_key="none", pod_timeout_s=60
+        session="doctor",
+        owner="doctor",
+        namespace=api.namespace,
+        image=image,
+        public_key="none",
+        pod_timeout_s=60,
+        pod_overlay=pod_overlay,
     )
     template, warnings = job["spec"]["template"], list[str]()
     metadata = {**template["metadata"], "generateName": "ktpy-doctor-"}

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-from typing import Final
+from dataclasses import field
+from typing import Any, Final
 
 from ktpy.doctor import cluster, laptop, leftovers, network
 from ktpy.doctor.admission import admission
@@ -11,6 +12,7 @@ from ktpy.doctor.credentials import credentials
 from ktpy.doctor.finding import Finding, State, failed
 from ktpy.doctor.rights import rights
 from ktpy.errors import KtpyError
+from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 
@@ -32,19 +34,27 @@ _CLUSTER: Final[Mapping[str, Callable[[Api], Awaitable[_Found]]]] = {
     "quota": cluster.quota,
     "policies": cluster.policies,
     "ranges": network.ranges,
-    "round trip": network.round_trip,
     "MTU": network.packet_size,
     "leftovers": leftovers.in_cluster,
 }
 
 
-async def examine(
-    load: Callable[[], Awaitable[Api]], user: Callable[[], Json], wanted: Collection[str], image: str
-) -> AsyncIterator[Finding]:
-    """Yield what is found, of this laptop first. `load` makes the client; `wanted` are the uses that have to work.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to work."""
 
-    `user` reads the user's section of the kubeconfig.
-    """
+    image: str
+    pod_overlay: Mapping[str, Any] = field(default_factory=dict)
+    uses: Collection[str] = ()
+    """Whose rights have to be there."""
+    try_pod: Callable[[Api], Awaitable[_Found]] | None = None
+    """Starts a real pod. It has limits of time of its own."""
+
+
+async def examine(
+    load: Callable[[], Awaitable[Api]], user: Callable[[], Json], wanted: Wanted
+) -> AsyncIterator[Finding]:
+    """Yield what is found, of this laptop first. `load` makes the client; `user` reads the kubeconfig's section."""
     of_laptop = _begin({subject: asyncio.to_thread(check) for subject, check in _LAPTOP.items()})
     api: Api | None = None
     try:
@@ -61,22 +71,36 @@ async def examine(
         if api is None:
             yield cluster.unreached("there is no cluster to ask")
             return
-        for one in await _look("credentials", asyncio.to_thread(lambda: credentials(user()))):
+        async for one in _of_cluster(api, user, wanted):
             yield one
-        server = await _look("API server", cluster.server(api))
-        for one in server:
-            yield one
-        if server[0].state is not State.OK:
-            yield cluster.unreached("the API server was not reached")
-            return
-        checks: dict[str, Awaitable[_Found]] = {subject: check(api) for subject, check in _CLUSTER.items()}
-        checks = {"rights": rights(api, wanted), "admission": admission(api, image), **checks}
-        async for one in _in_order(_begin(checks)):
-            yield one
-        yield cluster.image(image)
     finally:
         if api is not None:
             await api.close()
+
+
+async def _of_cluster(api: Api, user: Callable[[], Json], wanted: Wanted) -> AsyncIterator[Finding]:
+    for one in await _look("credentials", asyncio.to_thread(lambda: credentials(user()))):
+        yield one
+    server = await _look("API server", cluster.server(api))
+    for one in server:
+        yield one
+    if server[0].state is not State.OK:
+        yield cluster.unreached("the API server was not reached")
+        return
+    for one in await _look("round trip", network.round_trip(api)):  # while nothing else is asked
+        yield one
+    checks: dict[str, Awaitable[_Found]] = {
+        "rights": rights(api, wanted.uses),
+        "admission": admission(api, wanted.image, wanted.pod_overlay),
+        **{subject: check(api) for subject, check in _CLUSTER.items()},
+    }
+    async for one in _in_order(_begin(checks)):
+        yield one
+    if wanted.try_pod is None:
+        yield cluster.image(wanted.image)
+        return
+    for one in await _look("pod", wanted.try_pod(api), timeout_s=None):
+        yield one
 
 
 def _begin(checks: Mapping[str, Awaitable[_Found]]) -> "list[asyncio.Task[list[Finding]]]":
@@ -89,9 +113,9 @@ async def _in_order(looks: "Iterable[asyncio.Task[list[Finding]]]") -> AsyncIter
             yield one
 
 
-async def _look(subject: str, check: Awaitable[_Found]) -> list[Finding]:
+async def _look(subject: str, check: Awaitable[_Found], *, timeout_s: float | None = CHECK_TIMEOUT_S) -> list[Finding]:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             found = await check
     except TimeoutError:
         return [Finding(subject, State.NOT_MADE, f"It took longer than {CHECK_TIMEOUT_S:g} s.")]

@@ -1,22 +1,13 @@
 """`ktpy env`: a shadow pod in a workload's clothes tells the environment, and goes; or a pod that runs is asked."""
 
-import time
-from contextlib import AsyncExitStack
 from typing import Any
 
-from ktpy.aio.task_group import task_group
-from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.cluster import rbac
-from ktpy.cluster.pods.pod_state import PodProgress
-from ktpy.cluster.pods.shadow import Shadow
 from ktpy.kube.client import Api
-from ktpy.link.key import make_key
-from ktpy.observe.events import Report, StartStep
+from ktpy.observe.events import Report
+from ktpy.sessions.brief_shadow import brief_shadow
 from ktpy.sessions.once import ClusterRef
 from ktpy.sessions.options import ConnectOptions, WorkloadChoice
-from ktpy.sessions.outages import Outages
-from ktpy.sessions.shadow_uplink import shadow_uplink
-from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.surroundings import PodSurroundings, Wardrobe, fetch_surroundings, open_wardrobe
 
 
@@ -47,33 +38,6 @@ def environment(options: ConnectOptions, choice: WorkloadChoice, report: Report)
 
 
 async def _ask(api: Api, options: ConnectOptions, wardrobe: Wardrobe, report: Report) -> PodSurroundings:
-    key, began_s = make_key(), time.monotonic()
-
-    def tell(progress: PodProgress) -> None:
-        report(StartStep("pod", str(progress), round(time.monotonic() - began_s, 3)))
-
-    def make() -> Shadow:
-        return Shadow(
-            api,
-            image=options.image,
-            public_key=key.public_line,
-            pod_timeout_s=options.pod_timeout_s,
-            pod_overlay=wardrobe.overlay(options.pod_overlay),
-            does=f"env {wardrobe.workload}",
-            on_progress=tell,
-        )
-
-    shadows = Shadows(make, lambda: False, lambda _: None)
-    async with AsyncExitStack() as undo, task_group() as tasks:
-        undo.push_async_callback(uninterrupted, shadows.delete)
-        holding = [tasks.create_task(shadows.run(), name="keep a shadow pod")]
-        await shadows.wait_created()
-        uplink = shadow_uplink(
-            api, shadows, Outages(report), key, pod_timeout_s=options.pod_timeout_s, comes_back=lambda: False
-        )
-        undo.callback(uplink.close)
-        holding.append(tasks.create_task(uplink.run(), name="hold uplink"))
-        found = await fetch_surroundings(uplink, wardrobe.clothes)
-        for task in holding:
-            task.cancel()
-    return found
+    overlay, does = wardrobe.overlay(options.pod_overlay), f"env {wardrobe.workload}"
+    async with brief_shadow(api, options, report, does=does, pod_overlay=overlay) as uplink:
+        return await fetch_surroundings(uplink, wardrobe.clothes)

@@ -1,9 +1,12 @@
 """What the agent of a shadow pod says first on a session's channel: one JSON line. Pure."""
 
 import json
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ktpy.wire.version import VERSION, is_understood
+
+ECHO: Final = "ktpy-agent echo"
+"""What a laptop asks sshd to run that measures the way: the agent sends back what comes. An older one says hello."""
 
 
 class AgentHello(NamedTuple):

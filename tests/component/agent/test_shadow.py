@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ktpy.wire.session import ECHO
 from tests.component.agent.pod import AGENT_IMAGE, PATIENCE_S, Pod, kill, make_identity
 from tests.kit.waiting import eventually
 
@@ -75,6 +76,12 @@ def test_whatever_the_client_asks_to_run_it_gets_the_session(pod: Pod, identity:
         client = pod.ssh(identity, "-o", "RemoteCommand=cat /etc/passwd")
         assert greeting(client)["version"] == 1
         end(client)
+
+
+def test_what_comes_is_sent_back_where_that_is_asked_for(pod: Pod, identity: Path) -> None:
+    with pod.running():
+        pod.wait_until_listening()
+        assert pod.ssh(identity, "-o", f"RemoteCommand={ECHO}").communicate(bytes(1 << 20))[0] == bytes(1 << 20)
 
 
 def test_nothing_but_a_port_forward_reaches_sshd(pod: Pod) -> None:

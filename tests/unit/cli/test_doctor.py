@@ -19,8 +19,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is found, then what was asked."""
     asked: list[Any] = [[FINE]]
 
-    def look(place: Any, wanted: Any, image: str, tell: Any) -> list[Finding]:
-        asked.append((place.namespace, wanted))
+    def look(options: Any, uses: Any, tell: Any, *, with_pod: bool) -> list[Finding]:
+        asked.append((options.namespace, uses, with_pod, options.pod_timeout_s))
         for one in asked[0]:
             tell(one)
         return list(asked[0])
@@ -35,9 +35,9 @@ def run(*arguments: str) -> Result:
 
 
 def test_all_is_well(asked: list[Any]) -> None:
-    done = run("-n", "shop", "--rbac", "run", "--rbac", "dev")
+    done = run("-n", "shop", "--rbac", "run", "--rbac", "dev", "--pod", "--pod-timeout", "5")
     assert (done.exit_code, done.stdout) == (0, f"ok        {'clock':<20} They agree.\nNone of 1 checks failed.\n")
-    assert asked[1:] == [("shop", ("run", "dev"))]
+    assert asked[1:] == [("shop", ("run", "dev"), True, 5.0)]
 
 
 def test_what_has_failed_is_told_with_its_mend(asked: list[Any]) -> None:

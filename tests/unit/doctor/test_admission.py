@@ -19,11 +19,12 @@ def limits(kind: str = "Container", **bounds: Any) -> dict[str, Any]:
 async def test_a_dry_run_asks_all_that_has_a_say(stub: ApiStub, api: Api) -> None:
     warned = {"Warning": '299 - "would violate PodSecurity"'}
     stub.script(f"POST {PODS}", Answer({}, 201), Answer({}, 201, warned))
-    [fine] = await admission(api, "agent:1")
-    _, warning = await admission(api, "agent:1")
+    [fine] = await admission(api, "agent:1", {})
+    _, warning = await admission(api, "agent:1", {"spec": {"priorityClassName": "low"}})
     assert (fine.state, warning.state) == (State.OK, State.WARNING)
     assert warning.seen == "The API server warns: would violate PodSecurity."
-    asked = stub.asked_for(f"POST {PODS}")[0]
+    asked, overlaid = stub.asked_for(f"POST {PODS}")
+    assert overlaid.body["spec"]["priorityClassName"] == "low"
     assert (asked.query, asked.body["kind"]) == ({"dryRun": "All"}, "Pod")
     assert asked.body["spec"]["containers"][0]["image"] == "agent:1"
 
@@ -39,13 +40,13 @@ async def test_a_dry_run_asks_all_that_has_a_say(stub: ApiStub, api: Api) -> Non
 async def test_a_refusal_is_what_connect_would_meet(stub: ApiStub, api: Api, message: str, error: type) -> None:
     stub.script(f"POST {PODS}", Answer(refused(403, message), 403))
     with pytest.raises(error):
-        await admission(api, "agent:1")
+        await admission(api, "agent:1", {})
 
 
 async def test_a_webhook_that_knows_no_dry_run_decides_nothing(stub: ApiStub, api: Api) -> None:
     message = 'admission webhook "x" does not support dry run'
     stub.script(f"POST {PODS}", Answer(refused(400, message), 400), Answer(refused(400, "It is malformed."), 400))
-    assert [one.state for one in await admission(api, "i") + await admission(api, "i")] == [
+    assert [one.state for one in await admission(api, "i", {}) + await admission(api, "i", {})] == [
         State.NOT_MADE,
         State.FAILED,
     ]
@@ -55,7 +56,7 @@ async def test_who_may_make_no_pods_is_told_of_limits(stub: ApiStub, api: Api) -
     stub.script(f"POST {PODS}", forbidding())
     small = limits(max={"memory": "64Mi"})
     stub.script(f"GET {LIMITS}", Answer({"items": []}), Answer({"items": [small]}), forbidding())
-    found = [*await admission(api, "i"), *await admission(api, "i"), *await admission(api, "i")]
+    found = [*await admission(api, "i", {}), *await admission(api, "i", {}), *await admission(api, "i", {})]
     assert [one.state for one in found] == [State.OK, State.FAILED, State.NOT_MADE]
     assert found[1].seen == "Limits would refuse ktpy's pod: LimitRange team (max of memory per Container: 64Mi)."
 
