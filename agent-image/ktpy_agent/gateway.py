@@ -24,7 +24,7 @@ from ktpy_agent.control import ControlSocket, RouteConnection
 from ktpy_agent.counters import Counters
 from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.haproxy import HAProxy, HAProxyError, describe_machine
-from ktpy_agent.haproxy_config import render
+from ktpy_agent.haproxy_config import Config, render
 from ktpy_agent.liveness import AliveSockets
 from ktpy_agent.memory import left_bytes
 from ktpy_agent.pod_log import announce_host_key, log
@@ -278,7 +278,7 @@ class Gateway:
         for connection, reason in culprits.items():
             self._refuse(connection, Refused(f"HAProxy does not take this match: {reason}"))
 
-    def _render(self, routes: tuple[Route, ...]) -> str:
+    def _render(self, routes: tuple[Route, ...]) -> Config:
         return render(self._machine, self._spec, routes, self._table.last_owner, self._table.generation)
 
     def _socket(self, route: Route) -> Path:

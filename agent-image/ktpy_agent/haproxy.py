@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ktpy_agent.children import spawn
-from ktpy_agent.haproxy_config import LAST, Machine
+from ktpy_agent.haproxy_config import LAST, Config, Machine
 from ktpy_agent.settings import Settings
 
 HAPROXY = "/usr/sbin/haproxy"
@@ -39,6 +39,7 @@ def describe_machine(settings: Settings) -> Machine:
 
 class HAProxy:
     def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
         self._config = run_dir / "haproxy.cfg"
         self._candidate = run_dir / "haproxy.new"
         self._complaint = run_dir / "haproxy.check"
@@ -52,21 +53,28 @@ class HAProxy:
         self._runtime.unlink(missing_ok=True)  # of a worker that was killed
         self.pid = spawn([HAPROXY, *arguments])
 
-    def check(self, config: str) -> str | None:
+    def check(self, config: Config) -> str | None:
         """Return what HAProxy says against a configuration; None when it would load it. Nothing changes."""
-        for written in (self._candidate, self._complaint):
-            written.unlink(missing_ok=True)  # a laptop may have put a socket there
-        self._candidate.write_text(config, encoding="utf-8")
+        self._complaint.unlink(missing_ok=True)
+        self._write(config)
         _, status = os.waitpid(spawn([HAPROXY, "-c", "-f", str(self._candidate)], output=str(self._complaint)), 0)
         if status == 0:
             return None
         return first_complaint(self._complaint.read_text(encoding="utf-8", errors="replace"))
 
-    def accept(self, config: str) -> None:
+    def accept(self, config: Config) -> None:
         """Make a checked configuration the one that the next start or reload loads, in one step."""
-        self._candidate.unlink(missing_ok=True)
-        self._candidate.write_text(config, encoding="utf-8")
+        self._write(config)
         self._candidate.replace(self._config)
+        for written in self._run_dir.glob("*.map"):
+            if str(written) not in config.maps:
+                written.unlink()
+
+    def _write(self, config: Config) -> None:
+        """Write a candidate. Each generation's maps have names of their own."""
+        for path, content in {**config.maps, str(self._candidate): config.text}.items():
+            Path(path).unlink(missing_ok=True)  # a laptop may have put a socket there
+            Path(path).write_text(content, encoding="utf-8")
 
     def reload(self, generation: int) -> bool:
         """Load the accepted configuration: a new worker inherits the listening sockets, then the old one retires.

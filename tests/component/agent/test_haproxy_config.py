@@ -1,17 +1,20 @@
 """The rendered configuration, judged by the real HAProxy, which says who would get a request."""
 
+import random
 import signal
 import socket
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from ktpy_agent.haproxy_config import Machine, quote, render
+from ktpy_agent.haproxy_config import LEAST_MAPPED, Config, Machine, quote, render
 from ktpy_agent.routes import Route
 
 from ktpy.wire.gateway import GatewaySpec, Port
@@ -100,19 +103,25 @@ def test_haproxy_takes_every_kind_of_route(short_path: Path, origin: str | None)
         route(4, match(baggage={"k": "\u00e9" * 64})),
         *(route(number, match(exact("a", text)), owner=text) for number, text in enumerate(HOSTILE, 5)),
     )
-    config = short_path / "haproxy.cfg"
-    config.write_text(render(MACHINE._replace(run_dir=str(short_path)), spec, routes, {80: "it's } me"}, 1))
+    config = written(short_path, render(MACHINE._replace(run_dir=str(short_path)), spec, routes, {80: "it's } me"}, 1))
     done = subprocess.run(["haproxy", "-c", "-f", config], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+
+
+def written(directory: Path, config: Config) -> Path:
+    """The configuration's file, with its maps."""
+    path = directory / "haproxy.cfg"
+    for name, text in {**config.maps, str(path): config.text}.items():
+        Path(name).write_text(text)
+    return path
 
 
 @contextmanager
 def running(directory: Path, spec: GatewaySpec, *routes: Route) -> Iterator[None]:
     """The real HAProxy with what is rendered, ready."""
     machine = MACHINE._replace(run_dir=str(directory), ready_port=free_port(), max_connections=500)
-    config = directory / "haproxy.cfg"
-    config.write_text(render(machine, spec, routes, {}, 1))
+    config = written(directory, render(machine, spec, routes, {}, 1))
     process = subprocess.Popen(["haproxy", "-db", "-q", "-f", str(config)])
 
     def is_ready() -> bool:
@@ -220,6 +229,62 @@ def test_matches_go_before_an_exchange_and_older_matches_before_younger(tmp_path
         assert owner_of(bind, "/x", a="1") == "owner2"
         assert owner_of(bind, "/x") == "owner3"
         assert owner_of(bind, "/") == "owner1"
+
+
+@needs_haproxy
+def test_a_map_chooses_as_the_rules_do_for_which_it_stands(short_path: Path) -> None:
+    """The rules are asked at the front end to which a map leaves what it may not decide."""
+    chance = random.Random(20)
+    routes: list[Match | None] = [None]
+
+    def run(name: str, *values: str) -> None:
+        for value in values:
+            with_baggage = chance.random() < 0.5
+            routes.append(match(exact(name, value), baggage={"ktpy-version": value} if with_baggage else None))
+
+    run("version", *HOSTILE, *map(str, range(LEAST_MAPPED)))
+    routes += [match(path="/a"), match(exact("version", "17"), exact("x-user", "5"))]
+    run("x-user", *(str(chance.randrange(20)) for _ in range(2 * LEAST_MAPPED)))
+    run("version", *map(str, range(LEAST_MAPPED // 2)), *(f"{number} #" for number in range(8)))
+    run("version", *map(str, range(10, 10 + LEAST_MAPPED)))
+    values = ["", " 3 ", "3,4", "other", "#", "5 #", *HOSTILE, *map(str, range(28))]
+    baggage = [
+        "a=1",
+        "ktpy-version=%33;p, b=2",
+        "ktpy-version=x, ktpy-version=4",
+        "ktpy-versions=3",
+        "k=ktpy-version=5",
+    ]
+
+    def request() -> bytes:
+        fields = [
+            *(f"Version: {chance.choice(values)}" for _ in range(chance.choice([0, 1, 1, 1, 2, 3]))),
+            *(f"x-user: {chance.choice(values)}" for _ in range(chance.choice([0, 0, 1, 2]))),
+            *(f"Baggage: {chance.choice(baggage)}" for _ in range(chance.choice([0, 0, 0, 1, 2]))),
+        ]
+        lines = [f"GET /{chance.choice('ab')} HTTP/1.1", "Host: web", *chance.sample(fields, len(fields))]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    numbered = [route(number, wanted) for number, wanted in enumerate(routes, 1)]
+    with deciding(short_path, *numbered) as bind, ExitStack() as sockets:
+        mapped = sockets.enter_context(socket.create_connection(("127.0.0.1", bind)))
+        ruled = sockets.enter_context(socket.socket(socket.AF_UNIX))
+        ruled.connect(str(short_path / "rules80.sock"))
+        seen = Counter[str]()
+        for _ in range(1500):
+            head = request()
+            chosen, expected = (asked(sock, head) for sock in (mapped, ruled))
+            assert chosen == expected, head
+            seen[chosen] += 1
+    assert len(seen) > 60
+
+
+def asked(sock: socket.socket, head: bytes) -> str:
+    """Whose the request is, on a connection that is kept."""
+    sock.sendall(head)
+    answer = HTTPResponse(sock)
+    answer.begin()
+    return answer.read().decode()
 
 
 @needs_haproxy

@@ -1,6 +1,6 @@
 """The rendered configuration, word for word."""
 
-from ktpy_agent.haproxy_config import Machine, render
+from ktpy_agent.haproxy_config import LEAST_MAPPED, Machine, render
 from ktpy_agent.routes import Route
 
 from ktpy.wire.gateway import GatewaySpec, Port
@@ -26,7 +26,7 @@ def route(serial: int, wanted: Match | None, *, owner: str = "", port: Port = HT
 
 def rendered(spec: GatewaySpec, *routes: Route) -> str:
     """Without the parts that are the same in every configuration."""
-    text = render(MACHINE, spec, routes, {}, 7)
+    text = render(MACHINE, spec, routes, {}, 7).text
     return text[text.index("frontend ready") :]
 
 
@@ -157,6 +157,36 @@ backend route1_tcp
 
 
 def test_without_ipv6_only_ipv4_is_bound() -> None:
-    text = render(MACHINE._replace(has_ipv6=False), GatewaySpec("web", "10.96.1.2", (HTTP,)), (), {}, 1)
+    text = render(MACHINE._replace(has_ipv6=False), GatewaySpec("web", "10.96.1.2", (HTTP,)), (), {}, 1).text
     assert "bind 0.0.0.0:8080" in text
     assert ":::" not in text
+
+
+def test_many_matches_in_a_row_on_one_header_are_a_map_and_what_it_may_not_decide_goes_through_all_rules() -> None:
+    versions = [route(number, match(exact("version", f"v{number}"))) for number in range(1, LEAST_MAPPED + 1)]
+    versions[0] = route(1, match(exact("version", "v1"), baggage={"it's": "v1"}))
+    twice = route(98, match(exact("version", "v2")))
+    others = [route(99, match(exact("a", "1"))), route(100, None), route(101, match(exact("a", "#2 x")))]
+    spec = GatewaySpec("web", "10.96.1.2", (HTTP,))
+    config = render(MACHINE, spec, [*versions, twice, *others], {}, 7)
+    (path,) = config.maps
+    assert path == "/run/ktpy/7-route1.map"
+    assert sorted(config.maps[path].splitlines()) == sorted(f"v{each.serial} {each.name}" for each in versions)
+    first, second = (each.partition("\n\n")[0] for each in config.text.split("\nfrontend ")[2:])
+    assert first.partition("acl is_last")[2].splitlines()[2:] == [
+        "  acl is_doubtful req.fhdr_cnt(version) gt 1",
+        "  acl is_doubtful req.fhdr(baggage) -m sub -- 'it'\\''s'",
+        "  use_backend rules80_h%[fc_http_major] if is_doubtful !{ stopping }",
+        "  use_backend %[req.fhdr(version),map_str(/run/ktpy/7-route1.map)]_h%[fc_http_major]"
+        " if { req.fhdr(version),map_str(/run/ktpy/7-route1.map) -m found }",
+        "  acl route99_header0 req.fhdr(a) -m str -- '1'",
+        "  use_backend route99_h%[fc_http_major] if route99_header0",
+        "  acl route101_header0 req.fhdr(a) -m str -- '#2 x'",
+        "  use_backend route101_h%[fc_http_major] if route101_header0",
+        "  use_backend route100_h%[fc_http_major]",
+    ]
+    few = render(MACHINE, spec, [*versions[1:], *others], {}, 7)
+    assert not few.maps
+    assert second.splitlines()[1] == "  bind unix@/run/ktpy/rules80.sock mode 600"
+    rules = [line for line in few.text.splitlines() if line.startswith("  use_backend route")]
+    assert set(rules) < set(second.splitlines())
