@@ -3,13 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from typing import Final
 
 TICK_S = 1.0
 
 
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Where there is no CLOCK_BOOTTIME, on macOS, CLOCK_MONOTONIC goes on as well (clock_gettime(3) there)."""
+
+
 def boottime_s() -> float:
     """Return a time that goes on while the laptop sleeps (clock_gettime(2))."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(_CLOCK)
 
 
 async def wakes(after_s: float, clock: Callable[[], float] = boottime_s) -> AsyncGenerator[float, None]:

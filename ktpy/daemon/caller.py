@@ -58,8 +58,8 @@ class Caller:
         if not self.is_behind_sudo:
             return
         os.initgroups(self.name, self.gid)
-        os.setresgid(self.gid, self.gid, self.gid)
-        os.setresuid(self.uid, self.uid, self.uid)
+        os.setgid(self.gid)  # of root, these are the real, the effective and the saved one (setuid(2))
+        os.setuid(self.uid)
 
 
 def come_from_sudo() -> None:

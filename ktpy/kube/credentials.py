@@ -1,7 +1,7 @@
 """Credentials made of the `user` section of a kubeconfig, which stay fresh.
 
 Token files are re-read, plugins are asked again before their answer expires (`exec_plugin.py`), and certificates go
-from memory into TLS, so that there is no temporary file that a SIGKILL would leave behind.
+from memory into TLS, so that on Linux there is no temporary file that a SIGKILL would leave behind.
 """
 
 import asyncio
@@ -9,9 +9,12 @@ import base64
 import logging
 import os
 import ssl
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ktpy.errors import ContextUnknown, KtpyError, KubeconfigMissing, Unauthorized
 from ktpy.kube import exec_plugin
@@ -209,17 +212,30 @@ def key_pair_of(user: Json) -> KeyPair | None:
 
 
 def load_key_pair(context: ssl.SSLContext, key_pair: KeyPair) -> None:
-    """Give TLS the client certificate. The ssl module reads only files; this one is in memory and has no name."""
-    descriptor = os.memfd_create("ktpy-client-certificate", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as memory:
-        memory.write(b"\n".join(key_pair))
-        memory.flush()
+    """Give TLS the client certificate. The ssl module reads only files."""
+    with _file_in_memory() as (file, path):
+        file.write(b"\n".join(key_pair))
+        file.flush()
         try:
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=_no_password)
+            context.load_cert_chain(path, password=_no_password)
         except ssl.SSLError as exc:
             raise KubeconfigMissing(
                 f"The client certificate of this context cannot be used: {exc.reason or exc}."
             ) from exc
+
+
+@contextmanager
+def _file_in_memory() -> Iterator[tuple[IO[bytes], str]]:
+    """Yield a file and its path: in memory and without a name on Linux, else of this user alone and gone at once."""
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("ktpy-client-certificate", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file, f"/proc/self/fd/{descriptor}"
+    else:
+        from tempfile import NamedTemporaryFile  # here: Linux need not wait for it
+
+        with NamedTemporaryFile() as file:
+            yield file, file.name
 
 
 def _no_password() -> str:

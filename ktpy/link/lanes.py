@@ -6,6 +6,7 @@ To one that is far away, so that a lost packet stops the flows of one only; and 
 import asyncio
 import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -120,6 +121,8 @@ class Lanes:
 
 def round_trip_s(connection: AgentConnection[Any]) -> float:
     """Return the round trip to the API server, or its proxy, by the kernel (tcp(7)); 0 where it tells none."""
+    if sys.platform != "linux":
+        return 0.0
     try:
         info = connection.ssh.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     except (AttributeError, OSError):

@@ -234,6 +234,15 @@ class TestLoadKeyPair:
         load_key_pair(context, (key_pair.certificate, key_pair.key))
         assert x509.load_pem_x509_certificate(key_pair.certificate).subject is not None
 
+    def test_where_there_are_no_files_in_memory_it_is_gone_at_once(
+        self, key_pair: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.platform", "darwin")
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        monkeypatch.delattr("os.memfd_create")
+        load_key_pair(ssl.create_default_context(), (key_pair.certificate, key_pair.key))
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_key_of_another_certificate(self, key_pair: KeyPair, other_key_pair: KeyPair) -> None:
         with pytest.raises(KubeconfigMissing, match="cannot be used"):
             load_key_pair(ssl.create_default_context(), (key_pair.certificate, other_key_pair.key))
