@@ -52,7 +52,7 @@ def doctor(wanted: tuple[str, ...], with_pod: bool, pod_timeout: float, output: 
     asked = ConnectOptions(pod_timeout_s=pod_timeout, **options)
     found = session.look(asked, wanted, _nothing if is_json else _tell, with_pod=with_pod)
     if is_json:
-        render.say_json({"findings": [_data(one) for one in found]})
+        render.say_json({"findings": [one.data() for one in found]})
     if failed := sum(one.state.value == "failed" for one in found):
         raise CheckFailed(f"{failed} of {len(found)} checks failed.")
     if not is_json:
@@ -65,10 +65,6 @@ def _tell(one: "Finding") -> None:
     render.write(f"{state} {render.clean(one.subject):<20} {render.clean(first)}")
     rest = [*more, *(f"mend: {line}" for line in (one.mend or "").splitlines())]
     render.say(*(f"{'':<30} {line}" for line in rest))
-
-
-def _data(one: "Finding") -> dict[str, Any]:
-    return {"subject": one.subject, "state": one.state.value, "seen": one.seen, "mend": one.mend}
 
 
 def _nothing(_: "Finding") -> None:

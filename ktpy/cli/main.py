@@ -51,6 +51,7 @@ _COMMANDS_ELSEWHERE = {
     "intercept": "`ktpy exchange` takes all requests of a port, `ktpy mesh` those that carry a header.",
     "port-forward": "`ktpy forward` leads ports of this laptop to a service.",
     "disconnect": "`ktpy quit` ends what connect began, `ktpy leave` ends an exchange, mesh, preview or forward.",
+    "gather-logs": "`ktpy report` writes logs, and what else a bug report needs, into one file.",
     "up": "`sudo ktpy connect` connects.",
     "down": "`ktpy quit` ends what connect began.",
 }
@@ -84,6 +85,7 @@ _TOLD = {
     "clean": ("clean", "Undo what killed runs left"),
     "recover": ("recover", "Give a service back to its own pods"),
     "doctor": ("doctor", "Look for what keeps ktpy from working"),
+    "report": ("report", "Write a file for a bug report, without names"),
     "config": ("config", "Show the defaults of options, and where they are set"),
     "rbac": ("rbac", "Print the rights that a user needs"),
     "completion": ("completion", "Print the script for tab completion"),

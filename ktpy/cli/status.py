@@ -38,7 +38,7 @@ def status(output: str) -> None:
     sessions = [control_client.ask_status(path) for path in runtime.control_sockets()]
     ended = ended_sessions(runtime, sessions)
     if output == "json":
-        render.say_json({"sessions": list(map(to_json, sessions)), "ended": list(map(_ended_json, ended))})
+        render.say_json(_data(sessions, ended))
     else:
         for session in sessions:
             render.write(render.status(session))
@@ -47,6 +47,16 @@ def status(output: str) -> None:
             render.say("Not connected. `sudo ktpy connect` connects.")
     if not sessions:
         sys.exit(NotConnected.exit_code)
+
+
+def data(runtime: RuntimeDirectory) -> dict[str, Any]:
+    """Return what `--output json` prints."""
+    sessions = [control_client.ask_status(path) for path in runtime.control_sockets()]
+    return _data(sessions, ended_sessions(runtime, sessions))
+
+
+def _data(sessions: "list[SessionStatus]", ended: list[EndedSession]) -> dict[str, Any]:
+    return {"sessions": list(map(to_json, sessions)), "ended": list(map(_ended_json, ended))}
 
 
 def _is_connection(session: "SessionStatus") -> bool:

@@ -26,6 +26,10 @@ class Finding:
     mend: str | None = None
     """What to do about it: a line to type, where there is one."""
 
+    def data(self) -> dict[str, str | None]:
+        """Return what `--output json` prints of it."""
+        return {"subject": self.subject, "state": self.state.value, "seen": self.seen, "mend": self.mend}
+
 
 def failed(subject: str, error: KtpyError, state: State = State.FAILED) -> Finding:
     """Return the finding that an error is."""

@@ -61,7 +61,9 @@ def names() -> Finding:
     except KtpyError as error:
         return failed("resolver", error)
     seen = f"{found.kind}, which asks {', '.join(found.nameservers) or 'nobody'}"
-    if found.kind == resolver.PLAIN and (writers := sorted(_running_writers() | _writer(resolver.RESOLV_CONF))):
+    if found.kind == resolver.PLAIN and (
+        writers := sorted(_running_writers() | _writer(resolver.RESOLV_CONF) - {"ktpy"})
+    ):
         who = " and ".join(writers)
         seen += f"; {resolver.RESOLV_CONF} is written by {who}, and ktpy writes it over again while it is connected"
     return Finding("resolver", State.OK, f"{seen}.")

@@ -63,11 +63,13 @@ def rights(namespace: str, user: str | None, **which: bool) -> str:
     return rbac.manifest(namespace, user or ClusterRef().run(user_name), **which)
 
 
-def services(place: ClusterRef, records: Records, report: Report) -> dict[str, Any]:
-    """Return what `ktpy list --output json` prints, after undoing what this user's killed intercepts left."""
+def services(place: ClusterRef, records: Records | None = None, report: Report = lambda _: None) -> dict[str, Any]:
+    """Return what `ktpy list --output json` prints; with `records` after undoing what this user's killed intercepts
+    left."""
 
     async def look(api: Api) -> dict[str, Any]:
-        await undo_killed(api, records, report)
+        if records is not None:
+            await undo_killed(api, records, report)
         present, inventory_of_all = await services_and_inventory(api, api.namespace)
         found = {one.service.name: one for one in inventory_of_all}
         behind = {name for one in found.values() for kind, name in one.objects if kind == "service"}

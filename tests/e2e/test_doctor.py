@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from typing import Any
 
 import pytest
@@ -48,6 +49,14 @@ def test_a_vpn_that_overlaps_is_told_by_its_name(lab: Lab, laptop: Laptop) -> No
     assert (code, found["ranges"]["state"]) == (0, "warning")
     assert "overlaps 10.96.8.0/24 on corp. VPNs: corp." in found["ranges"]["seen"]
     assert "--exclude 10.96.8.0/24" in found["ranges"]["mend"]
+
+
+def test_a_report_names_nobody(laptop: Laptop, shop: Shop) -> None:
+    file = f"/tmp/report-{os.getpid()}.json"
+    told = json.loads(laptop.output("ktpy", "report", file, "-n", NAMESPACE, "--output", "json"))
+    report = laptop.output("sh", "-c", f"cat {file} && rm {file}")
+    assert (told["holds"]["doctor"] > 15, told["holds"]["list"]) == (True, len(json.loads(report)["list"]["services"]))
+    assert re.findall(rf"\b({NAMESPACE}|catalog|supplier|admin|lab|node1|/home/dev)\b", report) == []
 
 
 def test_an_unknown_context(laptop: Laptop) -> None:
