@@ -6,6 +6,10 @@ import gc
 import os
 import sys
 
+TYPE_CHECKING = False  # as of `typing`, which takes time to import
+if TYPE_CHECKING:
+    from ktpy.completion.line import Grammar
+
 
 def main() -> None:
     """Console entry point."""
@@ -14,6 +18,11 @@ def main() -> None:
     gc.disable()  # imports leave next to no garbage; a session looks for it once it stands (supervision)
     if "SUDO_UID" in os.environ:
         _come_from_sudo()
+    if "_KTPY_COMPLETE" in os.environ:
+        from ktpy.completion.answer import answer
+
+        answer(_grammar)
+        return
     from ktpy.cli.main import cli  # after the environment is the caller's: option defaults come from it
 
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
@@ -26,6 +35,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer is not tried again at the exit
         sys.stderr.write(f"error: The output cannot be written ({error.strerror}).\n")
         sys.exit(1)
+
+
+def _grammar() -> "Grammar":
+    from ktpy.cli.grammar import grammar_of
+    from ktpy.cli.main import cli
+
+    return grammar_of(cli)
 
 
 def _come_from_sudo() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ktpy.cli import dev_config, render
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import port_names, target_names, versions
 from ktpy.cli.dev_visit import COMMANDS, reload_option, there
 from ktpy.cli.mesh import check_version, header, match_of
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, each, verbose
@@ -57,7 +57,7 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
 
 @dev.command(cls=CommandTaker, short_help="Begin to develop a workload")
 @cluster(namespace="Namespace of the workload.")
-@click.argument("workload", shell_complete=service_names)
+@click.argument("workload", shell_complete=target_names)
 @click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several.")
 @click.option(
     "--mode",
@@ -129,6 +129,7 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     callback=each(parse_exchange),
     envvar="KTPY_DEV_EXPOSE",
     metavar="[CONTAINER:]PORT",
+    shell_complete=port_names,
     help="Beside it, a share of PORT of its service comes to this port of the container: see --version, --header.",
 )
 @click.option(
@@ -136,6 +137,7 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
     callback=check_version,
     envvar="KTPY_VERSION",
     metavar="VALUE",
+    shell_complete=versions,
     help="Of --expose, requests whose header VERSION has this value.",
 )
 @header
@@ -188,7 +190,7 @@ for one in COMMANDS:
 
 
 @dev.command(name="list", short_help="Show who develops what")
-@click.argument("workload", required=False, shell_complete=service_names)
+@click.argument("workload", required=False, shell_complete=target_names)
 @cluster(namespace="Namespace to list.")
 @output_option
 @verbose
@@ -218,7 +220,7 @@ dev.add_command(list_, "status")
 
 
 @dev.command(short_help="Show what persistent directories there are, or delete yours")
-@click.argument("workload", required=False, shell_complete=service_names)
+@click.argument("workload", required=False, shell_complete=target_names)
 @click.option("--purge", is_flag=True, help="Delete your own, with what is in there; those of others stay.")
 @cluster(namespace="Namespace of the claims.")
 @output_option

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import target_names
 from ktpy.cli.options import cluster, printed, verbose
 from ktpy.cli.workload_options import named
 from ktpy.daemon.caller import Caller
@@ -22,7 +22,7 @@ file_option = click.option(
 
 @click.command(name="config", short_help="Show what a configuration says of a workload")
 @cluster(namespace="Namespace of the workload.")
-@click.argument("workload", required=False, shell_complete=service_names)
+@click.argument("workload", required=False, shell_complete=target_names)
 @click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several.")
 @file_option
 @click.option("--schema", is_flag=True, help="Print the JSON schema of ktpy.yaml, for editors.")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ktpy.cli import dev_config, render
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import target_names
 from ktpy.cli.options import CommandTaker, cluster, parsed, verbose
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
@@ -28,7 +28,7 @@ def there(command: Any) -> Any:
     for decorate in (
         verbose,
         cluster(namespace="Namespace of the workload."),
-        click.argument("workload", shell_complete=service_names),
+        click.argument("workload", shell_complete=target_names),
     ):
         command = decorate(command)
     return command

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import target_names
 from ktpy.cli.intercept_options import (
     InterceptCommand,
     expose,
@@ -18,7 +18,7 @@ from ktpy.cli.intercept_options import (
 
 
 @click.command(cls=InterceptCommand)
-@click.argument("target", shell_complete=service_names)
+@click.argument("target", shell_complete=target_names)
 @expose
 @when_local_down
 @intercepting

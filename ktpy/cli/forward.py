@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import port_names, target_names
 from ktpy.cli.connect import via
 from ktpy.cli.options import CommandTaker, cluster, each, printed, time_limit, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
@@ -20,8 +20,14 @@ from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, P
 
 
 @click.command(cls=CommandTaker)
-@click.argument("target", required=False, shell_complete=service_names)
-@click.argument("ports", nargs=-1, callback=each(parse_forwarded), metavar="[[LOCAL]:]PORT[/udp]...")
+@click.argument("target", required=False, shell_complete=target_names)
+@click.argument(
+    "ports",
+    nargs=-1,
+    callback=each(parse_forwarded),
+    metavar="[[LOCAL]:]PORT[/udp]...",
+    shell_complete=port_names,
+)
 @cluster(namespace="Namespace of what is forwarded, and of the shadow pod.")
 @click.option("--all", "is_all", is_flag=True, help="Every service of the namespace.")
 @click.option(

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import port_names, target_names
 from ktpy.cli.intercept_options import gateway_label, in_mesh, move_clients, namespace_named, replicas, target_reference
 from ktpy.cli.options import Decorated, Repeatable, cluster, verbose
 from ktpy.cli.options import output as output_option
@@ -31,7 +31,7 @@ def gateway() -> None:
 
 
 @gateway.command(short_help="Let a gateway stand before a service until it is released")
-@click.argument("target", shell_complete=service_names)
+@click.argument("target", shell_complete=target_names)
 @cluster(namespace="Namespace of the service.")
 @click.option(
     "--http-port",
@@ -39,6 +39,7 @@ def gateway() -> None:
     cls=Repeatable,
     multiple=True,
     envvar="KTPY_HTTP_PORT",
+    shell_complete=port_names,
     metavar="PORT",
     help="A port, by number or name, where HTTP is spoken though the service does not say so. Repeat it.",
 )
@@ -93,7 +94,7 @@ def _standing(command: Decorated) -> Decorated:
         verbose,
         output_option,
         cluster(namespace="Namespace of the service."),
-        click.argument("target", shell_complete=service_names),
+        click.argument("target", shell_complete=target_names),
     ):
         command = decorate(command)
     return command

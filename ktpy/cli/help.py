@@ -4,11 +4,12 @@ from typing import cast
 
 import click
 
+from ktpy.cli.complete import command_names
 from ktpy.cli.man import page
 
 
 @click.command(name="help")
-@click.argument("command", required=False)
+@click.argument("command", required=False, shell_complete=command_names)
 @click.option("--man", is_flag=True, help="Print the manual page, with the help of every command.")
 @click.pass_context
 def help_(ctx: click.Context, command: str | None, man: bool) -> None:

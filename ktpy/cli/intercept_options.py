@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
+from ktpy.cli.complete import exposed_ports
 from ktpy.cli.live import LiveTerminal
 from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, output, time_limit, verbose
 from ktpy.cli.pod_options import image, labels, pod_template, pod_timeout
@@ -44,6 +45,7 @@ expose = click.option(
     callback=_exposed,
     envvar="KTPY_EXPOSE",
     metavar="LOCAL[:REMOTE][/udp]",
+    shell_complete=exposed_ports,
     help="Local port, and port of the service by number or name. HOST:PORT:REMOTE where it is not this laptop's own, "
     "such as a container's. Repeat it, or separate with commas.",
 )

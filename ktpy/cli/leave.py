@@ -6,7 +6,7 @@ from dataclasses import replace
 import click
 
 from ktpy.cli import render
-from ktpy.cli.complete import session_names
+from ktpy.cli.complete import namespace_names, session_names
 from ktpy.cli.intercept_options import target_reference
 from ktpy.cli.options import output, verbose
 from ktpy.daemon import control_client
@@ -20,7 +20,14 @@ from ktpy.observe.status import InterceptStatus, SessionStatus
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=session_names)
 @click.option("--all", "-a", "every", is_flag=True, help="Leave everything.")
-@click.option("--namespace", "-n", envvar="KTPY_NAMESPACE", metavar="NAME", help="Only in this namespace.")
+@click.option(
+    "--namespace",
+    "-n",
+    envvar="KTPY_NAMESPACE",
+    metavar="NAME",
+    shell_complete=namespace_names,
+    help="Only in this namespace.",
+)
 @output
 @verbose
 def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: str) -> None:

@@ -209,7 +209,3 @@ def _wants_json(arguments: list[str]) -> bool:
 @verbose
 def cli() -> None:
     """Make this laptop part of a Kubernetes cluster, with nothing installed in the cluster."""
-
-
-if "_KTPY_COMPLETE" in os.environ:
-    import_module("ktpy.cli.completion")  # teaches click how the shells ask

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import header_values, target_names, versions
 from ktpy.cli.intercept_options import (
     InterceptCommand,
     expose,
@@ -18,9 +18,8 @@ from ktpy.cli.intercept_options import (
 )
 from ktpy.cli.options import Repeatable, each
 from ktpy.daemon.caller import Caller
-from ktpy.sessions.options import Header, Match, is_path_prefix, parse_header
+from ktpy.sessions.options import VERSION_HEADER, Header, Match, is_path_prefix, parse_header
 
-VERSION_HEADER = "VERSION"
 BAGGAGE_KEY = "ktpy-version"
 """In the W3C header `baggage`, which tracing libraries pass on from service to service."""
 _VERSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
@@ -46,18 +45,20 @@ header = click.option(
     callback=each(parse_header),
     envvar="KTPY_HEADER",
     metavar="NAME=VALUE|NAME=~REGEX",
+    shell_complete=header_values,
     help="Take requests with this header; of several, all have to match.",
 )
 
 
 @click.command(cls=InterceptCommand)
-@click.argument("target", shell_complete=service_names)
+@click.argument("target", shell_complete=target_names)
 @expose
 @click.option(
     "--version",
     callback=check_version,
     envvar="KTPY_VERSION",
     metavar="VALUE",
+    shell_complete=versions,
     help="Take requests whose header VERSION has this value. Your user name, if nothing else is said.",
 )
 @header

@@ -3,12 +3,13 @@
 import click
 
 from ktpy.cli import render
+from ktpy.cli.complete import namespace_names
 from ktpy.cli.options import verbose
 from ktpy.daemon.caller import Caller
 
 
 @click.command()
-@click.argument("namespace")
+@click.argument("namespace", shell_complete=namespace_names)
 @click.argument("user", required=False)
 @click.option("--via-node", is_flag=True, help="Also that of creating services, for connect and run --via node.")
 @click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")

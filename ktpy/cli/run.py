@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import port_names, target_names, versions
 from ktpy.cli.connect import routing, via
 from ktpy.cli.mesh import check_version, match_of
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, each, output, verbose
@@ -51,6 +51,7 @@ PATIENCE_S = 3.0
     multiple=True,
     callback=each(parse_exchange),
     envvar="KTPY_EXCHANGE",
+    shell_complete=port_names,
     metavar="[LOCAL:]PORT",
     help="Serve this port of the service by COMMAND; LOCAL is its own port, by default the one that the pods have.",
 )
@@ -58,13 +59,14 @@ PATIENCE_S = 3.0
     "--mesh",
     callback=check_version,
     envvar="KTPY_MESH",
+    shell_complete=versions,
     metavar="VERSION",
     help="Of --exchange, only requests whose header VERSION has this value.",
 )
 @click.option(
     "--service",
     envvar="KTPY_EXCHANGE_SERVICE",
-    shell_complete=service_names,
+    shell_complete=target_names,
     metavar="NAME",
     help="The service of --exchange: a name, or KIND/NAME of what it leads to; by default the WORKLOAD's.",
 )

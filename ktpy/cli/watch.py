@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.complete import session_names
+from ktpy.cli.complete import intercept_names
 from ktpy.cli.leave import is_meant
 from ktpy.cli.options import output, parsed, verbose
 from ktpy.daemon import control_client
@@ -36,7 +36,7 @@ def _in_a_folder(_context: click.Context, _parameter: click.Parameter, value: Pa
 
 
 @click.command()
-@click.argument("target", required=False, shell_complete=session_names)
+@click.argument("target", required=False, shell_complete=intercept_names)
 @click.option("--session", metavar="ID", help="The session, where TARGET names several; as ktpy status shows it.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only these methods: GET, or GET,POST.")
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Only paths below this, or like '*/items/*'.")

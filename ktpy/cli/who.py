@@ -5,13 +5,13 @@ from typing import Any
 import click
 
 from ktpy.cli import render
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import target_names
 from ktpy.cli.options import cluster, output, verbose
 from ktpy.daemon.caller import Caller
 
 
 @click.command()
-@click.argument("service", required=False, shell_complete=service_names)
+@click.argument("service", required=False, shell_complete=target_names)
 @click.option("--all-namespaces", "-A", is_flag=True, help="Look in every namespace of the cluster.")
 @cluster(namespace="Namespace to look in.")
 @output

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ktpy.cli.complete import service_names
+from ktpy.cli.complete import target_names
 from ktpy.cli.intercept_options import namespace_named, target_reference
 from ktpy.cli.options import Decorated, Repeatable
 
@@ -21,7 +21,7 @@ def workload(*, required: bool) -> Callable[[Decorated], Decorated]:
                 help="The environment of a pod of it that runs, with what its image sets; needs the right to exec.",
             ),
             click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several."),
-            click.argument("workload", required=required, shell_complete=service_names),
+            click.argument("workload", required=required, shell_complete=target_names),
         ):
             command = parameter(command)
         return command

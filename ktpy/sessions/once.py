@@ -15,12 +15,9 @@ from ktpy.cluster.sharing.lease import Lease
 from ktpy.daemon.records import Record, Records
 from ktpy.daemon.supervision import log_loop_errors
 from ktpy.errors import KtpyError
-from ktpy.kube import kubeconfig
 from ktpy.kube.client import Api
 from ktpy.kube.objects import name_of
-from ktpy.kube.resources import NAMESPACES, SERVICES
 from ktpy.kube.rights import Rule
-from ktpy.kube.watch import list_all
 from ktpy.observe.events import Report
 from ktpy.sessions.undo_killed import undo_killed
 
@@ -111,21 +108,6 @@ def who(place: ClusterRef, service: str | None, *, all_namespaces: bool) -> tupl
         return {"namespace": namespace, "context": api.target.context, "sessions": sessions}, told
 
     return place.run(look, rbac.WHO)
-
-
-def contexts(files: str | None) -> list[str]:
-    """Return the names of the kubeconfig's contexts."""
-    return list(kubeconfig.read(kubeconfig.paths(files))["contexts"])
-
-
-def names(place: ClusterRef, resource: str) -> list[str]:
-    """Return the names of the namespaces, or of the services of the namespace."""
-
-    async def look(api: Api) -> list[str]:
-        path = NAMESPACES.path() if resource == "namespaces" else SERVICES.path(api.namespace)
-        return [name_of(one) async for one in list_all(api, path)]
-
-    return place.run(look)
 
 
 def describe(participant: Participant) -> dict[str, Any]:

@@ -17,6 +17,8 @@ WAIT: Final = "wait"
 """What requests do while the local port does not answer: wait for a program that was there, then turn to ORIGIN."""
 WAIT_S: Final = 30.0
 _SIZE: Final = re.compile(r"[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?")
+VERSION_HEADER = "VERSION"
+"""The header by which `--version` means requests."""
 KEEP = "keep"
 """The kind of change that makes a gateway, and leaves it standing for others."""
 

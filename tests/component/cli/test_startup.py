@@ -25,7 +25,6 @@ finally:
         (["--help"], {}),
         (["connect", "--help"], {}),
         (["completion", "bash"], {}),
-        ([], {"_KTPY_COMPLETE": "bash_complete", "COMP_WORDS": "ktpy con", "COMP_CWORD": "1"}),
     ],
 )
 def test_no_heavy_import(arguments: list[str], environment: dict[str, str]) -> None:
@@ -35,6 +34,18 @@ def test_no_heavy_import(arguments: list[str], environment: dict[str, str]) -> N
     imported = {module.partition(".")[0] for module in done.stderr.split()}
     assert "click" in imported
     assert not imported & HEAVY
+
+
+def test_a_tab_loads_no_command_and_not_even_click_once_their_grammar_is_kept(tmp_path: Path) -> None:
+    asked = {"_KTPY_COMPLETE": "bash_complete", "COMP_WORDS": "ktpy exchange --con", "COMP_CWORD": "--con"}
+    environment = {**os.environ, **asked, "XDG_CACHE_HOME": str(tmp_path)}
+    for is_first in (True, False):
+        command = [sys.executable, "-c", IMPORTED]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (0, "plain,--context\n"), done.stderr
+        imported = set(done.stderr.split())
+        assert not imported & HEAVY
+        assert is_first or not imported & {"click", "ktpy.cli", "pathlib", "logging", "inspect"}
 
 
 def test_an_intercept_loads_what_speaks_to_the_cluster_when_it_does() -> None:

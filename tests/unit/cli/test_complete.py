@@ -1,56 +1,33 @@
-import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator
 
-import click
-import pytest
+from ktpy.cli.grammar import grammar_of
+from ktpy.cli.main import cli
+from ktpy.completion import names
+from ktpy.completion.line import Grammar
 
-from ktpy.cli import complete
-from ktpy.sessions import once
-
-NOTHING: Any = None
-
-
-def completed(find: complete.Find, typed: str = "") -> list[str]:
-    return complete._completing(find)(click.Context(click.Command("exchange")), NOTHING, typed)
-
-
-def test_names_that_begin_with_what_is_typed() -> None:
-    assert completed(lambda _: {"web", "worker", "db"}, "w") == ["web", "worker"]
-
-
-def test_a_name_that_a_shell_would_read_otherwise_is_not_offered() -> None:
-    assert completed(lambda _: ["a$(id)", "b;c", "d\x1b", "e"]) == ["e"]
+KINDS = {
+    "context": {"contexts"},
+    "namespace": {"namespaces"},
+    "target": {"targets", "intercepts"},
+    "workload": {"targets"},
+    "service": {"services", "targets"},
+    "targets": {"sessions"},
+    "expose": {"exposed", "ports"},
+    "exchange": {"ports"},
+    "headers": {"headers"},
+    "mesh": {"versions"},
+}
 
 
-def test_a_failure_is_silent() -> None:
-    def fail(_: dict[str, Any]) -> Iterable[str]:
-        raise OSError
-
-    assert completed(fail) == []
-
-
-def test_the_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(complete, "PATIENCE_S", 1)
-
-    def hang(_: dict[str, Any]) -> Iterable[str]:
-        time.sleep(30)
-        return ()
-
-    began_s = time.monotonic()
-    assert completed(hang) == []
-    assert time.monotonic() - began_s < 5
+def parameters(command: Grammar) -> Iterator[Grammar]:
+    yield from (*command["options"], *command["arguments"])
+    for below in command["commands"].values():
+        yield from parameters(below)
 
 
-def test_the_options_typed_so_far_choose_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[once.ClusterRef, str]] = []
-
-    def names(place: once.ClusterRef, resource: str) -> list[str]:
-        asked.append((place, resource))
-        return ["web"]
-
-    monkeypatch.setattr(once, "names", names)
-    ctx = click.Context(click.Command("exchange"))
-    ctx.params = {"context": "lab", "namespace": "shop", "kubeconfig": None, "output": "text"}
-    assert complete.service_names(ctx, NOTHING, "") == ["web"]
-    assert asked == [(once.ClusterRef(None, "lab", "shop"), "services")]
+def test_whatever_names_something_is_completed_by_names_that_are_found() -> None:
+    found = [one for one in parameters(grammar_of(cli)) if one["completes"] is not None]
+    assert {one["name"] for one in found} >= set(KINDS)
+    assert [one for one in found if one["name"] in KINDS and one["completes"] not in KINDS[one["name"]]] == []
+    kinds = {one["completes"] for one in found if isinstance(one["completes"], str)}
+    assert kinds - {"", "file", "dir"} == set(names._FINDERS)
