@@ -8,7 +8,7 @@ import sys
 
 TYPE_CHECKING = False  # as of `typing`, which takes time to import
 if TYPE_CHECKING:
-    from ktpy.completion.line import Grammar
+    from ktpy.completion.answer import Commands
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     if "_KTPY_COMPLETE" in os.environ:
         from ktpy.completion.answer import answer
 
-        answer(_grammar)
+        answer(_commands)
         return
     from ktpy.cli.main import cli  # after the environment is the caller's: option defaults come from it
 
@@ -37,11 +37,10 @@ def main() -> None:
         sys.exit(1)
 
 
-def _grammar() -> "Grammar":
-    from ktpy.cli.grammar import grammar_of
-    from ktpy.cli.main import cli
+def _commands() -> "Commands":
+    from ktpy.cli import grammar
 
-    return grammar_of(cli)
+    return grammar
 
 
 def _come_from_sudo() -> None:

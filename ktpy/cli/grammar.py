@@ -1,10 +1,27 @@
 """The grammar of the commands, by which `ktpy.completion` reads a command line without loading them."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import click
 
+from ktpy.cli.defaults import default_map
+from ktpy.cli.main import cli
 from ktpy.completion.line import NOTHING, Grammar
+from ktpy.daemon.settings import found
+
+
+def grammar() -> Grammar:
+    return grammar_of(cli)
+
+
+def defaults(path: Sequence[str]) -> dict[str, str]:
+    """Return what files say of the options of the command at `path` that are a text. Raises UsageError."""
+    name, *inner = path
+    defaults = default_map(cli.commands[name], name, found(), cli.commands)
+    for one in inner:
+        defaults = defaults[one]
+    return {name: value for name, value in defaults.items() if isinstance(value, str)}
 
 
 def grammar_of(command: click.Command, parent: click.Context | None = None) -> Grammar:

@@ -17,7 +17,7 @@ from click.exceptions import NoArgsIsHelpError
 from ktpy import __version__
 from ktpy.cli import render
 from ktpy.cli.options import verbose
-from ktpy.errors import KtpyError, UsageError
+from ktpy.errors import KtpyError
 
 CLICK_LEAST_COLUMNS = 52
 """On a narrower terminal click writes help for this one, unless it is told better."""
@@ -135,20 +135,11 @@ class _Commands(click.Group):
             raise click.UsageError(f"There is no command {args[0]}: {sentence}", ctx)
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
-            ctx.default_map = {name: self._defaults(ctx, name, command)}
+            from ktpy.cli.defaults import default_map  # here: `ktpy --help` need not wait for it
+            from ktpy.daemon.settings import found
+
+            ctx.default_map = {name: default_map(command, name, found(), self.commands)}
         return name, command, rest
-
-    def _defaults(self, ctx: click.Context, name: str, command: click.Command) -> Any:
-        """Return what files say of a command's options. Raises UsageError; completion does without them instead."""
-        from ktpy.cli.defaults import default_map  # here: `ktpy --help` need not wait for it
-        from ktpy.daemon.settings import found
-
-        try:
-            return default_map(command, name, found(), self.commands)
-        except UsageError:
-            if ctx.resilient_parsing:
-                return {}
-            raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["ktpy.is_json"] = _wants_json(args)

@@ -1,9 +1,11 @@
 """Answers what a shell asks about a line."""
 
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import ktpy
 from ktpy.completion import cache
@@ -11,27 +13,39 @@ from ktpy.completion.line import Grammar, Wanted, wanted
 from ktpy.completion.names import offered
 from ktpy.completion.shells import Question
 
-GRAMMAR_FILE = "grammar.json"
+_GRAMMAR_FILE = "grammar.json"
+_DEFAULTS_FILE = "defaults.json"
+_MOST_DEFAULTS = 20
 
 
-def answer(make_grammar: Callable[[], Grammar]) -> None:
-    """Print the answers to the question in the environment. `make_grammar`, which is slow, is called once a version."""
+class Commands(Protocol):
+    """The Commands take long to be loaded, so that what they say is kept."""
+
+    def grammar(self) -> Grammar:
+        """Return the grammar of ktpy."""
+
+    def defaults(self, path: Sequence[str]) -> Mapping[str, str]:
+        """Return what files say of the options of one command. Raises UsageError."""
+
+
+def answer(load: Callable[[], Commands]) -> None:
+    """Print the answers to the question in the environment."""
     with suppress(LookupError, ValueError):
         question = Question.asked(os.environ)
-        for kind, value, told in _answers(_wanted(question, make_grammar)):
+        for kind, value, told in _answers(_wanted(question, load), load):
             sys.stdout.write(f"{question.answer(kind, value, told)}\n")
 
 
-def _wanted(question: Question, make_grammar: Callable[[], Grammar]) -> Wanted:
-    grammar = cache.kept(GRAMMAR_FILE, _sources(), make_grammar, most=1)
+def _wanted(question: Question, load: Callable[[], Commands]) -> Wanted:
+    grammar = cache.kept(_GRAMMAR_FILE, _version(), lambda: load().grammar(), most=1)
     try:
         return wanted(grammar, question.words, question.typed, os.environ)
     except (LookupError, TypeError, AttributeError):  # somebody has written something else into the file
-        cache.forget(GRAMMAR_FILE)
-        return wanted(make_grammar(), question.words, question.typed, os.environ)
+        cache.forget(_GRAMMAR_FILE)
+        return wanted(load().grammar(), question.words, question.typed, os.environ)
 
 
-def _sources() -> str:
+def _version() -> str:
     """Return what changes when a command of ktpy does: its version, and when its files were written last."""
     folder = os.path.join(os.path.dirname(ktpy.__file__), "cli")
     with os.scandir(folder) as files:
@@ -39,12 +53,36 @@ def _sources() -> str:
     return f"{ktpy.__version__} {folder} {written}"
 
 
-def _answers(asked: Wanted) -> Iterator[tuple[str, str, str]]:
+def _answers(asked: Wanted, load: Callable[[], Commands]) -> Iterator[tuple[str, str, str]]:
     """Yield the type, the value and the help of each answer."""
     if not isinstance(asked.completes, str):
         yield from (("plain", value, told) for value, told in asked.completes.items() if value.startswith(asked.typed))
     elif asked.completes in ("file", "dir"):
         yield asked.completes, asked.typed, ""
-    else:
-        for name in offered(asked.completes, asked.typed, asked.given):
+    elif asked.completes:
+        for name in offered(asked.completes, asked.typed, {**_defaults(asked.path, load), **asked.given}):
             yield "open" if name.endswith("/") else "plain", name, ""
+
+
+def _defaults(path: Sequence[str], load: Callable[[], Commands]) -> Mapping[str, str]:
+    """Return what the user's files, and a project's, say of a command's options; nothing where they are wrong."""
+
+    def read() -> Mapping[str, str]:
+        with suppress(Exception):
+            return load().defaults(path)
+        return {}
+
+    present = [stamp for stamp in cache.stamps(_files_with_defaults()) if not isinstance(stamp, str)]
+    return cache.kept(_DEFAULTS_FILE, json.dumps([path, present]), read, most=_MOST_DEFAULTS) if present else {}
+
+
+def _files_with_defaults() -> Iterator[str]:
+    """Yield where there may be any, as `ktpy.daemon.settings` has it, which takes a Tab too long to load."""
+    with suppress(OSError):  # the working directory was removed
+        folder, home = os.getcwd(), os.path.expanduser("~")
+        while True:
+            yield os.path.join(folder, ".ktpy.toml")
+            if folder in (home, os.path.dirname(folder)):
+                break
+            folder = os.path.dirname(folder)
+    yield os.path.join(os.environ.get("XDG_CONFIG_HOME") or "~/.config", "ktpy/config.toml")

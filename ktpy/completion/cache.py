@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -33,6 +33,18 @@ def forget(file: str) -> None:
     """Delete the file."""
     with suppress(OSError), _folder() as folder:
         os.unlink(file, dir_fd=folder)
+
+
+def stamps(paths: Iterable[str]) -> list[Any]:
+    """Return of each file what changes when it does, also when it comes or goes. It is for keys."""
+    found: list[Any] = []
+    for path in map(os.path.abspath, map(os.path.expanduser, paths)):
+        try:
+            seen = os.stat(path)
+            found.append([path, seen.st_ino, seen.st_mode, seen.st_uid, seen.st_size, seen.st_mtime_ns])
+        except OSError:
+            found.append(path)
+    return found
 
 
 def _fresh(document: Any, max_age_s: float) -> dict[str, list[Any]]:

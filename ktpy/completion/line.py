@@ -23,6 +23,8 @@ class Wanted(NamedTuple):
     """What of it stands there already."""
     given: Mapping[str, str] = {}
     """The values of options and arguments before it, by their names, and of options from the environment."""
+    path: tuple[str, ...] = ()
+    """The names of the command, and of the group it is in."""
 
 
 def wanted(grammar: Grammar, words: Sequence[str], typed: str, environment: Mapping[str, str]) -> Wanted:
@@ -35,7 +37,8 @@ def wanted(grammar: Grammar, words: Sequence[str], typed: str, environment: Mapp
         if option["name"] not in line.given and environment.get(option["env"] or ""):
             line.given[option["name"]] = environment[option["env"]]
     completes, typed = line.end(typed)
-    return Wanted(dict.fromkeys(completes, "") if isinstance(completes, list) else completes, typed, line.given)
+    completes = dict.fromkeys(completes, "") if isinstance(completes, list) else completes
+    return Wanted(completes, typed, line.given, line.path)
 
 
 class _Line:
@@ -44,8 +47,8 @@ class _Line:
     def __init__(self, command: Grammar) -> None:
         self._begin(command)
 
-    def _begin(self, command: Grammar) -> None:
-        self.command = command
+    def _begin(self, command: Grammar, path: tuple[str, ...] = ()) -> None:
+        self.command, self.path = command, path
         self.given: dict[str, str] = {}
         self._used: set[str] = set()
         self._arguments: list[Grammar] = [*command["arguments"]]
@@ -63,7 +66,7 @@ class _Line:
         elif self.command["commands"]:
             if (command := self.command["commands"].get(word)) is None:
                 return False
-            self._begin(command)
+            self._begin(command, (*self.path, word))
         elif self._arguments:
             self.given[self._arguments[0]["name"]] = word
             self._arguments = self._arguments if self._arguments[0]["repeats"] else self._arguments[1:]

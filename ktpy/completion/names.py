@@ -62,21 +62,9 @@ def _listed(what: str, given: Given, of: str = "") -> Any:
         except Exception:
             return None  # kept as well: the next Tab need not wait for a cluster that is away
 
-    key = json.dumps([what, of, place, _stamps(given.get("kubeconfig"))])
+    files = (place["kubeconfig"] or os.environ.get("KUBECONFIG") or "~/.kube/config").split(":")
+    key = json.dumps([what, of, place, cache.stamps(filter(None, files))])
     return cache.kept("names.json", key, ask, most=_MOST_LISTS, max_age_s=MAX_AGE_S)
-
-
-def _stamps(files: str | None) -> list[Any]:
-    """Return what changes when a kubeconfig does, as by `kubectl config use-context`."""
-    paths = (files or os.environ.get("KUBECONFIG") or "~/.kube/config").split(":")
-    found: list[Any] = []
-    for path in (os.path.abspath(os.path.expanduser(part)) for part in paths if part):
-        try:
-            seen = os.stat(path)
-            found.append([path, seen.st_mtime_ns, seen.st_size, seen.st_ino])
-        except OSError:
-            found.append(path)
-    return found
 
 
 def _of_place(kind: str) -> Callable[[str, Given], Iterable[str]]:

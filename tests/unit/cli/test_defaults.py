@@ -125,13 +125,6 @@ def test_command_line_and_environment_go_before_them(files: Files, monkeypatch: 
     assert seen == ["file", "environment", "line"]
 
 
-def test_completion_does_without_what_is_wrong(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    files.say("wrong = true")
-    ctx = click.Context(cli, resilient_parsing=True)
-    assert cli.resolve_command(ctx, ["list"])[0] == "list"
-    assert ctx.default_map == {"list": {}}
-
-
 def _every() -> Iterator[click.Command]:
     for one in cli.commands.values():
         yield from one.commands.values() if isinstance(one, click.Group) else (one,)

@@ -1,6 +1,12 @@
-import click
+from pathlib import Path
 
+import click
+import pytest
+
+from ktpy.cli import grammar as of_ktpy
 from ktpy.cli.grammar import grammar_of
+from ktpy.daemon.settings import SettingsFile
+from ktpy.errors import UsageError
 
 
 def test_the_parameters_of_each_command() -> None:
@@ -41,3 +47,13 @@ def test_the_parameters_of_each_command() -> None:
         ("more", "", True),
     ]
     assert (of_get["options"][0]["env"], of_get["options"][0]["help"]) == ("MODE", "How.")
+
+
+def test_defaults_of_a_command_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"namespace": "shop", "detach": True, "mesh": {"version": "al"}, "dev": {"start": {"context": "lab"}}}
+    monkeypatch.setattr(of_ktpy, "found", lambda: [SettingsFile(Path(".ktpy.toml"), table)])
+    assert of_ktpy.defaults(["mesh"]) == {"namespace": "shop", "version": "al"}
+    assert of_ktpy.defaults(["dev", "start"]) == {"namespace": "shop", "context": "lab"}
+    monkeypatch.setattr(of_ktpy, "found", lambda: [SettingsFile(Path(".ktpy.toml"), {"kubeconfig": "theirs"})])
+    with pytest.raises(UsageError):  # of a project, it would name a file of the laptop
+        of_ktpy.defaults(["mesh"])
