@@ -223,7 +223,7 @@ class CommandAbsent(KtpyError, exit_code=61):
 
 
 class SyncFailed(KtpyError, exit_code=63):
-    """A folder cannot be synchronized at all."""
+    """A folder cannot be synchronized, or something in it."""
 
 
 class CheckFailed(KtpyError, exit_code=64):

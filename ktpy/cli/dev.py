@@ -18,6 +18,7 @@ from ktpy.cli.pod_options import pod_timeout
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
+from ktpy.errors import SyncFailed
 from ktpy.sessions.options import (
     DEFAULT_IMAGE,
     DevOptions,
@@ -206,17 +207,46 @@ def list_(workload: str | None, output: str, **place: Any) -> None:
 
     if workload is not None:
         workload, place["namespace"] = named(workload, place["namespace"])
-    Caller.become()
-    found = dev_once.sessions(ClusterRef(**place), workload)
+    found = dev_once.sessions(ClusterRef(**place), workload, Caller.become())
     if output == "json":
         render.say_json(found)
     elif not found["sessions"]:
         render.say(f"Nobody develops {workload or 'anything'} in namespace {found['namespace']}.")
     else:
-        render.say(*map(render.developed, found["sessions"]))
+        for one in found["sessions"]:
+            render.say(render.developed(one), *render.sync(one["sync"] or {}))
 
 
 dev.add_command(list_, "status")
+
+
+@dev.command(short_help="Have the folders of --sync in step, and show what cannot be")
+@there
+@output_option
+def sync(workload: str, output: str, **place: Any) -> None:
+    """Look through both folders of --sync anew, and wait until they are in step.
+
+    It is for your session on this laptop. Changes are seen without it: it is for file systems that tell nothing (NFS),
+    and for scripts that have to know that all they have written is there. It ends with code 63 where something cannot
+    be made alike.
+
+    \b
+    ktpy dev sync web && ktpy dev run web -- go test ./...
+    """
+    from ktpy.sessions import dev_once
+    from ktpy.sessions.once import ClusterRef
+
+    target, place["namespace"] = named(workload, place["namespace"])
+    found: dict[str, Any] = {}
+    for found in dev_once.catch_up(ClusterRef(**place), target, Caller.become()):
+        if found["sync"]["state"] == "cut":
+            render.say("The link is lost; it goes on when that is back.", err=True)
+    if output == "json":
+        render.say_json(found)
+    else:
+        render.say(*render.sync(found["sync"]))
+    if found["sync"]["problems"]:
+        sys.exit(SyncFailed.exit_code)
 
 
 @dev.command(short_help="Show what persistent directories there are, or delete yours")

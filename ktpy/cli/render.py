@@ -15,11 +15,21 @@ import click
 
 if TYPE_CHECKING:
     from ktpy.observe.events import Event
-    from ktpy.observe.status import ConnectStatus, ForwardStatus, InterceptStatus, LinkStatus, PortStatus, SessionStatus
+    from ktpy.observe.status import (
+        ConnectStatus,
+        DevStatus,
+        ForwardStatus,
+        InterceptStatus,
+        LinkStatus,
+        PortStatus,
+        SessionStatus,
+    )
 
-RANGES_SHOWN = 8
+RANGES_SHOWN = PROBLEMS_SHOWN = 8
 SCHEMA = 1
 """The version of the JSON that commands print. Keys may be added within a version."""
+_WAITING = {"to_container": "to go to the container", "to_laptop": "to come to this laptop"}
+_SYNC_STATES = {"starting": "not in step yet", "cut": "the link is lost; it goes on when that is back"}
 _BLANK = re.compile(r"[\t-\r\x85\u2028\u2029]+")
 """What ends a line, and tabs."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
@@ -154,6 +164,24 @@ def developed(session: Mapping[str, Any]) -> str:
     return f"{session['workload']} ({session['container']}): developed by {session['owner']}{beside}, {state}"
 
 
+def sync(state: Mapping[str, Any]) -> list[str]:
+    """Say in lines how far a folder of the laptop and one of the container are alike; nothing where there is none."""
+    if not state:
+        return []
+    told = [f"{state['entries']} files, folders and links alike"]
+    told += [f"{count} {where}" for key, where in _WAITING.items() if (count := state[key])]
+    if copies := state["conflicts"]:
+        told.append(f"{copies} conflict cop{'y' if copies == 1 else 'ies'} (*.conflict-container-*)")
+    where = f"{state['local']} {'and' if state['is_two_way'] else 'to'} {state['remote']}"
+    problems = [f"{one['path']}: {one['text']}" for one in state["problems"][:PROBLEMS_SHOWN]]
+    if (more := len(state["problems"]) - PROBLEMS_SHOWN) > 0:
+        problems.append(f"and {more} more (see --output json)")
+    texts = [f"{where}: {_SYNC_STATES.get(word := state['state'], word)}", ", ".join(told), *problems]
+    if not problems and state["last_error"]:
+        texts.append(f"done since: {state['last_error']}")
+    return [f"  {'' if i else 'sync':<9} {text}" for i, text in enumerate(texts)]
+
+
 def volume(one: Mapping[str, Any]) -> str:
     """Say in a line whose persistent directory it is, and where it is kept."""
     kept = f"{one['size']} in claim {one['claim']}, {one['phase'].lower()}"
@@ -173,8 +201,10 @@ def failure(message: str, hint: str | None) -> None:
 
 def ready(session: "SessionStatus", farewell: str | None, *, with_ports: bool = True) -> list[str]:
     """Return what is shown when a session stands: what it is, a line to try, and how it is ended."""
-    from ktpy.observe.status import ConnectStatus
+    from ktpy.observe.status import ConnectStatus, DevStatus
 
+    if isinstance(session, DevStatus):
+        return _developed(session)
     if isinstance(session, ConnectStatus):
         lines = [_connected_head(session), *_proxy_lines(session), *map(forward, session.forwards)]
     else:
@@ -187,11 +217,22 @@ def ready(session: "SessionStatus", farewell: str | None, *, with_ports: bool = 
 
 def status(session: "SessionStatus") -> str:
     """Return a session as text."""
-    from ktpy.observe.status import ConnectStatus
+    from ktpy.observe.status import ConnectStatus, DevStatus
 
     if isinstance(session, ConnectStatus):
         return "\n".join([_connected(session), *_end(session)])
+    if isinstance(session, DevStatus):
+        return "\n".join(_developed(session))
     return "\n".join([_intercepted_head(session), *map(port, session.ports), *_end(session)])
+
+
+def _developed(session: "DevStatus") -> list[str]:
+    from dataclasses import asdict
+
+    what = click.style(f"dev of {clean(session.reference)}", fg="green", bold=True)
+    lines = [f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}"]
+    lines += map(clean, sync(asdict(session.sync)) if session.sync else ())
+    return [*lines, f"  {'up':<9} {session.uptime_s:.0f} s, process {session.pid}"]
 
 
 def _end(session: "SessionStatus") -> list[str]:

@@ -22,6 +22,7 @@ CONNECT = "connect"
 INTERCEPT = "intercept"
 RUN = "run"
 FORWARD = "forward"
+DEV = "dev"
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,10 +198,67 @@ class InterceptStatus:
     """A command whose request comes to the laptop."""
 
 
-SessionStatus = ConnectStatus | InterceptStatus
+@dataclass(frozen=True, slots=True)
+class SyncProblem:
+    """A path cannot be synchronized; both sides keep what they have, and it is tried again."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStatus:
+    """A SyncStatus tells how far a folder of the laptop and one of the container are alike."""
+
+    local: str = ""
+    """The laptop's folder."""
+    remote: str = ""
+    is_two_way: bool = True
+    """Whether what changes in the container comes to the laptop."""
+    state: str = "starting"
+    """`starting`, `syncing`, `in step`, or `cut` while there is no channel."""
+    entries: int = 0
+    """Files, folders and links that are the same on both sides."""
+    to_container: int = 0
+    """How many of those that differ go there."""
+    to_laptop: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    conflicts: int = 0
+    """Conflict copies that were made in this session."""
+    problems: tuple[SyncProblem, ...] = ()
+    last_error: str | None = None
+    """What could not be done last, also where it has been done since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevStatus:
+    """A session of `ktpy dev start`."""
+
+    kind: str = "dev"
+    reference: str
+    """The workload, KIND/NAME."""
+    session: str
+    """The session's id in the cluster."""
+    pid: int
+    server: str
+    """The API server's URL."""
+    context: str
+    namespace: str
+    state: str
+    """`starting`, or `ready` once the dev container runs."""
+    uptime_s: float
+    ends_in_s: float | None = None
+    sync: SyncStatus | None = None
+    """With --sync."""
+
+
+SessionStatus = ConnectStatus | InterceptStatus | DevStatus
 
 
 def decode_status(value: dict[str, Any]) -> SessionStatus:
     """Return the status of a JSON object; the inverse of `to_json`."""
+    if value["kind"] == "dev":
+        return from_json(DevStatus, value)
     is_connect = value["kind"] in ("connect", "run", "forward")
     return from_json(ConnectStatus, value) if is_connect else from_json(InterceptStatus, value)

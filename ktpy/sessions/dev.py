@@ -4,11 +4,15 @@ Every undo is registered before its change. The program in the pod serves until 
 """
 
 import asyncio
+import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
@@ -21,9 +25,10 @@ from ktpy.cluster.changes.plan import SessionIdentity
 from ktpy.cluster.missing_rights import naming_all_missing
 from ktpy.cluster.names import new_session_id
 from ktpy.cluster.sharing.lease import EXPIRED_AFTER_S
-from ktpy.daemon import supervision
+from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Record, Records
+from ktpy.daemon.runtime import DEV, RuntimeDirectory
 from ktpy.errors import KtpyError, LinkLost, SessionLost
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
@@ -31,7 +36,9 @@ from ktpy.kube.refusals import NotFound
 from ktpy.link.key import make_key
 from ktpy.link.reverse_ports import ReversePorts
 from ktpy.link.uplink import Uplink
+from ktpy.observe.codec import to_json
 from ktpy.observe.events import Notice, Report, StartStep
+from ktpy.observe.status import DevStatus, SyncStatus
 from ktpy.sessions.dev_config_in_cluster import texts
 from ktpy.sessions.dev_configured import configured
 from ktpy.sessions.dev_link import connected, dev_uplink, held_program
@@ -40,6 +47,9 @@ from ktpy.sessions.options import DevOptions
 from ktpy.sessions.undo_killed import undo_killed
 from ktpy.wire.dev import Exec
 from ktpy.wire.session import AgentHello
+
+if TYPE_CHECKING:
+    from ktpy.sync.engine import Synchronizer
 
 
 def run(options: DevOptions, caller: Caller, report: Report) -> int:
@@ -55,7 +65,7 @@ def run(options: DevOptions, caller: Caller, report: Report) -> int:
 class Dev:
     """A Dev is one `ktpy dev start`."""
 
-    name = "dev"
+    name = DEV
 
     def __init__(self, options: DevOptions, caller: Caller, report: Report, listeners: Listening) -> None:
         self._options, self._report, self._listeners, self._caller = options, report, listeners, caller
@@ -65,6 +75,8 @@ class Dev:
         asked = Exec(options.command, options.shell, options.work_dir, options.reloads)
         self._program = held_program(asked, report, outlives_run=True)  # nodes may send requests until the pod ends
         self._workload = options.target
+        self._sync: Synchronizer | None = None
+        self._syncs = asyncio.Event()
 
     @property
     def ends_well(self) -> bool:
@@ -95,6 +107,11 @@ class Dev:
             for warning in plan.warnings:
                 self._report(Notice(warning))
             self._workload = str(plan.reference)
+            path = undo.enter_context(RuntimeDirectory.of(self._caller).session(DEV, plan.session))
+            verbs: control_server.Verbs = {"status": lambda: to_json(self._status(api, plan))}
+            await undo.enter_async_context(
+                control_server.serve(path, verbs, {"sync": lambda _: self._catch_up(api, plan)})
+            )
             change = DevChange(api, plan, options.pod_timeout_s)
             pod: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
             reverse = ReversePorts({one.port: one.local for one in options.reverse})
@@ -158,12 +175,43 @@ class Dev:
                 return await self._run_program(uplink)
             from ktpy.sessions.dev_sync import synced_folder  # most do without
 
-            syncing = await beside.enter_async_context(synced_folder(uplink, self._options.sync, self._report))
+            syncing = await beside.enter_async_context(
+                synced_folder(uplink, self._options.sync, self._report, self._begin_to_sync)
+            )
             self._step("sync", f"{self._options.sync.local} is in step with {self._options.sync.remote}")
             running = await beside.enter_async_context(background_task(self._run_program(uplink), "program"))
             if await first_of(running, syncing) is syncing:
                 syncing.result()
             return await running
+
+    def _begin_to_sync(self, sync: "Synchronizer") -> None:
+        self._sync = sync
+        self._syncs.set()
+
+    async def _catch_up(self, api: Api, plan: DevPlan) -> AsyncGenerator[control_server.Answer]:
+        """Look through both folders of --sync, and say how it is before, and once they are in step."""
+        yield to_json(self._status(api, plan))
+        await self._syncs.wait()
+        if self._sync is not None:
+            await self._sync.catch_up(with_container=True)
+        yield to_json(self._status(api, plan))
+
+    def _status(self, api: Api, plan: DevPlan) -> DevStatus:
+        sync = None
+        if (folder := self._options.sync) is not None:
+            sync = self._sync.status if self._sync is not None else SyncStatus(is_two_way=folder.is_two_way)
+            sync = replace(sync, local=str(Path(folder.local).resolve()), remote=folder.remote)
+        return DevStatus(
+            reference=str(plan.reference),
+            session=plan.session,
+            pid=os.getpid(),
+            server=api.target.server,
+            context=api.target.context,
+            namespace=api.namespace,
+            state="ready" if self._is_ready else "starting",
+            uptime_s=round(time.monotonic() - self._began_s, 1),
+            sync=sync,
+        )
 
     async def _run_program(self, uplink: Uplink[AgentHello]) -> int:
         if not (self._options.command or sys.stdin.isatty()):

@@ -1,5 +1,7 @@
-"""`ktpy dev list`, `volumes`, `end` and `reset`: who develops what, what is kept, and how it ends."""
+"""`ktpy dev list`, `sync`, `volumes`, `end` and `reset`: who develops what, what is kept, and how it ends."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ktpy.cluster import rbac
@@ -8,21 +10,57 @@ from ktpy.cluster.changes.dev_volumes import DevVolume
 from ktpy.cluster.service import targets
 from ktpy.cluster.service.reference import Reference
 from ktpy.cluster.service.workload import find_workload
+from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
-from ktpy.errors import SessionLost, SessionsLive, TargetAbsent
+from ktpy.daemon.runtime import DEV, RuntimeDirectory
+from ktpy.errors import InterceptAbsent, SessionLost, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
+from ktpy.kube.kubeconfig import selected
+from ktpy.observe.codec import to_json
+from ktpy.observe.status import DevStatus
 from ktpy.sessions.dev_visit import chosen, is_meant, is_of
 from ktpy.sessions.once import ClusterRef
 
 
-def sessions(place: ClusterRef, target: str | None = None) -> dict[str, Any]:
+def sessions(place: ClusterRef, target: str | None, caller: Caller) -> dict[str, Any]:
     """Return what `ktpy dev list --output json` prints; of one workload where a target is named."""
+    syncs = {one.session: to_json(one)["sync"] for _, one in _here(caller)}
 
     async def look(api: Api) -> dict[str, Any]:
         found = [one for one in await dev_found.find(api, api.namespace) if target is None or is_meant(one, target)]
-        return {"namespace": api.namespace, "context": api.target.context, "sessions": [one.data() for one in found]}
+        told = [{**one.data(), "sync": syncs.get(one.id)} for one in found]
+        return {"namespace": api.namespace, "context": api.target.context, "sessions": told}
 
     return place.run(look, rbac.DEV)
+
+
+def catch_up(place: ClusterRef, target: str, caller: Caller) -> Iterator[dict[str, Any]]:
+    """Yield what `ktpy dev sync --output json` prints, as it is, and again once both folders are in step anew.
+
+    Raises InterceptAbsent, SessionLost, and what reading the kubeconfig does.
+    """
+    there = selected(place.kubeconfig, place.context, place.namespace).target
+    for path, one in _here(caller):
+        is_there = (one.server, one.namespace) == (there.server, there.namespace)
+        if is_there and one.sync is not None and (target == one.session or is_of(one.reference, target)):
+            answers = 0
+            for answer in control_client.follow(path, "sync"):
+                yield {"workload": one.reference, "session": one.session, "sync": answer["sync"]}
+                answers += 1
+            if answers < 2:
+                raise SessionLost(f"The session that develops {one.reference} has ended meanwhile.")
+            return
+    raise InterceptAbsent(
+        f"You develop {target} in no session of this laptop with --sync.",
+        hint=f"`ktpy dev status {target}` shows who does; `ktpy dev start {target} --sync DIR` begins.",
+    )
+
+
+def _here(caller: Caller) -> Iterator[tuple[Path, DevStatus]]:
+    """Yield the user's sessions on this laptop, with their control sockets."""
+    for path in RuntimeDirectory.of(caller).control_sockets(DEV):
+        if isinstance(status := control_client.ask_status(path), DevStatus):
+            yield path, status
 
 
 def volumes(place: ClusterRef, target: str | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A folder of the laptop, and one of a dev container, that are kept alike while a session stands."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ktpy.link.uplink import Uplink, refusal_of
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import SyncFolder
 from ktpy.sync.engine import Synchronizer, synced
-from ktpy.sync.events import ConflictKept, InStep, SyncEvent
+from ktpy.sync.events import ConflictKept, SyncEvent
 from ktpy.sync.options import SyncOptions
 from ktpy.wire.session import AgentHello
 from ktpy.wire.sync import frames
@@ -26,17 +26,16 @@ PAUSE_S = 1.0
 
 @asynccontextmanager
 async def synced_folder(
-    uplink: Uplink[AgentHello], folder: SyncFolder, report: Report
+    uplink: Uplink[AgentHello], folder: SyncFolder, report: Report, begun: Callable[[Synchronizer], None]
 ) -> AsyncIterator["asyncio.Task[None]"]:
     """Keep the folders alike while the block runs, which begins once they are; the task ends when they are no more.
 
-    They go on over the next link when one is lost. Raises SyncFailed, ConnectionAbortedError when there will be none.
+    `begun` gets what keeps them so, at once. They go on over the next link when one is lost. Raises SyncFailed, and
+    ConnectionAbortedError when there will be none.
     """
 
     def tell(event: SyncEvent) -> None:
         match event:
-            case InStep():
-                return
             case ConflictKept(path, copy):
                 report(Notice(f"{path} was changed on both sides: the container's version is kept as {copy}."))
             case _:
@@ -47,6 +46,7 @@ async def synced_folder(
         synced(Path(folder.local), options, tell) as sync,
         background_task(_keep(sync, uplink, folder.remote), "synchronize") as syncing,
     ):
+        begun(sync)
         async with background_task(sync.in_step(), "first synchronization") as first:
             if await first_of(first, syncing) is syncing:
                 syncing.result()

@@ -14,7 +14,7 @@ from ktpy.errors import LinkLost, PodFailed, SyncFailed
 from ktpy.link.uplink import refusal_of
 from ktpy.observe.events import Notice, Report
 from ktpy.sync.engine import Synchronizer, synced
-from ktpy.sync.events import ConflictKept, InStep, SyncEvent
+from ktpy.sync.events import ConflictKept, SyncEvent
 from ktpy.sync.options import SyncOptions
 from ktpy.wire.files import CLAIM_COMMAND
 
@@ -58,8 +58,6 @@ async def _live(
 ) -> AsyncIterator[None]:
     def tell(event: SyncEvent) -> None:
         match event:
-            case InStep():
-                return
             case ConflictKept(path, copy):
                 report(Notice(f"{mount.path}/{path} was changed in claim {mount.claim}, too: that is kept as {copy}."))
             case _:

@@ -10,9 +10,11 @@ from typing import Final
 from ktpy.aio.byte_streams import ByteReader, ByteWriter
 from ktpy.errors import LinkLost, SyncFailed
 from ktpy.wire.sync import frames
-from ktpy.wire.sync.frames import FrameParser, Result
+from ktpy.wire.sync.entries import DIGEST_BYTES, FILE, Entry
+from ktpy.wire.sync.frames import FrameParser, Request, Result
 
 _READ_BYTES: Final = 1 << 18
+_ABSENT_PATH: Final = b"ktpy-asks-for-what-is-nowhere"
 
 
 class Channel:
@@ -44,6 +46,11 @@ class Channel:
             end.set()
         if not self._waiting:
             self._idle.set()
+
+    def end(self) -> None:
+        """Let who waits for an answer go on: there will be none."""
+        for number in list(self._waiting):
+            self.forget(number)
 
     def is_waiting(self, number: int) -> bool:
         """Tell whether a request has yet to get its last answer."""
@@ -80,6 +87,16 @@ class Channel:
             self._early = list(self._parser.feed(data))
         self._early = []
         return early
+
+    async def looked_through(self, rules: Mapping[str, str]) -> None:
+        """Have the folder looked through, and wait until all has been told that is found. Raises LinkLost.
+
+        It also returns when the channel ends.
+        """
+        number = self.number(lambda *_: True)  # requests are done in order: this one after that
+        nothing = Request(number, _ABSENT_PATH, Entry(FILE, content=bytes(DIGEST_BYTES)))
+        await self.send(frames.said(frames.RULES, rules=dict(rules)) + nothing.frame(frames.GET))
+        await self.answered(number)
 
     def answer(self, kind: int, payload: bytes) -> None:
         """Give an answer to its request; raises ValueError for one that nobody waits for."""

@@ -1,17 +1,19 @@
 """Two sides of a folder made alike, and kept so: what the plan says is done here, over whatever channel there is."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.byte_streams import ByteReader, ByteWriter
 from ktpy.aio.task_group import task_group
-from ktpy.errors import SyncFailed
+from ktpy.errors import LinkLost, SyncFailed
+from ktpy.observe.status import SyncProblem, SyncStatus
 from ktpy.sync.channel import Channel
-from ktpy.sync.events import InStep, SyncNotice, SyncReport, SyncStatus
+from ktpy.sync.events import SyncNotice, SyncReport
 from ktpy.sync.laptop import LaptopSide, laptop_side
 from ktpy.sync.options import SyncOptions
 from ktpy.sync.plan import Action, Sides, Step, plan
@@ -19,7 +21,7 @@ from ktpy.sync.record import Record
 from ktpy.sync.state import State, read_state, write_state
 from ktpy.sync.transfer import Transfer
 from ktpy.wire.sync import frames
-from ktpy.wire.sync.entries import IGNORED, decoded
+from ktpy.wire.sync.entries import IGNORED, decoded, shown
 
 SAVE_INTERVAL_S: Final = 5.0
 RETRY_S: Final = (0.2, 0.5, 1.0, 3.0, 10.0)
@@ -57,7 +59,10 @@ class Synchronizer:
         self._wake = asyncio.Event()
         self._in_step = asyncio.Event()
         self._state = "starting"
-        self._told_status: SyncStatus | None = None
+        self._sides: Sides | None = None
+        """As the channel of `self._state` tells them; none before its first."""
+        self._underway: set[bytes] = set()
+        """Paths whose steps are planned, and may be done or not."""
         self._saved_changes = 0
         self._channel: Channel | None = None
         self._carried_bytes = (0, 0)
@@ -67,17 +72,25 @@ class Synchronizer:
         sent, received = self._carried_bytes
         if self._channel:
             sent, received = sent + self._channel.sent_bytes, received + self._channel.received_bytes
-        record = self._record
+        record, waiting = self._record, self._waiting()
         return SyncStatus(
-            self._state,
-            len(record.common),
-            len(record.dirty),
-            sent,
-            received,
-            record.conflicts,
-            len(record.problems),
-            record.last_error,
+            local=str(self._folder),
+            is_two_way=self._options.is_two_way,
+            state=self._state,
+            entries=len(record.common),
+            to_container=waiting[Action.TO_CONTAINER] + waiting[Action.CONFLICT],
+            to_laptop=waiting[Action.TO_LAPTOP],
+            sent_bytes=sent,
+            received_bytes=received,
+            conflicts=record.conflicts,
+            problems=tuple(SyncProblem(shown(path), text) for path, text in record.problems.items()),
+            last_error=record.last_error,
         )
+
+    def _waiting(self) -> Counter[Action]:
+        """Count what is to be done, but for what has failed."""
+        paths = (self._record.dirty | self._underway) - self._record.failed
+        return Counter(step.action for step in plan(paths, self._sides, self._options)) if self._sides else Counter()
 
     async def in_step(self) -> None:
         """Wait until both sides are alike, as far as they can be."""
@@ -88,10 +101,16 @@ class Synchronizer:
         """Whether something could not be made alike, which is tried again."""
         return bool(self._record.failed)
 
-    async def catch_up(self) -> None:
-        """Wait until both sides are alike with all that the laptop has by now, as far as they can be."""
+    async def catch_up(self, *, with_container: bool = False) -> None:
+        """Wait until both sides are alike with all that the laptop has by now, as far as they can be.
+
+        `with_container`: and with all that the container has. Without a channel, with all that there is at the next.
+        """
         for path, entry in await self._laptop.scan():
             self._record.note_laptop(path, entry)
+        if with_container and self._channel and self._state in ("syncing", "in step"):
+            with suppress(LinkLost):
+                await self._channel.looked_through(self._laptop.rules())
         self._in_step.clear()
         self._wake.set()
         await self._in_step.wait()
@@ -115,6 +134,7 @@ class Synchronizer:
             sent, received = self._carried_bytes
             self._carried_bytes = sent + channel.sent_bytes, received + channel.received_bytes
             self._channel = None
+            channel.end()
 
     async def _run(self, channel: Channel) -> None:
         record = self._record
@@ -128,7 +148,7 @@ class Synchronizer:
             self._mark = mark
         laptop_folds = await self._laptop.do(self._laptop.replica.folds_case)
         folding = [(Action.TO_CONTAINER, container_folds), (Action.TO_LAPTOP, laptop_folds)]
-        sides = Sides(
+        self._sides = Sides(
             record.laptop, record.container, record.common, offset_s, frozenset(one for one, folds in folding if folds)
         )
         told = asyncio.Event()
@@ -139,7 +159,7 @@ class Synchronizer:
             await told.wait()
             self._heed_emptied()
             record.dirty.update(record.laptop, record.container, record.common)
-            await self._work(sides, transfer)
+            await self._work(self._sides, transfer)
 
     def _heed_emptied(self) -> None:
         """Fill a side that is found empty, instead of emptying the other one."""
@@ -180,22 +200,17 @@ class Synchronizer:
             if record.dirty:
                 self._state = "syncing"
                 self._in_step.clear()
-                dirty = set(record.dirty)
+                self._underway = dirty = set(record.dirty)
                 record.dirty.clear()
                 record.failed -= dirty
                 await self._do(plan(dirty, sides, self._options), transfer)
+                self._underway = set()
                 continue
-            self._tell_in_step()
+            self._state = "in step"
+            self._in_step.set()
             failures = failures + 1 if record.failed else 0
             await self._wait(RETRY_S[min(failures, len(RETRY_S)) - 1] if failures else None)
             record.dirty |= record.failed
-
-    def _tell_in_step(self) -> None:
-        self._state = "in step"
-        self._in_step.set()
-        if (status := self.status) != self._told_status:
-            self._told_status = status
-            self._report(InStep(status))
 
     async def _wait(self, timeout_s: float | None) -> None:
         try:

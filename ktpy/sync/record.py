@@ -1,6 +1,7 @@
 """What is known of both sides, and what is to be looked at. No I/O."""
 
-from ktpy.sync.events import ConflictKept, SyncProblem, SyncReport
+from ktpy.observe.status import SyncProblem
+from ktpy.sync.events import ConflictKept, SyncReport
 from ktpy.sync.plan import is_ignored
 from ktpy.wire.sync.entries import FOLDER, HELD, IGNORED, THE_IGNORED, UNREADABLE, Entry, parent_of, shown
 

@@ -235,7 +235,11 @@ def test_an_edited_file_is_in_the_answer_that_another_pod_gets(lab: Lab, laptop:
             session.wait_for(SWITCHED_OFF)
             until_reached(get, "one")
             lab.exec(["sh", "-c", f"{edit} two > index.html"], user="dev", check=True)
-            until_reached(get, "two")
+            synced = json.loads(laptop.output("ktpy", "dev", "sync", "catalog", *HERE, "--output", "json"))["sync"]
+            assert (synced["state"], synced["entries"], synced["problems"]) == ("in step", 1, [])
+            assert get() == "two"
+            [told] = json.loads(laptop.output("ktpy", "dev", "status", "catalog", *HERE, "-o", "json"))["sessions"]
+            assert (told["sync"]["state"], told["sync"]["entries"]) == ("in step", 1)
             assert laptop.output("ktpy", "run", *HERE, "--", "curl", "-s", "http://catalog/") == "two\n"
             laptop.output("ktpy", "dev", "end", "catalog", *HERE)
             assert session.wait_ended() == 0, session.output

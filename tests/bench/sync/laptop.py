@@ -16,7 +16,7 @@ from pathlib import Path
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
 from ktpy.sync.engine import synced
-from ktpy.sync.events import InStep, SyncEvent
+from ktpy.sync.events import SyncEvent
 from ktpy.sync.options import SyncOptions
 from ktpy.wire.sync.frames import COMMAND
 from tests.bench.samples import percentile
@@ -46,8 +46,7 @@ async def in_step(root: Path) -> AsyncIterator[Path]:
 
 
 def _tell(event: SyncEvent) -> None:
-    if not isinstance(event, InStep):
-        print(event, file=sys.stderr)
+    print(event, file=sys.stderr)
 
 
 async def files(root: Path, count: int) -> dict[str, float]:

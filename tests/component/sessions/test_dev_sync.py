@@ -53,7 +53,7 @@ async def test_a_folder_that_the_container_does_not_give_is_said(tmp_path: Path)
     async with linked(tmp_path) as uplink:
         folder = SyncFolder(str(tmp_path / "laptop"), str(tmp_path / "file" / "src"))
         with pytest.raises(SyncFailed, match=r"file/src: Not a directory\.$"):
-            async with synced_folder(cast(Any, uplink), folder, lambda _: None):
+            async with synced_folder(cast(Any, uplink), folder, lambda _: None, lambda _: None):
                 pass
 
 
@@ -64,7 +64,7 @@ async def test_it_goes_on_over_the_next_channel(tmp_path: Path, monkeypatch: pyt
     async with linked(tmp_path) as uplink:
         (laptop / "a").write_text("one")
         folder = SyncFolder(str(laptop), str(there))
-        async with synced_folder(cast(Any, uplink), folder, lambda _: None):
+        async with synced_folder(cast(Any, uplink), folder, lambda _: None, lambda _: None):
             assert (there / "a").read_text() == "one"
             uplink.processes[0].close()
             (laptop / "a").write_text("two, meanwhile")

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from ktpy.cli.main import cli
 from ktpy.cluster.service.ports import ExposeOption
 from ktpy.daemon.caller import Caller
+from ktpy.observe.codec import to_json
+from ktpy.observe.status import SyncStatus
 from ktpy.sessions import dev, dev_once
 from ktpy.sessions.options import DevOptions, PersistentDir, Publish, SyncFolder
 
@@ -22,6 +24,8 @@ SESSION = {
     "is_live": True,
     "since": "2030-01-01T12:00:00Z",
 }
+
+IN_STEP: dict[str, Any] = to_json(SyncStatus("/src", "/home/dev", state="in step", entries=1)) | {"problems": []}
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +136,7 @@ def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, Any] = {
         "namespace": "shop",
         "context": "lab",
-        "sessions": [SESSION, {**SESSION, "is_live": False}],
+        "sessions": [{**SESSION, "sync": None}, {**SESSION, "is_live": False, "sync": None}],
     }
     monkeypatch.setattr(dev_once, "sessions", lambda *_: found)
     assert CliRunner().invoke(cli, ["dev", "list"]).output.splitlines() == [
@@ -140,9 +144,26 @@ def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
         "deployment/web (web): developed by al@x beside it, dead; ktpy clean gives it back",
     ]
     assert json.loads(CliRunner().invoke(cli, ["dev", "list", "-o", "json"]).output)["sessions"] == found["sessions"]
+    found["sessions"] = [{**SESSION, "sync": IN_STEP}]
+    assert CliRunner().invoke(cli, ["dev", "status", "web"]).output.splitlines()[1] == (
+        "  sync      /src and /home/dev: in step"
+    )
     found["sessions"] = []
     assert CliRunner().invoke(cli, ["dev", "list"]).output == "Nobody develops anything in namespace shop.\n"
     assert CliRunner().invoke(cli, ["dev", "status", "web"]).output == "Nobody develops web in namespace shop.\n"
+
+
+def test_being_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [
+        {"workload": "deployment/web", "session": "a", "sync": one} for one in ({**IN_STEP, "state": "cut"}, IN_STEP)
+    ]
+    monkeypatch.setattr(dev_once, "catch_up", lambda *_: iter(told))
+    done = CliRunner().invoke(cli, ["dev", "sync", "web"])
+    assert (done.exit_code, done.stderr) == (0, "The link is lost; it goes on when that is back.\n")
+    assert done.stdout.splitlines()[0] == "  sync      /src and /home/dev: in step"
+    told[1]["sync"] = held_back = {**IN_STEP, "problems": [{"path": "a", "text": "it cannot be read"}]}
+    done = CliRunner().invoke(cli, ["dev", "sync", "web", "-o", "json"])
+    assert (done.exit_code, json.loads(done.stdout)["sync"]) == (63, held_back)
 
 
 @pytest.mark.parametrize("verb", ["end", "reset"])

@@ -9,8 +9,17 @@ import pytest
 
 from ktpy.cli import render
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice, Ready, StartStep
-from ktpy.observe.status import ConnectStatus, DnsStatus, LinkStatus, PortStatus, RangeStatus, TrafficBytes
-from tests.kit.intercepts import EXCHANGE
+from ktpy.observe.status import (
+    ConnectStatus,
+    DnsStatus,
+    LinkStatus,
+    PortStatus,
+    RangeStatus,
+    SyncProblem,
+    SyncStatus,
+    TrafficBytes,
+)
+from tests.kit.intercepts import DEVELOPING, EXCHANGE
 
 CONNECTED = ConnectStatus(
     pid=7,
@@ -189,3 +198,23 @@ def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_port_to_which_nothing_comes(requests: int, passed: int | None, told: str) -> None:
     port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=requests, fallbacks=0, passed=passed)
     assert click.unstyle(render.port(port)).endswith(f"(up): {told}")
+
+
+def test_how_a_folder_is_in_step() -> None:
+    assert click.unstyle(render.status(DEVELOPING)).splitlines()[1:] == ["  up        0 s, process 7"]
+    sync = SyncStatus("/src", "/home/dev", state="in step", entries=34, last_error="a: the disk is full")
+    assert click.unstyle(render.status(replace(DEVELOPING, sync=sync))).splitlines() == [
+        "dev of deployment/web in namespace shop of lab",
+        "  sync      /src and /home/dev: in step",
+        "            34 files, folders and links alike",
+        "            done since: a: the disk is full",
+        "  up        0 s, process 7",
+    ]
+    problems = tuple(SyncProblem(f"{n}", "it cannot be read") for n in range(10))
+    sync = replace(sync, is_two_way=False, state="cut", to_container=3, to_laptop=1, conflicts=1, problems=problems)
+    lines = click.unstyle(render.status(replace(DEVELOPING, sync=sync))).splitlines()[1:-1]
+    assert lines[0] == "  sync      /src to /home/dev: the link is lost; it goes on when that is back"
+    assert lines[1].endswith(
+        "alike, 3 to go to the container, 1 to come to this laptop, 1 conflict copy (*.conflict-container-*)"
+    )
+    assert [line.strip() for line in lines[2:]][-2:] == ["7: it cannot be read", "and 2 more (see --output json)"]

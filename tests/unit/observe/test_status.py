@@ -9,9 +9,11 @@ from ktpy.observe.status import (
     DnsStatus,
     PortStatus,
     RangeStatus,
+    SyncProblem,
+    SyncStatus,
     decode_status,
 )
-from tests.kit.intercepts import EXCHANGE
+from tests.kit.intercepts import DEVELOPING, EXCHANGE
 
 STARTING = ConnectStatus(pid=7, server="https://a", context="lab", namespace="shop", state="starting", uptime_s=0.1)
 
@@ -42,6 +44,20 @@ def test_a_session_of_another_version_is_understood() -> None:
     encoded = to_json(STARTING)
     del encoded["open_flows"]
     assert decode_status(encoded | {"mood": "good"}) == STARTING
+
+
+def test_a_dev_session_has_every_key() -> None:
+    sync = SyncStatus(local="/src", remote="/home/dev", problems=(SyncProblem("a", "it cannot be read"),))
+    status = replace(DEVELOPING, sync=sync)
+    encoded = to_json(status)
+    assert json.dumps(encoded) == (
+        '{"kind": "dev", "reference": "deployment/web", "session": "5e55", "pid": 7, "server": "https://a",'
+        ' "context": "lab", "namespace": "shop", "state": "ready", "uptime_s": 0.5, "ends_in_s": null,'
+        ' "sync": {"local": "/src", "remote": "/home/dev", "is_two_way": true, "state": "starting", "entries": 0,'
+        ' "to_container": 0, "to_laptop": 0, "sent_bytes": 0, "received_bytes": 0, "conflicts": 0,'
+        ' "problems": [{"path": "a", "text": "it cannot be read"}], "last_error": null}}'
+    )
+    assert decode_status(json.loads(json.dumps(encoded))) == status
 
 
 def test_an_intercept_has_every_key() -> None:

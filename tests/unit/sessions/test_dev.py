@@ -1,19 +1,28 @@
 """A session of `ktpy dev start` without a pod: what runs there is the test's."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ktpy.cluster.changes import dev as changes
+from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
-from ktpy.errors import LinkLost
+from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.errors import InterceptAbsent, LinkLost, SessionLost
 from ktpy.link.held_program import HeldProgram
 from ktpy.observe.events import Event, StartStep
-from ktpy.sessions import dev
-from ktpy.sessions.options import DevOptions
+from ktpy.observe.status import SyncStatus
+from ktpy.sessions import dev, dev_once, dev_sync
+from ktpy.sessions.once import ClusterRef
+from ktpy.sessions.options import DevOptions, SyncFolder
 from tests.unit.cluster.changes.dev_cases import essence, furnish
 from tests.unit.kube.api_stub import kubeconfig
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, ObjectStore
@@ -37,23 +46,29 @@ class Uplink:
 
 
 class World:
-    def __init__(self, store: ObjectStore, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, store: ObjectStore, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.program: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.uplink, self.told = Uplink(), list[Event]()
         monkeypatch.setattr(dev, "dev_uplink", lambda *_: self.uplink)
         monkeypatch.setattr(HeldProgram, "run", lambda *_: asyncio.shield(self.program))
         monkeypatch.setattr(changes, "BACK_TIMEOUT_S", 0.2)  # nothing makes the original's pods ready
-        file = kubeconfig(folder, store.url, {"token": "t"})
-        options = DevOptions("web", kubeconfig=file, command=("serve",))
-        self.session = dev.Dev(options, Caller(1000, 1000, "al", folder), self.told.append, [])
+        file = kubeconfig(home, store.url, {"token": "t"})
+        self.place = ClusterRef(file)
+        self.options = DevOptions("web", kubeconfig=file, command=("serve",))
+        self.caller = Caller(4_000_000_000, 4_000_000_000, "al", home)
+        self.session = dev.Dev(self.options, self.caller, self.told.append, [])
+
+    def catch_up(self) -> "asyncio.Task[list[dict[str, Any]]]":
+        return asyncio.create_task(asyncio.to_thread(lambda: list(dev_once.catch_up(self.place, "web", self.caller))))
 
     def steps(self) -> list[str]:
         return [one.detail for one in self.told if isinstance(one, StartStep)]
 
 
 @pytest.fixture
-async def world(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return World(store, tmp_path, monkeypatch)
+async def world(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    with TemporaryDirectory() as home:  # whose name is short enough for a socket's path
+        yield World(store, Path(home), monkeypatch)
 
 
 def is_as_before(store: ObjectStore, before: Any) -> bool:
@@ -112,3 +127,54 @@ async def test_a_lost_link_gives_all_back(store: ObjectStore, world: World) -> N
     with pytest.raises(LinkLost, match="cut"):
         await running
     assert is_as_before(store, before)
+
+
+class Sync:
+    """A folder that is in step when the test says so."""
+
+    def __init__(self) -> None:
+        self.caught_up = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    @property
+    def status(self) -> SyncStatus:
+        return SyncStatus(state="in step" if self.caught_up.is_set() else "syncing", entries=3)
+
+    async def catch_up(self, *, with_container: bool) -> None:
+        assert with_container
+        self.asked.set()
+        await self.caught_up.wait()
+
+
+async def test_others_see_how_its_folder_is_in_step(
+    store: ObjectStore, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sync = Sync()
+
+    @asynccontextmanager
+    async def synced_folder(_: Any, __: Any, ___: Any, begun: Any) -> "AsyncIterator[asyncio.Future[None]]":
+        begun(sync)
+        yield asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(dev_sync, "synced_folder", synced_folder)
+    furnish(store)
+    with pytest.raises(InterceptAbsent, match="You develop web in no session of this laptop with --sync"):
+        await world.catch_up()
+    folder = SyncFolder(str(tmp_path), "/home/dev")
+    session = dev.Dev(replace(world.options, sync=folder), world.caller, world.told.append, [])
+    running = asyncio.create_task(session.run())
+    await store.until(lambda: essence(store)["spec"]["replicas"] == 0)
+    asking = world.catch_up()
+    await sync.asked.wait()
+    listed = await asyncio.to_thread(dev_once.sessions, world.place, "web", world.caller)
+    sync.caught_up.set()
+    before, after = await asking
+    assert json.loads(json.dumps(listed))["sessions"][0]["sync"] == before["sync"]
+    assert (before["sync"]["local"], before["sync"]["remote"]) == (str(tmp_path), "/home/dev")
+    assert (before["sync"]["state"], after["sync"]["state"]) == ("syncing", "in step")
+    monkeypatch.setattr(control_client, "follow", lambda *_: iter([before]))  # as when it ends meanwhile
+    with pytest.raises(SessionLost, match="deployment/web has ended meanwhile"):
+        await world.catch_up()
+    world.program.set_result(0)
+    assert await running == 0
+    assert RuntimeDirectory.of(world.caller).control_sockets() == []

@@ -33,7 +33,7 @@ async def developed(store: ObjectStore, api: Api, owner: str) -> None:
 async def test_the_own_session_ends(store: ObjectStore, store_api: Api, place: ClusterRef) -> None:
     before = furnish(store)
     await developed(store, store_api, AL.owner)
-    listed = await asyncio.to_thread(dev_once.sessions, place)
+    listed = await asyncio.to_thread(dev_once.sessions, place, None, AL)
     assert [one["workload"] for one in listed["sessions"]] == ["deployment/web"]
     ended = await asyncio.to_thread(dev_once.end, place, "web", AL)
     assert [one["workload"] for one in ended["ended"]] == ["deployment/web"]

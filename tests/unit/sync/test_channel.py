@@ -76,6 +76,15 @@ async def test_an_answer_finds_its_request() -> None:
         made.answer(frames.RESULT, frames.numbered(0, first)[5:])
 
 
+async def test_a_channel_that_ends_lets_go_who_waits_for_an_answer() -> None:
+    made = channel()
+    looking = asyncio.create_task(made.looked_through({}))
+    await asyncio.sleep(0)
+    assert not looking.done()
+    made.end()
+    await asyncio.gather(looking, made.idle())
+
+
 @pytest.mark.parametrize(("code", "word"), [(28, "full"), (84, "UTF-8"), (40, "link"), (13, "Permission denied")])
 def test_a_failure_has_a_clear_word(code: int, word: str) -> None:
     assert word in reason(Result(1, frames.FAILED, None, b"%d" % code))

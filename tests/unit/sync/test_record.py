@@ -1,4 +1,5 @@
-from ktpy.sync.events import ConflictKept, SyncEvent, SyncProblem
+from ktpy.observe.status import SyncProblem
+from ktpy.sync.events import ConflictKept, SyncEvent
 from ktpy.sync.record import Record
 from ktpy.wire.sync.entries import FILE, FOLDER, THE_IGNORED, Entry
 
