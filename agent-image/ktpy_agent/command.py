@@ -24,6 +24,7 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
        ktpy-agent route SOCKET ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
        ktpy-agent udp       what the gateway starts: relay its UDP ports to laptops and original pods
+       ktpy-agent tap       what the gateway starts: send copies of requests to laptops
 """
 
 
@@ -74,6 +75,10 @@ def _with_settings(settings: Settings, arguments: list[str]) -> int:
             from ktpy_agent import udp_relay
 
             return udp_relay.run(settings)
+        case ["tap"]:
+            from ktpy_agent import tap_relay
+
+            return tap_relay.run(settings)
         case _:
             sys.stderr.write(USAGE)
             return 64

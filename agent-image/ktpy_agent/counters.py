@@ -9,9 +9,13 @@ class Count(NamedTuple):
     """Answered by the laptop; connections, on a port that is not HTTP, and datagrams for it on one that is UDP."""
     fallbacks: int
     """Answered by the original pods in its place."""
+    dropped: int = 0
+    """A tap's copies that the laptop did not answer."""
+    skipped: int = 0
+    """A tap's requests that are of a kind which is not copied."""
 
     def plus(self, other: "Count") -> "Count":
-        return Count(self.requests + other.requests, self.fallbacks + other.fallbacks)
+        return Count(*map(sum, zip(self, other, strict=True)))
 
 
 _NONE = Count(0, 0)
@@ -24,7 +28,7 @@ class Counters:
         self._ended: dict[str, Count] = {}
         self._workers: dict[int, dict[str, Count]] = {}
         self._up: frozenset[str] = frozenset()
-        self._up_elsewhere: frozenset[str] = frozenset()
+        self._up_elsewhere: dict[str, frozenset[str]] = {}
 
     def update(self, statistics: dict[int, str]) -> None:
         """Take the present `show stat` of each live worker, the newest first.
@@ -38,11 +42,11 @@ class Counters:
         self._workers |= {pid: counts for pid, (counts, _) in readings.items()}
         self._up = next((up for _, up in readings.values()), frozenset())
 
-    def add(self, counts: Mapping[str, Count], up: Iterable[str]) -> None:
-        """Add what others than HAProxy have counted, and note which of their routes are up now."""
+    def add(self, counter: str, counts: Mapping[str, Count], up: Iterable[str]) -> None:
+        """Add what another than HAProxy has counted, and note which of its routes are up now."""
         for route, count in counts.items():
             self._ended[route] = self._ended.get(route, _NONE).plus(count)
-        self._up_elsewhere = frozenset(up)
+        self._up_elsewhere[counter] = frozenset(up)
 
     def count(self, route: str) -> Count:
         total = self._ended.get(route, _NONE)
@@ -52,7 +56,7 @@ class Counters:
 
     def is_up(self, route: str) -> bool:
         """Return whether requests go to the laptop now."""
-        return route in self._up or route in self._up_elsewhere
+        return route in self._up or any(route in up for up in self._up_elsewhere.values())
 
 
 def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:

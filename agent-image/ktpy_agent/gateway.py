@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ktpy.wire.gateway import GatewaySpec, SpecError
@@ -28,10 +29,12 @@ from ktpy_agent.haproxy_config import Config, render
 from ktpy_agent.liveness import AliveSockets
 from ktpy_agent.memory import left_bytes
 from ktpy_agent.pod_log import announce_host_key, log
+from ktpy_agent.relay_child import RelayReport
 from ktpy_agent.routes import Refused, Route, RouteTable, describe
 from ktpy_agent.settings import Settings
 from ktpy_agent.sshd import SshdError, make_host_key, start_sshd, write_account
-from ktpy_agent.udp_child import UdpChild, UdpReport
+from ktpy_agent.tap_child import TapChild
+from ktpy_agent.udp_child import UdpChild
 
 TICK_S = 0.1
 """A changed annotation, or a socket that came or went, is noticed this soon; signals and routes wake us at once."""
@@ -77,7 +80,8 @@ class Gateway:
         self._alive = AliveSockets(settings.routes_dir)
         self._control = ControlSocket(settings.control, selector, settings.route_silence_s, self._join, self._leave)
         self._counters = Counters()
-        self._udp = UdpChild(selector, self._take_udp_report)
+        self._udp = UdpChild(selector, partial(self._take_report, "udp"))
+        self._taps = TapChild(selector, partial(self._take_report, "tap"))
         self._passed_before: dict[RouteConnection, dict[ServicePort, int]] = {}
         """What had passed each port when a laptop's routes began."""
         self._routes_by_port: dict[ServicePort, set[str]] = {}
@@ -116,7 +120,7 @@ class Gateway:
     def serve(self) -> None:
         while not self._stop_signals:
             self._turn()
-            for step in (self._revive, self._apply, self._report, self._lead_udp):
+            for step in (self._revive, self._apply, self._report, self._lead_udp, self._lead_taps):
                 self._attempt(step)
         self._drain()
 
@@ -208,7 +212,9 @@ class Gateway:
             self._connections[session] = connection
             self._newcomers[connection] = routes
             for route in routes:
-                self._routes_by_port.setdefault(route.service_port, {f"origin{route.service_port}"}).add(route.name)
+                names = self._routes_by_port.setdefault(route.service_port, {f"origin{route.service_port}"})
+                if not route.copied_percent:
+                    names.add(route.name)
             log(f"session {session} of {hello.owner} takes {describe(routes)}")
 
     def _refuse_without_memory(self, session: str) -> None:
@@ -319,21 +325,31 @@ class Gateway:
                     so_far.fallbacks + count.fallbacks,
                     so_far.is_up and is_up,
                     self._passed(port) - before.get(port, 0),
+                    so_far.dropped + count.dropped,
+                    so_far.skipped + count.skipped,
                 )
         return counted
 
     def _passed(self, port: ServicePort) -> int:
         """Return how many requests have been answered on a port, by anybody."""
-        return sum(sum(self._counters.count(name)) for name in self._routes_by_port[port])
+        counts = map(self._counters.count, self._routes_by_port[port])
+        return sum(count.requests + count.fallbacks for count in counts)
 
-    # UDP
+    # UDP and taps
 
     def _lead_udp(self) -> None:
         """Tell the process that relays UDP which laptops have datagrams now."""
-        self._udp.lead(self._table.routes, lambda route: self._socket(route) if self._alive.has(route) else None)
+        self._udp.lead(self._table.routes, self._live_socket)
 
-    def _take_udp_report(self, report: UdpReport) -> None:
-        self._counters.add(report.counts, report.up)
+    def _lead_taps(self) -> None:
+        """Tell the process that sends copies which laptops take them now."""
+        self._taps.lead(self._table.routes, self._live_socket)
+
+    def _live_socket(self, route: Route) -> Path | None:
+        return self._socket(route) if self._alive.has(route) else None
+
+    def _take_report(self, counter: str, report: RelayReport) -> None:
+        self._counters.add(counter, report.counts, report.up)
         self._counters_due_s = 0.0
 
     # Children
@@ -361,6 +377,9 @@ class Gateway:
             self._pids["sshd"] = start_sshd(self._settings, self._host_key, self._keys.path, SSHD_POLICY)
         if self._spec.udp_ports and "udp" not in self._pids and self._may_start("udp"):
             self._pids["udp"] = self._udp.start()
+        has_taps = any(route.copied_percent for route in self._table.routes)
+        if has_taps and "tap" not in self._pids and self._may_start("tap"):
+            self._pids["tap"] = self._taps.start()
 
     def _may_start(self, child: str) -> bool:
         now_s = time.monotonic()

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from ktpy.wire.gateway import GatewaySpec, Port
 from ktpy.wire.route import Match
+from ktpy_agent import haproxy_taps
 from ktpy_agent.baggage import member_regex
+from ktpy_agent.haproxy_taps import Share
 from ktpy_agent.routes import Route
 
 # The gateway must never be what ends a quiet stream (server-sent events, WebSocket, gRPC, a database's session): hence
@@ -138,13 +140,17 @@ def render(
 ) -> Config:
     """Render the whole configuration. `generation` tells from outside which one HAProxy has loaded."""
     lines = [*_global_lines(machine, generation), _DEFAULTS]
+    taps = [route for route in routes if route.copied_percent]
+    routes = [route for route in routes if not route.copied_percent]
+    lines += haproxy_taps.ring(machine.run_dir) if taps else []
     lines += ["frontend ready", _bind(machine, machine.ready_port), "  monitor-uri /ready", ""]
     maps: dict[str, str] = {}
     for port in spec.tcp_ports:
         of_port = [route for route in routes if route.port == port]
         if port.http:
             rules = _rules(machine, of_port, generation)
-            lines += _http_frontends(machine, port, of_port, rules)
+            shares = [_share(route) for route in taps if route.port == port]
+            lines += _http_frontends(machine, port, of_port, shares, rules)
             maps |= rules.maps
         else:
             lines += _tcp_frontend(machine, port, of_port)
@@ -196,7 +202,7 @@ def _tcp_frontend(machine: Machine, port: Port, routes: list[Route]) -> list[str
     ]
 
 
-def _http_frontends(machine: Machine, port: Port, routes: list[Route], rules: "_Rules") -> list[str]:
+def _http_frontends(machine: Machine, port: Port, routes: list[Route], taps: list[Share], rules: "_Rules") -> list[str]:
     """Render one port: the matches first, oldest first, then an exchange, then the original pods."""
     exchanged = next((route.name for route in routes if route.match is None), f"origin{port.port}")
     otherwise = [f"  use_backend {exchanged}_h%[fc_http_major]", ""]
@@ -204,8 +210,10 @@ def _http_frontends(machine: Machine, port: Port, routes: list[Route], rules: "_
         f"frontend port{port.port}",
         _bind(machine, port.bind),
         f"  bind {_handed_on(machine, port, 'next')} mode 600",
+        *(haproxy_taps.choice(taps) if taps else []),
         _HTTP_FRONTEND,
         f"  acl is_last str({LAST}) -u {port.port} -m str -- not-{LAST}",
+        *(haproxy_taps.telling("{ stopping } !is_last") if taps else []),
         f"  use_backend next{port.port}_h%[fc_http_major] if {{ stopping }} !is_last",
     ]
     if not rules.maps:
@@ -285,7 +293,18 @@ def _mapped_header(match: Match) -> str | None:
     return None if is_regex or " " in value or value.startswith("#") else name
 
 
+def _share(tap: Route) -> Share:
+    definitions, alternatives = _criteria(tap.name, tap.match or Match())
+    return Share(tap.name, tap.copied_percent or 100, definitions, alternatives)
+
+
 def _match(name: str, match: Match) -> list[str]:
+    lines, alternatives = _criteria(name, match)
+    return lines + [f"  use_backend {name}_h%[fc_http_major] if {' '.join(names)}" for names in alternatives]
+
+
+def _criteria(name: str, match: Match) -> tuple[list[str], list[list[str]]]:
+    """Return the lines that define a match's ACLs, and its alternatives: the names of those that have to hold."""
     lines: list[str] = []
     alternatives: list[list[str]] = []
     for kind, criteria in (("header", _header_criteria(match)), ("baggage", _baggage_criteria(match))):
@@ -297,9 +316,7 @@ def _match(name: str, match: Match) -> list[str]:
     if match.path_prefix is not None:
         below = [f"{name}_path"]
         lines += [f"  acl {name}_path {criterion}" for criterion in _path_criteria(match.path_prefix)]
-    for names in alternatives or [[]]:
-        lines.append(f"  use_backend {name}_h%[fc_http_major] if {' '.join(names + below)}")
-    return lines
+    return lines, [names + below for names in alternatives or [[]]]
 
 
 def _header_criteria(match: Match) -> list[str]:

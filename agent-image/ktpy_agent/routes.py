@@ -31,6 +31,8 @@ class Route(NamedTuple):
     fails_when_down: bool
     token: str
     """Only the laptop is told it: no other can put a socket in the place of its own."""
+    copied_percent: int | None = None
+    """A tap gets copies of this share of the requests; None where they come themselves."""
 
     @property
     def service_port(self) -> ServicePort:
@@ -71,15 +73,19 @@ class RouteTable:
         for number, request in enumerate(hello.routes, self._serial + 1):
             port = self._port(request)
             for other in others + joined:
-                if other.port == port and _clash(other.match, request.match):
+                is_copied = request.copied_percent or other.copied_percent
+                if other.port == port and not is_copied and _clash(other.match, request.match):
                     raise Refused(_clash_sentence(self._spec, port, request.match, other.owner), other.owner)
             fails_when_down = request.when_local_down == FAIL
             token = os.urandom(_TOKEN_BYTES).hex()
-            joined += (Route(number, hello.session, hello.owner, port, request.match, fails_when_down, token),)
+            who, share = (number, hello.session, hello.owner), request.copied_percent
+            joined += (Route(*who, port, request.match, fails_when_down, token, share),)
         self._serial += len(joined)
         self.routes = others + joined
         self.last_owner |= {
-            route.port.port: route.owner for route in joined if route.match is None and route.port.protocol == TCP
+            route.port.port: route.owner
+            for route in joined
+            if route.match is None and route.port.protocol == TCP and not route.copied_percent
         }
         self.generation += 1
         return joined
@@ -103,6 +109,8 @@ class RouteTable:
             raise Refused(f"service {target} has no port {wanted}; it has {known}")
         if request.match is not None and not port.http:
             raise Refused(f"port {wanted} of service {target} is not HTTP, so no header can be matched on it")
+        if request.copied_percent and not port.http:
+            raise Refused(f"port {wanted} of service {target} is not HTTP, so no request can be copied")
         return port
 
 
@@ -125,4 +133,8 @@ def _clash_sentence(spec: GatewaySpec, port: Port, match: Match | None, holder: 
 
 def describe(routes: Iterable[Route]) -> str:
     """Return what these routes take, for the log."""
-    return ", ".join(f"{'all' if route.match is None else 'some'} of port {route.service_port}" for route in routes)
+    return ", ".join(
+        f"{f'{route.copied_percent} % copies of ' if route.copied_percent else ''}"
+        f"{'all' if route.match is None else 'some'} of port {route.service_port}"
+        for route in routes
+    )

@@ -19,8 +19,9 @@ from ktpy_agent.counters import Count
 from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.pod_log import log
 from ktpy_agent.poller import READ_BYTES
+from ktpy_agent.relay_child import MAX_MESSAGE_BYTES, RelayReport, supervisor
 from ktpy_agent.settings import Settings
-from ktpy_agent.udp_child import MAX_MESSAGE_BYTES, UdpReport, UdpRoute, parse_routes, supervisor
+from ktpy_agent.udp_child import UdpRoute, parse_routes
 
 IDLE_S = 30.0
 """A client that nobody has answered is forgotten after this long, as by Linux's conntrack (udp_timeout)."""
@@ -107,7 +108,7 @@ class UdpRelays:
         if up == self._told_up and not counts:
             return
         with suppress(BlockingIOError):
-            self._control.send(UdpReport(counts, up).encoded())
+            self._control.send(RelayReport(counts, up).encoded())
             self._told_up, self._report_due_s = up, now_s + REPORT_S
             for relay in self._relays.values():
                 relay.counts.clear()

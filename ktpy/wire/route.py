@@ -135,6 +135,20 @@ class RouteRequest(NamedTuple):
     """While the laptop's local port is closed, requests turn to the original pods (ORIGIN) or get a 503 (FAIL)."""
     protocol: str = TCP
     """TCP or UDP."""
+    copied_percent: int | None = None
+    """A tap gets copies of this share of the requests; None where they come themselves."""
+
+    def document(self) -> dict[str, Any]:
+        """Render it. A tap stands in the match: an agent that knows of none refuses it there, and takes no request."""
+        match = self.match.document() if self.match is not None else None
+        if self.copied_percent is not None:
+            match = (self.match or Match()).document() | {"tap": self.copied_percent}
+        return {
+            "port": self.port,
+            "match": match,
+            "when_local_down": self.when_local_down,
+            "protocol": self.protocol,
+        }
 
 
 class RouteHello(NamedTuple):
@@ -150,7 +164,7 @@ class RouteHello(NamedTuple):
 
     def line(self) -> bytes:
         """Render the hello."""
-        routes = [route._asdict() | {"match": route.match and route.match.document()} for route in self.routes]
+        routes = [route.document() for route in self.routes]
         return _line({"version": VERSION, "session": self.session, "owner": self.owner, "routes": routes})
 
     @classmethod
@@ -239,6 +253,10 @@ class RouteCounters(NamedTuple):
     """This says whether the gateway sends requests to the laptop now."""
     passed: int | None = None
     """So many of everybody's requests have passed this port; None where a gateway is older, and does not count them."""
+    dropped: int = 0
+    """These copies were a tap's, and were not answered in time, or too many waited already."""
+    skipped: int = 0
+    """These requests were a tap's, and are of a kind that is not copied."""
 
 
 def total_of(counters: Iterable[RouteCounters]) -> RouteCounters:
@@ -250,6 +268,8 @@ def total_of(counters: Iterable[RouteCounters]) -> RouteCounters:
         sum(one.fallbacks for one in every),
         any(one.is_up for one in every),
         sum(passed) if passed else None,
+        sum(one.dropped for one in every),
+        sum(one.skipped for one in every),
     )
 
 
@@ -268,6 +288,8 @@ def parse_counters(line: bytes) -> dict[ServicePort, RouteCounters]:
                 int(of["fallbacks"]),
                 bool(of["is_up"]),
                 None if (passed := of.get("passed")) is None else int(passed),
+                int(of.get("dropped", 0)),
+                int(of.get("skipped", 0)),
             )
             for port, of in message.get("counters", {}).items()
         }
@@ -282,10 +304,22 @@ def _route(item: object) -> RouteRequest:
         raise HelloError("a route's port has to be a number from 1 to 65535")
     if when_local_down not in (ORIGIN, FAIL):
         raise HelloError("when_local_down has to be origin or fail")
-    match = None if fields["match"] is None else _match(fields["match"])
-    if protocol not in (TCP, UDP) or (match and protocol == UDP):
+    wanted, percent = _untapped(fields["match"])
+    match = None if wanted is None else _match(wanted)
+    if protocol not in (TCP, UDP) or ((match or percent) and protocol == UDP):
         raise HelloError("a route's protocol has to be TCP, or UDP without a match: datagrams have no headers")
-    return RouteRequest(port, match, when_local_down, protocol)
+    return RouteRequest(port, match, when_local_down, protocol, percent)
+
+
+def _untapped(item: object) -> tuple[object, int | None]:
+    """Return a match without its tap, which may be all there is of it, and the tap's percentage."""
+    if not isinstance(item, dict) or "tap" not in item:
+        return item, None
+    percent = item["tap"]
+    if type(percent) is not int or not 0 < percent <= 100:
+        raise HelloError("the share of a tap has to be a whole percentage from 1 to 100")
+    rest = {key: value for key, value in item.items() if key != "tap"}
+    return (rest if any(rest.values()) else None), percent
 
 
 def _match(item: object) -> Match:

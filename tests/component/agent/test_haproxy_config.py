@@ -102,6 +102,8 @@ def test_haproxy_takes_every_kind_of_route(short_path: Path, origin: str | None)
         route(3, match(Header("a", "^(x|y)$", is_regex=True), path="/")),
         route(4, match(baggage={"k": "\u00e9" * 64})),
         *(route(number, match(exact("a", text)), owner=text) for number, text in enumerate(HOSTILE, 5)),
+        route(90, None)._replace(copied_percent=100),
+        route(91, match(exact("a", "it's } me"), path="/", baggage={"k": "v"}))._replace(copied_percent=1),
     )
     config = written(short_path, render(MACHINE._replace(run_dir=str(short_path)), spec, routes, {80: "it's } me"}, 1))
     done = subprocess.run(["haproxy", "-c", "-f", config], capture_output=True, text=True, check=False)

@@ -82,3 +82,12 @@ def test_what_no_route_takes_is_counted_by_port() -> None:
     counters = Counters()
     counters.update({1: show_stat(http("origin80_h1", "origin", 10), http("next80_h1", "next", 3, "no check"))})
     assert (counters.count("origin80"), counters.count("next80")) == (Count(0, 10), Count(0, 0))
+
+
+def test_others_than_haproxy_count_beside_it_and_know_what_of_theirs_is_up() -> None:
+    counters = Counters()
+    counters.add("udp", {"route1": Count(1, 2)}, {"route1"})
+    counters.add("tap", {"route2": Count(3, 0, 4, 5)}, {"route2"})
+    counters.add("tap", {"route2": Count(1, 0, 1, 1)}, set())
+    assert (counters.count("route1"), counters.count("route2")) == (Count(1, 2), Count(4, 0, 5, 6))
+    assert (counters.is_up("route1"), counters.is_up("route2")) == (True, False)

@@ -1,6 +1,7 @@
 """The rendered configuration, word for word."""
 
-from ktpy_agent.haproxy_config import LEAST_MAPPED, Machine, render
+from ktpy_agent.baggage import member_regex
+from ktpy_agent.haproxy_config import LEAST_MAPPED, Machine, quote, render
 from ktpy_agent.routes import Route
 
 from ktpy.wire.gateway import GatewaySpec, Port
@@ -190,3 +191,25 @@ def test_many_matches_in_a_row_on_one_header_are_a_map_and_what_it_may_not_decid
     assert second.splitlines()[1] == "  bind unix@/run/ktpy/rules80.sock mode 600"
     rules = [line for line in few.text.splitlines() if line.startswith("  use_backend route")]
     assert set(rules) < set(second.splitlines())
+
+
+def test_a_tap_has_neither_back_end_nor_rule_that_takes_a_request() -> None:
+    spec = GatewaySpec("web", "10.96.1.2", (HTTP,))
+    taps = (
+        route(2, None)._replace(copied_percent=25),
+        route(3, match(exact("a", "1"), baggage={"k": "v"}))._replace(copied_percent=1),
+    )
+    with_taps = rendered(spec, route(1, None), *taps)
+    added = [line for line in with_taps.splitlines() if line not in rendered(spec, route(1, None)).splitlines()]
+    assert [line for line in added if "route" in line] == [
+        '  tcp-request content set-var-fmt(txn.taps) "%[var(txn.taps)] route2,"'
+        " if { var(txn.tap_draw) -m int lt 25 } !{ var(txn.taps) -m sub -- ' route2,' }",
+        "  acl route3_header0 req.fhdr(a) -m str -- '1'",
+        f"  acl route3_baggage0 req.fhdr(baggage) -m reg -- {quote(member_regex('k', 'v'))}",
+        *(
+            '  tcp-request content set-var-fmt(txn.taps) "%[var(txn.taps)] route3,"'
+            f" if {{ var(txn.tap_draw) -m int lt 1 }} !{{ var(txn.taps) -m sub -- ' route3,' }} route3_{acl}0"
+            for acl in ("header", "baggage")
+        ),
+    ]
+    assert not any("backend" in line for line in added)

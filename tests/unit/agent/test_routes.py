@@ -178,3 +178,14 @@ def test_udp_and_tcp_of_one_number_are_two_ports() -> None:
     sentence, holder = refused(table, RouteHello("s2", "bob", (RouteRequest(53, protocol="UDP"),)))
     assert (sentence, holder) == ("port 53/UDP of service dns is exchanged by amy already", "amy")
     assert describe(table.routes) == "all of port 53, all of port 53/UDP"
+
+
+def test_taps_are_in_nobodys_way(table: RouteTable) -> None:
+    for session, match in [("s1", None), ("s2", A)]:
+        table.join(hello(session, match))
+    for session, match in [("s3", None), ("s4", None), ("s5", A)]:
+        table.join(RouteHello(session, "amy", (RouteRequest(80, match, copied_percent=10),)))
+    assert describe(table.routes[2:4]) == "10 % copies of all of port 80, 10 % copies of all of port 80"
+    assert table.last_owner == {80: "s1-owner"}
+    tap = RouteHello("s6", "amy", (RouteRequest(5432, copied_percent=10),))
+    assert refused(table, tap)[0] == "port 5432 of service web is not HTTP, so no request can be copied"

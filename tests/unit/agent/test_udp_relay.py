@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from ktpy_agent import udp_relay
 from ktpy_agent.counters import Count
-from ktpy_agent.udp_child import UdpReport, UdpRoute, encode_routes
+from ktpy_agent.relay_child import RelayReport
+from ktpy_agent.udp_child import UdpRoute, encode_routes
 from ktpy_agent.udp_relay import Relay, UdpRelays
 
 from ktpy.wire.datagram import DATAGRAM, FORGET, NOWHERE, Frame, FrameParser, beat, unmapped
@@ -301,20 +302,23 @@ def test_the_supervisor_says_who_has_a_port_and_hears_what_was_relayed(
     supervisor.send(encode_routes({port.port: route(laptop)}))
     supervisor.setblocking(False)
 
-    def heard() -> UdpReport | None:
+    def heard() -> RelayReport | None:
         relays.turn(0.02)
         try:
-            return UdpReport.parse(supervisor.recv(65536))
+            return RelayReport.parse(supervisor.recv(65536))
         except BlockingIOError:
             return None
 
     deadline_s = time.monotonic() + 5.0
-    reports: list[UdpReport] = []
+    reports: list[RelayReport] = []
     with client(bind) as one:
         while len(reports) < 2 and time.monotonic() < deadline_s:
             if (report := heard()) is not None:
                 reports.append(report)
                 one.send(b"a")
-    assert reports == [UdpReport({}, frozenset({"route1"})), UdpReport({"route1": Count(1, 0)}, frozenset({"route1"}))]
+    assert reports == [
+        RelayReport({}, frozenset({"route1"})),
+        RelayReport({"route1": Count(1, 0)}, frozenset({"route1"})),
+    ]
     supervisor.close()
     relays.serve()  # which ends with it

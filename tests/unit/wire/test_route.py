@@ -51,6 +51,23 @@ def test_a_mesh_names_what_it_wants() -> None:
     }
 
 
+def test_a_tap_stands_in_the_match_where_older_gateways_refuse_it() -> None:
+    mesh = Match((Header("a", "1"),))
+    hello = RouteHello(
+        "ab12", "alice", (RouteRequest(80, copied_percent=7), RouteRequest(80, mesh, copied_percent=100))
+    )
+    assert RouteHello.parse(hello.line(), "ab12") == hello
+    routes = json.loads(hello.line())["routes"]
+    assert [route["match"]["tap"] for route in routes] == [7, 100]
+    for percent in (0, 101, "7", True, None):
+        routes[0]["match"]["tap"] = percent
+        with pytest.raises(HelloError, match="whole percentage"):
+            RouteHello.parse(json.dumps(DOCUMENT | {"routes": routes}).encode(), "ab12")
+    routes[0] |= {"protocol": "UDP", "match": {"tap": 7}}
+    with pytest.raises(HelloError, match="datagrams"):
+        RouteHello.parse(json.dumps(DOCUMENT | {"routes": routes}).encode(), "ab12")
+
+
 def test_tcp_and_udp_of_one_number_are_two_ports() -> None:
     hello = RouteHello("ab12", "alice", (RouteRequest(53), RouteRequest(53, protocol="UDP")))
     assert RouteHello.parse(hello.line(), "ab12") == hello
@@ -105,7 +122,7 @@ def test_what_a_gateway_renders_is_what_a_laptop_reads() -> None:
     assert parse_answer(accepted_line([(HTTP, "/a"), (OTHER, "/b")]), [HTTP, OTHER]) == {HTTP: "/a", OTHER: "/b"}
     refusal = Refusal("port 80 is exchanged by bob already", "bob")
     assert parse_answer(refusal.line(), [HTTP]) == refusal
-    counters = {HTTP: RouteCounters(2, 1, is_up=True, passed=7)}
+    counters = {HTTP: RouteCounters(2, 1, is_up=True, passed=7, dropped=3, skipped=4)}
     assert parse_counters(counters_line(counters)) == counters
 
 
@@ -135,8 +152,8 @@ def test_what_are_no_counters(line: bytes) -> None:
 def test_counters_of_several_pods_add_up() -> None:
     total = total_of([RouteCounters(2, 1, is_up=False), RouteCounters(3, 0, is_up=True)])
     assert total == RouteCounters(5, 1, is_up=True)
-    counting = [RouteCounters(passed=2), RouteCounters(passed=3), RouteCounters()]
-    assert total_of(counting).passed == 5
+    counting = [RouteCounters(passed=2, dropped=1), RouteCounters(passed=3, dropped=1, skipped=1), RouteCounters()]
+    assert total_of(counting) == RouteCounters(passed=5, dropped=2, skipped=1)
 
 
 def test_a_match_reads_as_a_person_would_say_it() -> None:
