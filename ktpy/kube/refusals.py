@@ -27,6 +27,10 @@ class Conflict(ApiRefused):
     """The object exists already, or is another than the request names (409; a merge patch with another uid: 422)."""
 
 
+class AddressTaken(ApiRefused, is_transient=True):
+    """A Service asks for a cluster address that another has, or that a deleted one has not given back yet (422)."""
+
+
 class Gone(ApiRefused):
     """The resource version is too old: list again (410)."""
 
@@ -109,6 +113,8 @@ def refusal(http_status: int, answer: Mapping[str, Any], action: Action, user: s
     kind = {404: NotFound, 409: Conflict, 410: Gone}.get(http_status, ApiRefused)
     if http_status == 422 and "metadata.uid: Invalid value" in message:  # ValidateObjectMetaUpdate: it is immutable
         kind = Conflict
+    if http_status == 422 and "provided IP is already allocated" in message:  # ipallocator.ErrAllocated
+        kind = AddressTaken
     return kind(f"The API server refuses to {action}: {_sentence(message)}")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 
+from ktpy.aio.retry import retry
 from ktpy.aio.task_group import task_group
 from ktpy.cluster.changes.gateway_entry import GatewayEntry
 from ktpy.cluster.changes.plan import SessionIdentity
@@ -18,6 +19,9 @@ from ktpy.kube.watch import watch_object
 
 INSISTENCE_S = 60.0
 """Somebody who puts the selector back twice within this time means it, or is a controller that would never stop."""
+ADDRESS_S = 30.0
+"""How long the API server may take to give the address of a deleted Service back."""
+RETRY_S = 0.2
 
 
 class GatewayGuard:
@@ -88,5 +92,6 @@ class GatewayGuard:
     async def _judge_origin(self, on_notice: Callable[[str], None], origin: Json | None) -> None:
         if origin is None:
             on_notice(f"Somebody has deleted service {self._interceptee.origin_name}; ktpy makes it anew.")
-            # The gateway's pods know its address: it has to be the same.
-            await self._entry.hold_origin(address=self._entry.origin_address)
+            # The gateway's pods know its address: it has to be the same. It is given back after the deletion is told.
+            hold = partial(self._entry.hold_origin, address=self._entry.origin_address)
+            await retry(hold, partial(asyncio.sleep, RETRY_S), within_s=ADDRESS_S)

@@ -33,6 +33,9 @@ class History:
         for line in body.splitlines():
             change = json.loads(line)
             item = change["object"]
+            if change["type"] == "ERROR":  # the API server was restarted, or remembers no more
+                yield 0, f"{path}: {item['message']}"
+                continue
             version, name = int(item["metadata"]["resourceVersion"]), item["metadata"]["name"]
             yield version, f"{version} {change['type']} {item['kind']} {name}: {_told(item)}"
 

@@ -153,7 +153,14 @@ class ObjectStore:
             return 409, refused(409, "already exists")
         if collection == SERVICES and not self.service_name.fullmatch(body["metadata"]["name"]):
             return 422, refused(422, 'Service "x" is invalid: metadata.name: Invalid value')
+        if collection == SERVICES and (address := body["spec"].get("clusterIP")) in self._addresses():
+            taken = f"failed to allocate IP {address}: provided IP is already allocated"
+            return 422, refused(422, f'Service "x" is invalid: spec.clusterIPs: Invalid value: ["{address}"]: {taken}')
         return self.dry_run if request.query.get("dryRun") else (201, self._create(collection, body))
+
+    def _addresses(self) -> set[str]:
+        services = [item["spec"] for (where, _), item in self._objects.items() if where == SERVICES]
+        return {spec["clusterIP"] for spec in services if spec.get("clusterIP") not in (None, "None")}
 
     def _create(self, collection: str, body: Json) -> Json:
         body["metadata"]["creationTimestamp"] = self.now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -100,6 +100,17 @@ async def test_an_origin_that_was_deleted_comes_back_where_it_was(store: ObjectS
     guarding.cancel()
 
 
+async def test_an_origin_whose_address_is_given_back_late(store: ObjectStore, store_api: Api) -> None:
+    guarding, _ = await guarded(store, store_api)
+    origin = store.get(SERVICES, "web-ktpy-origin") or {}
+    store.put(SERVICES, {"metadata": {"name": "late"}, "spec": {"clusterIP": origin["spec"]["clusterIP"]}})
+    store.before["POST services"] = [lambda: None, lambda: store.remove(SERVICES, "late")]
+    store.remove(SERVICES, "web-ktpy-origin")
+    await store.until(lambda: store.get(SERVICES, "web-ktpy-origin") is not None)
+    assert (store.get(SERVICES, "web-ktpy-origin") or {})["spec"] == origin["spec"]
+    guarding.cancel()
+
+
 @pytest.mark.parametrize(("version", "word"), [(VERSION - 1, "older"), (VERSION + 1, "newer")])
 async def test_a_gateway_of_another_version_is_told(
     store: ObjectStore, store_api: Api, version: int, word: str
