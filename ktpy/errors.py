@@ -230,6 +230,22 @@ class CheckFailed(KtpyError, exit_code=64):
     """`ktpy doctor` has found what keeps ktpy from working."""
 
 
+class ImageNotBuilt(KtpyError, exit_code=65):
+    """The agent image cannot be built on this laptop."""
+
+
+class RegistryUnreachable(KtpyError, exit_code=66, is_transient=True):
+    """A registry does not answer: connection, TLS or time-out."""
+
+
+class RegistryRefused(KtpyError, exit_code=67):
+    """A registry refuses an image, or there is no login that it accepts."""
+
+
+class ImageNotLoaded(KtpyError, exit_code=68):
+    """There is no cluster here to load the image into, or its own command fails."""
+
+
 class ProgramAbsent(KtpyError, exit_code=127):
     """The program for `ktpy run` is not there; a shell has the same exit code."""
 

@@ -84,6 +84,7 @@ _TOLD = {
     "logs": ("logs_", "Show what a session in the background told"),
     "clean": ("clean", "Undo what killed runs left"),
     "recover": ("recover", "Give a service back to its own pods"),
+    "image": ("image", "Bring the agent image to a cluster of your own"),
     "doctor": ("doctor", "Look for what keeps ktpy from working"),
     "report": ("report", "Write a file for a bug report, without names"),
     "config": ("config", "Show the defaults of options, and where they are set"),

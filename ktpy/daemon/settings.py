@@ -4,6 +4,7 @@ A project's is looked for from the working directory upward, to the home or the 
 owns, or that everybody may write: who stands in a folder that others write to, such as /tmp, obeys his own alone.
 """
 
+import json
 import os
 import re
 import stat
@@ -51,10 +52,56 @@ class SettingsFile:
 def found() -> list[SettingsFile]:
     """Return the files that there are, the project's first, whose settings win. Raises UsageError with line and column
     for what is no TOML."""
-    home = Path("~").expanduser()
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "ktpy/config.toml"
-    paths = (*_upward(home), config)
+    paths = (*_upward(Path("~").expanduser()), users())
     return [one for path in paths if (one := _read(path)) is not None]
+
+
+def users() -> Path:
+    """Return the user's file, which need not be there."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / "ktpy/config.toml"
+
+
+def remember(key: str, value: str | None) -> bool:
+    """Set a key of the top of the user's file, or remove it where there is no value; the rest stays as it is written.
+
+    Returns whether the file says anything else than before. Raises UsageError where it cannot be changed.
+    """
+    file = _read(users()) or SettingsFile(users())
+    table = {name: one for name, one in file.table.items() if name != key} | ({} if value is None else {key: value})
+    if file.refusal is None and table == file.table:
+        return False
+    lines = file.text.splitlines(keepends=True)
+    top = next((number for number, line in enumerate(lines) if _TABLE.match(line)), len(lines))
+    of_key = [n for n, line in enumerate(lines[:top]) if (at := _KEY.match(line)) and _parts(at[1]) == [key]]
+    place = slice(of_key[0], of_key[0] + 1) if of_key else slice(0, 0)
+    lines[place] = [] if value is None else [f"{key} = {json.dumps(value)}\n"]
+    text = "".join(lines)
+    import tomllib
+
+    try:
+        why = file.refusal or (
+            "" if tomllib.loads(text) == table else "It is written in a way that ktpy does not know."
+        )
+        if not why:
+            _replace(file.path, text)
+    except (OSError, ValueError) as error:
+        why = f"{getattr(error, 'strerror', None) or error}."
+    if why:
+        raise UsageError(f"{key} cannot be remembered in {file.path}: {why}", hint=f"--{key} says it each time.")
+    return True
+
+
+def _replace(path: Path, text: str) -> None:
+    target = path.resolve()  # it may be a link into a folder of such files
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_text(text)
+        if target.exists():
+            partial.chmod(stat.S_IMODE(target.stat().st_mode))
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _upward(home: Path) -> Iterator[Path]:

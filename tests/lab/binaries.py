@@ -1,4 +1,4 @@
-"""Kubernetes, etcd, CoreDNS and the pause program, built from the Go modules pinned under tests/lab/go."""
+"""Kubernetes, etcd, CoreDNS, a registry and the pause program, built from the Go modules pinned under tests/lab/go."""
 
 import os
 import re
@@ -140,6 +140,17 @@ def coredns() -> Path:
         _build(module, ".", directory / "coredns", "")
 
     return cache.artifact("coredns", [GO_SERIES, *_sources(module)], make)
+
+
+def registry() -> Path:
+    """The directory with distribution, the registry that container registries are measured by."""
+    module = MODULES / "registry"
+
+    def make(directory: Path) -> None:
+        say("building the registry from its Go module, once: about two minutes")
+        _build(module, ".", directory / "registry", "")
+
+    return cache.artifact("registry", [GO_SERIES, *_sources(module)], make)
 
 
 def pause() -> Path:

@@ -10,6 +10,7 @@ import pytest
 from ktpy import errors
 from ktpy.cli.dev import dev
 from ktpy.cli.gateway import gateway
+from ktpy.cli.image import image
 from ktpy.cli.main import cli
 from ktpy.cluster import rbac
 from ktpy.observe import events, status
@@ -32,7 +33,7 @@ def test_every_key_of_json_is_listed(shape: type[Any]) -> None:
 
 
 def test_every_option_is_listed() -> None:
-    commands = [*cli.commands.values(), *gateway.commands.values(), *dev.commands.values()]
+    commands = [*cli.commands.values(), *gateway.commands.values(), *dev.commands.values(), *image.commands.values()]
     options = {option for command in commands for one in command.params for option in one.opts}
     assert {option for option in options if option.startswith("--") and option not in README} == {
         "--all-namespaces",  # as -A

@@ -88,3 +88,34 @@ def test_a_folder_that_was_removed_has_no_project(home: Path, monkeypatch: pytes
     (home / "shop/src").rmdir()
     write(home / "shop/.ktpy.toml", "namespace = 'shop'")
     assert settings.found() == []
+
+
+def test_what_is_remembered_leaves_the_rest_as_it_is_written(home: Path) -> None:
+    own = home / ".config/ktpy/config.toml"
+    assert settings.remember("image", None) is False
+    assert settings.remember("image", "r/a:1") is True
+    assert own.read_text() == 'image = "r/a:1"\n'
+    rest = "# mine\nnamespace = 'shop' # here\n\n[connect]\nimage = 'other'"
+    own.write_text(rest)
+    own.chmod(0o600)
+    for value, text in (("r/a:1", f'image = "r/a:1"\n{rest}'), ("r/a:2", f'image = "r/a:2"\n{rest}'), (None, rest)):
+        assert settings.remember("image", value) is True
+        assert own.read_text() == text
+    assert own.stat().st_mode & 0o777 == 0o600
+    linked = own.rename(home / "elsewhere.toml")
+    own.symlink_to(linked)
+    assert settings.remember("image", "r/a:3") is True
+    assert own.is_symlink()
+    assert 'image = "r/a:3"' in linked.read_text()
+    assert [one.name for one in home.glob(".*")] + [one.name for one in own.parent.iterdir()] == [".config", own.name]
+
+
+def test_a_file_that_cannot_be_changed_stays_as_it_is(home: Path) -> None:
+    own = write(home / ".config/ktpy/config.toml", "namespace = '''\nimage = 'no'\n'''\n")
+    before = own.read_text()
+    with pytest.raises(UsageError, match=r"image cannot be remembered in .*It is written in a way that ktpy does not"):
+        settings.remember("image", "b")
+    own.chmod(0o666)
+    with pytest.raises(UsageError, match="Everybody may write to it"):
+        settings.remember("image", "b")
+    assert own.read_text() == before
