@@ -74,7 +74,7 @@ def refused_by(limit_ranges: list[Json], resources: Json) -> list[str]:
         f"LimitRange {name} ({bound} of {key} per {entry['type']}: {value})"
         for name, entry in entries
         if entry["type"] in ("Container", "Pod")
-        for bound in ("min", "max", "maxLimitRequestRatio")
+        for bound in ("min", "max", "maxLimitRequestRatio", "default")
         for key, value in (entry.get(bound) or {}).items()
         if _is_beyond(bound, parse_quantity(str(value)), requests.get(key), limits.get(key))
     ]
@@ -84,6 +84,8 @@ def _is_beyond(bound: str, value: Decimal, request: Decimal | None, limit: Decim
     match bound:
         case "min":
             return request is None or request < value or (limit is not None and limit < value)
+        case "default":  # a limit below what is requested makes no pod
+            return request is not None and limit is not None and limit < request
         case "max":
             return limit is None or limit > value or (request is not None and request > value)
         case _:

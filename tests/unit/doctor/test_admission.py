@@ -70,6 +70,7 @@ async def test_who_may_make_no_pods_is_told_of_limits(stub: ApiStub, api: Api) -
         (limits(min={"ephemeral-storage": "1Mi"}), ["min of ephemeral-storage"]),
         (limits(max={"cpu": "1"}), ["max of cpu"]),  # it has no limit of CPU
         (limits(max={"cpu": "1"}, default={"cpu": "500m"}), []),
+        (limits(default={"cpu": "5m"}), ["default of cpu"]),
         (limits("Pod", max={"memory": "256Mi"}), ["max of memory"]),
         (limits(maxLimitRequestRatio={"memory": "4"}), ["maxLimitRequestRatio of memory"]),
         (limits(maxLimitRequestRatio={"memory": "16"}), []),
