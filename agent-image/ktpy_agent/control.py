@@ -5,6 +5,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -111,11 +112,11 @@ class ControlSocket:
         self._listener.close()
 
     def _accept(self) -> None:
-        try:
-            keeper, _ = self._listener.accept()
-        except OSError:  # it has gone, or we have no descriptors left
-            return
-        self._selector.register(keeper, selectors.EVENT_READ, partial(self._introduce, keeper))
+        """Accept all that have come, so that one reload of HAProxy's serves them all."""
+        with suppress(OSError):  # there are no more, one has gone, or we have no descriptors left
+            while True:
+                keeper, _ = self._listener.accept()
+                self._selector.register(keeper, selectors.EVENT_READ, partial(self._introduce, keeper))
 
     def _introduce(self, keeper: socket.socket) -> None:
         """Take a session's id and its input and output, which come in one message."""

@@ -19,6 +19,7 @@ class Count(NamedTuple):
 
 
 _NONE = Count(0, 0)
+_RESPONSES = {f"hrsp_{kind}" for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other")}
 
 
 class Counters:
@@ -65,24 +66,19 @@ def _read(text: str) -> tuple[dict[str, Count], frozenset[str]]:
     `origin80`, where a port's requests go that no route takes, counts as a route that has fallbacks only.
     """
     header, *rows = text.removeprefix("# ").splitlines() or [""]
-    names = header.split(",")
+    column = {name: number for number, name in enumerate(header.split(","))}
+    answers = [number for name, number in column.items() if name in _RESPONSES]
     counts: dict[str, Count] = {}
     up: dict[str, bool] = {}
     for row in rows:
-        cells = dict(zip(names, row.split(","), strict=False))
-        route, _, variant = cells.get("pxname", "").partition("_")
+        cells = row.split(",")
+        route, _, variant = cells[0].partition("_")
         if not route.startswith(("route", "origin")):
             continue
-        answered = _answered(cells, variant)
-        is_local = cells["svname"] == "local"
+        # Responses, where HAProxy understands them, else connections.
+        answered = sum(int(cells[number] or 0) for number in ([column["stot"]] if variant == "tcp" else answers))
+        is_local = cells[column["svname"]] == "local"
         counts[route] = counts.get(route, _NONE).plus(Count(answered, 0) if is_local else Count(0, answered))
         if is_local:  # each HTTP version has a server, whose first check may be to come
-            up[route] = up.get(route, True) and cells["status"].startswith("UP")
+            up[route] = up.get(route, True) and cells[column["status"]].startswith("UP")
     return counts, frozenset(route for route, is_up in up.items() if is_up)
-
-
-def _answered(cells: dict[str, str], variant: str) -> int:
-    """Return the number of responses where HAProxy understands them, else of connections."""
-    if variant == "tcp":
-        return int(cells["stot"] or 0)
-    return sum(int(cells[f"hrsp_{kind}"] or 0) for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"))

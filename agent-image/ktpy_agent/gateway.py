@@ -251,11 +251,12 @@ class Gateway:
         if generation == self._loaded or time.monotonic() < self._reload_due_s or self._haproxy.pid is None:
             return
         newcomers = dict(self._newcomers)
-        config = self._render(self._table.routes)
-        if (complaint := self._haproxy.check(config)) is not None:
+        # No route depends on another, so the others need no second check.
+        new = tuple(route for routes in newcomers.values() for route in routes)
+        if new and (complaint := self._haproxy.check(self._render(new))) is not None:
             self._refuse_culprits(newcomers, complaint)
             return
-        self._haproxy.accept(config)
+        self._haproxy.accept(self._render(self._table.routes))
         self._count()  # the worker that goes takes its counts with it
         if not self._haproxy.reload(generation):
             log(f"HAProxy did not load generation {generation}; it keeps serving generation {self._loaded}")
@@ -278,7 +279,6 @@ class Gateway:
     def _refuse_culprits(self, newcomers: dict[RouteConnection, tuple[Route, ...]], complaint: str) -> None:
         """Refuse the newcomers with which HAProxy does not load: their regular expressions do not compile."""
         log(f"HAProxy would not load generation {self._table.generation}: {complaint}")
-        self._reload_due_s = 0.0 if newcomers else time.monotonic() + RESTART_S
         complaints = {each: self._haproxy.check(self._render(routes)) for each, routes in newcomers.items()}
         culprits = {each: own for each, own in complaints.items() if own} or dict.fromkeys(newcomers, complaint)
         for connection, reason in culprits.items():
@@ -298,8 +298,8 @@ class Gateway:
         self._count()
         is_settled = all(self._counters.is_up(route.name) for route in self._table.routes if self._alive.has(route))
         self._counters_due_s = now_s + (COUNTERS_S if is_settled else self._tick_s())
-        for session, connection in list(self._connections.items()):
-            if connection not in self._newcomers and not connection.send(counters_line(self._counted(session))):
+        for connection, counted in self._counted().items():
+            if connection not in self._newcomers and not connection.send(counters_line(counted)):
                 self._leave(connection)
                 self._control.drop(connection)
 
@@ -309,25 +309,26 @@ class Gateway:
         with contextlib.suppress(HAProxyError, ValueError, LookupError):
             self._counters.update(self._haproxy.statistics())
 
-    def _counted(self, session: str) -> dict[ServicePort, RouteCounters]:
-        """Return a session's counters by port; several matches on one port count together."""
-        counted: dict[ServicePort, RouteCounters] = {}
-        before = self._passed_before.get(self._connections[session], {})
+    def _counted(self) -> dict[RouteConnection, dict[ServicePort, RouteCounters]]:
+        """Return each laptop's counters by port; several matches on one port count together."""
+        counted: dict[RouteConnection, dict[ServicePort, RouteCounters]] = {}
+        passed = {port: self._passed(port) for port in self._routes_by_port}
         for route in self._table.routes:
-            if route.session == session:
-                count = self._counters.count(route.name)
-                # A worker that is new takes every server to be up until its first check.
-                is_up = self._alive.has(route) and self._counters.is_up(route.name)
-                port = route.service_port
-                so_far = counted.get(port, RouteCounters(is_up=True))
-                counted[port] = RouteCounters(
-                    so_far.requests + count.requests,
-                    so_far.fallbacks + count.fallbacks,
-                    so_far.is_up and is_up,
-                    self._passed(port) - before.get(port, 0),
-                    so_far.dropped + count.dropped,
-                    so_far.skipped + count.skipped,
-                )
+            connection = self._connections[route.session]
+            by_port = counted.setdefault(connection, {})
+            count = self._counters.count(route.name)
+            # A worker that is new takes every server to be up until its first check.
+            is_up = self._alive.has(route) and self._counters.is_up(route.name)
+            port = route.service_port
+            so_far = by_port.get(port, RouteCounters(is_up=True))
+            by_port[port] = RouteCounters(
+                so_far.requests + count.requests,
+                so_far.fallbacks + count.fallbacks,
+                so_far.is_up and is_up,
+                passed[port] - self._passed_before.get(connection, {}).get(port, 0),
+                so_far.dropped + count.dropped,
+                so_far.skipped + count.skipped,
+            )
         return counted
 
     def _passed(self, port: ServicePort) -> int:
@@ -339,7 +340,8 @@ class Gateway:
 
     def _lead_udp(self) -> None:
         """Tell the process that relays UDP which laptops have datagrams now."""
-        self._udp.lead(self._table.routes, self._live_socket)
+        if self._spec.udp_ports:
+            self._udp.lead(self._table.routes, self._live_socket)
 
     def _lead_taps(self) -> None:
         """Tell the process that sends copies which laptops take them now."""

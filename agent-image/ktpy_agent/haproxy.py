@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ktpy_agent.children import spawn
 from ktpy_agent.haproxy_config import LAST, Config, Machine
+from ktpy_agent.routes import MAX_ROUTES
 from ktpy_agent.settings import Settings
 
 HAPROXY = "/usr/sbin/haproxy"
@@ -24,7 +25,10 @@ class HAProxyError(RuntimeError):
 
 
 def describe_machine(settings: Settings) -> Machine:
-    """Return what this pod allows. More than four threads would cost memory that a gateway has no use for."""
+    """Return what this pod allows. More than four threads would cost memory that a gateway has no use for.
+
+    Of descriptors each connection takes two, and so do the checks of each route; the rest takes less than 1,000.
+    """
     limits = Path("/proc/self/limits").read_text(encoding="ascii")
     hard = next(line.split()[4] for line in limits.splitlines() if line.startswith("Max open files"))
     descriptors = 40_000 if hard == "unlimited" else min(int(hard), 40_000)
@@ -32,7 +36,7 @@ def describe_machine(settings: Settings) -> Machine:
         run_dir=str(settings.run_dir),
         ready_port=settings.ready_port,
         threads=min(len(os.sched_getaffinity(0)), 4),
-        max_connections=max(100, (descriptors - 1000) // 2),
+        max_connections=max(100, (descriptors - 1000) // 2 - MAX_ROUTES),
         has_ipv6=socket.has_dualstack_ipv6(),
     )
 

@@ -2,6 +2,7 @@ import os
 import selectors
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,15 @@ class Gateway:
 
     def turn(self) -> None:
         """Take all that has come."""
-        while events := self._selector.select(0):
-            for key, _ in events:
-                key.data()
+        while self.round():
+            pass
+
+    def round(self) -> bool:
+        """Take what there is now; False when that is nothing."""
+        events = self._selector.select(0)
+        for key, _ in events:
+            key.data()
+        return bool(events)
 
     def close(self) -> None:
         self.control.close()
@@ -110,6 +117,19 @@ def test_the_first_line_is_the_hello_and_the_others_are_beats(gateway: Gateway, 
     os.write(session.laptop_in, b"{}\n")
     gateway.turn()
     assert gateway.hellos == [("s1", b'{"version": 1}')]
+
+
+def test_those_that_come_at_once_are_heard_in_one_round(gateway: Gateway) -> None:
+    with ExitStack() as stack:
+        for name in ("s1", "s2", "s3"):
+            session = Session(gateway.path, name)
+            stack.callback(session.close)
+            os.write(session.laptop_in, b"{}\n")
+        gateway.round()  # accepts
+        gateway.round()  # takes what they hand over
+        assert gateway.hellos == []
+        gateway.round()
+        assert sorted(gateway.hellos) == [("s1", b"{}"), ("s2", b"{}"), ("s3", b"{}")]
 
 
 def test_a_hello_without_end_is_cut(gateway: Gateway, session: Session) -> None:
