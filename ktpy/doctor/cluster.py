@@ -14,12 +14,10 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, name_of
 from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import NAMESPACES, RESOURCE_QUOTAS
+from ktpy.kube.supported import NEWEST, OLDEST, support_of
 
 SKEW_S: Final = 60.0
 """By more than this, credentials that have just been made may count as of the future, or as expired."""
-OLDEST_MINOR: Final = 26
-"""ktpy's Job has a `podFailurePolicy`, which API servers keep since 1.26."""
-TESTED_MINOR: Final = 36
 _ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 _COUNTED: Final = ("pods", "count/pods", "count/jobs.batch")
 """What of a quota ktpy's pod takes one of."""
@@ -39,13 +37,15 @@ async def server(api: Api) -> tuple[Finding, ...]:
 
 def _version(named: str) -> list[Finding]:
     """Tell of a version that is too old, or newer than any that this ktpy has been tested with."""
-    if not (found := re.match(r"v1\.(\d+)", named)) or OLDEST_MINOR <= int(found[1]) <= TESTED_MINOR:
-        return []
-    if int(found[1]) < OLDEST_MINOR:
-        seen = f"{named} is older than 1.{OLDEST_MINOR}, the oldest that has all that ktpy asks for."
-        return [Finding("version", State.WARNING, seen, "Have the cluster upgraded; some commands may work meanwhile.")]
-    seen = f"{named} is newer than 1.{TESTED_MINOR}, the newest that this version of ktpy was tested with."
-    return [Finding("version", State.OK, seen)]
+    match support_of(named):
+        case "older":
+            seen = f"{named} is older than {OLDEST}, the oldest that has all that ktpy asks for."
+            mend = "Have the cluster upgraded; some commands may work meanwhile."
+            return [Finding("version", State.WARNING, seen, mend)]
+        case "newer":
+            seen = f"{named} is newer than {NEWEST}, the newest that this version of ktpy was tested with."
+            return [Finding("version", State.OK, seen)]
+    return []
 
 
 def _clock(skew_s: float) -> Finding:

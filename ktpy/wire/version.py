@@ -7,11 +7,13 @@ ends keep understanding the version before it.
 from typing import Final
 
 VERSION: Final = 1
+UNDERSTOOD: Final = range(VERSION - 1, VERSION + 2)
+"""The versions that this end understands: its own, the one before it, and the one after it."""
 
 
 def is_understood(version: object) -> bool:
-    """Return whether this end understands the other's version: its own, the one before it, and the one after it."""
-    return type(version) is int and abs(version - VERSION) <= 1
+    """Return whether this end understands the other's version."""
+    return type(version) is int and version in UNDERSTOOD
 
 
 def version_difference(version: int) -> str | None:

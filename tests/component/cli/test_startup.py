@@ -83,9 +83,9 @@ def test_ctrl_c_while_it_is_imported_is_no_traceback() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (-2, "", "")
 
 
-@pytest.mark.parametrize("argument", ["--help", "version"])
-def test_a_full_disk_below_the_output_is_a_sentence(argument: str) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["version", "--client"]])
+def test_a_full_disk_below_the_output_is_a_sentence(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "ktpy", argument]
+        command = [sys.executable, "-m", "ktpy", *arguments]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, "error: The output cannot be written (No space left on device).\n")
