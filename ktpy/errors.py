@@ -246,6 +246,14 @@ class ImageNotLoaded(KtpyError, exit_code=68):
     """There is no cluster here to load the image into, or its own command fails."""
 
 
+class CommandEnded(KtpyError, exit_code=69):
+    """A command that `ktpy up` began has ended by itself, and not well."""
+
+
+class Busy(KtpyError, exit_code=70):
+    """What this user may do once at a time is being done."""
+
+
 class ProgramAbsent(KtpyError, exit_code=127):
     """The program for `ktpy run` is not there; a shell has the same exit code."""
 

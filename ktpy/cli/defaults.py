@@ -23,7 +23,7 @@ COMMON: Final = frozenset(
 )
 """What may stand at the top: the options that several commands have."""
 USERS_OWN: Final = frozenset(
-    ("kubeconfig", "env", "env-file", "sync", "config", "har", "write", "archive", "ca", "plain-http")
+    ("kubeconfig", "env", "env-file", "sync", "config", "file", "har", "write", "archive", "ca", "plain-http")
 )
 """What a project's file may not say: it came with a clone, perhaps, and these name programs and files of the laptop, or
 give a login away."""

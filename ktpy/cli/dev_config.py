@@ -1,5 +1,6 @@
 """`ktpy dev config` shows what a configuration says of a workload, and where."""
 
+import json
 from typing import Any
 
 import click
@@ -39,7 +40,10 @@ def show(workload: str | None, namespace: str | None, schema: bool, output: str,
     from ktpy.sessions import dev_config_shown  # brings json schemas and YAML, which `ktpy --help` need not wait for
 
     if schema:
-        render.write(dev_config_shown.schema())
+        from ktpy.cli import up_entries
+        from ktpy.cli.main import cli
+
+        render.write(json.dumps(up_entries.schema(cli), indent=2))
         return
     if workload is None:
         raise click.UsageError("Name the workload, or say --schema.")

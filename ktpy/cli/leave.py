@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 import click
 
@@ -14,7 +15,7 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.logs import log_name
 from ktpy.daemon.runtime import FORWARD, INTERCEPT, RuntimeDirectory
 from ktpy.errors import InterceptAbsent
-from ktpy.observe.status import InterceptStatus, SessionStatus
+from ktpy.observe.status import ClusterStatus, InterceptStatus
 
 
 @click.command()
@@ -44,7 +45,7 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
         raise click.UsageError("Name a TARGET, or say --all.")
     runtime = RuntimeDirectory.of(Caller.become())
     paths = [path for kind in (INTERCEPT, FORWARD) for path in runtime.control_sockets(kind)]
-    found = [(path, control_client.ask_status(path)) for path in paths]
+    found = [(path, cast(ClusterStatus, control_client.ask_status(path))) for path in paths]
     here = [(path, status) for path, status in found if namespace in (None, status.namespace)]
     if not (targets or every) and len(here) > 1:
         raise click.UsageError(f"Name a TARGET, or say --all. You have: {_names(status for _, status in here)}.")
@@ -66,7 +67,7 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
         render.say("You have no intercept or forward on this laptop: there is nothing to leave.")
 
 
-def is_meant(target: str, status: SessionStatus) -> bool:
+def is_meant(target: str, status: ClusterStatus) -> bool:
     """Return whether `target`, as a user types it, names this intercept or forward."""
     service, session = (status.target, status.session) if isinstance(status, InterceptStatus) else (None, None)
     if target in (status.reference, log_name(status), service, session):
@@ -79,15 +80,15 @@ def is_meant(target: str, status: SessionStatus) -> bool:
     return status.kind != "preview" and replace(wanted, namespace=None) == target_reference(status.reference)
 
 
-def _left(status: SessionStatus) -> dict[str, str | None]:
+def _left(status: ClusterStatus) -> dict[str, str | None]:
     session = status.session if isinstance(status, InterceptStatus) else None
     place = {"namespace": status.namespace, "context": status.context}
     return {"kind": status.kind, "target": _target(status), **place, "session": session}
 
 
-def _target(status: SessionStatus) -> str:
+def _target(status: ClusterStatus) -> str:
     return status.target if isinstance(status, InterceptStatus) else status.reference or "all services"
 
 
-def _names(statuses: Iterable[SessionStatus]) -> str:
+def _names(statuses: Iterable[ClusterStatus]) -> str:
     return ", ".join(sorted({_target(status) for status in statuses}))

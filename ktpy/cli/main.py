@@ -52,8 +52,6 @@ _COMMANDS_ELSEWHERE = {
     "port-forward": "`ktpy forward` leads ports of this laptop to a service.",
     "disconnect": "`ktpy quit` ends what connect began, `ktpy leave` ends an exchange, mesh, preview or forward.",
     "gather-logs": "`ktpy report` writes logs, and what else a bug report needs, into one file.",
-    "up": "`sudo ktpy connect` connects.",
-    "down": "`ktpy quit` ends what connect began.",
 }
 """What other tools call it."""
 _OPTIONS_ELSEWHERE = {
@@ -77,6 +75,8 @@ _TOLD = {
     "watch": ("watch", "Show the requests that are served here, as they pass"),
     "leave": ("leave", "End an exchange, mesh, preview or forward"),
     "dev": ("dev", "Develop a workload inside the cluster"),
+    "up": ("up", "Begin what ktpy.yaml names, in the background"),
+    "down": ("down", "End what up began"),
     "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
     "list": ("list_", "Show services and who intercepts them"),
     "capture": ("capture", "Show the packets to and from the cluster"),

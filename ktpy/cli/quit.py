@@ -1,5 +1,7 @@
 """`ktpy quit` ends what `ktpy connect` began."""
 
+from typing import TYPE_CHECKING, cast
+
 import click
 
 from ktpy.cli import render
@@ -7,6 +9,9 @@ from ktpy.cli.options import output, verbose
 from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
+
+if TYPE_CHECKING:
+    from ktpy.observe.status import ClusterStatus
 
 
 @click.command(name="quit")
@@ -25,7 +30,7 @@ def quit_(output: str) -> None:
     privileged.undo_stale_journals_unasked(render.on_standard_error)
     servers = []
     for path in RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT):
-        server = control_client.ask_status(path).server
+        server = cast("ClusterStatus", control_client.ask_status(path)).server
         render.say(f"Disconnecting from {server} ...", err=True)
         control_client.quit_session(path)
         servers.append(server)

@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from ktpy.observe.events import Event
     from ktpy.observe.status import (
+        CommandStatus,
         ConnectStatus,
         DevStatus,
         ForwardStatus,
@@ -136,11 +137,7 @@ def connection(output: str, end: str, *, has_command: bool) -> "Callable[[Event]
 
 def exports(session: "ConnectStatus") -> None:
     """Print what a shell evaluates, so that the programs it starts use the proxy, or the ports that are forwarded."""
-    found = session.proxy.environment if session.proxy else {}
-    for name, value in {
-        **found,
-        **{key: value for one in session.forwards for key, value in one.variables.items()},
-    }.items():
+    for name, value in session.environment.items():
         write(f"export {name}={shlex.quote(clean(value))}")
 
 
@@ -201,8 +198,10 @@ def failure(message: str, hint: str | None) -> None:
 
 def ready(session: "SessionStatus", farewell: str | None, *, with_ports: bool = True) -> list[str]:
     """Return what is shown when a session stands: what it is, a line to try, and how it is ended."""
-    from ktpy.observe.status import ConnectStatus, DevStatus
+    from ktpy.observe.status import CommandStatus, ConnectStatus, DevStatus
 
+    if isinstance(session, CommandStatus):
+        return [_command(session)]
     if isinstance(session, DevStatus):
         return _developed(session)
     if isinstance(session, ConnectStatus):
@@ -217,8 +216,10 @@ def ready(session: "SessionStatus", farewell: str | None, *, with_ports: bool = 
 
 def status(session: "SessionStatus") -> str:
     """Return a session as text."""
-    from ktpy.observe.status import ConnectStatus, DevStatus
+    from ktpy.observe.status import CommandStatus, ConnectStatus, DevStatus
 
+    if isinstance(session, CommandStatus):
+        return _command(session)
     if isinstance(session, ConnectStatus):
         return "\n".join([_connected(session), *_end(session)])
     if isinstance(session, DevStatus):
@@ -233,6 +234,11 @@ def _developed(session: "DevStatus") -> list[str]:
     lines = [f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}"]
     lines += map(clean, sync(asdict(session.sync)) if session.sync else ())
     return [*lines, f"  {'up':<9} {session.uptime_s:.0f} s, process {session.pid}"]
+
+
+def _command(session: "CommandStatus") -> str:
+    what = click.style(f"command {clean(session.reference)}", fg="green", bold=True)
+    return f"{what}: {clean(shlex.join(session.words))}, process {session.process}, up {session.uptime_s:.0f} s"
 
 
 def _end(session: "SessionStatus") -> list[str]:

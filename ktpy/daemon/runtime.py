@@ -13,9 +13,10 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from ktpy.daemon.caller import Caller
-from ktpy.errors import AlreadyConnected, FolderNotWritable
+from ktpy.errors import AlreadyConnected, Busy, FolderNotWritable
 from ktpy.frozen import dataclass
 
 CONNECT = "connect"
@@ -23,6 +24,7 @@ INTERCEPT = "intercept"
 RUN = "run"
 FORWARD = "forward"
 DEV = "dev"
+COMMAND = "command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,24 @@ class RuntimeDirectory:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def only_one(self, what: str) -> Iterator[IO[str]]:
+        """Hold what this user may do once at a time; yield what holds it, which a child that goes on has to close.
+
+        Raises Busy, and FolderNotWritable.
+        """
+        import fcntl
+
+        self.make()
+        with writing_to(self.path):
+            file = (self.path / f"{what}.lock").open("w")
+        with file as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(f"Another `ktpy {what}` of this user is at work; nothing was changed.") from None
+            yield lock
 
     def intercept(self, session: str) -> contextlib.AbstractContextManager[Path]:
         return self.session(INTERCEPT, session)

@@ -1,11 +1,15 @@
 """The state of a session at one moment. As JSON it is the documented output of `ktpy status --output json`."""
 
+import os
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
 from ktpy.frozen import dataclass
 from ktpy.observe.codec import from_json
 from ktpy.observe.counters import Numbers
+
+UP_ENTRY: Final = "KTPY_UP_ENTRY"
+"""The variable by which `ktpy up` tells a session which entry it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,18 @@ class LinkStatus:
     """Why it is not back yet, or was not the last time."""
 
 
+@dataclass(frozen=True, slots=True)
+class UpEntry:
+    """An UpEntry is what `ktpy up` began a session for."""
+
+    file: str
+    """The ktpy.yaml."""
+    name: str
+    """Of the entry: `mesh-web`."""
+    digest: str
+    """Of all that the session was told; one that is told otherwise has another."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectStatus:
     """A ConnectStatus describes a session of `ktpy connect`, of `ktpy run`, or of `ktpy forward`."""
@@ -134,6 +150,14 @@ class ConnectStatus:
     """Of mode `forward`, what the user named: `deployment/web`; None is every Service of the namespace."""
     notes: tuple[str, ...] = ()
     """What is not as it should be with the routes, in sentences."""
+    up: UpEntry | None = None
+    """None where a user began it by itself."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which programs use the proxy, or the ports that are forwarded."""
+        found = dict(self.proxy.environment) if self.proxy else {}
+        return found | {name: value for one in self.forwards for name, value in one.variables.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +220,8 @@ class InterceptStatus:
     ports: tuple[PortStatus, ...] = ()
     try_command: str | None = None
     """A command whose request comes to the laptop."""
+    up: UpEntry | None = None
+    """As above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +277,46 @@ class DevStatus:
     ends_in_s: float | None = None
     sync: SyncStatus | None = None
     """With --sync."""
+    up: UpEntry | None = None
+    """As above: None."""
 
 
-SessionStatus = ConnectStatus | InterceptStatus | DevStatus
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandStatus:
+    """A local command that `ktpy up` has begun."""
+
+    kind: str = "command"
+    reference: str
+    """Its name."""
+    words: tuple[str, ...]
+    pid: int
+    """Of the ktpy that ends it."""
+    process: int
+    """Of the command itself, which leads a process group."""
+    uptime_s: float
+    ends_in_s: float | None = None
+    """None: it has no limit of time."""
+    up: UpEntry | None = None
+    """As above."""
+
+
+ClusterStatus = ConnectStatus | InterceptStatus | DevStatus
+SessionStatus = ClusterStatus | CommandStatus
 
 
 def decode_status(value: dict[str, Any]) -> SessionStatus:
     """Return the status of a JSON object; the inverse of `to_json`."""
-    if value["kind"] == "dev":
-        return from_json(DevStatus, value)
-    is_connect = value["kind"] in ("connect", "run", "forward")
-    return from_json(ConnectStatus, value) if is_connect else from_json(InterceptStatus, value)
+    shapes: dict[str, type[SessionStatus]] = dict.fromkeys(("connect", "run", "forward"), ConnectStatus)
+    shapes |= {"command": CommandStatus, "dev": DevStatus}
+    return from_json(shapes.get(value["kind"], InterceptStatus), value)
+
+
+def begun_by() -> UpEntry | None:
+    """Return the entry for which this process was started; None where it was for none."""
+    told = os.environ.get(UP_ENTRY)
+    return UpEntry(*told.split("\n", 2)) if told and told.count("\n") == 2 else None
+
+
+def told_entry(entry: UpEntry) -> dict[str, str]:
+    """Return the environment that `begun_by` reads."""
+    return {UP_ENTRY: f"{entry.file}\n{entry.name}\n{entry.digest}"}

@@ -39,7 +39,7 @@ from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
 from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Notice, Ready, Report, StartStep
-from ktpy.observe.status import ConnectStatus, TrafficBytes
+from ktpy.observe.status import ConnectStatus, TrafficBytes, begun_by
 from ktpy.observe.trace import stage
 from ktpy.serve.command import UserCommand, refuse_absent
 from ktpy.sessions.options import ConnectOptions
@@ -120,6 +120,7 @@ class Connect:
             mode=options.capture.mode,
             excluded=tuple(map(str, options.exclude)),
             dns_zones=tuple(options.dns_zones),
+            up=begun_by(),
         )
         self.is_ready = False
         self._is_changed = False
@@ -175,7 +176,7 @@ class Connect:
     async def _run_command(self, session: ConnectStatus) -> None:
         """Run the user's command, if there is one, in the environment of a session, and end with it."""
         if self._options.command:
-            await self._command.run(session.proxy.environment if session.proxy else {})
+            await self._command.run(session.environment)
             raise Quit
 
     # --- the stages: each is given the undo stack and the task group that what it makes lives in

@@ -205,7 +205,7 @@ def _understood(
             f"{reader.place(node)}: the file is of Nocalhost's version 1, which ktpy does not read.",
             hint="A file of one workload begins with its `name`.",
         )
-    if "dev" in keys:
+    if keys & ktpy_yaml.SHAPE.keys():
         return _own(reader, node, wanted, container)
     if keys & {"application", "configProperties"}:
         properties = {"version": TEXT, "envFile": TEXT}
@@ -256,7 +256,7 @@ def _left_out(whole: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _own(reader: ShapeReader, node: Any, wanted: Reference, container: str | None) -> DevConfig:
-    for one in filter(None, reader.value(node, ktpy_yaml.SHAPE)["dev"] or []):
+    for one in filter(None, reader.value(node, ktpy_yaml.SHAPE).get("dev") or []):
         try:
             named = Reference.parse(one.get("workload") or wanted.name)
         except ValueError as exc:

@@ -32,11 +32,6 @@ _DEFAULTS: Final = {
 }
 
 
-def schema() -> str:
-    """Return the JSON schema of ktpy.yaml."""
-    return json.dumps(ktpy_yaml.json_schema(), indent=2)
-
-
 def shown(options: DevOptions, report: Report) -> dict[str, Any]:
     """Return what `ktpy dev config --output json` prints. Raises UsageError for what cannot be understood."""
     found = found_for(options, report, texts)

@@ -86,7 +86,7 @@ class Forwarding(Connect):
 
     async def _run_command(self, session: ConnectStatus) -> None:
         if self._options.command:
-            await self._command.run({name: value for one in session.forwards for name, value in one.variables.items()})
+            await self._command.run(session.environment)
             raise Quit
 
 

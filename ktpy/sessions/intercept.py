@@ -33,7 +33,7 @@ from ktpy.kube.client import Api
 from ktpy.link.key import make_key
 from ktpy.observe.codec import to_json
 from ktpy.observe.events import Notice, Ready, Report, StartStep
-from ktpy.observe.status import InterceptStatus
+from ktpy.observe.status import InterceptStatus, begun_by
 from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
 from ktpy.serve.local_port import LocalPort
@@ -269,6 +269,7 @@ class Intercept:
             routes=exposure.routes,
             ports=exposure.ports(),
             try_command=self._try_command(api, exposure),
+            up=begun_by(),
         )
 
     def _try_command(self, api: Api, exposure: Exposure) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ktpy.sessions.yaml_shapes import NUMBER, SWITCH, TEXT, ShapeReader, schema
+from ktpy.sessions.yaml_shapes import ANYTHING, NUMBER, SWITCH, TEXT, ShapeReader, schema
 
 FILE: Final = Path("ktpy.yaml")
 _AMOUNTS: Final = dict.fromkeys(("cpu", "memory", "ephemeral-storage"), TEXT)
@@ -29,7 +29,9 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "storageClass": TEXT,
     "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "ignore": (TEXT,)},
 }
-SHAPE: Final[Mapping[str, Any]] = {"dev": (_ENTRY,)}
+UP: Final = ("connect", "exchange", "mesh", "preview", "forward", "commands", "kubeconfig", "context", "namespace")
+"""Keys beside `dev`, which are for `ktpy up`."""
+SHAPE: Final[Mapping[str, Any]] = {"dev": (_ENTRY,), **dict.fromkeys(UP, ANYTHING)}
 NOCALHOSTS: Final = {
     "image": "image",
     "shell": "shell",
@@ -76,13 +78,12 @@ _SAID: Final = {
 }
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of the file, for editors."""
+def json_schema(of_up: Mapping[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
+    """Return the JSON schema of the file, for editors; `of_up` is the shape of what is for `ktpy up`, described."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ktpy.yaml",
-        **schema(SHAPE, _SAID),
-        "required": ["dev"],
+        **schema({"dev": SHAPE["dev"], **of_up}, {**_SAID, **said}),
     }
 
 

@@ -29,5 +29,5 @@ def test_as_text_json_and_yaml() -> None:
 
 
 def test_the_schema_and_wrong_use() -> None:
-    assert json.loads(shown("--schema").output)["required"] == ["dev"]
+    assert json.loads(shown("--schema").output)["title"] == "ktpy.yaml"
     assert shown().exit_code == 2

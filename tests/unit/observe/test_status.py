@@ -3,15 +3,23 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from ktpy.observe.codec import to_json
 from ktpy.observe.status import (
+    CommandStatus,
     ConnectStatus,
     DnsStatus,
+    ForwardStatus,
     PortStatus,
+    ProxyStatus,
     RangeStatus,
     SyncProblem,
     SyncStatus,
+    UpEntry,
+    begun_by,
     decode_status,
+    told_entry,
 )
 from tests.kit.intercepts import DEVELOPING, EXCHANGE
 
@@ -26,7 +34,7 @@ def test_a_session_that_is_about_to_connect_has_every_key() -> None:
         ' "datagram_flows": 0, "agent": null, "try_command": null, "counters": {},'
         ' "link": {"is_up": false, "for_s": 0.0, "losses": 0, "reason": null}, "via": null, "mode": "tun",'
         ' "proxy": null, "excluded": [], "dns_zones": [], "published": [], "forwards": [],'
-        ' "reference": null, "notes": []}'
+        ' "reference": null, "notes": [], "up": null}'
     )
 
 
@@ -55,7 +63,7 @@ def test_a_dev_session_has_every_key() -> None:
         ' "context": "lab", "namespace": "shop", "state": "ready", "uptime_s": 0.5, "ends_in_s": null,'
         ' "sync": {"local": "/src", "remote": "/home/dev", "is_two_way": true, "state": "starting", "entries": 0,'
         ' "to_container": 0, "to_laptop": 0, "sent_bytes": 0, "received_bytes": 0, "conflicts": 0,'
-        ' "problems": [{"path": "a", "text": "it cannot be read"}], "last_error": null}}'
+        ' "problems": [{"path": "a", "text": "it cannot be read"}], "last_error": null}, "up": null}'
     )
     assert decode_status(json.loads(json.dumps(encoded))) == status
 
@@ -80,6 +88,29 @@ def test_an_intercept_has_every_key() -> None:
         ' "routes": 1, "ports":'
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
         ' "local_state": "up", "local_host": null, "passed": null, "waiting": 0, "protocol": "TCP"}],'
-        ' "try_command": null}'
+        ' "try_command": null, "up": null}'
     )
     assert decode_status(json.loads(json.dumps(to_json(status)))) == status
+
+
+def test_a_command_and_the_entry_that_a_session_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert begun_by() is None
+    entry = UpEntry("/home/al/my team/ktpy.yaml", "command-api", "abc.def")
+    [(name, text)] = told_entry(entry).items()
+    monkeypatch.setenv(name, text)
+    assert begun_by() == entry
+    monkeypatch.setenv(name, "nonsense")
+    assert begun_by() is None
+    status = CommandStatus(reference="api", words=("npm", "start"), pid=7, process=8, uptime_s=1.5, up=entry)
+    assert decode_status(json.loads(json.dumps(to_json(status)))) == status
+
+
+def test_the_environment_by_which_programs_find_proxy_and_ports() -> None:
+    proxy = ProxyStatus(1080, "http://p", {"ALL_PROXY": "socks5h://127.0.0.1:1080"})
+    forwards = tuple(ForwardStatus(name, 80, "TCP", 8080, {f"{name}_PORT": "8080"}) for name in ("A", "B"))
+    assert STARTING.environment == {}
+    assert replace(STARTING, proxy=proxy, forwards=forwards).environment == {
+        **proxy.environment,
+        "A_PORT": "8080",
+        "B_PORT": "8080",
+    }

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,3 @@ def test_a_workload_of_which_nothing_is_said() -> None:
     assert found["source"] is None
     assert next(dev_config_shown.lines(found)) == "db: no configuration says anything of it"
     assert {one["place"] for one in found["values"]} == {None}
-
-
-def test_the_schema() -> None:
-    assert json.loads(dev_config_shown.schema())["title"] == "ktpy.yaml"

@@ -1,0 +1,356 @@
+"""`ktpy up` and `ktpy down`: sessions and commands that one file names, begun and ended together.
+
+Each session is a process of the command that begins it, `ktpy mesh web --detach`, and says in its status for which
+entry it is. So nothing is written down that could be wrong: what stands is asked, what is gone is begun again, and
+what is told otherwise now has another digest. What a user began by himself is left alone.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import field, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ktpy.daemon import background, control_client
+from ktpy.daemon.caller import Caller
+from ktpy.daemon.logs import event_of, log_name
+from ktpy.daemon.process_group import end_orphans
+from ktpy.daemon.runtime import COMMAND, CONNECT, RuntimeDirectory
+from ktpy.errors import KtpyError
+from ktpy.frozen import dataclass
+from ktpy.kube.kubeconfig import KubeContext, selected
+from ktpy.observe.events import Ended, Notice, Ready, Report
+from ktpy.observe.status import ConnectStatus, SessionStatus, UpEntry, told_entry
+from ktpy.sessions.running import connected_to
+
+NONE, START, RESTART, END = "none", "start", "restart", "end"
+KTPY: Final = (sys.executable, "-P", "-m", "ktpy")
+"""-P keeps code of the working folder out."""
+WAITS: Final = "it waits for what has failed"
+_selected: Final = cache(selected)
+Tell = Callable[[str, str], None]
+"""Shows what an entry, by its name, has to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An Entry is what is to stand."""
+
+    kind: str
+    name: str
+    words: tuple[str, ...]
+    """Of ktpy's command line; of a command, all."""
+    digest: str
+    is_wanted: bool = True
+    """Whether it is begun: one that is not, for its profiles, is left as it is."""
+    target: KubeContext | None = None
+    mode: str = ""
+    """Of `connect`."""
+    folder: Path = Path()
+    """Of a command, with its environment."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A Running session answers on its control socket."""
+
+    path: Path
+    status: SessionStatus
+
+    @property
+    def name(self) -> str:
+        return self.status.up.name if self.status.up else log_name(self.status)
+
+    @property
+    def digest(self) -> str:
+        return self.status.up.digest if self.status.up else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A Step is what there is to do for one name."""
+
+    change: str
+    name: str
+    kind: str
+    reason: str | None = None
+    entry: Entry | None = None
+    """What is begun."""
+    running: Running | None = None
+    """What is ended before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An Outcome is what became of a step."""
+
+    step: Step
+    status: SessionStatus | None = None
+    """Of what was begun."""
+    failure: Ended | None = None
+
+
+def session_entry(kind: str, name: str, words: tuple[str, ...], told: Mapping[str, Any], *, is_wanted: bool) -> Entry:
+    """Return the entry of a session that is told these parameters. Raises KubeconfigMissing and ContextUnknown.
+
+    The cluster that the kubeconfig names now is part of its digest.
+    """
+    target = _selected(*(told.get(key) for key in ("kubeconfig", "context", "namespace"))).target
+    made_of = _digest(kind, sorted(told.items()), target)
+    return Entry(kind, name, words, made_of, is_wanted, target, told.get("mode") or "")
+
+
+def command_entry(
+    name: str, words: tuple[str, ...], folder: Path, environment: Mapping[str, str], *, is_wanted: bool
+) -> Entry:
+    made_of = _digest(name, words, str(folder), sorted(environment.items()))
+    return Entry(COMMAND, name, words, made_of, is_wanted, folder=folder, environment=environment)
+
+
+def running(runtime: RuntimeDirectory) -> list[Running]:
+    """Return all sessions of the user. Raises KtpyError where one does not answer."""
+    return [Running(path, control_client.ask_status(path)) for path in runtime.control_sockets()]
+
+
+def of_file(sessions: Iterable[Running], file: Path) -> list[Running]:
+    """Return those that `ktpy up` began for this file."""
+    return [one for one in sessions if one.status.up and one.status.up.file == str(file)]
+
+
+def plan(entries: Sequence[Entry], present: Sequence[Running]) -> list[Step]:
+    """Return what is to be done so that the entries stand, and of what their file began nothing else."""
+    over = [one for one in present if one.digest not in {entry.digest for entry in entries}]
+    stand = {one.digest for one in present}
+    steps = []
+    for entry in entries:
+        if entry.digest in stand:
+            steps.append(Step(NONE, entry.name, entry.kind, entry=entry))
+        elif entry.is_wanted:
+            before = next((one for one in over if one.name == entry.name), None)
+            if before is not None:
+                over.remove(before)
+            change, reason = (RESTART, "it is told otherwise now") if before else (START, None)
+            steps.append(Step(change, entry.name, entry.kind, reason, entry, before))
+    return steps + [Step(END, one.name, one.status.kind, "the file does not name it", running=one) for one in over]
+
+
+def up(
+    entries: Sequence[Entry], file: Path, caller: Caller, tell: Tell, names: Collection[str] = (), *, is_dry: bool
+) -> Iterator[Outcome]:
+    """Begin what does not stand, end what is not in the file any more, and yield what became of each; with names, of
+    these only. A dry run changes nothing.
+
+    What has failed keeps nothing that stands from standing. Where `connect` fails nothing else is begun, and commands
+    are begun once all sessions stand. Raises Busy, and KtpyError where a session does not answer.
+    """
+    runtime = RuntimeDirectory.of(caller)
+    with runtime.only_one("up") as lock:
+        if not is_dry:
+            end_orphans(runtime, COMMAND)
+        sessions, commands = _by_kind(entries)
+        present, present_commands = _by_kind(of_file(running(runtime), file))
+        steps = [_unless_connected(one, caller) for one in plan(sessions, present) if not names or one.name in names]
+        is_well = True
+        for outcome in map(Outcome, steps) if is_dry else _carry_out(steps, file, tell):
+            is_well = is_well and outcome.failure is None
+            yield outcome
+        if is_dry and any(one.change != NONE for one in steps):
+            commands = _as_they_stand(commands, present_commands)
+        else:
+            commands = _with_environment(commands, of_file(running(runtime), file))
+        steps = [one for one in plan(commands, present_commands) if not names or one.name in names]
+        if is_dry or not is_well:
+            yield from (Outcome(one if is_dry or one.change == NONE else _waiting(one)) for one in steps)
+            return
+        failed: set[str] = set()
+        yield from _end_before(steps, failed)
+        for one in steps:
+            if one.change == NONE:
+                yield Outcome(one)
+            elif one.entry is not None and one.name not in failed:
+                yield _begin_command(one, one.entry, file, caller, lock)
+
+
+def down(sessions: Sequence[Running]) -> Iterator[Outcome]:
+    """End these sessions, and yield what became of each."""
+    yield from _end([Step(END, one.name, one.status.kind, running=one) for one in sessions])
+
+
+def _carry_out(steps: Sequence[Step], file: Path, tell: Tell) -> Iterator[Outcome]:
+    """Carry the steps out for sessions."""
+    failed: set[str] = set()
+    yield from _end_before(steps, failed)
+    yield from (Outcome(one) for one in steps if one.change == NONE)
+    to_begin = [one for one in steps if one.change in (START, RESTART) and one.name not in failed]
+    for is_connection in (True, False):
+        turn = [one for one in to_begin if (one.kind == CONNECT) is is_connection]
+        if failed:
+            yield from (Outcome(_waiting(one)) for one in turn)
+            continue
+        for outcome in _begin(turn, file, tell):
+            if outcome.failure is not None and is_connection:
+                failed.add(outcome.step.name)
+            yield outcome
+
+
+def _end_before(steps: Iterable[Step], failed: set[str]) -> Iterator[Outcome]:
+    """End what is over, and what is begun again; yield the former, and failures, whose names go into `failed`."""
+    for outcome in _end(steps):
+        if outcome.failure is not None:
+            failed.add(outcome.step.name)
+        if outcome.failure is not None or outcome.step.change == END:
+            yield outcome
+
+
+def _begin(steps: Sequence[Step], file: Path, tell: Tell) -> Iterator[Outcome]:
+    """Begin sessions side by side, each by a process of its own."""
+    started = [(one, _start(one.entry, file)) for one in steps if one.entry is not None]
+    with _left_to_them():
+        for step, process in started:
+            yield _await(step, process, tell)
+
+
+def _start(entry: Entry, file: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*KTPY, *entry.words],
+        stdin=None if entry.kind == CONNECT else subprocess.DEVNULL,  # sudo may ask for a password
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **told_entry(UpEntry(str(file), entry.name, entry.digest))},
+    )
+
+
+def _await(step: Step, process: "subprocess.Popen[str]", tell: Tell) -> Outcome:
+    """Return what became of it once it stands, or has ended."""
+    assert process.stdout is not None  # noqa: S101 - `_start` made it a pipe
+    outcome = None
+    with process.stdout as lines:
+        while outcome is None and (line := lines.readline()):
+            outcome = _heard(step, line, tell)
+    code = process.wait()
+    return outcome or Outcome(step, failure=Ended(code or 1, f"It ended with {code} without a word.", is_error=True))
+
+
+def _heard(step: Step, line: str, tell: Tell) -> Outcome | None:
+    """Return what became of it, where this line says so. What else it says is told."""
+    event = event_of(line) or _failure_of(line)
+    if isinstance(event, Notice):
+        tell(step.name, event.text)
+    elif event is None:
+        tell(step.name, line.rstrip("\n"))
+    elif isinstance(event, Ready):
+        return Outcome(step, event.status)
+    elif isinstance(event, Ended):
+        return Outcome(step, failure=event if event.exit_code else None)
+    return None
+
+
+def _failure_of(line: str) -> Ended | None:
+    """Return the error that a command tells before its session begins; None where the line is none."""
+    try:
+        told = json.loads(line)
+        return Ended(told["exit_code"], told["error"], told["hint"], is_error=True)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+@contextmanager
+def _left_to_them() -> Iterator[None]:
+    """Leave Ctrl-C to the processes that were started, which undo what they have done, and say so."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin_command(step: Step, entry: Entry, file: Path, caller: Caller, lock: IO[str]) -> Outcome:
+    def work(report: Report) -> int:
+        from ktpy.sessions.local_command import CommandOptions, run  # brings asyncio
+
+        lock.close()
+        up = UpEntry(str(file), entry.name, entry.digest)
+        name = entry.name.removeprefix(f"{COMMAND}-")
+        return run(CommandOptions(name, entry.words, entry.folder, entry.environment, up), caller, report)
+
+    with _left_to_them():
+        for event in background.detach(work, RuntimeDirectory.of(caller).log(entry.name)):
+            if isinstance(event, Ready):
+                return Outcome(step, event.status)
+            if isinstance(event, Ended):
+                return Outcome(step, failure=event if event.exit_code else None)
+    raise AssertionError("it has said nothing")
+
+
+def _end(steps: Iterable[Step]) -> Iterator[Outcome]:
+    """End what the steps say, side by side: commands first, and connections last, as others may need them."""
+    turns: dict[int, list[tuple[Step, Running]]] = {}
+    for step in steps:
+        if (session := step.running) is not None:
+            turns.setdefault({COMMAND: 0, CONNECT: 2}.get(session.status.kind, 1), []).append((step, session))
+    for _, turn in sorted(turns.items()):
+        with ThreadPoolExecutor(len(turn)) as pool:
+            failures = list(pool.map(lambda one: _quit(one[1].path), turn))
+        yield from (Outcome(step, failure=failure) for (step, _), failure in zip(turn, failures, strict=True))
+
+
+def _quit(path: Path) -> Ended | None:
+    try:
+        control_client.quit_session(path, control_client.LEAVE_TIMEOUT_S)
+    except KtpyError as error:
+        return Ended(error.exit_code, error.message, error.hint, is_error=True)
+    return None
+
+
+def _by_kind(found: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """Return sessions and commands."""
+    both: tuple[list[Any], list[Any]] = ([], [])
+    for one in found:
+        both[(one.status if isinstance(one, Running) else one).kind == COMMAND].append(one)
+    return both
+
+
+def _unless_connected(step: Step, caller: Caller) -> Step:
+    """Return the step, or one with nothing to do where the user has connected so by himself."""
+    entry = step.entry
+    is_to_connect = step.change == START and entry is not None and entry.kind == CONNECT
+    if is_to_connect and entry and entry.target and connected_to(entry.target, entry.mode, caller):
+        return replace(step, change=NONE, reason="it was begun without `ktpy up`")
+    return step
+
+
+def _waiting(step: Step) -> Step:
+    return replace(step, change=NONE, reason=WAITS)
+
+
+def _with_environment(commands: Iterable[Entry], sessions: Iterable[Running]) -> list[Entry]:
+    """Return commands with what tells them of ports and proxy, as `ktpy forward -- COMMAND` does."""
+    found: dict[str, str] = {}
+    for one in sessions:
+        if isinstance(one.status, ConnectStatus):
+            found |= one.status.environment
+    made_of = _digest(sorted(found.items()))
+    return [
+        replace(one, environment={**found, **one.environment}, digest=f"{one.digest}.{made_of}") for one in commands
+    ]
+
+
+def _as_they_stand(commands: Iterable[Entry], present: Iterable[Running]) -> list[Entry]:
+    """Return commands as if sessions that are to begin told them what those told that they run with."""
+    known = {one.digest.partition(".")[0]: one.digest for one in present}
+    return [replace(one, digest=known.get(one.digest, one.digest)) for one in commands]
+
+
+def _digest(*parts: object) -> str:
+    return sha256(repr(parts).encode()).hexdigest()[:16]

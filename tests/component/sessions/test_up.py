@@ -1,0 +1,106 @@
+"""`ktpy up` and `down` with real commands: what they start goes on by itself, and goes with them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktpy.daemon.runtime import COMMAND, RuntimeDirectory
+from ktpy.helper.processes import start_ticks
+from tests.kit.waiting import eventually
+
+KTPY = """
+import sys
+from pathlib import Path
+from ktpy.daemon.runtime import RuntimeDirectory
+RuntimeDirectory.of = lambda _caller: RuntimeDirectory(Path(sys.argv[1]))
+from ktpy.cli.main import cli
+cli(sys.argv[2:])
+"""
+FILE = """
+commands:
+- name: first
+  command: [sh, -c, "sleep 300 & echo $! > child; wait"]
+- name: second
+  command: ["echo $$ >> second; exec sleep ${SLEEP:-300}"]
+"""
+BROKEN_KUBECONFIG = "mesh: [{target: web, expose: [3001:80]}]\n"
+
+
+class Team:
+    """A folder with a ktpy.yaml, and what is typed there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runtime = RuntimeDirectory(folder / "run")
+        (folder / "ktpy.yaml").write_text(FILE)
+        self._environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig")}
+
+    def run(self, *words: str, exit_code: int = 0, **environment: str) -> dict[str, Any]:
+        command = [sys.executable, "-c", KTPY, str(self.runtime.path), *words, "--output", "json"]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self._environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == exit_code, done.stdout + done.stderr
+        return dict(json.loads(done.stdout or done.stderr))
+
+    def changes(self, *words: str, **more: Any) -> dict[str, str]:
+        return {one["name"].removeprefix("command-"): one["change"] for one in self.run(*words, **more)["entries"]}
+
+    def sessions(self) -> dict[str, Any]:
+        return {one["reference"]: one for one in self.run("status")["sessions"]}
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> Any:
+    team = Team(tmp_path)
+    yield team
+    team.run("down")
+
+
+def test_twice_once_killed_once_told_otherwise_and_down(team: Team) -> None:
+    assert team.changes("up") == {"first": "start", "second": "start"}
+    first = team.sessions()
+    assert team.changes("up") == {"first": "none", "second": "none"}
+    assert {name: one["pid"] for name, one in team.sessions().items()} == {
+        name: one["pid"] for name, one in first.items()
+    }
+    child = int((team.folder / "child").read_text())
+    os.kill(first["first"]["pid"], signal.SIGKILL)
+    assert eventually(lambda: len(team.runtime.control_sockets(COMMAND)) == 1)
+    assert team.changes("up", "--dry-run", SLEEP="200") == {"first": "start", "second": "restart"}
+    assert start_ticks(child)
+    assert team.changes("up", SLEEP="200") == {"first": "start", "second": "restart"}
+    assert start_ticks(child) is None  # what the killed one had left
+    assert len((team.folder / "second").read_text().split()) == 2
+    (team.folder / "ktpy.yaml").unlink()
+    down = team.run("down", "command-second")
+    assert ([one["name"] for one in down["entries"]], down["left"][0]["name"]) == (["command-second"], "command-first")
+    assert team.run("down")["left"] == []
+    assert team.run("status", exit_code=36)["sessions"] == []
+    left = {path.name for path in team.runtime.path.iterdir()}
+    assert left == {"up.lock", "command-first.log", "command-second.log"}
+
+
+def test_a_failure_leaves_standing_what_stands_and_is_the_exit_code(team: Team) -> None:
+    (team.folder / "ktpy.yaml").write_text(FILE + "- {name: third, command: ['exit 3']}\n")
+    failed = team.run("up", exit_code=69)["entries"]
+    assert [one["failure"] and one["failure"]["error"] for one in failed] == [None, None, "third has ended with 3."]
+    assert set(team.sessions()) == {"first", "second"}
+
+
+def test_what_means_nothing_begins_nothing(team: Team) -> None:
+    (team.folder / "ktpy.yaml").write_text(FILE + BROKEN_KUBECONFIG)
+    assert "kubeconfig" in team.run("up", exit_code=10)["error"]
+    assert team.run("status", exit_code=36)["sessions"] == []
