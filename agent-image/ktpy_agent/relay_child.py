@@ -15,7 +15,8 @@ from typing import NamedTuple
 from ktpy_agent.children import spawn
 from ktpy_agent.counters import Count
 
-MAX_MESSAGE_BYTES = 1 << 16
+MAX_MESSAGE_BYTES = 1 << 17
+"""A thousand routes take some 100 KB; a SOCK_SEQPACKET carries 200 KB at once (wmem_default)."""
 
 
 class RelayReport(NamedTuple):

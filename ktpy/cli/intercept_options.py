@@ -1,4 +1,4 @@
-"""`exchange`, `mesh` and `preview` share these options, and run in one way."""
+"""`exchange`, `mesh`, `tap` and `preview` share these options, and run in one way."""
 
 import sys
 from collections.abc import Callable
@@ -36,19 +36,24 @@ def _exposed(_context: click.Context, _parameter: click.Parameter, values: tuple
         raise click.BadParameter(str(error)) from None
 
 
-expose = click.option(
-    "--expose",
-    "-e",
-    cls=Repeatable,
-    multiple=True,
-    required=True,
-    callback=_exposed,
-    envvar="KTPY_EXPOSE",
-    metavar="LOCAL[:REMOTE][/udp]",
-    shell_complete=exposed_ports,
-    help="Local port, and port of the service by number or name. HOST:PORT:REMOTE where it is not this laptop's own, "
-    "such as a container's. Repeat it, or separate with commas.",
-)
+def _exposing(*names: str, metavar: str) -> Callable[[Decorated], Decorated]:
+    return click.option(
+        *names,
+        "expose",
+        cls=Repeatable,
+        multiple=True,
+        required=True,
+        callback=_exposed,
+        envvar="KTPY_EXPOSE",
+        metavar=metavar,
+        shell_complete=exposed_ports,
+        help="Local port, and port of the service by number or name. HOST:PORT:REMOTE where it is not this laptop's "
+        "own, such as a container's. Repeat it, or separate with commas.",
+    )
+
+
+expose = _exposing("--expose", "-e", metavar="LOCAL[:REMOTE][/udp]")
+to = _exposing("--to", "--expose", "-e", metavar="LOCAL[:REMOTE]")
 
 protocol = click.option(
     "--protocol",
@@ -104,7 +109,7 @@ when_local_down = click.option(
 
 
 def intercepting(command: Decorated) -> Decorated:
-    """Add the options of all three, but for `expose`; those of every day come first."""
+    """Add the options of all four, but for `expose`; those of every day come first."""
     decorators: list[Callable[[Decorated], Decorated]] = [
         pod_template,
         replicas,

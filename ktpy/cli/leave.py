@@ -1,4 +1,4 @@
-"""`ktpy leave` ends what `exchange`, `mesh`, `preview` or `forward` began."""
+"""`ktpy leave` ends what `exchange`, `mesh`, `preview`, `tap` or `forward` began."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,7 +32,7 @@ from ktpy.observe.status import ClusterStatus, InterceptStatus
 @output
 @verbose
 def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: str) -> None:
-    """End your exchange, mesh, preview or forward of each TARGET, and wait until all of it is undone.
+    """End your exchange, mesh, preview, tap or forward of each TARGET, and wait until all of it is undone.
 
     TARGET is the service (web, svc/web, web.shop), what you named to intercept or forward it, a session's id, or the
     name of its log (forward-web). Of several there, all are ended. Without a TARGET, the only one there is.

@@ -50,8 +50,9 @@ class _JsonError(click.ClickException):
 _COMMANDS_ELSEWHERE = {
     "intercept": "`ktpy exchange` takes all requests of a port, `ktpy mesh` those that carry a header.",
     "port-forward": "`ktpy forward` leads ports of this laptop to a service.",
-    "disconnect": "`ktpy quit` ends what connect began, `ktpy leave` ends an exchange, mesh, preview or forward.",
+    "disconnect": "`ktpy quit` ends what connect began, `ktpy leave` ends an exchange, mesh, preview, tap or forward.",
     "gather-logs": "`ktpy report` writes logs, and what else a bug report needs, into one file.",
+    "mirror": "`ktpy tap` gets copies of a service's requests.",
 }
 """What other tools call it."""
 _OPTIONS_ELSEWHERE = {
@@ -72,8 +73,9 @@ _TOLD = {
     "exchange": ("exchange", "Serve all requests of a service here"),
     "mesh": ("mesh", "Serve requests that carry your mark here"),
     "preview": ("preview", "Serve a new service from here"),
+    "tap": ("tap", "Get copies of a service's requests here"),
     "watch": ("watch", "Show the requests that are served here, as they pass"),
-    "leave": ("leave", "End an exchange, mesh, preview or forward"),
+    "leave": ("leave", "End an exchange, mesh, preview, tap or forward"),
     "dev": ("dev", "Develop a workload inside the cluster"),
     "up": ("up", "Begin what ktpy.yaml names, in the background"),
     "down": ("down", "End what up began"),

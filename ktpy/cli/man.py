@@ -16,7 +16,7 @@ def page(cli: click.Group) -> str:
     lines += _commands(ctx, cli)
     lines += [
         ".SH ENVIRONMENT",
-        _text("The options of connect, exchange, mesh and preview: --pod-timeout is KTPY_POD_TIMEOUT."),
+        _text("The options of connect, exchange, mesh, preview and tap: --pod-timeout is KTPY_POD_TIMEOUT."),
     ]
     return "".join(f"{line}\n" for line in lines)
 

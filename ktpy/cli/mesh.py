@@ -1,6 +1,7 @@
 """`ktpy mesh` serves the requests that carry a mark on this laptop; all others go on as before."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from ktpy.cli.intercept_options import (
     perform,
     when_local_down,
 )
-from ktpy.cli.options import Repeatable, each
+from ktpy.cli.options import Decorated, Repeatable, each
 from ktpy.daemon.caller import Caller
 from ktpy.sessions.options import VERSION_HEADER, Header, Match, is_path_prefix, parse_header
 
@@ -50,25 +51,33 @@ header = click.option(
 )
 
 
-@click.command(cls=InterceptCommand)
-@click.argument("target", shell_complete=target_names)
-@expose
-@click.option(
-    "--version",
-    callback=check_version,
-    envvar="KTPY_VERSION",
-    metavar="VALUE",
-    shell_complete=versions,
-    help="Take requests whose header VERSION has this value. Your user name, if nothing else is said.",
-)
-@header
-@click.option(
+path_prefix = click.option(
     "--path-prefix",
     callback=_path_prefix,
     envvar="KTPY_PATH_PREFIX",
     metavar="PATH",
     help="Take only requests below this path.",
 )
+
+
+def version_option(else_: str = "") -> Callable[[Decorated], Decorated]:
+    """`else_` says which version it is where none is given."""
+    return click.option(
+        "--version",
+        callback=check_version,
+        envvar="KTPY_VERSION",
+        metavar="VALUE",
+        shell_complete=versions,
+        help=f"Take requests whose header VERSION has this value.{else_}",
+    )
+
+
+@click.command(cls=InterceptCommand)
+@click.argument("target", shell_complete=target_names)
+@expose
+@version_option(" Your user name, if nothing else is said.")
+@header
+@path_prefix
 @when_local_down
 @intercepting
 @gateway_label

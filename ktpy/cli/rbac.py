@@ -12,7 +12,7 @@ from ktpy.daemon.caller import Caller
 @click.argument("namespace", shell_complete=namespace_names)
 @click.argument("user", required=False)
 @click.option("--via-node", is_flag=True, help="Also that of creating services, for connect and run --via node.")
-@click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview and what belongs to them.")
+@click.option("--intercept", is_flag=True, help="Also those of exchange, mesh, preview, tap and what belongs to them.")
 @click.option("--move-clients", is_flag=True, help="Also that of evicting pods, for --move-clients of those.")
 @click.option("--run", is_flag=True, help="Also those of env, and of run with a workload.")
 @click.option("--from-pod", is_flag=True, help="Also that of exec, for --from-pod of those.")

@@ -253,7 +253,8 @@ def port(state: "PortStatus") -> str:
     what = "datagram" if state.protocol == "UDP" else "request"
     requests = f"{state.requests} {what}{'' if state.requests == 1 else 's'}"
     counts = f"{requests} here" + (f", {state.fallbacks} elsewhere" if state.fallbacks else "")
-    counts += f", {state.waiting} waiting" if state.waiting else ""
+    for count, word in ((state.waiting, "waiting"), (state.dropped, "dropped"), (state.skipped, "skipped")):
+        counts += f", {count} {word}" if count else ""
     if not state.requests and state.passed is not None:
         counts += f", {state.passed or 'none'} passed the gateway"
     where = f"port {state.local_port} of {clean(state.local_host)}" if state.local_host else None
@@ -277,6 +278,9 @@ def _proxy_lines(session: "ConnectStatus") -> list[str]:
 
 def _intercepted_head(session: "InterceptStatus") -> str:
     requests = f", only requests with {clean(session.match_words)}" if session.match_words else ""
+    if (percent := session.copied_percent) is not None:
+        words = f" with {clean(session.match_words)}" if session.match_words else ""
+        requests = f", copies of {'all' if percent == 100 else f'{percent} % of the'} requests{words}"
     fates = {"wait": ", which wait for the local port", "fail": ", which fail while the local port is down"}
     if fate := fates.get(session.when_local_down):
         requests = (requests or ", all requests") + fate

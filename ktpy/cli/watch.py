@@ -1,4 +1,4 @@
-"""`ktpy watch` shows the requests that an exchange, a mesh or a preview serves on this laptop, as they pass."""
+"""`ktpy watch` shows the requests that an exchange, a mesh, a preview or a tap serves on this laptop, as they pass."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def watch(
     replay: int | None,
     **shown: bool,
 ) -> None:
-    """Show the requests that your exchange, mesh or preview of TARGET serves on this laptop, until Ctrl-C.
+    """Show the requests that your exchange, mesh, preview or tap of TARGET serves on this laptop, until Ctrl-C.
 
     TARGET is the service, as for ktpy leave. Without it, the only one there is. A request is told when it is answered.
 
@@ -105,7 +105,7 @@ def _session(target: str | None, session: str | None) -> Path:
     names = ", ".join(sorted(f"{status.target} (session {status.session})" for _, status in found))
     if not found:
         raise InterceptAbsent(
-            "You have no intercept on this laptop.", hint="ktpy exchange, mesh or preview begins one."
+            "You have no intercept on this laptop.", hint="ktpy exchange, mesh, preview or tap begins one."
         )
     meant = [
         (path, status)

@@ -59,7 +59,7 @@ INTERCEPT = (
         "by which others see that a session is alive",
     ),
 )
-"""For `exchange`, `mesh`, `preview`, `leave`, `list`, `clean` and `recover`, in the namespace of the service."""
+"""For `exchange`, `mesh`, `tap`, `preview`, `leave`, `list`, `clean` and `recover`, in the namespace of the service."""
 
 LOOK = tuple(
     Rule(group, resource, ("list",))

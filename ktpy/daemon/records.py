@@ -27,7 +27,7 @@ class Record:
 
     session: str
     kind: str
-    """exchange, mesh or preview."""
+    """exchange, mesh, tap or preview."""
     target: str
     namespace: str
     server: str

@@ -13,7 +13,7 @@ class WatchBegun:
 
     kind: ClassVar[str] = "watching"
     intercept: str
-    """exchange, mesh or preview."""
+    """exchange, mesh, tap or preview."""
     service: str
     namespace: str
     session: str | None

@@ -19,6 +19,8 @@ from ktpy.wire.route import (
 )
 
 ROUTE_COMMAND: Final = "ktpy-agent route"
+_OLDER: Final = "If the gateway is kept, ktpy gateway release, then keep, makes it anew; else see --image."
+"""What is done about pods of an older ktpy."""
 
 OnCounters = Callable[[dict[ServicePort, RouteCounters]], None]
 
@@ -52,7 +54,7 @@ def read_answer(line: bytes, hello: RouteHello) -> dict[ServicePort, str]:
     except UdpUnknown as exc:
         raise PodFailed(
             f"The gateway's pods run an agent that exposes no UDP ports: that needs the one of ktpy {__version__}.",
-            hint="If the gateway is kept, ktpy gateway release, then keep, makes it anew; else see --image.",
+            hint=_OLDER,
         ) from exc
     if not isinstance(answered, Refusal):
         return answered
@@ -61,5 +63,5 @@ def read_answer(line: bytes, hello: RouteHello) -> dict[ServicePort, str]:
     if answered.for_now:
         raise RouteNotYet(sentence)
     if answered.holder is None:
-        raise TargetUnsuitable(sentence)
+        raise TargetUnsuitable(sentence, hint=_OLDER if "cannot match by" in told else None)
     raise RouteTaken(sentence, hint="Nothing was changed. Ask the holder, or take another port or match.")

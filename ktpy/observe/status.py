@@ -185,14 +185,18 @@ class PortStatus:
     """How many connections wait for the local port now."""
     protocol: str = "TCP"
     """TCP or UDP; of UDP, datagrams are counted."""
+    dropped: int = 0
+    """Of a tap: how many copies the laptop did not answer in time, or could not take."""
+    skipped: int = 0
+    """Of a tap: how many requests were not copied, as their bodies are too long, or come late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterceptStatus:
-    """A session of `ktpy exchange`, `ktpy mesh` or `ktpy preview`."""
+    """A session of `ktpy exchange`, `ktpy mesh`, `ktpy tap` or `ktpy preview`."""
 
     kind: str
-    """exchange, mesh or preview."""
+    """exchange, mesh, tap or preview."""
     reference: str
     """What the user named: `deployment/web`."""
     target: str
@@ -201,6 +205,8 @@ class InterceptStatus:
     """Which requests: headers, path_prefix and baggage; None is all of them."""
     match_words: str | None = None
     """The same for people."""
+    copied_percent: int | None = None
+    """Of a tap: copies of this share of them come."""
     when_local_down: str
     owner: str
     pid: int

@@ -136,8 +136,10 @@ class Exposure:
         counts = counted.requests, counted.fallbacks
         host, passed = local_port.host, counted.passed
         waiting = local_port.waiting
+        missed = counted.dropped, counted.skipped
+        reach = is_up, counted.is_up
         return PortStatus(
-            port.number, local_port.number, is_up, counted.is_up, *counts, state, host, passed, waiting, port.protocol
+            port.number, local_port.number, *reach, *counts, state, host, passed, waiting, port.protocol, *missed
         )
 
     def local_down(self) -> list[str]:
@@ -147,7 +149,7 @@ class Exposure:
     def silence(self, match: str | None) -> str | None:
         """Say what keeps all requests elsewhere; None where one has come, or the gateway does not tell."""
         total = total_of(map(self._counters, self.local_ports))
-        if total.passed is None or total.requests or total.fallbacks:
+        if total.passed is None or any((total.requests, total.fallbacks, total.dropped, total.skipped)):
             return None
         if total.passed:
             requests = "1 request has" if total.passed == 1 else f"{total.passed} requests have"

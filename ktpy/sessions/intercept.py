@@ -1,4 +1,4 @@
-"""Runs `ktpy exchange`, `mesh` and `preview`, from nothing to ready to undone.
+"""Runs `ktpy exchange`, `mesh`, `tap` and `preview`, from nothing to ready to undone.
 
 Every undo is registered before its change. What the laptop does for requests that reach it (probes, routes) is set up
 first and goes last, so that requests which are under way while the Service is given back are still served.
@@ -165,7 +165,10 @@ class Intercept:
         change = self._kind.change(api, plan, session, self._tell_pod)
         # Here requests wait; what becomes of them then is the gateway's affair.
         when_down = ORIGIN if options.when_local_down == WAIT else options.when_local_down
-        requests = (RouteRequest(port.number, options.match, when_down, port.protocol) for port in exposure.local_ports)
+        requests = (
+            RouteRequest(port.number, options.match, when_down, port.protocol, options.copied_percent)
+            for port in exposure.local_ports
+        )
         hello = RouteHello(session.id, self._owner, tuple(requests))
         record = Record(
             session.id, self.name, self._target, api.namespace, target.server, target.context, options.kubeconfig
@@ -256,6 +259,7 @@ class Intercept:
             target=self._target,
             match=options.match.document() if options.match is not None else None,
             match_words=str(options.match) if options.match is not None else None,
+            copied_percent=options.copied_percent,
             when_local_down=options.when_local_down,
             owner=self._owner,
             pid=os.getpid(),
@@ -275,7 +279,8 @@ class Intercept:
     def _try_command(self, api: Api, exposure: Exposure) -> str | None:
         match = self._options.match or Match()
         port = next((port.number for port in exposure.local_ports if port in self._http_ports), None)
-        if port is None or any(header.is_regex for header in match.headers):
+        is_drawn = (self._options.copied_percent or 100) < 100
+        if port is None or is_drawn or any(header.is_regex for header in match.headers):
             return None
         host = f"{self._target}.{api.namespace}" + (f":{port}" if port != 80 else "")
         headers = [f"-H {shlex.quote(str(header))}" for header in match.headers]
@@ -291,6 +296,8 @@ class Intercept:
 
             match = self._options.match
             why = f"requests with {match}" if match is not None else "every request"
+            if self._options.copied_percent is not None:
+                why = f"copies of {self._options.copied_percent} % of {why}"
 
             def begun(open_connections: int) -> WatchBegun:
                 place = self._options.kind, self._target, self._namespace

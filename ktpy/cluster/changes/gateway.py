@@ -1,4 +1,4 @@
-"""The kind of change that `ktpy exchange` and `ktpy mesh` make: a gateway before a Service, shared by all sessions."""
+"""The kind of change that `ktpy exchange`, `mesh` and `tap` make: a gateway before a Service, which they share."""
 
 from collections.abc import Collection
 
@@ -28,8 +28,8 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     name: str = service["metadata"]["name"]
     await targets.refuse_unsuitable(api, service)
     await targets.refuse_loop(service, (one.host for one in options.expose if one.host))
-    is_mesh = options.match is not None
-    mappings = ports.resolve_ports(service, options.expose, is_mesh=is_mesh, protocol=options.protocol)
+    by_request = options.match is not None or options.copied_percent is not None
+    mappings = ports.resolve_ports(service, options.expose, by_request=by_request, protocol=options.protocol)
     selector = selector_for(service) or {}
     await network_policies.refuse_labels(api, name, selector, options.gateway_labels)
     if options.move_clients:
@@ -73,6 +73,8 @@ def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tu
 
 def when_local_down(options: InterceptOptions) -> str:
     """Return what becomes of requests while the local port does not answer."""
+    if options.copied_percent is not None:
+        return "are not copied"
     return "fail, as you asked for" if options.when_local_down == FAIL else "go to the original pods"
 
 

@@ -1,4 +1,4 @@
-"""The options of `ktpy exchange`, `mesh` and `preview`. The command line imports this module, so it is light."""
+"""The options of `ktpy exchange`, `mesh`, `tap` and `preview`. The command line imports this module, so it is light."""
 
 import posixpath
 import re
@@ -28,7 +28,7 @@ class InterceptOptions:
     """InterceptOptions are what the user asks for on the command line; the defaults are the documented ones."""
 
     kind: str
-    """exchange, mesh or preview; or KEEP."""
+    """exchange, mesh, tap or preview; or KEEP."""
     target: str
     """What the user named: `web`, `deployment/web`; the new Service's name for a preview."""
     expose: tuple[ExposeOption, ...]
@@ -37,6 +37,8 @@ class InterceptOptions:
     namespace: str | None = None
     match: Match | None = None
     """Which requests; None takes all."""
+    copied_percent: int | None = None
+    """Of a tap: copies of this share of them come; None where they come themselves."""
     protocol: AppProtocol | None = None
     """The user's word on what is spoken on the exposed ports."""
     when_local_down: str = ORIGIN

@@ -40,12 +40,14 @@ class InterceptPlan:
 
     @property
     def description(self) -> str:
-        """Say what the session does, as others read it in `ktpy list`: `mesh of port 80, VERSION: foobar`."""
+        """Say what the session does, as others read it in `ktpy list`: `tap of port 80, VERSION: foobar, 10 %`."""
         if self.options.kind == KEEP:
             return "keeps the gateway"
         numbers = ", ".join(str(one.service_port) for one in self.ports)
         match = f", {self.options.match}" if self.options.match is not None else ""
-        return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{match}"
+        percent = self.options.copied_percent
+        share = f", {percent} %" if percent is not None and percent < 100 else ""
+        return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{match}{share}"
 
     @property
     def details(self) -> dict[str, Any]:

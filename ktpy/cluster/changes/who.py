@@ -22,7 +22,7 @@ class Presence:
 
     namespace: str
     kind: str
-    """exchange, mesh, preview, keep, dev, connect, run or forward."""
+    """exchange, mesh, tap, preview, keep, dev, connect, run or forward."""
     target: str
     """The Service that is intercepted, or the workload that is developed."""
     description: str

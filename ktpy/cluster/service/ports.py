@@ -135,16 +135,18 @@ def spoken_on(port: Json) -> AppProtocol:
 
 
 def resolve_ports(
-    service: Json, wanted: Sequence[ExposeOption], *, is_mesh: bool = False, protocol: AppProtocol | None = None
+    service: Json, wanted: Sequence[ExposeOption], *, by_request: bool = False, protocol: AppProtocol | None = None
 ) -> tuple[PortMapping, ...]:
     """Find out what each `--expose` means for this Service; `protocol` is what the user says is spoken there.
+
+    `by_request` says whether single requests are told apart, or copied: that takes HTTP.
 
     Raises PortUnknown, TargetUnsuitable and RouteTaken.
     """
     found: dict[ServicePort, PortMapping] = {}
     for expose in wanted:
-        port = _port_meant(service, expose, is_mesh=is_mesh)
-        _refuse_unsuitable(service, port, is_mesh=is_mesh, protocol=protocol)
+        port = _port_meant(service, expose, by_request=by_request)
+        _refuse_unsuitable(service, port, by_request=by_request, protocol=protocol)
         first = ServicePort(_sharing_target(service, port)[0]["port"], _protocol(port))
         if first in found:
             raise RouteTaken(f"Port {_words(port)} of {name_of(service)} is exposed twice in this command.")
@@ -226,8 +228,8 @@ def as_data(service: Json) -> list[Json]:
     ]
 
 
-def _port_meant(service: Json, expose: ExposeOption, *, is_mesh: bool) -> Json:
-    """Raise PortUnknown where no port is meant, or TCP and UDP of one number are; a mesh can only mean TCP then."""
+def _port_meant(service: Json, expose: ExposeOption, *, by_request: bool) -> Json:
+    """Raise PortUnknown where no port is meant, or TCP and UDP of one number are; HTTP can only mean TCP then."""
     ports = [port for port in _ports(service) if expose.protocol in (None, _protocol(port))]
     if expose.remote is None:
         tcp = [port for port in ports if _protocol(port) == "TCP"]
@@ -242,7 +244,7 @@ def _port_meant(service: Json, expose: ExposeOption, *, is_mesh: bool) -> Json:
     if not candidates:
         raise PortUnknown(problem, hint=f"Its ports are: {describe(service)}.")
     candidates.sort(key=lambda port: _protocol(port) != TCP)
-    if len(candidates) > 1 and not is_mesh:
+    if len(candidates) > 1 and not by_request:
         number, words = candidates[0]["port"], " and ".join(map(_words, candidates))
         raise PortUnknown(
             f"--expose {expose} does not say whether TCP or UDP is meant: {name_of(service)} has ports {words}.",
@@ -251,26 +253,25 @@ def _port_meant(service: Json, expose: ExposeOption, *, is_mesh: bool) -> Json:
     return candidates[0]
 
 
-def _refuse_unsuitable(service: Json, port: Json, *, is_mesh: bool, protocol: AppProtocol | None) -> None:
+def _refuse_unsuitable(service: Json, port: Json, *, by_request: bool, protocol: AppProtocol | None) -> None:
     where = f"port {_words(port)} of {name_of(service)}"
     transport = _protocol(port)
-    if is_mesh and transport != TCP:
+    if by_request and transport != TCP:
         raise TargetUnsuitable(
-            f"A mesh picks requests by their headers, and {transport} has none: {where} keeps reaching the original "
-            "pods.",
+            f"A mesh or tap picks HTTP requests, and {transport} has none: {where} keeps reaching the original pods.",
             hint="ktpy exchange takes all of the port.",
         )
-    if not is_mesh:
+    if not by_request:
         return
     match protocol or spoken_on(port):
         case AppProtocol.TLS:
             raise TargetUnsuitable(
-                f"Clients speak TLS on {where}, so no header can be seen there to tell requests apart.",
+                f"Clients speak TLS on {where}, so no request can be seen there to tell it apart or copy it.",
                 hint="ktpy exchange takes all of the port; if it is plain HTTP after all, say --protocol http.",
             )
         case AppProtocol.TCP:
             raise TargetUnsuitable(
-                f"Nothing says that {where} is HTTP, and only HTTP requests have headers to tell them apart.",
+                f"Nothing says that {where} is HTTP, and only HTTP has requests to tell apart or copy.",
                 hint="If it is HTTP, say --protocol http, or set the port's appProtocol to http.",
             )
 

@@ -66,6 +66,7 @@ async def test_a_foreign_image(gateway: Sshd) -> None:
         (Refusal("port 80 is exchanged by bob already", "bob"), RouteTaken, "Ask the holder"),
         (Refusal("service web has no port 80."), TargetUnsuitable, None),
         (Refusal("HAProxy does not take this match: missing )"), TargetUnsuitable, None),
+        (Refusal("this gateway cannot match by tap"), TargetUnsuitable, "ktpy gateway release"),
         (Refusal("this gateway of web is about to end", for_now=True), RouteNotYet, None),
     ],
 )

@@ -218,3 +218,14 @@ def test_how_a_folder_is_in_step() -> None:
         "alike, 3 to go to the container, 1 to come to this laptop, 1 conflict copy (*.conflict-container-*)"
     )
     assert [line.strip() for line in lines[2:]][-2:] == ["7: it cannot be read", "and 2 more (see --output json)"]
+
+
+def test_a_tap() -> None:
+    port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=7, fallbacks=0, dropped=2, skipped=1)
+    assert click.unstyle(render.port(port)).endswith("(up): 7 requests here, 2 dropped, 1 skipped")
+    every = replace(EXCHANGE, kind="tap", copied_percent=100)
+    for status, told in (
+        (every, "copies of all requests"),
+        (replace(every, copied_percent=5, match_words="a: b"), "copies of 5 % of the requests with a: b"),
+    ):
+        assert click.unstyle(render.status(status)).splitlines()[0] == f"tap of web in namespace shop of lab, {told}"

@@ -96,7 +96,7 @@ def test_no_session(sessions: Sessions) -> None:
     assert done.exit_code == InterceptAbsent.exit_code
     assert done.stderr.splitlines() == [
         "error: You have no intercept on this laptop.",
-        "hint: ktpy exchange, mesh or preview begins one.",
+        "hint: ktpy exchange, mesh, preview or tap begins one.",
     ]
 
 

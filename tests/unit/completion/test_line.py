@@ -47,7 +47,7 @@ def test_what_a_word_stands_for(grammar: Grammar, line: str, completes: str, typ
 def test_commands_options_and_choices_with_their_help(grammar: Grammar) -> None:
     commands, typed, _ = asked(grammar, "le")
     assert (commands["leave"], commands["connect"], typed) == (
-        "End an exchange, mesh, preview or forward",
+        "End an exchange, mesh, preview, tap or forward",
         "Reach the cluster's addresses and names from here",
         "le",
     )

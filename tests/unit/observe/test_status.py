@@ -82,12 +82,13 @@ def test_an_intercept_has_every_key() -> None:
     )
     assert json.dumps(to_json(status)) == (
         '{"kind": "mesh", "reference": "deployment/web", "target": "web", "match": {"path_prefix": "/b"},'
-        ' "match_words": "path /b", "when_local_down": "origin",'
+        ' "match_words": "path /b", "copied_percent": null, "when_local_down": "origin",'
         ' "owner": "al@laptop", "pid": 7, "server": "https://a", "context": "lab",'
         ' "namespace": "shop", "session": "5e55", "state": "intercepted", "uptime_s": 0.5, "ends_in_s": null,'
         ' "routes": 1, "ports":'
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
-        ' "local_state": "up", "local_host": null, "passed": null, "waiting": 0, "protocol": "TCP"}],'
+        ' "local_state": "up", "local_host": null, "passed": null, "waiting": 0, "protocol": "TCP",'
+        ' "dropped": 0, "skipped": 0}],'
         ' "try_command": null, "up": null}'
     )
     assert decode_status(json.loads(json.dumps(to_json(status)))) == status

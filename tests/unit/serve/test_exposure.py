@@ -50,11 +50,12 @@ async def test_a_privileged_port_is_warned_of() -> None:
 async def test_counts_of_routes_that_come_and_go_add_up() -> None:
     exposure = expose(Told())
     exposure.begin("pod-1", {})
-    exposure.begin("pod-2", {HTTP: RouteCounters(5, 1, is_up=True)})
+    exposure.begin("pod-2", {HTTP: RouteCounters(5, 1, is_up=True, dropped=2, skipped=3)})
     exposure.count("pod-1", {HTTP: RouteCounters(3, 0, is_up=True)})
     assert exposure.routes == 2
     exposure.end("pod-2")
     assert (exposure.ports()[0].requests, exposure.ports()[0].fallbacks) == (8, 1)
+    assert (exposure.ports()[0].dropped, exposure.ports()[0].skipped) == (2, 3)
     assert exposure.ports()[0].is_up
     exposure.end("pod-1")
     assert exposure.ports()[0].requests == 8
@@ -178,6 +179,7 @@ async def test_a_port_that_accepts_and_closes_has_a_state_of_its_own() -> None:
         (RouteCounters(passed=1), None, "1 request has passed the gateway, and none came here yet."),
         (RouteCounters(1, passed=3), "VERSION: blue", None),
         (RouteCounters(0, 1, passed=3), "VERSION: blue", None),
+        (RouteCounters(passed=3, skipped=1), None, None),
         (RouteCounters(), None, None),
     ],
 )

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,8 +21,9 @@ from ktpy.serve import command
 from ktpy.serve.exposure import Exposure
 from ktpy.sessions.intercept import Intercept
 from ktpy.sessions.options import ExposeOption, Header, InterceptOptions, Match
+from ktpy.wire.route import RouteHello
 from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector
-from tests.unit.kube.object_store import ObjectStore
+from tests.unit.kube.object_store import LEASES, ObjectStore
 
 PORT = 9  # discard: nobody serves it here
 STEPS = [
@@ -40,8 +41,10 @@ class StandingRoutes:
 
     refusal: RouteTaken | None = None
 
-    def __init__(self, *_: Any) -> None:
-        pass
+    hellos: ClassVar[list[RouteHello]] = []
+
+    def __init__(self, _api: Api, _pods: Any, _key: Any, hello: RouteHello, *_: Any) -> None:
+        self.hellos.append(hello)
 
     async def first(self) -> None:
         if self.refusal is not None:
@@ -60,10 +63,12 @@ class StandingRoutes:
 class Exchange:
     """The session, and what it has reported."""
 
-    def __init__(self, caller: Caller, *command: str, target: str = "web") -> None:
+    def __init__(
+        self, caller: Caller, *command: str, target: str = "web", kind: str = "exchange", **others: Any
+    ) -> None:
         self.events: list[Event] = []
         self._ready = asyncio.Event()
-        options = InterceptOptions("exchange", target, (ExposeOption(PORT, "80"),), command=command)
+        options = InterceptOptions(kind, target, (ExposeOption(PORT, "80"),), command=command, **others)
         self.session = Intercept(options, caller, self._hear)
 
     def _hear(self, event: Event) -> None:
@@ -125,6 +130,25 @@ async def test_from_nothing_to_ready_to_undone(store: ObjectStore, caller: Calle
     assert RuntimeDirectory.of(caller).control_sockets() == []
     with Records.of(caller).stale() as records:
         assert records == []
+
+
+async def test_a_tap_asks_for_copies_beside_who_has_the_requests(
+    store: ObjectStore, store_api: Api, caller: Caller
+) -> None:
+    furnish(store)
+    await gateway(store_api, "other").enter()
+    tap = Exchange(caller, kind="tap", match=Match((), "/api"), copied_percent=5)
+    running = await tap.start()
+    [route] = StandingRoutes.hellos[-1].routes
+    assert (route.match, route.copied_percent) == (Match((), "/api"), 5)
+    [ready] = [event.status for event in tap.events if isinstance(event, Ready)]
+    assert isinstance(ready, InterceptStatus)
+    assert ready.try_command is None, "its copy may not be drawn"
+    assert f"Nothing answers on local port {PORT} yet: until then requests for port 80 are not copied." in tap.notices()
+    leases = [store.get(LEASES, name) for name in store.names(LEASES)]
+    assert "tap of port 80, path /api, 5 %" in json.dumps(leases)
+    tap.session._request_leave()
+    assert await running == 0
 
 
 async def test_a_local_port_that_is_down_is_told_before_anything_is_changed(store: ObjectStore, caller: Caller) -> None:

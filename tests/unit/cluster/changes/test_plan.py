@@ -21,3 +21,9 @@ def test_what_others_read_about_it(kind: str, ports: tuple[int, ...], match: Mat
     assert planned.description == description
     document = match.document() if match is not None else None
     assert planned.details == {"kind": kind, "ports": list(ports), "match": document}
+
+
+def test_what_others_read_about_a_tap() -> None:
+    for percent, share in ((100, ""), (9, ", 9 %")):
+        planned = plan("web", PortMapping(1, 80), kind="tap", match=VERSION, copied_percent=percent)
+        assert planned.description == f"tap of port 80, VERSION: foobar{share}"

@@ -153,12 +153,12 @@ def test_of_a_number_that_is_tcp_and_udp_the_user_says_which(expose: str) -> Non
 
 def test_of_a_number_that_is_tcp_and_udp_a_mesh_means_tcp() -> None:
     web = with_ports(port(443, "h3", protocol="UDP"), port(443, "http"))
-    assert ports.resolve_ports(web, [ExposeOption(3001, "443")], is_mesh=True) == (PortMapping(3001, 443),)
+    assert ports.resolve_ports(web, [ExposeOption(3001, "443")], by_request=True) == (PortMapping(3001, 443),)
 
 
 def test_a_mesh_says_why_it_cannot_have_udp() -> None:
-    with pytest.raises(TargetUnsuitable, match=r"^A mesh picks requests by their headers, and UDP has none: port 7"):
-        ports.resolve_ports(SEVERAL, ports.parse_expose(["3001:7"]), is_mesh=True)
+    with pytest.raises(TargetUnsuitable, match=r"^A mesh or tap picks HTTP requests, and UDP has none: port 7"):
+        ports.resolve_ports(SEVERAL, ports.parse_expose(["3001:7"]), by_request=True)
 
 
 def test_one_port_twice() -> None:
@@ -168,13 +168,13 @@ def test_one_port_twice() -> None:
 
 def test_mesh_needs_http() -> None:
     with pytest.raises(TargetUnsuitable, match=r"Nothing says that port 9090 \(metrics\) of web is HTTP"):
-        ports.resolve_ports(SEVERAL, [ExposeOption(3001, "9090")], is_mesh=True)
-    ports.resolve_ports(SEVERAL, [ExposeOption(3001, "9090")], is_mesh=True, protocol=AppProtocol.HTTP)
+        ports.resolve_ports(SEVERAL, [ExposeOption(3001, "9090")], by_request=True)
+    ports.resolve_ports(SEVERAL, [ExposeOption(3001, "9090")], by_request=True, protocol=AppProtocol.HTTP)
 
 
 def test_mesh_cannot_see_into_tls() -> None:
     with pytest.raises(TargetUnsuitable, match="Clients speak TLS on port 443 of web"):
-        ports.resolve_ports(with_ports(port(443)), [ExposeOption(3001)], is_mesh=True)
+        ports.resolve_ports(with_ports(port(443)), [ExposeOption(3001)], by_request=True)
     ports.resolve_ports(with_ports(port(443)), [ExposeOption(3001)])
 
 
