@@ -120,7 +120,7 @@ def _runtime() -> Any:
     from ktpy.daemon.caller import Caller
     from ktpy.daemon.runtime import RuntimeDirectory
 
-    return RuntimeDirectory.of(Caller.become())
+    return RuntimeDirectory.of(Caller.current())  # who came from sudo is the caller already
 
 
 _FINDERS: Mapping[str, Callable[[str, Given], Iterable[str]]] = {

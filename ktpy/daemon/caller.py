@@ -3,16 +3,14 @@
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 from ktpy.errors import PrivilegeMissing
-from ktpy.frozen import dataclass
-from ktpy.helper.launch import dismiss, stand_by
 
 OWNER_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A Caller is the user a session runs as."""
 
     uid: int
@@ -50,6 +48,8 @@ class Caller:
 
     def drop_privileges(self) -> None:
         """Become the caller for good, and want no helper any more."""
+        from ktpy.helper.launch import dismiss  # here: a Tab need not wait for it
+
         dismiss()
         self.become_for_good()
 
@@ -73,6 +73,8 @@ def come_from_sudo() -> None:
     caller = Caller.current()
     if not caller.is_behind_sudo:
         return
+    from ktpy.helper.launch import stand_by
+
     environment = _environment_before_sudo(caller)  # only root may read it
     stand_by()
     caller.become_for_good()

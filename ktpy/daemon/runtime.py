@@ -6,18 +6,15 @@ holder, so a session that was killed leaves nothing that has to be cleaned up.
 
 import contextlib
 import errno
-import hashlib
 import os
-import shutil
 import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from ktpy.daemon.caller import Caller
 from ktpy.errors import AlreadyConnected, Busy, FolderNotWritable
-from ktpy.frozen import dataclass
 
 CONNECT = "connect"
 INTERCEPT = "intercept"
@@ -27,8 +24,7 @@ DEV = "dev"
 COMMAND = "command"
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeDirectory:
+class RuntimeDirectory(NamedTuple):
     """A RuntimeDirectory is a user's private directory for files that live as long as a session does."""
 
     path: Path
@@ -54,6 +50,7 @@ class RuntimeDirectory:
         Raises AlreadyConnected where another session of this user holds it, and FolderNotWritable.
         """
         import fcntl  # here: no import of ktpy's needs what not every system has
+        import hashlib  # nor need a Tab wait for it
 
         self.make()
         key = hashlib.sha256(server.encode()).hexdigest()[:12]
@@ -89,7 +86,7 @@ class RuntimeDirectory:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
     @contextlib.contextmanager
     def only_one(self, what: str) -> Iterator[IO[str]]:
@@ -152,6 +149,12 @@ def _files_of(control: Path) -> Path:
     return control.with_suffix(".files")
 
 
+def _remove(folder: Path) -> None:
+    import shutil  # here: a Tab need not wait for it
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _is_answered(control: Path) -> bool:
     """Tell whether a session answers there. A socket that nobody serves any more is removed with the session's files,
     and nothing else is."""
@@ -161,7 +164,7 @@ def _is_answered(control: Path) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(os.fspath(control))
     except ConnectionRefusedError:
-        shutil.rmtree(_files_of(control), ignore_errors=True)
+        _remove(_files_of(control))
         control.unlink(missing_ok=True)
         return False
     except OSError:

@@ -1,4 +1,4 @@
-"""`scripts/bench connect|gateway|sync`: options, the whole run, the report."""
+"""`scripts/bench connect|gateway|prompt|sync`: options, the whole run, the report."""
 
 import argparse
 import json
@@ -20,6 +20,8 @@ from tests.bench.gateway import plan as gateway_plan
 from tests.bench.gateway import scenario as gateway_scenario
 from tests.bench.gateway import target as gateway_target
 from tests.bench.gateway.load import RATE
+from tests.bench.prompt import cases as prompt_cases
+from tests.bench.prompt import plan as prompt_plan
 from tests.bench.samples import Samples
 from tests.bench.specs import Spec
 from tests.bench.sync import cases as sync_cases
@@ -120,6 +122,10 @@ def _sync(options: argparse.Namespace, wanted: Sequence[Spec]) -> Outcome:
     return Outcome(sync_plan.measure(wanted, options.rounds))
 
 
+def _prompt(options: argparse.Namespace, wanted: Sequence[Spec]) -> Outcome:
+    return Outcome(prompt_plan.measure(wanted, options.rounds))
+
+
 BENCHES = {
     "connect": Bench(
         "figures of `ktpy connect`",
@@ -135,6 +141,13 @@ BENCHES = {
         f" the goals; says in its log what failed, and when. {ON_THE_LAB} About twenty minutes.",
         gateway_cases.GATEWAY,
         _on_lab(_gateway),
+    ),
+    "prompt": Bench(
+        "how long `ktpy --help` and a Tab take",
+        f"Measures `ktpy --help` and what a Tab runs, each {prompt_plan.RUNS} times a round, with an API server on"
+        " loopback, beside a Python that does nothing. Needs no lab. About a minute.",
+        prompt_cases.PROMPT,
+        _prompt,
     ),
     "sync": Bench(
         "figures of synchronized folders",

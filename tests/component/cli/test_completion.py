@@ -9,10 +9,8 @@ import shutil
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from ktpy.cli.main import cli
+from tests.kit.listing_api import listing
 
 SHELLS = {"bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"], "fish": ["--no-config", "-i"]}
 SOURCE = {
@@ -67,23 +66,6 @@ TYPED = [
 ]
 
 
-class Api(BaseHTTPRequestHandler):
-    """Lists OBJECTS."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        found = OBJECTS.get(self.path.partition("?")[0])
-        body = json.dumps({"metadata": {"resourceVersion": "1"}, "items": found or []}).encode()
-        self.send_response(404 if found is None else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 class Shell:
     """A Shell runs in a folder with a kubeconfig and a program of its own."""
 
@@ -123,20 +105,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home with a kubeconfig of the API server, and a program."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "a-program-of-mine").touch(mode=0o755)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    kubeconfig = {
-        "contexts": [
-            {"name": "arn:aws:eks:one"},
-            {"name": "lab", "context": {"cluster": "lab", "namespace": "shop"}},
-        ],
-        "clusters": [{"name": "lab", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-        "current-context": "lab",
-    }
-    (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
-    yield folder
-    server.shutdown()
-    server.server_close()
+    with listing(OBJECTS, folder / "kubeconfig", "arn:aws:eks:one"):
+        yield folder
 
 
 @pytest.fixture(scope="module", params=SHELLS)

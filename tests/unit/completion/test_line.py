@@ -55,7 +55,7 @@ def test_commands_options_and_choices_with_their_help(grammar: Grammar) -> None:
     assert set(asked(grammar, "help ")[0]) == set(commands)
     assert asked(grammar, "connect --mode p")[0] == {"tun": "", "proxy": ""}
     options, _, _ = asked(grammar, "exchange -d -e 3001:80 -")
-    assert {"--expose", "-e", "--in-mesh", "--not-in-mesh", "--help", "-h"} <= set(options)
+    assert {"--expose", "-e", "--in-mesh", "--not-in-mesh", "--help"} <= set(options)
     assert not {"--detach", "-d"} & set(options), "an option that is not repeated is offered twice"
 
 

@@ -1,6 +1,5 @@
 import errno
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def test_in_the_background_events_are_shown_until_it_stands_or_has_ended(
 
     monkeypatch.setattr(background, "detach", detach)
     shown: list[Event] = []
-    assert background.perform(fail, shown.append, replace(CALLER, home=tmp_path), "exchange-web") == exit_code
+    assert background.perform(fail, shown.append, CALLER._replace(home=tmp_path), "exchange-web") == exit_code
     assert shown == [last]
     assert [log.name for log in logs] == ["exchange-web.log"]
     assert logs[0].parent.is_dir()

@@ -1,0 +1,30 @@
+"""Every row of `scripts/bench prompt`."""
+
+from typing import Final
+
+from tests.bench.goals import at_most
+from tests.bench.samples import Source
+from tests.bench.specs import Spec
+
+PYTHON: Final = "python"  # one that does nothing
+CPU: Final = "-cpu"
+COLD: Final = "tab-services-cold"
+LINES: Final = {
+    "tab-commands": "ktpy ex",
+    "tab-contexts": "ktpy exchange --context l",
+    "tab-services": "ktpy exchange web-1",
+    "tab-ports": "ktpy exchange web-1 -e 3001:",
+    "tab-sessions": "ktpy leave w",
+    COLD: "ktpy exchange web-1",
+}
+"""What is typed before the Tab. All but one are warm: it was pressed before."""
+HELP: Final = "help"
+
+PROMPT = [
+    spec
+    for figure in (HELP, *LINES)
+    for spec in (
+        Spec(figure, "ms", Source(PYTHON, figure), at_most(150) if figure not in (HELP, COLD) else None),
+        Spec(figure + CPU, "ms", Source(PYTHON, figure + CPU)),
+    )
+]
