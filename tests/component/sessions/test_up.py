@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,12 @@ from ktpy.helper.processes import start_ticks
 from tests.kit.waiting import eventually
 
 KTPY = """
-import sys
+import os, sys
 from pathlib import Path
 from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.sessions import up
 RuntimeDirectory.of = lambda _caller: RuntimeDirectory(Path(sys.argv[1]))
+up.KTPY = (sys.executable, "-c", os.environ["KTPY"], sys.argv[1])
 from ktpy.cli.main import cli
 cli(sys.argv[2:])
 """
@@ -39,21 +42,26 @@ class Team:
         self.folder = folder
         self.runtime = RuntimeDirectory(folder / "run")
         (folder / "ktpy.yaml").write_text(FILE)
-        self._environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig")}
+        self._environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "KTPY": KTPY}
 
-    def run(self, *words: str, exit_code: int = 0, **environment: str) -> dict[str, Any]:
-        command = [sys.executable, "-c", KTPY, str(self.runtime.path), *words, "--output", "json"]
-        done = subprocess.run(
-            command,
+    def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-c", KTPY, str(self.runtime.path), *words, "--output", "json"],
             cwd=self.folder,
             env={**self._environment, **environment},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
-            check=False,
+            start_new_session=True,
         )
-        assert done.returncode == exit_code, done.stdout + done.stderr
-        return dict(json.loads(done.stdout or done.stderr))
+
+    def run(self, *words: str, exit_code: int = 0, **environment: str) -> dict[str, Any]:
+        return self.told(self.start(*words, **environment), exit_code)
+
+    def told(self, process: "subprocess.Popen[str]", exit_code: int) -> dict[str, Any]:
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == exit_code, stdout + stderr
+        return dict(json.loads(stdout or stderr))
 
     def changes(self, *words: str, **more: Any) -> dict[str, str]:
         return {one["name"].removeprefix("command-"): one["change"] for one in self.run(*words, **more)["entries"]}
@@ -98,6 +106,24 @@ def test_a_failure_leaves_standing_what_stands_and_is_the_exit_code(team: Team) 
     failed = team.run("up", exit_code=69)["entries"]
     assert [one["failure"] and one["failure"]["error"] for one in failed] == [None, None, "third has ended with 3."]
     assert set(team.sessions()) == {"first", "second"}
+
+
+def test_ctrl_c_is_for_what_is_being_begun_which_undoes_it(team: Team) -> None:
+    """The API server does not answer."""
+    (team.folder / "ktpy.yaml").write_text(FILE + "forward: [{target: web}]\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        cluster = {"name": "a", "cluster": {"server": f"http://127.0.0.1:{server.getsockname()[1]}"}}
+        context = {"name": "a", "context": {"cluster": "a"}}
+        kubeconfig = {"current-context": "a", "clusters": [cluster], "contexts": [context]}
+        (team.folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+        process = team.start("up")
+        server.accept()
+        os.killpg(process.pid, signal.SIGINT)
+        forward, *commands = team.told(process, 130)["entries"]
+    assert forward["failure"]["error"] == "Interrupted; nothing was changed."
+    assert {one["reason"] for one in commands} == {"it waits for what has failed"}
+    assert team.run("status", exit_code=36)["sessions"] == []
 
 
 def test_what_means_nothing_begins_nothing(team: Team) -> None:
