@@ -3,8 +3,9 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ from ktpy.errors import InterceptAbsent, UsageError
 from ktpy.observe.status import InterceptStatus
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ktpy.cli.watch_screen import Ask
     from ktpy.inspect.choice import Choice
     from ktpy.inspect.events import WatchEvent
 
@@ -41,6 +45,7 @@ def _in_a_folder(_context: click.Context, _parameter: click.Parameter, value: Pa
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="Only these methods: GET, or GET,POST.")
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Only paths below this, or like '*/items/*'.")
 @click.option("--status", "statuses", multiple=True, metavar="CODE", help="Only these statuses: 404, 5xx, or 404,5xx.")
+@click.option("--plain", is_flag=True, help="Print lines on a terminal too, in place of the full-screen view.")
 @click.option("--headers", is_flag=True, help="Show the headers.")
 @click.option("--body", is_flag=True, help="Show the first 64 KiB of each body.")
 @click.option("--secrets", is_flag=True, help="Show Authorization, Cookie and the like as they are.")
@@ -64,11 +69,14 @@ def watch(
     output: str,
     har: Path | None,
     replay: int | None,
+    plain: bool,
     **shown: bool,
 ) -> None:
     """Show the requests that your exchange, mesh, preview or tap of TARGET serves on this laptop, until Ctrl-C.
 
     TARGET is the service, as for ktpy leave. Without it, the only one there is. A request is told when it is answered.
+    On a terminal this is a full-screen view, unless an option asks for what is printed: --plain, --headers, --body,
+    --curl, --har, or JSON.
 
     \b
     ktpy watch web --status 5xx --body
@@ -83,8 +91,36 @@ def watch(
     how = {"bodies": shown["body"] or shown["curl"] or har is not None, "secrets": shown["secrets"]}
     if replay is not None:
         _replay(path, {**how, "bodies": True, "id": replay}, output, **shown)
+    elif not (plain or how["bodies"] or shown["headers"] or output == "json") and _is_terminal():
+        _view(path, choice, secrets=shown["secrets"])
     else:
         _watch(path, how, choice, output, har, **shown)
+
+
+def _is_terminal() -> bool:
+    """Return whether a view can be drawn: textual reads standard input, and draws on standard error."""
+    is_terminal = all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
+    return is_terminal and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _view(path: Path, choice: "Choice", *, secrets: bool) -> None:
+    from ktpy.cli.watch_screen import WatchScreen
+
+    if error := WatchScreen(asking(path, secrets=secrets), choice, secrets=secrets, folder=Path.cwd()).run():
+        raise error
+
+
+def asking(path: Path, *, secrets: bool) -> "Ask":
+    """Return what asks the session behind `path` for its requests, with their bodies."""
+    from ktpy.daemon import control_stream
+    from ktpy.inspect.events import decode
+
+    async def ask(verb: str, **more: object) -> "AsyncIterator[WatchEvent]":
+        async with aclosing(control_stream.follow(path, verb, bodies=True, secrets=secrets, **more)) as answers:
+            async for answer in answers:
+                yield decode(answer)
+
+    return ask
 
 
 def _choice(methods: tuple[str, ...], paths: tuple[str, ...], statuses: tuple[str, ...]) -> "Choice":

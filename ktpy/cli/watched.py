@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import click
 
-from ktpy.cli.render import amount, clean, note
+from ktpy.cli.render import amount, clean, note, table
 from ktpy.inspect.curl import curl as as_curl
 from ktpy.inspect.events import ConnectionUnread, RequestsMissed, WatchBegun, WatchEvent
 from ktpy.inspect.record import HttpMessage, WatchedRequest
-from ktpy.inspect.text import as_text, plain_body
+from ktpy.inspect.text import as_text, plain_body, readable
 
 _HEADING = f"{'TIME':<12} {'ID':>5} {'PORT':>5} STATUS {'TOOK':>8} {'SIZE':>8} {'METHOD':<7} PATH"
 _COLOURS = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
@@ -46,13 +46,76 @@ def _begun(event: WatchBegun) -> Iterator[str]:
 
 def line(told: WatchedRequest) -> str:
     """Return the line of a request."""
-    at = time.strftime("%H:%M:%S", time.localtime(told.began_s)) + f".{int(told.began_s % 1 * 1000):03d}"
-    status = click.style(f"{told.status or '-':>6}", fg=_COLOURS.get((told.status or 0) // 100, "red"))
+    at, status = _clock(told) + f".{int(told.began_s % 1 * 1000):03d}", _status(told)
     took, size = duration(told.took_s), amount(told.answer.size)
     head = f"{at} {told.id:>5} {told.port:>5} {status} {took:>8} {size:>8} {clean(told.method):<7} {clean(told.path)}"
     notes = ", ".join(_notes(told))
     failure = f"  {click.style(clean(told.failure), fg='yellow')}" if told.failure else ""
     return head + (f"  {click.style(clean(notes), dim=True)}" if notes else "") + failure
+
+
+def row(told: WatchedRequest, why: str, width: int) -> str:
+    """Return the row of a request in a view of so many columns. `why` it came here is its end."""
+    status, took, size = _status(told), duration(told.took_s), amount(told.answer.size)
+    method, path = clean(told.method), _cut(clean(told.path), path_width(width))
+    sender = _cut(clean(told.sender), 15)
+    head = f"{_clock(told)} {method:<7} {path:<{path_width(width)}} {status} {took:>8} {size:>8} {sender:<15}"
+    failure = click.style(clean(told.failure), fg="yellow") if told.failure else ""
+    notes = click.style(clean(", ".join((*_notes(told), why))), dim=True)
+    return f"{head} {_answerer(told):<6} {'  '.join(filter(None, (failure, notes)))}"
+
+
+def row_heading(width: int) -> str:
+    """Return what stands above the rows."""
+    columns = f"{'STATUS':<6} {'TOOK':>8} {'SIZE':>8} {'FROM':<15} {'BY':<6} WHY"
+    return f"{'TIME':<8} {'METHOD':<7} {'PATH':<{path_width(width)}} {columns}"
+
+
+def path_width(width: int) -> int:
+    """Return how many columns a path has in a view so wide: all that the others leave."""
+    return max(13, width - 89)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def _clock(told: WatchedRequest) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(told.began_s))
+
+
+def _status(told: WatchedRequest) -> str:
+    return click.style(f"{told.status or '-':>6}", fg=_COLOURS.get((told.status or 0) // 100, "red"))
+
+
+def _answerer(told: WatchedRequest) -> str:
+    """Return the local port that answered: what others answered is not watched."""
+    return f":{told.local_port}" if told.status else "nobody"
+
+
+def page(told: WatchedRequest, why: str) -> Iterator[str]:
+    """Yield the lines that show all that is known of a request."""
+    yield click.style(clean(f"{told.method} {told.path}"), bold=True)
+    waited = "" if told.waited_s is None else f", {duration(told.waited_s)} until the answer began"
+    facts = [
+        ("began", f"{_clock(told)}, request {told.id} of port {told.port}"),
+        ("status", f"{told.status or 'none'}{f', {told.failure}' if told.failure else ''}"),
+        ("took", duration(told.took_s) + waited),
+        ("sent by", told.sender),
+        ("answered by", f"local port {told.local_port}" if told.status else "nobody"),
+        ("came here", why),
+        ("notes", ", ".join(_notes(told))),
+    ]
+    yield from table([(f"  {name}", clean(value)) for name, value in facts if value])
+    for name, message in (("Request", told.request), ("Answer", told.answer)):
+        yield ""
+        yield click.style(f"{name}, {amount(message.size)}", bold=True)
+        yield from details(" ", message, headers=True, body=False)
+        if message.size:
+            yield ""
+            yield from (f"    {clean(one)}" for one in readable(message).splitlines())
+            if not message.is_whole:
+                yield _cut_body(message)
 
 
 def _notes(told: WatchedRequest) -> Iterator[str]:
@@ -77,7 +140,11 @@ def details(mark: str, message: HttpMessage, *, headers: bool, body: bool) -> It
         shown = text.splitlines() if text is not None else [f"({len(plain)} bytes that are no text)"]
         yield from (f"    {mark} {clean(one)}" for one in shown)
         if not message.is_whole:
-            yield note(f"These were the first {len(message.body)} of {message.size} bytes.")
+            yield _cut_body(message)
+
+
+def _cut_body(message: HttpMessage) -> str:
+    return note(f"These were the first {len(message.body)} of {message.size} bytes.")
 
 
 def compared(first: WatchedRequest, again: WatchedRequest, *, headers: bool, body: bool, **_: bool) -> Iterator[str]:

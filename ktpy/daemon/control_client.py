@@ -42,7 +42,7 @@ def follow(path: Path, verb: str, **more: object) -> "Iterator[dict[str, Any]]":
         connection.settimeout(None)
         with suppress(ConnectionError):
             for line in lines:
-                yield _told(json.loads(line))
+                yield told(json.loads(line))
 
 
 def ask_status(path: Path) -> "SessionStatus":
@@ -88,10 +88,11 @@ def _answer(connection: socket.socket, path: Path, verb: str, lines: BinaryIO, *
         answer = json.loads(lines.readline())
     except (OSError, ValueError) as error:
         raise KtpyError(f"The session behind {path} did not answer: {error}.") from error
-    return _told(answer)
+    return told(answer)
 
 
-def _told(answer: dict[str, Any]) -> dict[str, Any]:
+def told(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer. Raises KtpyError where it is an error."""
     if "error" in answer:
         raise KtpyError(answer["error"], hint=answer.get("hint"))
     return answer

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from http import HTTPMethod
 
 from ktpy.frozen import dataclass
 from ktpy.inspect.record import WatchedRequest
@@ -19,6 +20,10 @@ class Choice:
     paths: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Return what `parse_words` reads."""
+        return " ".join(filter(None, (",".join(self.methods), ",".join(self.statuses), *self.paths)))
+
     def takes(self, told: WatchedRequest) -> bool:
         status = str(told.status or "")
         return (
@@ -26,6 +31,26 @@ class Choice:
             and (not self.paths or any(_fits(told.path, path) for path in self.paths))
             and (not self.statuses or status in self.statuses or f"{status[:1]}xx" in self.statuses)
         )
+
+
+def parse_words(text: str) -> Choice:
+    """Read `GET,POST 5xx /api`: each word shows by its form what it chooses.
+
+    Raises ValueError with a sentence for the user.
+    """
+    methods: list[str] = []
+    paths: list[str] = []
+    statuses: list[str] = []
+    for word in text.split():
+        if word.startswith(("/", "*")):
+            paths.append(parse_path(word))
+        elif word[0].isdecimal():
+            statuses += parse_statuses(word)
+        elif word.isupper() or all(one in HTTPMethod.__members__ for one in word.upper().split(",")):
+            methods += parse_methods(word)
+        else:
+            raise ValueError(f"{word!r} is no method, status or path (wanted: such as GET,POST 5xx /api */items/*)")
+    return Choice(tuple(methods), tuple(paths), tuple(statuses))
 
 
 def parse_methods(text: str) -> tuple[str, ...]:

@@ -67,6 +67,14 @@ class WatchedRequest:
     is_open: bool = False
     """Whether more of the answer is to come: a WebSocket, or a stream of events. It is told again when it ends."""
 
+    @property
+    def sender(self) -> str:
+        """Who sent it, as far as it says so itself: what a proxy before the Service noted, or else its program."""
+        for name in ("x-forwarded-for", "x-real-ip"):
+            if value := self.request.header(name):
+                return value.partition(",")[0].strip()
+        return (self.request.header("user-agent") or "-").partition(" ")[0]
+
 
 _REQUEST_FIELDS = tuple(field.name for field in fields(WatchedRequest))
 

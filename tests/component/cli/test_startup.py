@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"asyncio", "kubernetes", "asyncssh", "scapy", "pyroute2", "dnslib", "aiohttp", "cryptography"}
+HEAVY = {"asyncio", "kubernetes", "asyncssh", "scapy", "pyroute2", "dnslib", "aiohttp", "cryptography", "textual"}
 IMPORTED = """
 import sys
 from ktpy.__main__ import main

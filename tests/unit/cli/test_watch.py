@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from ktpy.cli import watch
 from ktpy.cli.main import cli
 from ktpy.daemon import control_client
 from ktpy.daemon.runtime import RuntimeDirectory
@@ -184,3 +185,27 @@ def test_a_replay_of_what_is_not_kept(sessions: Sessions) -> None:
     done = sessions.watch("pay", "--replay", "9")
     assert done.exit_code == 2
     assert done.stderr.splitlines()[0] == "error: There is no request 9: none was watched yet."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_drawn"),
+    [
+        ([], True),
+        (["--status", "5xx", "--secrets"], True),
+        (["--plain"], False),
+        (["--headers"], False),
+        (["--body"], False),
+        (["--curl"], False),
+        (["--har", "/tmp/x.har"], False),
+        (["-o", "json"], False),
+    ],
+)
+def test_a_terminal_gets_a_full_screen_view_unless_an_option_asks_for_what_is_printed(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch, arguments: list[str], is_drawn: bool
+) -> None:
+    drawn: list[tuple[Path, str, bool]] = []
+    sessions.events = []
+    monkeypatch.setattr(watch, "_is_terminal", lambda: True)
+    monkeypatch.setattr(watch, "_view", lambda path, choice, secrets: drawn.append((path, str(choice), secrets)))
+    assert sessions.watch("pay", *arguments).exit_code == 0
+    assert drawn == ([(Path("pay.sock"), *(("5xx", True) if arguments else ("", False)))] if is_drawn else [])

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from ktpy.cli.render import amount
-from ktpy.cli.watched import compared, duration, lines
+from ktpy.cli.watched import compared, duration, lines, page, path_width, row, row_heading
 from ktpy.inspect.events import ConnectionUnread, RequestsMissed, WatchBegun, WatchEvent
 from ktpy.inspect.record import HttpMessage
 from tests.kit.watched import REQUEST
@@ -71,7 +71,7 @@ def test_nothing_that_came_reaches_the_terminal_as_control_characters() -> None:
     told = replace(
         REQUEST, path=evil, failure=evil, method=evil, request=HttpMessage(((evil, evil),), 5, evil.encode())
     )
-    for line in shown(told, headers=True, body=True):
+    for line in (*shown(told, headers=True, body=True), *map(click.unstyle, (row(told, evil, 80), *page(told, evil)))):
         assert line.isprintable()
 
 
@@ -113,3 +113,45 @@ def test_durations(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1200, "1.2 kB"), (3_400_000, "3.4 MB"), (2 * 10**9, "2.0 GB")])
 def test_amounts(size: int, text: str) -> None:
     assert amount(size) == text
+
+
+@pytest.mark.parametrize("width", [78, 118])
+def test_columns_of_the_full_screen_view_stand_below_their_names(width: int) -> None:
+    shown = click.unstyle(row(replace(REQUEST, path="/api/" + "x" * 90), "VERSION: a", width))
+    heading = row_heading(width)
+    for name, value in (("PATH", "/api/x"), ("FROM", "-"), ("BY", ":3001"), ("WHY", "VERSION: a")):
+        assert shown[heading.index(name) :].startswith(value)
+    assert shown[heading.index("PATH") :][path_width(width) - 1] == "…"
+    assert click.unstyle(row(replace(REQUEST, status=None, failure="gone"), "a", width)).split()[-3:] == [
+        "nobody",
+        "gone",
+        "a",
+    ]
+
+
+def test_a_page_has_all_that_is_known() -> None:
+    told = replace(REQUEST, request=HttpMessage((("User-Agent", "curl/8"),), 2, b"\x00\xff"))
+    told = replace(told, answer=HttpMessage((("Content-Type", "application/json"),), 99, b'{"a": 1}'))
+    text = "\n".join(map(click.unstyle, page(told, "requests with VERSION: a")))
+    assert (
+        text[text.index("  status") :]
+        == """\
+  status       200
+  took         12 ms, 10 ms until the answer began
+  sent by      curl/8
+  answered by  local port 3001
+  came here    requests with VERSION: a
+
+Request, 2 B
+      User-Agent: curl/8
+
+    00000000  00 ff                                             |..|
+
+Answer, 99 B
+      Content-Type: application/json
+
+    {
+      "a": 1
+    }
+  note      These were the first 8 of 99 bytes."""
+    )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ktpy.inspect.choice import Choice, parse_methods, parse_path, parse_statuses
+from ktpy.inspect.choice import Choice, parse_methods, parse_path, parse_statuses, parse_words
 from tests.kit.watched import REQUEST
 
 
@@ -58,3 +58,15 @@ def test_no_method(text: str) -> None:
 def test_no_path() -> None:
     with pytest.raises(ValueError, match="is no path"):
         parse_path("api")
+
+
+@pytest.mark.parametrize("text", ["", "GET,POST 404,5xx /api */items/*", "PURGE", "/a /b"])
+def test_a_line_of_words_is_what_is_written_for_it(text: str) -> None:
+    assert str(parse_words(text)) == text
+
+
+def test_a_line_of_words() -> None:
+    assert parse_words(" /api get  5XX PURGE ") == Choice(("GET", "PURGE"), ("/api",), ("5xx",))
+    for text, said in (("api", "is no method, status or path"), ("20", "is no status"), ("GET,", "is no method")):
+        with pytest.raises(ValueError, match=said):
+            parse_words(text)

@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 
-from ktpy.inspect.record import MASK, from_object, masked, to_object
+import pytest
+
+from ktpy.inspect.record import MASK, Headers, HttpMessage, from_object, masked, to_object
 from tests.kit.watched import REQUEST
 
 
@@ -27,3 +29,16 @@ def test_secrets_are_masked_unless_asked_for() -> None:
 def test_which_headers_are_secret() -> None:
     names = ["Authorization", "COOKIE", "Set-Cookie", "proxy-authorization", "X-Api-Key", "Host"]
     assert [value for _, value in masked(tuple((name, "v") for name in names))] == [MASK] * 5 + ["v"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "sender"),
+    [
+        ((), "-"),
+        ((("User-Agent", "curl/8.1 (x)"),), "curl/8.1"),
+        ((("user-agent", "curl/8.1"), ("X-Forwarded-For", "10.0.0.7, 10.0.0.1")), "10.0.0.7"),
+        ((("X-Real-IP", "fd00::7"), ("User-Agent", "curl/8.1")), "fd00::7"),
+    ],
+)
+def test_who_sent_it_as_it_says_itself(headers: Headers, sender: str) -> None:
+    assert replace(REQUEST, request=HttpMessage(headers)).sender == sender

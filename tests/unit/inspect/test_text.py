@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from ktpy.inspect.record import HttpMessage
-from ktpy.inspect.text import INFLATED_LIMIT_BYTES, as_text, plain_body
+from ktpy.inspect.text import INFLATED_LIMIT_BYTES, as_text, plain_body, readable
 
 
 def packed(body: bytes, encoding: str) -> HttpMessage:
@@ -37,3 +37,23 @@ def test_unpacking_is_bounded() -> None:
 )
 def test_as_text(body: bytes, text: str | None) -> None:
     assert as_text(body) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"a":[1,"\xc3\xa9"]}', '{\n  "a": [\n    1,\n    "\xe9"\n  ]\n}'),
+        (b"[1", "[1"),
+        (b"[" * 60_000, "[" * 60_000),
+        (b"12", "12"),
+        (b"", ""),
+        (
+            bytes(range(18)),
+            "00000000  00 01 02 03 04 05 06 07  08 09 0a 0b 0c 0d 0e 0f  |................|\n"
+            "00000010  10 11                                             |..|",
+        ),
+        (b"\xff<a>", "00000000  ff 3c 61 3e                                       |.<a>|"),
+    ],
+)
+def test_a_body_for_people(body: bytes, shown: str) -> None:
+    assert readable(HttpMessage((), len(body), body)) == shown
