@@ -26,6 +26,7 @@ VERBS: Final = {
     "exchange": "Serve all requests of services here.",
     "mesh": "Serve requests that carry a mark here.",
     "preview": "Serve new services from here.",
+    "tap": "Get copies of requests here.",
     "forward": "Lead ports of this laptop to services.",
 }
 _OURS: Final = frozenset(("detach", "output", "verbose"))

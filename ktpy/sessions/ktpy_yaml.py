@@ -29,7 +29,18 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "storageClass": TEXT,
     "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "ignore": (TEXT,)},
 }
-UP: Final = ("connect", "exchange", "mesh", "preview", "forward", "commands", "kubeconfig", "context", "namespace")
+UP: Final = (
+    "connect",
+    "exchange",
+    "mesh",
+    "preview",
+    "tap",
+    "forward",
+    "commands",
+    "kubeconfig",
+    "context",
+    "namespace",
+)
 """Keys beside `dev`, which are for `ktpy up`."""
 SHAPE: Final[Mapping[str, Any]] = {"dev": (_ENTRY,), **dict.fromkeys(UP, ANYTHING)}
 NOCALHOSTS: Final = {

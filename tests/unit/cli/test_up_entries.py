@@ -28,6 +28,7 @@ exchange:
 mesh:
 - {target: web.other, namespace: other, expose: ["3001"], version: "${WHO}", header: ["x=-a b"], podTimeout: 90}
 preview: [{name: new, expose: [3004:80], profiles: [p]}]
+tap: [{target: web, expose: [3005:80], percent: 10}]
 forward:
 - {target: db, ports: ["5432", ":80"]}
 - {all: true, context: other}
@@ -45,6 +46,7 @@ WORDS = {
         "web.other",
     ],
     "preview-new": ["--expose=3004:80", "--namespace=shop", "new"],
+    "tap-web": ["--expose=3005:80", "--namespace=shop", "--percent=10", "web"],
     "forward-db": ["--namespace=shop", "5432", ":80", "db"],
     "forward-all": ["--all", "--context=other", "--namespace=shop"],
 }
@@ -98,13 +100,13 @@ def test_a_digest_is_of_all_that_is_told_and_of_the_cluster_that_is_meant(
     assert changed(text=TEXT.replace("mode: proxy", "mode: tun")) == ["connect"]
     monkeypatch.delenv("KTPY_NO_DNS")
     (folder / "kubeconfig").write_text(yaml.safe_dump(KUBECONFIG | {"current-context": "other"}))
-    assert changed() == ["connect", "exchange-deploy-pay", "mesh-web.other", "preview-new", "forward-db"]
+    assert changed() == ["connect", "exchange-deploy-pay", "mesh-web.other", "preview-new", "tap-web", "forward-db"]
 
 
 def test_nothing_that_is_told_is_another_text_in_another_process() -> None:
     for name, one in cli.commands.items():
         if name in up_entries.VERBS:
-            words = ["web", "-e", "80", "--pull-secret", "a"] if name in ("exchange", "mesh", "preview") else []
+            words = ["web", "-e", "80", "--pull-secret", "a"] if name in ("exchange", "mesh", "preview", "tap") else []
             with one.make_context(name, words or (["web"] if name == "forward" else [])) as ctx:
                 assert not re.search("set\\(| at 0x", repr(ctx.params)), name
 
