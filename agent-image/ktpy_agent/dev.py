@@ -4,6 +4,7 @@ It serves until the pod ends, and never ends for want of sessions: who has start
 """
 
 import os
+import select
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from ktpy.wire import dev
 from ktpy.wire.dev import Exec
 from ktpy.wire.pod import LOGIN
 from ktpy.wire.surroundings import parse_environ
+from ktpy_agent import flow_relay
 from ktpy_agent.authorized_keys import SHADOW_OPTIONS, AuthorizedKeys, Permission
 from ktpy_agent.children import reap
 from ktpy_agent.pod_log import announce_host_key, log
@@ -21,14 +23,6 @@ from ktpy_agent.shadow import TICK_S, SessionRegister
 from ktpy_agent.sshd import SshdError, make_host_key, start_sshd
 
 SHELLS = ("bash", "sh")
-POLICY = (
-    "PermitTTY=yes",
-    "AllowTcpForwarding=yes",
-    "PermitOpen=127.0.0.1:* [::1]:*",
-    "PermitListen=127.0.0.1:*",
-    "AllowStreamLocalForwarding=no",
-)
-"""Ports are forwarded to and from the container's loopback alone (GatewayPorts is off)."""
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """As a shell's exit codes."""
 
@@ -54,10 +48,13 @@ class _Supervisor:
         permission = Permission(f"{SHADOW_OPTIONS},pty", f"exec {folder}/bin/ktpy-agent {dev.SESSION}")
         self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", permission, log)
         self._keys.refresh()
+        self._settings, self._flows = settings, flow_relay.listen(settings.flows)
+        self._relay: int | None = None
         self._register = SessionRegister(settings.socket)
         programs = {"SshdSessionPath": folder / "bin/sshd-session", "SshdAuthPath": folder / "bin/sshd-auth"}
-        policy = [*POLICY, *(f"{name}={path}" for name, path in programs.items() if path.exists())]
-        self._sshd = start_sshd(settings, host_key, self._keys.path, tuple(policy), sshd=str(folder / "bin/sshd"))
+        moved = (f"{name}={path}" for name, path in programs.items() if path.exists())
+        options = (*policy(settings.flows), *moved)
+        self._sshd = start_sshd(settings, host_key, self._keys.path, options, sshd=str(folder / "bin/sshd"))
 
     def serve(self) -> int:
         while self._stopping_s is None or time.monotonic() < self._stopping_s:
@@ -67,6 +64,10 @@ class _Supervisor:
                 if pid == self._sshd:
                     log(f"sshd ended with status {status}")
                     return 1
+                if pid == self._relay:
+                    self._relay = None
+            if self._relay is None and select.select([self._flows], [], [], 0)[0]:  # few need one
+                self._relay = flow_relay.start(self._flows, self._settings.socket)
         self._register.close()
         return 0
 
@@ -74,6 +75,18 @@ class _Supervisor:
         if self._stopping_s is None:
             log(f"stopping on {signal.Signals(number).name}")
             self._stopping_s = time.monotonic() + dev.DRAIN_S
+
+
+def policy(flows: Path) -> tuple[str, ...]:
+    """Return what sessions may do: forward ports to and from the container's loopback alone (GatewayPorts is off), and
+    reach the relay of flows, whose socket PermitOpen has to name, too."""
+    return (
+        "PermitTTY=yes",
+        "AllowTcpForwarding=yes",
+        f"PermitOpen=127.0.0.1:* [::1]:* [{flows}]:*",
+        "PermitListen=127.0.0.1:*",
+        "AllowStreamLocalForwarding=local",
+    )
 
 
 def write_accounts(folder: Path, home: Path) -> None:

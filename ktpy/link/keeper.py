@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final, TypeVar, cast
@@ -66,7 +66,7 @@ class _Carrier:
 
 
 class Keeper:
-    """A Keeper dials from inside the pod. `link_up` and `link_down` tell it of the link."""
+    """A Keeper dials from inside the pod. `hold`, or `link_up` and `link_down`, tell it of the link."""
 
     def __init__(self, keep_s: float, on_trouble: Callable[[str], None] = lambda _: None) -> None:
         """Connections wait `keep_s` seconds for another link. `on_trouble` hears, once, why none are kept."""
@@ -123,6 +123,18 @@ class Keeper:
         return flow, flow.get_protocol()  # type: ignore[return-value]  # what protocol_factory made
 
     # --- the link comes and goes
+
+    async def hold(
+        self,
+        connection: AgentConnection[AgentHello],
+        until_closed: Callable[[AgentConnection[AgentHello]], Awaitable[LinkLost | None]] = AgentConnection.wait_closed,
+    ) -> LinkLost | None:
+        """Go on over this connection until it ends: the `hold` of an `Uplink`. Return what `until_closed` does."""
+        self.link_up(connection)
+        try:
+            return await until_closed(connection)
+        finally:
+            self.link_down()
 
     def link_up(self, connection: AgentConnection[AgentHello]) -> None:
         """Go on over this connection."""

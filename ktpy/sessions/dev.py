@@ -41,7 +41,7 @@ from ktpy.observe.events import Notice, Report, StartStep
 from ktpy.observe.status import DevStatus, SyncStatus
 from ktpy.sessions.dev_config_in_cluster import texts
 from ktpy.sessions.dev_configured import configured
-from ktpy.sessions.dev_link import connected, dev_uplink, held_program
+from ktpy.sessions.dev_link import connected, connection_keeper, dev_uplink, held_program
 from ktpy.sessions.dev_ports import Listening, forwarded, listening
 from ktpy.sessions.options import DevOptions
 from ktpy.sessions.undo_killed import undo_killed
@@ -49,6 +49,7 @@ from ktpy.wire.dev import Exec
 from ktpy.wire.session import AgentHello
 
 if TYPE_CHECKING:
+    from ktpy.link.keeper import Keeper
     from ktpy.sync.engine import Synchronizer
 
 
@@ -115,11 +116,12 @@ class Dev:
             change = DevChange(api, plan, options.pod_timeout_s)
             pod: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
             reverse = ReversePorts({one.port: one.local for one in options.reverse})
-            uplink = dev_uplink(api, lambda: asyncio.shield(pod), plan.container, key, reverse.hold)
+            keeper = connection_keeper(self._report) if self._listeners else None
+            uplink = dev_uplink(api, lambda: asyncio.shield(pod), plan.container, key, reverse.hold, keeper)
             undo.callback(uplink.close)
             holding = await undo.enter_async_context(background_task(uplink.run(), "hold uplink"))
             working = await undo.enter_async_context(
-                background_task(self._work(asyncio.shield(pod), uplink, reverse.stand), "work in there")
+                background_task(self._work(asyncio.shield(pod), uplink, keeper, reverse.stand), "work in there")
             )
             record = self._record(api, plan)
             undo.enter_context(self._records.hold(record))
@@ -155,12 +157,14 @@ class Dev:
             raise LinkLost("The link to the dev pod was closed.")
         return working
 
-    async def _work(self, pod: Awaitable[Json], uplink: Uplink[AgentHello], reverse: asyncio.Event) -> int:
+    async def _work(
+        self, pod: Awaitable[Json], uplink: Uplink[AgentHello], keeper: "Keeper | None", reverse: asyncio.Event
+    ) -> int:
         await pod
         await connected(uplink)
         self._is_ready = True
         async with AsyncExitStack() as beside:
-            for line in await beside.enter_async_context(forwarded(self._listeners, uplink)):
+            for line in await beside.enter_async_context(forwarded(self._listeners, keeper or uplink)):
                 self._step("forward", line)
             await reverse.wait()
             for one in self._options.reverse:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ktpy.aio.retry import Backoff
@@ -23,6 +24,7 @@ from ktpy.wire.held import PATIENCE_S
 
 if TYPE_CHECKING:
     from ktpy.link.connection import AgentConnection
+    from ktpy.link.keeper import Keeper
     from ktpy.link.uplink import AgentPod, Uplink
     from ktpy.wire.session import AgentHello
 
@@ -33,6 +35,10 @@ AGAIN_S: Final = (0.2, 1.0)
 """The pauses between attempts, at first and at most; after a lost link, the latter."""
 TIMEOUT_S: Final = 30.0
 """How long a dev container that runs may take to accept a session."""
+NO_KEEPING: Final = (
+    "Connections to forwarded ports will end with the link: the container's relay of connections cannot be used ({}). "
+    "Use the image of this version of ktpy, see --agent-image."
+)
 
 
 def held_program(asked: Exec, report: Report, *, outlives_run: bool = False) -> HeldProgram:
@@ -41,7 +47,16 @@ def held_program(asked: Exec, report: Report, *, outlives_run: bool = False) -> 
     return HeldProgram(asked._replace(key=key), lambda text: report(Notice(text)), outlives_run=outlives_run)
 
 
-async def dial(uplink: "Uplink[AgentHello]", make: Callable[[], P], port: int) -> "tuple[asyncio.Transport, P]":
+def connection_keeper(report: Report) -> "Keeper":
+    """Return what connections to forwarded ports are dialled over, which go on over the next link."""
+    from ktpy.link.keeper import Keeper
+
+    return Keeper(PATIENCE_S, lambda why: report(Notice(NO_KEEPING.format(why))))
+
+
+async def dial(
+    uplink: "Uplink[AgentHello] | Keeper", make: Callable[[], P], port: int
+) -> "tuple[asyncio.Transport, P]":
     """Connect to a port of the container's loopback, IPv4 or IPv6, as `Uplink.create_connection` does."""
     try:
         return await uplink.create_connection(make, LOOPBACK, port)
@@ -60,8 +75,9 @@ def dev_uplink(
     container: str,
     key: ClientKey,
     hold: Callable[["AgentConnection[AgentHello]"], Awaitable[LinkLost | None]] = until_closed,
+    keeper: "Keeper | None" = None,
 ) -> "Uplink[AgentHello]":
-    """Return the uplink to the pod that `find_pod` waits for; to be run.
+    """Return the uplink to the pod that `find_pod` waits for; to be run. `keeper` is told of each link.
 
     It ends when there was no link for PATIENCE_S, or with the pod.
     """
@@ -92,7 +108,8 @@ def dev_uplink(
         return await may_run(api, name_of(await find_pod()))
 
     policy = DialWithin(Backoff(*RETRY_S), Backoff(*AGAIN_S), PATIENCE_S, may_return)
-    return Uplink(find, key, SHADOW_SESSION, policy, hold=hold)
+    holding = partial(keeper.hold, until_closed=hold) if keeper is not None else hold
+    return Uplink(find, key, SHADOW_SESSION, policy, hold=holding)
 
 
 async def may_run(api: Api, pod: str) -> bool:

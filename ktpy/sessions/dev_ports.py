@@ -12,6 +12,7 @@ from ktpy.sessions.dev_link import dial
 from ktpy.sessions.options import Publish, listen_for
 
 if TYPE_CHECKING:
+    from ktpy.link.keeper import Keeper
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
@@ -28,10 +29,10 @@ def listening(forward: Iterable[Publish], option: str = "--forward") -> Iterator
 
 
 @asynccontextmanager
-async def forwarded(listeners: Listening, uplink: "Uplink[AgentHello]") -> AsyncIterator[list[str]]:
+async def forwarded(listeners: Listening, uplink: "Uplink[AgentHello] | Keeper") -> AsyncIterator[list[str]]:
     """Lead what comes to the listeners into the container while the block runs; yield a line for each.
 
-    A connection that comes while the link is lost waits for the next.
+    A connection that comes while the link is lost waits for the next; one that is open goes on over it by a Keeper.
     """
 
     async def serve(port: int, listener: socket.socket) -> asyncio.Server:

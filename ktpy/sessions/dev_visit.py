@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
@@ -21,12 +22,15 @@ from ktpy.kube.objects import Json
 from ktpy.link.key import make_key
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report
-from ktpy.sessions.dev_link import connected, dev_uplink, held_program
+from ktpy.sessions.dev_link import connected, connection_keeper, dev_uplink, held_program
 from ktpy.sessions.dev_ports import Listening, forwarded
 from ktpy.sessions.once import ClusterRef
 from ktpy.wire import dev
 from ktpy.wire.dev import Exec
 from ktpy.wire.session import AgentHello
+
+if TYPE_CHECKING:
+    from ktpy.link.keeper import Keeper
 
 POD_TIMEOUT_S = 30.0
 
@@ -115,19 +119,20 @@ class _Visit:
             async def find_pod() -> Json:
                 return pod
 
-            uplink = dev_uplink(api, find_pod, session.container, key)
+            keeper = connection_keeper(self._report) if self._listeners else None
+            uplink = dev_uplink(api, find_pod, session.container, key, keeper=keeper)
             undo.callback(uplink.close)
             holding = await undo.enter_async_context(background_task(uplink.run(), "hold uplink"))
-            working = await undo.enter_async_context(background_task(self._work(uplink), "work"))
+            working = await undo.enter_async_context(background_task(self._work(uplink, keeper or uplink), "work"))
             if await first_of(holding, working) is holding:
                 holding.result()
                 raise LinkLost("The link to the dev pod was closed.")
             return working.result()
         raise AssertionError
 
-    async def _work(self, uplink: Uplink[AgentHello]) -> int:
+    async def _work(self, uplink: Uplink[AgentHello], way: "Uplink[AgentHello] | Keeper") -> int:
         await connected(uplink)
-        async with forwarded(self._listeners, uplink) as lines:
+        async with forwarded(self._listeners, way) as lines:
             for line in (*lines, *self._notes):
                 self._report(Notice(line))
             return await self._program.run(uplink)

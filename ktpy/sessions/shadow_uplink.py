@@ -64,13 +64,7 @@ def shadow_uplink(
         shadows.stands()
         outages.stands(str(shadows.pod))
         api.note_answer()
-        if keeper is None:
-            return await connection.wait_closed()
-        keeper.link_up(connection)
-        try:
-            return await connection.wait_closed()
-        finally:
-            keeper.link_down()
+        return await (keeper.hold(connection) if keeper is not None else connection.wait_closed())
 
     policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
     find_pod = _finder(api, shadows, comes_back, turns, direct)

@@ -245,19 +245,37 @@ def test_an_edited_file_is_in_the_answer_that_another_pod_gets(lab: Lab, laptop:
             assert session.wait_ended() == 0, session.output
 
 
-def test_a_program_and_a_folder_outlive_the_cable(lab: Lab, laptop: Laptop) -> None:
-    """All that it prints meanwhile is here afterwards, once, and what is edited meanwhile is there."""
+def test_a_program_a_folder_and_a_connection_outlive_the_cable(lab: Lab, laptop: Laptop) -> None:
+    """All that it prints meanwhile is here afterwards, once, and what is edited, or sent, meanwhile is there."""
     lab.exec(["sh", "-c", f"rm -rf {SOURCES}; mkdir -p {SOURCES}"], user="dev", check=True)
-    counting = "i=0; while ! test -e stop; do echo number $i; i=$((i+1)); sleep 0.02; done; exit 7"
-    beside = ("web", "--mode", "duplicate", "--sync", SOURCES)
+    counting = "i=0; while ! test -e stop || ! test -e echoed; do echo number $i; i=$((i+1)); sleep 0.02; done; exit 7"
+    echoing = [
+        f"import pathlib, socket; listener = socket.create_server(('127.0.0.1', {FORWARDED}))",
+        "print('it listens', flush=True); end = listener.accept()[0]",
+        "for _ in range(2): end.sendall(end.recv(9))",
+        "pathlib.Path('/home/dev/echoed').touch()",
+    ]
+    asking = [
+        f"import os, socket, time; end = socket.create_connection(('127.0.0.1', {FORWARDED})); end.sendall(b'before')",
+        "print(end.recv(9), flush=True)",
+        f"while not os.path.exists('{SOURCES}/stop'): time.sleep(0.1)",
+        "end.sendall(b'meanwhile'); print(end.recv(9))",
+    ]
+    beside = ("web", "--mode", "duplicate", "--sync", SOURCES, "--forward", f"{FORWARDED}")
     with (
         as_before(lab, path_of("deployment", "web")),
         developing(lab, *beside, command=("sh", "-c", counting)) as session,
     ):
         session.wait_for("number 9")
+        echo = Foreground(lab, ["ktpy", "dev", "run", "web", *HERE, "--", "python3", "-c", "\n".join(echoing)])
+        echo.wait_for("it listens")
+        asked = Foreground(lab, ["python3", "-c", "\n".join(asking)])
+        asked.wait_for("before")
         with unplugged(lab):
             session.wait_for("The link is lost")
             lab.exec(["touch", f"{SOURCES}/stop"], user="dev", check=True)
+        assert asked.wait_ended() == 0, asked.output
+        assert "meanwhile" in asked.output
         assert session.wait_ended() == 7, session.output
     printed = [int(one) for one in re.findall(r"^number (\d+)$", session.output, re.MULTILINE)]
     assert printed == list(range(len(printed)))

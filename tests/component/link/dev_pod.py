@@ -1,16 +1,20 @@
 """A dev container's agent behind a real OpenSSH server on loopback, and a cable to it that can be cut."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ktpy_agent.dev import policy
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.retry import Backoff
+from ktpy.errors import LinkLost
+from ktpy.link.connection import AgentConnection
 from ktpy.link.dial_policy import DialWithin
 from ktpy.link.session import SHADOW_SESSION
 from ktpy.link.uplink import AgentPod, Uplink
@@ -20,9 +24,10 @@ from tests.component.link.conftest import running
 from tests.component.link.shadow import HELLO
 from tests.component.link.sshd import Sshd
 from tests.kit.waiting import until
+from tests.lab.processes import wait_until
 
 AGENT = f"""
-import os, sys
+import json, os, sys
 sys.path += [{str(AGENT_IMAGE)!r}, {str(AGENT_IMAGE.parent)!r}]
 from pathlib import Path
 from ktpy.wire.dev import Exec
@@ -32,10 +37,18 @@ if asked:
     if os.path.exists("patience_s"):
         dev_held.run.__defaults__ = (float(Path("patience_s").read_text()),)
     sys.exit(dev.execute(asked, Path("."), Path("/proc/self/environ")))
-print({json.dumps(json.dumps(HELLO | {"holds": True}))}, flush=True)
+print(json.dumps({HELLO!r} | {{"holds": True, "flows": os.path.abspath("flows")}}), flush=True)
 while os.read(0, 100):
     pass
 """
+RELAY = f"""
+import sys
+sys.path += [{str(AGENT_IMAGE)!r}, {str(AGENT_IMAGE.parent)!r}]
+from pathlib import Path
+from ktpy_agent import flow_relay
+flow_relay.FlowRelay(flow_relay.listen(Path("flows")), Path("register")).serve()
+"""
+Hold = Callable[[AgentConnection[AgentHello]], Awaitable[LinkLost | None]]
 
 
 def never() -> Iterator[int]:
@@ -92,13 +105,26 @@ class Cable:
 
 @pytest.fixture
 def dev_pod(tmp_path: Path) -> Iterator[Sshd]:
-    with running(tmp_path, AGENT) as server:
+    with running(tmp_path, AGENT, policy(tmp_path / "flows")) as server:
         server.install(AGENT, "restrict,port-forwarding,pty")
         yield server
 
 
+@contextmanager
+def relay(sshd: Sshd) -> Iterator[None]:
+    """Run what holds connections that outlive their link, as the agent does once it is asked for one."""
+    with subprocess.Popen([sys.executable, "-c", RELAY], cwd=sshd.directory) as process:
+        wait_until((sshd.directory / "flows").exists, 10, "the relay")
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 @asynccontextmanager
-async def uplink_over(sshd: Sshd, cuts: Iterator[int]) -> AsyncIterator[tuple[Uplink[AgentHello], Cable]]:
+async def uplink_over(
+    sshd: Sshd, cuts: Iterator[int], hold: Hold = AgentConnection.wait_closed
+) -> AsyncIterator[tuple[Uplink[AgentHello], Cable]]:
     cable = Cable(sshd.port, cuts)
     server = await asyncio.start_server(cable.lead, "127.0.0.1", 0)
     place = replace(sshd.place, port=server.sockets[0].getsockname()[1])
@@ -112,7 +138,7 @@ async def uplink_over(sshd: Sshd, cuts: Iterator[int]) -> AsyncIterator[tuple[Up
         return True
 
     policy = DialWithin(Backoff(0.01, 0.05), Backoff(0.01, 0.05), 30, may_return)
-    uplink = Uplink(find_pod, sshd.key, SHADOW_SESSION, policy)
+    uplink = Uplink(find_pod, sshd.key, SHADOW_SESSION, policy, hold=hold)
     try:
         async with asyncio.timeout(60), background_task(uplink.run(), "uplink"):
             yield uplink, cable

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from ktpy_agent.dev import POLICY
+from ktpy_agent.dev import policy
 
 from ktpy.aio.background_task import background_task
 from ktpy.errors import RouteTaken
@@ -23,7 +23,7 @@ from tests.kit.waiting import until
 
 @pytest.fixture
 def dev_pod(tmp_path: Path) -> Iterator[Sshd]:
-    with running(tmp_path, AGENT, POLICY) as server:
+    with running(tmp_path, AGENT, policy(tmp_path / "flows")) as server:
         yield server
 
 
@@ -112,6 +112,12 @@ async def test_nothing_but_loopback_is_permitted(dev_pod: Sshd) -> None:
             await connection.ssh.forward_remote_port(host, free_port(), "localhost", 1)
     with pytest.raises(PermissionError):
         await Dialer(connection).create_connection(Client, "224.0.0.1", 80)
+    with pytest.raises(asyncssh.ChannelListenError):
+        await connection.ssh.forward_remote_path(str(dev_pod.directory / "theirs"), "/nowhere")
+    another = str(dev_pod.directory / "another")
+    async with await asyncio.start_unix_server(echo, another):
+        with pytest.raises(asyncssh.ChannelOpenError, match="open failed"):
+            await connection.ssh.open_unix_connection(another)
     async with target(echo) as port:
         _, client = await Dialer(connection).create_connection(Client, "127.0.0.1", port)
         client.transport.write(b"x")

@@ -259,11 +259,12 @@ class Connections:
 
     def create_connection(self, *_: object) -> None: ...
 
-    def link_up(self, _connection: object) -> None:
+    async def hold(self, connection: Any) -> Any:
         self._world.note("go on")
-
-    def link_down(self) -> None:
-        self._world.note("wait for a link")
+        try:
+            return await connection.wait_closed()
+        finally:
+            self._world.note("wait for a link")
 
     def reset(self, why: str) -> None:
         self._world.note(f"reset: {why}")
