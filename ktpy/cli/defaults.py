@@ -23,7 +23,20 @@ COMMON: Final = frozenset(
 )
 """What may stand at the top: the options that several commands have."""
 USERS_OWN: Final = frozenset(
-    ("kubeconfig", "env", "env-file", "sync", "config", "file", "har", "write", "archive", "ca", "plain-http")
+    (
+        "kubeconfig",
+        "env",
+        "env-file",
+        "sync",
+        "config",
+        "file",
+        "har",
+        "write",
+        "archive",
+        "ca",
+        "containerd",
+        "plain-http",
+    )
 )
 """What a project's file may not say: it came with a clone, perhaps, and these name programs and files of the laptop, or
 give a login away."""
@@ -53,7 +66,8 @@ def default_map(command: click.Command, name: str, files: Iterable[SettingsFile]
     """
     for file in files:
         _check_top(file, names)
-        _check(file, file.table.get(name) or {}, (name,), command)
+        table = file.table.get(name)
+        _check(file, table if isinstance(table, Mapping) else {}, (name,), command)  # `image` is an option's name, too
     if isinstance(command, click.Group):
         return {inner: Defaults(_settings(one, (name, inner), files)) for inner, one in command.commands.items()}
     return Defaults(_settings(command, (name,), files))

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from ktpy.capture.spec import LOOPBACK, CaptureSpec, Launched, listen_on_loopback
 from ktpy.cluster.changes.options import (
-    DEFAULT_IMAGE,
     DEFAULT_POD_TIMEOUT_S,
     KEEP,
     VERSION_HEADER,
@@ -22,6 +21,7 @@ from ktpy.cluster.changes.options import (
     SyncFolder,
     parse_persistent_dir,
 )
+from ktpy.cluster.pods.image import DEFAULT_IMAGE
 from ktpy.cluster.pods.volumes import ClaimAccess
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, parse_expose
 from ktpy.cluster.service.reference import Reference

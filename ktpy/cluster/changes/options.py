@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Final
 
-from ktpy import __version__
+from ktpy.cluster.pods.image import DEFAULT_IMAGE
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption
 from ktpy.frozen import dataclass
 from ktpy.wire.route import ORIGIN, Match
 
-DEFAULT_IMAGE = f"ghcr.io/ktpy/agent:{__version__}"
 DEFAULT_POD_TIMEOUT_S = 60.0
 WAIT: Final = "wait"
 """What requests do while the local port does not answer: wait for a program that was there, then turn to ORIGIN."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from ktpy.cluster.pods.agent_pod import CONTAINER
+from ktpy.cluster.pods.image import bringing
 from ktpy.errors import ImagePullFailed, KtpyError, PodFailed, PodUnschedulable
 from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json, conditions_of, is_being_deleted, name_of, spec_of, status_of
@@ -72,8 +73,7 @@ def failure_of(pod: Json) -> KtpyError | None:
         if reason in _IMAGE_REASONS:
             return ImagePullFailed(
                 f"The node cannot pull the image of pod {name} ({reason}): {message}.",
-                hint=f"The image is {_image(pod)}: build it with scripts/build-agent-image and load it into the "
-                "cluster (README, Install), or name another with --image; a private registry needs --pull-secret.",
+                hint=bringing(_image(pod), message),
             )
         if reason in _START_REASONS:
             hint = "Create it, or mark it optional in the workload." if _ABSENT.search(message) else None

@@ -73,7 +73,20 @@ def test_an_image_that_cannot_be_pulled(reason: str) -> None:
     failure = failure_of(pod(waiting(reason, "pull access denied")))
     assert isinstance(failure, ImagePullFailed)
     assert f"({reason}): pull access denied." in failure.message
-    assert "ghcr.io/ktpy/agent:0.1.0: build it with scripts/build-agent-image" in (failure.hint or "")
+    assert "on this laptop by: ktpy image load\n" in (failure.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("manifest unknown: not found", "Bring it there by: ktpy image push r.org/a:1"),
+        ("failed with status code: 401 Unauthorized", "Then say: --pull-secret ktpy-pull"),
+    ],
+)
+def test_an_image_of_a_registry_of_ones_own(message: str, line: str) -> None:
+    spec = {"containers": [{"name": "agent", "image": "r.org/a:1"}]}
+    failure = failure_of({**pod(waiting("ErrImagePull", message)), "spec": spec})
+    assert (getattr(failure, "hint", None) or "").splitlines()[-1] == line
 
 
 @pytest.mark.parametrize(
