@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ktpy import __version__
-from ktpy.cluster.changes.options import DEFAULT_IMAGE
+from ktpy.cluster.pods.image import DEFAULT_IMAGE
 from ktpy.errors import KtpyError
 from ktpy.kube.supported import NEWEST, OLDEST, support_of
 from ktpy.wire.version import UNDERSTOOD, VERSION
