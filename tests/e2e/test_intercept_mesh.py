@@ -1,5 +1,6 @@
 """A mesh takes only marked requests; several people share a service."""
 
+import json
 import os
 from functools import partial
 
@@ -9,6 +10,7 @@ from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.shop import NAMESPACE
 from tests.e2e.kit.target_service import EXPOSED, LOCAL, OTHER_LOCAL, PROBE_TIMEOUT_S, getter, until_reached
 from tests.lab import Lab
+from tests.lab.sessions.connect import USER
 from tests.lab.sessions.http_clients import Visitors, ask
 from tests.lab.sessions.intercept import intercepting
 from tests.lab.sessions.local_server import serving
@@ -37,6 +39,18 @@ def test_a_version_is_made_from_the_user_name(lab: Lab, web: str) -> None:
     with serving(lab, LOCAL), intercepting(lab, "mesh", "web", *EXPOSED) as mesh:
         assert "requests with the header VERSION: dev come here" in mesh.notices()
         until_reached(lambda: getter(lab, web)(VERSION="dev"))
+        assert tab(lab, f"ktpy mesh web -n {NAMESPACE} --version ") == ["plain,dev"]
+        assert "plain,3001:80" in tab(lab, f"ktpy exchange web -n {NAMESPACE} -e 3001:")
+        version = lab.exec(["ktpy", "version", "-n", NAMESPACE, "-o", "json"], user=USER, check=True)
+        found = json.loads(version.stdout)
+        assert found["server"]["support"] == "supported"
+        assert {(one["role"], one["difference"]) for one in found["agents"]} == {("gateway", None)}
+
+
+def tab(lab: Lab, line: str) -> list[str]:
+    """Return what ktpy answers fish."""
+    asked = {"_KTPY_COMPLETE": "fish_complete", "COMP_WORDS": line, "COMP_CWORD": ""}
+    return lab.exec(["ktpy"], user=USER, env=asked, check=True).stdout.splitlines()
 
 
 def test_headers_by_regular_expression_and_below_a_path(lab: Lab, web: str) -> None:
