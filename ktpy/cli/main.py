@@ -63,39 +63,54 @@ _OPTIONS_ELSEWHERE = {
 }
 
 
-_TOLD = {
-    "connect": ("connect", "Reach the cluster's addresses and names from here"),
-    "status": ("status", "Show what runs, and what has ended"),
-    "quit": ("quit_", "End what connect began"),
-    "run": ("run", "Run a program in the cluster's network, without root"),
-    "forward": ("forward", "Lead ports of this laptop to services, without root"),
-    "env": ("env", "Print the environment of a workload's pods"),
-    "exchange": ("exchange", "Serve all requests of a service here"),
-    "mesh": ("mesh", "Serve requests that carry your mark here"),
-    "preview": ("preview", "Serve a new service from here"),
-    "tap": ("tap", "Get copies of a service's requests here"),
-    "watch": ("watch", "Show the requests that are served here, as they pass"),
-    "leave": ("leave", "End an exchange, mesh, preview, tap or forward"),
-    "dev": ("dev", "Develop a workload inside the cluster"),
-    "up": ("up", "Begin what ktpy.yaml names, in the background"),
-    "down": ("down", "End what up began"),
-    "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
-    "list": ("list_", "Show services and who intercepts them"),
-    "capture": ("capture", "Show the packets to and from the cluster"),
-    "who": ("who", "Show who intercepts, develops or runs what"),
-    "logs": ("logs_", "Show what a session in the background told"),
-    "clean": ("clean", "Undo what killed runs left"),
-    "recover": ("recover", "Give a service back to its own pods"),
-    "image": ("image", "Bring the agent image to a cluster of your own"),
-    "doctor": ("doctor", "Look for what keeps ktpy from working"),
-    "report": ("report", "Write a file for a bug report, without names"),
-    "config": ("config", "Show the defaults of options, and where they are set"),
-    "rbac": ("rbac", "Print the rights that a user needs"),
-    "completion": ("completion", "Print the script for tab completion"),
-    "version": ("version", "Show the versions of both sides"),
-    "help": ("help_", "Show the help of a command"),
+_GROUPS = {
+    "Begin here": {
+        "connect": ("connect", "Reach the cluster's addresses and names from here"),
+        "run": ("run", "Run a program in the cluster's network, without root"),
+        "mesh": ("mesh", "Serve requests that carry your mark here"),
+    },
+    "Reach the cluster": {
+        "forward": ("forward", "Lead ports of this laptop to services, without root"),
+        "env": ("env", "Print the environment of a workload's pods"),
+        "capture": ("capture", "Show the packets to and from the cluster"),
+        "quit": ("quit_", "End what connect began"),
+    },
+    "Serve it from here": {
+        "exchange": ("exchange", "Serve all requests of a service here"),
+        "preview": ("preview", "Serve a new service from here"),
+        "tap": ("tap", "Get copies of a service's requests here"),
+        "watch": ("watch", "Show the requests that are served here, as they pass"),
+        "gateway": ("gateway", "Keep a gateway between intercepts, and give it back"),
+        "leave": ("leave", "End an exchange, mesh, preview, tap or forward"),
+    },
+    "Develop with others": {
+        "dev": ("dev", "Develop a workload inside the cluster"),
+        "up": ("up", "Begin what ktpy.yaml names, in the background"),
+        "down": ("down", "End what up began"),
+    },
+    "See what runs": {
+        "status": ("status", "Show what runs, and what has ended"),
+        "list": ("list_", "Show services and who intercepts them"),
+        "who": ("who", "Show who intercepts, develops or runs what"),
+        "logs": ("logs_", "Show what a session in the background told"),
+    },
+    "Put right": {
+        "clean": ("clean", "Undo what killed runs left"),
+        "recover": ("recover", "Give a service back to its own pods"),
+        "doctor": ("doctor", "Look for what keeps ktpy from working"),
+        "report": ("report", "Write a file for a bug report, without names"),
+    },
+    "Set up": {
+        "image": ("image", "Bring the agent image to a cluster of your own"),
+        "config": ("config", "Show the defaults of options, and where they are set"),
+        "rbac": ("rbac", "Print the rights that a user needs"),
+        "completion": ("completion", "Print the script for tab completion"),
+        "version": ("version", "Show the versions of both sides"),
+        "help": ("help_", "Show the help of a command"),
+    },
 }
-"""By the name of a command, as a user meets them: its variable in the module of that name, and its line of help."""
+"""By the heading in help and the name of a command: its variable in the module of that name, and its line of help."""
+_TOLD = {name: told for group in _GROUPS.values() for name, told in group.items()}
 
 
 class _Loaded(MutableMapping[str, click.Command]):
@@ -129,9 +144,15 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)  # as a user meets them, not by the alphabet
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)  # first, as `kubectl --help` has it
+        click.Command.format_options(self, ctx, formatter)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _TOLD.items()])
+        width = max(map(len, _TOLD))
+        for heading, group in _GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<{width}}", line) for name, (_, line) in group.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args[0] not in self.commands and (sentence := _COMMANDS_ELSEWHERE.get(args[0])):

@@ -38,7 +38,7 @@ def test_what_is_set_and_where() -> None:
         ["mode", "tun", "KTPY_MODE"],
         ["mode", "proxy", "KTPY_RUN_MODE"],
     ]
-    assert "connect, run, forward and " in rows[0]
+    assert "connect, run, mesh and " in rows[0]
 
 
 def test_all_options_of_a_command() -> None:
