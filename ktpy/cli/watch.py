@@ -24,7 +24,7 @@ from ktpy.observe.status import InterceptStatus
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ktpy.cli.watch_screen import Ask
+    from ktpy.cli.watch_feed import Ask
     from ktpy.inspect.choice import Choice
     from ktpy.inspect.events import WatchEvent
 
@@ -46,6 +46,7 @@ def _in_a_folder(_context: click.Context, _parameter: click.Parameter, value: Pa
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Only paths below this, or like '*/items/*'.")
 @click.option("--status", "statuses", multiple=True, metavar="CODE", help="Only these statuses: 404, 5xx, or 404,5xx.")
 @click.option("--plain", is_flag=True, help="Print lines on a terminal too, in place of the full-screen view.")
+@click.option("--web", is_flag=True, help="Show them as a page of this laptop, whose address is printed.")
 @click.option("--headers", is_flag=True, help="Show the headers.")
 @click.option("--body", is_flag=True, help="Show the first 64 KiB of each body.")
 @click.option("--secrets", is_flag=True, help="Show Authorization, Cookie and the like as they are.")
@@ -70,6 +71,7 @@ def watch(
     har: Path | None,
     replay: int | None,
     plain: bool,
+    web: bool,
     **shown: bool,
 ) -> None:
     """Show the requests that your exchange, mesh, preview or tap of TARGET serves on this laptop, until Ctrl-C.
@@ -87,10 +89,14 @@ def watch(
         raise click.UsageError("--replay sends one request: it goes with --headers, --body and --secrets only.")
     if shown["curl"] and output == "json":
         raise click.UsageError("--curl prints commands, not JSON: leave out one of the two.")
+    if web and (plain or har or replay is not None or shown["headers"] or shown["body"] or shown["curl"]):
+        raise click.UsageError("--web goes with --method, --path, --status and --secrets only: the page has the rest.")
     path = _session(target, session)
     how = {"bodies": shown["body"] or shown["curl"] or har is not None, "secrets": shown["secrets"]}
     if replay is not None:
         _replay(path, {**how, "bodies": True, "id": replay}, output, **shown)
+    elif web:
+        _serve(path, choice, output, secrets=shown["secrets"])
     elif not (plain or how["bodies"] or shown["headers"] or output == "json") and _is_terminal():
         _view(path, choice, secrets=shown["secrets"])
     else:
@@ -104,10 +110,36 @@ def _is_terminal() -> bool:
 
 
 def _view(path: Path, choice: "Choice", *, secrets: bool) -> None:
+    from ktpy.cli.watch_feed import WatchFeed
     from ktpy.cli.watch_screen import WatchScreen
 
-    if error := WatchScreen(asking(path, secrets=secrets), choice, secrets=secrets, folder=Path.cwd()).run():
+    feed = WatchFeed(asking(path, secrets=secrets))
+    if error := WatchScreen(feed, choice, secrets=secrets, folder=Path.cwd()).run():
         raise error
+
+
+def _serve(path: Path, choice: "Choice", output: str, *, secrets: bool) -> None:
+    import asyncio
+    from urllib.parse import urlencode
+
+    from ktpy.cli.watch_feed import WatchFeed
+    from ktpy.cli.watch_page import WatchPage
+
+    async def serve() -> None:
+        feed = WatchFeed(asking(path, secrets=secrets))
+        page = WatchPage(feed, secrets_shown=secrets)
+        async with page.serving() as address:
+            url = address + (f"?{urlencode({'filter': words})}" if (words := str(choice)) else "")
+            if output == "json":
+                render.say_json({"url": url}, indent=None)
+            else:
+                render.say(f"Open {url} in a browser of this laptop. Ctrl-C ends it.")
+            await feed.follow(page.told)
+            render.say("The session has ended; the page stays until Ctrl-C.", err=True)
+            await asyncio.Event().wait()
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve())
 
 
 def asking(path: Path, *, secrets: bool) -> "Ask":

@@ -5,7 +5,7 @@ import json
 import signal
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar
@@ -25,18 +25,15 @@ from textual.widgets import Footer, Input, Static
 
 from ktpy.cli import watched
 from ktpy.cli.render import clean
+from ktpy.cli.watch_feed import WatchFeed
 from ktpy.errors import KtpyError
 from ktpy.inspect.choice import Choice, parse_words
 from ktpy.inspect.curl import curl
-from ktpy.inspect.events import ConnectionUnread, ReplayRefused, RequestsMissed, WatchBegun, WatchEvent
 from ktpy.inspect.har import har
 from ktpy.inspect.record import WatchedRequest
-from ktpy.inspect.store import RequestStore
 
 REDRAWN_EVERY_S = 0.1
 _SCROLLBAR_COLUMNS = 2
-Ask = Callable[..., AsyncIterator[WatchEvent]]
-"""Asks the session for `watch`, or for `replay` of the request whose `id` is given."""
 
 
 class Lines(ScrollView, can_focus=True):
@@ -73,7 +70,7 @@ class RequestList(ScrollView, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self.why = ""
+        self._why = ""
         self.rows: list[WatchedRequest] = []
         self._chosen_id: int | None = None
         """Of the chosen one; None is the newest, whichever that is."""
@@ -91,9 +88,9 @@ class RequestList(ScrollView, can_focus=True):
             else min(last, bisect_left(self.rows, self._chosen_id, key=attrgetter("id")))
         )
 
-    def show(self, rows: list[WatchedRequest]) -> None:
-        """Show these in the place of those before."""
-        self.rows = rows
+    def show(self, rows: list[WatchedRequest], why: str) -> None:
+        """Show these in the place of those before; `why` they came here is a column."""
+        self.rows, self._why = rows, why
         self.virtual_size = Size(self.size.width, len(rows))
         self._scroll()
 
@@ -101,7 +98,7 @@ class RequestList(ScrollView, can_focus=True):
         at = self.scroll_offset.y + y
         if at >= len(self.rows):
             return Strip.blank(self.size.width, self.rich_style)
-        line = watched.row(self.rows[at], self.why, _columns(self.app))
+        line = watched.row(self.rows[at], self._why, _columns(self.app))
         strip = _strip(self, line).crop_extend(0, self.size.width, self.rich_style)
         return strip.apply_style(Style(reverse=True)) if at == self._at else strip
 
@@ -178,14 +175,10 @@ class WatchScreen(App[KtpyError]):
         Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
-    def __init__(self, ask: Ask, choice: Choice, *, secrets: bool, folder: Path) -> None:
+    def __init__(self, feed: WatchFeed, choice: Choice, *, secrets: bool, folder: Path) -> None:
         """`folder` is where archives are written."""
         super().__init__()
-        self._ask, self._choice, self._secrets, self._folder = ask, choice, secrets, folder
-        self._kept = RequestStore()
-        self._begun: WatchBegun | None = None
-        self._missed = 0
-        self._notes: list[str] = []
+        self._feed, self._choice, self._secrets, self._folder = feed, choice, secrets, folder
         self._is_paused = False
         self._is_stale = True
         """Whether something has come since it was drawn."""
@@ -206,29 +199,12 @@ class WatchScreen(App[KtpyError]):
 
     async def _follow(self) -> None:
         try:
-            async for event in self._ask("watch"):
-                self._take(event)
-            self._notes.append("The session has ended.")
+            await self._feed.follow(self._note_change)
         except KtpyError as error:
             self.exit(error)
-        self._is_stale = True
 
-    def _take(self, event: WatchEvent) -> None:
+    def _note_change(self, _: WatchedRequest | None) -> None:
         self._is_stale = True
-        match event:
-            case WatchBegun():
-                self._begun = event
-                self.query_one(RequestList).why = event.why.removeprefix("requests with ")
-                text = f"{event.intercept} of {event.service}, namespace {event.namespace}: {event.why}"
-                self.query_one("#title", Static).update(Text(clean(text)))
-                if event.open_connections:
-                    self._notes.append(f"{event.open_connections} connections are older than this view")
-            case RequestsMissed(count):
-                self._missed += count
-            case ConnectionUnread(port, reason):
-                self._notes = [f"a connection of port {port} is not shown: {reason}"]
-            case WatchedRequest():
-                self._kept.keep(event)
 
     def _redraw(self) -> None:
         if not self._is_stale:
@@ -236,13 +212,10 @@ class WatchScreen(App[KtpyError]):
         self._is_stale = False
         shown = self._main.query_one(RequestList)
         if not self._is_paused:
-            shown.show(sorted(filter(self._choice.takes, self._kept), key=attrgetter("id")))
-        words = [f"{len(shown.rows)} shown of {len(self._kept)}", *self._notes]
-        if self._missed:
-            words.insert(1, f"{self._missed} missed: they came faster than they were read")
-        if self._is_paused:
-            words.insert(0, "PAUSED")
-        self._main.query_one("#state", Static).update(Text(clean(", ".join(words))))
+            shown.show(self._feed.chosen(self._choice), self._feed.why)
+        words = f"{'PAUSED, ' if self._is_paused else ''}{len(shown.rows)} shown, {self._feed.state}"
+        self._main.query_one("#title", Static).update(Text(clean(self._feed.title)))
+        self._main.query_one("#state", Static).update(Text(clean(words)))
 
     @property
     def _main(self) -> Screen[object]:
@@ -253,8 +226,7 @@ class WatchScreen(App[KtpyError]):
 
     def on_request_list_opened(self) -> None:
         if told := self._chosen():
-            why = self._begun.why if self._begun else ""
-            self.push_screen(Reading(f"Request {told.id}", watched.page(told, why), told))
+            self.push_screen(Reading(f"Request {told.id}", watched.page(told, self._feed.why), told))
 
     def action_filter(self) -> None:
         self._main.query_one(Input).focus()
@@ -286,29 +258,22 @@ class WatchScreen(App[KtpyError]):
             title = f"Request {told.id} as a command of curl, also in the clipboard where the terminal takes OSC 52"
             self.push_screen(Reading(title, lines, told))
 
-    async def action_replay(self) -> None:
+    def action_replay(self) -> None:
         if told := self._chosen():
             self.run_worker(self._replay(told))
 
     async def _replay(self, told: WatchedRequest) -> None:
         try:
-            found = [event async for event in self._ask("replay", id=told.id)]
+            lines = await self._feed.replay(told.id)
         except KtpyError as error:
             self._tell(error.message, is_error=True)
-            return
-        match found:
-            case [WatchedRequest() as first, WatchedRequest() as again]:
-                lines = watched.compared(first, again, headers=True, body=True)
-                self.push_screen(Reading(f"Request {told.id}, sent again", lines, told))
-            case [ReplayRefused(reason)]:
-                self._tell(reason, is_error=True)
-            case _:
-                self._tell("The session has ended; nothing is known of an answer.", is_error=True)
+        else:
+            self.push_screen(Reading(f"Request {told.id}, sent again", lines, told))
 
     async def action_export(self) -> None:
         """Write what the list shows into a file of its own."""
-        rows, service = self._main.query_one(RequestList).rows, self._begun.service if self._begun else "requests"
-        file = self._folder / f"ktpy-{service}-{time.strftime('%Y%m%d-%H%M%S')}.har"
+        rows, begun = self._main.query_one(RequestList).rows, self._feed.begun
+        file = self._folder / f"ktpy-{begun.service if begun else 'watch'}-{time.strftime('%Y%m%d-%H%M%S')}.har"
 
         def write() -> None:
             with file.open("x") as out:

@@ -12,7 +12,7 @@ from ktpy.inspect.record import HttpMessage, WatchedRequest
 from ktpy.inspect.text import as_text, plain_body, readable
 
 _HEADING = f"{'TIME':<12} {'ID':>5} {'PORT':>5} STATUS {'TOOK':>8} {'SIZE':>8} {'METHOD':<7} PATH"
-_COLOURS = {1: "cyan", 2: "green", 3: "cyan", 4: "yellow", 5: "red"}
+_COLOURS = {"1": "cyan", "2": "green", "3": "cyan", "4": "yellow", "5": "red"}
 """By the first digit of the status."""
 
 
@@ -46,7 +46,7 @@ def _begun(event: WatchBegun) -> Iterator[str]:
 
 def line(told: WatchedRequest) -> str:
     """Return the line of a request."""
-    at, status = _clock(told) + f".{int(told.began_s % 1 * 1000):03d}", _status(told)
+    at, status = _clock(told) + f".{int(told.began_s % 1 * 1000):03d}", _coloured(str(told.status or "-"))
     took, size = duration(told.took_s), amount(told.answer.size)
     head = f"{at} {told.id:>5} {told.port:>5} {status} {took:>8} {size:>8} {clean(told.method):<7} {clean(told.path)}"
     notes = ", ".join(_notes(told))
@@ -54,15 +54,23 @@ def line(told: WatchedRequest) -> str:
     return head + (f"  {click.style(clean(notes), dim=True)}" if notes else "") + failure
 
 
+def cells(told: WatchedRequest, why: str) -> tuple[str, ...]:
+    """Return what the columns of a view say of a request: see `row_heading`. `why` it came here is part of the last."""
+    status = str(told.status or "-")
+    took, size = duration(told.took_s), amount(told.answer.size)
+    ends = (told.failure, *_notes(told), why.removeprefix("requests with "))
+    found = (_clock(told), told.method, told.path, status, took, size, told.sender, _answerer(told))
+    return tuple(map(clean, (*found, ", ".join(filter(None, ends)))))
+
+
 def row(told: WatchedRequest, why: str, width: int) -> str:
-    """Return the row of a request in a view of so many columns. `why` it came here is its end."""
-    status, took, size = _status(told), duration(told.took_s), amount(told.answer.size)
-    method, path = clean(told.method), _cut(clean(told.path), path_width(width))
-    sender = _cut(clean(told.sender), 15)
-    head = f"{_clock(told)} {method:<7} {path:<{path_width(width)}} {status} {took:>8} {size:>8} {sender:<15}"
-    failure = click.style(clean(told.failure), fg="yellow") if told.failure else ""
-    notes = click.style(clean(", ".join((*_notes(told), why))), dim=True)
-    return f"{head} {_answerer(told):<6} {'  '.join(filter(None, (failure, notes)))}"
+    """Return the row of a request in a view of so many columns."""
+    clock, method, path, status, took, size, sender, answerer, end = cells(told, why)
+    room = path_width(width)
+    head = (
+        f"{clock} {method:<7} {_cut(path, room):<{room}} {_coloured(status)} {took:>8} {size:>8} {_cut(sender, 15):<15}"
+    )
+    return f"{head} {answerer:<6} {click.style(end, fg='yellow' if told.failure else None, dim=not told.failure)}"
 
 
 def row_heading(width: int) -> str:
@@ -84,8 +92,8 @@ def _clock(told: WatchedRequest) -> str:
     return time.strftime("%H:%M:%S", time.localtime(told.began_s))
 
 
-def _status(told: WatchedRequest) -> str:
-    return click.style(f"{told.status or '-':>6}", fg=_COLOURS.get((told.status or 0) // 100, "red"))
+def _coloured(status: str) -> str:
+    return click.style(f"{status:>6}", fg=_COLOURS.get(status[:1], "red"))
 
 
 def _answerer(told: WatchedRequest) -> str:

@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from ktpy.cli.watch import asking
+from ktpy.cli.watch_feed import WatchFeed
 from ktpy.cli.watch_screen import RequestList, WatchScreen
 from ktpy.errors import KtpyError
 from ktpy.inspect.choice import Choice
@@ -46,7 +47,7 @@ class View:
 
 @asynccontextmanager
 async def viewing(session: WatchedSession, folder: Path, choice: Choice | None = None) -> AsyncIterator[View]:
-    app = WatchScreen(asking(session.path, secrets=False), choice or Choice(), secrets=False, folder=folder)
+    app = WatchScreen(WatchFeed(asking(session.path, secrets=False)), choice or Choice(), secrets=False, folder=folder)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         view = View(app, pilot)
         await view.until("mesh of web, namespace shop: requests with VERSION: alice")
@@ -56,33 +57,33 @@ async def viewing(session: WatchedSession, folder: Path, choice: Choice | None =
 async def test_requests_are_listed_filtered_and_stand_still_in_a_pause(tmp_path: Path) -> None:
     async with watched_session(tmp_path) as session, viewing(session, tmp_path, Choice(statuses=("4xx",))) as view:
         await session.ask("/json", "/lost?a=1")
-        await view.until("1 shown of 2", "4xx")
+        await view.until("1 shown, 2 kept", "4xx")
         [row] = [line for line in view.text().splitlines() if "/lost" in line]
         words = row.split()
         assert (words[1], words[3], words[6:8], words[8][0]) == ("GET", "404", ["12", "B"], "s")
-        assert words[8:11] == ["shop/1.0", f":{view.app._kept.get(2).local_port}", "VERSION:"]  # type: ignore[union-attr]
+        assert words[8:11] == ["shop/1.0", f":{view.app._feed.kept.get(2).local_port}", "VERSION:"]  # type: ignore[union-attr]
 
         await view.type("api")
         await view.until("'api' is no method, status or path")
         assert view.rows() == ["/lost?a=1"]
         await view.type("GET /json")
-        await view.until("1 shown of 2")
+        await view.until("1 shown, 2 kept")
         assert view.rows() == ["/json"]
         await view.type("")
-        await view.until("2 shown of 2")
+        await view.until("2 shown, 2 kept")
 
         await view.press("p")
         await session.ask("/while-paused")
-        await view.until("PAUSED, 2 shown of 3")
+        await view.until("PAUSED, 2 shown, 3 kept")
         await view.press("p")
-        await view.until("3 shown of 3", "/while-paused")
+        await view.until("3 shown, 3 kept", "/while-paused")
 
 
 async def test_a_request_is_shown_whole_as_curl_sent_again_and_exported(tmp_path: Path) -> None:
     async with watched_session(tmp_path) as session, viewing(session, tmp_path) as view:
         await session.ask("/json", method="POST", body=b"\x1b[2J\x00")
         await session.ask("/binary")
-        await view.until("2 shown of 2")
+        await view.until("2 shown, 2 kept")
         await view.press("enter")
         await view.until("/binary", "Authorization: ***", "00000020  20 21 22 23", "answered by", "sent by")
         await view.press("escape", "up", "enter")
@@ -108,12 +109,12 @@ async def test_the_newest_is_chosen_until_another_is(tmp_path: Path) -> None:
     async with watched_session(tmp_path) as session, viewing(session, tmp_path) as view:
         listed = view.app.query_one(RequestList)
         await session.ask(*(f"/{number}" for number in range(60)))
-        await view.until("60 shown of 60", "/59 ")
+        await view.until("60 shown, 60 kept", "/59 ")
         await view.press("up")
         assert listed.chosen is not None
         assert listed.chosen.path == "/58"
         await session.ask("/60")
-        await view.until("61 shown of 61")
+        await view.until("61 shown, 61 kept")
         assert listed.chosen.path == "/58"
         await view.press("home")
         assert listed.chosen.path == "/0"
@@ -129,15 +130,15 @@ async def test_what_cannot_be_done_is_told_and_a_session_that_ends_stays_to_be_r
         await view.press("enter", "c", "r", "e")  # there is no request yet
         await view.until("/gone/ktpy-web-", "No such file or directory.")
         await session.ask("/json", method="POST", body=bytes(70_000))
-        await view.until("1 shown of 1")
+        await view.until("1 shown, 1 kept")
         await view.press("r")
-        await view.until("has a body of 70000 bytes, of which 65536 were kept; nothing was sent.")
+        await view.until("Request 1 has a body of 70000 bytes")
         session.ended.set()
-        await view.until("1 shown of 1, The session has ended.")
+        await view.until("1 shown, 1 kept, The session has ended.")
 
 
 async def test_no_session_is_an_error(tmp_path: Path) -> None:
-    app = WatchScreen(asking(tmp_path / "none", secrets=False), Choice(), secrets=False, folder=tmp_path)
+    app = WatchScreen(WatchFeed(asking(tmp_path / "none", secrets=False)), Choice(), secrets=False, folder=tmp_path)
     async with app.run_test():
         pass
     assert isinstance(app.return_value, KtpyError)

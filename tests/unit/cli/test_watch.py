@@ -209,3 +209,17 @@ def test_a_terminal_gets_a_full_screen_view_unless_an_option_asks_for_what_is_pr
     monkeypatch.setattr(watch, "_view", lambda path, choice, secrets: drawn.append((path, str(choice), secrets)))
     assert sessions.watch("pay", *arguments).exit_code == 0
     assert drawn == ([(Path("pay.sock"), *(("5xx", True) if arguments else ("", False)))] if is_drawn else [])
+
+
+def test_a_page_is_served_of_what_is_chosen(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[tuple[str, str, bool]] = []
+    monkeypatch.setattr(watch, "_is_terminal", lambda: True)
+    monkeypatch.setattr(
+        watch, "_serve", lambda _, choice, output, secrets: served.append((str(choice), output, secrets))
+    )
+    assert sessions.watch("pay", "--web", "--path", "/a", "-o", "json").exit_code == 0
+    assert served == [("/a", "json", False)]
+    for option in (["--plain"], ["--headers"], ["--body"], ["--curl"], ["--har", "/tmp/x.har"], ["--replay", "0"]):
+        done = sessions.watch("pay", "--web", *option)
+        assert (done.exit_code, len(served)) == (2, 1)
+        assert "--web goes with --method" in done.stderr

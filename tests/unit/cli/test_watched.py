@@ -124,7 +124,7 @@ def test_columns_of_the_full_screen_view_stand_below_their_names(width: int) -> 
     assert shown[heading.index("PATH") :][path_width(width) - 1] == "…"
     assert click.unstyle(row(replace(REQUEST, status=None, failure="gone"), "a", width)).split()[-3:] == [
         "nobody",
-        "gone",
+        "gone,",
         "a",
     ]
 
