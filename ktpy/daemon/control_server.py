@@ -49,6 +49,8 @@ async def serve(path: Path, verbs: Verbs, streams: Streams = MappingProxyType({}
                 await _send(writer, _answer(request, verbs))
         except (ConnectionError, ValueError):
             pass  # the client left, or sent a line beyond the reader's limit: nothing is owed to it
+        except asyncio.CancelledError:
+            pass  # the process ends; asyncio of Python 3.11 would complain on the terminal of a task that is cancelled
         finally:
             writer.close()
 

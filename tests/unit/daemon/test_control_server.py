@@ -119,3 +119,24 @@ async def test_a_socket_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path
     with pytest.raises(FolderNotWritable, match=r"cannot write to .*/absent.* \(No such file or directory\)"):
         async with control_server.serve(tmp_path / "absent/a.sock", {}):
             pytest.fail("served")
+
+
+async def test_a_session_that_ends_while_it_tells_a_client_complains_of_nothing(tmp_path: Path) -> None:
+    async def wait(_: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        yield {}
+        await asyncio.Event().wait()
+
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    before = asyncio.all_tasks()
+    async with control_server.serve(tmp_path / "s", {}, {"wait": wait}):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"verb": "wait"}\n')
+        await reader.readline()
+    telling = asyncio.all_tasks() - before
+    for task in telling:
+        task.cancel()  # as asyncio.run does in the end
+    await asyncio.wait(telling)
+    await asyncio.sleep(0)
+    assert complaints == []
+    writer.close()
