@@ -229,6 +229,8 @@ class WatchScreen(App[KtpyError]):
             self.push_screen(Reading(f"Request {told.id}", watched.page(told, self._feed.why), told))
 
     def action_filter(self) -> None:
+        while self.screen is not self._main:
+            self.pop_screen()
         self._main.query_one(Input).focus()
 
     def on_input_submitted(self, submitted: Input.Submitted) -> None:
@@ -237,7 +239,7 @@ class WatchScreen(App[KtpyError]):
         except ValueError as error:
             self._tell(f"{error}.", is_error=True)
             return
-        self._is_stale = True
+        self._is_paused, self._is_stale = False, True
         self._redraw()
         self.action_list()
 

@@ -116,6 +116,7 @@ async def test_in_a_real_browser(tmp_path: Path) -> None:
         assert await browser.value("document.querySelectorAll('tbody tr').length") == 3
         await browser.value("document.querySelector('#pause').click()")
         await browser.until("document.querySelectorAll('tbody tr').length === 4")
+        await browser.value("document.querySelector('#pause').click()")
 
         await browser.value(
             "document.querySelector('#filter').value = '404'; document.querySelector('form').requestSubmit()"
