@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -127,3 +131,26 @@ async def test_in_a_real_browser(tmp_path: Path) -> None:
         )
         await browser.until("document.querySelector('#state').innerText.includes('is no method, status or path')")
         assert browser.complaints == []
+
+
+SERVE = """
+import sys
+from pathlib import Path
+from ktpy.cli.watch import _serve
+from ktpy.inspect.choice import Choice
+_serve(Path(sys.argv[1]), Choice(paths=("/json",)), "json", secrets=False)
+"""
+
+
+async def test_ctrl_c_ends_it_well_while_a_browser_is_told(tmp_path: Path) -> None:
+    async with watched_session(tmp_path) as session, aiohttp.ClientSession() as client:
+        command = (sys.executable, "-c", SERVE, os.fspath(session.path))
+        process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
+        assert process.stdout is not None
+        url = json.loads(await asyncio.wait_for(process.stdout.readline(), 15))["url"]
+        assert url.endswith("/?filter=%2Fjson")
+        async with client.get(URL(url) / "events") as events:
+            await events.content.readline()
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(process.communicate(), 10) == (b"", b"")
+        assert process.returncode == 0

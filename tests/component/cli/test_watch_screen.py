@@ -1,10 +1,16 @@
 """The full-screen view of `ktpy watch`, driven by keys, of a real session's control socket and real requests."""
 
+import asyncio
 import json
+import os
+import signal
+import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -144,3 +150,41 @@ async def test_no_session_is_an_error(tmp_path: Path) -> None:
         pass
     assert isinstance(app.return_value, KtpyError)
     assert "is not reachable" in app.return_value.message
+
+
+VIEW = """
+import sys
+from pathlib import Path
+from ktpy.cli.watch import _view
+from ktpy.inspect.choice import Choice
+_view(Path(sys.argv[1]), Choice(), secrets=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_puts_the_terminal_back(tmp_path: Path, number: signal.Signals) -> None:
+    outside, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    before = termios.tcgetattr(terminal)
+    drawn = bytearray()
+    asyncio.get_running_loop().add_reader(outside, lambda: drawn.extend(os.read(outside, 1 << 16)))
+    try:
+        async with watched_session(tmp_path) as session:
+            command = (sys.executable, "-c", VIEW, os.fspath(session.path))
+            environment = {**os.environ, "TERM": "xterm"}
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment
+            )
+            await until(lambda: b"mesh of web" in drawn)
+            if number is signal.SIGINT:
+                os.write(outside, b"\x03")  # as the key does: the view has the terminal in raw mode
+            else:
+                process.send_signal(number)
+            assert await asyncio.wait_for(process.wait(), 10) == 0
+        await until(lambda: b"\x1b[?1049l" in drawn, "the other screen is left")
+        assert termios.tcgetattr(terminal) == before
+        assert b"Traceback" not in drawn
+    finally:
+        asyncio.get_running_loop().remove_reader(outside)
+        os.close(outside)
+        os.close(terminal)
