@@ -18,7 +18,10 @@ from ktpy.wire.dev import Exec
 from ktpy.wire.held import Account, Frame
 from ktpy_agent.dev_log import ProgramLog
 
-READ_BYTES: Final = 64 << 10
+READ_BYTES: Final = held.MAX_FRAME_BYTES
+"""As much as a pipe to or from the program takes."""
+_F_SETPIPE_SZ: Final = 1031
+"""fcntl(2)"""
 _TIOCSWINSZ: Final = 0x5414
 """ioctl_tty(2); the module termios is no part of python3-minimal."""
 _ENDED: Final = select.POLLHUP | select.POLLERR
@@ -121,6 +124,8 @@ class Holder:
         out, their_out = os.pipe()
         err, their_err = os.pipe()
         self._outputs = {out: held.OUTPUT, err: held.ERRORS}
+        with suppress(OSError):  # a user has so much of them, and does with less
+            fcntl.fcntl(out, _F_SETPIPE_SZ, READ_BYTES)
 
         def enter() -> None:
             os.setsid()
@@ -250,7 +255,9 @@ class Holder:
 
     def _say(self, sink: int) -> None:
         with suppress(BlockingIOError):
-            del self._to_channel[: os.write(sink, self._to_channel[:READ_BYTES])]
+            with memoryview(self._to_channel) as waiting:
+                count = os.write(sink, waiting[:READ_BYTES])
+            del self._to_channel[:count]
 
     # --- both
 

@@ -15,7 +15,7 @@ from ktpy.errors import KtpyError
 from ktpy.link.session import link_lost
 from ktpy.link.ssh_library import asyncssh
 
-_READ_BYTES = 1 << 16
+_READ_BYTES = 1 << 18
 _Process = asyncssh.SSHClientProcess[bytes]
 
 

@@ -32,7 +32,8 @@ GONE: Final = 20
 
 RING_BYTES: Final = 1 << 20
 """Who holds so much waits; a terminal that nobody looks at forgets the oldest instead."""
-ACKNOWLEDGE_BYTES: Final = 64 << 10
+ACKNOWLEDGE_BYTES: Final = 256 << 10
+"""Each acknowledgement is a packet that passes the API server."""
 MAX_FRAME_BYTES: Final = 256 << 10
 PATIENCE_S: Final = 600.0
 """So long a program waits for its laptop to come back, by the agent's monotonic clock, and a laptop for its link."""
