@@ -1,18 +1,22 @@
 """Child processes of a pid 1, which also inherits every orphan of the pod."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
-def spawn(command: list[str], *, stdin: int | None = None, output: str | None = None) -> int:
+def spawn(
+    command: list[str], *, stdin: int | None = None, output: str | None = None, passed: Iterable[int] = ()
+) -> int:
     """Start a child and leave reaping to the caller, who as pid 1 reaps everything (subprocess would compete).
 
     What it writes goes where our own output goes, or replaces the content of the file `output`. It reads from the
-    descriptor `stdin`, if that is given.
+    descriptor `stdin`, if that is given, and has the descriptors `passed` under the same numbers.
     """
-    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
+    # To itself: then it stays open (posix_spawn_file_actions_adddup2(3)).
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]]
+    actions = [(os.POSIX_SPAWN_DUP2, each, each) for each in passed]
     if stdin is not None:
-        actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
+        actions.append((os.POSIX_SPAWN_DUP2, stdin, 0))
     if output is not None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         actions += [(os.POSIX_SPAWN_OPEN, 1, output, flags, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]

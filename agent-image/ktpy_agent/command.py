@@ -22,6 +22,7 @@ USAGE = """usage: ktpy-agent shadow    supervise sshd until no SSH session is le
        ktpy-agent dev       supervise sshd in such a container; dev-session is what its SSH sessions run
        ktpy-agent logs DIR [-f]  print what programs of a dev container have printed
        ktpy-agent gateway   supervise HAProxy and sshd in front of a service (the gateway pod's entrypoint)
+       ktpy-agent hold      what that pod's second container runs: let connections wait while the first starts again
        ktpy-agent route SOCKET ID  what every SSH session of a gateway runs: one laptop's routes, while it beats
        ktpy-agent udp       what the gateway starts: relay its UDP ports to laptops and original pods
        ktpy-agent tap       what the gateway starts: send copies of requests to laptops
@@ -71,6 +72,10 @@ def _with_settings(settings: Settings, arguments: list[str]) -> int:
             from ktpy_agent import gateway
 
             return gateway.run(settings)
+        case ["hold"]:
+            from ktpy_agent import listeners
+
+            return listeners.hold(settings)
         case ["udp"]:
             from ktpy_agent import udp_relay
 

@@ -26,6 +26,7 @@ from ktpy_agent.counters import Counters
 from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.haproxy import HAProxy, HAProxyError, describe_machine
 from ktpy_agent.haproxy_config import Config, render
+from ktpy_agent.listeners import Listeners
 from ktpy_agent.liveness import AliveSockets
 from ktpy_agent.memory import left_bytes
 from ktpy_agent.pod_log import announce_host_key, log
@@ -73,7 +74,9 @@ class Gateway:
         self._stop_signals = 0
         self._wake_on_signals()
         settings.routes_dir.mkdir(parents=True, exist_ok=True)
-        self._machine = describe_machine(settings)
+        ports = [port.bind for port in spec.tcp_ports]
+        self._listeners = Listeners(settings.held, ports, has_ipv6=socket.has_dualstack_ipv6())
+        self._machine = describe_machine(settings, self._listeners.descriptors)
         self._table = RouteTable(spec)
         self._newcomers: dict[RouteConnection, tuple[Route, ...]] = {}
         self._connections: dict[str, RouteConnection] = {}
@@ -93,7 +96,7 @@ class Gateway:
         self._reload_due_s = 0.0
         self._starts_s: dict[str, float] = {}
         self._retries_s: dict[str, float] = {}
-        self._haproxy = HAProxy(settings.run_dir)
+        self._haproxy = HAProxy(settings.run_dir, self._listeners.descriptors.values())
         self._pids: dict[str, int] = {}
         self._start_haproxy()
         write_account(settings.run_dir)
@@ -105,8 +108,8 @@ class Gateway:
         self._await_haproxy()
         self._revive()
         announce_host_key(public_key)
-        ports = " ".join(f"{port.bind}->{port.port}/{'HTTP' if port.http else port.protocol}" for port in spec.ports)
-        log(f"gateway of {spec.target} serves {ports}")
+        served = " ".join(f"{port.bind}->{port.port}/{'HTTP' if port.http else port.protocol}" for port in spec.ports)
+        log(f"gateway of {spec.target} serves {served}")
 
     def __enter__(self) -> "Gateway":
         return self
@@ -140,6 +143,7 @@ class Gateway:
                 if taken != (taken := self._haproxy.clients()):
                     quiet_since_s = time.monotonic()
         self._haproxy.end([port.port for port in self._spec.tcp_ports if port.http])
+        self._listeners.close()
         ended_s = time.monotonic() + LAST_CONNECTIONS_S
         while self._haproxy.pid is not None and time.monotonic() < ended_s and self._stop_signals < 2:
             self._turn()
@@ -160,6 +164,7 @@ class Gateway:
         self._control.end_silent()
         self._attempt(self._refresh_keys)
         self._attempt(self._refresh_alive)
+        self._attempt(self._listeners.hand_over)
 
     def _tick_s(self) -> float:
         return NEWCOMERS_TICK_S if time.monotonic() < self._newcomers_until_s else TICK_S

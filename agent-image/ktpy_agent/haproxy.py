@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class HAProxyError(RuntimeError):
     """HAProxy does not run, or does not answer."""
 
 
-def describe_machine(settings: Settings) -> Machine:
+def describe_machine(settings: Settings, listeners: Mapping[int, int]) -> Machine:
     """Return what this pod allows. More than four threads would cost memory that a gateway has no use for.
 
     Of descriptors each connection takes two, and so do the checks of each route; the rest takes less than 1,000.
@@ -38,11 +38,13 @@ def describe_machine(settings: Settings) -> Machine:
         threads=min(len(os.sched_getaffinity(0)), 4),
         max_connections=max(100, (descriptors - 1000) // 2 - MAX_ROUTES),
         has_ipv6=socket.has_dualstack_ipv6(),
+        listeners=listeners,
     )
 
 
 class HAProxy:
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, listeners: Iterable[int] = ()) -> None:
+        self._listeners = tuple(listeners)
         self._run_dir = run_dir
         self._config = run_dir / "haproxy.cfg"
         self._candidate = run_dir / "haproxy.new"
@@ -55,13 +57,14 @@ class HAProxy:
         """Start it on the last accepted configuration; `is_serving` tells when it listens."""
         arguments = ["-W", "-db", "-q", "-S", f"{self._master},mode,600", "-f", str(self._config)]
         self._runtime.unlink(missing_ok=True)  # of a worker that was killed
-        self.pid = spawn([HAPROXY, *arguments])
+        self.pid = spawn([HAPROXY, *arguments], passed=self._listeners)
 
     def check(self, config: Config) -> str | None:
         """Return what HAProxy says against a configuration; None when it would load it. Nothing changes."""
         self._complaint.unlink(missing_ok=True)
         self._write(config)
-        _, status = os.waitpid(spawn([HAPROXY, "-c", "-f", str(self._candidate)], output=str(self._complaint)), 0)
+        command = [HAPROXY, "-c", "-f", str(self._candidate)]
+        _, status = os.waitpid(spawn(command, output=str(self._complaint), passed=self._listeners), 0)
         if status == 0:
             return None
         return first_complaint(self._complaint.read_text(encoding="utf-8", errors="replace"))

@@ -4,7 +4,7 @@ For HAProxy 2.6 and later. Whatever a laptop named passes through `quote`, and s
 `--`: there HAProxy takes no word for an option or for the end of an expression.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -125,6 +125,8 @@ class Machine(NamedTuple):
     threads: int
     max_connections: int
     has_ipv6: bool
+    listeners: Mapping[int, int] = {}
+    """The descriptors of sockets that HAProxy inherits, by port."""
 
 
 class Config(NamedTuple):
@@ -188,6 +190,8 @@ def _global_lines(machine: Machine, generation: int) -> list[str]:
 
 
 def _bind(machine: Machine, port: int) -> str:
+    if (listener := machine.listeners.get(port)) is not None:
+        return f"  bind fd@{listener}"
     return f"  bind :::{port} v4v6" if machine.has_ipv6 else f"  bind 0.0.0.0:{port}"
 
 

@@ -43,6 +43,11 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
         return self.run_dir / "control.sock"
 
     @property
+    def held(self) -> Path:
+        """Where a gateway's supervisor meets who holds its sockets."""
+        return self.run_dir / "held.sock"
+
+    @property
     def routes_dir(self) -> Path:
         """Where sshd puts the unix sockets that lead to laptops."""
         return self.run_dir / "routes"

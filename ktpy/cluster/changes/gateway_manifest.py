@@ -14,9 +14,10 @@ from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import GatewayPort, agent_ports
 from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
 from ktpy.wire.gateway import GatewaySpec, SpecError
-from ktpy.wire.pod import READY_PORT_VARIABLE, SSHD_PORT_VARIABLE
+from ktpy.wire.pod import READY_PORT_VARIABLE, RUN_DIR, SSHD_PORT_VARIABLE
 
 SSH_PORT_NAME = "ktpy-ssh"
+HOLDER = "holder"
 TERMINATION_GRACE_S = 45
 """The agent's drain of at most 20 s, and 15 s for requests that are under way then."""
 PROGRESS_DEADLINE_S = 600
@@ -90,7 +91,7 @@ def gateway_deployment(
             "selector": {"matchLabels": selector},
             # A replacement must relay before its predecessor goes.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": overlaid(overlaid(template, plan.placement), plan.options.pod_overlay),
+            "template": _with_holder(overlaid(overlaid(template, plan.placement), plan.options.pod_overlay)),
         },
     }
 
@@ -181,6 +182,22 @@ def _pod_spec(image: str, ports: Sequence[GatewayPort], selector: Mapping[str, s
         ),
         "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [_apart(selector)]}},
     }
+
+
+def _with_holder(template: Json) -> Json:
+    """Add the container that lets connections wait while the agent's is started again; it is like the agent's.
+
+    It has a limit for everything that the agent's has one for, as quotas may demand.
+    """
+    agent = next(one for one in template["spec"]["containers"] if one["name"] == agent_pod.CONTAINER)
+    resources = {
+        "requests": {"cpu": "1m", "memory": "16Mi"},
+        "limits": {**agent["resources"].get("limits", {}), "memory": "32Mi"},
+    }
+    kept = {key: agent[key] for key in ("image", "imagePullPolicy", "securityContext") if key in agent}
+    mounts = [one for one in agent["volumeMounts"] if one["mountPath"] == RUN_DIR]
+    holder = {"name": HOLDER, **kept, "args": ["hold"], "resources": resources, "volumeMounts": mounts}
+    return {**template, "spec": {**template["spec"], "containers": [*template["spec"]["containers"], holder]}}
 
 
 def _apart(selector: Mapping[str, str]) -> Json:

@@ -16,12 +16,13 @@ DELETE_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`stands`: what is there before: an exchange (with `options`), a mesh. `kills_gateway`: requests may fail."""
+    """`stands`: what is there before: an exchange (with `options`), a mesh. So many requests of all `may_fail`."""
 
     name: str
     happen: Callable[[Scenario], None]
     stands: tuple[str, ...] = ("exchange",)
     kills_gateway: bool = False
+    may_fail: int = 0
     options: tuple[str, ...] = ()
 
     def prepare(self, scenario: Scenario) -> None:
@@ -150,7 +151,7 @@ FAULTS = (
     Fault("agent-killed", _agent),
     Fault("sshd-killed", _sshd),
     Fault("pod-deleted", _pod, kills_gateway=True),
-    Fault("container-killed", _container, kills_gateway=True),
+    Fault("container-killed", _container, kills_gateway=True, may_fail=40),
     Fault("pod-deleted-of-2", _pod, kills_gateway=True, options=TWO),
     Fault("container-killed-of-2", _container, kills_gateway=True, options=TWO),
 )

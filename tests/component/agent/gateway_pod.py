@@ -8,6 +8,7 @@ import os
 import queue
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.component.agent import laptop
-from tests.component.agent.pod import PATIENCE_S, Pod, make_identity
+from tests.component.agent.pod import PATIENCE_S, UID, Pod, make_identity
 from tests.kit.ports import free_port
 from tests.kit.waiting import eventually
 
@@ -75,6 +76,20 @@ class GatewayPod(Pod):
             assert eventually(self.is_ready), "\n".join(self.log)
             self.wait_until_listening()
             yield
+
+    @contextmanager
+    def holding(self) -> Iterator[int]:
+        """With the pod's second container, whose pid this is, from when it listens until the end of the block."""
+        command = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"]
+        agent = str(self.directory / "agent-image" / "ktpy-agent")
+        environment = {"PATH": os.environ["PATH"], "KTPY_RUN_DIR": str(self.run_dir)}
+        (self.run_dir / "held.sock").unlink(missing_ok=True)
+        with subprocess.Popen([*command, agent, "hold"], env=environment) as holder:
+            try:
+                assert eventually((self.run_dir / "held.sock").exists)
+                yield holder.pid
+            finally:
+                holder.terminate()
 
     def is_ready(self) -> bool:
         try:

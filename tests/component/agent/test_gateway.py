@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,43 @@ def test_a_killed_haproxy_comes_back_with_the_routes(pod: GatewayPod, origin: in
 
         assert eventually(answers)
         assert time.monotonic() - killed_s < 2.0
+
+
+def test_connections_wait_while_a_killed_container_is_started_again(pod: GatewayPod, origin: int) -> None:
+    bind = pod.add_port(origin)
+    with ExitStack() as first, ExitStack() as second, ExitStack() as holders:
+        first.enter_context(pod.serving())
+        for _ in range(2):  # the second is its successor
+            holders.close()
+            holder = holders.enter_context(pod.holding())
+            assert eventually(partial(has_sockets, holder, 3))  # where it listens, the supervisor, and the port
+        with Load(bind, clients=8) as load:
+            before = sockets(holder)
+            load.until("origin", 800)  # two seconds
+            assert sockets(holder) == before
+            first.close()
+            second.enter_context(pod.serving(KTPY_DRAIN_S="0.1"))
+            load.until("origin")
+        assert len(load.failures) <= 8, load.failures  # what was under way
+        os.kill(pod.agent_pid, signal.SIGTERM)
+        assert pod.exit_status() == 0
+        second.close()
+        with pytest.raises(ConnectionRefusedError):
+            get(bind)
+        with pod.serving():
+            assert get(bind) == (200, "origin")
+
+
+def sockets(pid: int) -> set[str]:
+    links = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    return {each for each in links if each.startswith("socket:")}
+
+
+def has_sockets(pid: int, number: int) -> bool:
+    try:
+        return len(sockets(pid)) == number
+    except FileNotFoundError:  # it closes one at this moment
+        return False
 
 
 def test_a_run_directory_that_takes_no_file_for_a_while_ends_nothing(pod: GatewayPod, origin: int, local: int) -> None:

@@ -33,7 +33,7 @@ def made() -> dict[str, Any]:
 
 @pytest.fixture
 def container(made: dict[str, Any]) -> dict[str, Any]:
-    [found] = made["spec"]["template"]["spec"]["containers"]
+    found, _ = made["spec"]["template"]["spec"]["containers"]
     return dict(found)
 
 
@@ -61,7 +61,7 @@ def test_container_ports_bear_the_names_the_service_asks_for(container: dict[str
 
 def test_the_agents_own_ports_give_way_to_the_services() -> None:
     taken = service(ports=[{"port": 22, "protocol": "TCP", "targetPort": 2222}])
-    [container] = deployment(taken)["spec"]["template"]["spec"]["containers"]
+    container, _ = deployment(taken)["spec"]["template"]["spec"]["containers"]
     assert {one["name"]: one["value"] for one in container["env"]} == {
         "KTPY_SSHD_PORT": "2223",
         "KTPY_READY_PORT": "2224",
@@ -133,11 +133,28 @@ def test_a_document_that_is_not_ours(made: dict[str, Any], text: str) -> None:
 def test_it_runs_where_the_original_pods_may_and_as_the_user_wants() -> None:
     gpu, spot = {"key": "gpu", "operator": "Exists"}, {"key": "spot", "operator": "Exists"}
     placement = {"spec": {"nodeSelector": {"zone": "a", "disk": "ssd"}, "tolerations": [gpu]}}
-    overlay = {"spec": {"nodeSelector": {"zone": "b"}, "tolerations": [spot], "imagePullSecrets": [{"name": "s"}]}}
+    limited = {"name": "agent", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}, "image": "mirror/agent"}
+    overlay = {
+        "spec": {
+            "nodeSelector": {"zone": "b"},
+            "tolerations": [spot],
+            "imagePullSecrets": [{"name": "s"}],
+            "containers": [limited],
+        }
+    }
     asked = dataclasses.replace(plan(pod_overlay=overlay), placement=placement)
     made = gateway_manifest.gateway_deployment(asked, ALICE, gateway_ports(service(ports=PORTS)), "10.96.0.77")
     spec = made["spec"]["template"]["spec"]
     assert spec["nodeSelector"] == {"kubernetes.io/os": "linux", "zone": "b", "disk": "ssd"}
     assert spec["tolerations"] == [gpu, spot]
     assert spec["imagePullSecrets"] == [{"name": "s"}]
-    assert [one["name"] for one in spec["containers"]] == ["agent"]
+    agent, holder = spec["containers"]
+    assert holder == {
+        "name": "holder",
+        "image": "mirror/agent",
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["hold"],
+        "securityContext": agent["securityContext"],
+        "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "2", "memory": "32Mi"}},
+        "volumeMounts": [{"name": "run", "mountPath": "/run/ktpy"}],
+    }
