@@ -1,5 +1,6 @@
 """`ktpy image push` and `load`: the agent image for a cluster of one's own."""
 
+import os
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -57,6 +58,8 @@ def image_source(command: Decorated) -> Decorated:
         render.say(f"{brought.image} for {brought.platform}: {where}.")
         if is_new:
             render.say(f"It is the default of --image from now on: {settings.users()}")
+        if remember and (other := os.environ.get("KTPY_IMAGE", brought.image)) != brought.image:
+            render.write(render.note(f"KTPY_IMAGE names another, {other}, which goes before it."))
 
     decorated: Decorated = sourced
     for option in (

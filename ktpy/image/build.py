@@ -19,6 +19,9 @@ from ktpy.image import archive, packages
 MAX_AGE_S: Final = 7 * 86400.0
 """A kept image is older than its packages' latest corrections; then it is built anew."""
 _WORDS: Final = 300
+_ELSEWHERE: Final = (
+    "Install Docker or Podman, or build it elsewhere: --archive FILE takes what `docker save` writes there."
+)
 
 
 def build(
@@ -83,7 +86,7 @@ def _build(name: str, builder: str | None, architecture: str, context: Path, tel
             return
     raise failure or ImageNotBuilt(
         "The agent image cannot be built here: there is neither Docker nor Podman nor buildah, and no apt-get.",
-        hint="Install one of them, or build it elsewhere: --archive FILE takes what `docker save` writes there.",
+        hint=_ELSEWHERE,
     )
 
 
@@ -131,6 +134,8 @@ def _by_packages(name: str, architecture: str, context: Path, tell: Callable[[st
             f"An image for {architecture} cannot be built of packages on this machine, which is {this_architecture()}.",
             hint="Docker and Podman can, with QEMU's binfmt.",
         )
+    if missing := next((one for one in ("apt-get", "dpkg-deb") if not shutil.which(one)), None):
+        raise ImageNotBuilt(f"There is no {missing} here, which images are built of packages by.", hint=_ELSEWHERE)
     work = context.with_name("packages")
     work.mkdir()
     archive.write(packages.build(context, work, tell), name, context / "image.tar")

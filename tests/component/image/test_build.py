@@ -86,6 +86,8 @@ def test_nothing_to_build_with(programs: Path) -> None:
     with pytest.raises(ImageNotBuilt, match="neither Docker nor Podman nor buildah, and no apt-get") as refused:
         build.build(NAME, None, None, print)
     assert "--archive FILE" in str(refused.value.hint)
+    with pytest.raises(ImageNotBuilt, match="There is no apt-get here"):
+        build.build(NAME, "packages", None, print)
     other = "arm64" if build.this_architecture() == "amd64" else "amd64"
     with pytest.raises(ImageNotBuilt, match=f"An image for {other} cannot be built of packages"):
         build.build(NAME, "packages", other, print)

@@ -45,7 +45,9 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["image", *arguments])
 
 
-def test_push_makes_it_the_default_of_image_and_load_that_of_ktpy_again(asked: dict[str, Any], own: Path) -> None:
+def test_push_makes_it_the_default_of_image_and_load_that_of_ktpy_again(
+    asked: dict[str, Any], own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = run("push", "r.org/a", "--ca", "ca.crt", "--builder", "podman", "--arch", "arm64")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
@@ -58,6 +60,8 @@ def test_push_makes_it_the_default_of_image_and_load_that_of_ktpy_again(asked: d
     source = asked["source"]
     assert (source.archive, source.builder, source.architecture, source.rebuild) == (None, "podman", "arm64", False)
     assert run("push", "r.org/a").stdout.count("\n") == 1
+    monkeypatch.setenv("KTPY_IMAGE", "r.org/b:1")
+    assert run("push", "r.org/a").stdout.endswith("KTPY_IMAGE names another, r.org/b:1, which goes before it.\n")
     done = run("load", "--context", "c")
     assert done.stdout.splitlines()[0] == f"{DEFAULT_IMAGE} for linux/amd64: kind two has it."
     assert (own.read_text(), asked["cluster"], asked["place"]) == ("", None, (None, "c"))
