@@ -83,7 +83,8 @@ def place_of(error: click.UsageError) -> str | None:
 
 
 def key_of(option: click.Option) -> str:
-    return max(option.opts, key=len).lstrip("-")
+    """Return the option's long name, of several the first, without its hyphens."""
+    return next(one for one in option.opts if one.startswith("--")).lstrip("-")
 
 
 def options_of(command: click.Command) -> list[click.Option]:

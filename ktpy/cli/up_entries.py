@@ -119,8 +119,7 @@ def _words(command: click.Command, values: Mapping[str, Any]) -> Iterator[str]:
         elif one.is_flag:
             yield from one.opts[:1] if value else one.secondary_opts[:1]
         else:
-            name = max(one.opts, key=len)
-            yield from (f"{name}={each}" for each in (value if isinstance(value, list) else [value]))
+            yield from (f"--{key_of(one)}={each}" for each in (value if isinstance(value, list) else [value]))
     yield from arguments
 
 

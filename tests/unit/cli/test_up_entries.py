@@ -12,7 +12,7 @@ from ktpy.cli import up_entries
 from ktpy.cli.main import cli
 from ktpy.daemon.settings import SettingsFile
 from ktpy.errors import UsageError
-from ktpy.sessions import up
+from ktpy.sessions import ktpy_yaml, up
 from ktpy.sessions.up import Entry
 
 KUBECONFIG = {
@@ -28,7 +28,7 @@ exchange:
 mesh:
 - {target: web.other, namespace: other, expose: ["3001"], version: "${WHO}", header: ["x=-a b"], podTimeout: 90}
 preview: [{name: new, expose: [3004:80], profiles: [p]}]
-tap: [{target: web, expose: [3005:80], percent: 10}]
+tap: [{target: web, to: [3005:80], percent: 10}]
 forward:
 - {target: db, ports: ["5432", ":80"]}
 - {all: true, context: other}
@@ -46,7 +46,7 @@ WORDS = {
         "web.other",
     ],
     "preview-new": ["--expose=3004:80", "--namespace=shop", "new"],
-    "tap-web": ["--expose=3005:80", "--namespace=shop", "--percent=10", "web"],
+    "tap-web": ["--namespace=shop", "--percent=10", "--to=3005:80", "web"],
     "forward-db": ["--namespace=shop", "5432", ":80", "db"],
     "forward-all": ["--all", "--context=other", "--namespace=shop"],
 }
@@ -132,6 +132,7 @@ def test_what_is_wrong_is_told_with_its_place(folder: Path, text: str, sentence:
 
 def test_the_schema_takes_it_and_describes_every_key() -> None:
     schema = up_entries.schema(cli)
+    assert set(schema["properties"]) == {"dev", *ktpy_yaml.UP}
     validator = jsonschema.Draft202012Validator(schema)
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     [example] = [one for one in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "commands:" in one]
