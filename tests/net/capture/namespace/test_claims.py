@@ -8,11 +8,13 @@ import signal
 import subprocess
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from ktpy.errors import HelperFailed
+from tests.lab.processes import wait_until
 from tests.net.capture.namespace.conftest import DEV, Box
 from tests.net.capture.namespace.stage import CLAIM, LINK_PID
 
@@ -233,20 +235,76 @@ def test_the_program_goes_on_over_another_link(box: Box, claim: Path) -> None:
     assert (claim / "log").read_text() == "0\n1\n2\n"
 
 
-def test_nothing_is_left_of_a_ktpy_that_is_killed(box: Box, claim: Path) -> None:
-    """Not the program either, which heeds no hang-up, and is at work in the claim."""
-    writes = """
-    import signal, sys
-    from contextlib import suppress
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    print(os.getpid(), flush=True)
-    while True:
-        with suppress(OSError), open("book", "w") as book:
-            book.write("x" * 5000)
-    """
-    with beside(box, writes) as program:
-        assert program.stdout
-        ended = os.pidfd_open(int(program.stdout.readline()))
-        program.kill()
+OPENS = """
+import errno, sys
+files = {name: open(name) for name in ("book", "gone", "replaced")}
+def tried(do):
+    try:
+        return do()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+for line in sys.stdin:
+    print([tried(lambda: files[name].read()) for name in line.split()], sorted(os.listdir()), flush=True)
+"""
+
+
+def test_another_pod_has_the_claim_as_it_is_there(box: Box, claim: Path) -> None:
+    """Files that the program has open are read on where they are the same still, and are an error where not."""
+    for name in ("book", "gone", "replaced"):
+        (claim / name).write_text(name)
+    with beside(box, OPENS) as program:
+        assert told(program, "") == ["[] ['book', 'gone', 'replaced']"]
+        former = claim.rename(claim.with_name("former"))  # as where the node of the new pod has mounted it
+        claim.mkdir()
+        (former / "book").rename(claim / "book")
+        shutil.copy(former / "replaced", claim)
+        os.kill(int(LINK_PID.read_text()), signal.SIGKILL)
+        assert told(program, "book gone replaced") == ["['book', 'ENOENT', 'ESTALE'] ['book', 'replaced']"]
+    shutil.rmtree(former)
+
+
+WRITES = """
+import signal, sys
+from contextlib import suppress
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+print(os.getpid(), flush=True)
+while True:
+    with suppress(OSError), open("book", "w") as book:
+        book.write("x" * 5000)
+"""
+
+
+@pytest.mark.parametrize("whom", ["ktpy", "helper"])
+def test_nothing_is_left_of_one_that_is_killed(box: Box, claim: Path, whom: str) -> None:
+    """Not the program either, which heeds no hang-up, and is at work in the claim; nor is the claim mounted."""
+    with beside(box, WRITES) as ktpy:
+        assert ktpy.stdout
+        program = int(ktpy.stdout.readline())
+        helper = helper_of(program)
+        ended = os.pidfd_open(program)
+        os.kill(ktpy.pid if whom == "ktpy" else helper, signal.SIGKILL)
         assert select.select([ended], [], [], 20)[0], "the program goes on"
+        if whom == "helper":
+            assert ktpy.wait(20) == HelperFailed.exit_code
     os.close(ended)
+    wait_until(
+        lambda: not any(CLAIM in mounts for mounts in map(mounts_of, Path("/proc").glob("[0-9]*"))), 20, "no mount"
+    )
+
+
+def helper_of(program: int) -> int:
+    """The process that holds the program's network."""
+    own = Path(f"/proc/{program}/ns/net").stat().st_ino
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"ktpy.helper" in (process / "cmdline").read_bytes() and (process / "ns/net").stat().st_ino == own:
+                return int(process.name)
+    raise AssertionError("no helper")
+
+
+def mounts_of(process: Path) -> str:
+    """What a process sees mounted; nothing of one that has ended."""
+    try:
+        return (process / "mountinfo").read_text()
+    except OSError:
+        return ""
