@@ -28,7 +28,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        sys.exit(cli())
+        sys.exit(cli(prog_name="kubectl ktpy" if sys.argv[0].endswith("/kubectl-ktpy") else None))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
