@@ -1,4 +1,4 @@
-"""Kubernetes, etcd, CoreDNS, a registry and the pause program, built from the Go modules pinned under tests/lab/go."""
+"""Kubernetes, etcd, CoreDNS, a registry, the pause program and a linter, from the Go modules under tests/lab/go."""
 
 import os
 import re
@@ -151,6 +151,17 @@ def registry() -> Path:
         _build(module, ".", directory / "registry", "")
 
     return cache.artifact("registry", [GO_SERIES, *_sources(module)], make)
+
+
+def actionlint() -> Path:
+    """The directory with actionlint, which `scripts/check` looks at the workflows with."""
+    module = MODULES / "actionlint"
+
+    def make(directory: Path) -> None:
+        say("building actionlint from its Go module, once: some 20 seconds")
+        _build(module, ".", directory / "actionlint", "")
+
+    return cache.artifact("actionlint", [GO_SERIES, *_sources(module)], make)
 
 
 def pause() -> Path:
