@@ -118,9 +118,9 @@ def test_ctrl_c_is_for_what_is_being_begun_which_undoes_it(team: Team) -> None:
         kubeconfig = {"current-context": "a", "clusters": [cluster], "contexts": [context]}
         (team.folder / "kubeconfig").write_text(json.dumps(kubeconfig))
         process = team.start("up")
-        server.accept()
-        os.killpg(process.pid, signal.SIGINT)
-        forward, *commands = team.told(process, 130)["entries"]
+        with server.accept()[0]:  # it stays open, without an answer
+            os.killpg(process.pid, signal.SIGINT)
+            forward, *commands = team.told(process, 130)["entries"]
     assert forward["failure"]["error"] == "Interrupted; nothing was changed."
     assert {one["reason"] for one in commands} == {"it waits for what has failed"}
     assert team.run("status", exit_code=36)["sessions"] == []
