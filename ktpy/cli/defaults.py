@@ -119,7 +119,7 @@ def _value(option: click.Option, file: SettingsFile, keys: tuple[str, ...]) -> A
         wanted = "true or false" if option.is_flag else "a number"
         raise UsageError(f"{file.place(*keys)}: {keys[-1]} is {value!r}, not {wanted}.")
     values = value if option.multiple and isinstance(value, list) else [value]
-    if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in values):
+    if any(isinstance(one, bool) or not isinstance(one, str | int | float) or "\0" in str(one) for one in values):
         wanted = "a text or a list of texts" if option.multiple else "a text or a number"
         raise UsageError(f"{file.place(*keys)}: {keys[-1]} is {value!r}, not {wanted}.")
     if isinstance(option.type, click.Path):
@@ -129,7 +129,8 @@ def _value(option: click.Option, file: SettingsFile, keys: tuple[str, ...]) -> A
 
 def _path(folder: Path, path: str) -> str:
     """Return a path, or a list of them as in KUBECONFIG, that the file names: from the file's own folder on."""
-    return os.pathsep.join(str(folder / Path(one).expanduser()) for one in path.split(os.pathsep))
+    homes = map(os.path.expanduser, path.split(os.pathsep))
+    return os.pathsep.join(str(folder / one) for one in homes)
 
 
 def _check_top(file: SettingsFile, names: Collection[str]) -> None:

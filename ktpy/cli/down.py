@@ -31,7 +31,7 @@ def down(names: tuple[str, ...], file: Path, output: str) -> None:
 
     runtime, file = RuntimeDirectory.of(Caller.become()), file.resolve()
     show = Shower(is_json=output == "json")
-    with runtime.only_one("up"):
+    with runtime.one_up_or_down():
         if count := end_orphans(runtime, COMMAND):
             render.on_standard_error(f"{count} of your commands had lost its ktpy, which was killed, and is ended too.")
         sessions = use_case.running(runtime)
@@ -44,7 +44,8 @@ def down(names: tuple[str, ...], file: Path, output: str) -> None:
         render.say_json({"file": str(file), "entries": show.told, "left": told})
     else:
         if not ours:
-            render.say(f"`ktpy up` has begun nothing for {file} that stands.")
+            of_names = f" of the name {' or '.join(names)}" if names else ""
+            render.say(f"`ktpy up` has begun nothing{of_names} for {file} that stands.")
         if left:
             render.say(f"What goes on: {', '.join(one.name for one in left)}. `ktpy status` shows it.")
     sys.exit(show.exit_code)

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def up(
     for name in names:
         if name not in known:
             raise unknown(f"{file} has no entry {name}", name, known)
+    entries = [replace(one, is_wanted=one.is_wanted or one.name in names) for one in entries]
     is_json = output == "json"
     show = Shower(is_json=is_json, is_dry=dry_run)
     for outcome in use_case.up(entries, file, caller, show.tell, names, is_dry=dry_run):

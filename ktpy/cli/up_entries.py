@@ -4,6 +4,7 @@
 own parser, before anything is begun.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -92,10 +93,15 @@ def _command(one: FileEntry, folder: Path, *, is_wanted: bool) -> Entry:
     name, words = one.values["name"], tuple(one.values["command"])
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}", name):
         raise UsageError(f"{one.place_of('name')}: {name!r} is no name of a command, such as api.")
-    folder = (folder / Path(one.values.get("workingDir", "")).expanduser()).resolve()
+    if None in words:
+        raise UsageError(f"{one.place_of('command')}: A word of the command is null.")
+    folder = (folder / os.path.expanduser(one.values.get("workingDir", ""))).resolve()  # noqa: PTH111 - pathlib's raises
     if not folder.is_dir():
         raise UsageError(f"{one.place_of('workingDir')}: There is no folder {folder}.")
-    environment = {str(pair["name"]): pair.get("value") or "" for pair in one.values.get("env", ()) if pair}
+    pairs = [pair for pair in one.values.get("env", ()) if pair]
+    if any(not pair.get("name") or "=" in pair["name"] for pair in pairs):
+        raise UsageError(f"{one.place_of('env')}: A variable has a name, which holds no `=`.")
+    environment = {str(pair["name"]): pair.get("value") or "" for pair in pairs}
     words = ("sh", "-c", words[0]) if len(words) == 1 else words
     return command_entry(f"{COMMAND}-{name}", words, folder, environment, is_wanted=is_wanted)
 

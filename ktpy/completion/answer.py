@@ -32,17 +32,19 @@ def answer(load: Callable[[], Commands]) -> None:
     """Print the answers to the question in the environment."""
     with suppress(LookupError, ValueError):
         question = Question.asked(os.environ)
-        for kind, value, told in _answers(_wanted(question, load), load):
-            sys.stdout.write(f"{question.answer(kind, value, told)}\n")
+        try:
+            lines = _lines(question, load)
+        except (LookupError, TypeError, AttributeError):  # somebody has written something else into the files
+            cache.forget(_GRAMMAR_FILE)
+            cache.forget(_DEFAULTS_FILE)
+            lines = _lines(question, load)
+        sys.stdout.writelines(lines)
 
 
-def _wanted(question: Question, load: Callable[[], Commands]) -> Wanted:
+def _lines(question: Question, load: Callable[[], Commands]) -> list[str]:
     grammar = cache.kept(_GRAMMAR_FILE, _version(), lambda: load().grammar(), most=1)
-    try:
-        return wanted(grammar, question.words, question.typed, os.environ)
-    except (LookupError, TypeError, AttributeError):  # somebody has written something else into the file
-        cache.forget(_GRAMMAR_FILE)
-        return wanted(load().grammar(), question.words, question.typed, os.environ)
+    asked = wanted(grammar, question.words, question.typed, os.environ)
+    return [f"{question.answer(*one)}\n" for one in _answers(asked, load)]
 
 
 def _version() -> str:

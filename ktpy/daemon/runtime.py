@@ -89,8 +89,9 @@ class RuntimeDirectory(NamedTuple):
             _remove(folder)
 
     @contextlib.contextmanager
-    def only_one(self, what: str) -> Iterator[IO[str]]:
-        """Hold what this user may do once at a time; yield what holds it, which a child that goes on has to close.
+    def one_up_or_down(self) -> Iterator[IO[str]]:
+        """Hold what this user may do once at a time; yield what holds it, which a session in the background closes once
+        it stands.
 
         Raises Busy, and FolderNotWritable.
         """
@@ -98,12 +99,13 @@ class RuntimeDirectory(NamedTuple):
 
         self.make()
         with writing_to(self.path):
-            file = (self.path / f"{what}.lock").open("w")
+            file = (self.path / "up.lock").open("w")
         with file as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Busy(f"Another `ktpy {what}` of this user is at work; nothing was changed.") from None
+                raise Busy("Another `ktpy up` or `ktpy down` of this user is at work; nothing was changed.") from None
+            os.set_inheritable(lock.fileno(), True)
             yield lock
 
     def intercept(self, session: str) -> contextlib.AbstractContextManager[Path]:

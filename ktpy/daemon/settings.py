@@ -138,6 +138,8 @@ def _read(path: Path) -> SettingsFile | None:
         told = _PLACE.fullmatch(str(error))
         sentence = f"{path}:{told[2]}:{told[3]}: {told[1]}." if told else f"{path}: {error}."
         raise UsageError(sentence) from None
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply.") from None
 
 
 def _open(path: str, flags: int) -> int:

@@ -60,14 +60,19 @@ def paths(kubeconfig: str | Sequence[str] | None = None) -> list[Path]:
     """
     if kubeconfig is not None:
         given = [kubeconfig] if isinstance(kubeconfig, str) else kubeconfig
-        files = [Path(part).expanduser() for entry in given for part in entry.split(":") if part]
+        files = [_expanded(part) for entry in given for part in entry.split(":") if part]
         for file in files:
             if not _exists(file):
                 raise KubeconfigMissing(f"There is no kubeconfig {file}.")
         return files
     listed = [part for part in os.environ.get("KUBECONFIG", "").split(":") if part]
     candidates = listed or ["~/.kube/config"]
-    return [file for file in (Path(part).expanduser() for part in candidates) if _exists(file)]
+    return [file for file in map(_expanded, candidates) if _exists(file)]
+
+
+def _expanded(path: str) -> Path:
+    """Return the path with a home in the place of `~`; that of a user who is not known stays as it is written."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises
 
 
 def _exists(file: Path) -> bool:

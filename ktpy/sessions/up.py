@@ -153,14 +153,14 @@ def up(
     are begun once all sessions stand. Raises Busy, and KtpyError where a session does not answer.
     """
     runtime = RuntimeDirectory.of(caller)
-    with runtime.only_one("up") as lock:
+    with runtime.one_up_or_down() as lock:
         if not is_dry:
             end_orphans(runtime, COMMAND)
         sessions, commands = _by_kind(entries)
         present, present_commands = _by_kind(of_file(running(runtime), file))
         steps = [_unless_connected(one, caller) for one in plan(sessions, present) if not names or one.name in names]
         is_well = True
-        for outcome in map(Outcome, steps) if is_dry else _carry_out(steps, file, tell):
+        for outcome in map(Outcome, steps) if is_dry else _carry_out(steps, file, tell, lock):
             is_well = is_well and outcome.failure is None
             yield outcome
         if is_dry and any(one.change != NONE for one in steps):
@@ -177,7 +177,7 @@ def up(
             if one.change == NONE:
                 yield Outcome(one)
             elif one.entry is not None and one.name not in failed:
-                yield _begin_command(one, one.entry, file, caller, lock)
+                yield _begin_command(one, one.entry, file, caller)
 
 
 def down(sessions: Sequence[Running]) -> Iterator[Outcome]:
@@ -185,7 +185,7 @@ def down(sessions: Sequence[Running]) -> Iterator[Outcome]:
     yield from _end([Step(END, one.name, one.status.kind, running=one) for one in sessions])
 
 
-def _carry_out(steps: Sequence[Step], file: Path, tell: Tell) -> Iterator[Outcome]:
+def _carry_out(steps: Sequence[Step], file: Path, tell: Tell, lock: IO[str]) -> Iterator[Outcome]:
     """Carry the steps out for sessions."""
     failed: set[str] = set()
     yield from _end_before(steps, failed)
@@ -196,7 +196,7 @@ def _carry_out(steps: Sequence[Step], file: Path, tell: Tell) -> Iterator[Outcom
         if failed:
             yield from (Outcome(_waiting(one)) for one in turn)
             continue
-        for outcome in _begin(turn, file, tell):
+        for outcome in _begin(turn, file, tell, lock):
             if outcome.failure is not None and is_connection:
                 failed.add(outcome.step.name)
             yield outcome
@@ -211,15 +211,16 @@ def _end_before(steps: Iterable[Step], failed: set[str]) -> Iterator[Outcome]:
             yield outcome
 
 
-def _begin(steps: Sequence[Step], file: Path, tell: Tell) -> Iterator[Outcome]:
+def _begin(steps: Sequence[Step], file: Path, tell: Tell, lock: IO[str]) -> Iterator[Outcome]:
     """Begin sessions side by side, each by a process of its own."""
-    started = [(one, _start(one.entry, file)) for one in steps if one.entry is not None]
+    started = [(one, _start(one.entry, file, lock)) for one in steps if one.entry is not None]
     with _left_to_them():
         for step, process in started:
             yield _await(step, process, tell)
 
 
-def _start(entry: Entry, file: Path) -> "subprocess.Popen[str]":
+def _start(entry: Entry, file: Path, lock: IO[str]) -> "subprocess.Popen[str]":
+    """Start the process. It holds the lock until the session stands, also where this process is killed before."""
     return subprocess.Popen(
         [*KTPY, *entry.words],
         stdin=None if entry.kind == CONNECT else subprocess.DEVNULL,  # sudo may ask for a password
@@ -227,6 +228,7 @@ def _start(entry: Entry, file: Path) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        pass_fds=(lock.fileno(),),
         env={**os.environ, **told_entry(UpEntry(str(file), entry.name, entry.digest))},
     )
 
@@ -275,11 +277,10 @@ def _left_to_them() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begin_command(step: Step, entry: Entry, file: Path, caller: Caller, lock: IO[str]) -> Outcome:
+def _begin_command(step: Step, entry: Entry, file: Path, caller: Caller) -> Outcome:
     def work(report: Report) -> int:
         from ktpy.sessions.local_command import CommandOptions, run  # brings asyncio
 
-        lock.close()
         up = UpEntry(str(file), entry.name, entry.digest)
         name = entry.name.removeprefix(f"{COMMAND}-")
         return run(CommandOptions(name, entry.words, entry.folder, entry.environment, up), caller, report)

@@ -60,6 +60,8 @@ class ShapeReader:
             return self._word(node, shape, where)
         if not isinstance(node, yaml.ScalarNode) or node.tag.rpartition(":")[2] not in _TAGS[shape]:
             raise self._wrong(node, where, shape)
+        if "\0" in node.value:
+            raise self._wrong(node, where, "text without a null character")
         return node.value if shape == TEXT else yaml.safe_load(node.value)
 
     def _word(self, node: Any, words: frozenset[str], where: str) -> str:

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,8 @@ class Team:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runtime = RuntimeDirectory(folder / "run")
+        self.open_there: tuple[int, ...] = ()
+        """Descriptors that its shell has."""
         (folder / "ktpy.yaml").write_text(FILE)
         self._environment = {**os.environ, "HOME": str(folder), "KUBECONFIG": str(folder / "kubeconfig"), "KTPY": KTPY}
 
@@ -53,14 +57,15 @@ class Team:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            pass_fds=self.open_there,
         )
 
     def run(self, *words: str, exit_code: int = 0, **environment: str) -> dict[str, Any]:
         return self.told(self.start(*words, **environment), exit_code)
 
-    def told(self, process: "subprocess.Popen[str]", exit_code: int) -> dict[str, Any]:
+    def told(self, process: "subprocess.Popen[str]", exit_code: int | None) -> dict[str, Any]:
         stdout, stderr = process.communicate(timeout=60)
-        assert process.returncode == exit_code, stdout + stderr
+        assert exit_code in (None, process.returncode), stdout + stderr
         return dict(json.loads(stdout or stderr))
 
     def changes(self, *words: str, **more: Any) -> dict[str, str]:
@@ -68,6 +73,21 @@ class Team:
 
     def sessions(self) -> dict[str, Any]:
         return {one["reference"]: one for one in self.run("status")["sessions"]}
+
+
+@contextmanager
+def beginning(team: Team) -> "Iterator[subprocess.Popen[str]]":
+    """Yield a `ktpy up` that is about to begin a forward, while the API server does not answer."""
+    (team.folder / "ktpy.yaml").write_text(FILE + "forward: [{target: web}]\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(30)
+        cluster = {"name": "a", "cluster": {"server": f"http://127.0.0.1:{server.getsockname()[1]}"}}
+        context = {"name": "a", "context": {"cluster": "a"}}
+        kubeconfig = {"current-context": "a", "clusters": [cluster], "contexts": [context]}
+        (team.folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+        process = team.start("up")
+        with server.accept()[0]:  # it stays open, without an answer
+            yield process
 
 
 @pytest.fixture
@@ -101,6 +121,16 @@ def test_twice_once_killed_once_told_otherwise_and_down(team: Team) -> None:
     assert left == {"up.lock", "command-first.log", "command-second.log"}
 
 
+def test_a_command_keeps_nothing_open_that_the_shell_had(team: Team) -> None:
+    read, write = os.pipe()
+    team.open_there = (write,)
+    team.run("up")
+    team.open_there = ()
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert pipe.read() == "", "somebody has its other end"
+
+
 def test_a_failure_leaves_standing_what_stands_and_is_the_exit_code(team: Team) -> None:
     (team.folder / "ktpy.yaml").write_text(FILE + "- {name: third, command: ['exit 3']}\n")
     failed = team.run("up", exit_code=69)["entries"]
@@ -109,21 +139,20 @@ def test_a_failure_leaves_standing_what_stands_and_is_the_exit_code(team: Team) 
 
 
 def test_ctrl_c_is_for_what_is_being_begun_which_undoes_it(team: Team) -> None:
-    """The API server does not answer."""
-    (team.folder / "ktpy.yaml").write_text(FILE + "forward: [{target: web}]\n")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(30)
-        cluster = {"name": "a", "cluster": {"server": f"http://127.0.0.1:{server.getsockname()[1]}"}}
-        context = {"name": "a", "context": {"cluster": "a"}}
-        kubeconfig = {"current-context": "a", "clusters": [cluster], "contexts": [context]}
-        (team.folder / "kubeconfig").write_text(json.dumps(kubeconfig))
-        process = team.start("up")
-        with server.accept()[0]:  # it stays open, without an answer
-            os.killpg(process.pid, signal.SIGINT)
-            forward, *commands = team.told(process, 130)["entries"]
+    with beginning(team) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        forward, *commands = team.told(process, 130)["entries"]
     assert forward["failure"]["error"] == "Interrupted; nothing was changed."
     assert {one["reason"] for one in commands} == {"it waits for what has failed"}
     assert team.run("status", exit_code=36)["sessions"] == []
+
+
+def test_what_a_killed_up_is_beginning_is_waited_for(team: Team) -> None:
+    with beginning(team) as process:
+        process.kill()
+        process.communicate(timeout=60)
+        assert "Another `ktpy up`" in team.run("down", exit_code=70)["error"]
+    assert eventually(lambda: team.told(team.start("down"), None).get("entries") == [])
 
 
 def test_what_means_nothing_begins_nothing(team: Team) -> None:

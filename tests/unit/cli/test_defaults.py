@@ -72,10 +72,10 @@ def test_groups_and_the_image_of_the_agent(files: Files) -> None:
 
 def test_paths_are_of_the_files_own_folder(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/al")
-    files.say("pod-overlay = 'k8s/pod.yaml'", "kubeconfig = 'a:~/b:/c'")
+    files.say("pod-overlay = 'k8s/pod.yaml'", "kubeconfig = 'a:~/b:/c:~nobody-here/d'")
     found = files.of("connect")
     assert found["pod_overlay"] == "/home/al/shop/k8s/pod.yaml"
-    assert found["kubeconfig"] == "/home/al/.config/ktpy/a:/home/al/b:/c"
+    assert found["kubeconfig"] == "/home/al/.config/ktpy/a:/home/al/b:/c:/home/al/.config/ktpy/~nobody-here/d"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,7 @@ def test_paths_are_of_the_files_own_folder(files: Files, monkeypatch: pytest.Mon
         ("[capture]\nwrite = '/home/al/.bashrc'", "2: write names programs or files", ""),
         ("[list]\nnamespace = true", "2: namespace is True, not a text or a number.", ""),
         ("[list]\nnamespace = ['a']", "2: namespace is ['a'], not a text or a number.", ""),
+        ('namespace = "\\u0000"', "1: namespace is '\\x00', not a text or a number.", ""),
         ("verbose = true", "1: verbose is True, not a number.", ""),
     ],
 )

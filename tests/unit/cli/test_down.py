@@ -62,4 +62,5 @@ def test_by_name_and_as_json(ended: list[str], tmp_path: Path) -> None:
 
 def test_nothing_of_that_file(ended: list[str]) -> None:
     assert "has begun nothing for" in run("-f", "absent.yaml").stdout
+    assert "has begun nothing of the name exchange-wep for" in run("exchange-wep").stdout
     assert ended == []

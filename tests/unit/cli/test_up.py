@@ -30,6 +30,7 @@ class Asked:
         self.outcomes: list[Outcome] = []
         self.names: tuple[str, ...] = ()
         self.is_dry = False
+        self.wanted: list[str] = []
         self.file = folder / "team/ktpy.yaml"
         self.file.parent.mkdir()
         monkeypatch.chdir(folder)
@@ -39,12 +40,12 @@ class Asked:
 
     def _read(self, _cli: Any, file: Path, *_: Any) -> list[Entry]:
         assert (file, Path.cwd()) == (self.file, self.file.parent)
-        return [Entry("mesh", "mesh-web", (), ""), Entry("connect", "connect", (), "")]
+        return [Entry("mesh", "mesh-web", (), ""), Entry("connect", "connect", (), "", is_wanted=False)]
 
     def _up(
-        self, _e: Any, file: Path, _c: Any, tell: Any, names: tuple[str, ...], *, is_dry: bool
+        self, entries: list[Entry], file: Path, _c: Any, tell: Any, names: tuple[str, ...], *, is_dry: bool
     ) -> Iterator[Outcome]:
-        self.names, self.is_dry = names, is_dry
+        self.names, self.is_dry, self.wanted = names, is_dry, [one.name for one in entries if one.is_wanted]
         if self.outcomes and not is_dry:
             tell("mesh-web", "Mind\nthis.")
         yield from self.outcomes
@@ -96,6 +97,13 @@ def test_json(asked: Asked) -> None:
         "dry_run": False,
         "entries": [one, one | {"name": "mesh-web", "change": "start", "failure": failure}],
     }
+
+
+def test_what_is_named_is_begun_whatever_its_profiles(asked: Asked) -> None:
+    asked.by("mesh-web")
+    assert asked.wanted == ["mesh-web"]
+    asked.by("connect")
+    assert asked.wanted == ["mesh-web", "connect"]
 
 
 def test_wrong_names_and_the_schema(asked: Asked) -> None:

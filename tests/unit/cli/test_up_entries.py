@@ -121,6 +121,11 @@ def test_nothing_that_is_told_is_another_text_in_another_process() -> None:
         ("commands: [{command: [a]}]", "1:22: An entry of commands has a name."),
         ("commands: [{name: a/b, command: [a]}]", "1:19: 'a/b' is no name of a command"),
         ("commands:\n- {name: a, command: [b], workingDir: absent}", "2:39: There is no folder"),
+        ("commands:\n- {name: a, command: [b], workingDir: ~nobody-here/a}", "2:39: There is no folder"),
+        ("commands: [{name: a, command: [b, null]}]", "1:31: A word of the command is null."),
+        ("commands: [{name: a, command: [b], env: [{value: c}]}]", "1:41: A variable has a name"),
+        ("commands: [{name: a, command: [b], env: [{name: c=d}]}]", "1:41: A variable has a name"),
+        ('forward: [{target: "a\\0"}]', "1:20: forward.target is 'a\\x00', not text without a null character."),
         ("forward: [{target: web}, {target: web}]", "1:35: forward-web stands there twice."),
     ],
 )

@@ -88,11 +88,20 @@ def test_the_grammar_is_made_anew_for_another_version_and_where_it_is_damaged(
     commands = Commands()
     asked("ktpy g", commands, monkeypatch, capsys)
     [[key, [made_at, _]]] = json.loads((folder / answers._GRAMMAR_FILE).read_text()).items()
-    shapes: tuple[object, ...] = ({"options": []}, [], {"options": [], "arguments": [], "commands": {"get": 1}})
+    shapes: tuple[object, ...] = (
+        {"options": []},
+        [],
+        {"options": [], "arguments": [], "commands": {"get": 1}},
+        {
+            "options": [],
+            "arguments": [],
+            "commands": {"get": {"options": [], "commands": {}, "arguments": [{"name": "a", "completes": 1}]}},
+        },
+    )
     for wrong in shapes:
         (folder / answers._GRAMMAR_FILE).write_text(json.dumps({key: [made_at, wrong]}))
         assert asked("ktpy get x", commands, monkeypatch, capsys) == ["file,x"]
-        assert not (folder / answers._GRAMMAR_FILE).exists()
+        assert json.loads((folder / answers._GRAMMAR_FILE).read_text())[key][1] == GRAMMAR
     monkeypatch.setattr("ktpy.__version__", "99")
     before = commands.count
     asked("ktpy g", commands, monkeypatch, capsys)
@@ -112,6 +121,8 @@ def test_files_with_defaults_are_heeded_and_read_again_only_when_they_change(
     assert (offered(), offered()) == (("plain,namespaces-shop", 2), ("plain,namespaces-shop", 2))
     (tmp_path / "config/ktpy").mkdir(parents=True)
     (tmp_path / "config/ktpy/config.toml").write_text("")
+    kept = tmp_path / "ktpy" / answers._DEFAULTS_FILE
+    kept.write_text(json.dumps({key: [made_at, 5] for key, (made_at, _) in json.loads(kept.read_text()).items()}))
     commands.namespace = ""
     assert (offered(), offered()) == (("plain,namespaces-None", 3), ("plain,namespaces-None", 3))
     assert offered("ktpy get --namespace x --namespace ")[0] == "plain,namespaces-x"

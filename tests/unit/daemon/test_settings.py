@@ -72,6 +72,9 @@ def test_what_is_no_toml_is_told_with_its_place(home: Path) -> None:
     with pytest.raises(UsageError) as refused:
         settings.found()
     assert refused.value.message.startswith(f"{path}:2:3: Expected '='")
+    path.write_text(f"a = {'[' * 9999}")
+    with pytest.raises(UsageError, match="is nested too deeply"):
+        settings.found()
 
 
 def test_the_line_of_a_key() -> None:

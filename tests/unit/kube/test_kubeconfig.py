@@ -166,6 +166,8 @@ class TestPaths:
     def test_an_option_must_exist(self, files: Path) -> None:
         with pytest.raises(KubeconfigMissing, match="absent"):
             kubeconfig.paths(str(files / "absent"))
+        with pytest.raises(KubeconfigMissing, match="~nobody-here"):
+            kubeconfig.paths("~nobody-here/config")
 
     def test_an_option_wins_over_the_environment(self, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("KUBECONFIG", str(write(files / "env", "")))

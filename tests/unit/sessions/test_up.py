@@ -63,7 +63,7 @@ class World:
         monkeypatch.setattr(RuntimeDirectory, "of", lambda _: RuntimeDirectory(folder))
         monkeypatch.setattr(up, "running", lambda _: list(self.sessions))
         monkeypatch.setattr(up, "end_orphans", lambda *_: self.did.append("orphans"))
-        monkeypatch.setattr(up, "_start", lambda entry, _: self.did.append(f"start {entry.name}"))
+        monkeypatch.setattr(up, "_start", lambda entry, *_: self.did.append(f"start {entry.name}"))
         monkeypatch.setattr(up, "_await", lambda step, *_: self._begun(step))
         monkeypatch.setattr(up, "_begin_command", lambda step, entry, *_: self._begun(replace(step, entry=entry)))
         monkeypatch.setattr(control_client, "quit_session", self._quit)
@@ -198,7 +198,7 @@ def test_what_a_process_says() -> None:
 
 
 def test_another_at_work_is_told(world: World, tmp_path: Path) -> None:
-    with RuntimeDirectory(tmp_path).only_one("up"), pytest.raises(KtpyError, match="Another `ktpy up`"):
+    with RuntimeDirectory(tmp_path).one_up_or_down(), pytest.raises(KtpyError, match="Another `ktpy up`"):
         world.up(WEB)
     assert world.did == []
     assert process_group.end_orphans(RuntimeDirectory(tmp_path), COMMAND) == 0
