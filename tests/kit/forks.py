@@ -6,6 +6,7 @@ Reports come out of this process as always: the terminal, --junit-xml, -x, --max
 Where a single test is asked for, pytest runs as always; with -n it is pytest-xdist that runs them.
 """
 
+import gc
 import traceback
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -168,7 +169,9 @@ class _Forks:
             for number in iter(self._queue.get, None):
                 module = self._modules[number]
                 telling.send(("start", module.nodeid, (module.nodeid, None, module.nodeid)))
+                gc.disable()  # what it frees may parse Python, too, which spoils this (3.11: python/cpython#106905)
                 items = list(session.genitems(module))
+                gc.enable()
                 session.config.hook.pytest_collection_modifyitems(session=session, config=self._config, items=items)
                 telling.send(("collected", module.nodeid, [item.nodeid for item in items]))
                 yield from items
