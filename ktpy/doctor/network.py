@@ -102,4 +102,6 @@ def containers() -> Finding:
         seen = f"{where} reach nothing beyond this laptop: it does not forward packets."
         return Finding(subject, State.WARNING, seen, "sudo sysctl -w net.ipv4.ip_forward=1")
     seen = f"{where} reach the cluster's addresses by `ktpy connect`, and its names where they ask ktpy:"
-    return Finding(subject, State.OK, f"{seen}\ndocker run --dns 198.18.0.1 --dns-option ndots:2 ... (README, Names)")
+    return Finding(
+        subject, State.OK, f"{seen}\ndocker run --dns 198.18.0.1 --dns-option ndots:2 ... (docs/connect.md, Names)"
+    )

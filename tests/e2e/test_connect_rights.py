@@ -1,4 +1,4 @@
-"""A user who is no administrator: connected with exactly the rights that README.md asks for.
+"""A user who is no administrator: connected with exactly the rights that docs/team.md asks for.
 
 He types `sudo ktpy connect`, with a kubeconfig of his own.
 """

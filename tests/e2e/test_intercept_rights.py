@@ -1,4 +1,4 @@
-"""A user who is no administrator intercepts, with exactly the rights that README.md asks for."""
+"""A user who is no administrator intercepts, with exactly the rights that docs/team.md asks for."""
 
 import os
 import subprocess

@@ -1,6 +1,6 @@
 """`ktpy run` with a real service: a program that needs all that its pod has, unchanged, debugged, and in the traffic.
 
-Its user is no administrator, but has the rights that README.md asks for.
+Its user is no administrator, but has the rights that docs/team.md asks for.
 """
 
 import hashlib

@@ -1,10 +1,12 @@
-"""README.md says what is so: what it prints of the code is the code's."""
+"""README.md and docs/ say what is so: what they print of the code is the code's."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from ktpy import errors
@@ -16,11 +18,12 @@ from ktpy.cluster import rbac
 from ktpy.observe import events, status
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
 def test_rights_are_those_of_the_code() -> None:
-    section = README.partition("<!-- rbac:begin -->\n")[2].partition("<!-- rbac:end -->")[0]
+    section = TEXT.partition("<!-- rbac:begin -->\n")[2].partition("<!-- rbac:end -->")[0]
     [manifest] = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     assert manifest == rbac.manifest("shop", "alice")
 
@@ -35,14 +38,14 @@ def test_every_key_of_json_is_listed(shape: type[Any]) -> None:
 def test_every_option_is_listed() -> None:
     commands = [*cli.commands.values(), *gateway.commands.values(), *dev.commands.values(), *image.commands.values()]
     options = {option for command in commands for one in command.params for option in one.opts}
-    assert {option for option in options if option.startswith("--") and option not in README} == {
+    assert {option for option in options if option.startswith("--") and option not in TEXT} == {
         "--all-namespaces",  # as -A
         "--verbose",  # as -v
     }
 
 
 def test_every_exit_code_is_listed() -> None:
-    section = README.partition("### Exit codes\n")[2].partition("\n###")[0]
+    section = TEXT.partition("## Exit codes\n")[2].partition("\n# ")[0]
     listed = {int(number) for number in re.findall(r"(?:: |, |\| )(\d+)(?=[ ,])", section)}
     codes = {
         error.exit_code
@@ -50,3 +53,34 @@ def test_every_exit_code_is_listed() -> None:
         if isinstance(error, type) and issubclass(error, errors.KtpyError)
     }
     assert codes <= listed
+
+
+def _written_commands() -> Iterator[tuple[str, str]]:
+    """Yield each command line of ktpy that the documents show, and where."""
+    for path in PAGES:
+        for line in re.findall(r"(?:`|^\$ )(?:sudo )?ktpy ([a-z][^`\n]*)", path.read_text(), re.MULTILINE):
+            yield path.name, re.split(r" #| -- |;| && | \\?\| ", line)[0]
+
+
+def test_commands_in_the_documents_are_ktpys() -> None:
+    wrong = []
+    for page, line in _written_commands():
+        words = line.split()
+        command: click.Command | None = cli.commands.get(words[0])
+        if isinstance(command, click.Group) and len(words) > 1:
+            command = command.commands.get(words[1])
+        known = {option for one in command.params for option in one.opts} if command else set()
+        asked = {word.strip("[]").partition("=")[0] for word in words if re.match(r"\[?--?[a-z]", word)}
+        if command is None or not asked <= {*known, "--help", "-h"}:
+            wrong.append((page, line))
+    assert not wrong
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target, heading in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+            found = page.parent / target if target else page
+            assert found.exists(), (page.name, target)
+            headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE) if heading else []
+            anchors = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert not heading or heading in anchors, (page.name, target, heading)

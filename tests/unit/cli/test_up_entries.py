@@ -139,7 +139,7 @@ def test_the_schema_takes_it_and_describes_every_key() -> None:
     schema = up_entries.schema(cli)
     assert set(schema["properties"]) == {"dev", *ktpy_yaml.UP}
     validator = jsonschema.Draft202012Validator(schema)
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    readme = (Path(__file__).parents[3] / "docs/team.md").read_text()
     [example] = [one for one in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "commands:" in one]
     for text in (TEXT, example):
         validator.validate(yaml.safe_load(text))

@@ -1,4 +1,4 @@
-"""Programs that are told of the proxy by what README.md says they need. Those that the machine lacks are left out."""
+"""Programs that are told of the proxy by what docs/connect.md says. Those that the machine lacks are left out."""
 
 import shutil
 import subprocess
