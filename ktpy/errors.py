@@ -254,6 +254,10 @@ class Busy(KtpyError, exit_code=70):
     """What this user may do once at a time is being done."""
 
 
+class SessionSilent(KtpyError, exit_code=71):
+    """A session on this laptop does not answer, as its process is stopped or hangs."""
+
+
 class ProgramAbsent(KtpyError, exit_code=127):
     """The program for `ktpy run` is not there; a shell has the same exit code."""
 

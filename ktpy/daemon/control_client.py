@@ -6,11 +6,12 @@ It is plain blocking sockets, so that `ktpy status` and `ktpy quit` start at onc
 import json
 import os
 import socket
+import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, SessionSilent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +87,23 @@ def _answer(connection: socket.socket, path: Path, verb: str, lines: BinaryIO, *
     try:
         connection.sendall(json.dumps({"verb": verb, **more}).encode() + b"\n")
         answer = json.loads(lines.readline())
+    except TimeoutError:
+        pid, waited_s = _process_of(connection), connection.gettimeout()
+        raise SessionSilent(
+            f"The session of process {pid} has not answered within {waited_s:.0f} s; it is stopped, or hangs.",
+            hint=f"`kill -CONT {pid}` has it go on. `kill -9 {pid}` ends it, and `ktpy clean` undoes what it leaves.",
+        ) from None
     except (OSError, ValueError) as error:
         raise KtpyError(f"The session behind {path} did not answer: {error}.") from error
     return told(answer)
+
+
+def _process_of(connection: socket.socket) -> int | str:
+    """Return the id of the process that serves the other end; its socket's name where the system does not tell."""
+    if hasattr(socket, "SO_PEERCRED"):  # Linux (unix(7))
+        pid: int = struct.unpack("=3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        return pid
+    return str(connection.getpeername())
 
 
 def told(answer: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 import ssl
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
@@ -27,6 +28,8 @@ TIMEOUT_S: Final = 60.0
 """How long a registry may say nothing."""
 _CERTIFICATES: Final = ("/etc/docker/certs.d", "/etc/containers/certs.d")
 """Where Docker and Podman have a folder of authorities for each registry."""
+_MOST_BYTES: Final = 4 << 20
+"""Of an answer; none of those that are read is longer."""
 _WORDS: Final = 200
 _CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
@@ -97,7 +100,9 @@ class Registry:
 
     def _upload(self, blob: Blob) -> None:
         started = self._request("POST", "blobs/uploads/", b"")
-        place = urljoin(started.url, started.headers.get("Location", ""))
+        location = started.headers.get("Location", "")
+        if not (place := _of_http(started.url, location)):
+            raise RegistryRefused(f"{self._name.registry} names no place for an upload ({location}).")
         if place.startswith("http:") and self._url.startswith("https:"):
             place = place.replace("http:", "https:", 1)  # what a registry says that stands behind a proxy with TLS
         url = _with_query(place, {"digest": blob.digest})
@@ -141,7 +146,7 @@ class Registry:
     def _exchange(self, request: urllib.request.Request) -> _Answer:
         try:
             with self._open(request, timeout=TIMEOUT_S) as answer:
-                return _Answer(answer.url, answer.headers, answer.read())
+                return _Answer(answer.url, answer.headers, answer.read(_MOST_BYTES))
         except HTTPError:
             raise
         except (OSError, HTTPException) as error:
@@ -156,8 +161,7 @@ class Registry:
             return self._login.basic
         if scheme.lower() != "bearer":
             return None
-        realm = asked.get("realm", "")
-        if urlsplit(realm).scheme not in ("http", "https"):
+        if not (realm := _of_http("", asked.get("realm", ""))):
             raise RegistryRefused(f"{self._name.registry} names no server that gives tokens ({challenge}).")
         wanted = {
             "service": asked.get("service", ""),
@@ -175,11 +179,14 @@ class Registry:
             request = urllib.request.Request(_with_query(realm, wanted), headers=headers)  # noqa: S310 - as above
         try:
             answer = json.loads(self._exchange(request).content)
-            return f"Bearer {answer.get('token') or answer['access_token']}"
+            token = str(answer.get("token") or answer["access_token"])
         except HTTPError as error:
             raise self._refusal(error) from None
         except (ValueError, KeyError, AttributeError):
-            raise RegistryRefused(f"{urlsplit(realm).netloc} answered no token for {self._name.registry}.") from None
+            token = ""
+        if not re.fullmatch("[!-~]+", token):  # it becomes a header
+            raise RegistryRefused(f"{urlsplit(realm).netloc} answered no token for {self._name.registry}.")
+        return f"Bearer {token}"
 
     def _refuse_plain(self, url: str) -> None:
         if url.startswith("http:") and not self._is_plain_allowed:
@@ -264,6 +271,14 @@ def _who(login: Login | None) -> str:
     if login is None:
         return "anybody"
     return f"the {'token' if login.is_identity_token else f'login of {login.user}'} in {login.source}"
+
+
+def _of_http(base: str, url: str) -> str:
+    """Return the URL, from the base on; an empty one where it is none of HTTP, and not to be opened."""
+    with suppress(ValueError):
+        joined = urljoin(base, url)
+        return joined if urlsplit(joined).scheme in ("http", "https") else ""
+    return ""
 
 
 def _with_query(url: str, query: Mapping[str, str]) -> str:

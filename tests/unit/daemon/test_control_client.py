@@ -1,4 +1,6 @@
 import asyncio
+import os
+import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 import pytest
 
 from ktpy.daemon import control_client, control_server
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, SessionSilent
 from ktpy.observe.codec import to_json
 from ktpy.observe.status import ConnectStatus
 
@@ -44,6 +46,16 @@ async def test_a_session_that_does_not_answer(tmp_path: Path, answer: bytes) -> 
     async with await asyncio.start_unix_server(session, tmp_path / "s"):
         with pytest.raises(KtpyError, match="did not answer"):
             await asyncio.to_thread(control_client.ask, tmp_path / "s", "status")
+
+
+def test_a_session_that_is_stopped_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_client, "ANSWER_TIMEOUT_S", 0.01)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        with pytest.raises(SessionSilent, match=f"of process {os.getpid()} has not answered") as raised:
+            control_client.ask(tmp_path / "s", "status")
+    assert f"kill -CONT {os.getpid()}" in str(raised.value.hint)
 
 
 async def test_quit_returns_when_the_session_is_gone(tmp_path: Path) -> None:

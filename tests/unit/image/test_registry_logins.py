@@ -131,6 +131,33 @@ def test_refusals_are_sentences(liars: tuple[Liar, Liar], status: int, body: byt
         push(liar, None)
 
 
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("file:///etc/passwd#", r"names no place for an upload \(file:///etc/passwd#\)"),
+        ("ftp://127.0.0.1:1/a", "names no place for an upload"),
+        ("http://[", "names no place for an upload"),
+    ],
+)
+def test_nothing_is_opened_that_is_not_of_http(liars: tuple[Liar, Liar], place: str, sentence: str) -> None:
+    liar, _ = liars
+    liar.answers |= {"HEAD": (404, {}, b""), "POST": (202, {"Location": place}, b"")}
+    with pytest.raises(RegistryRefused, match=sentence):
+        push(liar)
+    liar.answers["GET"] = (401, {"WWW-Authenticate": f'Bearer realm="{place}"'}, b"")
+    with pytest.raises(RegistryRefused, match="names no server that gives tokens"):
+        push(liar)
+
+
+def test_a_token_that_is_none(liars: tuple[Liar, Liar]) -> None:
+    liar, other = liars
+    liar.answers["GET"] = (401, {"WWW-Authenticate": f'Bearer realm="http://{other.host}/t"'}, b"")
+    for token in (b'"a\\nb: c"', b'"\\u4e00"', b"[]"):
+        other.answers["GET"] = (200, {}, b'{"token": %b}' % token)
+        with pytest.raises(RegistryRefused, match=f"{other.host} answered no token for {liar.host}"):
+            push(liar)
+
+
 def test_what_was_changed_on_its_way(liars: tuple[Liar, Liar]) -> None:
     liar, _ = liars
     liar.answers["PUT"] = (201, {"Docker-Content-Digest": "sha256:0"}, b"")
