@@ -58,3 +58,4 @@ def test_what_is_no_question_is_refused() -> None:
 def test_every_script_names_its_own_shell() -> None:
     assert all(f"_KTPY_COMPLETE={shell}_complete" in script for shell, script in SCRIPTS.items())
     assert SCRIPTS["zsh"].index("compinit") < SCRIPTS["zsh"].index("compdef _ktpy"), "zsh may not have run it yet"
+    assert 'string split --max 1 ","' in SCRIPTS["fish"], "help may have commas"
