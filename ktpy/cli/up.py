@@ -13,7 +13,7 @@ from ktpy.cli import render
 from ktpy.cli.options import Repeatable, output, verbose
 from ktpy.daemon import settings
 from ktpy.daemon.caller import Caller
-from ktpy.errors import unknown
+from ktpy.errors import UsageError, unknown
 
 file_option = click.option(
     "--file",
@@ -75,7 +75,10 @@ def up(
     caller = Caller.become()
     file = file.resolve()
     if file.parent.is_dir():
-        os.chdir(file.parent)  # paths in it are from there on
+        try:
+            os.chdir(file.parent)  # paths in it are from there on
+        except OSError as error:
+            raise UsageError(f"The folder of {file} cannot be entered: {error.strerror}.") from None
     entries = up_entries.read(cli, file, profiles, os.environ, settings.found())
     known = [one.name for one in entries]
     for name in names:

@@ -1,6 +1,8 @@
 """What `ktpy up` says, and with which code it ends."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +106,15 @@ def test_what_is_named_is_begun_whatever_its_profiles(asked: Asked) -> None:
     assert asked.wanted == ["mesh-web"]
     asked.by("connect")
     assert asked.wanted == ["mesh-web", "connect"]
+
+
+def test_a_folder_that_is_closed(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "chdir", refuse)  # root may enter any
+    done = asked.by()
+    assert (done.exit_code, "cannot be entered: Permission denied." in done.stderr) == (2, True)
 
 
 def test_wrong_names_and_the_schema(asked: Asked) -> None:
