@@ -197,7 +197,7 @@ def _usage_errors(ctx: click.Context) -> Iterator[None]:
         raise
     except click.UsageError as error:
         told = error
-        if isinstance(error, click.NoSuchOption) and (sentence := _OPTIONS_ELSEWHERE.get(error.option_name)):
+        if isinstance(error, click.NoSuchOption) and (sentence := _of_other_tools(error)):
             told = click.UsageError(f"No such option {error.option_name}: {sentence}", error.ctx)
         elif ctx.default_map:
             from ktpy.cli.defaults import place_of
@@ -206,6 +206,13 @@ def _usage_errors(ctx: click.Context) -> Iterator[None]:
                 told = click.UsageError(f"{place}: {error.format_message()}", error.ctx)
         is_json = ctx.meta["ktpy.is_json"]
         raise _JsonError(told.format_message(), None, told.exit_code) if is_json else told from error
+
+
+def _of_other_tools(error: click.NoSuchOption) -> str | None:
+    """Return what an option is called here, where the command has that."""
+    sentence = _OPTIONS_ELSEWHERE.get(error.option_name, "")
+    options = {option for one in error.ctx.command.params for option in one.opts} if error.ctx else ()
+    return sentence if any(sentence.startswith(f"`{one} ") for one in options) else None
 
 
 def _wants_json(arguments: list[str]) -> bool:

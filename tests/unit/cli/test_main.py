@@ -75,6 +75,7 @@ def test_every_help_has_an_example_and_no_type_for_a_metavar(name: str) -> None:
         (["intercept", "web"], "`ktpy mesh` those that carry a header."),
         (["disconnect"], "`ktpy quit` ends what connect began"),
         (["exchange", "web", "--port", "3001:80"], "`--expose LOCAL[:REMOTE]` names the ports."),
+        (["watch", "web", "--port", "80"], "Error: No such option '--port'."),
         (["list", "-A"], "`--namespace NAME` chooses one namespace."),
         (["status", "--json"], "`--output json` prints JSON."),
         (["exchange", "catalog", "web", "-e", "3001:80"], "If it is a command, say: cli exchange catalog ... -- web"),
