@@ -18,6 +18,8 @@ from ktpy.wire.pod import READY_PORT_VARIABLE, RUN_DIR, SSHD_PORT_VARIABLE
 
 SSH_PORT_NAME = "ktpy-ssh"
 HOLDER = "holder"
+HOLD = "trap 'kill $!' TERM; ktpy-agent hold & wait $!; [ $? != 64 ] || { sleep infinity & wait $!; }"
+"""What that container runs. An older agent has no such role (64); a container that ended would keep the pod unready."""
 TERMINATION_GRACE_S = 45
 """The agent's drain of at most 20 s, and 15 s for requests that are under way then."""
 PROGRESS_DEADLINE_S = 600
@@ -196,7 +198,13 @@ def _with_holder(template: Json) -> Json:
     }
     kept = {key: agent[key] for key in ("image", "imagePullPolicy", "securityContext") if key in agent}
     mounts = [one for one in agent["volumeMounts"] if one["mountPath"] == RUN_DIR]
-    holder = {"name": HOLDER, **kept, "args": ["hold"], "resources": resources, "volumeMounts": mounts}
+    holder = {
+        "name": HOLDER,
+        **kept,
+        "command": ["/bin/sh", "-c", HOLD],
+        "resources": resources,
+        "volumeMounts": mounts,
+    }
     return {**template, "spec": {**template["spec"], "containers": [*template["spec"]["containers"], holder]}}
 
 

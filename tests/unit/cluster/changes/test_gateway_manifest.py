@@ -153,7 +153,7 @@ def test_it_runs_where_the_original_pods_may_and_as_the_user_wants() -> None:
         "name": "holder",
         "image": "mirror/agent",
         "imagePullPolicy": "IfNotPresent",
-        "args": ["hold"],
+        "command": ["/bin/sh", "-c", gateway_manifest.HOLD],
         "securityContext": agent["securityContext"],
         "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "2", "memory": "32Mi"}},
         "volumeMounts": [{"name": "run", "mountPath": "/run/ktpy"}],
