@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import click
@@ -45,16 +46,16 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
         raise click.UsageError("Name a TARGET, or say --all.")
     runtime = RuntimeDirectory.of(Caller.become())
     paths = [path for kind in (INTERCEPT, FORWARD) for path in runtime.control_sockets(kind)]
-    found = [(path, cast(ClusterStatus, control_client.ask_status(path))) for path in paths]
+    answered, silent = control_client.ask_each(paths)
+    found = cast(list[tuple[Path, ClusterStatus]], list(answered.items()))
     here = [(path, status) for path, status in found if namespace in (None, status.namespace)]
     if not (targets or every) and len(here) > 1:
         raise click.UsageError(f"Name a TARGET, or say --all. You have: {_names(status for _, status in here)}.")
-    hint = f"You have: {_names(status for _, status in found)}." if found else None
-    for target in targets:
-        if not any(is_meant(target, status) for _, status in here):
-            raise InterceptAbsent(f"You have no intercept or forward of {target} on this laptop.", hint=hint)
-    if not here and not every:
-        raise InterceptAbsent("You have no intercept or forward on this laptop.", hint=hint)
+    absent = [f" of {one}" for one in targets if not any(is_meant(one, status) for _, status in here)]
+    if absent or not (here or every):
+        hint = f"You have: {_names(status for _, status in found)}." if found else None
+        what = absent[0] if absent else ""
+        raise silent or InterceptAbsent(f"You have no intercept or forward{what} on this laptop.", hint=hint)
     chosen = [one for one in here if not targets or any(is_meant(target, one[1]) for target in targets)]
     for path, status in chosen:
         render.say(f"Leaving: {status.kind} of {_target(status)} ...", err=True)
@@ -63,8 +64,10 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
             render.say(f"Left: {status.kind} of {_target(status)}.")
     if output == "json":
         render.say_json({"left": [_left(status) for _, status in chosen]})
-    elif not chosen:
+    elif not chosen and silent is None:
         render.say("You have no intercept or forward on this laptop: there is nothing to leave.")
+    if silent is not None and not targets:
+        raise silent
 
 
 def is_meant(target: str, status: ClusterStatus) -> bool:

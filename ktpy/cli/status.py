@@ -35,24 +35,28 @@ def status(output: str) -> None:
 
     privileged.undo_stale_journals_unasked(render.on_standard_error)
     runtime = RuntimeDirectory.of(Caller.become())
-    sessions = [control_client.ask_status(path) for path in runtime.control_sockets()]
-    ended = ended_sessions(runtime, sessions)
+    answered, silent = control_client.ask_each(runtime.control_sockets())
+    sessions = list(answered.values())
+    # One that does not answer has not ended, though it is not among those that run.
+    ended = [one for one in ended_sessions(runtime, sessions) if one.ended or silent is None]
     if output == "json":
         render.say_json(_data(sessions, ended))
     else:
         for session in sessions:
             render.write(render.status(session))
         render.say(*map(_ended_text, ended))
-        if not any(map(_is_connection, sessions)):
+        if not any(map(_is_connection, sessions)) and silent is None:
             render.say("Not connected. `sudo ktpy connect` connects.")
+    if silent is not None:
+        raise silent
     if not sessions:
         sys.exit(NotConnected.exit_code)
 
 
 def data(runtime: RuntimeDirectory) -> dict[str, Any]:
-    """Return what `--output json` prints."""
-    sessions = [control_client.ask_status(path) for path in runtime.control_sockets()]
-    return _data(sessions, ended_sessions(runtime, sessions))
+    """Return what `--output json` prints of the sessions that answer."""
+    answered, _ = control_client.ask_each(runtime.control_sockets())
+    return _data(list(answered.values()), ended_sessions(runtime, answered.values()))
 
 
 def _data(sessions: "list[SessionStatus]", ended: list[EndedSession]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ktpy.errors import KtpyError, SessionSilent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ktpy.observe.status import SessionStatus
 
@@ -51,6 +51,21 @@ def ask_status(path: Path) -> "SessionStatus":
     from ktpy.observe.status import decode_status  # not before there is a session
 
     return decode_status(ask(path, "status"))
+
+
+def ask_each(paths: "Iterable[Path]") -> "tuple[dict[Path, SessionStatus], SessionSilent | None]":
+    """Return the status of each session that answers, by its socket, and the error of one that does not.
+
+    Raises KtpyError as `ask` does otherwise.
+    """
+    answered: dict[Path, SessionStatus] = {}
+    silent = None
+    for path in paths:
+        try:
+            answered[path] = ask_status(path)
+        except SessionSilent as error:
+            silent = error
+    return answered, silent
 
 
 def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ktpy.cli.main import cli
 from ktpy.daemon import control_client
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import InterceptAbsent
+from ktpy.errors import InterceptAbsent, SessionSilent
 from ktpy.observe.status import ConnectStatus, SessionStatus
 from tests.kit.intercepts import EXCHANGE
 
@@ -68,6 +68,28 @@ def test_what_is_meant_is_left(left: list[Path], arguments: list[str], said: lis
     assert done.stdout.splitlines() == said
     assert [line.replace("Leaving", "Left").replace(" ...", ".") for line in done.stderr.splitlines()] == said
     assert len(left) == len(said)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (["web"], ["Left: mesh of web."], 0),
+        (["--all", "-n", "shop"], ["Left: mesh of web.", "Left: forward of service/db.", ALL], 71),
+        (["pay"], [], 71),
+    ],
+)
+def test_a_session_that_does_not_answer_keeps_nothing_from_others(
+    left: list[Path], arguments: list[str], said: list[str], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(path: Path) -> SessionStatus:
+        if FOUND[path] is PAY:
+            raise SessionSilent("The session of process 7 has not answered.")
+        return FOUND[path]
+
+    monkeypatch.setattr(control_client, "ask_status", ask)
+    done = CliRunner().invoke(cli, ["leave", *arguments])
+    assert (done.stdout.splitlines(), done.exit_code) == (said, code)
+    assert ("process 7" in done.stderr) == (code == 71)
 
 
 @pytest.mark.parametrize("arguments", [["x"], ["web", "-n", "test"], ["web.test"], ["db.test"], ["deploy/db", "web"]])

@@ -10,7 +10,7 @@ from ktpy.cli.main import cli
 from ktpy.daemon import control_client, privileged
 from ktpy.daemon.logs import EndedSession
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, SessionSilent
 from ktpy.observe.events import Ended
 from ktpy.observe.status import ConnectStatus, SessionStatus
 
@@ -54,6 +54,24 @@ def test_each_session_is_shown(sessions: list[SessionStatus]) -> None:
         "connected to lab (https://a), namespace shop",
         "connected to far (https://b), namespace shop",
     ]
+
+
+def test_one_that_does_not_answer_keeps_nothing_from_the_others(
+    sessions: list[SessionStatus], ended: list[EndedSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(path: Path) -> SessionStatus:
+        if path.name == "0":
+            raise SessionSilent("The session of process 7 has not answered.")
+        return sessions[int(path.name)]
+
+    sessions += [CONNECTED, OTHER]
+    ended.append(EndedSession("connect", 0.0, None))  # so it seems
+    monkeypatch.setattr(control_client, "ask_status", ask)
+    done = run()
+    assert done.exit_code == 71
+    assert done.stdout.startswith("connected to far (https://b)")
+    assert "killed" not in done.stdout
+    assert "process 7" in done.stderr
 
 
 def test_json_has_the_keys_in_their_order(sessions: list[SessionStatus]) -> None:
