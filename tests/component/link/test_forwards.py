@@ -223,8 +223,15 @@ async def test_a_reset_by_the_local_server_ends_the_connection(gateway: Sshd) ->
 
 
 async def test_200_requests_at_once(gateway: Sshd) -> None:
+    async def connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            try:
+                return await asyncio.open_unix_connection(gateway.directory / "80.sock")
+            except BlockingIOError:  # of those that sshd has not accepted yet, 128 are queued (connect(2))
+                await asyncio.sleep(0.01)
+
     async def one(number: int) -> None:
-        reader, writer = await asyncio.open_unix_connection(gateway.directory / "80.sock")
+        reader, writer = await connected()
         payload = number.to_bytes(2, "big") * 10_000
         writer.write(payload)
         writer.write_eof()
