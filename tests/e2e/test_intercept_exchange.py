@@ -194,6 +194,8 @@ def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
             "passed": 7,
             "local_host": None,
             "fallbacks": 0,
+            "dropped": 0,
+            "skipped": 0,
             "local_state": "up",
             "waiting": 0,
             "protocol": "TCP",

@@ -37,7 +37,7 @@ def test_a_tap_beside_a_mesh(lab: Lab, laptop: Laptop, web: str, visitors: Visit
                 wait_until(lambda: copies.seen[""] > 100 and copies.seen["alice"] > 0, SOON_S, "copies of everybody's")
                 assert all("ktpy-tap=" in lines[-1] for lines in copies.baggage)
                 assert "tap of port 80" in laptop.output("ktpy", "who", "-n", "shop")
-                assert of_tap("requests") > 0
+                wait_until(lambda: of_tap("requests") > 0, SOON_S, "copies to be counted")
             with listener(lab, OTHER_LOCAL):  # a program that hangs: it accepts, and never answers
                 wait_until(lambda: of_tap("dropped") > 100, SOON_S, "copies to be dropped")
         finally:

@@ -23,4 +23,4 @@ def bringing(image: str, message: str) -> str:
             "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=$HOME/.docker/config.json\n"
             "Then say: --pull-secret ktpy-pull"
         )
-    return f"Bring it there by: ktpy image push {image}"
+    return f"Name another with --image, or bring it there by: ktpy image push {image}"

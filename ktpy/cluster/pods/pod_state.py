@@ -11,11 +11,12 @@ from ktpy.frozen import dataclass
 from ktpy.kube.objects import Json, conditions_of, is_being_deleted, name_of, spec_of, status_of
 from ktpy.kube.refusals import admission_refusal
 
+_NO_IMAGE = "InvalidImageName"
 _IMAGE_REASONS = frozenset(
     {
         "ErrImagePull",
         "ImagePullBackOff",
-        "InvalidImageName",
+        _NO_IMAGE,
         "ErrImageNeverPull",
         "ImageInspectError",
         "RegistryUnavailable",
@@ -73,7 +74,7 @@ def failure_of(pod: Json) -> KtpyError | None:
         if reason in _IMAGE_REASONS:
             return ImagePullFailed(
                 f"The node cannot pull the image of pod {name} ({reason}): {message}.",
-                hint=bringing(_image(pod), message),
+                hint="Name another with --image." if reason == _NO_IMAGE else bringing(_image(pod), message),
             )
         if reason in _START_REASONS:
             hint = "Create it, or mark it optional in the workload." if _ABSENT.search(message) else None

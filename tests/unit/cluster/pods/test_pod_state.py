@@ -66,9 +66,7 @@ def test_there_is_hope(seen: dict[str, Any]) -> None:
     assert failure_of(seen) is None
 
 
-@pytest.mark.parametrize(
-    "reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"]
-)
+@pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable"])
 def test_an_image_that_cannot_be_pulled(reason: str) -> None:
     failure = failure_of(pod(waiting(reason, "pull access denied")))
     assert isinstance(failure, ImagePullFailed)
@@ -76,10 +74,16 @@ def test_an_image_that_cannot_be_pulled(reason: str) -> None:
     assert "on this laptop by: ktpy image load\n" in (failure.hint or "")
 
 
+def test_what_is_no_name_of_an_image() -> None:
+    failure = failure_of(pod(waiting("InvalidImageName", "it must be lowercase")))
+    assert isinstance(failure, ImagePullFailed)
+    assert failure.hint == "Name another with --image."
+
+
 @pytest.mark.parametrize(
     ("message", "line"),
     [
-        ("manifest unknown: not found", "Bring it there by: ktpy image push r.org/a:1"),
+        ("manifest unknown: not found", "Name another with --image, or bring it there by: ktpy image push r.org/a:1"),
         ("failed with status code: 401 Unauthorized", "Then say: --pull-secret ktpy-pull"),
     ],
 )
