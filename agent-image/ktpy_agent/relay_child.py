@@ -81,6 +81,14 @@ class RelayChild:
             self.hang_up()
 
 
+def heard(control: socket.socket) -> bytes:
+    """Return what the supervisor says to the child; nothing when it is gone."""
+    try:
+        return control.recv(MAX_MESSAGE_BYTES)
+    except ConnectionResetError:  # it has left reports unread
+        return b""
+
+
 def supervisor() -> socket.socket:
     """Return the child's end of the socket."""
     end = socket.socket(fileno=os.dup(sys.stdin.fileno()))

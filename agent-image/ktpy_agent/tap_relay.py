@@ -19,7 +19,7 @@ from ktpy_agent.counters import Count
 from ktpy_agent.haproxy_taps import Tapped, parse, socket_path
 from ktpy_agent.pod_log import log
 from ktpy_agent.poller import READ_BYTES
-from ktpy_agent.relay_child import MAX_MESSAGE_BYTES, RelayReport, supervisor
+from ktpy_agent.relay_child import RelayReport, heard, supervisor
 from ktpy_agent.settings import Settings
 from ktpy_agent.tap_child import TapRoute, parse_routes
 
@@ -82,10 +82,7 @@ class TapRelay:
             self._report(now_s)
 
     def _obey(self) -> None:
-        try:
-            message = self._control.recv(MAX_MESSAGE_BYTES)
-        except ConnectionResetError:  # it has left reports unread
-            message = b""
+        message = heard(self._control)
         if not message:
             self._is_over = True
             return

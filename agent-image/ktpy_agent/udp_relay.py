@@ -19,7 +19,7 @@ from ktpy_agent.counters import Count
 from ktpy_agent.gateway_spec import parse_spec
 from ktpy_agent.pod_log import log
 from ktpy_agent.poller import READ_BYTES
-from ktpy_agent.relay_child import MAX_MESSAGE_BYTES, RelayReport, supervisor
+from ktpy_agent.relay_child import RelayReport, heard, supervisor
 from ktpy_agent.settings import Settings
 from ktpy_agent.udp_child import UdpRoute, parse_routes
 
@@ -91,7 +91,7 @@ class UdpRelays:
             self._report(now_s)
 
     def _obey(self) -> None:
-        message = self._control.recv(MAX_MESSAGE_BYTES)
+        message = heard(self._control)
         if not message:
             self._is_over = True
             return
@@ -107,7 +107,7 @@ class UdpRelays:
         counts = {name: count for relay in self._relays.values() for name, count in relay.counts.items()}
         if up == self._told_up and not counts:
             return
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # its end is read
             self._control.send(RelayReport(counts, up).encoded())
             self._told_up, self._report_due_s = up, now_s + REPORT_S
             for relay in self._relays.values():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from ktpy_agent import relay_child
 from ktpy_agent.counters import Count
-from ktpy_agent.relay_child import RelayChild, RelayReport
+from ktpy_agent.relay_child import RelayChild, RelayReport, heard
 
 
 class Child:
@@ -76,3 +76,11 @@ def test_reports_come_until_the_process_ends(child: Child, selector: selectors.B
         child.ends[0].close()
     assert reports == [report]
     assert not selector.get_map()
+
+
+def test_a_supervisor_that_goes_without_reading_is_gone() -> None:
+    supervisor, child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with child:
+        child.send(b"a report")
+        supervisor.close()
+        assert heard(child) == b""

@@ -320,5 +320,6 @@ def test_the_supervisor_says_who_has_a_port_and_hears_what_was_relayed(
         RelayReport({}, frozenset({"route1"})),
         RelayReport({"route1": Count(1, 0)}, frozenset({"route1"})),
     ]
+    child.send(RelayReport({}, frozenset()).encoded())  # one that is never read
     supervisor.close()
     relays.serve()  # which ends with it
