@@ -19,7 +19,7 @@ from ktpy.errors import RouteTaken
 from tests.e2e.kit.faults import unplugged
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
-from tests.e2e.kit.target_service import getter, until_nothing_of_ktpys, until_reached
+from tests.e2e.kit.target_service import getter, until_nothing_of_ktpys, until_only_reached, until_reached
 from tests.e2e.kit.workloads import Manifest, applied, code, container, deployment, service
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY
@@ -187,7 +187,7 @@ def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: La
         with as_before(lab, path, autoscaler), visiting(lab.layout.node_netns_path, address) as visitors:
             with developing(lab, "till", command=(*SERVER, "mine")) as session:
                 session.wait_for(SWITCHED_OFF)
-                until_reached(get, "mine", times=5)
+                until_only_reached(get, "mine")
                 wait_until(lambda: keeps_still(lab.api.get(autoscaler)), 60, "the autoscaler to keep still")
                 assert lab.api.get(path)["spec"]["replicas"] == 0
                 [listed] = json.loads(laptop.output("ktpy", "dev", "list", *HERE, "--output", "json"))["sessions"]
@@ -209,7 +209,7 @@ def test_a_deployment_is_replaced_under_load_and_given_back(lab: Lab, laptop: La
                 ended = laptop.run(["ktpy", "dev", "end", "till", *HERE])
                 assert ended.returncode == 0, ended.stderr
                 assert session.wait_ended() == 0, session.output
-            until_reached(get, "till", times=5)
+            until_only_reached(get, "till")
         assert visitors.failures() == [], f"{visitors.story()}\n{session.output}"
 
 
@@ -233,7 +233,7 @@ def test_an_edited_file_is_in_the_answer_that_another_pod_gets(lab: Lab, laptop:
         serving = ("python3", "-m", "http.server", "8080")
         with developing(lab, "catalog", "--sync", SOURCES, command=serving) as session:
             session.wait_for(SWITCHED_OFF)
-            until_reached(get, "one")
+            until_only_reached(get, "one")
             lab.exec(["sh", "-c", f"{edit} two > index.html"], user="dev", check=True)
             synced = json.loads(laptop.output("ktpy", "dev", "sync", "catalog", *HERE, "--output", "json"))["sync"]
             assert (synced["state"], synced["entries"], synced["problems"]) == ("in step", 1, [])

@@ -11,7 +11,7 @@ from tests.lab import Lab
 from tests.lab.processes import ProcessRecord, wait_until
 from tests.lab.sessions.foreground import Foreground
 
-GONE_TIMEOUT_S = 10.0
+GONE_TIMEOUT_S = SLEEP_TIMEOUT_S = 10.0
 
 
 class Sleeping(Foreground):
@@ -48,10 +48,14 @@ class Sleeping(Foreground):
 
     def _found(self) -> Iterator[tuple[str, ProcessRecord]]:
         yield "main", ProcessRecord.of(self.process.pid)
-        [program] = [pid for pid in _pids() if _parent(pid) == self.process.pid and _words(pid) != [""]]
+        wait_until(lambda: bool(self._programs()), SLEEP_TIMEOUT_S, "sleep to take the shell's place")
+        [program] = self._programs()
         yield "program", ProcessRecord.of(program)
         helpers = [pid for pid in _pids() if "ktpy.helper" in _words(pid)]
         yield from (("helper", ProcessRecord.of(pid)) for pid in helpers if _network(pid) == _network(program))
+
+    def _programs(self) -> list[int]:
+        return [pid for pid in _pids() if _parent(pid) == self.process.pid and _words(pid)[0] == "sleep"]
 
 
 def _pids() -> list[int]:

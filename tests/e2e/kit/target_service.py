@@ -95,3 +95,8 @@ def until_reached(get: Callable[[], str], expected: str = "local", times: int = 
             return False
 
     wait_until(is_reached, SOON_S, f"{expected} to answer")
+
+
+def until_only_reached(get: Callable[[], str], expected: str) -> None:
+    """Wait until no other end answers, and none that is gone is asked: of two, kube-proxy takes either by chance."""
+    until_reached(get, expected, times=20)
