@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ktpy.cli import render
-from ktpy.cli.options import output, verbose
+from ktpy.cli.options import Whole, output, verbose
 from ktpy.daemon.caller import Caller
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ MB = 1_000_000
 @click.command()
 @click.argument("filter_", nargs=-1, metavar="[FILTER]...")
 @click.option("--write", "-w", "file", metavar="FILE", help="Write them to FILE for Wireshark (pcapng); - is a pipe's.")
-@click.option("--file-size", "-C", type=click.IntRange(1), metavar="MB", help="Begin another FILE_00002 at this size.")
-@click.option("--files", "-W", type=click.IntRange(1), metavar="N", help="Keep the last N of these.")
-@click.option("--count", "-c", type=click.IntRange(1), metavar="N", help="End after so many packets.")
+@click.option("--file-size", "-C", type=Whole(1), metavar="MB", help="Begin another FILE_00002 at this size.")
+@click.option("--files", "-W", type=Whole(1), metavar="N", help="Keep the last N of these.")
+@click.option("--count", "-c", type=Whole(1), metavar="N", help="End after so many packets.")
 @click.option(
     "--snapshot-length",
     "-s",
-    type=click.IntRange(40, 1 << 18),
+    type=Whole(40, 1 << 18),
     default=1 << 18,
     metavar="BYTES",
     help="Take no more of each packet.",

@@ -12,6 +12,7 @@ from ktpy.cli.options import (
     Decorated,
     Duration,
     Repeatable,
+    Whole,
     cluster,
     parsed,
     printed,
@@ -125,7 +126,7 @@ def routing(command: Decorated) -> Decorated:
 )
 @click.option(
     "--proxy-port",
-    type=click.IntRange(1, 65535),
+    type=Whole(1, 65535),
     envvar="KTPY_PROXY_PORT",
     metavar="PORT",
     help="Port of the proxy on 127.0.0.1; any that is free by default.",

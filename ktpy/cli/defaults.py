@@ -5,12 +5,13 @@ environment variable; in the table of a command it is for that one.
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from ktpy.daemon import settings
 from ktpy.daemon.settings import SettingsFile
 from ktpy.errors import UsageError, unknown
 from ktpy.frozen import dataclass
@@ -71,6 +72,32 @@ def default_map(command: click.Command, name: str, files: Iterable[SettingsFile]
     if isinstance(command, click.Group):
         return {inner: Defaults(_settings(one, (name, inner), files)) for inner, one in command.commands.items()}
     return Defaults(_settings(command, (name,), files))
+
+
+def usable_map(command: click.Command, name: str, names: Collection[str], tell: Callable[[str], None]) -> Any:
+    """Return what the files say of a command that goes on whatever they say: of each that is wrong, that is told, and
+    nothing in it holds."""
+
+    def leave_out(error: UsageError) -> None:
+        tell(f"{error.message} No default of that file holds for this command.")
+
+    usable = []
+    for file in settings.found(leave_out):
+        try:
+            for one in default_map(command, name, [file], names).settings.values():
+                _check_value(one, command)
+        except UsageError as error:
+            leave_out(error)
+        else:
+            usable.append(file)
+    return default_map(command, name, usable, names)
+
+
+def _check_value(setting: Setting, command: click.Command) -> None:
+    try:
+        setting.option.type_cast_value(click.Context(command), setting.value)
+    except click.UsageError as error:
+        raise UsageError(f"{setting.place}: {error.format_message().rstrip('.')}.") from error
 
 
 def place_of(error: click.UsageError) -> str | None:

@@ -34,16 +34,19 @@ def down(names: tuple[str, ...], file: Path, output: str) -> None:
     with runtime.one_up_or_down():
         if count := end_orphans(runtime, COMMAND):
             render.on_standard_error(f"{count} of your commands had lost its ktpy, which was killed, and is ended too.")
-        sessions = use_case.running(runtime)
+        sessions, silent = use_case.running(runtime)
         ours = [one for one in use_case.of_file(sessions, file) if not names or one.name in names]
         for outcome in use_case.down(ours):
+            show.outcome(outcome)
+    if not names or {*names} - {one.name for one in ours}:
+        for outcome in use_case.not_answering(silent):
             show.outcome(outcome)
     left = [one for one in sessions if one not in ours]
     if output == "json":
         told = [{"name": one.name, "file": one.status.up.file if one.status.up else None} for one in left]
         render.say_json({"file": str(file), "entries": show.told, "left": told})
     else:
-        if not ours:
+        if not ours and not show.exit_code:
             of_names = f" of the name {' or '.join(names)}" if names else ""
             render.say(f"`ktpy up` has begun nothing{of_names} for {file} that stands.")
         if left:

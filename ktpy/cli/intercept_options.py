@@ -9,7 +9,7 @@ import click
 from ktpy.cli import render
 from ktpy.cli.complete import exposed_ports
 from ktpy.cli.live import LiveTerminal
-from ktpy.cli.options import CommandTaker, Decorated, Repeatable, cluster, output, time_limit, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Repeatable, Whole, cluster, output, time_limit, verbose
 from ktpy.cli.pod_options import image, labels, pod_template, pod_timeout
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
@@ -75,7 +75,7 @@ gateway_label = click.option(
 
 replicas = click.option(
     "--replicas",
-    type=click.IntRange(1, 5),
+    type=Whole(1, 5),
     default=1,
     show_default=True,
     envvar="KTPY_REPLICAS",

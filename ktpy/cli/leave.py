@@ -55,7 +55,8 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
     if absent or not (here or every):
         hint = f"You have: {_names(status for _, status in found)}." if found else None
         what = absent[0] if absent else ""
-        raise silent or InterceptAbsent(f"You have no intercept or forward{what} on this laptop.", hint=hint)
+        control_client.refuse_silent(silent)
+        raise InterceptAbsent(f"You have no intercept or forward{what} on this laptop.", hint=hint)
     chosen = [one for one in here if not targets or any(is_meant(target, one[1]) for target in targets)]
     for path, status in chosen:
         render.say(f"Leaving: {status.kind} of {_target(status)} ...", err=True)
@@ -64,10 +65,10 @@ def leave(targets: tuple[str, ...], every: bool, namespace: str | None, output: 
             render.say(f"Left: {status.kind} of {_target(status)}.")
     if output == "json":
         render.say_json({"left": [_left(status) for _, status in chosen]})
-    elif not chosen and silent is None:
+    elif not chosen and not silent:
         render.say("You have no intercept or forward on this laptop: there is nothing to leave.")
-    if silent is not None and not targets:
-        raise silent
+    if not targets:
+        control_client.refuse_silent(silent)
 
 
 def is_meant(target: str, status: ClusterStatus) -> bool:

@@ -110,6 +110,14 @@ _GROUPS = {
     },
 }
 """By the heading in help and the name of a command: its variable in the module of that name, and its line of help."""
+_WHATEVER_FILES_SAY = frozenset(
+    (
+        *("quit", "leave", "down", "clean"),
+        *("status", "list", "who", "logs", "watch", "capture", "doctor", "report", "version", "completion", "help"),
+    )
+)
+"""Commands that end or show something: a file of defaults that is wrong keeps none of them. `recover` is not one, as it
+would give back a service of another cluster than the file names."""
 _TOLD = {name: told for group in _GROUPS.values() for name, told in group.items()}
 
 
@@ -159,10 +167,15 @@ class _Commands(click.Group):
             raise click.UsageError(f"There is no command {args[0]}: {sentence}", ctx)
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
-            from ktpy.cli.defaults import default_map  # here: `ktpy --help` need not wait for it
+            from ktpy.cli.defaults import default_map, usable_map  # here: `ktpy --help` need not wait for it
             from ktpy.daemon.settings import found
 
-            ctx.default_map = {name: default_map(command, name, found(), self.commands)}
+            said = (
+                usable_map(command, name, self.commands, render.on_standard_error)
+                if name in _WHATEVER_FILES_SAY
+                else default_map(command, name, found(), self.commands)
+            )
+            ctx.default_map = {name: said}
         return name, command, rest
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

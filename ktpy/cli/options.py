@@ -87,6 +87,19 @@ class Repeatable(click.Option):
         return [part for part in re.split(r"[\s,]+", text) if part] if text else None
 
 
+class Whole(click.IntRange):
+    """A Whole is a whole number of a range."""
+
+    name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            to = "" if self.max is None else f" to {self.max}"
+            self.fail(f"{value} is no whole number from {self.min}{to}.", param, ctx)
+
+
 class Duration(click.ParamType[float]):
     """A Duration is a number of seconds, or one with its unit: s, m or h."""
 

@@ -29,8 +29,9 @@ def quit_(output: str) -> None:
 
     privileged.undo_stale_journals_unasked(render.on_standard_error)
     servers = []
-    for path in RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT):
-        server = cast("ClusterStatus", control_client.ask_status(path)).server
+    answered, silent = control_client.ask_each(RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT))
+    for path, status in answered.items():
+        server = cast("ClusterStatus", status).server
         render.say(f"Disconnecting from {server} ...", err=True)
         control_client.quit_session(path)
         servers.append(server)
@@ -38,5 +39,6 @@ def quit_(output: str) -> None:
             render.say(f"Disconnected from {server}; routes and resolver are as before.")
     if output == "json":
         render.say_json({"disconnected": servers})
-    elif not servers:
+    elif not servers and not silent:
         render.say("Not connected: there is nothing to quit.")
+    control_client.refuse_silent(silent)

@@ -38,17 +38,16 @@ def status(output: str) -> None:
     answered, silent = control_client.ask_each(runtime.control_sockets())
     sessions = list(answered.values())
     # One that does not answer has not ended, though it is not among those that run.
-    ended = [one for one in ended_sessions(runtime, sessions) if one.ended or silent is None]
+    ended = [one for one in ended_sessions(runtime, sessions) if one.ended or not silent]
     if output == "json":
         render.say_json(_data(sessions, ended))
     else:
         for session in sessions:
             render.write(render.status(session))
         render.say(*map(_ended_text, ended))
-        if not any(map(_is_connection, sessions)) and silent is None:
+        if not any(map(_is_connection, sessions)) and not silent:
             render.say("Not connected. `sudo ktpy connect` connects.")
-    if silent is not None:
-        raise silent
+    control_client.refuse_silent(silent)
     if not sessions:
         sys.exit(NotConnected.exit_code)
 

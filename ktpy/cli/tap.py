@@ -15,6 +15,7 @@ from ktpy.cli.intercept_options import (
     to,
 )
 from ktpy.cli.mesh import header, match_of, path_prefix, version_option
+from ktpy.cli.options import Whole
 from ktpy.sessions.options import Header
 
 
@@ -23,7 +24,7 @@ from ktpy.sessions.options import Header
 @to
 @click.option(
     "--percent",
-    type=click.IntRange(1, 100),
+    type=Whole(1, 100),
     default=100,
     show_default=True,
     envvar="KTPY_PERCENT",

@@ -30,12 +30,14 @@ def version(client: bool, output: str, **place: Any) -> None:
     from ktpy.sessions.versions import versions
 
     sockets = RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT)
-    own = [status for path in sockets if isinstance(status := control_client.ask_status(path), ConnectStatus)]
+    answered, silent = control_client.ask_each(sockets)
+    own = [status for status in answered.values() if isinstance(status, ConnectStatus)]
     found = versions(own, None if client else place)
     if output == "json":
         render.say_json(found)
     else:
         render.say(*_lines(found))
+    control_client.refuse_silent(silent)
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:

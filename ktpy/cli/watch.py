@@ -168,10 +168,11 @@ def _choice(methods: tuple[str, ...], paths: tuple[str, ...], statuses: tuple[st
 def _session(target: str | None, session: str | None) -> Path:
     """Return the control socket of the only session that is meant."""
     sockets = RuntimeDirectory.of(Caller.become()).control_sockets(INTERCEPT)
-    asked = [(path, control_client.ask_status(path)) for path in sockets]
-    found = [(path, status) for path, status in asked if isinstance(status, InterceptStatus)]
+    answered, silent = control_client.ask_each(sockets)
+    found = [(path, status) for path, status in answered.items() if isinstance(status, InterceptStatus)]
     names = ", ".join(sorted(f"{status.target} (session {status.session})" for _, status in found))
     if not found:
+        control_client.refuse_silent(silent)
         raise InterceptAbsent(
             "You have no intercept on this laptop.", hint="ktpy exchange, mesh, preview or tap begins one."
         )
@@ -181,12 +182,14 @@ def _session(target: str | None, session: str | None) -> Path:
         if (target is None or is_meant(target, status)) and session in (None, status.session)
     ]
     if not meant:
+        control_client.refuse_silent(silent)
         wanted = " ".join(
             filter(None, (f"of {target}" if target else "", f"with session {session}" if session else ""))
         )
         raise InterceptAbsent(f"You have no intercept {wanted} on this laptop.", hint=f"You have: {names}.")
     if len(meant) > 1:
         raise click.UsageError(f"Name one by TARGET or --session. You have: {names}.")
+    render.say(*(one.message for one in silent.values()), err=True)
     return meant[0][0]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ktpy.errors import KtpyError, SessionSilent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ktpy.observe.status import SessionStatus
 
@@ -53,19 +53,26 @@ def ask_status(path: Path) -> "SessionStatus":
     return decode_status(ask(path, "status"))
 
 
-def ask_each(paths: "Iterable[Path]") -> "tuple[dict[Path, SessionStatus], SessionSilent | None]":
-    """Return the status of each session that answers, by its socket, and the error of one that does not.
+def ask_each(paths: "Iterable[Path]") -> "tuple[dict[Path, SessionStatus], dict[Path, SessionSilent]]":
+    """Return the status of each session that answers, and the error of each that does not, by their sockets.
 
     Raises KtpyError as `ask` does otherwise.
     """
     answered: dict[Path, SessionStatus] = {}
-    silent = None
+    silent: dict[Path, SessionSilent] = {}
     for path in paths:
         try:
             answered[path] = ask_status(path)
         except SessionSilent as error:
-            silent = error
+            silent[path] = error
     return answered, silent
+
+
+def refuse_silent(silent: "Mapping[Path, SessionSilent]") -> None:
+    """Raise SessionSilent where a session does not answer; of several, with the sentences of all."""
+    if silent:
+        errors = list(silent.values())
+        raise SessionSilent(" ".join(one.message for one in errors), hint=errors[0].hint)
 
 
 def quit_session(path: Path, timeout_s: float = QUIT_TIMEOUT_S) -> None:

@@ -125,6 +125,11 @@ class RuntimeDirectory(NamedTuple):
             control.unlink(missing_ok=True)
 
 
+def kind_of(control: Path) -> str:
+    """Return the kind of the session whose control socket this is."""
+    return control.name.partition(".")[0]
+
+
 def make_private(folder: Path) -> None:
     """Make the folder for its user alone. Raises FolderNotWritable where it cannot be made or written."""
     with writing_to(folder):

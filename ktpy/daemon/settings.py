@@ -8,7 +8,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
@@ -49,11 +49,18 @@ class SettingsFile:
         return str(self.path)
 
 
-def found() -> list[SettingsFile]:
+def found(tell: Callable[[UsageError], None] | None = None) -> list[SettingsFile]:
     """Return the files that there are, the project's first, whose settings win. Raises UsageError with line and column
-    for what is no TOML."""
-    paths = (*_upward(Path("~").expanduser()), users())
-    return [one for path in paths if (one := _read(path)) is not None]
+    for what is no TOML; with `tell`, that is told, and the file left out."""
+    files = []
+    for path in (*_upward(Path("~").expanduser()), users()):
+        try:
+            files.append(_read(path))
+        except UsageError as error:
+            if tell is None:
+                raise
+            tell(error)
+    return [one for one in files if one is not None]
 
 
 def users() -> Path:

@@ -1,5 +1,6 @@
 """`ktpy capture`: packets of a running session as lines, and in files."""
 
+import logging
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ from ktpy.packet.packet_filter import FilterError, parse_filter
 
 if TYPE_CHECKING:
     from ktpy.pcap.lines import PacketLine
+
+logger = logging.getLogger(__name__)
 
 MODES_WITH_PACKETS = ("tun", "namespace")
 _UNKNOWN = IPv4Address("192.0.2.1")
@@ -103,16 +106,19 @@ def _refuse_no_filter(text: str) -> None:
 def _session(options: CaptureOptions, caller: Caller) -> Path:
     """Return the control socket of the session that is meant."""
     found: dict[int, tuple[Path, str]] = {}
-    for path in RuntimeDirectory.of(caller).control_sockets():
-        status = control_client.ask_status(path)
+    answered, silent = control_client.ask_each(RuntimeDirectory.of(caller).control_sockets())
+    for path, status in answered.items():
         if isinstance(status, ConnectStatus) and status.mode in MODES_WITH_PACKETS:
             found[status.pid] = path, f"{status.pid} ({status.kind} to {status.context})"
     if options.pid is not None:
         found = {pid: one for pid, one in found.items() if pid == options.pid}
     match list(found.values()):
         case [(path, _)]:
+            for one in silent.values():
+                logger.warning("%s", one.message)
             return path
         case []:
+            control_client.refuse_silent(silent)
             which = f"with process {options.pid}" if options.pid is not None else "with packets: a connect, or a run"
             raise NotConnected(f"There is no session {which}.", hint="`ktpy status` shows those that there are.")
         case several:

@@ -23,18 +23,21 @@ from ktpy.daemon import background, control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.logs import event_of, log_name
 from ktpy.daemon.process_group import end_orphans
-from ktpy.daemon.runtime import COMMAND, CONNECT, RuntimeDirectory
-from ktpy.errors import KtpyError
+from ktpy.daemon.runtime import COMMAND, CONNECT, FORWARD, INTERCEPT, RuntimeDirectory, kind_of
+from ktpy.errors import KtpyError, SessionSilent
 from ktpy.frozen import dataclass
 from ktpy.kube.kubeconfig import KubeContext, selected
 from ktpy.observe.events import Ended, Notice, Ready, Report
 from ktpy.observe.status import ConnectStatus, SessionStatus, UpEntry, told_entry
 from ktpy.sessions.running import connected_to
 
+ALONE: Final = (CONNECT, FORWARD, COMMAND)
+"""Kinds of entries whose control sockets are called so; those of all others are an intercept's."""
 NONE, START, RESTART, END = "none", "start", "restart", "end"
 KTPY: Final = (sys.executable, "-P", "-m", "ktpy")
 """-P keeps code of the working folder out."""
 WAITS: Final = "it waits for what has failed"
+AT_ONCE: Final = "it has ended already, with code 0"
 _selected: Final = cache(selected)
 Tell = Callable[[str, str], None]
 """Shows what an entry, by its name, has to say."""
@@ -87,6 +90,8 @@ class Step:
     """What is begun."""
     running: Running | None = None
     """What is ended before."""
+    obstacle: SessionSilent | None = None
+    """Why it cannot be begun: a session does not answer, and may be what is to stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +121,19 @@ def command_entry(
     return Entry(COMMAND, name, words, made_of, is_wanted, folder=folder, environment=environment)
 
 
-def running(runtime: RuntimeDirectory) -> list[Running]:
-    """Return all sessions of the user. Raises KtpyError where one does not answer."""
-    return [Running(path, control_client.ask_status(path)) for path in runtime.control_sockets()]
+def running(runtime: RuntimeDirectory) -> tuple[list[Running], dict[Path, SessionSilent]]:
+    """Return all sessions of the user that answer, and by its socket the error of each that does not."""
+    answered, silent = control_client.ask_each(runtime.control_sockets())
+    return [Running(path, status) for path, status in answered.items()], silent
+
+
+def not_answering(silent: Mapping[Path, SessionSilent]) -> list[Outcome]:
+    """Return what is told of those that do not answer, and may be of a file."""
+    return [
+        Outcome(Step(END, path.stem, kind), failure=_failed(error))
+        for path, error in silent.items()
+        if (kind := kind_of(path)) in (INTERCEPT, *ALONE)
+    ]
 
 
 def of_file(sessions: Iterable[Running], file: Path) -> list[Running]:
@@ -150,32 +165,37 @@ def up(
     these only. A dry run changes nothing.
 
     What has failed keeps nothing that stands from standing. Where `connect` fails nothing else is begun, and commands
-    are begun once all sessions stand. Raises Busy, and KtpyError where a session does not answer.
+    are begun once all sessions stand. A session that does not answer is told, and what it may be is not begun beside
+    it. Raises Busy.
     """
     runtime = RuntimeDirectory.of(caller)
     with runtime.one_up_or_down() as lock:
         if not is_dry:
             end_orphans(runtime, COMMAND)
         sessions, commands = _by_kind(entries)
-        present, present_commands = _by_kind(of_file(running(runtime), file))
-        steps = [_unless_connected(one, caller) for one in plan(sessions, present) if not names or one.name in names]
+        answered, silent = running(runtime)
+        present, present_commands = _by_kind(of_file(answered, file))
+        steps = [_unless_connected(one, caller) for one in _known(plan(sessions, present), silent, names)]
         is_well = True
-        for outcome in map(Outcome, steps) if is_dry else _carry_out(steps, file, tell, lock):
+        for outcome in map(_told, steps) if is_dry else _carry_out(steps, file, tell, lock):
             is_well = is_well and outcome.failure is None
             yield outcome
-        if is_dry and any(one.change != NONE for one in steps):
+        is_as_before = all(one.change == NONE for one in steps)
+        if is_dry and not is_as_before:
             commands = _as_they_stand(commands, present_commands)
         else:
-            commands = _with_environment(commands, of_file(running(runtime), file))
-        steps = [one for one in plan(commands, present_commands) if not names or one.name in names]
+            commands = _with_environment(commands, present if is_as_before else of_file(running(runtime)[0], file))
+        steps = _known(plan(commands, present_commands), silent, names)
         if is_dry or not is_well:
-            yield from (Outcome(one if is_dry or one.change == NONE else _waiting(one)) for one in steps)
+            yield from (
+                _told(one) if is_dry else Outcome(_waiting(one) if one.change != NONE else one) for one in steps
+            )
             return
         failed: set[str] = set()
         yield from _end_before(steps, failed)
         for one in steps:
-            if one.change == NONE:
-                yield Outcome(one)
+            if one.change == NONE or one.obstacle:
+                yield _told(one)
             elif one.entry is not None and one.name not in failed:
                 yield _begin_command(one, one.entry, file, caller)
 
@@ -213,7 +233,8 @@ def _end_before(steps: Iterable[Step], failed: set[str]) -> Iterator[Outcome]:
 
 def _begin(steps: Sequence[Step], file: Path, tell: Tell, lock: IO[str]) -> Iterator[Outcome]:
     """Begin sessions side by side, each by a process of its own."""
-    started = [(one, _start(one.entry, file, lock)) for one in steps if one.entry is not None]
+    yield from (_told(one) for one in steps if one.obstacle)
+    started = [(one, _start(one.entry, file, lock)) for one in steps if one.entry is not None and not one.obstacle]
     with _left_to_them():
         for step, process in started:
             yield _await(step, process, tell)
@@ -290,7 +311,7 @@ def _begin_command(step: Step, entry: Entry, file: Path, caller: Caller) -> Outc
             if isinstance(event, Ready):
                 return Outcome(step, event.status)
             if isinstance(event, Ended):
-                return Outcome(step, failure=event if event.exit_code else None)
+                return Outcome(replace(step, reason=AT_ONCE), failure=event if event.exit_code else None)
     raise AssertionError("it has said nothing")
 
 
@@ -310,8 +331,12 @@ def _quit(path: Path) -> Ended | None:
     try:
         control_client.quit_session(path, control_client.LEAVE_TIMEOUT_S)
     except KtpyError as error:
-        return Ended(error.exit_code, error.message, error.hint, is_error=True)
+        return _failed(error)
     return None
+
+
+def _failed(error: KtpyError) -> Ended:
+    return Ended(error.exit_code, error.message, error.hint, is_error=True)
 
 
 def _by_kind(found: Iterable[Any]) -> tuple[list[Any], list[Any]]:
@@ -325,10 +350,25 @@ def _by_kind(found: Iterable[Any]) -> tuple[list[Any], list[Any]]:
 def _unless_connected(step: Step, caller: Caller) -> Step:
     """Return the step, or one with nothing to do where the user has connected so by himself."""
     entry = step.entry
-    is_to_connect = step.change == START and entry is not None and entry.kind == CONNECT
+    is_to_connect = step.change == START and not step.obstacle and entry is not None and entry.kind == CONNECT
     if is_to_connect and entry and entry.target and connected_to(entry.target, entry.mode, caller):
         return replace(step, change=NONE, reason="it was begun without `ktpy up`")
     return step
+
+
+def _known(steps: Iterable[Step], silent: Mapping[Path, SessionSilent], names: Collection[str]) -> list[Step]:
+    """Return the steps, with names of these only, and those that may be for what stands and does not answer with that
+    obstacle."""
+    of_kind = {kind_of(path): error for path, error in silent.items()}
+    return [
+        replace(one, obstacle=of_kind.get(one.kind if one.kind in ALONE else INTERCEPT)) if one.change == START else one
+        for one in steps
+        if not names or one.name in names
+    ]
+
+
+def _told(step: Step) -> Outcome:
+    return Outcome(step, failure=_failed(step.obstacle) if step.obstacle else None)
 
 
 def _waiting(step: Step) -> Step:

@@ -1,7 +1,7 @@
 """Shapes that YAML is to have: values are read by them, with the place of what has another shape, and editors get them
 as JSON schema."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ktpy.errors import UsageError, unknown
@@ -9,6 +9,7 @@ from ktpy.errors import UsageError, unknown
 TEXT, NUMBER, SWITCH, ANYTHING = "text", "number", "true or false", "anything"
 """Shapes of values. A tuple is a list, of what is in it; a mapping has these keys; a frozenset is one of its words."""
 NULL: Final = "tag:yaml.org,2002:null"
+MERGE: Final = "tag:yaml.org,2002:merge"
 _TAGS: Final = {TEXT: ("str", "int", "float", "bool"), NUMBER: ("int",), SWITCH: ("bool",)}
 _TYPES: Final = {TEXT: ["string", "number", "boolean"], NUMBER: ["integer"], SWITCH: ["boolean"]}
 _KINDS: Final = {"mapping": "a map of keys", "sequence": "a list"}
@@ -78,15 +79,30 @@ class ShapeReader:
         found: dict[str, Any] = {}
         places: dict[str, str] = {}
         self._places[id(found)] = found, places
-        for key, value in node.value:
+        said: set[str] = set()
+        for key, _ in node.value:
+            if (name := str(key.value)) in said:
+                raise UsageError(f"{self.place(key)}: {where or 'The file'} has {name} twice.")
+            said.add(name)
+        for key, value in self._pairs(node):
             name = str(key.value)
             if name not in shape:
                 raise self._unknown(key, f"{where or 'The file'} has no key {name}", name, shape)
-            if name in found:
-                raise UsageError(f"{self.place(key)}: {where or 'The file'} has {name} twice.")
             places[name] = self.place(value)
             found[name] = self.value(value, shape[name], f"{where}.{name}".strip("."))
         return found
+
+    def _pairs(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield keys and values of a map: what `<<` merges into it, then its own. The last of a key holds."""
+        import yaml
+
+        for key, value in node.value:
+            if key.tag == MERGE:
+                for one in reversed(value.value) if isinstance(value, yaml.SequenceNode) else (value,):
+                    if not isinstance(one, yaml.MappingNode):
+                        raise self._wrong(one, "<<", "a map of keys, or a list of such maps")
+                    yield from self._pairs(one)
+        yield from (pair for pair in node.value if pair[0].tag != MERGE)
 
     def _unknown(self, node: Any, text: str, word: str, known: Any) -> UsageError:
         return unknown(f"{self.place(node)}: {text}", word, known)

@@ -15,6 +15,7 @@ import pytest
 
 from ktpy.daemon.runtime import COMMAND, RuntimeDirectory
 from ktpy.helper.processes import start_ticks
+from ktpy.sessions.up import AT_ONCE
 from tests.kit.waiting import eventually
 
 KTPY = """
@@ -119,6 +120,20 @@ def test_twice_once_killed_once_told_otherwise_and_down(team: Team) -> None:
     assert team.run("status", exit_code=36)["sessions"] == []
     left = {path.name for path in team.runtime.path.iterdir()}
     assert left == {"up.lock", "command-first.log", "command-second.log"}
+
+
+def test_a_command_that_ends_at_once_says_so_and_one_that_is_stopped_is_not_begun_again(team: Team) -> None:
+    (team.folder / "ktpy.yaml").write_text(FILE + "- {name: third, command: ['true']}\n")
+    reasons = {one["name"]: one["reason"] for one in team.run("up")["entries"]}
+    assert reasons == {"command-first": None, "command-second": None, "command-third": AT_ONCE}
+    pid = team.sessions()["first"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        first, second, third = team.run("up", exit_code=71)["entries"]
+        assert (second["change"], third["failure"]["exit_code"]) == ("none", 71)
+        assert f"The session of process {pid} has not answered" in first["failure"]["error"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_command_keeps_nothing_open_that_the_shell_had(team: Team) -> None:

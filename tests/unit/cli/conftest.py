@@ -9,7 +9,7 @@ from ktpy.daemon import settings
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of whoever runs the tests say nothing here."""
-    monkeypatch.setattr(settings, "found", list)
+    monkeypatch.setattr(settings, "found", lambda _tell=None: [])
 
 
 @pytest.fixture(autouse=True)

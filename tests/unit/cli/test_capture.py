@@ -65,7 +65,8 @@ def test_files(asked: list[CaptureOptions]) -> None:
         (["-W", "5"], "--files goes with --file-size."),
         (["-C", "10"], "--file-size goes with --write FILE."),
         (["-C", "10", "-w", "-"], "--file-size goes with --write FILE."),
-        (["-s", "10"], "10 is not in the range 40<=x<=262144."),
+        (["-s", "10"], "10 is no whole number from 40 to 262144."),
+        (["-c", "x"], "x is no whole number from 1."),
     ],
 )
 def test_wrong_usage(asked: list[CaptureOptions], arguments: list[str], sentence: str) -> None:

@@ -296,7 +296,7 @@ class TestProxy:
         (["--mode", "proxy", "--no-dns"], "without --no-dns"),
         (["--mode", "proxy", "--detach", "--", "true"], "do not go together"),
         (["--mode", "proxy", "true"], "If it is a command, say: connect ... -- true"),
-        (["--mode", "proxy", "--proxy-port", "0"], "is not in the range"),
+        (["--mode", "proxy", "--proxy-port", "0"], "0 is no whole number from 1 to 65535."),
         (["--mode", "vpn"], "is not one of"),
         (["--keep", "10m", "--via", "node"], "do not go together"),
         (["--via", "pod"], "is not api, node or HOST:PORT"),

@@ -25,7 +25,7 @@ class Files:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._there: list[SettingsFile] = []
-        monkeypatch.setattr(settings, "found", lambda: self._there)
+        monkeypatch.setattr(settings, "found", lambda _tell=None: self._there)
 
     def say(self, project: str = "", own: str = "") -> None:
         texts = ((FOLDER / PROJECT, project), (OWN, own))
@@ -83,7 +83,7 @@ def test_paths_are_of_the_files_own_folder(files: Files, monkeypatch: pytest.Mon
     [
         ("namespac = 'a'", "1: There is no namespac for all commands.", "namespace is meant?"),
         ("[conect]\nmode = 'tun'", "1: There is no command conect.", "connect is meant?"),
-        ("[list]\nzz = '80'", "2: list has no option zz.", "Known are: context, "),
+        ("[recover]\nzz = '80'", "2: recover has no option zz.", "Known are: context, "),
         ("[dev]\nsink = '.'", "2: dev has no option sink.", ""),
         ("[gateway.kep]\nreplicas = 2", "1: gateway has no command kep.", "keep is meant?"),
         (
@@ -91,9 +91,9 @@ def test_paths_are_of_the_files_own_folder(files: Files, monkeypatch: pytest.Mon
             "2: kubeconfig names programs or files of this laptop",
             "It may stand in ~/.config",
         ),
-        ("[capture]\nwrite = '/home/al/.bashrc'", "2: write names programs or files", ""),
-        ("[list]\nnamespace = true", "2: namespace is True, not a text or a number.", ""),
-        ("[list]\nnamespace = ['a']", "2: namespace is ['a'], not a text or a number.", ""),
+        ("[run]\nenv-file = '/home/al/.bashrc'", "2: env-file names programs or files", ""),
+        ("[recover]\nnamespace = true", "2: namespace is True, not a text or a number.", ""),
+        ("[recover]\nnamespace = ['a']", "2: namespace is ['a'], not a text or a number.", ""),
         ('namespace = "\\u0000"', "1: namespace is '\\x00', not a text or a number.", ""),
         ("verbose = true", "1: verbose is True, not a number.", ""),
     ],
@@ -101,7 +101,7 @@ def test_paths_are_of_the_files_own_folder(files: Files, monkeypatch: pytest.Mon
 def test_what_means_nothing(files: Files, project: str, sentence: str, hint: str) -> None:
     files.say(project)
     name = project.partition("[")[2].partition("]")[0].partition(".")[0]
-    done = run(name if name in cli.commands else "list", *(["list"] if name == "dev" else []))
+    done = run(name if name in cli.commands else "recover", *(["list"] if name == "dev" else []))
     assert done.exit_code == 2
     assert f"{FOLDER / PROJECT}:{sentence}" in done.stderr
     assert hint in done.stderr
@@ -113,6 +113,28 @@ def test_a_value_that_is_wrong_is_told_with_its_place_and_where_it_is_wanted_as_
     assert str(OWN) not in run("connect", "--mode", "tam").stderr
     files.say(own="[connect]\nmode = 'proxy'\nno-dns = true\noutput = 'json'")
     assert json.loads(run("connect").stderr)["error"].startswith("--mode proxy leaves")
+
+
+@pytest.mark.parametrize(
+    ("project", "told"),
+    [
+        ("[logs]\nnonsense = 1", "2: logs has no option nonsense."),
+        ("[conect]\nmode = 'tun'", "1: There is no command conect."),
+        ("output = 'xml'", "1: Invalid value for '--output' / '-o': 'xml' is not one of 'text', 'json'."),
+        ("[logs]\nwrite = '/home/al/.bashrc'", "2: logs has no option write."),
+    ],
+)
+def test_what_shows_and_ends_goes_on_with_what_means_something(
+    files: Files, monkeypatch: pytest.MonkeyPatch, project: str, told: str
+) -> None:
+    files.say(project, "output = 'json'")
+    seen: list[Any] = []
+    monkeypatch.setattr(cli.commands["status"], "callback", seen.append)
+    monkeypatch.setattr(cli.commands["logs"], "callback", lambda **given: seen.append(given["output"]))
+    done = run("logs")
+    assert (done.exit_code, seen) == (0, ["json"])
+    assert done.stderr.startswith(f"{FOLDER / PROJECT}:{told}")
+    assert done.stderr.endswith(" No default of that file holds for this command.\n")
 
 
 def test_command_line_and_environment_go_before_them(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:

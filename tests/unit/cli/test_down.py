@@ -11,8 +11,12 @@ from ktpy.cli.main import cli
 from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.errors import SessionSilent
 from ktpy.observe.status import SessionStatus, UpEntry
 from tests.kit.intercepts import EXCHANGE
+
+paths: list[Path] = []
+"""The control sockets that there are."""
 
 
 @pytest.fixture
@@ -26,18 +30,26 @@ def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         Path("other"): replace(EXCHANGE, up=UpEntry("/other/ktpy.yaml", "exchange-other", "3")),
         Path("own"): replace(EXCHANGE, reference="own"),
     }
+    paths.clear()
+    paths.extend(sessions)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Caller, "become", lambda: Caller(1000, 1000, "al", tmp_path))
     monkeypatch.setattr(RuntimeDirectory, "of", lambda _: RuntimeDirectory(tmp_path / "run"))
-    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda _, kind="*": list(sessions) if kind == "*" else [])
-    monkeypatch.setattr(control_client, "ask_status", sessions.__getitem__)
+    monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda _, kind="*": list(paths) if kind == "*" else [])
+
+    def ask(path: Path) -> SessionStatus:
+        if path.name.endswith(".sock"):
+            raise SessionSilent("Process 7 has not answered.")
+        return sessions[path]
+
+    monkeypatch.setattr(control_client, "ask_status", ask)
     monkeypatch.setattr(control_client, "quit_session", lambda path, _: asked.append(path.name))
     return asked
 
 
-def run(*arguments: str) -> Result:
+def run(*arguments: str, exit_code: int = 0) -> Result:
     done = CliRunner().invoke(cli, ["down", *arguments])
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == exit_code, done.output
     return done
 
 
@@ -58,6 +70,16 @@ def test_by_name_and_as_json(ended: list[str], tmp_path: Path) -> None:
         {"name": "exchange-other", "file": "/other/ktpy.yaml"},
         {"name": "exchange-own", "file": None},
     ]
+
+
+def test_one_that_does_not_answer_is_told_and_keeps_nothing_from_the_others(ended: list[str]) -> None:
+    paths.insert(0, Path("intercept.5e55.sock"))
+    paths.append(Path("run.5e56.sock"))
+    run("exchange-pay")
+    done = run(exit_code=71)
+    assert done.stdout.splitlines()[:2] == ["ended         exchange-web", "ended         exchange-pay"]
+    assert done.stderr == "error: intercept.5e55: Process 7 has not answered.\n"
+    assert sorted(ended) == ["pay", "pay", "web"]
 
 
 def test_nothing_of_that_file(ended: list[str]) -> None:

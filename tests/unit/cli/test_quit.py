@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 from ktpy.cli.main import cli
 from ktpy.daemon import control_client, privileged
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
+from ktpy.errors import SessionSilent
 from ktpy.observe.status import ConnectStatus
 
 
@@ -39,6 +40,18 @@ def test_every_session_is_ended(asked: list[Path]) -> None:
         "Disconnected from https://b; routes and resolver are as before.\n"
     )
     assert asked == [Path("a"), Path("b")]
+
+
+def test_one_that_does_not_answer_keeps_no_other(asked: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(path: Path) -> ConnectStatus:
+        if path.name == "a":
+            raise SessionSilent("Process 7 has not answered.", hint="Kill it.")
+        return status(path)
+
+    monkeypatch.setattr(control_client, "ask_status", silent)
+    done = run()
+    assert (done.exit_code, asked) == (71, [Path("b")])
+    assert done.stderr.endswith("error: Process 7 has not answered.\nhint: Kill it.\n")
 
 
 def test_nothing_to_quit(asked: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

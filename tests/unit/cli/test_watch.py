@@ -13,7 +13,7 @@ from ktpy.cli import watch
 from ktpy.cli.main import cli
 from ktpy.daemon import control_client
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import InterceptAbsent
+from ktpy.errors import InterceptAbsent, SessionSilent
 from ktpy.inspect.events import ReplayRefused, RequestsMissed, WatchBegun, WatchEvent, encode
 from tests.kit.intercepts import EXCHANGE
 from tests.kit.watched import REQUEST
@@ -117,6 +117,20 @@ def test_options_that_are_none(sessions: Sessions, arguments: list[str], said: s
     done = sessions.watch("pay", *arguments)
     assert (done.exit_code, sessions.asked) == (2, [])
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(("target", "code"), [("pay", 0), ("web", 71)])
+def test_one_that_does_not_answer_is_named_and_keeps_no_other(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch, target: str, code: int
+) -> None:
+    def ask(path: Path) -> Any:
+        if path not in PAY:
+            raise SessionSilent("Process 7 has not answered.")
+        return PAY[path]
+
+    monkeypatch.setattr(control_client, "ask_status", ask)
+    done = sessions.watch(target)
+    assert (done.exit_code, "Process 7 has not answered." in done.stderr) == (code, True)
 
 
 def test_a_line_for_each_request(sessions: Sessions) -> None:

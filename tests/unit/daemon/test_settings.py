@@ -57,6 +57,16 @@ def test_what_another_user_owns_or_may_write_is_not_read_and_hides_nothing(
     assert all(f"not this user's, but of user id {os.getuid()}" in str(one.refusal) for one in settings.found())
 
 
+def test_what_is_no_toml_is_told_and_hides_nothing_where_that_is_wanted(home: Path) -> None:
+    broken = write(home / "shop/.ktpy.toml", "a = =")
+    own = write(home / ".config/ktpy/config.toml", "namespace = 'a'")
+    with pytest.raises(UsageError, match=f"^{broken}:1:"):
+        settings.found()
+    told: list[UsageError] = []
+    assert [one.path for one in settings.found(told.append)] == [own]
+    assert [one.message.startswith(f"{broken}:1:") for one in told] == [True]
+
+
 def test_a_link_is_followed_to_a_file_of_the_user_alone(home: Path) -> None:
     target = write(home / "dotfiles/ktpy", "namespace = 'shop'")
     (home / "shop/.ktpy.toml").symlink_to(target)

@@ -12,7 +12,7 @@ from scapy.layers.inet import IP, TCP
 from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import NotConnected, TargetAmbiguous, UsageError
+from ktpy.errors import NotConnected, SessionSilent, TargetAmbiguous, UsageError
 from ktpy.observe.status import ConnectStatus
 from ktpy.pcap.lines import PacketLine
 from ktpy.sessions.capture import CaptureEnd, CaptureOptions, capture
@@ -101,6 +101,20 @@ def test_among_several_sessions_one_is_chosen_by_its_process(sessions: Sessions)
         capture(CaptureOptions(), CALLER, None)
     taken(CaptureOptions(pid=8))
     assert sessions.asked[0][0] == Path("1")
+
+
+def test_one_that_does_not_answer_keeps_no_other(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(path: Path) -> Any:
+        if path.name == "1":
+            raise SessionSilent("Process 8 has not answered.")
+        return sessions.running[0]
+
+    sessions.running.append(replace(CONNECTED, pid=8))
+    monkeypatch.setattr(control_client, "ask_status", ask)
+    taken(CaptureOptions(count=1))
+    assert sessions.asked[0][0] == Path("0")
+    with pytest.raises(SessionSilent, match="Process 8"):
+        taken(CaptureOptions(pid=8))
 
 
 @pytest.mark.parametrize(("pid", "which"), [(None, "with packets: a connect, or a run"), (9, "with process 9")])

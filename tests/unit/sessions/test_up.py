@@ -10,7 +10,7 @@ import pytest
 from ktpy.daemon import control_client, process_group
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import COMMAND, CONNECT, FORWARD, RuntimeDirectory
-from ktpy.errors import KtpyError
+from ktpy.errors import KtpyError, SessionSilent
 from ktpy.observe.events import Ended, Notice, Ready, StartStep, encode
 from ktpy.observe.status import CommandStatus, ConnectStatus, ForwardStatus, SessionStatus, UpEntry
 from ktpy.sessions import up
@@ -61,7 +61,8 @@ class World:
         self.did: list[str] = []
         self.failing: set[str] = set()
         monkeypatch.setattr(RuntimeDirectory, "of", lambda _: RuntimeDirectory(folder))
-        monkeypatch.setattr(up, "running", lambda _: list(self.sessions))
+        self.silent: dict[Path, SessionSilent] = {}
+        monkeypatch.setattr(up, "running", lambda _: (list(self.sessions), self.silent))
         monkeypatch.setattr(up, "end_orphans", lambda *_: self.did.append("orphans"))
         monkeypatch.setattr(up, "_start", lambda entry, *_: self.did.append(f"start {entry.name}"))
         monkeypatch.setattr(up, "_await", lambda step, *_: self._begun(step))
@@ -151,6 +152,25 @@ def test_of_those_side_by_side_one_failure_holds_up_the_commands_alone(world: Wo
         "forward-db": NONE,
         "mesh-web": START,
         "command-api": START,
+    }
+
+
+def test_what_may_be_one_that_does_not_answer_is_not_begun_beside_it(world: World) -> None:
+    world.sessions = [stands(DB)]
+    world.silent = {Path("intercept.5e55.sock"): SessionSilent("Process 7 has not answered.")}
+    began = [("connect", START), ("forward-db", NONE), ("mesh-web", "failed 71")]
+    assert sorted(world.up(*EVERYTHING)) == sorted([*began, ("command-api", WAITS)])
+    assert ("mesh-web", "failed 71") in world.up(*EVERYTHING, is_dry=True)
+    assert world.up(*EVERYTHING, names=("connect",)) == [("connect", NONE)]
+    world.silent = {Path("run.5e55.sock"): SessionSilent("It is of no file.")}
+    assert ("mesh-web", START) in world.up(*EVERYTHING)
+    world.sessions.clear()
+    world.silent = {Path("connect.5e55.sock"): SessionSilent("Process 7 has not answered.")}
+    assert dict(world.up(*EVERYTHING)) == {
+        "connect": "failed 71",
+        "mesh-web": WAITS,
+        "forward-db": WAITS,
+        "command-api": WAITS,
     }
 
 

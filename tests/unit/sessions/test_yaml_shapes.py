@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -52,6 +53,20 @@ def test_places_are_known() -> None:
     assert reader.places(found) == {"text": "x.yaml:1:7", "list": "x.yaml:3:1"}
     assert reader.places(found["list"][0]) == {"name": "x.yaml:3:10"}
     assert reader.places({}) == {}
+
+
+def test_what_is_merged_holds_where_a_map_does_not_say_it_itself() -> None:
+    team = "list:\n- &a {name: a, value: 1}\n- &b {<<: *a, name: b}\n- {<<: [*b, *a], value: 2}\n- {name: d, <<: *b}"
+    shape: Any = {"list": ({"name": TEXT, "value": TEXT},)}
+    said = [("a", "1"), ("b", "1"), ("b", "2"), ("d", "1")]
+    assert read(team, shape) == {"list": [{"name": name, "value": value} for name, value in said]}
+    for wrong, sentence in (
+        ("text: a\n<<: [b]", "x.yaml:2:6: << is 'b', not a map of keys, or a list of such maps."),
+        ("list: [{name: a, <<: {nam: b}}]", "x.yaml:1:23: list has no key nam."),
+        ("<<: {}\n<<: {}", "x.yaml:2:1: The file has << twice."),
+    ):
+        with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
+            read(wrong)
 
 
 def test_what_is_said_of_keys() -> None:
