@@ -90,6 +90,13 @@ def _sync_folder(_context: click.Context, _parameter: click.Parameter, text: str
 )
 @click.option("--one-way", is_flag=True, envvar="KTPY_DEV_ONE_WAY", help="Nothing of --sync comes back to this laptop.")
 @click.option(
+    "--initial",
+    type=click.Choice(["both", "laptop", "container", "newer"]),
+    envvar="KTPY_DEV_INITIAL",
+    help="Of --sync, whose version a file has at first where both sides have another (with --persist); both are kept "
+    "without it.",
+)
+@click.option(
     "--forward",
     cls=Repeatable,
     multiple=True,
@@ -152,6 +159,7 @@ def start(
     pod_timeout: float,
     sync: SyncFolder | None,
     one_way: bool,
+    initial: str | None,
     reload: bool,
     version: str | None,
     headers: tuple[Header, ...],
@@ -172,12 +180,14 @@ def start(
 
     if one_way and sync is None:
         raise click.UsageError("--one-way goes with --sync.")
+    if initial and sync is None:
+        raise click.UsageError("--initial goes with --sync.")
     if reload and not options["command"]:
         raise click.UsageError("--reload goes with a command, after two hyphens.")
     match = match_of(version, headers, None) if version is not None or headers else None
     if bool(options["expose"]) != (match is not None) or (match is not None and options["mode"] != "duplicate"):
         raise click.UsageError("--expose goes with --mode duplicate and --version or --header, which say what share.")
-    folder = replace(sync, is_two_way=not one_way) if sync is not None else None
+    folder = replace(sync, is_two_way=not one_way, initial=initial or "") if sync is not None else None
     target, place = named(workload, namespace)
     wanted = DevOptions(
         target, namespace=place, pod_timeout_s=pod_timeout, sync=folder, reloads=reload, match=match, **options

@@ -7,7 +7,8 @@ import click
 
 from ktpy.cli.complete import target_names
 from ktpy.cli.intercept_options import namespace_named, target_reference
-from ktpy.cli.options import Decorated, Repeatable
+from ktpy.cli.options import Decorated, Repeatable, parsed
+from ktpy.sessions import env_file
 
 
 def workload(*, required: bool) -> Callable[[Decorated], Decorated]:
@@ -38,25 +39,18 @@ def named(text: str, namespace: str | None) -> tuple[str, str | None]:
 
 
 def _assignments(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    return dict(_assignment(value) for value in values)
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not name or not separator:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE.")
-    return name, value
+    return dict(parsed(env_file.assignment, values))
 
 
 def _files(_context: click.Context, _parameter: click.Parameter, paths: tuple[Path, ...]) -> dict[str, str]:
-    """Read lines of NAME=VALUE, as `docker run --env-file` does: no quotes, and # begins a comment."""
     found: dict[str, str] = {}
     for path in paths:
         try:
-            lines = path.read_text(errors="surrogateescape").splitlines()
+            found |= env_file.read(path)
         except OSError as error:
             raise click.BadParameter(f"{path} cannot be read: {error.strerror}.") from None
-        found |= dict(_assignment(line) for one in lines if (line := one.lstrip()) and not line.startswith("#"))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
     return found
 
 

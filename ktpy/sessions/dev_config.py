@@ -12,15 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import UsageError
-from ktpy.sessions import ktpy_yaml
+from ktpy.sessions import env_file, ktpy_yaml
+from ktpy.sessions.ktpy_yaml import PATCHES
+from ktpy.sessions.options import DevPatch
 from ktpy.sessions.yaml_shapes import ANYTHING, NULL, NUMBER, SWITCH, TEXT, ShapeReader
-
-if TYPE_CHECKING:
-    pass
 
 FILE: Final = Path(".nocalhost/config.yaml")
 _WORDS: Final = (TEXT,)
@@ -46,10 +45,10 @@ _DEV: Final[Mapping[str, Any]] = {
         "ignoreFilePattern": _WORDS,
     },
     "env": ({"name": TEXT, "value": TEXT},),
-    "envFrom": ANYTHING,
+    "envFrom": {"envFile": ({"path": TEXT},)},
     "portForward": _WORDS,
     "sidecarImage": TEXT,
-    "patches": ANYTHING,
+    "patches": PATCHES,
 }
 _WORKLOAD: Final[Mapping[str, Any]] = {
     "name": TEXT,
@@ -64,9 +63,11 @@ _APPLICATION: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("helmValues", "helmVals", "helmVersion"), ANYTHING),
     "services": (_WORKLOAD,),
 }
+_WILD: Final = re.compile(r"[*?\[\\!]|^\.\.(/|$)|\s$")
+"""In what is no path within the folder."""
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _USED: Final = (
-    *("image", "shell", "workDir", "resources", "env"),
+    *("image", "shell", "workDir", "resources", "env", "patches"),
     *("portForward", "reverse", "persistentVolumeDirs", "storageClass", "hotReload"),
 )
 _OTHERS: Final = ("priorityClass", "dependLabelSelector", "hub", "install")
@@ -77,9 +78,9 @@ _MEANINGLESS: Final = frozenset(
 _USED_OF: Final = {
     "command": ("build", "run", "debug", "hotReloadRun", "hotReloadDebug"),
     "debug": ("language", "remoteDebugPort"),
-    "sync": ("type", "mode", "deleteProtection", "filePattern", "ignoreFilePattern"),
+    "envFrom": ("envFile",),
+    "sync": ("type", "mode", "deleteProtection", "initial", "filePattern", "ignoreFilePattern"),
 }
-_EVERYTHING: Final = frozenset((".", "./", "", None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,8 @@ class DevConfig:
     debug_reloaded: tuple[str, ...] = ()
     is_two_way: bool = True
     is_delete_protected: bool = False
+    initial: str = ""
+    """Whose version a file has at first where both sides have another; both without it."""
     ignore: tuple[str, ...] = ()
     forward: tuple[str, ...] = ()
     """As `parse_forward` reads them."""
@@ -118,10 +121,16 @@ class DevConfig:
     persist: tuple[str, ...] = ()
     """As `parse_persistent_dir` reads them."""
     storage_class: str = ""
+    patches: tuple[DevPatch, ...] = ()
+    """Of the dev pod's Deployment."""
+    env_files: tuple[str, ...] = ()
+    """Files of the project with more variables, which `read` puts into `env`."""
     variables: tuple[str, ...] = ()
     """Variables of this laptop's environment whose values the file was given."""
     is_image_of_variables: bool = False
     """Whether the image would tell such values to a registry; then `image` is empty."""
+    variables_file: str = ""
+    """Where more of them are, beside the file."""
     name: str = field(default="", compare=False)
     """Of the file, or of what else says so; empty where nothing does."""
     said: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -134,7 +143,7 @@ class DevConfig:
         meaningless = [one for one in self.unused if one in _MEANINGLESS or one.startswith("application.")]
         for keys, why in (
             (meaningless, "left out, as ktpy installs nothing and makes pods in another way"),
-            ([one for one in self.unused if one not in meaningless], "left out, as ktpy has no use for that yet"),
+            ([one for one in self.unused if one not in meaningless], "left out, as it has no effect there"),
         ):
             if keys:
                 yield f"{', '.join(keys)}: {why}."
@@ -143,25 +152,43 @@ class DevConfig:
 def read(path: Path, workload: str, container: str | None) -> DevConfig:
     """Return what the file says of a workload, a name or KIND/NAME; what it says nothing of has the defaults.
 
-    References such as ${TAG} or ${TAG:-1} are replaced by values of this laptop's environment, but in no image: a
-    registry would see them. Raises UsageError with line and column for what cannot be understood, and for a file of
-    another form.
+    References such as ${TAG} or ${TAG:-1} are replaced by values of the file's `envFile` and of this laptop's
+    environment, but in no image by the latter: a registry would see them. Raises UsageError with line and column for
+    what cannot be understood, and for a file of another form.
     """
     try:
         text = path.read_text()
     except (OSError, ValueError) as exc:
         raise UsageError(f"{path} cannot be read: {exc}") from exc
-    found = parsed(str(path), text, workload, container, os.environ)
+    project = path.parent.parent if path.parent.name == FILE.parent.name else path.parent
+    found, of_file = parsed(str(path), text, workload, container, os.environ), dict[str, str]()
+    if found.variables_file:
+        of_file = _variables(project, path.parent / found.variables_file, f"{path}: configProperties.envFile")
+        found = parsed(str(path), text, workload, container, {**of_file, **os.environ})
+    env: dict[str, str] = {}
+    for one in found.env_files:
+        env |= _variables(project, project / one, f"{found.places['envFrom.envFile']}: envFile")
+    found = replace(found, env=tuple((env | dict(found.env)).items()))
     variables = dict.fromkeys(one[1] for one in _VARIABLE.finditer(text) if os.environ.get(one[1]))
     if not variables:
         return found
     try:
-        is_told = found.image != parsed(str(path), text, workload, container).image
+        is_told = found.image != parsed(str(path), text, workload, container, of_file).image
     except UsageError:  # it makes sense with the values alone
         is_told = bool(found.image)
     return replace(
         found, image="" if is_told else found.image, variables=tuple(variables), is_image_of_variables=is_told
     )
+
+
+def _variables(project: Path, file: Path, where: str) -> dict[str, str]:
+    """Read a file of variables. Raises UsageError, also for one that is not of the project: the container gets them."""
+    try:
+        if not file.resolve().is_relative_to(project.resolve()):
+            raise UsageError(f"{where}: {file} is not in the folder {project.resolve()}; nothing was read or changed.")
+        return env_file.read(file)
+    except (OSError, ValueError) as exc:
+        raise UsageError(f"{where}: {file} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def parsed(
@@ -231,7 +258,7 @@ def _understood(
         return DevConfig()
     name = meant[0].get("name") if len(present) == 1 else None
     dev: dict[str, Any] = meant[0].get("dev") or {}
-    config = _config(dev)
+    config = _config(dev, reader)
     left = [*_left_out(whole), *(key for one in (found, meant[0]) for key in _OTHERS if one.get(key))]
     places = {**reader.places(dev)}
     places |= {
@@ -239,7 +266,10 @@ def _understood(
         for key in _USED_OF
         for inner, place in (reader.places(dev[key]) if dev.get(key) else {}).items()
     }
-    return replace(config, container=name or "", unused=(*left, *config.unused), places=places)
+    variables_file = (whole.get("configProperties") or {}).get("envFile") or ""
+    return replace(
+        config, container=name or "", unused=(*left, *config.unused), variables_file=variables_file, places=places
+    )
 
 
 def _is_of_kind(kind: str, wanted: Reference) -> bool:
@@ -249,8 +279,6 @@ def _is_of_kind(kind: str, wanted: Reference) -> bool:
 
 def _left_out(whole: Mapping[str, Any]) -> Iterator[str]:
     """Yield what an application's file says beside its workloads: how to install it."""
-    if (whole.get("configProperties") or {}).get("envFile"):
-        yield "configProperties.envFile"
     told = whole.get("application") or {}
     yield from (f"application.{key}" for key, value in told.items() if value and key not in ("name", "services"))
 
@@ -264,11 +292,36 @@ def _own(reader: ShapeReader, node: Any, wanted: Reference, container: str | Non
         is_meant = named.name == wanted.name and _is_of_kind(named.kind, wanted)
         if is_meant and (container is None or one.get("container") in (None, "", container)):
             said, places = ktpy_yaml.translated(one, reader)
-            return replace(_config(said), container=one.get("container") or "", places=places)
+            return replace(_config(said, reader), container=one.get("container") or "", places=places)
     return DevConfig()
 
 
-def _config(dev: Mapping[str, Any]) -> DevConfig:
+def _patches(dev: Mapping[str, Any], reader: ShapeReader) -> Iterator[DevPatch]:
+    """Yield the patches, which are text or the object itself. Raises UsageError for one of another type."""
+    import yaml
+
+    for number, one in enumerate(dev.get("patches") or [], 1):
+        if not one or not one.get("patch"):
+            continue
+        place, kind, body = (
+            f"patch {number} of {reader.places(one)['patch']}",
+            one.get("type") or "strategic",
+            one["patch"],
+        )
+        if isinstance(body, str):
+            try:
+                body = yaml.safe_load(body)
+            except (ValueError, yaml.YAMLError) as exc:
+                raise UsageError(f"{place} cannot be read: {exc}") from exc
+        is_list = isinstance(body, list) and all(isinstance(step, dict) for step in body)
+        if not (is_list if kind == "json" else isinstance(body, dict)):
+            raise UsageError(
+                f"{place} is not {'a list of steps' if kind == 'json' else 'a map of keys'}, as type {kind} is."
+            )
+        yield DevPatch(kind, body, place)
+
+
+def _config(dev: Mapping[str, Any], reader: ShapeReader) -> DevConfig:
     resources: dict[str, Any] = dev.get("resources") or {}
     sync, commands, debug = (dev.get(key) or {} for key in ("sync", "command", "debug"))
     ignored = [] if _ignores_as_git(sync) else sync.get("ignoreFilePattern") or []
@@ -284,12 +337,16 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
         debug=_command(commands, "debug"),
         debug_port=debug.get("remoteDebugPort") or 0,
         language=debug.get("language") or "",
+        env_files=tuple(
+            one["path"] for one in (dev.get("envFrom") or {}).get("envFile") or [] if one and one.get("path")
+        ),
         is_reloaded=bool(dev.get("hotReload")),
         run_reloaded=_command(commands, "hotReloadRun"),
         debug_reloaded=_command(commands, "hotReloadDebug"),
         is_two_way=sync.get("type") not in ("send", "sendonly"),
         is_delete_protected=bool(sync.get("deleteProtection")),
-        ignore=tuple(filter(None, ignored)),
+        initial=sync.get("initial") or "",
+        ignore=(*(_only(sync) or ()), *filter(None, ignored)),
         forward=tuple(filter(None, dev.get("portForward") or ())),
         reverse=tuple(filter(None, dev.get("reverse") or ())),
         unused=tuple(_unused(dev)),
@@ -299,6 +356,7 @@ def _config(dev: Mapping[str, Any]) -> DevConfig:
             if one and one.get("path")
         ),
         storage_class=dev.get("storageClass") or "",
+        patches=tuple(_patches(dev, reader)),
         said=dev,
     )
 
@@ -316,6 +374,24 @@ def _ignores_as_git(sync: Mapping[str, Any]) -> bool:
     return sync.get("mode") == "gitIgnore"
 
 
+def _only(sync: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the lines of a .gitignore by which only these files and folders count; None where they are no paths."""
+    paths = {posixpath.normpath(one.lstrip("/")) for one in sync.get("filePattern") or () if one}
+    if not paths or "." in paths:
+        return ()
+    if _ignores_as_git(sync) or any(_WILD.search(one) for one in paths):
+        return None
+    lines = {"/*": None}
+    for path in sorted(paths):
+        *outer, _ = path.split("/")
+        folders = ["/".join(outer[: depth + 1]) for depth in range(len(outer))]
+        if paths.isdisjoint(folders):  # else all of one of them counts
+            for folder in folders:
+                lines |= dict.fromkeys((f"!/{folder}", f"/{folder}/*"))
+            lines[f"!/{path}"] = None
+    return tuple(lines)
+
+
 def _unused(dev: Mapping[str, Any]) -> Iterator[str]:
     for key, value in dev.items():
         if isinstance(value, dict) and key in _USED_OF:
@@ -325,5 +401,5 @@ def _unused(dev: Mapping[str, Any]) -> Iterator[str]:
     sync = dev.get("sync") or {}
     if sync.get("ignoreFilePattern") and _ignores_as_git(sync):
         yield "sync.ignoreFilePattern"
-    if {*(sync.get("filePattern") or ())} - _EVERYTHING:
+    if _only(sync) is None:
         yield "sync.filePattern"

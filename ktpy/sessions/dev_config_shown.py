@@ -16,6 +16,7 @@ _DEFAULTS: Final = {
     "workingDir": "/home/dev with --sync, else the image's",
     "resources": "the workload's",
     "env": "the workload's",
+    "envFiles": "none",
     "run": "nothing",
     "build": "nothing",
     "debug.command": "nothing",
@@ -28,7 +29,10 @@ _DEFAULTS: Final = {
     "storageClass": "the cluster's",
     "sync.oneWay": "no",
     "sync.deleteProtection": "no",
+    "sync.initial": "both are kept",
+    "sync.only": "everything",
     "sync.ignore": ".gitignore and .ktpyignore alone",
+    "patches": "none",
 }
 
 

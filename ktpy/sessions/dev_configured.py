@@ -46,6 +46,7 @@ def configured(options: DevOptions, report: Report, in_cluster: InCluster = _not
             is_two_way=sync.is_two_way and found.is_two_way,
             is_delete_protected=found.is_delete_protected,
             ignore=found.ignore,
+            initial=sync.initial or found.initial,
         )
         work_dir = options.work_dir or sync.remote
     return replace(
@@ -61,6 +62,7 @@ def configured(options: DevOptions, report: Report, in_cluster: InCluster = _not
         reverse=options.reverse or _each(found, "reverse", found.reverse, parse_reverse),
         persist=options.persist or _each(found, "persistentVolumeDirs", found.persist, parse_persistent_dir),
         storage_class=options.storage_class or found.storage_class,
+        patches=found.patches,
     )
 
 
@@ -106,9 +108,11 @@ def found_for(options: DevOptions, report: Report, in_cluster: InCluster = _noth
         found = parsed(one.name, one.text, one.workload, options.container, is_of_workload=one.is_of_workload)
         if found.said or found.unused:
             report(Notice(f"The configuration is that of the {one.name}."))
-            if found.reverse:
-                report(
-                    Notice("Its `reverse` is left out: nothing in the cluster opens a port of this laptop to itself.")
-                )
-            return replace(found, reverse=())
+            # Who may write a ConfigMap need not be one who may change pods.
+            taken = replace(found, reverse=(), env_files=(), patches=found.patches if one.is_of_workload else ())
+            keys = {"reverse": "reverse", "envFiles": "env_files", "patches": "patches"}
+            left = [key for key, name in keys.items() if getattr(found, name) != getattr(taken, name)]
+            if left:
+                report(Notice(f"Its {', '.join(left)} are left out: a text in the cluster does not decide on those."))
+            return taken
     return DevConfig()

@@ -14,7 +14,7 @@ from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import SyncFolder
 from ktpy.sync.engine import Synchronizer, synced
 from ktpy.sync.events import ConflictKept, SyncEvent
-from ktpy.sync.options import SyncOptions
+from ktpy.sync.options import Initial, SyncOptions
 from ktpy.wire.session import AgentHello
 from ktpy.wire.sync import frames
 
@@ -41,7 +41,8 @@ async def synced_folder(
             case _:
                 report(Notice(f"sync: {getattr(event, 'path', '')} {event.text}".replace("  ", " ")))
 
-    options = SyncOptions(folder.is_two_way, is_delete_protected=folder.is_delete_protected, ignore=folder.ignore)
+    initial = Initial(folder.initial or Initial.BOTH)
+    options = SyncOptions(folder.is_two_way, initial, folder.is_delete_protected, folder.ignore)
     async with (
         synced(Path(folder.local), options, tell) as sync,
         background_task(_keep(sync, uplink, folder.remote), "synchronize") as syncing,

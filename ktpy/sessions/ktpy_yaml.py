@@ -11,6 +11,8 @@ from ktpy.sessions.yaml_shapes import ANYTHING, NUMBER, SWITCH, TEXT, ShapeReade
 
 FILE: Final = Path("ktpy.yaml")
 _AMOUNTS: Final = dict.fromkeys(("cpu", "memory", "ephemeral-storage"), TEXT)
+INITIAL: Final = frozenset(("laptop", "container", "newer", "both"))
+PATCHES: Final = ({"type": frozenset(("strategic", "merge", "json")), "patch": ANYTHING},)
 _ENTRY: Final[Mapping[str, Any]] = {
     "workload": TEXT,
     "container": TEXT,
@@ -19,6 +21,7 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "workingDir": TEXT,
     "resources": {"limits": _AMOUNTS, "requests": _AMOUNTS},
     "env": ({"name": TEXT, "value": TEXT},),
+    "envFiles": ({"path": TEXT},),
     "run": (TEXT,),
     "build": (TEXT,),
     "debug": {"command": (TEXT,), "port": NUMBER, "language": TEXT},
@@ -27,7 +30,8 @@ _ENTRY: Final[Mapping[str, Any]] = {
     "reverse": (TEXT,),
     "persist": ({"path": TEXT, "capacity": TEXT},),
     "storageClass": TEXT,
-    "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "ignore": (TEXT,)},
+    "sync": {"oneWay": SWITCH, "deleteProtection": SWITCH, "initial": INITIAL, "only": (TEXT,), "ignore": (TEXT,)},
+    "patches": PATCHES,
 }
 UP: Final = (
     "connect",
@@ -49,6 +53,7 @@ NOCALHOSTS: Final = {
     "workingDir": "workDir",
     "resources": "resources",
     "env": "env",
+    "envFiles": "envFrom.envFile",
     "run": "command.run",
     "build": "command.build",
     "debug.command": "command.debug",
@@ -61,7 +66,10 @@ NOCALHOSTS: Final = {
     "storageClass": "storageClass",
     "sync.oneWay": "sync.type",
     "sync.deleteProtection": "sync.deleteProtection",
+    "sync.initial": "sync.initial",
+    "sync.only": "sync.filePattern",
     "sync.ignore": "sync.ignoreFilePattern",
+    "patches": "patches",
 }
 """Keys of an entry by dotted names, with those of .nocalhost/config.yaml."""
 _SAID: Final = {
@@ -73,6 +81,7 @@ _SAID: Final = {
     "dev.workingDir": "Folder of the terminal, of what runs, and of the synchronized files (/home/dev).",
     "dev.resources": "Of the dev container, in the place of the workload's.",
     "dev.env": "Variables beside the workload's.",
+    "dev.envFiles": "Files of NAME=VALUE lines, beside this one: variables beside the workload's. `env` counts more.",
     "dev.run": "What `ktpy dev run` runs: words, or one line for a shell.",
     "dev.build": "What `ktpy dev build` runs, as `run`.",
     "dev.debug.command": "What `ktpy dev debug` runs, as `run`.",
@@ -85,7 +94,11 @@ _SAID: Final = {
     "dev.storageClass": "Of these claims; the cluster's default without it.",
     "dev.sync.oneWay": "Nothing comes back to the laptop.",
     "dev.sync.deleteProtection": "What is deleted in the container stays on the laptop.",
+    "dev.sync.initial": "Of files that differ at first: laptop, container, newer, or both, the default.",
+    "dev.sync.only": "Files and folders that are synchronized; everything without it.",
     "dev.sync.ignore": "Lines as in .gitignore, beside those files.",
+    "dev.patches": "Changes of the dev pod's Deployment, before it starts, as `kubectl patch --type` takes them.",
+    "dev.patches.type": "strategic, which is the default, merge (RFC 7396) or json (RFC 6902).",
 }
 
 

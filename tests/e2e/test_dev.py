@@ -37,7 +37,17 @@ KEPT_FOLDER = "/var/lib/kubelet/kept"
 """On the node, whose own this folder is."""
 FORWARDED, REVERSED, BACK, DEBUGGED = range(18080, 18084)
 PORTS = ("--forward", f"{FORWARDED}", "--reverse", f"{REVERSED}:{BACK}")
-CONFIGURATION = {"dev.nocalhost": "containers: [{dev: {env: [{name: COLOUR, value: red}]}}]"}
+HOSTS = "/spec/template/spec/hostAliases"
+PATCHES = [
+    {"patch": '{"spec": {"template": {"spec": {"containers": [{"name": "nocalhost-sidecar"}]}}}}'},
+    {"patch": '{"spec": {"template": {"spec": {"containers": [{"name": "nocalhost-dev", "tty": true}]}}}}'},
+    {"type": "json", "patch": [{"op": "add", "path": HOSTS, "value": [{"ip": "192.0.2.9", "hostnames": ["patched"]}]}]},
+]
+CONFIGURATION = {
+    "dev.nocalhost": json.dumps(
+        {"containers": [{"dev": {"env": [{"name": "COLOUR", "value": "red"}], "patches": PATCHES}}]}
+    )
+}
 SWITCHED_OFF = "is switched off"
 
 
@@ -320,8 +330,10 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         debugging = Foreground(lab, [*debugged, serving.replace(f"{FORWARDED}", f"{DEBUGGED}")])
         wait_until(lambda: lab.exec(ask(DEBUGGED), user="dev").stdout == "here", 60, "the debugger's port")
         assert debugging.wait_ended() == 0, debugging.output
-        printed = laptop.output("ktpy", "dev", "run", "job/idle-job", *HERE, "--", "sh", "-c", "echo $COLOUR")
-        assert printed == "red\n", "what its annotation says"
+        told = ["sh", "-c", "echo $COLOUR; grep -o patched /etc/hosts"]
+        printed = laptop.output("ktpy", "dev", "run", "job/idle-job", *HERE, "--", *told)
+        assert printed == "red\npatched\n", "what its annotation says"
+        assert "patch for nocalhost-sidecar left out" in started["job"].output
         during = {kind: lab.api.get(path) for kind, path in paths.items()}
         assert during["statefulset"]["spec"]["replicas"] == during["replicaset"]["spec"]["replicas"] == 0
         assert during["cronjob"]["spec"]["suspend"] is True

@@ -12,10 +12,10 @@ from typing import Final
 
 from ktpy.aio.poll import poll_until
 from ktpy.aio.uninterrupted import uninterrupted
-from ktpy.cluster.changes import dev_switch, dev_volumes
+from ktpy.cluster.changes import dev_patches, dev_switch, dev_volumes
 from ktpy.cluster.changes.dev_manifest import DevPlan, clone_name, dev_deployment
 from ktpy.cluster.changes.dev_pod import DevPod, is_ready
-from ktpy.cluster.changes.options import PersistentDir
+from ktpy.cluster.changes.options import DevPatch, PersistentDir
 from ktpy.cluster.names import SESSION
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.service.reference import Reference
@@ -23,7 +23,7 @@ from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.lease import OwnLease
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.cluster.steps import Step, run_steps
-from ktpy.errors import KtpyError, PodNotReady, RouteTaken
+from ktpy.errors import ApiRefused, KtpyError, PodNotReady, RouteTaken, UsageError
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, is_being_deleted, labels_of, metadata_of
 from ktpy.kube.refusals import Conflict, NotFound, may_be_done
@@ -93,13 +93,15 @@ class DevChange:
             Step("claim a lease", self._claim),
             *(Step(f"claim a volume for {one.path}", partial(self._provide, one)) for one in self._plan.persistent),
             Step("create the dev pod", self._create),
+            *(Step(f"apply {one.place}", partial(self._patch, one)) for one in self._plan.patches),
         )
         if self._plan.is_exclusive:
             first += (
                 Step("switch the original off", self.take_over),
                 Step("wait for its pods to go", self._wait_gone),
-                Step("start the dev pod", self._start),
             )
+        if self._starts_later:
+            first += (Step("start the dev pod", self._start),)
         await run_steps(first, on_step)
         return await self.pod.running(self._pod_timeout_s, on_progress)
 
@@ -157,13 +159,34 @@ class DevChange:
         """Make its claim, unless an earlier session has: it is meant to stay, so nothing takes it back."""
         return await dev_volumes.provide(self._api, self._plan, directory)
 
+    @property
+    def _starts_later(self) -> bool:
+        return self._plan.is_exclusive or bool(self._plan.patches)
+
+    @property
+    def _manifest(self) -> Json:
+        return dev_deployment(self._plan, replicas=0 if self._starts_later else 1)
+
     async def _create(self) -> None:
-        manifest = dev_deployment(self._plan, replicas=0 if self._plan.is_exclusive else 1)
         try:
-            made = await self._api.request("POST", DEPLOYMENTS.path(self._plan.namespace), body=manifest)
+            made = await self._api.request("POST", DEPLOYMENTS.path(self._plan.namespace), body=self._manifest)
         except Conflict as exc:
             raise taken(str(self._plan.reference), "somebody") from exc
         self._uid = metadata_of(made)["uid"]
+
+    async def _patch(self, patch: DevPatch) -> None:
+        """Apply it before there is a pod. Raises UsageError for one that is wrong, or takes what ktpy needs."""
+        try:
+            patched = await self._api.request(
+                "PATCH", self.trace.clone_path, body=patch.body, content_type=dev_patches.CONTENT_TYPES[patch.type]
+            )
+        except ApiRefused as exc:
+            raise UsageError(f"{patch.place} cannot be applied; ktpy undid what it had begun. {exc}") from exc
+        if not dev_patches.is_whole(patched, self._manifest, self._plan.container):
+            raise UsageError(
+                f"{patch.place} takes away what ktpy needs in the dev pod; ktpy undid what it had begun.",
+                hint="It may not change replicas, what is named ktpy, or the command of the dev container.",
+            )
 
     async def _wait_gone(self) -> None:
         found = await self._api.request("GET", self.trace.workload_path)

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ktpy.cluster.changes.options import PersistentDir
+from ktpy.cluster.changes.options import DevPatch, PersistentDir
 from ktpy.cluster.names import SESSION, TARGET, authorized_key_annotation, derived, labels
 from ktpy.cluster.pods.agent_pod import SECURITY_CONTEXT
 from ktpy.cluster.pods.clothes import AGENT
@@ -65,6 +65,7 @@ class DevPlan:
     """Beside the workload's."""
     persistent: tuple[PersistentDir, ...] = ()
     storage_class: str = ""
+    patches: tuple[DevPatch, ...] = ()
 
     def claim_name(self, path: str) -> str:
         """Name the claim of a persistent directory: each developer has one for each."""

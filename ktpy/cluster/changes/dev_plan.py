@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ktpy.cluster.changes import dev_found, dev_switch
+from ktpy.cluster.changes import dev_found, dev_patches, dev_switch
 from ktpy.cluster.changes.dev import LEASE_ROLE, taken
 from ktpy.cluster.changes.dev_manifest import KEEP_PODS, REPLACE, DevPlan, clone_name
 from ktpy.cluster.changes.options import DevOptions
@@ -45,7 +45,8 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         claims = [claim for claim in claims if not of_one.get(claim)]
     is_alone = bool(of_one) or (spec_of(found).get("strategy") or {}).get("type") == "Recreate"
     manager = targets.managed_by(found)
-    warnings = (
+    patches, left_out = dev_patches.fitted(options.patches, workload.template["spec"], container)
+    warnings = left_out + (
         f"{reference} is managed by {manager}, which may switch it on again while the dev pod runs beside it.",
     ) * (manager is not None and options.mode == REPLACE)
     return DevPlan(
@@ -68,6 +69,7 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         options.env,
         tuple({one.path: one for one in options.persist}.values()),
         options.storage_class,
+        patches,
     )
 
 

@@ -74,6 +74,8 @@ class SyncFolder:
     """Whether what is deleted in the container stays on the laptop."""
     ignore: tuple[str, ...] = ()
     """Lines as in .gitignore."""
+    initial: str = ""
+    """Whose version a file has at first where both sides have another: laptop, container or newer; both without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,17 @@ def parse_persistent_dir(text: str) -> PersistentDir:
     if size and not _SIZE.fullmatch(size):
         raise ValueError(f"{size} is no size, as 500Mi or 10Gi are.")
     return PersistentDir(folder, size) if size else PersistentDir(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class DevPatch:
+    """A DevPatch is a change that a configuration wants of the dev pod's Deployment."""
+
+    type: str
+    """strategic, merge or json, as `kubectl patch --type` has them."""
+    body: Any
+    place: str
+    """What names it: number, file, line and column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +153,5 @@ class DevOptions:
     persist: tuple[PersistentDir, ...] = ()
     storage_class: str = ""
     """Of the claims that are made for these; "" for the cluster's default."""
+    patches: tuple[DevPatch, ...] = ()
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S

@@ -65,7 +65,10 @@ def test_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "folder"),
     [
         (("--sync", "."), SyncFolder(".", "")),
-        (("--sync", ".:/src/", "--one-way"), SyncFolder(".", "/src", is_two_way=False)),
+        (
+            ("--sync", ".:/src/", "--one-way", "--initial", "newer"),
+            SyncFolder(".", "/src", is_two_way=False, initial="newer"),
+        ),
     ],
 )
 def test_a_folder_that_is_kept_alike(
@@ -122,6 +125,8 @@ def test_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--sync", "nowhere"),
         ("--sync", ".:src"),
         ("--one-way",),
+        ("--initial", "laptop"),
+        ("--sync", ".", "--initial", "mine"),
         ("--reload",),
         ("--forward", "0"),
         ("--forward", "::80"),

@@ -133,7 +133,7 @@ class ObjectStore:
             return 404, refused(404, f"{name} not found") | {"details": details}
         if request.method == "GET":
             return 200, found
-        wanted = body["metadata"] if request.method == "PATCH" else body.get("preconditions") or {}
+        wanted = body.get("metadata" if request.method == "PATCH" else "preconditions") or {}
         for key in ("resourceVersion", "uid"):
             if key in wanted and wanted[key] != found["metadata"][key]:
                 if request.method == "PATCH" and key == "uid":

@@ -7,6 +7,7 @@ import pytest
 from ktpy.errors import UsageError
 from ktpy.observe.events import Event
 from ktpy.sessions.dev_config import DevConfig, read
+from ktpy.sessions.options import DevPatch
 
 FULL = """
 name: catalog
@@ -29,6 +30,7 @@ containers:
       hotReload: false
       sync: {type: send, mode: pattern, deleteProtection: true, filePattern: ["."], ignoreFilePattern: [.git, dist]}
       env: [{name: foo, value: bar}, {name: number, value: 1}]
+      patches: [null, {patch: '{"spec": {"paused": false}}'}]
       portForward: ["3200:4200", "", ":8080"]
 """
 
@@ -62,6 +64,7 @@ def test_every_field(tmp_path: Path) -> None:
         forward=("3200:4200", ":8080"),
         unused=("install", "gitUrl"),
         persist=("/go:5Gi",),
+        patches=(DevPatch("strategic", {"spec": {"paused": False}}, f"patch 2 of {tmp_path}/config.yaml:22:31"),),
     )
 
 
@@ -163,14 +166,15 @@ dev:
     forward: ["3200:4200", ":8080"]
     reverse: ["5432"]
     persist: [{path: /go, capacity: 5Gi}]
-    sync: {oneWay: true, deleteProtection: true, ignore: [.git, dist]}
+    sync: {oneWay: true, deleteProtection: true, initial: newer, ignore: [.git, dist]}
 """
 
 
 def test_our_own_words_mean_the_same(tmp_path: Path) -> None:
     theirs = read(written(tmp_path, FULL), "catalog", "catalog")
     own = read(written(tmp_path, OWN), "deployment/catalog", None)
-    assert own == replace(theirs, container="catalog", reverse=("5432",), unused=())
+    same = replace(theirs, container="catalog", unused=(), patches=())
+    assert own == replace(same, reverse=("5432",), initial="newer")
     assert own.places["sync.type"] == f"{tmp_path}/config.yaml:19:20"
     assert read(written(tmp_path, OWN), "sts/catalog", None).image == "other"
     assert read(written(tmp_path, OWN), "web", None) == DevConfig()
@@ -214,7 +218,7 @@ DEV = {
     "envFrom": {"envFile": [{"path": "a"}]},
     "portForward": ["1:2"],
     "sidecarImage": "a",
-    "patches": [{"type": "merge", "patch": "{}"}],
+    "patches": [{"type": "merge", "patch": "{spec: {paused: false}}"}],
 }
 FIELDS = [
     *((key, {key: value}) for key, value in DEV.items() if not isinstance(value, dict)),
@@ -229,6 +233,7 @@ FIELDS = [
 
 @pytest.mark.parametrize(("key", "dev"), FIELDS, ids=[key for key, _ in FIELDS])
 def test_a_field_has_effect_or_is_named(tmp_path: Path, key: str, dev: dict[str, object]) -> None:
+    (tmp_path / "a").write_text("B=c")
     found = read(written(tmp_path, json.dumps({"name": "a", "containers": [{"dev": dev}]})), "a", None)
     is_named = bool(set(found.unused) & {key, key.partition(".")[0]})
     has_effect = replace(found, unused=()) != DevConfig() or key == "sync.mode"  # whose `pattern` is the default
@@ -239,8 +244,6 @@ def test_a_field_has_effect_or_is_named(tmp_path: Path, key: str, dev: dict[str,
 @pytest.mark.parametrize(("key", "dev"), FIELDS, ids=[key for key, _ in FIELDS])
 def test_a_field_of_another_type_is_told_with_its_place(tmp_path: Path, key: str, dev: dict[str, object]) -> None:
     outer, _, inner = key.partition(".")
-    if outer in ("envFrom", "patches"):
-        return  # of any form, as they are named only
     value = dev[outer]
     wrong = {inner: {"x": 1}} if inner and isinstance(value, dict) else {"x": 1}
     text = "name: a\ncontainers:\n- dev: " + json.dumps({outer: wrong})
@@ -253,5 +256,68 @@ def test_what_an_application_says_of_its_installation_is_named(tmp_path: Path) -
         "configProperties: {version: v2, envFile: env.dev}\napplication:\n  name: shop\n  helmValues: [a]\n"
         "  services:\n  - {name: a, priorityClass: low, containers: [{hub: {image: x}, dev: {image: go}}]}"
     )
+    (tmp_path / "env.dev").touch()
     found = read(written(tmp_path, text), "a", None)
-    assert found.unused == ("configProperties.envFile", "application.helmValues", "priorityClass", "hub")
+    assert found.unused == ("application.helmValues", "priorityClass", "hub")
+
+
+def test_files_of_variables_are_those_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MINE", "TAG", "REGISTRY"):
+        monkeypatch.delenv(name, raising=False)
+    (folder := tmp_path / "shop/.nocalhost").mkdir(parents=True)
+    (folder / "env.dev").write_text("TAG=2\nREGISTRY=x.test\n")
+    (tmp_path / "shop/dev.env").write_text("# of all\nMINE=a b=c\nfoo=less\n")
+    text = (
+        "configProperties: {version: v2, envFile: env.dev}\napplication:\n  services:\n  - name: a\n    containers:\n"
+        '    - dev: {image: "${REGISTRY}/go:${TAG}", env: [{name: foo, value: bar}], envFrom: {envFile: [{path: F}]}}'
+    )
+    found = read(written(folder, text.replace("path: F", "path: dev.env")), "a", None)
+    assert (found.image, dict(found.env)) == ("x.test/go:2", {"MINE": "a b=c", "foo": "bar"})
+    assert found.is_image_of_variables is False
+    monkeypatch.setenv("TAG", "private")
+    assert read(folder / "config.yaml", "a", None).is_image_of_variables
+    (tmp_path / "shop/wrong.env").write_text("no pair")
+    (tmp_path / "shop/out.env").symlink_to(tmp_path / "secret")
+    for file, why in (
+        ("none.env", "cannot be read: No such file"),
+        ("../secret", "is not in the folder"),
+        ("out.env", "is not in the folder"),
+        ("/etc/passwd", "is not in the folder"),
+        ("wrong.env", "'no pair' is not NAME=VALUE"),
+    ):
+        with pytest.raises(UsageError, match=rf"config.yaml:6:\d+: envFile: .*{why}"):
+            read(written(folder, text.replace("path: F", f"path: {file}")), "a", None)
+
+
+def test_what_alone_is_synchronized(tmp_path: Path) -> None:
+    def ignored(*patterns: str, mode: str = "pattern") -> tuple[tuple[str, ...], tuple[str, ...]]:
+        sync = {"mode": mode, "filePattern": patterns}
+        found = read(written(tmp_path, json.dumps({"name": "a", "containers": [{"dev": {"sync": sync}}]})), "a", None)
+        return found.ignore, found.unused
+
+    main = ("/*", "!/go.mod", "!/src", "/src/*", "!/src/main", "!/src/test")
+    assert ignored("./src/main/", "src/test", "go.mod", "src/main/deep") == (main, ())
+    for everything in ((), (".",), ("./", "src")):
+        assert ignored(*everything) == ((), ())
+    for strange in ("**/*.go", "../other", "src "):
+        assert ignored("src", strange) == ((), ("sync.filePattern",))
+    assert ignored("src", mode="gitIgnore") == ((), ("sync.filePattern",))
+
+
+@pytest.mark.parametrize(
+    ("patch", "message"),
+    [
+        ({"patch": "{"}, "patch 1 of .*:1:.* cannot be read"),
+        ({"patch": "[]"}, "patch 1 of .* is not a map of keys, as type strategic is"),
+        ({"type": "json", "patch": {}}, None),
+        ({"type": "json", "patch": {"a": 1}}, "patch 1 of .* is not a list of steps, as type json is"),
+        ({"type": "strategi", "patch": "{}"}, "strategi, not one of json, merge, strategic"),
+    ],
+)
+def test_a_patch_of_another_type_is_told(tmp_path: Path, patch: dict[str, object], message: str | None) -> None:
+    file = written(tmp_path, json.dumps({"name": "a", "containers": [{"dev": {"patches": [patch]}}]}))
+    if message is None:
+        assert read(file, "a", None).patches == ()
+        return
+    with pytest.raises(UsageError, match=message):
+        read(file, "a", None)

@@ -68,11 +68,16 @@ def test_the_folder_s_file_counts_more(tmp_path: Path, monkeypatch: pytest.Monke
     assert configured(DevOptions("web", config="other.yaml"), told.append, there).image is None
 
 
-def test_the_cluster_opens_no_port_of_the_laptop() -> None:
-    text = "dev: [{image: go, reverse: ['5432:5432']}]"
+def test_the_cluster_opens_no_port_and_reads_no_file_of_the_laptop() -> None:
+    patches = "patches: [{patch: {spec: {paused: false}}}]"
+    text = f"dev: [{{image: go, reverse: ['5432:5432'], envFiles: [{{path: /etc/passwd}}], {patches}}}]"
     told: list[Event] = []
     found = configured(DevOptions("web"), told.append, saying(Text("annotation x", text, "deployment/web")))
-    assert (found.image, found.reverse, len(told)) == ("go", (), 2)
+    assert (found.image, found.reverse, found.env, len(found.patches), len(told)) == ("go", (), (), 1, 2)
+    by_others = Text("ConfigMap x", text, "deployment/web", is_of_workload=False)
+    assert configured(DevOptions("web"), told.append, saying(by_others)).patches == ()
+    assert isinstance(told[-1], Notice)
+    assert told[-1].text.startswith("Its reverse, envFiles, patches are left out")
 
 
 def test_an_application_s_text_has_to_name_the_workload() -> None:

@@ -71,6 +71,7 @@ def test_the_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
     text = (REPOSITORY / "docs/dev.md").read_text()
     examples = [one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "dev:" in one]
     for example in examples:
+        (tmp_path / "dev.env").touch()
         VALIDATOR.validate(yaml.safe_load(example))
         (tmp_path / "ktpy.yaml").write_text(example)
         found = read(tmp_path / "ktpy.yaml", "web", None)
