@@ -28,6 +28,7 @@ from ktpy.sessions.options import (
     CaptureSpec,
     ConnectOptions,
     Launched,
+    Via,
     listen_for_proxy,
     parse_via,
     refusal_of_include,
@@ -35,6 +36,7 @@ from ktpy.sessions.options import (
 )
 
 MAX_KEEP_S = 86400.0
+KEEP_OR_VIA = "--keep and --via do not go together: what outlives a link goes through the API server."
 
 
 class _Network(click.ParamType["IPv4Network | IPv6Network"]):
@@ -66,15 +68,39 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
     return zones
 
 
-via = click.option(
-    "--via",
-    callback=lambda _context, _parameter, text: parsed(parse_via, (text,))[0],
-    default="api",
-    show_default=True,
-    envvar="KTPY_VIA",
-    metavar="api|node|HOST:PORT",
-    help="Where connections reach the pod: past the API server it listens beyond loopback, see docs/security.md.",
-)
+def _allow_direct(context: click.Context, _parameter: click.Parameter, is_allowed: bool) -> None:
+    context.meta["ktpy.allow_direct"] = is_allowed
+
+
+def _via(context: click.Context, _parameter: click.Parameter, text: str) -> Via | None:
+    [wanted] = parsed(parse_via, (text,))
+    return None if wanted and wanted.is_auto and not context.meta["ktpy.allow_direct"] else wanted
+
+
+def via(command: Decorated) -> Decorated:
+    """Add the options that choose where connections reach the pod."""
+    for option in (
+        click.option(
+            "--allow-direct",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_allow_direct,
+            envvar="KTPY_ALLOW_DIRECT",
+            help="Let --via auto go past the API server. The pod listens beyond loopback then, see docs/security.md.",
+        ),
+        click.option(
+            "--via",
+            callback=_via,
+            default="auto",
+            show_default=True,
+            envvar="KTPY_VIA",
+            metavar="auto|api|node|HOST:PORT",
+            help="Where connections reach the pod: through the API server, or past it.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def routing(command: Decorated) -> Decorated:
@@ -182,7 +208,9 @@ def connect(
     """
     _refuse_contradictions(mode, no_dns, proxy_port, output, is_detached=detach and bool(options["command"]))
     if keep_s and not no_keep and options["via"]:
-        raise click.UsageError("--keep and --via do not go together: what outlives a link goes through the API server.")
+        if not options["via"].is_auto:
+            raise click.UsageError(KEEP_OR_VIA)
+        options["via"] = None
     wanted = ConnectOptions(
         pods=not no_pods,
         dns=not no_dns,

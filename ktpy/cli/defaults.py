@@ -19,7 +19,7 @@ from ktpy.frozen import dataclass
 COMMON: Final = frozenset(
     (
         *("kubeconfig", "context", "namespace", "image", "pod-timeout", "pod-overlay", "node-selector", "pull-secret"),
-        *("via", "for", "detach", "output", "verbose"),
+        *("via", "allow-direct", "for", "detach", "output", "verbose"),
     )
 )
 """What may stand at the top: the options that several commands have."""
@@ -37,10 +37,12 @@ USERS_OWN: Final = frozenset(
         "ca",
         "containerd",
         "plain-http",
+        "via",
+        "allow-direct",
     )
 )
-"""What a project's file may not say: it came with a clone, perhaps, and these name programs and files of the laptop, or
-give a login away."""
+"""What a project's file may not say: it came with a clone, perhaps, and these name programs and files of the laptop,
+give a login away, or let others reach ktpy's pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,6 @@ def _check_key(file: SettingsFile, keys: tuple[str, ...], known: Collection[str]
         raise unknown(f"{file.place(*keys)}: {sentence.format(keys[-1])}", keys[-1], known)
     if file.is_of_project and keys[-1] in USERS_OWN:
         raise UsageError(
-            f"{file.place(*keys)}: {keys[-1]} names programs or files of this laptop, which no project's file may.",
+            f"{file.place(*keys)}: {keys[-1]} is for you alone to say, and for no project's file.",
             hint="It may stand in ~/.config/ktpy/config.toml.",
         )

@@ -19,7 +19,7 @@ CONNECT = (
 )
 """Without these, in the user's own namespace, `connect` does not work."""
 
-VIA_NODE = (Rule("", "services", ("create",), "for --via node"),)
+VIA_NODE = (Rule("", "services", ("create",), "for --via node and --allow-direct"),)
 """In the same namespace, and only where it is asked for."""
 
 CONNECT_OPTIONAL = (

@@ -86,6 +86,7 @@ class Keeper:
         self._outbox = bytearray()
         self._unacknowledged: set[KeptFlow] = set()
         self._acknowledging: asyncio.TimerHandle | None = None
+        self._is_idle = asyncio.Event()
         self._expiry: asyncio.TimerHandle | None = None
 
     async def create_connection(
@@ -155,6 +156,25 @@ class Keeper:
             flow.finish(None)
         if self._expiry is None:
             self._expiry = asyncio.get_running_loop().call_later(self._keep_s, self._expire)
+
+    async def wait_idle(self) -> None:
+        """Wait until no connection is open any more."""
+        if self._flows:
+            self._is_idle.clear()
+            await self._is_idle.wait()
+
+    def close(self, why: str) -> None:
+        """Reset what is open. Whoever dials gets a ConnectionAbortedError from now on."""
+        control = self._carrier.result().control if self._carrier.done() else None
+        self.reset(why)
+        self._flush()
+        self.link_down()
+        for channel in [*self._spares, *filter(None, [control])]:
+            channel.abort()
+        if self._expiry:
+            self._expiry.cancel()
+        self._carrier.set_exception(ConnectionAbortedError(why))
+        self._carrier.exception()  # often nobody waits
 
     def _expire(self) -> None:
         self.reset(f"There was no link for {self._keep_s:g} s.")
@@ -246,6 +266,8 @@ class Keeper:
     def forget(self, flow: KeptFlow) -> None:
         self._flows.pop(flow.number, None)
         self._unacknowledged.discard(flow)
+        if not self._flows:
+            self._is_idle.set()
 
     def open_channel(self, flow: KeptFlow) -> None:
         self._start(self._open(flow), f"open flow {flow.number}")
@@ -262,6 +284,20 @@ class Keeper:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class KeptDialer(Dialer):
+    """A KeptDialer dials over one connection while a Keeper holds it; what it has dialled outlives that."""
+
+    def __init__(self, connection: AgentConnection[AgentHello], keeper: Keeper) -> None:
+        super().__init__(connection)
+        self._keeper = keeper
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], P], host: str, port: int
+    ) -> tuple[asyncio.Transport, P]:
+        """Connect as a Keeper does. Raises ConnectionAbortedError once that is closed."""
+        return await self._keeper.create_connection(protocol_factory, host, port)
 
 
 async def _open_channel(connection: AgentConnection[AgentHello], channel: Channel) -> None:

@@ -17,6 +17,7 @@ from ktpy.errors import HostKeyMismatch, KtpyError
 from ktpy.link.connection import AgentConnection, Connector
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import DirectWay
+from ktpy.link.keeper import Keeper, KeptDialer
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -25,6 +26,10 @@ FAR_S: Final = 0.01
 """Nearer than this, TCP has mended a loss before anybody notices, and each connection costs the pod some 8 MB."""
 AGAIN_AFTER_S: Final = 5.0
 """The longest pause before another attempt."""
+OPTIONAL_AGAIN_AFTER_S: Final = 60.0
+"""... of a way that is optional, which most networks do not have."""
+FALL_BACK_S: Final = 30.0
+"""The agent holds so long what goes on through the API server. The laptop may notice the loss later than it does."""
 FIRST_AGAIN_AFTER_S: Final = 0.5
 """The first one: a node knows a port of the cluster up to a second after it is made."""
 
@@ -73,42 +78,68 @@ class Lanes:
         """Keep further connections where they serve, until cancelled; then they are closed."""
         number = MOST if round_trip_s(self._first) >= FAR_S else 1
         async with task_group() as tasks:
-            for _ in range(number if self._direct else number - 1):
-                tasks.create_task(self._keep_another(), name="further connection to the pod")
+            for direct in [None] * (number - 1) + [self._direct] * (number if self._direct else 0):
+                tasks.create_task(self._keep_another(direct, tasks), name="further connection to the pod")
 
-    async def _keep_another(self) -> None:
-        pause = Backoff(FIRST_AGAIN_AFTER_S, AGAIN_AFTER_S)
+    async def _keep_another(self, direct: DirectWay | None, tasks: asyncio.TaskGroup) -> None:
+        pause = Backoff(FIRST_AGAIN_AFTER_S, OPTIONAL_AGAIN_AFTER_S if direct and direct.is_optional else AGAIN_AFTER_S)
         while True:
             try:
-                why = await self._hold(await self._dial(self._direct))
+                connection = await self._dial(direct)
+                pause.reset()
+                why = await self._hold(connection, direct, tasks)
             except KtpyError as error:  # the first connection does without
                 why = error
-            if self._direct and why:
-                self._direct.failed(why)
+            if direct and why:
+                direct.failed(why)
             await pause.pause()
 
-    async def _hold(self, connection: AgentConnection[Any]) -> KtpyError | None:
+    async def _hold(
+        self, connection: AgentConnection[Any], direct: DirectWay | None, tasks: asyncio.TaskGroup
+    ) -> KtpyError | None:
         """Let flows go over a connection until it ends; return why it did."""
         try:
             if connection.host_key != self._first.host_key:  # the container may have been started again
                 return HostKeyMismatch("What answers there has another SSH host key than the pod.")
-            with self._joined(Dialer(connection)):
+            if direct and direct.is_optional:
+                return await self._hold_kept(connection, direct, tasks)
+            with self._joined(Dialer(connection), direct):
                 return await connection.wait_closed()
         finally:
             connection.close()
 
+    async def _hold_kept(
+        self, connection: AgentConnection[Any], direct: DirectWay, tasks: asyncio.TaskGroup
+    ) -> KtpyError | None:
+        """Hold a connection as `_hold` does; what is open at its end goes on over the first one."""
+        keeper = Keeper(FALL_BACK_S)
+        try:
+            with self._joined(KeptDialer(connection, keeper), direct):
+                why = await keeper.hold(connection)
+        except BaseException:
+            keeper.close("The connection to the pod ends.")
+            raise
+        tasks.create_task(self._fall_back(keeper), name="go on through the API server")
+        return why
+
+    async def _fall_back(self, keeper: Keeper) -> None:
+        try:
+            await keeper.hold(self._first, lambda _: keeper.wait_idle())
+        finally:
+            keeper.close("The connection to the pod has ended.")
+
     @contextmanager
-    def _joined(self, dialer: Dialer) -> Iterator[None]:
-        dialers = self._direct_dialers if self._direct else self._dialers
+    def _joined(self, dialer: Dialer, direct: DirectWay | None) -> Iterator[None]:
+        dialers = self._direct_dialers if direct else self._dialers
         dialers.append(dialer)
-        if self._direct:
-            self._direct.up()
+        if direct:
+            direct.up()
         try:
             yield
         finally:
             self._leave(dialer)
-            if self._direct:
-                self._direct.down()
+            if direct:
+                direct.down()
 
     def _leave(self, dialer: Dialer) -> None:
         for dialers in (self._dialers, self._direct_dialers):

@@ -190,20 +190,24 @@ def parse_forwarded(text: str) -> PortChoice:
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """A Via is where the pod's sshd can be reached past the API server: a host and a port, or the pod's node."""
+    """A Via is where the pod's sshd can be reached past the API server: a host and a port, or what the cluster has."""
 
     host: str = ""
     """Empty for the pod's node, on a port that the cluster gives."""
     port: int = 0
+    is_auto: bool = False
+    """Whether it is what can be had: the pod itself, or its node, or none."""
 
 
 def parse_via(text: str) -> Via | None:
-    """Read `api` (None), `node`, or `HOST:PORT`. Raises ValueError with a sentence for the user."""
-    if text in ("api", "node"):
-        return Via() if text == "node" else None
+    """Read `api` (None), `auto`, `node`, or `HOST:PORT`. Raises ValueError with a sentence for the user."""
+    if text in ("api", "auto", "node"):
+        return None if text == "api" else Via(is_auto=text == "auto")
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise ValueError(f"{text!r} is not api, node or HOST:PORT, such as ssh.example.com:2222 or [fd00::7]:2222.")
+        raise ValueError(
+            f"{text!r} is not auto, api, node or HOST:PORT, such as ssh.example.com:2222 or [fd00::7]:2222."
+        )
     return Via(host.removeprefix("[").removesuffix("]"), int(port))
 
 

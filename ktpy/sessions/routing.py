@@ -31,6 +31,7 @@ class Routing:
         self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
         self.ranges: tuple[RangeStatus, ...] = ()
         """All that is routed so far."""
+        self._is_chosen = asyncio.Event()
 
     def take_slice(self, endpoint_slice: Json) -> None:
         if addresses := hand_made_addresses(endpoint_slice):
@@ -61,6 +62,7 @@ class Routing:
         exclude = self._excluded(machine)
         routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
         await self._route(machine, routed)
+        self._is_chosen.set()
         names = ", ".join(str(entry.network) for entry in routed)
         self._step("routes", f"{names or 'none'} by {machine.name}")
         return routed
@@ -76,8 +78,12 @@ class Routing:
         new = new_services(api, routed, exclude=exclude)
         work.create_task(self._route_newcomers(machine, new), name="route new services")
 
-    def network_of(self, address: str) -> str | None:
-        """Return the range that is routed and has the address; None where there is none, and for a name."""
+    async def network_of(self, address: str) -> str | None:
+        """Return the routed range that has the address, once they are routed; None where there is none, for a name, and
+        where ktpy's own connections take no such route."""
+        if self._options.capture.mode != "tun":
+            return None
+        await self._is_chosen.wait()
         with suppress(ValueError):
             wanted = ip_address(address)
             return next((one.network for one in self.ranges if wanted in ip_network(one.network)), None)

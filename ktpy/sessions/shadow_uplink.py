@@ -1,6 +1,6 @@
 """The ways of `connect` to whatever shadow pod there is, again and again: the uplink, and the datagrams' own."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -99,17 +99,26 @@ def datagram_link(api: Api, shadows: Shadows, outages: Outages, key: "ClientKey"
 def direct_way(
     via: Via, shadows: Shadows, routing: Routing, step: Callable[[str, str], None], report: Report
 ) -> "DirectWay":
-    """Return the way past the API server that the user wants."""
+    """Return the way past the API server that the user wants, or allows."""
     from ktpy.link.direct import DirectWay
 
-    async def find() -> tuple[str, int]:
+    async def places() -> AsyncIterator[tuple[str, int]]:
         shadow, _ = await shadows.find()
-        host, port = (via.host, via.port) if via.host else await shadow.node_address()
-        if (network := routing.network_of(host)) is not None:
-            raise LinkLost(f"{host} lies in {network}, which ktpy routes to the pod itself.")
-        return host, port
+        if via.host:
+            yield via.host, via.port
+            return
+        if via.is_auto:
+            yield await shadow.own_address()
+        yield await shadow.node_address()
 
-    return DirectWay(find, partial(step, "via"), lambda sentence: report(Notice(sentence)))
+    async def find() -> AsyncIterator[tuple[str, int]]:
+        async for host, port in places():
+            if (network := await routing.network_of(host)) is None:
+                yield host, port
+            elif not via.is_auto:
+                raise LinkLost(f"{host} lies in {network}, which ktpy routes to the pod itself.")
+
+    return DirectWay(find, partial(step, "via"), lambda sentence: report(Notice(sentence)), is_optional=via.is_auto)
 
 
 def _finder(

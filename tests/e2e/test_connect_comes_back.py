@@ -17,7 +17,7 @@ from tests.e2e.kit import processes, talks
 from tests.e2e.kit.conversations import Conversation, conversing
 from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.e2e.kit.faults import kill_in_pod, unplugged
-from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.laptop import Laptop, assert_is_answered
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.workloads import applied, service
 from tests.kit.waiting import eventually
@@ -84,11 +84,6 @@ def talking(laptop: Laptop, address: str) -> Iterator[socket.socket]:
     with laptop.connection(address, 80) as kept:
         assert_is_answered(kept)
         yield kept
-
-
-def assert_is_answered(kept: socket.socket) -> None:
-    kept.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
-    assert kept.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def assert_is_reset(kept: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""`connect --via node`: past the API server where the pod's node can be reached, and through it where it cannot."""
+"""`connect` past the API server where the pod's node can be reached, and through it where it cannot."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.cluster import rbac
-from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.laptop import Laptop, assert_is_answered
 from tests.e2e.kit.rights import granted
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.lab import Lab
@@ -32,7 +32,13 @@ def kubeconfig(lab: Lab) -> Path:
 @pytest.fixture(scope="module")
 def session(lab: Lab, kubeconfig: Path, shop: Shop) -> Iterator[ConnectSession]:
     """With the rights that are documented for it."""
-    options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig), "--via", "node")
+    with connected(lab, kubeconfig, "--via", "node") as session:
+        yield session
+
+
+@contextmanager
+def connected(lab: Lab, kubeconfig: Path, *options: str) -> Iterator[ConnectSession]:
+    options = ("--namespace", NAMESPACE, "--kubeconfig", str(kubeconfig), *options)
     with granted(lab, rbac.manifest(NAMESPACE, USER, via_node=True)), connecting(lab, *options) as session:
         yield session
         session.quit()
@@ -70,6 +76,23 @@ def closed(lab: Lab, port: int) -> Iterator[None]:
         yield
     finally:
         lab.node("iptables", "-w", "-D", *rule)
+
+
+def test_a_way_that_is_found_is_taken_and_what_goes_over_it_outlives_it(
+    lab: Lab, laptop: Laptop, kubeconfig: Path, shop: Shop
+) -> None:
+    """Before `session`: a user has one `connect` to a cluster."""
+    with connected(lab, kubeconfig, "--allow-direct") as session:
+        port = way(session)
+        before = received_bytes(lab, port)
+        with laptop.connection(shop.service("web").ipv4, 80, LOST_WITHIN_S) as kept:
+            assert_is_answered(kept)
+            assert received_bytes(lab, port) > before
+            with closed(lab, port):
+                assert_is_answered(kept)
+                wait_until(lambda: session.status()["via"] is None, LOST_WITHIN_S, "the way to be lost")
+                assert_is_answered(kept)
+        assert session.status()["link"]["losses"] == 0
 
 
 def test_what_programs_get_comes_past_the_api_server(lab: Lab, laptop: Laptop, session: ConnectSession) -> None:

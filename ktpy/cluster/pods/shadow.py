@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, cast
 
 from ktpy.aio.task_group import task_group
 from ktpy.aio.wakes import boottime_s
@@ -29,6 +29,7 @@ from ktpy.kube.refusals import Conflict, NotFound, may_be_done
 from ktpy.kube.resources import EVENTS, JOBS, PODS, SERVICES
 from ktpy.kube.watch import Delete, Upsert, watch
 from ktpy.kube.writes import delete, merge_patch
+from ktpy.wire.pod import SSHD_PORT
 
 EVENTS_AFTER_S = 0.5
 """Events tell why a start takes long. One that is quicker than this does without, and saves their requests."""
@@ -161,17 +162,25 @@ class Shadow:
         """Return the public host key the agent printed (`ssh-ed25519 AAAA...`); None where logs may not be read."""
         return await pod_log.host_key(self._api, await self.pod_name(), CONTAINER)
 
+    async def own_address(self) -> tuple[str, int]:
+        """Return where the sshd of a pod that `is_exposed` listens; once it has started."""
+        return str((await self._pod_status())["podIP"]), SSHD_PORT
+
     async def node_address(self) -> tuple[str, int]:
         """Return where the sshd of a pod that `is_exposed` is reached on its node, from now on; once it has started.
 
         The Service goes with the Job. Raises Forbidden and what else refuses it.
         """
-        found = await self._api.request("GET", PODS.path(self._api.namespace, await self.pod_name()))
+        status = await self._pod_status()
         if self._node_port is None:
             path = SERVICES.path(self._api.namespace)
             service = await self._api.request("POST", path, body=shadow_service(self.manifest, str(self._uid)))
             self._node_port = int(service["spec"]["ports"][0]["nodePort"])
-        return str(found["status"]["hostIP"]), self._node_port
+        return str(status["hostIP"]), self._node_port
+
+    async def _pod_status(self) -> Json:
+        found = await self._api.request("GET", PODS.path(self._api.namespace, await self.pod_name()))
+        return cast(Json, found["status"])
 
     async def _watch_pods(self, tasks: asyncio.TaskGroup) -> None:
         is_doubted = False

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 import pytest
@@ -20,8 +21,8 @@ class Way(DirectWay):
         self.port = port
         super().__init__(self._where, self.up_told.append, self.down_told.append)
 
-    async def _where(self) -> tuple[str, int]:
-        return HERE, self.port
+    async def _where(self) -> AsyncIterator[tuple[str, int]]:
+        yield HERE, self.port
 
 
 async def test_it_leads_where_the_pod_is_whatever_it_is_asked_for() -> None:

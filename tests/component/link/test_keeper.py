@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from ktpy.errors import KtpyError, LinkLost
+from ktpy.link import lanes
 from ktpy.link.connection import AgentConnection, AgentServer
+from ktpy.link.direct import DirectWay
 from ktpy.link.keeper import Keeper
 from ktpy.link.key import ClientKey, make_key
 from ktpy.link.session import SHADOW_SESSION
@@ -59,6 +61,7 @@ class Laptop:
         self._port = pod.port
         self._transport: asyncio.Transport | None = None
         self.uplink = Uplink(self._find_pod, key, SHADOW_SESSION, self.policy, hold=self._hold)
+        self.direct: DirectWay | None = None
 
     async def create_connection(
         self, protocol_factory: Callable[[], Any], _host: str, _port: int
@@ -69,7 +72,8 @@ class Laptop:
         return self._transport, protocol
 
     async def _find_pod(self) -> AgentPod:
-        return AgentPod("pod", self, _nobody_can_tell, "", AgentServer("127.0.0.1", self._port))
+        place = AgentServer("127.0.0.1", self._port)
+        return AgentPod("pod", self, _nobody_can_tell, "", place, direct=self.direct)
 
     async def _hold(self, connection: AgentConnection[AgentHello]) -> LinkLost | None:
         self.links += 1
@@ -179,6 +183,85 @@ async def test_what_is_written_without_a_link_arrives_after_it(laptop: Laptop, e
     await client.eof
     assert client.received == b"onetwo"
     assert client.may_write.is_set()
+
+
+class Way(DirectWay):
+    """An optional way past the API server, at the second place that is tried; it can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self.said: list[str] = []
+        self.is_open = True
+        self._port = port
+        self._made: list[asyncio.Transport] = []
+        super().__init__(self._places, self.said.append, self.said.append, is_optional=True)
+
+    async def _places(self) -> AsyncIterator[tuple[str, int]]:
+        yield "127.0.0.1", free_port()
+        if self.is_open:
+            yield "127.0.0.1", self._port
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], Any], host: str, port: int
+    ) -> tuple[asyncio.Transport, Any]:
+        made = await super().create_connection(protocol_factory, host, port)
+        self._made.append(made[0])
+        return made
+
+    def cut(self) -> None:
+        self.is_open = False
+        for transport in self._made:
+            transport.abort()
+
+
+@pytest.fixture
+async def roaming(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Laptop]:
+    """A laptop that finds a way past the API server; without `--keep`."""
+    monkeypatch.setattr(lanes, "OPTIONAL_AGAIN_AFTER_S", 0.1)
+    monkeypatch.setattr(lanes, "FIRST_AGAIN_AFTER_S", 0.05)
+    key = make_key()
+    pod.annotate({"s1": key.public_line})
+    with pod.running():
+        pod.wait_until_listening()
+        laptop = Laptop(pod, key, 0.0)
+        laptop.direct = way = Way(pod.port)
+        laptop.uplink = Uplink(laptop._find_pod, key, SHADOW_SESSION, laptop.policy, may_widen=True)
+        running = asyncio.create_task(laptop.uplink.run())
+        await laptop.uplink.wait_up()
+        await until(lambda: way.address is not None)
+        yield laptop
+        running.cancel()
+        await asyncio.wait({running})
+        laptop.uplink.close()
+
+
+async def test_what_goes_past_the_api_server_goes_on_through_it(roaming: Laptop, echo_port: int) -> None:
+    way = roaming.direct
+    assert isinstance(way, Way)
+
+    async def client() -> Client:
+        return (await roaming.uplink.create_connection(Client, "127.0.0.1", echo_port))[1]
+
+    talks = [Talk(await client(), seed) for seed in range(6)]
+    idle = [await client()]
+    async with asyncio.TaskGroup() as tasks:
+        for talk in talks:
+            tasks.create_task(talk.run())
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            way.cut()
+            await until(lambda: way.address is None)
+            idle.append(await client())
+            way.is_open = True
+            await until(lambda: way.address is not None)
+            idle.append(await client())
+        for talk in talks:
+            talk.is_told_to_stop = True
+    for one in idle:
+        await say(one, b"still here")
+        one.transport.close()
+        assert await one.lost is None
+    assert [said.partition(" ")[0] for said in way.said] == ["new", "New"] * 3 + ["new"]
+    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "go on through the API server"])
 
 
 async def test_nobody_listens(laptop: Laptop) -> None:
@@ -325,16 +408,16 @@ async def test_many_connections_and_many_cuts(laptop: Laptop, echo_port: int) ->
     async with asyncio.TaskGroup() as tasks:
         for talk in talks:
             tasks.create_task(talk.run())
-        for _ in range(5):
+        for cuts in range(5):
             await asyncio.sleep(chance.random() * 0.3)
             await laptop.cut_and_back()
+            await until(lambda: laptop.keeper.counters.kept == (cuts + 1) * 72)  # noqa: B023 - it is awaited here
         await asyncio.sleep(0.2)
         for talk in talks:
             talk.is_told_to_stop = True
     for client in idle:
         await say(client, b"still here")
     assert laptop.keeper.counters.lost == 0
-    assert laptop.keeper.counters.kept == 5 * 72
 
 
 async def test_bulk_goes_on_after_a_cut_or_is_reset(laptop: Laptop) -> None:

@@ -93,6 +93,12 @@ class Laptop:
             return datagrams.recv(65535)
 
 
+def assert_is_answered(web: socket.socket) -> None:
+    """Ask a web server over a connection that stays open."""
+    web.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
+    assert web.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 def raw_question(name: str, kind: str, *, edns_bytes: int = 0) -> bytes:
     """A question as it goes over the wire, with EDNS when it says how large a UDP reply may be."""
     question = DNSRecord(q=DNSQuestion(name, getattr(QTYPE, kind)))

@@ -133,6 +133,7 @@ def test_options_come_from_the_environment_too(asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("text", "via"),
     [
+        ("auto", None),
         ("api", None),
         ("node", Via()),
         ("ssh.example.com:22", Via("ssh.example.com", 22)),
@@ -142,6 +143,13 @@ def test_options_come_from_the_environment_too(asked: Asked) -> None:
 def test_where_connections_go_past_the_api_server(asked: Asked, text: str, via: Via | None) -> None:
     assert asked.by("--via", text).via == via
     assert asked.by(env={"KTPY_VIA": text}).via == via
+
+
+def test_what_is_not_asked_for_by_name_has_to_be_allowed_and_keeping_goes_before_it(asked: Asked) -> None:
+    allowed = {"KTPY_ALLOW_DIRECT": "1"}
+    assert asked.by(env=allowed).via == asked.by("--via", "auto", "--allow-direct").via == Via(is_auto=True)
+    assert asked.by("--via", "api", env=allowed).via is None
+    assert asked.by("--keep", "10m", env=allowed).via is None
 
 
 @pytest.mark.parametrize(
@@ -299,7 +307,7 @@ class TestProxy:
         (["--mode", "proxy", "--proxy-port", "0"], "0 is no whole number from 1 to 65535."),
         (["--mode", "vpn"], "is not one of"),
         (["--keep", "10m", "--via", "node"], "do not go together"),
-        (["--via", "pod"], "is not api, node or HOST:PORT"),
+        (["--via", "pod"], "is not auto, api, node or HOST:PORT"),
     ],
 )
 def test_what_does_not_go_together(arguments: list[str], words: str) -> None:

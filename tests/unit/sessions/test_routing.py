@@ -48,5 +48,5 @@ async def test_what_is_routed_is_no_way_past_the_api_server(world: World) -> Non
     async with world.session():
         await world.ready
         routing = world.connect._routing
-        assert routing.network_of("10.96.0.7") == "10.96.0.0/12"
-        assert [routing.network_of(host) for host in ("192.0.2.7", "fd00::7", "ssh.example.com")] == [None] * 3
+        assert await routing.network_of("10.96.0.7") == "10.96.0.0/12"
+        assert [await routing.network_of(host) for host in ("192.0.2.7", "fd00::7", "ssh.example.com")] == [None] * 3

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from ktpy.kube.portforward.upgrade import PortForwardNotYet
 from ktpy.link.connection import AgentConnection
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice
 from ktpy.observe.status import ConnectStatus, LinkStatus
-from ktpy.sessions.options import ConnectOptions
+from ktpy.sessions.options import CaptureSpec, ConnectOptions, Via
+from ktpy.sessions.shadow_uplink import direct_way
 from ktpy.sessions.shadows import OUT_OF_REACH_S
 from tests.kit.waiting import until
 from tests.unit.sessions.connect_world import World, world
@@ -264,3 +266,34 @@ async def test_the_link_is_told_in_the_status_from_the_start(world: World) -> No
         await world.ready
         link = (await status(world)).link
     assert link == LinkStatus(is_up=True, for_s=link.for_s)
+
+
+@pytest.mark.parametrize(
+    ("via", "mode", "places"),
+    [
+        (Via(), "tun", ["192.0.2.1:31000"]),
+        (Via(is_auto=True), "tun", ["192.0.2.1:31000"]),
+        (Via(is_auto=True), "proxy", ["10.96.0.7:2222", "192.0.2.1:31000"]),
+        (Via("ssh.example.com", 22), "tun", ["ssh.example.com:22"]),
+    ],
+)
+async def test_where_the_pod_may_be_reached_past_the_api_server(
+    world: World, via: Via, mode: str, places: list[str]
+) -> None:
+    """What `connect` routes to the pod is no way to it."""
+
+    async def own_address() -> tuple[str, int]:
+        return "10.96.0.7", 2222
+
+    async def node_address() -> tuple[str, int]:
+        return "192.0.2.1", 31000
+
+    async def find() -> tuple[Any, str]:
+        return SimpleNamespace(own_address=own_address, node_address=node_address), POD
+
+    async with world.session():
+        await world.ready
+        routing = world.connect._routing
+        routing._options = ConnectOptions(capture=CaptureSpec(mode))
+        way = direct_way(via, SimpleNamespace(find=find), routing, lambda *_: None, lambda _: None)  # type: ignore[arg-type]
+        assert [f"{host}:{port}" async for host, port in way._find()] == places

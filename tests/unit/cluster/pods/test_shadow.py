@@ -130,15 +130,17 @@ async def test_from_creation_to_start(cluster: ApiStub, api: Api) -> None:
     assert cluster.asked_for(f"GET {PODS}")[0].query["labelSelector"] == "ktpy.dev/session=abc"
 
 
-async def test_its_service_is_made_once_and_its_node_asked_for_each_time(cluster: ApiStub, api: Api) -> None:
+async def test_its_service_is_made_once_and_its_addresses_asked_for_each_time(cluster: ApiStub, api: Api) -> None:
     services = "/api/v1/namespaces/shop/services"
     cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING)))))
-    cluster.script(f"GET {POD}", *(Answer({"status": {"hostIP": f"192.0.2.{number}"}}) for number in (1, 2)))
+    statuses = [{"hostIP": "192.0.2.1"}, {"hostIP": "192.0.2.2", "podIP": "10.1.0.7"}]
+    cluster.script(f"GET {POD}", *(Answer({"status": status}) for status in statuses))
     cluster.script(f"POST {services}", Answer({"spec": {"ports": [{"nodePort": 31000}]}}, status=201))
     async with supervised(api) as (seen, _):
         await seen.shadow.create()
         assert await seen.shadow.node_address() == ("192.0.2.1", 31000)
         assert await seen.shadow.node_address() == ("192.0.2.2", 31000)
+        assert await seen.shadow.own_address() == ("10.1.0.7", 2222)
     assert len(cluster.asked_for(f"POST {services}")) == 1
 
 
