@@ -76,7 +76,8 @@ class GatewayEntry:
         self._service, self._gateway_seen = service.result(), gateway.result()
         selector = self._original_selector(self._service)
         self._ports = self._ports_of(self._service)
-        manifest = gateway_manifest.origin_service(self._service, selector, self._session)
+        is_in_use = service_state.is_redirected(self._service)
+        manifest = gateway_manifest.origin_service(self._service, selector, self._session, is_proxied=is_in_use)
         if address is not None:
             manifest["spec"]["clusterIP"] = address
         self._origin_now = await self._origin.hold(manifest, self._session.id, self._session.owner, origin.result())
@@ -134,7 +135,20 @@ class GatewayEntry:
         if is_in_use and status_of(self._gateway_now).get("readyReplicas"):
             return  # the Service leads there already, and a route into a pod is awaited before it changes
         timeout_s = self._plan.options.pod_timeout_s
-        await self._pods.until_ready(self._generation, timeout_s, self._on_progress, is_in_use=is_in_use)
+        await self._pods.until_ready(
+            self._generation, timeout_s, self._on_progress, is_in_use=is_in_use, on_sandbox=self._have_origin_proxied
+        )
+
+    async def _have_origin_proxied(self) -> None:
+        """Let the origin Service's address lead to the original pods, a little before the redirect.
+
+        kube-proxy takes up a change at once, and those of the second after it together (minSyncPeriod). A Service that
+        is new is two changes, since its endpoints come after it, and the redirect is a third: begun with a pod that is
+        about to relay, one second has all of them. Where a node is later than another, HAProxy tries again meanwhile.
+        """
+        self._origin_now, _ = await patch_object(
+            self._api, self._origin.path, gateway_manifest.proxied, self._origin_now
+        )
 
     async def redirect(self) -> bool:
         """Let the Service select the gateway. It is read anew for that: others may have changed it since.
@@ -147,6 +161,7 @@ class GatewayEntry:
                 raise TargetUnsuitable(f"The ports of service {self._target} have changed just now.", hint="Try again.")
             selector = self._original_selector(service)
             await self._align_origin(selector)
+            await self._have_origin_proxied()
 
             def entering(found: Json, selector: Mapping[str, str] = selector) -> Json | None:
                 is_changed = service_state.selector_for(found) != selector

@@ -12,7 +12,7 @@ from ktpy.cluster.pods import agent_pod
 from ktpy.cluster.pods.overlay import overlaid
 from ktpy.cluster.service.interceptee import Interceptee
 from ktpy.cluster.service.ports import GatewayPort, agent_ports
-from ktpy.kube.objects import Json, annotations_of, metadata_of, name_of
+from ktpy.kube.objects import Json, annotations_of, labels_of, metadata_of, name_of, version_of
 from ktpy.wire.gateway import GatewaySpec, SpecError
 from ktpy.wire.pod import READY_PORT_VARIABLE, RUN_DIR, SSHD_PORT_VARIABLE
 
@@ -32,16 +32,26 @@ _ORIGIN_KEEPS = (
     "sessionAffinityConfig",
     "trafficDistribution",
 )
+PROXY_NAME = "service.kubernetes.io/service-proxy-name"
+"""kube-proxy, and what stands in its place, leaves a Service with this label to the proxy that it names."""
 _PORT_KEEPS = ("name", "protocol", "port", "targetPort", "appProtocol")
 
 
-def origin_service(service: Json, selector: Mapping[str, str], session: SessionIdentity) -> Json:
-    """The Service `<svc>-ktpy-origin`, which leads to the original pods. The API server chooses its address."""
+def origin_service(
+    service: Json, selector: Mapping[str, str], session: SessionIdentity, *, is_proxied: bool = True
+) -> Json:
+    """The Service `<svc>-ktpy-origin`, which leads to the original pods. The API server chooses its address.
+
+    Where it is not proxied, its address leads nowhere before `proxied` is applied to it.
+    """
     interceptee, spec = Interceptee(metadata_of(service)["namespace"], name_of(service)), service["spec"]
+    metadata = _metadata(interceptee.origin_name, "origin", interceptee, session, is_shared=True)
+    if not is_proxied:
+        metadata["labels"][PROXY_NAME] = "none"
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(interceptee.origin_name, "origin", interceptee, session, is_shared=True),
+        "metadata": metadata,
         "spec": {
             "type": "ClusterIP",
             "selector": dict(selector),
@@ -49,6 +59,13 @@ def origin_service(service: Json, selector: Mapping[str, str], session: SessionI
             **{key: spec[key] for key in _ORIGIN_KEEPS if key in spec},
         },
     }
+
+
+def proxied(origin: Json) -> Json | None:
+    """Make the merge patch by which an origin Service's address leads to its pods; None when it does."""
+    if PROXY_NAME not in labels_of(origin):
+        return None
+    return {"metadata": version_of(origin) | {"labels": {PROXY_NAME: None}}}
 
 
 def origin_ports(service: Json) -> list[Json]:

@@ -1,7 +1,7 @@
 """Which pods a gateway has, who may come in, and whether the Service's traffic goes to them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
 from contextlib import aclosing, suppress
 
 from ktpy.aio.task_group import task_group
@@ -11,6 +11,7 @@ from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, auth
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.cluster.service.interceptee import Interceptee
+from ktpy.cluster.steps import nothing
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
 from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
@@ -75,14 +76,16 @@ class GatewayPods:
         on_progress: Callable[[PodProgress], None] = lambda _: None,
         *,
         is_in_use: bool = False,
+        on_sandbox: Callable[[], Coroutine[None, None, None]] = nothing,
     ) -> None:
         """Wait until a pod of this generation relays, for SETTLED_S if none `is_in_use`, and the controllers know it.
 
-        A Service that selected the pod before would have no endpoint for an instant. Raises what keeps the pod from
-        relaying, as soon as that is known: ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded,
-        PodSecurityRefused, and PodNotReady after the time.
+        A Service that selected the pod before would have no endpoint for an instant. `on_sandbox` is awaited beside
+        that once a pod has its network, which is some tenths of a second before it relays. Raises what that raises,
+        and what keeps the pod from relaying, as soon as that is known: ImagePullFailed, PodUnschedulable, PodFailed,
+        QuotaExceeded, PodSecurityRefused, and PodNotReady after the time.
         """
-        waiting = _Waiting(generation, 0.0 if is_in_use else SETTLED_S, on_progress)
+        waiting = _Waiting(generation, 0.0 if is_in_use else SETTLED_S, on_progress, on_sandbox)
         try:
             async with asyncio.timeout(timeout_s), task_group() as tasks:
                 judging = tasks.create_task(self._judge(waiting, tasks), name="watch the pods")
@@ -150,12 +153,19 @@ class GatewayPods:
 class _Waiting:
     """What a gateway that is not ready waits for."""
 
-    def __init__(self, generation: str, settled_s: float, on_progress: Callable[[PodProgress], None]) -> None:
+    def __init__(
+        self,
+        generation: str,
+        settled_s: float,
+        on_progress: Callable[[PodProgress], None],
+        on_sandbox: Callable[[], Coroutine[None, None, None]],
+    ) -> None:
         self.reason = "its pod has not been created"
         self.settled = asyncio.Event()
         self._generation = generation
         self._settled_s = settled_s
         self._on_progress = on_progress
+        self._on_sandbox: Callable[[], Coroutine[None, None, None]] | None = on_sandbox
         self._pods: dict[str, PodWatch] = {}
         self._told: set[PodProgress] = set()
         self._settling: asyncio.TimerHandle | None = None
@@ -167,6 +177,9 @@ class _Waiting:
         # A container that has crashed is started again: the pod is given up when the kubelet takes its time over that.
         fresh = PodWatch("", once_started="its container runs, but is not ready", may_restart=True)
         self._pods = {name_of(raw): self._pods.get(name_of(raw), fresh).seen(raw) for raw in ours}
+        if self._on_sandbox is not None and any(map(_has_sandbox, ours)):
+            tasks.create_task(self._on_sandbox(), name="prepare for the pod's start")
+            self._on_sandbox = None
         if any(map(_is_ready, ours)):
             self.reason = "its pod is ready, but the cluster's controllers have not noticed"
             if self._settling is None:
@@ -236,9 +249,17 @@ def _gateway_pod(pod: Json) -> GatewayPod:
     return GatewayPod(metadata["name"], metadata["uid"], ssh_port)
 
 
+def _has_sandbox(pod: Json) -> bool:
+    """Whether its network stands. A kubelet before Kubernetes 1.29 says so only when its containers run (KEP-3085)."""
+    return _condition(pod, "PodReadyToStartContainers") or bool(status_of(pod).get("podIP"))
+
+
 def _is_ready(pod: Json) -> bool:
-    conditions = {one["type"]: one.get("status") for one in conditions_of(pod)}
-    return conditions.get("Ready") == "True" and bool(status_of(pod).get("podIP"))
+    return _condition(pod, "Ready") and bool(status_of(pod).get("podIP"))
+
+
+def _condition(pod: Json, kind: str) -> bool:
+    return any(one["type"] == kind and one.get("status") == "True" for one in conditions_of(pod))
 
 
 def _generation(pod: Json) -> str:

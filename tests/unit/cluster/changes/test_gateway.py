@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ktpy.cluster.changes import gateway_manifest
 from ktpy.cluster.changes.gateway import GATEWAY as GATEWAY_KIND
 from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.names import GATEWAY
@@ -56,6 +57,7 @@ async def test_one_comes_and_goes(store: ObjectStore, store_api: Api) -> None:
     origin = store.get(SERVICES, "web-ktpy-origin")
     assert origin is not None
     assert origin["spec"]["selector"] == {"app": "web"}
+    assert gateway_manifest.proxied(origin) is None
     spec = json.loads((store.get(PODS, "web-ktpy-gateway-pod") or {})["metadata"]["annotations"][GATEWAY])
     assert spec["origin"] == {"host": origin["spec"]["clusterIP"]}
     await own.leave(steps.append)
@@ -72,6 +74,7 @@ async def test_the_order_of_entry(store: ObjectStore, store_api: Api) -> None:
         "POST services/web-ktpy-origin",
         "POST deployments/web-ktpy-gateway",
         "PATCH pods/web-ktpy-gateway-pod",
+        "PATCH services/web-ktpy-origin",
         "PATCH services/web",
     ]
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ktpy.cluster.changes import gateway_manifest
 from ktpy.cluster.names import INTERCEPTED
 from ktpy.errors import SessionLost, TargetAbsent
 from ktpy.kube.client import Api
@@ -96,6 +97,7 @@ async def test_an_origin_that_was_deleted_comes_back_where_it_was(store: ObjectS
     await store.until(lambda: store.get(SERVICES, "web-ktpy-origin") is not None)
     again = store.get(SERVICES, "web-ktpy-origin") or {}
     assert again["spec"] == origin["spec"]
+    assert gateway_manifest.proxied(again) is None
     assert again["metadata"]["uid"] != origin["metadata"]["uid"]
     guarding.cancel()
 

@@ -124,6 +124,17 @@ def test_the_origin_leads_where_the_service_led() -> None:
     }
 
 
+def test_an_origin_that_no_proxy_takes_up_before_it_is_told_to() -> None:
+    awaited = gateway_manifest.origin_service(service(), {"app": "web"}, ALICE)
+    assert gateway_manifest.proxied(awaited) is None
+    early = gateway_manifest.origin_service(service(), {"app": "web"}, ALICE, is_proxied=False)
+    assert early["metadata"]["labels"].items() >= awaited["metadata"]["labels"].items()
+    seen = {"uid": "u", "resourceVersion": "7"}
+    early["metadata"] |= seen
+    patch = {**seen, "labels": {"service.kubernetes.io/service-proxy-name": None}}
+    assert gateway_manifest.proxied(early) == {"metadata": patch}
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
 def test_a_document_that_is_not_ours(made: dict[str, Any], text: str) -> None:
     made["spec"]["template"]["metadata"]["annotations"]["ktpy.dev/gateway"] = text
