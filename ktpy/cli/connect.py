@@ -103,6 +103,14 @@ def via(command: Decorated) -> Decorated:
     return command
 
 
+local_shortcut = click.option(
+    "--local-shortcut",
+    is_flag=True,
+    envvar="KTPY_LOCAL_SHORTCUT",
+    help="Reach a service that you exchange or preview here by its local port, past the cluster.",
+)
+
+
 def routing(command: Decorated) -> Decorated:
     """Add the options that choose which addresses and names are the cluster's."""
     for option in (
@@ -174,6 +182,7 @@ def routing(command: Decorated) -> Decorated:
     help="Open connections outlive a lost link, and wait for it so long (90s, 10m, 2h). By default they end with it.",
 )
 @via
+@local_shortcut
 @time_limit
 @click.option("--no-keep", is_flag=True, envvar="KTPY_NO_KEEP", help="Open connections end with the link.")
 @routing

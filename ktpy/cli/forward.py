@@ -7,7 +7,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.complete import port_names, target_names
-from ktpy.cli.connect import via
+from ktpy.cli.connect import local_shortcut, via
 from ktpy.cli.options import CommandTaker, cluster, each, printed, time_limit, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.cli.workload_options import named
@@ -34,6 +34,7 @@ from ktpy.sessions.options import CaptureSpec, ConnectOptions, ForwardOptions, P
     "--detach", "-d", is_flag=True, envvar="KTPY_DETACH", help="Return when ready; `ktpy leave` ends the session."
 )
 @via
+@local_shortcut
 @time_limit
 @printed("env", note="; env is what a shell evaluates")
 @verbose

@@ -257,6 +257,8 @@ def port(state: "PortStatus") -> str:
         counts += f", {count} {word}" if count else ""
     if not state.requests and state.passed is not None:
         counts += f", {state.passed or 'none'} passed the gateway"
+    if state.shortcuts:
+        counts += f", {state.shortcuts} connection{'' if state.shortcuts == 1 else 's'} past the cluster"
     where = f"port {state.local_port} of {clean(state.local_host)}" if state.local_host else None
     number = f"{state.port}/UDP" if state.protocol == "UDP" else str(state.port)
     return f"  port {number:<5} to {where or f'local port {state.local_port:<5}'} ({local}): {counts}"
@@ -315,6 +317,7 @@ def _connected(session: "ConnectStatus") -> str:
         ("dns", names),
         ("traffic", [amounts]),
         *([("udp", [_datagrams(session, counted)])] if (counted := session.counters.get("datagrams")) else []),
+        *([("shortcuts", [_shortcuts(counted)])] if (counted := session.counters.get("local_shortcuts")) else []),
         ("up", [f"{session.uptime_s:.0f} s, process {session.pid}"]),
     ]
     lines = [f"  {title if i == 0 else '':<9} {clean(text)}" for title, texts in rows for i, text in enumerate(texts)]
@@ -335,6 +338,11 @@ def _kept(counted: Mapping[str, int]) -> str:
 def _datagrams(session: "ConnectStatus", counted: Mapping[str, int]) -> str:
     lost = sum(counted.get(name, 0) for name in ("lost", "lost_in_pod", "full", "unreachable"))
     return f"{counted['received']} in, {counted['sent']} out, {lost} lost, {session.datagram_flows} open flows"
+
+
+def _shortcuts(counted: Mapping[str, int]) -> str:
+    count = counted["connections"]
+    return f"{count} connection{'' if count == 1 else 's'} went to your own intercepts, past the cluster"
 
 
 def amount(count_bytes: float) -> str:

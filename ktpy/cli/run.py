@@ -8,7 +8,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.complete import port_names, target_names, versions
-from ktpy.cli.connect import routing, via
+from ktpy.cli.connect import local_shortcut, routing, via
 from ktpy.cli.mesh import check_version, match_of
 from ktpy.cli.options import CommandTaker, Repeatable, cluster, each, output, verbose
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
@@ -98,6 +98,7 @@ PATIENCE_S = 3.0
     help="Print the manifest of ktpy's pod and where the environment and the files come from; make nothing.",
 )
 @via
+@local_shortcut
 @routing
 @output
 @verbose

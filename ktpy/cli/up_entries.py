@@ -32,6 +32,8 @@ VERBS: Final = {
 }
 _OURS: Final = frozenset(("detach", "output", "verbose"))
 """These options are chosen here."""
+_ON: Final = ("localShortcut",)
+"""What an entry does unless it, or a file of defaults, says otherwise: services of one team's file call each other."""
 
 
 def shapes(cli: click.Group) -> dict[str, Any]:
@@ -74,9 +76,11 @@ def _entry(cli: click.Group, one: FileEntry, folder: Path, files: Sequence[Setti
     if one.kind == "commands":
         return _command(one, folder, is_wanted=is_wanted)
     command = cli.commands[one.kind]
-    words = (one.kind, "--detach", "--output=json", *_words(command, one.values))
+    of_files = default_map(command, one.kind, files, cli.commands)
+    on = {key: True for key, option in _keys(command).items() if key in _ON and option.name not in of_files}
+    words = (one.kind, "--detach", "--output=json", *_words(command, on | dict(one.values)))
     root = click.Context(cli, info_name="ktpy")
-    root.default_map = {one.kind: default_map(command, one.kind, files, cli.commands)}
+    root.default_map = {one.kind: of_files}
     try:
         with command.make_context(one.kind, list(words[1:]), parent=root) as ctx:
             told = dict(ctx.params)

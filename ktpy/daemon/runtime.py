@@ -43,6 +43,11 @@ class RuntimeDirectory(NamedTuple):
     def make(self) -> None:
         make_private(self.path)
 
+    @property
+    def shortcuts(self) -> Path:
+        """The folder of the sockets by which intercepts of this user are reached past the cluster."""
+        return self.path / "shortcuts"
+
     @contextlib.contextmanager
     def claim(self, server: str) -> Iterator[Path]:
         """Hold the only session to `server` (the API server's URL); yield the control socket's path.

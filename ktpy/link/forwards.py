@@ -173,7 +173,7 @@ class _StreamForward(_Forward):
         asyncio.get_running_loop().call_soon(drop_unless_joined, local)
         return self._channel(lambda: PodEnd(local, self._local_port.taps))
 
-    async def _dial(self) -> "_LocalEnd":
+    async def _dial(self) -> "LocalEnd":
         """Dial, and once more if a program that restarts is there again within RESTART_S.
 
         For the gateway the connection stands already: what it sends with it, it may not be able to send elsewhere. It
@@ -203,8 +203,8 @@ class _StreamForward(_Forward):
             await self.withdraw()
             raise ConnectionRefusedError
 
-    async def _connect(self) -> "_LocalEnd":
-        _, local = await self._local_port.connect(lambda: _LocalEnd(self._doubt))
+    async def _connect(self) -> "LocalEnd":
+        _, local = await self._local_port.connect(lambda: LocalEnd(self._doubt))
         return local
 
     async def _doubt(self) -> None:
@@ -213,15 +213,15 @@ class _StreamForward(_Forward):
             await self.withdraw()
 
 
-class _LocalEnd(End):
+class LocalEnd(End):
     """The end at the local port. An end before the first byte of answer is passed on when `doubt` is done."""
 
     __slots__ = ("_doubt", "_doubting", "_has_answered")
 
-    def __init__(self, doubt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, doubt: Callable[[], Coroutine[Any, Any, object]]) -> None:
         super().__init__()
         self._doubt = doubt
-        self._doubting: asyncio.Task[None] | None = None
+        self._doubting: asyncio.Task[object] | None = None
         self._has_answered = False
 
     def data_received(self, data: bytes) -> None:

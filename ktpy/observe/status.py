@@ -189,6 +189,8 @@ class PortStatus:
     """Of a tap: how many copies the laptop did not answer in time, or could not take."""
     skipped: int = 0
     """Of a tap: how many requests were not copied, as their bodies are too long, or come late."""
+    shortcuts: int = 0
+    """How many connections came from this laptop itself, past the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

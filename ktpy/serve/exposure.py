@@ -139,7 +139,17 @@ class Exposure:
         missed = counted.dropped, counted.skipped
         reach = is_up, counted.is_up
         return PortStatus(
-            port.number, local_port.number, *reach, *counts, state, host, passed, waiting, port.protocol, *missed
+            port.number,
+            local_port.number,
+            *reach,
+            *counts,
+            state,
+            host,
+            passed,
+            waiting,
+            port.protocol,
+            *missed,
+            shortcuts=local_port.shortcuts,
         )
 
     def local_down(self) -> list[str]:
@@ -149,7 +159,12 @@ class Exposure:
     def silence(self, match: str | None) -> str | None:
         """Say what keeps all requests elsewhere; None where one has come, or the gateway does not tell."""
         total = total_of(map(self._counters, self.local_ports))
-        if total.passed is None or any((total.requests, total.fallbacks, total.dropped, total.skipped)):
+        has_shortcuts = any(one.shortcuts for one in self.local_ports.values())
+        if (
+            has_shortcuts
+            or total.passed is None
+            or any((total.requests, total.fallbacks, total.dropped, total.skipped))
+        ):
             return None
         if total.passed:
             requests = "1 request has" if total.passed == 1 else f"{total.passed} requests have"

@@ -46,6 +46,8 @@ class WatchedPort(ABC):
         """How many connections wait for the port now."""
         self.waited = 0
         """How many have waited since it was up the last time."""
+        self.shortcuts = 0
+        """How many connections have come past the cluster."""
         self._patience_s = patience_s
         self._giving_up: asyncio.TimerHandle | None = None
         self.closes = False

@@ -54,6 +54,7 @@ from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
+    from ktpy.capture.tun.relay import Dial
     from ktpy.dns.zone import Zone
     from ktpy.link.datagrams import DatagramLink
     from ktpy.link.direct import DirectWay
@@ -201,9 +202,8 @@ class Connect:
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status(api.address))
         datagrams = datagram_link(api, shadows, self._outages, key, self._turns) if hello.datagrams else None
-        self._pump = pump = await machine.start_pump(
-            uplink, datagrams, laptop, dial=(self._keeper or uplink).create_connection
-        )
+        dial = self._with_shortcuts((self._keeper or uplink).create_connection, api)
+        self._pump = pump = await machine.start_pump(uplink, datagrams, laptop, dial=dial)
         work.create_task(pump.wait_closed(), name="watch TUN")
         if datagrams:
             self._links.append(datagrams)
@@ -272,6 +272,15 @@ class Connect:
         work.create_task(shadows.run(), name="keep a shadow pod")
         await shadows.wait_created()
         return shadows
+
+    def _with_shortcuts(self, dial: "Dial", api: Api) -> "Dial":
+        if not self._options.local_shortcut:
+            return dial
+        from ktpy.serve.shortcuts import Shortcuts
+
+        shortcuts = Shortcuts(dial, RuntimeDirectory.of(self._caller).shortcuts, api.target.server)
+        self._counters["local_shortcuts"] = shortcuts.counted
+        return shortcuts.create_connection
 
     def _comes_back(self) -> bool:
         """Whether a lost link or pod is no end."""

@@ -5,12 +5,13 @@ first and goes last, so that requests which are under way while the Service is g
 """
 
 import asyncio
+import logging
 import os
 import shlex
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,11 @@ from ktpy.cluster.missing_rights import naming_all_missing
 from ktpy.cluster.names import new_session_id
 from ktpy.cluster.pods import renewal
 from ktpy.cluster.pods.pod_state import PodProgress
+from ktpy.cluster.service.sole import sole_addresses
 from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.records import Record, Records
-from ktpy.daemon.runtime import RuntimeDirectory
+from ktpy.daemon.runtime import RuntimeDirectory, make_private
 from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import KtpyError, RouteTaken
 from ktpy.kube.client import Api
@@ -44,7 +46,10 @@ from ktpy.sessions.undo_killed import undo_killed
 from ktpy.wire.route import ORIGIN, Match, RouteHello, RouteRequest, ServicePort
 
 if TYPE_CHECKING:
+    from ktpy.serve.shortcuts import OfferedShortcuts
     from ktpy.serve.watching import Watching
+
+logger = logging.getLogger(__name__)
 
 SILENT_S = 10.0
 """Without a request for so long, the user is told what may be why."""
@@ -84,6 +89,7 @@ class Intercept:
         self._command = command.UserCommand(options.command)
         self._http_ports: set[ServicePort] = set()
         self._is_leaving = False
+        self._shortcuts: OfferedShortcuts | None = None
         self._is_in_use = False
         """Whether others go on intercepting the Service."""
 
@@ -128,6 +134,8 @@ class Intercept:
             await undo.enter_async_context(background_task(exposure.watch(), "probe local ports"))
             await undo.enter_async_context(background_task(self._tell_silence_of(exposure), "tell what passes"))
             await undo.enter_async_context(background_task(self._move_clients(api, plan), "move clients"))
+            offering = self._offer_shortcuts(api, plan, exposure)
+            await undo.enter_async_context(background_task(offering, "offer shortcuts"))
             ending = await undo.enter_async_context(background_task(self._until_told_to_end(), "until told to end"))
             try:
                 while (exit_code := await self._participation(api, plan, exposure).run(ending)) is None:
@@ -180,6 +188,8 @@ class Intercept:
 
         def leaving() -> None:
             self._is_leaving = True
+            if self._shortcuts:
+                self._shortcuts.offer(())
             self._is_in_use = self.is_ready and not self._kind.owns_service
             self._step("end", f"{self._kind.undoing.format(target=self._target)} ...")
 
@@ -250,6 +260,26 @@ class Intercept:
         match = str(self._options.match) if self._options.match is not None else None
         if not (self._kind.owns_service or self._is_leaving) and (sentence := exposure.silence(match)):
             self._report(Notice(sentence))
+
+    async def _offer_shortcuts(self, api: Api, plan: InterceptPlan, exposure: Exposure) -> None:
+        """Offer what begins on this laptop the way past the cluster, where all requests come here."""
+        await self._ready.wait()
+        if self._options.match is not None or self._options.copied_percent is not None:
+            return
+        from ktpy.serve.shortcuts import OfferedShortcuts  # brings SSH, which is here now
+
+        folder = RuntimeDirectory.of(self._caller).shortcuts
+        self._shortcuts = shortcuts = OfferedShortcuts(folder, api.target.server, exposure.local_ports)
+        known = sole_addresses(api, plan.interceptee, lambda: self._session, owns_service=self._kind.owns_service)
+        try:
+            make_private(folder)
+            async with aclosing(known) as changes:
+                async for addresses in changes:
+                    shortcuts.offer(() if self._is_leaving else addresses)
+        except KtpyError as error:
+            logger.info("nothing is led past the cluster any more: %s", error)
+        finally:
+            shortcuts.offer(())
 
     def _status(self, api: Api, exposure: Exposure) -> InterceptStatus:
         options = self._options

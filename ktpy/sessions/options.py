@@ -232,6 +232,8 @@ class ConnectOptions:
     """The session ends by itself after so long; 0 is never."""
     via: Via | None = None
     """Connections take this way past the API server while there is one."""
+    local_shortcut: bool = False
+    """Whether connections to a service that this user has taken over here go straight to the local port."""
     command: tuple[str, ...] = ()
     """The user's own, which runs while the session stands, and ends it."""
     image: str = DEFAULT_IMAGE

@@ -19,6 +19,9 @@ FOLDER = "/home/dev/team"
 FILE = f"""
 namespace: {NAMESPACE}
 connect: {{}}
+exchange:
+- target: catalog
+  expose: [3001:80]
 mesh:
 - target: web
   expose: [3001:80]
@@ -35,7 +38,7 @@ commands:
   command: ["false"]
   profiles: [never]
 """
-NAMES = ["connect", "mesh-web", "forward-echo", "command-site"]
+NAMES = ["connect", "exchange-catalog", "mesh-web", "forward-echo", "command-site"]
 SOON_S, QUICK_S = 30.0, 3.0
 
 
@@ -72,6 +75,13 @@ def test_it_stands_once_comes_back_and_leaves_nothing(lab: Lab, laptop: Laptop, 
         wait_until(served, SOON_S, "the request to come here")
         assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
         first = team.sessions()
+
+        def shortcuts() -> bool:
+            assert "from the laptop" in laptop.output("curl", "-sS", "http://catalog/")
+            return bool(team.sessions()["connect"]["counters"]["local_shortcuts"]["connections"])
+
+        wait_until(shortcuts, SOON_S, "a request that does not travel through the cluster")
+        assert team.sessions()["exchange-catalog"]["ports"][0]["shortcuts"] > 0
 
         began_s = time.monotonic()
         assert team.changes("up") == dict.fromkeys(NAMES, "none")

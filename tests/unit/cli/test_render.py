@@ -65,6 +65,13 @@ def test_datagrams() -> None:
     assert told[6] == "  udp       3 in, 4 out, 3 lost, 2 open flows"
 
 
+def test_connections_past_the_cluster_are_counted_on_both_sides() -> None:
+    told = lines(replace(CONNECTED, counters={"local_shortcuts": {"connections": 1}}))
+    assert told[6] == "  shortcuts 1 connection went to your own intercepts, past the cluster"
+    port = PortStatus(80, 3001, is_local_up=True, is_up=True, requests=0, fallbacks=0, local_state="up", shortcuts=2)
+    assert click.unstyle(render.port(port)).endswith("(up): 0 requests here, 2 connections past the cluster")
+
+
 def test_without_names_and_ranges() -> None:
     told = lines(replace(CONNECTED, dns=None, ranges=()))
     assert told[2:4] == ["  ranges    none", "  dns       off"]

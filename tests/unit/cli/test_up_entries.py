@@ -36,7 +36,7 @@ commands:
 - {name: api, command: [npm start], env: [{name: PORT, value: 3001}], workingDir: api}
 """
 WORDS = {
-    "connect": ["--exclude=10.1.0.0/16", "--mode=proxy", "--namespace=shop", "--no-pods"],
+    "connect": ["--exclude=10.1.0.0/16", "--local-shortcut", "--mode=proxy", "--namespace=shop", "--no-pods"],
     "exchange-deploy-pay": [
         *("--expose=3002:80", "--expose=3003:http", "--namespace=shop", "--not-in-mesh"),
         *("--when-local-down=wait", "deploy/pay"),
@@ -47,8 +47,8 @@ WORDS = {
     ],
     "preview-new": ["--expose=3004:80", "--namespace=shop", "new"],
     "tap-web": ["--namespace=shop", "--percent=10", "--to=3005:80", "web"],
-    "forward-db": ["--namespace=shop", "5432", ":80", "db"],
-    "forward-all": ["--all", "--context=other", "--namespace=shop"],
+    "forward-db": ["--local-shortcut", "--namespace=shop", "5432", ":80", "db"],
+    "forward-all": ["--all", "--context=other", "--local-shortcut", "--namespace=shop"],
 }
 
 
@@ -80,6 +80,15 @@ def test_every_entry_becomes_a_command_line(folder: Path) -> None:
     )
     assert (api.words, api.folder, api.environment) == (("sh", "-c", "npm start"), folder / "api", {"PORT": "3001"})
     assert all(one.is_wanted for one in read(TEXT, "p").values())
+
+
+def test_own_services_call_each_other_on_the_laptop_unless_it_is_told_otherwise(folder: Path) -> None:
+    def words(text: str, *files: SettingsFile) -> list[str]:
+        return [word for word in read(text, files=files)["connect"].words if "shortcut" in word]
+
+    assert words("connect: {}") == ["--local-shortcut"]
+    assert words("connect: {localShortcut: false}") == []
+    assert words("connect: {}", SettingsFile(folder / ".ktpy.toml", {"connect": {"local-shortcut": False}})) == []
 
 
 def test_a_digest_is_of_all_that_is_told_and_of_the_cluster_that_is_meant(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from ktpy.link.forwards import _LocalEnd
+from ktpy.link.forwards import LocalEnd
 from ktpy.link.splice import End
 from tests.kit.waiting import until
 from tests.unit.link.test_splice import Transport, connected
@@ -19,11 +19,11 @@ async def never_doubt() -> None:
     raise AssertionError
 
 
-async def local_end() -> tuple[_LocalEnd, socket.socket]:
+async def local_end() -> tuple[LocalEnd, socket.socket]:
     """An end that is connected and not read yet, and the server's socket."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         loop = asyncio.get_running_loop()
-        transport, end = await loop.create_connection(lambda: _LocalEnd(never_doubt), *listening.getsockname())
+        transport, end = await loop.create_connection(lambda: LocalEnd(never_doubt), *listening.getsockname())
         transport.pause_reading()
         return end, listening.accept()[0]
 
@@ -79,9 +79,9 @@ class Doubt:
         await self.is_decided.wait()
 
 
-def doubted() -> tuple[_LocalEnd, Doubt, Transport]:
+def doubted() -> tuple[LocalEnd, Doubt, Transport]:
     doubt = Doubt()
-    local = _LocalEnd(doubt)
+    local = LocalEnd(doubt)
     local.connection_made(cast(asyncio.Transport, Transport()))
     pod, at_pod = connected()
     pod.join(local)

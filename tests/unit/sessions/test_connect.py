@@ -58,6 +58,14 @@ async def test_the_stages_come_in_order_and_are_undone_in_order(world: World) ->
     assert world.steps[-5:] == UNDO
 
 
+@pytest.mark.parametrize("is_wanted", [False, True])
+async def test_own_intercepts_are_reached_past_the_cluster_where_that_is_wanted(world: World, is_wanted: bool) -> None:
+    async with world.session(ConnectOptions(local_shortcut=is_wanted)):
+        await world.ready
+        counted = world.connect._status().counters.get("local_shortcuts")
+    assert counted == ({"connections": 0} if is_wanted else None)
+
+
 async def test_the_user_is_told_of_each_stage(world: World) -> None:
     async with world.session():
         await world.ready

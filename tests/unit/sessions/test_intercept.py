@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from ktpy.serve.exposure import Exposure
 from ktpy.sessions.intercept import Intercept
 from ktpy.sessions.options import ExposeOption, Header, InterceptOptions, Match
 from ktpy.wire.route import RouteHello
+from tests.kit.waiting import until
 from tests.unit.cluster.gateway_cases import REDIRECTED, essence, furnish, gateway, is_clean, selector
 from tests.unit.kube.object_store import LEASES, ObjectStore
 
@@ -64,11 +66,17 @@ class Exchange:
     """The session, and what it has reported."""
 
     def __init__(
-        self, caller: Caller, *command: str, target: str = "web", kind: str = "exchange", **others: Any
+        self,
+        caller: Caller,
+        *command: str,
+        target: str = "web",
+        kind: str = "exchange",
+        local: int = PORT,
+        **others: Any,
     ) -> None:
         self.events: list[Event] = []
         self._ready = asyncio.Event()
-        options = InterceptOptions(kind, target, (ExposeOption(PORT, "80"),), command=command, **others)
+        options = InterceptOptions(kind, target, (ExposeOption(local, "80"),), command=command, **others)
         self.session = Intercept(options, caller, self._hear)
 
     def _hear(self, event: Event) -> None:
@@ -130,6 +138,22 @@ async def test_from_nothing_to_ready_to_undone(store: ObjectStore, caller: Calle
     assert RuntimeDirectory.of(caller).control_sockets() == []
     with Records.of(caller).stale() as records:
         assert records == []
+
+
+@pytest.mark.parametrize(("match", "offers"), [(None, 1), (Match((), "/api"), 0)])
+async def test_what_begins_on_this_laptop_is_offered_the_way_past_the_cluster_until_it_leaves(
+    store: ObjectStore, caller: Caller, match: Match | None, offers: int
+) -> None:
+    furnish(store)
+    folder = RuntimeDirectory.of(caller).shortcuts
+    with socket.create_server(("127.0.0.1", 0)) as served:
+        exchange = Exchange(caller, local=served.getsockname()[1], match=match)
+        running = await exchange.start()
+        if offers:
+            await until(lambda: folder.is_dir() and len(list(folder.iterdir())) == offers, "the shortcut")
+        exchange.session._request_leave()
+        assert await running == 0
+    assert not folder.is_dir() or list(folder.iterdir()) == []
 
 
 async def test_a_tap_asks_for_copies_beside_who_has_the_requests(
