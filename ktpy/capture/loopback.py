@@ -13,10 +13,12 @@ from ktpy.dns.resolver import OnAlias, SplitResolver
 from ktpy.dns.stream import StreamClient
 from ktpy.dns.system import cluster_domain_in, search_path
 from ktpy.dns.zone import Zone
+from ktpy.helper.protocol import LocalNetwork
 from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.status import DnsStatus, ProxyStatus
+from ktpy.packet.stand_ins import StandIns
 from ktpy.wire.session import AgentHello
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ class LoopbackFront:
 
     resolver_name = "ktpy"
     """What is said to resolve names."""
+    local_networks: Sequence[LocalNetwork] = ()
+    """None is in the way: only what comes to a port goes to the cluster."""
+    stand_ins = StandIns()
 
     def __init__(self) -> None:
         self.networks: list[Network] = []
@@ -43,9 +48,6 @@ class LoopbackFront:
 
     def proxy_status(self, server: ApiEndpoint) -> ProxyStatus | None:  # noqa: ARG002 - a proxy's
         return None
-
-    def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: Sequence[Network]) -> None:
-        """No local network is in the way: only what comes to a port goes to the cluster."""
 
     async def keep_outside(self, addresses: Sequence[Address]) -> None:
         """The way to the API server is not a port's."""

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from ktpy.dns.resolver import OnAlias
     from ktpy.dns.zone import Zone
     from ktpy.helper.launch import LaunchedHelper
+    from ktpy.helper.protocol import LocalNetwork
     from ktpy.kube.endpoint import ApiEndpoint
     from ktpy.link.datagrams import DatagramLink
     from ktpy.link.uplink import Uplink
     from ktpy.observe.counters import CounterReaders
     from ktpy.observe.events import Report
     from ktpy.observe.status import DnsStatus, ProxyStatus
+    from ktpy.packet.stand_ins import StandIns
     from ktpy.wire.datagram import Frame
     from ktpy.wire.session import AgentHello
 
@@ -100,7 +102,14 @@ class Front(Protocol):
     @property
     def name_servers(self) -> "list[Network]": ...
     def proxy_status(self, server: "ApiEndpoint") -> "ProxyStatus | None": ...
-    def refuse_overlaps(self, ranges: "Sequence[RoutedRange]", allowed: "Sequence[Network]") -> None: ...
+    @property
+    def local_networks(self) -> "Sequence[LocalNetwork]":
+        """The networks of this machine that are in the way of the cluster's."""
+
+    @property
+    def stand_ins(self) -> "StandIns":
+        """What programs use in place of the cluster's addresses that are a local network's, too."""
+
     async def keep_outside(self, addresses: "Sequence[Address]") -> None: ...
     async def start_pump(
         self, uplink: "Uplink[AgentHello]", datagrams: "DatagramLink | None", undo: AsyncExitStack, *, dial: "Dial"

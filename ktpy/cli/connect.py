@@ -25,6 +25,8 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT
 from ktpy.observe.events import Ended, Report
 from ktpy.sessions.options import (
+    REFUSE,
+    TRANSLATE,
     CaptureSpec,
     ConnectOptions,
     Launched,
@@ -32,6 +34,7 @@ from ktpy.sessions.options import (
     listen_for_proxy,
     parse_via,
     refusal_of_include,
+    refusal_of_pool,
     refusal_of_zone,
 )
 
@@ -57,6 +60,16 @@ class _Included(_Network):
     ) -> IPv4Network | IPv6Network:
         network = super().convert(value, param, ctx)
         if refusal := refusal_of_include(network):
+            self.fail(refusal, param, ctx)
+        return network
+
+
+class _Pool(_Network):
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> IPv4Network | IPv6Network:
+        network = super().convert(value, param, ctx)
+        if refusal := refusal_of_pool(network):
             self.fail(refusal, param, ctx)
         return network
 
@@ -109,6 +122,31 @@ local_shortcut = click.option(
     envvar="KTPY_LOCAL_SHORTCUT",
     help="Reach a service that you exchange or preview here by its local port, past the cluster.",
 )
+
+
+def overlaps(command: Decorated) -> Decorated:
+    """Add the options that say what becomes of ranges that a local network has, too."""
+    for option in (
+        click.option(
+            "--translate-to",
+            cls=Repeatable,
+            type=_Pool(),
+            multiple=True,
+            envvar="KTPY_TRANSLATE_TO",
+            metavar="RANGE",
+            help="Take the other addresses from this range; means --on-overlap translate.",
+        ),
+        click.option(
+            "--on-overlap",
+            type=click.Choice([REFUSE, TRANSLATE]),
+            envvar="KTPY_ON_OVERLAP",
+            metavar="refuse|translate",
+            help="Where a range of the cluster is a local network too: refuse (the default), or translate: reach both, "
+            "the cluster's by other addresses, where its names lead.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def routing(command: Decorated) -> Decorated:
@@ -186,6 +224,7 @@ def routing(command: Decorated) -> Decorated:
 @time_limit
 @click.option("--no-keep", is_flag=True, envvar="KTPY_NO_KEEP", help="Open connections end with the link.")
 @routing
+@overlaps
 @printed("env", note="; env is for eval, with --mode proxy")
 @verbose
 @image
@@ -202,6 +241,7 @@ def connect(
     output: str,
     mode: str,
     proxy_port: int | None,
+    on_overlap: str | None,
     **options: Any,
 ) -> None:
     """Reach every pod IP, service IP and cluster DNS name from every program on this laptop.
@@ -220,7 +260,10 @@ def connect(
         if not options["via"].is_auto:
             raise click.UsageError(KEEP_OR_VIA)
         options["via"] = None
+    if on_overlap == REFUSE and options["translate_to"]:
+        raise click.UsageError("--translate-to and --on-overlap refuse do not go together.")
     wanted = ConnectOptions(
+        on_overlap=TRANSLATE if options["translate_to"] else on_overlap or REFUSE,
         pods=not no_pods,
         dns=not no_dns,
         reconnect=not no_reconnect,

@@ -300,7 +300,10 @@ def _connected_head(session: "ConnectStatus") -> str:
 
 def _connected(session: "ConnectStatus") -> str:
     dns = session.dns
-    ranges = [f"{one.network} ({one.kind}, from {one.source})" for one in session.ranges[:RANGES_SHOWN]]
+    ranges = [
+        f"{one.network}{f' as {one.stand_in}' if one.stand_in else ''} ({one.kind}, from {one.source})"
+        for one in session.ranges[:RANGES_SHOWN]
+    ]
     if len(session.ranges) > RANGES_SHOWN:
         ranges.append(f"and {len(session.ranges) - RANGES_SHOWN} more (see --output json)")
     zones = ", ".join([dns.cluster_domain, *session.dns_zones]) if dns else ""

@@ -7,7 +7,7 @@ id, its question's case and its TTLs are written over. All input is bounds-check
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from ktpy.dns.records import Rcode, RRType
@@ -33,6 +33,7 @@ DNSSEC_OK: Final = 0x8000  # in the flags of the OPT record (RFC 3225)
 POSITIVE_TTL_MAX_S: Final = 3600
 NEGATIVE_TTL_MAX_S: Final = 300  # RFC 2308 allows hours; a name that appears should be seen sooner
 
+_ADDRESS_BYTES: Final[dict[int, int]] = {RRType.A: 4, RRType.AAAA: 16}
 _HEADER: Final = struct.Struct("!6H")
 _COUNTS: Final = struct.Struct("!4H")
 _TYPE_CLASS: Final = struct.Struct("!HH")
@@ -298,6 +299,17 @@ def readdressed(reply: bytes, query: Query, ttl_offsets: tuple[int, ...] = (), a
     for offset in ttl_offsets if age_s else ():
         (ttl_s,) = _TTL.unpack_from(message, offset)
         _TTL.pack_into(message, offset, max(ttl_s - age_s, 0))
+    return bytes(message)
+
+
+def with_addresses(reply: bytes, query: Query, told: Callable[[bytes], bytes]) -> bytes:
+    """Return a forwarded reply with what `told` makes of each address, which is of the same family."""
+    message = bytearray(reply)
+    with contextlib.suppress(ValueError, IndexError, struct.error):  # a forwarded one may be broken
+        for span in record_spans(reply, query.question_end, _COUNTS.unpack_from(reply, 4)[1:]):
+            start = span.ttl_offset + 6
+            if _ADDRESS_BYTES.get(span.rtype) == span.end - start:
+                message[start : span.end] = told(reply[start : span.end])
     return bytes(message)
 
 

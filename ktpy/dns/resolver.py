@@ -30,6 +30,7 @@ from ktpy.dns.message import (
     parse_query,
     rcode_of,
     render,
+    with_addresses,
 )
 from ktpy.dns.records import Elsewhere, Rcode, RRType, ZoneAnswer
 from ktpy.dns.zone import Zone
@@ -196,7 +197,7 @@ class SplitResolver:
         if forwarder is None or (reply := forwarder.cached(query)) is None:
             return None
         self._count(where)
-        return fitted(query, reply, _limit_bytes(query, over_tcp))
+        return fitted(query, self._seen_from_here(query, where, reply), _limit_bytes(query, over_tcp))
 
     async def _forward(self, query: Query, where: Elsewhere, over_tcp: bool) -> bytes:
         forwarder = self._forwarder(where)
@@ -206,7 +207,13 @@ class SplitResolver:
             raise NoAnswerError("the cluster's DNS is not known")
         self._count(where)
         reply = await forwarder.ask(query, over_tcp=over_tcp)
-        return fitted(query, reply, _limit_bytes(query, over_tcp))
+        return fitted(query, self._seen_from_here(query, where, reply), _limit_bytes(query, over_tcp))
+
+    def _seen_from_here(self, query: Query, where: Elsewhere, reply: bytes) -> bytes:
+        """Return a reply of the cluster's with what this machine has in place of the cluster's own addresses."""
+        if where is Elsewhere.NOT_OURS or not self.zone.stand_ins.count:
+            return reply
+        return with_addresses(reply, query, self.zone.stand_ins.of)
 
     async def _finish(self, query: Query, answer: ZoneAnswer, target: str, over_tcp: bool) -> bytes:
         """Resolve the end of a CNAME chain that leaves the zone, so that getaddrinfo gets its address.
@@ -215,8 +222,9 @@ class SplitResolver:
         reach, and then of the cluster's DNS, which may know names that nobody outside the cluster does.
         """
         onward = question(target, query.qtype)
-        inside = self.zone.lookup(target, query.qtype) is Elsewhere.ASK_CLUSTER
-        best = None
+        # The reverse name of what a stand-in stands for is the cluster's; as it stands, it is a local network's.
+        inside = query.qtype == RRType.PTR or self.zone.lookup(target, query.qtype) is Elsewhere.ASK_CLUSTER
+        best, where = None, Elsewhere.NOT_OURS
         for forwarder in (self.cluster,) if inside else (self.upstream, self.cluster):
             if forwarder is None:
                 continue
@@ -226,6 +234,7 @@ class SplitResolver:
                 continue
             if rcode_of(reply) == Rcode.NOERROR and any(reply[_ANSWER_COUNT]):
                 best = reply
+                where = Elsewhere.ASK_CLUSTER if forwarder is self.cluster else Elsewhere.NOT_OURS
                 break
             if best is None and rcode_of(reply) in (Rcode.NOERROR, Rcode.NXDOMAIN):
                 best = reply
@@ -233,6 +242,7 @@ class SplitResolver:
             raise NoAnswerError("nobody resolves the target of an ExternalName")
         if self._on_alias is not None:
             await self._on_alias(addresses_in(best))
+        best = self._seen_from_here(onward, where, best)
         return render(query, encode_joined(query, answer, best), _limit_bytes(query, over_tcp))
 
     def _forwarder(self, where: Elsewhere) -> Forwarder | None:

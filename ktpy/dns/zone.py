@@ -24,11 +24,13 @@ from ktpy.dns.records import (
     ancestors,
     dashed,
     normalised,
+    reverse_name,
     reverse_zones,
     reversed_address,
     undashed,
 )
 from ktpy.kube.objects import Json
+from ktpy.packet.stand_ins import StandIns
 
 TTL_S: Final = 5
 """Time to live of every answer, positive or negative, in seconds.
@@ -84,28 +86,34 @@ class Zone:
 
     def __init__(self, cluster_domain: str = "cluster.local", *, extra_zones: Iterable[str] = ()) -> None:
         self.cluster_domain = cluster_domain.lower().strip(".")
-        self.generation = 1
+        self._changes = 1
         self._extra_zones = normalised(extra_zones)
         self.synced = False
         self.own_names: dict[str, bytes] = {}
         """Names of ktpy's own, outside the cluster domain, with their addresses; set before questions come."""
         self._scope: frozenset[str] | None = None
         self._routed_reverse: frozenset[str] = frozenset()
+        self.stand_ins = StandIns()
+        """What this machine has in place of some of the cluster's addresses; set before questions come."""
         self._namespaces: dict[str, _Namespace] = {}
         self._service_at: dict[bytes, Service] = {}  # by cluster IP
         self._slices_at: dict[bytes, tuple[EndpointSlice, ...]] = {}  # by endpoint address
+
+    @property
+    def generation(self) -> int:
+        return self._changes + self.stand_ins.count
 
     # --- what is known
 
     def set_scope(self, namespaces: AbstractSet[str] | None) -> None:
         """Say which namespaces are watched. None means the whole cluster, so what is absent does not exist."""
         self._scope = None if namespaces is None else frozenset(namespaces)
-        self.generation += 1
+        self._changes += 1
 
     def set_routed(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
         """Say which address ranges belong to the cluster: unknown reverse names in them are asked of it."""
         self._routed_reverse = frozenset(zone for network in networks for zone in reverse_zones(network))
-        self.generation += 1
+        self._changes += 1
 
     def upsert_service(self, obj: Json) -> None:
         """Take a Service as the API server sends it."""
@@ -119,7 +127,7 @@ class Zone:
         services[service.name] = service
         for address in service.cluster_ips:
             self._service_at[address] = service
-        self.generation += 1
+        self._changes += 1
 
     def services_in(self, namespace: str) -> list[Service]:
         """Return the Services of a namespace that are known so far, by name."""
@@ -137,7 +145,7 @@ class Zone:
             return
         self._forget_cluster_ips(service)
         self._forget_if_empty(namespace)
-        self.generation += 1
+        self._changes += 1
 
     def upsert_endpoint_slice(self, obj: Json) -> None:
         """Take an EndpointSlice as the API server sends it; one that belongs to no Service is left out."""
@@ -155,7 +163,7 @@ class Zone:
         _add(namespace.slices_of, new.service, new)
         for address in {endpoint.address for endpoint in new.endpoints}:
             _add(self._slices_at, address, new)
-        self.generation += 1
+        self._changes += 1
 
     def delete_endpoint_slice(self, namespace: str, name: str) -> None:
         """Drop an EndpointSlice; one that is not known is no error."""
@@ -164,7 +172,7 @@ class Zone:
             return
         self._forget_slice(known, gone)
         self._forget_if_empty(namespace)
-        self.generation += 1
+        self._changes += 1
 
     def _forget_cluster_ips(self, service: Service) -> None:
         for address in service.cluster_ips:
@@ -196,22 +204,21 @@ class Zone:
         if self._extra_zones and not self._extra_zones.isdisjoint(ancestors(name)):
             return Elsewhere.ASK_CLUSTER
         if name in self.own_names:
-            return self._answer(_Node(_address_records(name, [self.own_names[name]])), qtype, name, chain)
+            return self._answer(_Node(self._address_records(name, [self.own_names[name]])), qtype, name, chain)
         if name.endswith(self.cluster_domain):
             inside = name[: -len(self.cluster_domain)]
             if not inside or inside[-1] == ".":
                 return self._cluster_name(name, inside[:-1], qtype, chain)
         if name == "svc" or name.endswith(".svc"):
             found = self._cluster_name(name, name, qtype, chain)
-            return self._in_full(name) if found is Elsewhere.ASK_CLUSTER else found
+            return self._referred(name, f"{name}.{self.cluster_domain}") if found is Elsewhere.ASK_CLUSTER else found
         if name.endswith(".arpa"):
             return self._reverse_name(name, qtype)
         return Elsewhere.NOT_OURS
 
-    def _in_full(self, name: str) -> ZoneAnswer:
-        """Return a name under `svc` as an alias of the one under the cluster domain, which only the cluster knows."""
-        full = f"{name}.{self.cluster_domain}"
-        return ZoneAnswer(Rcode.NOERROR, (ResourceRecord(name, RRType.CNAME, TTL_S, full),), unfinished=full)
+    def _referred(self, name: str, known: str) -> ZoneAnswer:
+        """Return a name under `svc`, or a stand-in's reverse name, as an alias of the one that the cluster may know."""
+        return ZoneAnswer(Rcode.NOERROR, (ResourceRecord(name, RRType.CNAME, TTL_S, known),), unfinished=known)
 
     def _cluster_name(self, name: str, inside: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
         """Answer a name of the cluster domain, or under `svc` without it; `inside` is the part before the domain."""
@@ -270,11 +277,11 @@ class Zone:
         if not targets:
             return None  # also the specification's: no ready endpoint, NXDOMAIN
         if qtype != RRType.SRV:
-            return _Node(_address_records(name, (target.address for target in targets)))
+            return _Node(self._address_records(name, (target.address for target in targets)))
         # A target counts in the weight once for each of its addresses.
         weight = max(100 // len(targets), 1)
         srv = {Srv(0, weight, target.port.number, target.host): None for target in targets if target.port != _ANY_PORT}
-        additional = (_address_records(target.host, [target.address]) for target in targets)
+        additional = (self._address_records(target.host, [target.address]) for target in targets)
         return _Node(
             [ResourceRecord(name, RRType.SRV, TTL_S, data) for data in srv],
             list(dict.fromkeys(chain.from_iterable(additional))),
@@ -315,20 +322,26 @@ class Zone:
             return _EMPTY
         if len(labels) > 2 or (address := undashed(labels[0])) is None:
             return None
-        return _Node(_address_records(name, [address]))
+        return _Node(self._address_records(name, [address]))
 
     def _reverse_name(self, name: str, qtype: int) -> ZoneAnswer | Elsewhere:
-        address = reversed_address(name) if self.synced else None
-        if address is not None and (targets := self.names_at(address)):
+        address = reversed_address(name)
+        if address is not None and self.synced and (targets := self.names_at(address)):
             records = [ResourceRecord(name, RRType.PTR, TTL_S, target) for target in targets]
             # Each known address is a zone of its own: no claim is made on its neighbours.
             return self._answer(_Node(records), qtype, name, 0)
+        if address is not None and (real := self.stand_ins.real(address)) != address:
+            return self._referred(name, reverse_name(real))
         if self._routed_reverse and not self._routed_reverse.isdisjoint(ancestors(name)):
             return Elsewhere.ASK_CLUSTER
         return Elsewhere.NOT_OURS
 
-    def names_at(self, address: bytes) -> list[str]:
-        """Return the names of an address: its service, else every service it is a ready endpoint of."""
+    def names_at(self, seen: bytes) -> list[str]:
+        """Return the names of what this machine has at an address: its service, else every service it is a ready
+        endpoint of."""
+        address = self.stand_ins.real(seen)
+        if address == seen != self.stand_ins.of(seen):
+            return []  # a local network's
         if (service := self._service_at.get(address)) is not None:
             return [self._name_of(service)]
         names: dict[str, None] = {}
@@ -367,6 +380,11 @@ class Zone:
             return found
         return ZoneAnswer(found.rcode, (alias, *found.answers), found.authority, found.additional, found.unfinished)
 
+    def _address_records(self, owner: str, addresses: Iterable[bytes]) -> list[ResourceRecord]:
+        # dict.fromkeys: an address can be in two slices for a moment, and an RRset holds no duplicates (RFC 2181).
+        unique = map(self.stand_ins.of, dict.fromkeys(addresses))
+        return [ResourceRecord(owner, address_type(address), TTL_S, address) for address in unique]
+
     def _name_of(self, service: Service) -> str:
         return f"{service.name}.{service.namespace}.svc.{self.cluster_domain}"
 
@@ -379,11 +397,6 @@ class Zone:
 
 def _hostname(endpoint: EndpointAddress) -> str:
     return endpoint.hostname or dashed(endpoint.address)
-
-
-def _address_records(owner: str, addresses: Iterable[bytes]) -> list[ResourceRecord]:
-    # dict.fromkeys: an address can be in two slices for a moment, and an RRset holds no duplicates (RFC 2181).
-    return [ResourceRecord(owner, address_type(address), TTL_S, address) for address in dict.fromkeys(addresses)]
 
 
 def _add(index: dict[_Key, tuple[EndpointSlice, ...]], key: _Key, new: EndpointSlice) -> None:

@@ -37,8 +37,7 @@ async def ranges(api: Api) -> Finding:
     try:
         refuse_overlaps(found, local)
     except RangeOverlap as error:
-        mend = f"{error.hint}\nWith a network of its own: ktpy run"
-        return Finding("ranges", State.WARNING, f"{error.message}{vpns}", mend)
+        return Finding("ranges", State.WARNING, f"{error.message}{vpns}", error.hint)
     told = ", ".join(str(one.network) for one in found[:REQUESTS]) or "none is known"
     more = f" and {len(found) - REQUESTS} more" if len(found) > REQUESTS else ""
     return Finding("ranges", State.OK, f"No network here overlaps the cluster's ({told}{more}).{vpns}")

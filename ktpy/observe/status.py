@@ -14,12 +14,14 @@ UP_ENTRY: Final = "KTPY_UP_ENTRY"
 
 @dataclass(frozen=True, slots=True)
 class RangeStatus:
-    """A RangeStatus is a range of addresses that is routed into the cluster."""
+    """A RangeStatus is a range of the cluster's addresses that is reached from here."""
 
     network: str
     kind: str
     source: str
     """Where ktpy learned of it."""
+    stand_in: str | None = None
+    """The range by which this laptop reaches it instead, as it is a local network's, too."""
 
 
 @dataclass(frozen=True, slots=True)

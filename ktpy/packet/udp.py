@@ -23,6 +23,7 @@ UDP_HEADER_BYTES: Final = 8
 MAX_PAYLOAD_BYTES: Final = {4: 65507, 6: 65527}
 """By IP version: what the length fields of IP and UDP leave."""
 _FRAGMENT_OFFSET: Final = 0x1FFF
+_BROADCAST: Final = b"\xff" * 4
 _UDP: Final = struct.Struct("!HHHH")
 _CHECKSUM_OFFSET: Final = 6
 _VNET: Final = struct.Struct("=BBHHHH")
@@ -59,8 +60,10 @@ def parse_datagram(buffer: bytearray, length: int) -> Datagram | Drop:
 
 
 def is_unicast(address: bytes) -> bool:
-    """Return whether a packed address is one host's; reserved and broadcast addresses of IPv4 are not."""
-    return address[0] < 224 if len(address) == 4 else address[0] != 0xFF
+    """Return whether a packed address is one host's. Those of 240.0.0.0/4 are, as for Linux; only broadcast is not."""
+    if len(address) == 4:
+        return not 224 <= address[0] < 240 and address != _BROADCAST
+    return address[0] != 0xFF
 
 
 def packet_of(datagram: Datagram) -> bytes:

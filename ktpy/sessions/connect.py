@@ -199,6 +199,7 @@ class Connect:
             routing = start.create_task(self._routing.choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         self._front = machine
+        zone.stand_ins = machine.stand_ins
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status(api.address))
         datagrams = datagram_link(api, shadows, self._outages, key, self._turns) if hello.datagrams else None
@@ -215,7 +216,7 @@ class Connect:
         righting = put_right(
             machine,
             self._outages,
-            lambda: self._routing.ranges,
+            lambda: self._routing.routed,
             self._options.include,
             self._report,
             self._note,
@@ -364,7 +365,7 @@ class Connect:
             hello,
             api.namespace,
             extra_zones=self._options.dns_zones,
-            routed=[entry.network for entry in routed],
+            routed=[entry.routed for entry in routed],
             work=work,
             counters=self._counters,
             on_alias=self._routing.route_alias,

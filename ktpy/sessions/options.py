@@ -37,6 +37,8 @@ __all__ = [
     "DEFAULT_POD_TIMEOUT_S",
     "KEEP",
     "LAPTOPS_OWN",
+    "REFUSE",
+    "TRANSLATE",
     "VERSION_HEADER",
     "WAIT",
     "WAIT_S",
@@ -72,10 +74,13 @@ __all__ = [
     "parse_reverse",
     "parse_via",
     "refusal_of_include",
+    "refusal_of_pool",
     "refusal_of_zone",
 ]
 
 
+REFUSE: Final = "refuse"
+TRANSLATE: Final = "translate"
 _PUBLISH = re.compile(r"(?:(?P<local>\d{1,5}):)?(?P<port>\d{1,5})")
 
 LAPTOPS_OWN: Final = frozenset({"PATH", "HOME", "SHELL", "TERM", "PWD"})
@@ -220,6 +225,10 @@ class ConnectOptions:
     namespace: str | None = None
     include: tuple[IPv4Network | IPv6Network, ...] = ()
     exclude: tuple[IPv4Network | IPv6Network, ...] = ()
+    on_overlap: str = REFUSE
+    """What becomes of ranges that a local network has, too: `refuse` or `translate`."""
+    translate_to: tuple[IPv4Network | IPv6Network, ...] = ()
+    """The ranges that stand-ins are taken from; families without one have a default."""
     dns_zones: tuple[str, ...] = ()
     pods: bool = True
     dns: bool = True
@@ -273,6 +282,13 @@ def refusal_of_include(network: IPv4Network | IPv6Network) -> str | None:
         return f"{network} lies in {reserved_in(network)}, which is never routed."
     if network.prefixlen and is_default_route(network):  # choosing the ranges refuses the whole address space
         return f"{network} is as wide as a default route, which ktpy never takes."
+    return None
+
+
+def refusal_of_pool(network: IPv4Network | IPv6Network) -> str | None:
+    """Why no addresses can be taken from this range in place of the cluster's, as a sentence; None where they can."""
+    if not network.prefixlen or is_reserved(network):
+        return f"{network} holds addresses that are never routed."
     return None
 
 

@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from ktpy.capture.spec import Front
 from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.errors import KtpyError
 from ktpy.observe.events import Notice, Report
-from ktpy.observe.status import RangeStatus
 from ktpy.sessions.outages import Outages
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 async def put_right(
     machine: Front,
     outages: Outages,
-    routed: Callable[[], Sequence[RangeStatus]],
+    routed: Callable[[], Sequence[RoutedRange]],
     allowed: "Sequence[Network]",
     report: Report,
     is_wrong: Callable[[tuple[str, ...]], None],
@@ -30,10 +28,9 @@ async def put_right(
     """
     told: list[str] = []
     async for _ in _each(outages.wait_back, machine.wait_routes_changed):
-        ranges = [RoutedRange(ip_network(one.network), one.kind, one.source) for one in routed()]
         before = told
         try:
-            told = await machine.put_right(ranges, allowed)
+            told = await machine.put_right(routed(), allowed)
         except KtpyError as error:
             told = [error.message]
         is_wrong(tuple(told))

@@ -9,18 +9,32 @@ from typing import TYPE_CHECKING
 from ktpy.aio.task_group import task_group
 from ktpy.capture.spec import Front
 from ktpy.cluster.routing.range_watch import new_endpoints, new_pods, new_services
-from ktpy.cluster.routing.ranges import RoutedRange, discover, hand_made_addresses, leave_out, routed_too
+from ktpy.cluster.routing.ranges import (
+    RoutedRange,
+    discover,
+    hand_made_addresses,
+    leave_out,
+    refuse_overlaps,
+    routed_too,
+)
+from ktpy.cluster.routing.stand_in_pool import StandInPool
 from ktpy.errors import HelperFailed, RangeOverlap
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
 from ktpy.observe.events import Notice, Report
 from ktpy.observe.status import RangeStatus
 from ktpy.observe.trace import stage
-from ktpy.sessions.options import ConnectOptions
+from ktpy.sessions.options import TRANSLATE, ConnectOptions
 
 if TYPE_CHECKING:
     from ktpy.cluster.routing.networks import Address, Network
     from ktpy.wire.session import AgentHello
+
+STANDING_IN = (
+    "A local network has addresses of the cluster's, and keeps them; the cluster's are others on this laptop, where"
+    " its names lead: {}{}."
+)
+TOLD_RANGES = 4
 
 
 class Routing:
@@ -29,9 +43,18 @@ class Routing:
     def __init__(self, options: ConnectOptions, report: Report, step: Callable[[str, str], None]) -> None:
         self._options, self._report, self._step = options, report, step
         self._behind_names: asyncio.Queue[list[Address]] = asyncio.Queue()
-        self.ranges: tuple[RangeStatus, ...] = ()
+        self.routed: list[RoutedRange] = []
         """All that is routed so far."""
         self._is_chosen = asyncio.Event()
+        self._pool: StandInPool | None = None
+        """None where what overlaps is refused."""
+
+    @property
+    def ranges(self) -> tuple[RangeStatus, ...]:
+        return tuple(
+            RangeStatus(str(one.network), one.kind, one.source, str(one.stand_in) if one.stand_in else None)
+            for one in self.routed
+        )
 
     def take_slice(self, endpoint_slice: Json) -> None:
         if addresses := hand_made_addresses(endpoint_slice):
@@ -51,19 +74,40 @@ class Routing:
             found = await discover(api, include=options.include, exclude=options.exclude, pods=options.pods)
         machine = await preparing
         await machine.keep_outside(locating.result())
-        found = leave_out(found, machine.name_servers)
-        machine.refuse_overlaps(found, options.include)
-        return found
+        if options.on_overlap == TRANSLATE:
+            outside = [*map(ip_network, locating.result()), *machine.name_servers]
+            taken = [*outside, *(one.network for one in found), *(one.network for one in machine.local_networks)]
+            self._pool = StandInPool(options.translate_to, taken, machine.stand_ins)
+        placed = self._placed(machine, found)
+        if translated := [str(one) for one in placed if one.stand_in]:
+            more = f" and {len(translated) - TOLD_RANGES} more" if len(translated) > TOLD_RANGES else ""
+            self._report(Notice(STANDING_IN.format(", ".join(translated[:TOLD_RANGES]), more)))
+        return placed
+
+    def _placed(self, machine: Front, ranges: list[RoutedRange]) -> list[RoutedRange]:
+        """Return the ranges as this machine may route them. Raises RangeOverlap."""
+        ranges = self._translated(machine, ranges)
+        direct = leave_out([one for one in ranges if not one.stand_in], machine.name_servers)
+        placed = [*direct, *(one for one in ranges if one.stand_in)]
+        refuse_overlaps(placed, machine.local_networks, self._options.include)
+        return placed
+
+    def _translated(self, machine: Front, ranges: list[RoutedRange]) -> list[RoutedRange]:
+        """Return the ranges, with stand-ins for those that overlap where that is wanted. Raises RangeOverlap."""
+        if self._pool is None:
+            return ranges
+        return self._pool.translated(ranges, machine.local_networks, self._options.include)
 
     @stage
     async def route_chosen(self, machine: Front, hello: "AgentHello", chosen: list[RoutedRange]) -> list[RoutedRange]:
         """Route what was found, and the pod's own name servers; return all that is routed."""
         name_servers = map(ip_address, hello.nameservers)
         exclude = self._excluded(machine)
-        routed = chosen + routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
+        too = routed_too(name_servers, chosen, exclude=exclude, source="a pod's resolver")
+        routed = chosen + self._translated(machine, too)
         await self._route(machine, routed)
         self._is_chosen.set()
-        names = ", ".join(str(entry.network) for entry in routed)
+        names = ", ".join(map(str, routed))
         self._step("routes", f"{names or 'none'} by {machine.name}")
         return routed
 
@@ -86,20 +130,19 @@ class Routing:
         await self._is_chosen.wait()
         with suppress(ValueError):
             wanted = ip_address(address)
-            return next((one.network for one in self.ranges if wanted in ip_network(one.network)), None)
+            return next((str(one.routed) for one in self.routed if wanted in one.routed), None)
         return None
 
     def _excluded(self, machine: Front) -> "list[Network]":
         return [*self._options.exclude, *machine.name_servers]
 
     async def _route(self, machine: Front, ranges: list[RoutedRange]) -> None:
-        await machine.route([entry.network for entry in ranges])
-        self.ranges += tuple(RangeStatus(str(entry.network), entry.kind, entry.source) for entry in ranges)
+        await machine.route([entry.routed for entry in ranges])
+        self.routed += ranges
 
     async def _route_newcomers(self, machine: Front, newcomers: AsyncIterator[list[RoutedRange]]) -> None:
         async for ranges in newcomers:
             try:
-                machine.refuse_overlaps(ranges, self._options.include)
-                await self._route(machine, ranges)
+                await self._route(machine, self._placed(machine, ranges))
             except (RangeOverlap, HelperFailed) as refused:
                 self._report(Notice(f"{refused.message} It is not routed."))

@@ -137,6 +137,29 @@ def test_the_hints_other_way_out_takes_it_into_the_cluster(connect: Connecting, 
     assert laptop.network_state() == before
 
 
+def test_both_are_reached_where_the_cluster_gets_other_addresses(
+    connect: Connecting, laptop: Laptop, shop: Shop, vpn: str
+) -> None:
+    """By name and address, over TCP and ping; the VPN's own addresses stay where they were."""
+    before = laptop.network_state()
+    session = connect("--namespace", "shop", "--on-overlap", "translate")
+    assert {entry["network"]: entry["stand_in"] for entry in session.status()["ranges"]} == {
+        SERVICE_IPV4: None,
+        SERVICE_IPV6: None,
+        POD_IPV4: "240.0.0.0/24",
+        POD_IPV6: None,
+    }
+    seen = "240.0.0." + shop.pod("store-0").ipv4.rpartition(".")[2]
+    assert laptop.output("getent", "ahostsv4", "store-0.store").split()[0] == seen
+    assert laptop.output("getent", "hosts", seen).split()[1] == "store-0.store.shop.svc.cluster.local"
+    for url in ("http://web/", "http://store-0.store:8080/", f"http://{seen}:8080/"):
+        assert laptop.run(["curl", "-sSf", "--max-time", "10", url]).returncode == 0, url
+    laptop.output("ping", "-n", "-c", "1", "-W", "5", seen)
+    assert "dev vpn0" in laptop.output("ip", "route", "get", "10.244.0.193")
+    session.quit()
+    assert laptop.network_state() == before
+
+
 def test_the_api_server_is_never_routed(connect: Connecting, laptop: Laptop) -> None:
     """Else the tunnel would run through itself."""
     session = connect("--namespace", "shop", "--include", "10.99.0.0/30")

@@ -29,6 +29,7 @@ from ktpy.errors import HelperFailed
 from ktpy.helper.private.client import PrivateHelperClient, PrivateNetwork
 from ktpy.helper.private.messages import File
 from ktpy.helper.processes import end_all_in_network
+from ktpy.helper.protocol import LocalNetwork
 from ktpy.helper.resolv_conf import render_private
 from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.link.datagrams import DatagramLink
@@ -36,6 +37,7 @@ from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Report
 from ktpy.observe.status import DnsStatus, ProxyStatus
+from ktpy.packet.stand_ins import StandIns
 from ktpy.wire.session import AgentHello
 
 HOSTS = Path("/etc/hosts")
@@ -55,6 +57,9 @@ class NamespaceFront:
     datagrams: DatagramExits | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """Addresses and names for the program's /etc/hosts, beside the laptop's own."""
+    local_networks: tuple[LocalNetwork, ...] = ()
+    """None is in the way: the program reaches the cluster's, and all others the laptop's."""
+    stand_ins: StandIns = field(default_factory=StandIns)
 
     @classmethod
     async def prepare(cls, launched: Launched, undo: AsyncExitStack, report: Report) -> "NamespaceFront":  # noqa: ARG003
@@ -87,9 +92,6 @@ class NamespaceFront:
 
     def proxy_status(self, server: ApiEndpoint) -> ProxyStatus | None:  # noqa: ARG002 - there is no proxy
         return None
-
-    def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
-        """No local network is in the way: the program reaches the cluster's, and all others the laptop's."""
 
     async def keep_outside(self, addresses: Sequence[Address]) -> None:
         """The way to the API server is not the program's."""

@@ -22,6 +22,7 @@ from ktpy.packet.headers import (
     Drop,
 )
 from ktpy.packet.icmp import Echo, parse_echo
+from ktpy.packet.stand_ins import StandIns
 from ktpy.packet.udp import ANSWERS_PER_SECOND, UDP_HEADER_BYTES, Datagram, is_unicast, parse_datagram
 from ktpy.wire.datagram import (
     BEAT,
@@ -78,7 +79,13 @@ class Datagrams:
     """A Datagrams has the receivers of UDP and ICMP for the dispatch. The pump calls `flush`, `deliver` and `tick`."""
 
     def __init__(
-        self, table: FlowTable, way: DatagramWay, write: Callable[[bytes], None], *, max_flows: int = MAX_FLOWS
+        self,
+        table: FlowTable,
+        way: DatagramWay,
+        write: Callable[[bytes], None],
+        stand_ins: StandIns | None = None,
+        *,
+        max_flows: int = MAX_FLOWS,
     ) -> None:
         """`table` knows which addresses are the TUN's own, and counts drops; `write` puts a packet into the TUN."""
         self.counters = DatagramCounters()
@@ -90,6 +97,7 @@ class Datagrams:
         self._table = table
         self._way = way
         self._write = write
+        self._stand_ins = stand_ins or StandIns()
         self._flows = DatagramFlows(max_flows)
         self._batch: list[bytes] = []
         self._batched_bytes = 0
@@ -126,7 +134,7 @@ class Datagrams:
         flow = self._flow(DATAGRAM, datagram, datagram.source_port, buffer, length)
         if not isinstance(flow, DatagramFlow):
             return flow
-        tail = TAIL.pack(DATAGRAM, flow.number, datagram.destination_port, mapped(datagram.destination))
+        tail = TAIL.pack(DATAGRAM, flow.number, datagram.destination_port, self._target(datagram))
         if key:
             self._flows.add_path(key, Path(flow, tail))
             return self._receive_udp(buffer, length)
@@ -140,8 +148,12 @@ class Datagrams:
         flow = self._flow(ECHO, echo, echo.identifier, buffer, length)
         if not isinstance(flow, DatagramFlow):
             return flow
-        self._append(TAIL.pack(ECHO, flow.number, echo.sequence, mapped(echo.destination)), echo.payload)
+        self._append(TAIL.pack(ECHO, flow.number, echo.sequence, self._target(echo)), echo.payload)
         return None
+
+    def _target(self, sent: Datagram | Echo) -> bytes:
+        """Return whom the agent is to send it to."""
+        return mapped(self._stand_ins.real(sent.destination))
 
     def _flow(
         self, kind: int, sent: Datagram | Echo, port: int, buffer: bytearray, length: int
@@ -212,7 +224,7 @@ class Datagrams:
         self._dropped_in_pod = count
 
     def _deliver_answer(self, frame: Frame, flow: DatagramFlow) -> None:
-        source = unmapped(frame.address)
+        source = self._stand_ins.of(unmapped(frame.address))
         if len(source) != len(flow.address):
             return
         if frame.kind == ECHO:
@@ -225,8 +237,8 @@ class Datagrams:
         self._write(packet)
 
     def _deliver_failure(self, frame: Frame, flow: DatagramFlow) -> None:
-        target, failure = unmapped(frame.address), Failure.parse(frame.payload)
-        router = target if failure.router == NOWHERE else unmapped(failure.router)
+        target, failure = self._stand_ins.of(unmapped(frame.address)), Failure.parse(frame.payload)
+        router = target if failure.router == NOWHERE else self._stand_ins.of(unmapped(failure.router))
         is_passed_on = failure.type in _ERRORS[4 if len(flow.address) == 4 else 6]
         if not is_passed_on or not len(router) == len(target) == len(flow.address):
             return

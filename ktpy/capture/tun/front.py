@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address, ip_network
 
@@ -37,6 +37,7 @@ from ktpy.link.uplink import Uplink
 from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
 from ktpy.observe.status import DnsStatus, ProxyStatus
+from ktpy.packet.stand_ins import StandIns
 from ktpy.wire.session import AgentHello
 
 DNS_PORT = 53
@@ -48,10 +49,11 @@ class TunFront:
 
     helper: HelperClient
     tun: Tun
-    networks: tuple[LocalNetwork, ...]
+    local_networks: tuple[LocalNetwork, ...]
     resolver: MachineResolver
     changes: RouteChanges
     report: Report
+    stand_ins: StandIns = field(default_factory=StandIns)
 
     @classmethod
     async def prepare(cls, launched: Launched, undo: AsyncExitStack, report: Report) -> "TunFront":
@@ -97,10 +99,6 @@ class TunFront:
     def proxy_status(self, server: ApiEndpoint) -> ProxyStatus | None:  # noqa: ARG002 - there is no proxy
         return None
 
-    def refuse_overlaps(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> None:
-        """Raise RangeOverlap where a range is a local network too, and `allowed` does not cover it."""
-        refuse_overlaps(ranges, self.networks, allowed)
-
     async def keep_outside(self, addresses: Sequence[Address]) -> None:
         """Never route these: by them the API server is reached."""
         await self.helper.keep_outside(addresses)
@@ -108,7 +106,7 @@ class TunFront:
     async def route(self, networks: Sequence[Network]) -> None:
         """Route these into the TUN, before any route to the same network that the machine has already."""
         if networks:  # else there is nothing to route: all is excluded, or the user may see nothing
-            await self.helper.add_routes(outranking(networks, (local.network for local in self.networks)))
+            await self.helper.add_routes(outranking(networks, (local.network for local in self.local_networks)))
 
     async def put_right(self, ranges: Sequence[RoutedRange], allowed: Sequence[Network]) -> list[str]:
         """Restore what others have taken away of the routes; return what the user should know.
@@ -118,11 +116,11 @@ class TunFront:
         told = []
         if vanished := await self.helper.restore_routes():
             told.append(f"Routes into {self.name} had vanished, and are back: {', '.join(map(str, vanished))}.")
-        new = set(await self.helper.local_networks()).difference(self.networks)
+        new = set(await self.helper.local_networks()).difference(self.local_networks)
         lost = {
             overlap.local: f"{overlap.local.network}, a part of the cluster's {overlap.network}, leads to"
             f" {overlap.local.interface} since its route was added: the narrower one counts."
-            for overlap in overlaps((one.network for one in ranges), new)
+            for overlap in overlaps((one.routed for one in ranges), new)
             if overlap.local.network.prefixlen > overlap.network.prefixlen
         }
         try:
@@ -148,6 +146,7 @@ class TunFront:
             way=datagrams,
             on_udp=self._tell_of_udp,
             until_up=uplink.wait_up,
+            stand_ins=self.stand_ins,
         )
         undo.push_async_callback(pump.aclose)
         return pump

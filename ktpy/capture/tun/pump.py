@@ -24,6 +24,7 @@ from ktpy.packet.flow_table import Answer, FlowCounters, FlowTable
 from ktpy.packet.fragments import Reassembly
 from ktpy.packet.headers import PROTOCOL_UDP, VNET_HEADER_BYTES
 from ktpy.packet.packet_filter import Address, Matches
+from ktpy.packet.stand_ins import StandIns
 from ktpy.packet.udp import UdpRefusal
 from ktpy.wire.datagram import Frame
 
@@ -72,6 +73,7 @@ class Pump:
         way: DatagramWay | None,
         on_udp: Callable[[bytes, int], None],
         until_up: Callable[[], Awaitable[object]],
+        stand_ins: StandIns,
     ) -> None:
         self._tun_fd = tun_fd
         self._relay = relay
@@ -79,12 +81,12 @@ class Pump:
         self._peers = peers
         self._udp = UdpRefusal(table, on_udp)
         self._reassembly = Reassembly()
-        self.datagrams = Datagrams(table, way, self._write) if way else None
+        self.datagrams = Datagrams(table, way, self._write, stand_ins) if way else None
         """None where they are refused."""
         receivers = self.datagrams.receivers if self.datagrams else {PROTOCOL_UDP: self._udp.receive}
         self._dispatch = Dispatch(table, receivers, self._reassembly if self.datagrams else None)
         self._flows = flows
-        self._dial, self._until_up = dial, until_up
+        self._dial, self._until_up, self._stand_ins = dial, until_up, stand_ins
         self._dial_timeout_s = dial_timeout_s
         self._dial_slots = asyncio.Semaphore(max_dials)
         self._dials: set[asyncio.Task[None]] = set()
@@ -115,6 +117,7 @@ class Pump:
         on_udp: Callable[[bytes, int], None] = lambda _address, _port: None,
         until_up: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
         acceptors: Sequence[socket.socket] = (),
+        stand_ins: StandIns | None = None,
     ) -> "Pump":
         """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then.
 
@@ -122,6 +125,7 @@ class Pump:
         with where the first one goes, packed address and port.
         `until_up` waits until the link stands: a new flow waits that long, but no longer than `dial_timeout_s`.
         `acceptors` are sockets bound to the addresses where this process cannot bind them.
+        What is sent to one of `stand_ins` goes to the address that it stands in for, from which the answer comes back.
         `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close.
         """
         flows: dict[int, Flow] = {}
@@ -140,7 +144,10 @@ class Pump:
             linger_s=linger_s,
         )
         peers = [ip_address(address.peer) for address in addresses]
-        return cls(tun_fd, relay, table, peers, flows, dial, dial_timeout_s, max_dials, way, on_udp, until_up)
+        standing_in = stand_ins or StandIns()
+        return cls(
+            tun_fd, relay, table, peers, flows, dial, dial_timeout_s, max_dials, way, on_udp, until_up, standing_in
+        )
 
     @property
     def traffic(self) -> Traffic:
@@ -332,7 +339,8 @@ class Pump:
             async with asyncio.timeout(self._dial_timeout_s):
                 await self._until_up()
             async with self._dial_slots, asyncio.timeout(self._dial_timeout_s):
-                await self._dial(lambda: far, *flow.destination)
+                host, port = flow.destination
+                await self._dial(lambda: far, self._stand_ins.real_host(host), port)
         except TimeoutError:
             self._write(self._table.unreachable(flow))
         except OSError as exc:

@@ -44,6 +44,8 @@ FOR_GOOD = frozenset({OF_NODES, BY_SERVICE_CIDR, BY_API_SERVER})
 """The ranges of these sources hold for what is yet to come, too."""
 _WIDEST_SERVICE_RANGE = {4: 12, 6: 108}
 """The API server's own limit for --service-cluster-ip-range: 20 bits (k8s.io/kubernetes/cmd/kube-apiserver)."""
+KEEP_BOTH = "Reach both: `ktpy connect --on-overlap translate` gives the cluster's other addresses on this laptop."
+NO_ROUTES = "Or do without routes: `ktpy run` for one program, or `ktpy connect --mode proxy`."
 KTPY_LINK = "ktpy"
 """The names of ktpy's TUN devices begin like this, and go on with a number."""
 
@@ -64,6 +66,16 @@ class RoutedRange:
     kind: str
     """`services`, `pods` or `included`."""
     source: str
+    stand_in: Network | None = None
+    """By which this machine reaches it, where it has the addresses themselves already."""
+
+    @property
+    def routed(self) -> Network:
+        """What the machine sends into the tunnel."""
+        return self.stand_in or self.network
+
+    def __str__(self) -> str:
+        return f"{self.network} as {self.stand_in}" if self.stand_in else str(self.network)
 
 
 async def discover(
@@ -154,16 +166,16 @@ def refuse_overlaps(
     """
     ranges = list(routed)
     for entry in ranges:
-        if is_default_route(entry.network):
+        if is_default_route(entry.routed):
             raise RangeOverlap(
-                f"{entry.network} ({entry.kind}, from {entry.source}) is as wide as a default route, which ktpy never "
+                f"{entry.routed} ({entry.kind}, from {entry.source}) is as wide as a default route, which ktpy never "
                 "takes.",
                 hint=f"Leave it out with --exclude {entry.network}.",
             )
-    found = overlaps((entry.network for entry in ranges), local_networks, allowed=include)
+    found = overlaps((entry.routed for entry in ranges), local_networks, allowed=include)
     if not found:
         return
-    kinds = {entry.network: entry for entry in ranges}
+    kinds = {entry.routed: entry for entry in ranges}
     groups: dict[tuple[str, str, LocalNetwork], list[Overlap]] = {}
     for overlap in found:
         entry = kinds[overlap.network]
@@ -178,12 +190,15 @@ def refuse_overlaps(
     exclude, include_too = (
         " ".join(f"{option} {network}" for network in shared) for option in ("--exclude", "--include")
     )
-    hint = f"Leave it local with {exclude}, or take it into the cluster with {include_too}."
+    choice = f"Leave it local with {exclude}, or take it into the cluster with {include_too}."
     if any(overlap.local.interface.startswith(KTPY_LINK) for overlap in found):
-        hint = (
+        choice = (
             f"Another `ktpy connect` on this machine routes it: end that one first, or leave it to that with {exclude}."
         )
-    raise RangeOverlap(f"A range of the cluster is a local network too: {'; '.join(lines)}.", hint=hint)
+    raise RangeOverlap(
+        f"A range of the cluster is a local network too: {'; '.join(lines)}.",
+        hint=f"{KEEP_BOTH}\n{choice}\n{NO_ROUTES}",
+    )
 
 
 def pod_cidrs(node: Json) -> list[str]:

@@ -122,6 +122,14 @@ def test_every_option_arrives(asked: Asked) -> None:
     )
 
 
+def test_what_becomes_of_ranges_that_overlap(asked: Asked) -> None:
+    assert asked.by("--on-overlap", "translate") == ConnectOptions(on_overlap="translate")
+    own = (ip_network("240.8.0.0/13"), ip_network("fd01::/48"))
+    assert asked.by("--translate-to", str(own[0]), "--translate-to", str(own[1])) == ConnectOptions(
+        on_overlap="translate", translate_to=own
+    )
+
+
 def test_options_come_from_the_environment_too(asked: Asked) -> None:
     options = asked.by(
         env={"KTPY_NO_DNS": "1", "KTPY_NO_RECONNECT": "1", "KTPY_EXCLUDE": "10.2.0.0/16", "KTPY_POD_TIMEOUT": "90"}
@@ -308,6 +316,10 @@ class TestProxy:
         (["--mode", "vpn"], "is not one of"),
         (["--keep", "10m", "--via", "node"], "do not go together"),
         (["--via", "pod"], "is not auto, api, node or HOST:PORT"),
+        (["--on-overlap", "ask"], "is not one of"),
+        (["--on-overlap", "refuse", "--translate-to", "198.19.0.0/16"], "do not go together"),
+        (["--translate-to", "224.0.0.0/8"], "holds addresses that are never routed"),
+        (["--translate-to", "0.0.0.0/0"], "holds addresses that are never routed"),
     ],
 )
 def test_what_does_not_go_together(arguments: list[str], words: str) -> None:

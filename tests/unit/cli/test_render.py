@@ -52,6 +52,11 @@ def test_a_connected_session() -> None:
     ]
 
 
+def test_a_range_that_is_reached_by_others() -> None:
+    told = lines(replace(CONNECTED, ranges=(RangeStatus("10.96.0.0/12", "services", "ServiceCIDR", "240.0.0.0/12"),)))
+    assert "  ranges    10.96.0.0/12 as 240.0.0.0/12 (services, from ServiceCIDR)" in told
+
+
 def test_what_became_of_connections_when_the_link_was_lost() -> None:
     counters = {"kept": {"kept": 12, "lost": 1, "outran": 3}}
     told = lines(replace(CONNECTED, link=LinkStatus(True, 5, 2, "It is gone."), counters=counters))

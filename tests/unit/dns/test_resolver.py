@@ -1,4 +1,5 @@
 import asyncio
+from ipaddress import ip_network
 from typing import Any
 
 import dnslib
@@ -395,3 +396,28 @@ async def test_a_name_under_svc_that_only_the_cluster_knows(zone: Zone) -> None:
     served, upstream, cluster = resolver(zone, answering("192.0.2.1"), answering("10.96.0.9"))
     assert shown(await resolve(served, "web.other.svc")) == ["web.other.svc.cluster.local.", "10.96.0.9"]
     assert (upstream.asked, cluster.asked) == ([], ["web.other.svc.cluster.local./A"])
+
+
+async def test_addresses_that_the_cluster_tells_are_told_as_their_stand_ins(zone: Zone) -> None:
+    zone.stand_ins.add(ip_network("192.0.2.0/24"), ip_network("240.0.0.0/24"))
+    served, _, cluster = resolver(zone, denying(), answering("192.0.2.2"))
+    for _ in range(2):  # the second comes from the cache
+        assert shown(await resolve(served, "git.corp")) == ["240.0.0.2"]
+    assert cluster.asked == ["git.corp./A"]
+    assert shown(await resolve(served, f"out.{SHOP}")) == ["db.example.com.", "240.0.0.2"]
+
+
+async def test_addresses_that_the_machines_own_resolvers_tell_are_reached_as_they_are(zone: Zone) -> None:
+    zone.stand_ins.add(ip_network("192.0.2.0/24"), ip_network("240.0.0.0/24"))
+    served, _, _ = resolver(zone, answering("192.0.2.3"), denying())
+    assert shown(await resolve(served, "example.com")) == ["192.0.2.3"]
+    assert shown(await resolve(served, f"out.{SHOP}")) == ["db.example.com.", "192.0.2.3"]
+
+
+async def test_the_name_of_a_stand_in_that_only_the_cluster_knows(zone: Zone) -> None:
+    zone.stand_ins.add(ip_network("192.0.2.0/24"), ip_network("240.0.0.0/24"))
+    cluster_knows = lambda query: reply(query, f"{query.q.qname} 60 PTR node-1.corp.")  # noqa: E731
+    served, upstream, cluster = resolver(zone, denying(), cluster_knows)
+    found = await resolve(served, "9.0.0.240.in-addr.arpa", "PTR")
+    assert shown(found) == ["9.2.0.192.in-addr.arpa.", "node-1.corp."]
+    assert (upstream.asked, cluster.asked) == ([], ["9.2.0.192.in-addr.arpa./PTR"])

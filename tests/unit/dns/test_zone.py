@@ -453,3 +453,35 @@ def test_a_name_under_svc_that_only_the_cluster_knows_is_an_alias_of_it(zone: Zo
 def test_the_soa_of_a_name_under_svc_is_above_it(zone: Zone) -> None:
     [soa] = answer(zone, "gone.shop.svc", A).authority
     assert soa.name == "svc"
+
+
+def test_stand_ins_are_what_names_lead_to_and_what_has_names(zone: Zone) -> None:
+    before = zone.generation
+    for network, stand_in in (
+        ("10.96.0.0/16", "240.0.0.0/16"),
+        ("fd96::/108", "fd6b:7472::/108"),
+        ("10.244.0.0/24", "240.1.0.0/24"),
+    ):
+        zone.stand_ins.add(ip_network(network), ip_network(stand_in))
+    zone.set_routed([ip_network("240.0.0.0/16"), ip_network("240.1.0.0/24")])
+    assert zone.generation > before
+    for name, kind, expected in (
+        (f"web.{SHOP}", A, {"240-0-0-7"}),
+        (f"web.{SHOP}", AAAA, {"fd6b-7472--7"}),
+        (f"alias.{SHOP}", A, {f"web.{SHOP}", "240-0-0-7"}),
+        (f"db.{SHOP}", A, {"240-1-0-5", "240-1-0-6"}),
+        # pods are called what the cluster calls them
+        (f"10-244-0-6.db.{SHOP}", A, {"240-1-0-6"}),
+        (f"10-244-0-9.shop.pod.{DOMAIN}", A, {"240-1-0-9"}),
+        ("7.0.0.240.in-addr.arpa", PTR, {f"web.{SHOP}"}),
+        ("6.0.1.240.in-addr.arpa", PTR, {f"10-244-0-6.db.{SHOP}"}),
+    ):
+        assert summary(zone.lookup(name, kind)) == expected, name
+    found = zone.lookup(f"_pg._tcp.db.{SHOP}", SRV)
+    assert isinstance(found, ZoneAnswer)
+    assert {record.data for record in found.additional} == {*map(packed, ("240.1.0.5", "240.1.0.6", "fd44::5"))}
+    # as they stand they are a local network's, and what the zone does not know the cluster may
+    assert zone.lookup("7.0.96.10.in-addr.arpa", PTR) is Elsewhere.NOT_OURS
+    unknown = zone.lookup("44.0.1.240.in-addr.arpa", PTR)
+    assert isinstance(unknown, ZoneAnswer)
+    assert unknown.unfinished == "44.0.244.10.in-addr.arpa"

@@ -88,6 +88,10 @@ def test_what_is_for_many_or_for_the_interface_itself_is_not_answered(refusing: 
     assert (refusing.dropped(Drop.UNSUPPORTED), refusing.first) == (1, [])
 
 
+def test_an_address_of_240_is_one_host(refusing: Refusing) -> None:
+    assert refusing.send(datagram(4, "240.0.0.10")) is not None
+
+
 def test_a_later_fragment_is_not_answered(refusing: Refusing) -> None:
     assert refusing.send(datagram(4, frag=5)) is None
     assert refusing.dropped(Drop.FRAGMENT) == 1

@@ -18,7 +18,8 @@ from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.daemon import supervision
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.errors import KtpyError, RangeOverlap
+from ktpy.errors import KtpyError
+from ktpy.helper.protocol import LocalNetwork
 from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.link import keeper
 from ktpy.link.channel import Link
@@ -28,6 +29,7 @@ from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Ended, Event, Ready
 from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.packet.flow_table import FlowCounters
+from ktpy.packet.stand_ins import StandIns
 from ktpy.sessions import connect, routing, shadow_uplink
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
@@ -40,6 +42,7 @@ HOST_KEY = "ssh-ed25519 AAAA"
 SERVICES = RoutedRange(ip_network("10.96.0.0/12"), "services", "ServiceCIDR")
 LOCAL = RoutedRange(ip_network("192.168.7.0/24"), "pods", "pod")
 """Overlaps a network of the laptop."""
+HOME = LocalNetwork(ip_network("192.168.7.0/24"), "eth0")
 NEW = RoutedRange(ip_network("10.9.0.0/24"), "pods", "pod")
 
 
@@ -68,6 +71,8 @@ class World:
         self.delete_timeout_s = 0.0
         self.not_right: list[str] = []
         """What is said of the routes after an outage."""
+        self.name_servers: list[Any] = [ip_network("192.0.2.53")]
+        self.local_networks = [HOME]
         self.routes_changed = asyncio.Event()
         self.newcomers: asyncio.Queue[list[RoutedRange]] = asyncio.Queue()
         self.resolver_changes: asyncio.Queue[str] = asyncio.Queue()
@@ -283,19 +288,16 @@ class Datagrams:
 
 
 class Machine:
-    name_servers = (ip_network("192.0.2.53"),)
     name = "ktpy0"
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.name_servers, self.local_networks = world.name_servers, world.local_networks
         self.is_api_outside = False
+        self.stand_ins = StandIns()
 
     def proxy_status(self, server: ApiEndpoint) -> ProxyStatus | None:
         return self._world.proxy
-
-    def refuse_overlaps(self, ranges: list[RoutedRange], allowed: object) -> None:
-        if LOCAL in ranges:
-            raise RangeOverlap("192.168.7.0/24 overlaps eth0.")
 
     async def keep_outside(self, addresses: list[object]) -> None:
         assert addresses == [API_ADDRESS]

@@ -3,12 +3,12 @@
 import random
 import struct
 from collections.abc import Iterable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from scapy.layers.inet import ICMP, IP, UDP, ICMPerror, UDPerror
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+from scapy.layers.inet import ICMP, IP, UDP, ICMPerror, IPerror, UDPerror
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, IPerror6, IPv6
 from scapy.packet import Raw
 
 from ktpy.capture.tun.datagrams import Datagrams
@@ -18,6 +18,7 @@ from ktpy.packet.dispatch import Dispatch
 from ktpy.packet.flow_table import Answer, FlowTable, NewFlow
 from ktpy.packet.fragments import Reassembly
 from ktpy.packet.headers import Drop
+from ktpy.packet.stand_ins import StandIns
 from ktpy.packet.udp import ANSWERS_PER_SECOND
 from ktpy.wire.datagram import (
     BEAT,
@@ -49,11 +50,11 @@ class Way:
 
 
 class World:
-    def __init__(self, max_flows: int = 100) -> None:
+    def __init__(self, max_flows: int = 100, stand_ins: StandIns | None = None) -> None:
         self.table = FlowTable([HAIRPIN4, HAIRPIN6])
         self.way = Way()
         self.written: list[bytes] = []
-        self.datagrams = Datagrams(self.table, self.way, self.written.append, max_flows=max_flows)
+        self.datagrams = Datagrams(self.table, self.way, self.written.append, stand_ins, max_flows=max_flows)
         self.dispatch = Dispatch(self.table, self.datagrams.receivers, Reassembly())
 
     def send(self, *packets: Any) -> list[Any]:
@@ -313,3 +314,24 @@ def test_any_bytes(world: World, seed: int) -> None:
 def test_frames_that_do_not_fit_their_flow_are_passed_over(world: World, kind: int) -> None:
     world.send(udp(4))
     assert world.deliver(frame(4)._replace(kind=kind), frame(6)) == []
+
+
+@families
+def test_the_agent_hears_of_no_stand_in_and_the_program_of_nothing_else(family: int) -> None:
+    stand_ins, seen = StandIns(), {4: "240.0.0.10", 6: "fd6b:7472::10"}[family]
+    stand_ins.add(ip_network(service(family)), ip_network(seen))
+    world = World(stand_ins=stand_ins)
+    for _ in range(2):
+        assert world.send(udp(family, to=seen)) == [frame(family)]
+    [answer] = world.deliver(frame(family))
+    assert (answer.src, answer[UDP].dport, bytes(answer)) == (seen, 5000, bytes(recomputed(answer)))
+    failure = Failure(*{4: (3, 3), 6: (1, 4)}[family], target(family)).encoded()
+    [error] = world.deliver(Frame(FAILED, 1, 53, target(family), failure))
+    quoted = error[IPerror] if family == 4 else error[IPerror6]
+    assert (error.src, quoted.dst) == (seen, seen)
+    request = ping(family)
+    request.dst = seen
+    [echo] = world.send(request)
+    assert (echo.kind, echo.address) == (ECHO, target(family))
+    [reply] = world.deliver(echo)
+    assert reply.src == seen

@@ -212,7 +212,8 @@ class TestRefuseOverlaps:
             "10.96.0.0/16 (services, from the ServiceCIDR API) overlaps 10.96.5.0/24 on tun9."
         )
         assert raised.value.hint is not None
-        assert "--exclude 10.96.5.0/24" in raised.value.hint
+        for way in ("--on-overlap translate", "--exclude 10.96.5.0/24", "`ktpy run`", "--mode proxy"):
+            assert way in raised.value.hint
 
     def test_the_message_does_not_grow_with_the_cluster(self) -> None:
         """Fifty pods without podCIDRs under a VPN of 10.0.0.0/8, and the pods that are yet to come."""
