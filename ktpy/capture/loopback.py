@@ -78,7 +78,7 @@ class LoopbackFront:
     ) -> tuple[DnsStatus, AsyncIterator[str]]:
         """Resolve names for who comes to a port from now on."""
         self.zone, domain = zone, cluster_domain_in(hello.search)
-        zone.cluster_domain = domain
+        zone.set_domain(domain)
         dial = partial(uplink.create_connection, within_s=LINK_WITHIN_S)
         to_cluster = StreamClient(dial, [(server, DNS_PORT) for server in hello.nameservers])
         inside = Forwarder(to_cluster)

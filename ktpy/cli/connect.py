@@ -22,7 +22,7 @@ from ktpy.cli.options import (
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.runtime import CONNECT
+from ktpy.daemon.logs import connection_log_name
 from ktpy.observe.events import Ended, Report
 from ktpy.sessions.options import (
     REFUSE,
@@ -34,6 +34,7 @@ from ktpy.sessions.options import (
     listen_for_proxy,
     parse_via,
     refusal_of_include,
+    refusal_of_name,
     refusal_of_pool,
     refusal_of_zone,
 )
@@ -79,6 +80,12 @@ def _zones(_context: click.Context, _parameter: click.Parameter, zones: tuple[st
         if refusal := refusal_of_zone(zone):
             raise click.BadParameter(refusal)
     return zones
+
+
+def _name(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    if name is not None and (refusal := refusal_of_name(name)):
+        raise click.BadParameter(refusal)
+    return name
 
 
 def _allow_direct(context: click.Context, _parameter: click.Parameter, is_allowed: bool) -> None:
@@ -197,6 +204,13 @@ def routing(command: Decorated) -> Decorated:
     help="tun: every program, needs root. proxy: programs that are told of a SOCKS and HTTP proxy; needs none.",
 )
 @click.option(
+    "--name",
+    callback=_name,
+    envvar="KTPY_NAME",
+    metavar="NAME",
+    help="Beside a connection without a name: its names end with .svc.NAME, and ranges that overlap are translated.",
+)
+@click.option(
     "--proxy-port",
     type=Whole(1, 65535),
     envvar="KTPY_PROXY_PORT",
@@ -263,7 +277,7 @@ def connect(
     if on_overlap == REFUSE and options["translate_to"]:
         raise click.UsageError("--translate-to and --on-overlap refuse do not go together.")
     wanted = ConnectOptions(
-        on_overlap=TRANSLATE if options["translate_to"] else on_overlap or REFUSE,
+        on_overlap=on_overlap or (TRANSLATE if options["translate_to"] or options["name"] else REFUSE),
         pods=not no_pods,
         dns=not no_dns,
         reconnect=not no_reconnect,
@@ -273,7 +287,8 @@ def connect(
         **options,
     )
     caller = Caller.current()
-    end = "`ktpy quit`" if detach else "The end of the command" if wanted.command else "Ctrl-C"
+    quit_it = f"`ktpy quit --name {wanted.name}`" if wanted.name else "`ktpy quit`"
+    end = quit_it if detach else "The end of the command" if wanted.command else "Ctrl-C"
     show = render.connection(output, end, has_command=bool(wanted.command))
 
     if (sentence := _needless(wanted, caller)) is not None:
@@ -290,7 +305,7 @@ def connect(
 
         return run(wanted, launched, caller, report)
 
-    sys.exit(perform(work, show, caller, CONNECT if detach else None))
+    sys.exit(perform(work, show, caller, connection_log_name(wanted.name) if detach else None))
 
 
 def _refuse_contradictions(mode: str, no_dns: bool, proxy_port: int | None, output: str, *, is_detached: bool) -> None:

@@ -11,13 +11,14 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import CONNECT, RuntimeDirectory
 
 if TYPE_CHECKING:
-    from ktpy.observe.status import ClusterStatus
+    from ktpy.observe.status import ConnectStatus
 
 
 @click.command(name="quit")
+@click.option("--name", metavar="NAME", help="Only the one that `ktpy connect --name NAME` began.")
 @output
 @verbose
-def quit_(output: str) -> None:
+def quit_(output: str, name: str | None) -> None:
     """End every `ktpy connect` of this user and wait until all of it is undone.
 
     Where nothing is connected, that is success too.
@@ -31,7 +32,10 @@ def quit_(output: str) -> None:
     servers = []
     answered, silent = control_client.ask_each(RuntimeDirectory.of(Caller.become()).control_sockets(CONNECT))
     for path, status in answered.items():
-        server = cast("ClusterStatus", status).server
+        connection = cast("ConnectStatus", status)
+        if name not in (None, connection.name):
+            continue
+        server = connection.server
         render.say(f"Disconnecting from {server} ...", err=True)
         control_client.quit_session(path)
         servers.append(server)
@@ -40,5 +44,5 @@ def quit_(output: str) -> None:
     if output == "json":
         render.say_json({"disconnected": servers})
     elif not servers and not silent:
-        render.say("Not connected: there is nothing to quit.")
+        render.say(f"Not connected{f' as {name}' if name else ''}: there is nothing to quit.")
     control_client.refuse_silent(silent)

@@ -294,7 +294,7 @@ def _connected_head(session: "ConnectStatus") -> str:
     word, colour = ("reconnecting", "yellow") if session.state == "reconnecting" else ("connected", "green")
     return (
         f"{click.style(word, fg=colour, bold=True)} to {clean(session.context)} ({clean(session.server)}), "
-        f"namespace {clean(session.namespace)}"
+        f"namespace {clean(session.namespace)}{f', as {clean(session.name)}' if session.name else ''}"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from ktpy.cli.defaults import default_map, key_of, options_of
-from ktpy.daemon.logs import target_log_name
+from ktpy.daemon.logs import connection_log_name, target_log_name
 from ktpy.daemon.runtime import COMMAND, CONNECT
 from ktpy.daemon.settings import SettingsFile
 from ktpy.errors import UsageError
@@ -86,7 +86,10 @@ def _entry(cli: click.Group, one: FileEntry, folder: Path, files: Sequence[Setti
             told = dict(ctx.params)
     except click.UsageError as error:
         raise _told(error, one) from error
-    name = one.kind if one.kind == CONNECT else target_log_name(one.kind, told.get("target") or told.get("name"))
+    if one.kind == CONNECT:
+        name = connection_log_name(told.get("name"))
+    else:
+        name = target_log_name(one.kind, told.get("target") or told.get("name"))
     return session_entry(one.kind, name, words, told, is_wanted=is_wanted)
 
 

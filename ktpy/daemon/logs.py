@@ -59,7 +59,16 @@ def logs(runtime: RuntimeDirectory) -> dict[str, Path]:
 
 def log_name(status: "SessionStatus") -> str:
     """Return the name of the session's log, were it in the background."""
-    return status.kind if status.kind in (CONNECT, RUN) else target_log_name(status.kind, status.reference)
+    from ktpy.observe.status import ConnectStatus
+
+    if isinstance(status, ConnectStatus) and status.kind in (CONNECT, RUN):
+        return connection_log_name(status.name) if status.kind == CONNECT else RUN
+    return target_log_name(status.kind, status.reference)
+
+
+def connection_log_name(name: str | None) -> str:
+    """Return the name of the log of a `connect`, which may have a name."""
+    return f"{CONNECT}-{name}" if name else CONNECT
 
 
 def target_log_name(kind: str, reference: str | None) -> str:

@@ -49,8 +49,9 @@ class RuntimeDirectory(NamedTuple):
         return self.path / "shortcuts"
 
     @contextlib.contextmanager
-    def claim(self, server: str) -> Iterator[Path]:
-        """Hold the only session to `server` (the API server's URL); yield the control socket's path.
+    def claim(self, server: str, name: str | None = None) -> Iterator[Path]:
+        """Hold the only session with this name, or without one to `server` (the API server's URL); yield the control
+        socket's path.
 
         Raises AlreadyConnected where another session of this user holds it, and FolderNotWritable.
         """
@@ -58,16 +59,18 @@ class RuntimeDirectory(NamedTuple):
         import hashlib  # nor need a Tab wait for it
 
         self.make()
-        key = hashlib.sha256(server.encode()).hexdigest()[:12]
+        key = f"name={name}" if name else hashlib.sha256(server.encode()).hexdigest()[:12]
         with writing_to(self.path):
             file = (self.path / f"{CONNECT}.{key}.lock").open("w")
         with file as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                what = f"has a connection called {name}" if name else f"is connected to {server}"
+                quit_it = f"ktpy quit --name {name}" if name else "ktpy quit"
                 raise AlreadyConnected(
-                    f"This user is connected to {server} already; nothing was changed.",
-                    hint="`ktpy status` shows the session, `ktpy quit` ends it.",
+                    f"This user {what} already; nothing was changed.",
+                    hint=f"`ktpy status` shows the session, `{quit_it}` ends it.",
                 ) from None
             with self._control_socket(CONNECT, key) as control:
                 yield control

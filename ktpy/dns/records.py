@@ -88,6 +88,8 @@ class ZoneAnswer:
     authority: tuple[ResourceRecord, ...] = ()
     additional: tuple[ResourceRecord, ...] = ()
     unfinished: str | None = None
+    is_inside: bool = False
+    """Whether `unfinished` is a name as the cluster's DNS has it, which nobody else is to be asked for."""
 
 
 class Elsewhere(Enum):

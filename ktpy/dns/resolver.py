@@ -222,10 +222,8 @@ class SplitResolver:
         reach, and then of the cluster's DNS, which may know names that nobody outside the cluster does.
         """
         onward = question(target, query.qtype)
-        # The reverse name of what a stand-in stands for is the cluster's; as it stands, it is a local network's.
-        inside = query.qtype == RRType.PTR or self.zone.lookup(target, query.qtype) is Elsewhere.ASK_CLUSTER
         best, where = None, Elsewhere.NOT_OURS
-        for forwarder in (self.cluster,) if inside else (self.upstream, self.cluster):
+        for forwarder in (self.cluster,) if answer.is_inside else (self.upstream, self.cluster):
             if forwarder is None:
                 continue
             try:

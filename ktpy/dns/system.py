@@ -50,12 +50,17 @@ def resolver_request(
     *,
     extra_zones: Iterable[str] = (),
     routed: Iterable[IPv4Network | IPv6Network] = (),
+    is_known_as: bool = False,
 ) -> SetResolver:
-    """Return the helper's request. `extra_zones`, `svc` and reverse names of `routed` are looked up, never appended."""
+    """Return the helper's request. `extra_zones`, `svc` and reverse names of `routed` are looked up, never appended.
+
+    Where `cluster_domain` is not the cluster's own but a name that it is known as, short names are somebody else's.
+    """
+    own = {f"svc.{cluster_domain}", f"pod.{cluster_domain}"} if is_known_as else {"svc"}
     return SetResolver(
         nameservers=(address,),
-        search=search_path(cluster_domain, namespace),
-        routing_domains=(*sorted({*normalised(extra_zones), "svc"}), *reverse_domains(routed)),
+        search=() if is_known_as else search_path(cluster_domain, namespace),
+        routing_domains=(*sorted({*normalised(extra_zones), *own}), *reverse_domains(routed)),
         cluster_domain=cluster_domain,
     )
 

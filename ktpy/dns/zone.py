@@ -7,6 +7,7 @@ RFC 8020: a name that has names below it exists, even when it has no records of 
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
 from typing import Final, NamedTuple, TypeVar
@@ -73,6 +74,7 @@ class _Target(NamedTuple):
 
 _ANY_PORT: Final = NamedPort("", "", -1)
 """What names no ports is found by its address, but in no SRV record."""
+_KINDS: Final = frozenset({"svc", "pod"})
 _EMPTY: Final = _Node()  # an empty non-terminal: exists, holds nothing
 
 
@@ -84,8 +86,12 @@ class Zone:
     whoever keeps encoded answers knows when to drop them.
     """
 
-    def __init__(self, cluster_domain: str = "cluster.local", *, extra_zones: Iterable[str] = ()) -> None:
-        self.cluster_domain = cluster_domain.lower().strip(".")
+    def __init__(
+        self, cluster_domain: str = "cluster.local", *, extra_zones: Iterable[str] = (), known_as: str | None = None
+    ) -> None:
+        """With `known_as` names are below that here, and not below the domain that the cluster has for itself."""
+        self.known_as = known_as
+        self.set_domain(cluster_domain)
         self._changes = 1
         self._extra_zones = normalised(extra_zones)
         self.synced = False
@@ -104,6 +110,11 @@ class Zone:
         return self._changes + self.stand_ins.count
 
     # --- what is known
+
+    def set_domain(self, own: str) -> None:
+        """Say which domain the cluster has for itself; set before questions come."""
+        self._own_domain = own.lower().strip(".")
+        self.cluster_domain = self.known_as or self._own_domain
 
     def set_scope(self, namespaces: AbstractSet[str] | None) -> None:
         """Say which namespaces are watched. None means the whole cluster, so what is absent does not exist."""
@@ -208,8 +219,8 @@ class Zone:
         if name.endswith(self.cluster_domain):
             inside = name[: -len(self.cluster_domain)]
             if not inside or inside[-1] == ".":
-                return self._cluster_name(name, inside[:-1], qtype, chain)
-        if name == "svc" or name.endswith(".svc"):
+                return (self._known_name if self.known_as else self._cluster_name)(name, inside[:-1], qtype, chain)
+        if self.known_as is None and (name == "svc" or name.endswith(".svc")):
             found = self._cluster_name(name, name, qtype, chain)
             return self._referred(name, f"{name}.{self.cluster_domain}") if found is Elsewhere.ASK_CLUSTER else found
         if name.endswith(".arpa"):
@@ -217,8 +228,16 @@ class Zone:
         return Elsewhere.NOT_OURS
 
     def _referred(self, name: str, known: str) -> ZoneAnswer:
-        """Return a name under `svc`, or a stand-in's reverse name, as an alias of the one that the cluster may know."""
-        return ZoneAnswer(Rcode.NOERROR, (ResourceRecord(name, RRType.CNAME, TTL_S, known),), unfinished=known)
+        """Return a name that is one of this machine's only as an alias of the one that the cluster's DNS may know."""
+        alias = ResourceRecord(name, RRType.CNAME, TTL_S, known)
+        return ZoneAnswer(Rcode.NOERROR, (alias,), unfinished=known, is_inside=True)
+
+    def _known_name(self, name: str, inside: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
+        """Answer a name of Services or pods below `known_as`; what else is below that may be a domain of others."""
+        if inside.rpartition(".")[2] not in _KINDS:
+            return Elsewhere.NOT_OURS
+        found = self._cluster_name(name, inside, qtype, chain)
+        return self._referred(name, f"{inside}.{self._own_domain}") if found is Elsewhere.ASK_CLUSTER else found
 
     def _cluster_name(self, name: str, inside: str, qtype: int, chain: int) -> ZoneAnswer | Elsewhere:
         """Answer a name of the cluster domain, or under `svc` without it; `inside` is the part before the domain."""
@@ -290,7 +309,15 @@ class Zone:
     def _alias(self, name: str, service: Service) -> _Node | None:
         if undashed(service.external_name.replace(".", "-")):
             return None  # the API lets an IPv4 address pass as a name; CoreDNS answers NXDOMAIN
-        return _Node([ResourceRecord(name, RRType.CNAME, TTL_S, service.external_name)])
+        inside = self._inside(service.external_name)
+        is_known = self.known_as and inside is not None and inside.rpartition(".")[2] in _KINDS
+        target = f"{inside}.{self.known_as}" if is_known else service.external_name
+        return _Node([ResourceRecord(name, RRType.CNAME, TTL_S, target)])
+
+    def _inside(self, name: str) -> str | None:
+        """Return the part of a name before the cluster's own domain; None where it has another."""
+        suffix = f".{self._own_domain}"
+        return name.removesuffix(suffix) if name.endswith(suffix) else None
 
     def _targets(self, service: Service, host_name: str) -> Iterator[_Target]:
         """Yield each address and port. As in CoreDNS, services with a cluster IP have endpoints by name, too."""
@@ -375,10 +402,11 @@ class Zone:
         target = str(alias.data)
         found = self._lookup(target, qtype, chain + 1)
         if isinstance(found, Elsewhere):
-            return ZoneAnswer(Rcode.NOERROR, (alias,), unfinished=target)
+            is_inside = found is Elsewhere.ASK_CLUSTER or self._inside(target) is not None
+            return ZoneAnswer(Rcode.NOERROR, (alias,), unfinished=target, is_inside=is_inside)
         if found.rcode == Rcode.SERVFAIL:
             return found
-        return ZoneAnswer(found.rcode, (alias, *found.answers), found.authority, found.additional, found.unfinished)
+        return replace(found, answers=(alias, *found.answers))
 
     def _address_records(self, owner: str, addresses: Iterable[bytes]) -> list[ResourceRecord]:
         # dict.fromkeys: an address can be in two slices for a moment, and an RRset holds no duplicates (RFC 2181).

@@ -152,6 +152,8 @@ class ConnectStatus:
     """Of mode `forward`, what the user named: `deployment/web`; None is every Service of the namespace."""
     notes: tuple[str, ...] = ()
     """What is not as it should be with the routes, in sentences."""
+    name: str | None = None
+    """Of `connect --name`: the cluster's names end with it here."""
     up: UpEntry | None = None
     """None where a user began it by itself."""
 

@@ -119,6 +119,7 @@ class Connect:
             state="starting",
             uptime_s=0,
             mode=options.capture.mode,
+            name=options.name,
             excluded=tuple(map(str, options.exclude)),
             dns_zones=tuple(options.dns_zones),
             up=begun_by(),
@@ -247,7 +248,7 @@ class Connect:
 
     def _claim(self, server: str) -> AbstractContextManager[Path]:
         """Hold the right to be this session; the path is of its control socket. Raises AlreadyConnected."""
-        return RuntimeDirectory.of(self._caller).claim(server)
+        return RuntimeDirectory.of(self._caller).claim(server, self._options.name)
 
     @stage
     async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
@@ -307,7 +308,9 @@ class Connect:
         """Fill the zone while the pod starts, so that it knows the names once the machine asks ktpy."""
         from ktpy.dns.zone import Zone
 
-        self._zone = zone = Zone(extra_zones=self._options.dns_zones)
+        options = self._options
+        known_as = options.name if options.capture.mode == "tun" else None  # elsewhere names are nobody else's
+        self._zone = zone = Zone(extra_zones=options.dns_zones, known_as=known_as)
         work.create_task(feed_zone(api, zone, self._routing.take_slice), name="zone feed")
         return zone
 
@@ -391,7 +394,7 @@ class Connect:
 
     async def _settle(self, api: Api, refusal: AlreadyConnected) -> NoReturn:
         """End well where the running session is what the user wants. Raises the refusal otherwise."""
-        running = await asyncio.to_thread(connected_to, api.target, self._known.mode, self._caller)
+        running = await asyncio.to_thread(connected_to, api.target, self._known.mode, self._caller, self._known.name)
         if running is None:
             raise refusal
         await self._run_command(running)

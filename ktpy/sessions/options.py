@@ -74,6 +74,7 @@ __all__ = [
     "parse_reverse",
     "parse_via",
     "refusal_of_include",
+    "refusal_of_name",
     "refusal_of_pool",
     "refusal_of_zone",
 ]
@@ -225,6 +226,8 @@ class ConnectOptions:
     namespace: str | None = None
     include: tuple[IPv4Network | IPv6Network, ...] = ()
     exclude: tuple[IPv4Network | IPv6Network, ...] = ()
+    name: str | None = None
+    """What the session, and the cluster, is called here, beside one without a name."""
     on_overlap: str = REFUSE
     """What becomes of ranges that a local network has, too: `refuse` or `translate`."""
     translate_to: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -283,6 +286,13 @@ def refusal_of_include(network: IPv4Network | IPv6Network) -> str | None:
     if network.prefixlen and is_default_route(network):  # choosing the ranges refuses the whole address space
         return f"{network} is as wide as a default route, which ktpy never takes."
     return None
+
+
+def refusal_of_name(name: str) -> str | None:
+    """Why no connection can be called so, as a sentence; None where it can."""
+    if re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", name) and name not in ("svc", "pod", "arpa", "local"):
+        return None
+    return f"{name!r} is no name for a cluster, such as east: letters, digits and dashes, and neither svc nor pod."
 
 
 def refusal_of_pool(network: IPv4Network | IPv6Network) -> str | None:

@@ -16,10 +16,10 @@ def needless(options: ConnectOptions, caller: Caller) -> str | None:
     """
     target = selected(options.kubeconfig, options.context, options.namespace).target
     try:
-        with RuntimeDirectory.of(caller).claim(target.server):
+        with RuntimeDirectory.of(caller).claim(target.server, options.name):
             return None
     except AlreadyConnected:
-        if (running := connected_to(target, options.capture.mode, caller)) is None:
+        if (running := connected_to(target, options.capture.mode, caller, options.name)) is None:
             raise
         return already(running)
 
@@ -29,13 +29,14 @@ def already(running: ConnectStatus) -> str:
     return f"Already connected to {what}; nothing was changed."
 
 
-def connected_to(target: KubeContext, mode: str, caller: Caller) -> ConnectStatus | None:
-    """Return a session of this user's that stands and is connected to this cluster and namespace in this mode."""
+def connected_to(target: KubeContext, mode: str, caller: Caller, name: str | None = None) -> ConnectStatus | None:
+    """Return a session of this user's that stands, has this name or none, and is connected to this cluster and
+    namespace in this mode."""
     for path in RuntimeDirectory.of(caller).control_sockets(CONNECT):
         running = control_client.ask_status(path)
         if not isinstance(running, ConnectStatus) or running.state == "starting":
             continue
-        place = (running.server, running.context, running.namespace, running.mode)
-        if place == (target.server, target.context, target.namespace, mode):
+        place = (running.server, running.context, running.namespace, running.mode, running.name)
+        if place == (target.server, target.context, target.namespace, mode, name):
             return running
     return None

@@ -56,7 +56,8 @@ class Entry:
     """Whether it is begun: one that is not, for its profiles, is left as it is."""
     target: KubeContext | None = None
     mode: str = ""
-    """Of `connect`."""
+    """Of `connect`, with its own name."""
+    known_as: str | None = None
     folder: Path = Path()
     """Of a command, with its environment."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +112,8 @@ def session_entry(kind: str, name: str, words: tuple[str, ...], told: Mapping[st
     """
     target = _selected(*(told.get(key) for key in ("kubeconfig", "context", "namespace"))).target
     made_of = _digest(kind, sorted(told.items()), target)
-    return Entry(kind, name, words, made_of, is_wanted, target, told.get("mode") or "")
+    known_as = told.get("name") if kind == CONNECT else None
+    return Entry(kind, name, words, made_of, is_wanted, target, told.get("mode") or "", known_as)
 
 
 def command_entry(
@@ -351,7 +353,7 @@ def _unless_connected(step: Step, caller: Caller) -> Step:
     """Return the step, or one with nothing to do where the user has connected so by himself."""
     entry = step.entry
     is_to_connect = step.change == START and not step.obstacle and entry is not None and entry.kind == CONNECT
-    if is_to_connect and entry and entry.target and connected_to(entry.target, entry.mode, caller):
+    if is_to_connect and entry and entry.target and connected_to(entry.target, entry.mode, caller, entry.known_as):
         return replace(step, change=NONE, reason="it was begun without `ktpy up`")
     return step
 

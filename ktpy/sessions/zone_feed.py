@@ -63,5 +63,6 @@ def try_command(zone: "Zone", namespace: str) -> str | None:
     for service in zone.services_in(namespace):
         for port in service.ports if service.cluster_ips else ():
             if port.protocol == "tcp" and (port.number in (80, 8080) or port.name.partition("-")[0] == "http"):
-                return f"curl http://{service.name}{'' if port.number == 80 else f':{port.number}'}/"
+                host = f"{service.name}.{namespace}.svc.{zone.known_as}" if zone.known_as else service.name
+                return f"curl http://{host}{'' if port.number == 80 else f':{port.number}'}/"
     return None

@@ -14,6 +14,7 @@ from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.workloads import shell_server
 from tests.lab import Lab
 from tests.lab.layout import API_PORT, NODE_IPV4, POD_IPV4, POD_IPV6, SERVICE_IPV4, SERVICE_IPV6
+from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import Connecting, ConnectSession
 
 RANGE_OVERLAP, ALREADY_CONNECTED, NOT_CONNECTED, USAGE = 30, 31, 36, 2
@@ -157,6 +158,29 @@ def test_both_are_reached_where_the_cluster_gets_other_addresses(
     laptop.output("ping", "-n", "-c", "1", "-W", "5", seen)
     assert "dev vpn0" in laptop.output("ip", "route", "get", "10.244.0.193")
     session.quit()
+    assert laptop.network_state() == before
+
+
+def test_two_connections_with_the_same_addresses_and_one_is_killed(
+    connect: Connecting, lab: Lab, laptop: Laptop, shop: Shop
+) -> None:
+    before = laptop.network_state()
+    first = connect("--namespace", "shop")
+    alone = laptop.network_state()
+    named = ["sudo", "ktpy", "connect", "--name", "east", "--detach", "--namespace"]
+    assert "namespace default, as east" in laptop.output(*named, "default")
+    [east] = [one for one in json.loads(laptop.output("ktpy", "status", "-o", "json"))["sessions"] if one["name"]]
+    assert {one["stand_in"] for one in east["ranges"] if one["network"] == SERVICE_IPV4} == {"240.0.0.0/16"}
+    web = shop.service("web").ipv4
+    for host, address in {"web": web, "web.shop.svc.east": web.replace("10.96.", "240.0.")}.items():
+        assert laptop.output("getent", "ahostsv4", host).split()[0] == address
+        assert "web greets you" in laptop.output("curl", "-sS", f"http://{host}/")
+    again = laptop.run([*named, "shop"])
+    assert (again.returncode, "a connection called east" in again.stderr) == (ALREADY_CONNECTED, True), again.stderr
+    lab.exec(["kill", "-KILL", str(east["pid"])], check=True)
+    assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
+    wait_until(lambda: laptop.network_state() == alone, 20, "the killed one's routes and resolver to be undone")
+    first.quit()
     assert laptop.network_state() == before
 
 

@@ -143,7 +143,7 @@ class NamespaceFront:
         on_alias: OnAlias,
     ) -> tuple[DnsStatus, AsyncIterator[str]]:
         """Answer the program's names in `work`, and let it see that in its /etc."""
-        zone.cluster_domain = domain = cluster_domain_in(hello.search)
+        zone.set_domain(domain := cluster_domain_in(hello.search))
         zone.set_routed(routed)
         zone.own_names[HOST_NAME] = HOST.packed  # for programs that ask DNS past /etc/hosts
         dial = partial(uplink.create_connection, within_s=LINK_WITHIN_S)

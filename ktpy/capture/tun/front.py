@@ -172,8 +172,16 @@ class TunFront:
         Names are answered on the TUN's address whatever the machine asks: containers cannot reach our loopback.
         """
         machine, opened = self.resolver, self.tun.opened
-        zone.cluster_domain = cluster_domain = cluster_domain_in(hello.search)
+        zone.set_domain(cluster_domain_in(hello.search))
         zone.set_routed(routed)
+        request_to = partial(
+            resolver_request,
+            cluster_domain=zone.cluster_domain,
+            namespace=namespace,
+            extra_zones=extra_zones,
+            routed=routed,
+            is_known_as=zone.known_as is not None,
+        )
         dial = partial(uplink.create_connection, within_s=LINK_WITHIN_S)
         to_cluster = StreamClient(dial, [(server, DNS_PORT) for server in hello.nameservers])
         kinds = (SYSTEMD_RESOLVED, machine.kind, "resolv.conf")
@@ -181,7 +189,7 @@ class TunFront:
         own_addresses = list(map(str, addresses.values()))
         upstream = Upstream(machine.nameservers, own_addresses=own_addresses)
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
-        search = resolver_request(addresses[machine.kind], cluster_domain, namespace).search
+        search = request_to(addresses[machine.kind]).search
         resolver = SplitResolver(zone, upstream=outside, cluster=inside, search=search, on_alias=on_alias)
         bound = await self.helper.bind_dns([addresses[machine.kind]])
         for address in {*addresses.values()} - {addresses[machine.kind]}:
@@ -198,7 +206,7 @@ class TunFront:
             outside.replace_exchange(upstream)
 
         def request_for(kind: str) -> SetResolver:
-            return resolver_request(addresses[kind], cluster_domain, namespace, extra_zones=extra_zones, routed=routed)
+            return request_to(addresses[kind])
 
         async def set_resolver(request: SetResolver) -> None:
             await self.helper.set_resolver(
@@ -220,7 +228,7 @@ class TunFront:
         request = request_for(machine.kind)
         target = RESOLV_CONF.resolve() if RESOLV_CONF.is_symlink() else None
         await set_resolver(request)
-        told = DnsStatus(cluster_domain, str(addresses[machine.kind]), machine.kind, tuple(request.search))
+        told = DnsStatus(zone.cluster_domain, str(addresses[machine.kind]), machine.kind, tuple(request.search))
         return told, keep_resolver(self.helper.detect_resolver, request_for, set_resolver, use, target=target)
 
     async def until_helper_gone(self) -> None:

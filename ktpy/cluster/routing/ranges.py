@@ -193,7 +193,8 @@ def refuse_overlaps(
     choice = f"Leave it local with {exclude}, or take it into the cluster with {include_too}."
     if any(overlap.local.interface.startswith(KTPY_LINK) for overlap in found):
         choice = (
-            f"Another `ktpy connect` on this machine routes it: end that one first, or leave it to that with {exclude}."
+            "Another `ktpy connect` on this machine routes it: give this one a name (`--name east`), end that one,"
+            f" or leave it to that with {exclude}."
         )
     raise RangeOverlap(
         f"A range of the cluster is a local network too: {'; '.join(lines)}.",

@@ -122,6 +122,11 @@ def test_every_option_arrives(asked: Asked) -> None:
     )
 
 
+def test_a_name_means_that_what_overlaps_is_translated_unless_that_is_not_wanted(asked: Asked) -> None:
+    assert asked.by("--name", "east-1") == ConnectOptions(name="east-1", on_overlap="translate")
+    assert asked.by("--name", "east", "--on-overlap", "refuse") == ConnectOptions(name="east")
+
+
 def test_what_becomes_of_ranges_that_overlap(asked: Asked) -> None:
     assert asked.by("--on-overlap", "translate") == ConnectOptions(on_overlap="translate")
     own = (ip_network("240.8.0.0/13"), ip_network("fd01::/48"))
@@ -317,6 +322,7 @@ class TestProxy:
         (["--keep", "10m", "--via", "node"], "do not go together"),
         (["--via", "pod"], "is not auto, api, node or HOST:PORT"),
         (["--on-overlap", "ask"], "is not one of"),
+        *((["--name", name], "is no name for a cluster") for name in ("svc", "East", "a.b", "../x", "east-", "")),
         (["--on-overlap", "refuse", "--translate-to", "198.19.0.0/16"], "do not go together"),
         (["--translate-to", "224.0.0.0/8"], "holds addresses that are never routed"),
         (["--translate-to", "0.0.0.0/0"], "holds addresses that are never routed"),

@@ -24,8 +24,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def status(path: Path) -> ConnectStatus:
-    server = f"https://{path}"
-    return ConnectStatus(pid=7, server=server, context="lab", namespace="shop", state="connected", uptime_s=1.0)
+    server, name = f"https://{path}", "east" if path.name == "b" else None
+    return ConnectStatus(
+        name=name, pid=7, server=server, context="lab", namespace="shop", state="connected", uptime_s=1.0
+    )
 
 
 def run(*options: str) -> Result:
@@ -40,6 +42,13 @@ def test_every_session_is_ended(asked: list[Path]) -> None:
         "Disconnected from https://b; routes and resolver are as before.\n"
     )
     assert asked == [Path("a"), Path("b")]
+
+
+def test_one_by_its_name(asked: list[Path]) -> None:
+    assert run("--name", "east").stdout == "Disconnected from https://b; routes and resolver are as before.\n"
+    assert asked == [Path("b")]
+    done = run("--name", "west")
+    assert (done.exit_code, done.stdout) == (0, "Not connected as west: there is nothing to quit.\n")
 
 
 def test_one_that_does_not_answer_keeps_no_other(asked: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,10 @@ def test_a_connected_session() -> None:
     ]
 
 
+def test_a_connection_with_a_name() -> None:
+    assert lines(replace(CONNECTED, name="east"))[0] == "connected to lab (https://a), namespace shop, as east"
+
+
 def test_a_range_that_is_reached_by_others() -> None:
     told = lines(replace(CONNECTED, ranges=(RangeStatus("10.96.0.0/12", "services", "ServiceCIDR", "240.0.0.0/12"),)))
     assert "  ranges    10.96.0.0/12 as 240.0.0.0/12 (services, from ServiceCIDR)" in told

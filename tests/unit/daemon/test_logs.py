@@ -56,3 +56,4 @@ def test_logs_have_the_names_of_their_sessions(runtime: RuntimeDirectory) -> Non
     forward = replace(STATUS, kind="forward")
     named = replace(forward, reference="pod/db-0")
     assert list(map(log_name, (STATUS, forward, named))) == ["connect", "forward-all", "forward-pod-db-0"]
+    assert log_name(replace(STATUS, name="east")) == "connect-east"

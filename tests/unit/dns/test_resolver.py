@@ -421,3 +421,11 @@ async def test_the_name_of_a_stand_in_that_only_the_cluster_knows(zone: Zone) ->
     found = await resolve(served, "9.0.0.240.in-addr.arpa", "PTR")
     assert shown(found) == ["9.2.0.192.in-addr.arpa.", "node-1.corp."]
     assert (upstream.asked, cluster.asked) == ([], ["9.2.0.192.in-addr.arpa./PTR"])
+
+
+async def test_what_only_the_dns_of_a_named_cluster_knows_is_asked_of_nobody_else() -> None:
+    zone = Zone(known_as="east")  # and nothing is known of it yet
+    served, upstream, cluster = resolver(zone, answering("192.0.2.1"), answering("192.0.2.2"))
+    assert shown(await resolve(served, "web.shop.svc.east")) == [f"web.{SHOP}.", "192.0.2.2"]
+    assert (upstream.asked, cluster.asked) == ([], [f"web.{SHOP}./A"])
+    assert shown(await resolve(served, f"web.{SHOP}")) == ["192.0.2.1"]

@@ -50,3 +50,8 @@ def test_too_many_reverse_zones_become_fewer_and_wider() -> None:
 def test_a_zone_within_another_is_not_listed_twice() -> None:
     networks = [ip_network("10.96.0.0/16"), ip_network("10.96.5.0/24")]
     assert reverse_domains(networks) == ("96.10.in-addr.arpa",)
+
+
+def test_of_a_named_cluster_nothing_is_appended() -> None:
+    wanted = resolver_request(IPv4Address("198.18.1.1"), "east", "shop", is_known_as=True)
+    assert (wanted.search, wanted.routing_domains, wanted.cluster_domain) == ((), ("pod.east", "svc.east"), "east")

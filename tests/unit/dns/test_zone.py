@@ -485,3 +485,57 @@ def test_stand_ins_are_what_names_lead_to_and_what_has_names(zone: Zone) -> None
     unknown = zone.lookup("44.0.1.240.in-addr.arpa", PTR)
     assert isinstance(unknown, ZoneAnswer)
     assert unknown.unfinished == "44.0.244.10.in-addr.arpa"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("web.shop.svc.east", A, {"10-96-0-7"}),
+        ("db-0.db.shop.svc.east", A, {"10-244-0-5"}),
+        ("10-244-0-9.shop.pod.east", A, {"10-244-0-9"}),
+        ("7.0.96.10.in-addr.arpa", PTR, {"web.shop.svc.east"}),
+        ("gone.shop.svc.east", A, NXDOMAIN),
+        ("alias.shop.svc.east", A, {"web.shop.svc.east", "10-96-0-7"}),
+        ("dangling.shop.svc.east", A, {"gone.shop.svc.east"}),
+        # it may be a domain of the Internet, and the cluster's own names are another cluster's here
+        ("web.east", A, Elsewhere.NOT_OURS),
+        ("east", SOA, Elsewhere.NOT_OURS),
+        (f"web.{SHOP}", A, Elsewhere.NOT_OURS),
+        ("web.shop.svc", A, Elsewhere.NOT_OURS),
+    ],
+)
+def test_a_cluster_that_is_known_by_a_name(name: str, kind: int, expected: object) -> None:
+    assert summary(named().lookup(name, kind)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "unfinished", "is_inside"),
+    [
+        ("web.unseen.svc.east", "web.unseen.svc.cluster.local", True),
+        ("custom.shop.svc.east", "printer.cluster.local", True),
+        ("out.shop.svc.east", "db.example.com", False),
+    ],
+)
+def test_whom_it_leaves_to_answer(name: str, unfinished: str, is_inside: bool) -> None:
+    zone = named()
+    zone.set_scope({"shop"})
+    found = zone.lookup(name, A)
+    assert isinstance(found, ZoneAnswer)
+    assert (found.unfinished, found.is_inside) == (unfinished, is_inside)
+
+
+def named() -> Zone:
+    zone = Zone(known_as="east")
+    zone.set_domain(DOMAIN)
+    zone.upsert_service(service("web", "shop", "10.96.0.7", ports=(("http", "TCP", 80),)))
+    zone.upsert_service(service("db", "shop", ports=(("pg", "TCP", 5432),)))
+    zone.upsert_endpoint_slice(endpoint_slice("db", "shop", ("10.244.0.5", "db-0")))
+    for alias, target in {
+        "alias": f"web.{SHOP}",
+        "dangling": f"gone.{SHOP}",
+        "custom": "printer.cluster.local",
+        "out": "db.example.com",
+    }.items():
+        zone.upsert_service(external_name(alias, target))
+    zone.synced = True
+    return zone

@@ -34,7 +34,7 @@ def test_a_session_that_is_about_to_connect_has_every_key() -> None:
         ' "datagram_flows": 0, "agent": null, "try_command": null, "counters": {},'
         ' "link": {"is_up": false, "for_s": 0.0, "losses": 0, "reason": null}, "via": null, "mode": "tun",'
         ' "proxy": null, "excluded": [], "dns_zones": [], "published": [], "forwards": [],'
-        ' "reference": null, "notes": [], "up": null}'
+        ' "reference": null, "notes": [], "name": null, "up": null}'
     )
 
 
@@ -43,7 +43,8 @@ def test_names_and_ranges() -> None:
     encoded = to_json(replace(STARTING, dns=dns, ranges=(RangeStatus("10.0.0.0/8", "pods", "nodes"),)))
     assert json.dumps([encoded["dns"], encoded["ranges"]]) == (
         '[{"cluster_domain": "cluster.local", "address": "10.199.0.1", "resolver": "resolv.conf",'
-        ' "search": ["svc.cluster.local"]}, [{"network": "10.0.0.0/8", "kind": "pods", "source": "nodes"}]]'
+        ' "search": ["svc.cluster.local"]}, [{"network": "10.0.0.0/8", "kind": "pods", "source": "nodes",'
+        ' "stand_in": null}]]'
     )
 
 

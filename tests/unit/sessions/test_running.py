@@ -31,8 +31,17 @@ def needless(options: ConnectOptions, monkeypatch: pytest.MonkeyPatch, status: C
         assert running.needless(options, caller) is None
         monkeypatch.setattr(RuntimeDirectory, "control_sockets", lambda *_: [Path("socket")])
         monkeypatch.setattr(control_client, "ask_status", lambda _: status)
-        with RuntimeDirectory.of(caller).claim("https://a"):
+        with RuntimeDirectory.of(caller).claim("https://a"), RuntimeDirectory.of(caller).claim("https://a", "east"):
             return running.needless(options, caller)
+
+
+def test_a_name_is_had_once_whatever_the_cluster(options: ConnectOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    east = replace(options, name="east")
+    assert needless(east, monkeypatch, replace(CONNECTED, name="east")) is not None
+    for other in (CONNECTED, replace(CONNECTED, name="east", server="https://b")):
+        with pytest.raises(AlreadyConnected, match="a connection called east already") as raised:
+            needless(east, monkeypatch, other)
+        assert "`ktpy quit --name east`" in str(raised.value.hint)
 
 
 def test_connected_already_as_wanted(options: ConnectOptions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,8 @@ def test_what_does_not_end_is_not_begun_again(world: World) -> None:
 
 
 def test_a_connection_that_the_user_began_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "connected_to", lambda target, mode, _: (target, mode) == ("lab", "tun"))
+    stands = ("lab", "tun", None)
+    monkeypatch.setattr(up, "connected_to", lambda target, mode, _, name: (target, mode, name) == stands)
     mine: Any = replace(CONNECTED, target="lab", mode="tun")  # type: ignore[arg-type]
     assert world.up(mine) == [("connect", "it was begun without `ktpy up`")]
     assert world.up(replace(mine, mode="proxy")) == [("connect", START)]

@@ -116,6 +116,9 @@ def test_the_ready_screen_names_a_service_that_exists() -> None:
         spec = {"clusterIP": "10.96.0.7", "ports": [{"name": "http" if name == "api" else "", "port": port}]}
         zone.upsert_service({"metadata": {"namespace": "shop", "name": name}, "spec": spec})
     assert try_command(zone, "shop") == "curl http://api:9000/"
+    zone.known_as = "east"
+    assert try_command(zone, "shop") == "curl http://api.shop.svc.east:9000/"
+    zone.known_as = None
     zone.delete_service("shop", "api")
     assert try_command(zone, "shop") == "curl http://web/"
     zone.delete_service("shop", "web")
