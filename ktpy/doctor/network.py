@@ -1,6 +1,7 @@
 """The laptop's networks beside the cluster's: which overlap, how the way out is, and what containers here reach."""
 
 import asyncio
+import json
 import re
 import statistics
 import time
@@ -25,8 +26,13 @@ LARGE_TIMEOUT_S: Final = 5.0
 _TUNNELS: Final = frozenset({"65534", "512", "768"})
 """The kinds of link that VPNs have: TUN and WireGuard, PPP, IP in IP (linux/if_arp.h)."""
 _BRIDGES: Final = re.compile(r"(docker|br-|podman|cni-podman).*")
+_DOCKER, _PODMAN = re.compile(r"(docker|br-).*").fullmatch, re.compile(r"(cni-)?podman.*").fullmatch
+_LINK: Final = re.compile(rf"{KTPY_LINK}\d+")
+FIRST_SERVER: Final = "198.18.0.1"
+"""The name server of the first connection, where none runs."""
+DOCKER_CONFIG: Final = Path("/etc/docker/daemon.json")
 LINKS: Final = Path("/sys/class/net")
-IP_FORWARD: Final = Path("/proc/sys/net/ipv4/ip_forward")
+IPV4: Final = Path("/proc/sys/net/ipv4")
 
 
 async def ranges(api: Api) -> Finding:
@@ -88,19 +94,42 @@ async def packet_size(api: Api) -> Finding:
 
 def containers() -> Finding:
     """See whether containers on this laptop can reach the cluster while `connect` runs, and say what to set."""
-    subject = "containers"
-    bridges = sorted({one.interface for one in local_networks() if _BRIDGES.fullmatch(one.interface)})
+    subject, local = "containers", local_networks()
+    bridges = sorted({one.interface for one in local if _BRIDGES.fullmatch(one.interface)})
     if not bridges:
         return Finding(subject, State.OK, "Neither Docker nor Podman has a network here.")
-    where = f"Containers on {', '.join(bridges)}"
     try:
-        is_forwarding = IP_FORWARD.read_text().strip() == "1"
+        held = [bridge for bridge in bridges if not _forwards(bridge)]
     except OSError as error:
-        return Finding(subject, State.NOT_MADE, f"{IP_FORWARD} cannot be read: {error.strerror}.")
-    if not is_forwarding:
-        seen = f"{where} reach nothing beyond this laptop: it does not forward packets."
+        return Finding(subject, State.NOT_MADE, f"{error.filename} cannot be read: {error.strerror}.")
+    if held:
+        seen = f"Containers on {', '.join(held)} reach nothing beyond this laptop: it does not forward their packets."
         return Finding(subject, State.WARNING, seen, "sudo sysctl -w net.ipv4.ip_forward=1")
-    seen = f"{where} reach the cluster's addresses by `ktpy connect`, and its names where they ask ktpy:"
-    return Finding(
-        subject, State.OK, f"{seen}\ndocker run --dns 198.18.0.1 --dns-option ndots:2 ... (docs/connect.md, Names)"
-    )
+    servers = [str(one.network[1]) for one in local if _LINK.fullmatch(one.interface) and one.network.prefixlen == 30]
+    docker, where = _asked_by_docker(), f"Containers on {', '.join(bridges)} reach the cluster's addresses"
+    seen = f"{where} by `ktpy connect`, as far as this machine's firewall lets them, at which only root may look"
+    engines = [engine for engine, is_there in (("docker", _DOCKER), ("podman", _PODMAN)) if any(map(is_there, bridges))]
+    if not docker.isdisjoint(servers or [FIRST_SERVER]):
+        seen += f"; so they do its names by Docker, whose {DOCKER_CONFIG} has them ask ktpy."
+        engines = [engine for engine in engines if engine != "docker"]
+    else:
+        seen += "; its names where they ask ktpy, which is not there by itself:"
+    lines = [
+        f"{engine} run --dns {server} --dns-option ndots:2 ... (docs/connect.md, Names)"
+        for engine in engines
+        for server in servers or [FIRST_SERVER]
+    ]
+    return Finding(subject, State.OK, "\n".join([seen, *lines]))
+
+
+def _forwards(bridge: str) -> bool:
+    """Tell whether this machine forwards what comes from a bridge. Raises OSError."""
+    return all(path.read_text().strip() == "1" for path in (IPV4 / "ip_forward", IPV4 / "conf" / bridge / "forwarding"))
+
+
+def _asked_by_docker() -> set[str]:
+    """Return the name servers that Docker is told to have containers ask."""
+    try:
+        return set(json.loads(DOCKER_CONFIG.read_text()).get("dns", ()))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return set()

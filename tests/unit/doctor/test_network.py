@@ -1,4 +1,5 @@
 import asyncio
+import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 
 from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.doctor import network
-from ktpy.doctor.finding import State
+from ktpy.doctor.finding import Finding, State
 from ktpy.errors import ApiUnreachable
 from ktpy.helper.protocol import LocalNetwork
 from ktpy.kube.client import Api
@@ -88,15 +89,31 @@ async def test_full_packets_arrive_or_not(stub: ApiStub, api: Api, monkeypatch: 
 
 
 def test_containers(links: list[LocalNetwork], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    forwarding = tmp_path / "ip_forward"
-    monkeypatch.setattr(network, "IP_FORWARD", forwarding)
+    monkeypatch.setattr(network, "IPV4", tmp_path)
+    monkeypatch.setattr(network, "DOCKER_CONFIG", tmp_path / "daemon.json")
     assert network.containers().seen == "Neither Docker nor Podman has a network here."
     links += [local("172.17.0.0/16", "docker0"), local("10.88.0.0/16", "podman0")]
-    assert network.containers().state is State.NOT_MADE
-    forwarding.write_text("0\n")
+    unread = network.containers()
+    assert (unread.state, "ip_forward cannot be read" in unread.seen) == (State.NOT_MADE, True)
+    (tmp_path / "ip_forward").write_text("1\n")
+    for bridge, forwards in (("docker0", "1\n"), ("podman0", "0\n")):
+        (tmp_path / "conf" / bridge).mkdir(parents=True)
+        (tmp_path / "conf" / bridge / "forwarding").write_text(forwards)
     off = network.containers()
     assert (off.state, off.mend) == (State.WARNING, "sudo sysctl -w net.ipv4.ip_forward=1")
-    forwarding.write_text("1\n")
-    on = network.containers()
-    assert on.state is State.OK
-    assert on.seen.startswith("Containers on docker0, podman0 reach the cluster's addresses")
+    assert off.seen.startswith("Containers on podman0 reach nothing")
+    (tmp_path / "conf/podman0/forwarding").write_text("1\n")
+    assert told(network.containers()) == [("docker", "198.18.0.1"), ("podman", "198.18.0.1")]
+    links.append(local("198.18.3.0/30", "ktpy3"))
+    assert told(network.containers()) == [("docker", "198.18.3.1"), ("podman", "198.18.3.1")]
+    for config in ("not JSON", "[]", '{"dns": null}', '{"dns": ["192.0.2.53"]}'):
+        (tmp_path / "daemon.json").write_text(config)
+        assert len(told(network.containers())) == 2
+    (tmp_path / "daemon.json").write_text('{"dns": ["198.18.3.1"]}')
+    assert told(network.containers()) == [("podman", "198.18.3.1")]
+
+
+def told(found: Finding) -> list[tuple[str, str]]:
+    """The engines, and what their containers are to ask."""
+    assert found.state is State.OK
+    return re.findall(r"^(\w+) run --dns (\S+) ", found.seen, re.MULTILINE)
