@@ -85,7 +85,10 @@ class ShortWay:
         self._buffer = bytearray()
         self._held_bytes = 0
         """The buffer begins with so much of a packet whose rest has not come; asyncssh holds nothing then."""
-        self._packet = memoryview(bytearray())
+        self._opened = memoryview(bytearray())
+        """The packets of the buffer, each where it stands there."""
+        self._arrived: dict[Any, list[memoryview]] = {}
+        """Data in `_opened` that its channel has not got yet."""
         self._reset_at_s = 0.0
         """Until then what comes in does not put the keepalive off again."""
         self._opening: tuple[Any, _PacketCipher | None] = None, None
@@ -163,6 +166,8 @@ class ShortWay:
         """Work on the packets in the buffer; return those after one after which asyncssh or another key goes on."""
         ssh, position, end = self._ssh, 0, self._held_bytes
         self._held_bytes = 0
+        if end > len(self._opened):
+            self._opened = memoryview(bytearray(len(self._buffer)))
         with memoryview(self._buffer) as view:
             while (body := position + _LENGTH_BYTES) <= end:
                 (length,) = _LENGTH.unpack_from(view, position)
@@ -170,26 +175,25 @@ class ShortWay:
                 is_possible = _BLOCK_BYTES <= length <= ssh._max_recv_pktlen
                 if is_possible and after > end:
                     break
-                if not (is_possible and self._open(cipher, length, view[position:after])):
+                packet = self._opened[body : body + length] if is_possible else None
+                if packet is None or not cipher.open(view[position:body], view[body:after], packet):
+                    self._hand_out()
                     cipher.opened, ssh._inpbuf = b"", bytes(view[position:end])
                     ssh._recv_data()  # finds the fault too, and ends the connection
                     return b""
-                if not self._deliver(length):
-                    cipher.opened, ssh._inpbuf = bytes(self._packet[:length]), bytes(view[position:after])
+                if not self._take(packet):
+                    self._hand_out()
+                    if ssh._transport is None:
+                        return b""
+                    cipher.opened, ssh._inpbuf = bytes(packet), bytes(view[position:after])
                     ssh._recv_data()
                     if self._take_over() is not cipher:
                         return bytes(view[after:end])
-                elif ssh._transport is None:
-                    return b""
                 position = after
             rest = bytes(view[position:end])
         self._gather(rest)
+        self._hand_out()
         return b""
-
-    def _open(self, cipher: _PacketCipher, length: int, sealed: memoryview) -> bool:
-        if length > len(self._packet):
-            self._packet = memoryview(bytearray(length))
-        return cipher.open(sealed[:_LENGTH_BYTES], sealed[_LENGTH_BYTES:], self._packet[:length])
 
     def _pass_on(self, rest: bytes) -> None:
         """Let asyncssh have the rest, which waits there until a packet is worked on, or comes back with another key."""
@@ -199,11 +203,10 @@ class ShortWay:
             else:
                 self.receive(rest)
 
-    def _deliver(self, length: int) -> bool:
-        """Deliver the data in the packet; return False, having done nothing, for all but the plainest case."""
-        packet = self._packet
+    def _take(self, packet: memoryview) -> bool:
+        """Take the data in the packet; return False, having done nothing, for all but the plainest case."""
         padding, kind, number, size = _DATA.unpack_from(packet)
-        if kind != _CHANNEL_DATA or not padding or _DATA.size + size + padding != length:
+        if kind != _CHANNEL_DATA or not padding or _DATA.size + size + padding != len(packet):
             return False
         ssh = self._ssh
         channel = ssh._channels.get(number)
@@ -219,14 +222,23 @@ class ShortWay:
             return False
         ssh._recv_seq = ssh._recv_seq + 1 & 0xFFFFFFFF
         channel._recv_window -= size
-        data = bytes(packet[_DATA.size : _DATA.size + size])
-        if channel._recv_paused:
-            channel._recv_buf.append((data, None))
-        elif 2 * channel._recv_window < channel._init_recv_window:
-            channel._deliver_data(data, None)  # and renews the window
-        else:
-            channel._session.data_received(data, None)
+        self._arrived.setdefault(channel, []).append(packet[_DATA.size : _DATA.size + size])
         return True
+
+    def _hand_out(self) -> None:
+        """Deliver what has arrived: the packets of one turn together, which cost whoever writes them as much as one."""
+        while self._arrived and self._ssh._transport is not None:
+            channel = next(iter(self._arrived))
+            data = b"".join(self._arrived.pop(channel))
+            if channel._recv_paused:
+                channel._recv_buf.append((data, None))
+            elif channel._session is None:
+                continue
+            elif 2 * channel._recv_window < channel._init_recv_window:
+                channel._deliver_data(data, None)  # and renews the window
+            else:
+                channel._session.data_received(data, None)
+        self._arrived.clear()
 
     # --- what goes out
 

@@ -75,14 +75,14 @@ class Connection(SSHClientConnection):
 class Session:
     """It takes what comes, and stops reading now and then."""
 
-    def __init__(self, channel: Any, pauses: "random.Random") -> None:
+    def __init__(self, channel: Any, chance: "random.Random") -> None:
         self.received = b""
         self.ends: list[str] = []
-        self._channel, self._pauses = channel, pauses
+        self._channel, self._chance, self.pauses = channel, chance, True
 
     def data_received(self, data: bytes, datatype: None) -> None:
         self.received += data
-        if self._pauses.random() < 0.1:
+        if self.pauses and self._chance.random() < 0.1:
             self._channel.pause_reading()
 
     def eof_received(self) -> bool:
@@ -117,14 +117,31 @@ class Side:
         return channel
 
     def outcome(self) -> dict[str, Any]:
+        """What both ways have in common: they may divide data otherwise, and renew windows at other moments."""
+        adjusted, sent = [0, 0], []
+        for payload in payloads(self.connection.out.sent):
+            if payload[0] == MSG_CHANNEL_WINDOW_ADJUST:
+                number, byte_count = struct.unpack(">xII", payload)
+                adjusted[number - 10] += byte_count
+            elif payload[0] != MSG_IGNORE:
+                sent.append(payload)
+        held = [b"".join(data for data, _ in channel._recv_buf) for channel in self.channels]
+        arrived = [session.received + rest for session, rest in zip(self.sessions, held, strict=True)]
         return {
-            "received": [session.received for session in self.sessions],
-            "ends": [session.ends for session in self.sessions],
-            "windows": [(channel._recv_window, channel._send_window) for channel in self.channels],
-            "states": [(channel._recv_state, channel._send_state) for channel in self.channels],
-            "held": [[data for data, _ in channel._recv_buf] for channel in self.channels],
+            "arrived": arrived,
+            "granted": [
+                channel._recv_window + len(data) - more
+                for channel, data, more in zip(self.channels, arrived, adjusted, strict=True)
+                if channel._send_state == "open" and not self.connection.ended
+            ],
+            "ends": [session.ends for session in self.sessions if not self.connection.ended],  # else some wait
+            "windows": [channel._send_window for channel in self.channels],
+            "states": [
+                (channel._recv_state.replace("_pending", "").replace("closed", "close"), channel._send_state)
+                for channel in self.channels
+            ],
             "sequence": self.connection._recv_seq,
-            "sent": [payload for payload in payloads(self.connection.out.sent) if payload[0] != MSG_IGNORE],
+            "sent": sent,
             "ended": type(self.connection.ended),
         }
 
@@ -218,8 +235,9 @@ async def test_the_short_way_does_as_the_general_one(seed: int) -> None:
         side = Side(seed, is_short=is_short)
         feed(side, stream, random.Random(seed))
         await asyncio.sleep(0)
-        for channel in side.channels:
+        for channel, session in zip(side.channels, side.sessions, strict=True):
             if side.connection._transport is not None and channel._conn is not None:
+                session.pauses = False
                 channel.resume_reading()
                 if channel._send_state == "open":
                     (write_data if is_short else type(channel).write)(channel, bytes(range(250)) * 400)
@@ -227,6 +245,21 @@ async def test_the_short_way_does_as_the_general_one(seed: int) -> None:
         await asyncio.sleep(0)
         outcomes.append(side.outcome())
     assert outcomes[1] == outcomes[0]
+
+
+async def test_data_that_comes_together_is_delivered_together_and_before_what_follows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    side = Side(0, is_short=True)
+    told: list[bytes | str] = []
+    for session in side.sessions:
+        monkeypatch.setattr(session, "data_received", lambda data, _: told.append(data))
+        monkeypatch.setattr(session, "eof_received", lambda: told.append("eof"))
+    end = Byte(MSG_CHANNEL_EOF) + UInt32(1)
+    side.connection.data_received(
+        sealed([data(1, b"a"), data(0, b"b"), data(1, b"c"), end, data(0, b"d"), data(0, b"e")])
+    )
+    assert told == [b"ac", b"b", "eof", b"de"]
 
 
 async def test_data_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
