@@ -35,9 +35,14 @@ def outage(fault: Fault) -> str:
     return f"{fault.name}-outage"
 
 
-def figures(fault: Fault) -> tuple[str, str, str]:
-    """All three."""
-    return failed(fault), slowest(fault), outage(fault)
+def retried(fault: Fault) -> str:
+    """Name of the figure: requests that were sent once more, as their kept connection ended before the answer."""
+    return f"{fault.name}-retried"
+
+
+def figures(fault: Fault) -> tuple[str, str, str, str]:
+    """All four."""
+    return failed(fault), slowest(fault), outage(fault), retried(fault)
 
 
 def differences(through: Mapping[str, float], without: Mapping[str, float]) -> dict[str, float]:
@@ -58,6 +63,7 @@ def _fault_rows(fault: Fault) -> Iterable[Spec]:
     yield Spec(slowest(fault), "s", goal=None if fault.kills_gateway else at_most(5), is_worst=True)
     if fault.kills_gateway:
         yield Spec(outage(fault), "s", is_worst=True)
+        yield Spec(retried(fault), "requests", is_worst=True)
 
 
 GATEWAY: Sequence[Spec] = (

@@ -25,9 +25,9 @@ class Load(Visits):
     def read(self, output: IO[str]) -> None:
         """What one pod's program prints, to its end."""
         for line in output:
-            due_s, late_s, took_s, answer = json.loads(line)
+            due_s, late_s, took_s, answer, is_retried = json.loads(line)
             self.late_s = max(self.late_s, late_s)
-            self.visits.append(Visit(due_s, took_s, answer))
+            self.visits.append(Visit(due_s, took_s, answer, is_retried))
 
     @property
     def outage_s(self) -> float:

@@ -106,5 +106,8 @@ class Run:
                     logger.info("  %s", line)
         self.requests += len(everybody.visits)
         self.late_s = max(self.late_s, everybody.late_s)
-        figures = (len(everybody.failures()), everybody.slowest_s(), everybody.outage_s)
+        failures, retried = len(everybody.failures()), everybody.retried()
+        # Only the death of a gateway may cost a second try; elsewhere who has to ask again has been failed.
+        lost = failures if fault.kills_gateway else failures + retried
+        figures = (lost, everybody.slowest_s(), everybody.outage_s, retried)
         return dict(zip(cases.figures(fault), figures, strict=True))

@@ -35,10 +35,11 @@ def timeline(visits: Sequence[Visit], notes: Sequence[Note]) -> Iterator[str]:
 
 
 def _is_bad(visit: Visit) -> bool:
-    return not visit.is_answered or visit.took_s > SLOW_S
+    return not visit.is_answered or visit.is_retried or visit.took_s > SLOW_S
 
 
 def _how(visit: Visit) -> str:
+    asked = ", asked twice" if visit.is_retried else ""
     if not visit.is_answered:
-        return f"FAILED: {visit.answer}"
-    return f"{'late ' if _is_bad(visit) else ''}answered by {visit.answer:.{ANSWER_CHARACTERS}}"
+        return f"FAILED: {visit.answer}{asked}"
+    return f"{'late ' if visit.took_s > SLOW_S else ''}answered by {visit.answer:.{ANSWER_CHARACTERS}}{asked}"

@@ -1,10 +1,11 @@
 """Visitors who keep coming: `python -m tests.bench.load.steady HOST PORT RATE` until the end of its input.
 
 An open loop: request n is due n/RATE seconds after the first and starts then, however many are still under way. Every
-other one has a connection of its own, the rest share kept ones as an HTTP library's pool does. What is lost is lost:
-nothing is sent twice. Prints a JSON list for each request that is over: when it was due, on the machine's monotonic
-clock; how late it started; how long it took from when it was due; and the first word of the answer's body, or what
-went wrong.
+other one has a connection of its own, the rest share kept ones as an HTTP library's pool does. Where a kept one ends
+before the answer has begun, its request is sent once more on a new one, as libraries do with idempotent requests
+(RFC 9110, 9.2.2; Go's net/http, curl and browsers on no other connections). Prints a JSON list for each request that
+is over: when it was due, on the machine's monotonic clock; how late it started; how long it took from when it was due;
+the first word of the answer's body, or what went wrong; and whether it was sent once more.
 """
 
 import asyncio
@@ -47,6 +48,11 @@ class Connection(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return await self._answer
+
+    @property
+    def may_have_been_stale(self) -> bool:
+        """Whether it was kept, and has brought nothing of the answer to its last request."""
+        return self.used > 1 and not self._received
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -119,11 +125,18 @@ class Visitors:
 
     async def _visit(self, due_s: float, *, is_kept: bool) -> None:
         now = asyncio.get_running_loop().time
-        late_s, connection = now() - due_s, None
+        late_s, connection, is_retried = now() - due_s, None, False
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 connection = await (self._kept_connection() if is_kept else self._connect(1))
-                raw = await connection.ask(self._request)
+                try:
+                    raw = await connection.ask(self._request)
+                except (OSError, Ended):
+                    if not connection.may_have_been_stale:
+                        raise
+                    connection, is_kept, is_retried = None, False, True
+                    connection = await self._connect(1)
+                    raw = await connection.ask(self._request)
             answer = digest(raw)
             self._put_back(connection, raw)
         except (OSError, Ended) as error:
@@ -132,7 +145,8 @@ class Visitors:
             if connection:
                 self._forget(connection)
                 connection.transport.abort()
-        print(json.dumps([round(due_s, 4), round(late_s, 4), round(now() - due_s, 4), answer]), flush=True)
+        line = round(due_s, 4), round(late_s, 4), round(now() - due_s, 4), answer, is_retried
+        print(json.dumps(line), flush=True)
 
     async def _kept_connection(self) -> Connection:
         """The one that has been idle longest, once there are enough."""

@@ -34,7 +34,7 @@ def test_what_may_fail_when_the_gateway_itself_dies_and_nothing_else() -> None:
         if "pod-" in fault.name or "container-" in fault.name:
             assert set(goals) == set(figures(fault))  # how long the outage takes, too
             most = at_most(40 if fault.name == "container-killed" else 0)
-            assert [goals[name] for name in figures(fault)] == [most, None, None]
+            assert [goals[name] for name in figures(fault)] == [most, None, None, None]
         else:
             assert len(goals) == 2
             assert None not in goals.values()

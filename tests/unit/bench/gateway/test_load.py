@@ -15,12 +15,15 @@ def steady_load(*lines: str) -> Load:
 
 
 def test_requests_count_from_when_they_were_due() -> None:
-    seen = steady_load('[10.0, 0.25, 0.5, "web"]', '[10.5, 0.01, 0.02, "web"]')
-    assert seen.visits == [Visit(10.0, 0.5, "web"), Visit(10.5, 0.02, "web")]
+    seen = steady_load('[10.0, 0.25, 0.5, "web", false]', '[10.5, 0.01, 0.02, "web", true]')
+    assert seen.visits == [Visit(10.0, 0.5, "web"), Visit(10.5, 0.02, "web", is_retried=True)]
+    assert seen.retried() == 1
     assert seen.late_s == 0.25
     assert seen.outage_s == 0.0
 
 
 def test_an_outage_is_from_the_first_that_failed_to_the_last() -> None:
-    seen = steady_load(f'[12.0, 0, 1, "{FAILED}"]', '[11.0, 0, 1, "web"]', f'[10.0, 0, 1, "{FAILED}"]')
+    seen = steady_load(
+        f'[12.0, 0, 1, "{FAILED}", false]', '[11.0, 0, 1, "web", true]', f'[10.0, 0, 1, "{FAILED}", true]'
+    )
     assert seen.outage_s == 2.0 + 1 / RATE

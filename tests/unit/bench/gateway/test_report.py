@@ -33,3 +33,9 @@ def test_an_answer_that_came_late_is_told_too() -> None:
     assert list(timeline([Visit(10.0, 4.5, "x" * 100)], [])) == [
         "  +0.000 s to   +0.000 s,    1 in  4.500 s or less: late answered by xxxxxxxxxx"
     ]
+
+
+def test_an_answer_to_the_second_try_is_told_too() -> None:
+    assert list(timeline([Visit(10.0, 0.5, "web", is_retried=True)], [])) == [
+        "  +0.000 s to   +0.000 s,    1 in  0.500 s or less: answered by web, asked twice"
+    ]
