@@ -1,7 +1,7 @@
 """Which pods a gateway has, who may come in, and whether the Service's traffic goes to them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing, suppress
 
 from ktpy.aio.task_group import task_group
@@ -11,7 +11,6 @@ from ktpy.cluster.names import GATEWAY, SESSION, authorized_key_annotation, auth
 from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.pod_watch import UNSCHEDULABLE_GRACE_S, PodWatch
 from ktpy.cluster.service.interceptee import Interceptee
-from ktpy.cluster.steps import nothing
 from ktpy.errors import ApiRefused, KtpyError, PodNotReady
 from ktpy.frozen import dataclass
 from ktpy.kube.client import Api
@@ -76,14 +75,14 @@ class GatewayPods:
         on_progress: Callable[[PodProgress], None] = lambda _: None,
         *,
         is_in_use: bool = False,
-        on_sandbox: Callable[[], Coroutine[None, None, None]] = nothing,
+        on_sandbox: Callable[[], None] = lambda: None,
     ) -> None:
         """Wait until a pod of this generation relays, for SETTLED_S if none `is_in_use`, and the controllers know it.
 
-        A Service that selected the pod before would have no endpoint for an instant. `on_sandbox` is awaited beside
-        that once a pod has its network, which is some tenths of a second before it relays. Raises what that raises,
-        and what keeps the pod from relaying, as soon as that is known: ImagePullFailed, PodUnschedulable, PodFailed,
-        QuotaExceeded, PodSecurityRefused, and PodNotReady after the time.
+        A Service that selected the pod before would have no endpoint for an instant. `on_sandbox` is called, perhaps
+        repeatedly, once a pod has its network, some tenths of a second before it relays. Raises what keeps the pod from
+        relaying, as soon as that is known: ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded,
+        PodSecurityRefused, and PodNotReady after the time.
         """
         waiting = _Waiting(generation, 0.0 if is_in_use else SETTLED_S, on_progress, on_sandbox)
         try:
@@ -158,14 +157,14 @@ class _Waiting:
         generation: str,
         settled_s: float,
         on_progress: Callable[[PodProgress], None],
-        on_sandbox: Callable[[], Coroutine[None, None, None]],
+        on_sandbox: Callable[[], None],
     ) -> None:
         self.reason = "its pod has not been created"
         self.settled = asyncio.Event()
         self._generation = generation
         self._settled_s = settled_s
         self._on_progress = on_progress
-        self._on_sandbox: Callable[[], Coroutine[None, None, None]] | None = on_sandbox
+        self._on_sandbox = on_sandbox
         self._pods: dict[str, PodWatch] = {}
         self._told: set[PodProgress] = set()
         self._settling: asyncio.TimerHandle | None = None
@@ -177,9 +176,8 @@ class _Waiting:
         # A container that has crashed is started again: the pod is given up when the kubelet takes its time over that.
         fresh = PodWatch("", once_started="its container runs, but is not ready", may_restart=True)
         self._pods = {name_of(raw): self._pods.get(name_of(raw), fresh).seen(raw) for raw in ours}
-        if self._on_sandbox is not None and any(map(_has_sandbox, ours)):
-            tasks.create_task(self._on_sandbox(), name="prepare for the pod's start")
-            self._on_sandbox = None
+        if any(map(_has_sandbox, ours)):
+            self._on_sandbox()
         if any(map(_is_ready, ours)):
             self.reason = "its pod is ready, but the cluster's controllers have not noticed"
             if self._settling is None:

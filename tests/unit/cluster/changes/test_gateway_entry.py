@@ -1,9 +1,12 @@
-"""A gateway that is there already and does not fit."""
+"""A gateway that is there already, and fits or does not; one whose pods take long."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from ktpy.cluster.changes import gateway_entry, gateway_manifest
+from ktpy.cluster.changes.gateway_pods import GatewayPods
 from ktpy.cluster.names import GATEWAY, holder_annotation
 from ktpy.cluster.service.ports import AppProtocol, PortMapping
 from ktpy.errors import GatewayMismatch
@@ -92,3 +95,18 @@ async def test_joining_a_gateway_in_use_reads_each_object_once_and_creates_none(
     joining = ["POST leases", *asked[1:4], "PATCH web-ktpy-origin", "PATCH web-ktpy-gateway", "GET web", "PATCH web"]
     assert asked[: len(joining)] == joining
     assert not set(asked[len(joining) :]) - {"PATCH web", "GET pods", "GET endpointslices"}
+
+
+async def test_pods_that_take_long_do_not_keep_the_origin_service_from_kube_proxy(
+    store: ObjectStore, store_api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take_for_ever(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(gateway_entry, "UNPROXIED_S", 0.01)
+    monkeypatch.setattr(GatewayPods, "until_ready", take_for_ever)
+    furnish(store)
+    entering = asyncio.create_task(gateway(store_api, "a").enter())
+    await store.until(lambda: "PATCH services/web-ktpy-origin" in store.writes)
+    assert gateway_manifest.proxied(store.get(SERVICES, "web-ktpy-origin") or {}) is None
+    entering.cancel()
