@@ -28,6 +28,9 @@ IN_RUN = f"{RUN}/"  # and the name of the figure, inside ktpy run, turn by turn 
 KEEPING = "keep/"  # and the name of the figure, of sessions with and without --no-keep, turn by turn
 VIA = "via/"  # and the name of the figure, of a session past the API server, turn by turn with kubectl port-forward
 
+FORWARD = "forward/"  # and the name of the figure, of ktpy forward, turn by turn with kubectl port-forward
+BROKEN = FORWARD + "broken"  # requests that break after a pod was replaced
+
 
 class Line(NamedTuple):
     """How far away the node is, and how many packets of each direction are lost on the way."""
@@ -79,7 +82,7 @@ def _processor_rows() -> list[Spec]:
 def against(specs: Iterable[Spec]) -> list[Spec]:
     """The rows, and of each figure one that compares it with the other revision's."""
     rows = list(specs)
-    of_this_one = (FIRST_BYTE, many_services.FIGURE, many_services.CHANGING, KEEPING, RUN, VIA)
+    of_this_one = (FIRST_BYTE, many_services.FIGURE, many_services.CHANGING, KEEPING, RUN, VIA, FORWARD)
     units = {spec.figure: spec.unit for spec in rows if not spec.figure.startswith(of_this_one)}
     return rows + [Spec(figure, unit, Source(AGAINST, figure), suffix="-against") for figure, unit in units.items()]
 
@@ -144,6 +147,15 @@ def _via_rows() -> list[Spec]:
     return rows
 
 
+def _forward_rows() -> list[Spec]:
+    """Single ports, without root: as fast as kubectl's, and no request breaks as a pod is replaced between two."""
+    figures = [FORWARD + throughput(flows, direction) for flows, direction in product((1, 8), ("down", "up"))]
+    rows = [Spec(figure, "Gbit/s", Source(PORT_FORWARD, figure), at_least_times(1)) for figure in figures]
+    times = [FORWARD + name for name in ("http-new-p50", "http-kept-p50")]
+    rows += [Spec(figure, "ms", Source(PORT_FORWARD, figure)) for figure in times]
+    return [*rows, Spec(BROKEN, "requests", Source(PORT_FORWARD, BROKEN), at_most(0), is_worst=True)]
+
+
 def _by_turns(prefix: str, baseline: str, *, flows: Iterable[int], rate_goal: Goal) -> list[Spec]:
     figures = [("http-new-p50", "ms", at_most_times(1.1)), ("http-kept-p50", "ms", at_most_times(1.1))]
     figures += [(throughput(count, direction), "Gbit/s", rate_goal) for direction in ("down", "up") for count in flows]
@@ -175,6 +187,7 @@ CONNECT: Sequence[Spec] = (
     *_keeping_rows(),
     *_run_rows(),
     *_via_rows(),
+    *_forward_rows(),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
     Spec(many_services.HELD, "MB", goal=at_most(40)),
     Spec(many_services.GROWN, "MB", goal=at_most(2)),

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.bench import contenders, first_byte, in_run, many_services, measurements
+from tests.bench import contenders, first_byte, forwarding, in_run, many_services, measurements
 from tests.bench.cases import (
     AGAINST,
+    BROKEN,
     CONNECTED,
     COREDNS,
     FIRST_BYTE,
+    FORWARD,
     IN_RUN,
     KEEPING,
     LINES,
@@ -65,6 +67,7 @@ class Run:
         self._keeping()
         self._in_run()
         self._past_the_api_server()
+        self._forwarding()
         for line in LINES:
             wanted = measurements.over(line)
             if self._wanted(wanted):
@@ -119,6 +122,19 @@ class Run:
                     logger.info("past the API server, %s, round %d of %d", one.name, number + 1, self.rounds)
                     with self.samples.reporting(one.name):
                         self._take(VIA, measured, one.name, self.lab, one)
+
+    def _forwarding(self) -> None:
+        """Single ports of the laptop; then the pod behind them is replaced."""
+        measured = self._measured(FORWARD)
+        counts = any(spec.figure == BROKEN for spec in self.specs)
+        for number in range(self.rounds if measured or counts else 0):
+            logger.info("ktpy forward, round %d of %d", number + 1, self.rounds)
+            with self.samples.reporting("forward"), forwarding.both(self.lab) as ways:
+                for way in reversed(ways) if number % 2 else ways:
+                    self._take(FORWARD, measured, way.name, self.lab, way)
+                if counts:
+                    for name, broken in forwarding.broken(self.lab, self.target, ways).items():
+                        self.samples.add(name, {BROKEN: broken})
 
     def _measured(self, prefix: str) -> list[Measurement]:
         """What has to be measured for the rows of the prefix."""

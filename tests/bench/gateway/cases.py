@@ -15,6 +15,8 @@ MEMORY, MEMORY_OF_ONE = "gateway-memory", "gateway-memory-1-route"
 KINDS, PERCENTS = ("new", "kept"), (50, 99)
 RATE = "others-rate"
 ADDED = "-added"
+UNWATCHED = "unwatched"  # the same exchange while nobody watches it
+WATCHED, WATCH_LOST = "watch-p99", "watch-lost"
 
 
 def others(kind: str, percent: int) -> str:
@@ -74,5 +76,8 @@ GATEWAY: Sequence[Spec] = (
     Spec(MEMORY_OF_ONE, "MB"),
     Spec(IMAGE, "MB", goal=at_most(120)),
     *_others_rows(),
+    Spec(WATCHED, "ms", Source(UNWATCHED, WATCHED)),
+    Spec(WATCHED + ADDED, "ms", goal=at_most(1)),
+    Spec(WATCH_LOST, "requests", goal=at_most(0), is_worst=True),
     *(spec for fault in FAULTS for spec in _fault_rows(fault)),
 )

@@ -12,7 +12,7 @@ from tests.bench.gateway.faults import FAULTS, Fault
 from tests.bench.gateway.load import steady_load
 from tests.bench.gateway.measurements import Figures
 from tests.bench.gateway.report import timeline
-from tests.bench.gateway.scenario import clean_up, meshing, scenario
+from tests.bench.gateway.scenario import LOCAL, clean_up, meshing, scenario
 from tests.bench.gateway.target import BEHIND, STRAIGHT, Target
 from tests.bench.samples import Samples
 from tests.bench.specs import KTPY, Spec
@@ -58,6 +58,7 @@ class Run:
         self._rounds((cases.MEMORY, cases.MEMORY_OF_ONE), 1, lambda: measurements.idle_memory(self.lab))
         self._rounds((cases.IMAGE,), 1, lambda: measurements.image(self.archive))
         self._of_others()
+        self._watched()
         for fault in FAULTS:
             self._rounds(cases.figures(fault), self.rounds, partial(self._disturb, fault))
 
@@ -87,6 +88,24 @@ class Run:
                     for name, figures in taken.items():
                         self.samples.add(name, figures)
                     self.samples.add(KTPY, cases.differences(taken[KTPY], taken[WITHOUT]))
+
+    def _watched(self) -> None:
+        """An exchange under load, watched and not, by turns; every other round the other way about."""
+        if not self._wants((cases.WATCHED, cases.WATCHED + cases.ADDED, cases.WATCH_LOST)):
+            return
+        with self.samples.reporting("watch"), scenario(self.lab, self.target) as scene:
+            scene.open_port()
+            scene.begin_exchange()
+            scene.until_reached(LOCAL)
+            for number in range(self.rounds):
+                logger.info("watch, round %d of %d", number + 1, self.rounds)
+                p99_ms = {}
+                for is_watched in (number % 2 == 1, number % 2 == 0):
+                    p99_ms[is_watched], lost = measurements.watched(scene, self.duration_s, is_watched=is_watched)
+                    self.samples.add(KTPY if is_watched else cases.UNWATCHED, {cases.WATCHED: p99_ms[is_watched]})
+                    if is_watched:
+                        self.samples.add(KTPY, {cases.WATCH_LOST: lost})
+                self.samples.add(KTPY, {cases.WATCHED + cases.ADDED: p99_ms[True] - p99_ms[False]})
 
     def _disturb(self, fault: Fault) -> Figures:
         """Once, while everybody else uses the service."""

@@ -3,8 +3,10 @@
 from tests.bench import many_services, measurements
 from tests.bench.cases import (
     AGAINST,
+    BROKEN,
     CONNECT,
     FIRST_BYTE,
+    FORWARD,
     IN_RUN,
     KEEPING,
     LINES,
@@ -31,6 +33,12 @@ def test_every_row_can_be_measured() -> None:
         for figure in measurement.figures
         if not figure.endswith("p99")
     }
+    measured |= {
+        FORWARD + figure
+        for measurement in measurements.KEEPING
+        for figure in measurement.figures[:1]
+        if not figure.endswith("p99")
+    } | {BROKEN}
     measured |= {IN_RUN + name for name in ("http-new-p50", "http-kept-p50", "throughput-1-down", "throughput-1-up")}
     measured |= {way + name for way in RUN_STARTS for name in RUN_GOALS}
     wanted = {source.figure for spec in CONNECT for source in spec.sources}
@@ -46,7 +54,7 @@ def test_a_row_at_latency_needs_the_figure_without() -> None:
 
 
 def test_each_figure_is_compared_with_another_revisions_once() -> None:
-    rows = against(select(CONNECT, ["first-byte", "connections*", "keep/*", "run*"]))
+    rows = against(select(CONNECT, ["first-byte", "connections*", "keep/*", "run*", "forward/*"]))
     assert [(row.name, row.baseline.contender) for row in rows if row.suffix == "-against" and row.baseline] == [
         ("connections-against", AGAINST)
     ]

@@ -81,6 +81,11 @@ def test_requests(ports: dict[int, int], kind: str) -> None:
     assert all(0 < each < 10 for each in took_s)
 
 
+def test_requests_that_break_are_counted(ports: dict[int, int]) -> None:
+    assert load("broken", "127.0.0.1", ports[HTTP_PORT], 3) == 0
+    assert load("broken", "127.0.0.1", _free_ports(1)[0], 3) == 3
+
+
 def test_connections(ports: dict[int, int]) -> None:
     assert load("connections", "127.0.0.1", ports[ECHO_PORT], 10, 8, 200) > 1
 

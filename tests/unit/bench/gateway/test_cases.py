@@ -2,6 +2,7 @@
 
 from tests.bench.gateway import measurements
 from tests.bench.gateway.cases import (
+    ADDED,
     FIRST_REQUEST,
     FIRST_REQUEST_KEPT,
     GATEWAY,
@@ -9,6 +10,8 @@ from tests.bench.gateway.cases import (
     MEMORY,
     MEMORY_OF_ONE,
     READY,
+    WATCH_LOST,
+    WATCHED,
     differences,
     figures,
 )
@@ -23,6 +26,7 @@ def test_no_two_rows_have_one_name() -> None:
 
 def test_every_row_can_be_measured() -> None:
     measured = {FIRST_REQUEST, FIRST_REQUEST_KEPT, READY, MEMORY, MEMORY_OF_ONE, IMAGE}
+    measured |= {WATCHED, WATCHED + ADDED, WATCH_LOST}
     measured |= {figure for kind in measurements.OF_OTHERS for figure in kind.figures}
     measured |= {figure for fault in FAULTS for figure in figures(fault)}
     assert {source.figure for spec in GATEWAY for source in spec.sources} <= measured
