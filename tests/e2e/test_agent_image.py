@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import ktpy
 from ktpy.cluster.pods.shadow_manifest import shadow_job
 from ktpy.wire.pod import SSHD_PORT
 from tests.lab import Lab
+from tests.lab.processes import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = f"ghcr.io/ktpy/agent:{ktpy.__version__}"
 NAMESPACE = "agent-image"
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +47,8 @@ def files(archive: Path) -> dict[str, tarfile.TarInfo]:
 
 
 @pytest.fixture(scope="module")
-def lab(archive: Path) -> Iterator[Lab]:
-    lab = Lab.ensure_up()
-    lab.load_image(archive)
+def lab(lab: Lab) -> Iterator[Lab]:
+    """The one that others share, which has the image."""
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -186,8 +187,9 @@ def _smaps(lab: Lab, name: str) -> list[str]:
 def test_the_log_names_the_host_key(lab: Lab, identity: Path) -> None:
     pod = pod_manifest("host-key", identity)
     start(lab, pod)
-    log = lab.kubectl("-n", NAMESPACE, "logs", "host-key")
-    assert re.search(r"^ktpy-agent host-key ssh-ed25519 AAAA\S{64}$", log, re.MULTILINE)
+    logs = partial(lab.kubectl, "-n", NAMESPACE, "logs", "host-key")
+    named = re.compile(r"^ktpy-agent host-key ssh-ed25519 AAAA\S{64}$", re.MULTILINE)
+    wait_until(lambda: named.search(logs()) is not None, PATIENCE_S, "the log to name it")
 
 
 def test_a_pod_that_nobody_needs_is_done(lab: Lab, identity: Path) -> None:

@@ -5,7 +5,6 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,29 +16,33 @@ from tests.e2e.kit import processes, talks
 from tests.e2e.kit.conversations import Conversation, conversing
 from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.e2e.kit.faults import kill_in_pod, unplugged
-from tests.e2e.kit.laptop import Laptop, assert_is_answered
+from tests.e2e.kit.laptop import Laptop, assert_is_answered, is_echoed
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.workloads import applied, service
 from tests.kit.waiting import eventually
 from tests.lab import Lab, network, node
+from tests.lab.lab import API_RESTART_TIMEOUT_S
 from tests.lab.layout import LAPTOP_IPV4, LINK_IPV4_PREFIX_LENGTH
 from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import Connecting, ConnectSession
 
 ECHO_PORT = 7
-NOTICED_WITHIN_S = 11.0
-"""A stall: 9 s, and how long it takes to be told."""
-BACK_WITHIN_S = 2.0
-NEW_POD_WITHIN_S = 8.0
+NOTICED_WITHIN_S = 20.0
+"""A stall: 9 s, and how long it takes a busy machine to tell it."""
+BACK_WITHIN_S = 10.0
+"""It dials after a second at most; the rest is what that takes a busy machine."""
+NEW_POD_WITHIN_S = 40.0
 """It has to be scheduled and started."""
-NODE_BACK_WITHIN_S = 30.0
-ANSWERED_WITHIN_S, ECHO_PORT = 5.0, 7
-WATCHED_WITHIN_S = 15.0
+NODE_BACK_WITHIN_S = 90.0
+ANSWERED_WITHIN_S = 30.0
+WATCHED_WITHIN_S = 30.0
 """A watch that was connecting when the way came back may go on with that for 10 s."""
-EXPIRED_WITHIN_S = 20.0
+EXPIRED_WITHIN_S = 40.0
 """The API server remembers a token that it has accepted for 10 s."""
-LOGGED_IN_WITHIN_S = 12.0
+LOGGED_IN_WITHIN_S = 30.0
 """A plugin is asked every 5 s, and its answer is used within 5 s more."""
+WAITED_S = range(9, 20)
+"""How long a new connection waits for the link: 10 s, and what it takes to be told."""
 
 
 class Session:
@@ -87,7 +90,6 @@ def talking(laptop: Laptop, address: str) -> Iterator[socket.socket]:
 
 
 def assert_is_reset(kept: socket.socket) -> None:
-    kept.settimeout(2)
     with pytest.raises(ConnectionResetError):
         _ = [*iter(lambda: kept.recv(4096), b"")]
 
@@ -116,7 +118,7 @@ def test_the_cable_is_out(session: Session, lab: Lab, laptop: Laptop, shop: Shop
             session.wait_lost(NOTICED_WITHIN_S)
             assert laptop.output("getent", "hosts", "web").split()[0] in (web.ipv4, web.ipv6)
             error, after_s = error_of_connecting(laptop, web.ipv4)
-            assert (error, 9 < after_s < 12) == (errno.EHOSTUNREACH, True), after_s
+            assert (error, int(after_s) in WAITED_S) == (errno.EHOSTUNREACH, True), after_s
             status = session.connect.status()
             assert (status["state"], status["link"]["losses"]) == ("reconnecting", 1)
             assert "  link      lost for " in laptop.output("ktpy", "status")
@@ -142,12 +144,11 @@ def test_what_is_open_lives_on(
     echo = shop.service("echo")
     answers = {name: programs[name].answer() for name in programs}
     with talks.talking(laptop, talks.Talks([echo.ipv4, echo.ipv6], ECHO_PORT, idle=1000, talking=50)) as open_ones:
-        with ThreadPoolExecutor(1) as other:
-            with unplugged(lab):
-                session.wait_lost(NOTICED_WITHIN_S)
-                restarting = other.submit(lab.restart_api)  # which asks over the same cable whether it is back
-                said_bytes = open_ones.said_bytes
-            restarting.result()
+        with unplugged(lab):
+            session.wait_lost(NOTICED_WITHIN_S)
+            node.restart_component(lab.layout, "kube-apiserver")
+            said_bytes = open_ones.said_bytes
+        wait_until(lab.api.is_ready, API_RESTART_TIMEOUT_S, "the API server")
         session.wait_back(BACK_WITHIN_S)
         assert eventually(lambda: open_ones.said_bytes > said_bytes + 500_000), "they talk again"
         counted = session.connect.status()["counters"]["kept"]
@@ -213,26 +214,17 @@ def test_the_node_restarts(session: Session, lab: Lab, laptop: Laptop, shop: Sho
         for component in ("kubelet", "containerd"):
             node.restart_component(lab.layout, component)
         kill_in_pod(lab, pod, "")
-        session.wait_back(NODE_BACK_WITHIN_S)
-        until_echoed(program)
+        wait_until(lambda: is_connected_by_another(session, pod), NODE_BACK_WITHIN_S, "another pod")
+        wait_until(lambda: is_echoed(program), ANSWERED_WITHIN_S, "an echo")
     assert laptop.output("curl", "--silent", "http://web/")
-    assert session.connect.status()["pod"] != pod
     assert len(jobs_of(lab)) == 1
     assert laptop.network_state() == before
 
 
-def until_echoed(program: socket.socket) -> None:
-    """Send again until there is an answer, as whoever uses UDP does: its own connection to the pod comes back later."""
-
-    def is_echoed() -> bool:
-        try:
-            program.send(b"hello")
-            return program.recv(100) == b"hello"
-        except OSError:
-            return False
-
-    program.settimeout(0.5)
-    wait_until(is_echoed, ANSWERED_WITHIN_S, "an echo")
+def is_connected_by_another(session: Session, pod: str) -> bool:
+    """By another pod. The link may be back with this one, which lives a little longer than the kubelet."""
+    status = session.connect.status()
+    return bool(status["state"] == "connected" and status["pod"] != pod)
 
 
 def used(lab: Lab) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from tests.lab.sessions.connect import ConnectSession, connecting
 
 NAMESPACE = "e2e-names"
 DOMAIN = "cluster.local"
-APPEARS_WITHIN_S = 1.0
+APPEARS_WITHIN_S = 30.0
 
 Question = Callable[[str, str], DNSRecord]
 
@@ -221,7 +221,7 @@ def test_an_absent_name_does_not_exist(question: Question, name: str) -> None:
 
 def test_programs_are_told_at_once_that_a_name_is_absent(connected: ConnectSession, laptop: Laptop) -> None:
     assert laptop.run(["getent", "hosts", "absent"]).returncode == 2
-    assert laptop.run(["curl", "-sS", "--max-time", "2", "http://absent.shop/"]).returncode == 6
+    assert laptop.run(["curl", "-sS", "--max-time", "4", "http://absent.shop/"]).returncode == 6
 
 
 def test_a_name_without_ipv6_exists_all_the_same(question: Question, laptop: Laptop, shop: Shop) -> None:

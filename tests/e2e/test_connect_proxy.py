@@ -96,7 +96,7 @@ reply = b""
 while len(reply) < 12:
     reply += control.recv(12)
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-datagrams.settimeout(10)
+datagrams.settimeout(30)
 datagrams.connect(("127.0.0.1", int.from_bytes(reply[10:], "big")))
 datagrams.send(bytes((0, 0, 0, 3, len(host))) + host + target.to_bytes(2, "big") + b"over and out")
 print(datagrams.recv(100)[-12:].decode())

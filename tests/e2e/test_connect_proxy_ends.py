@@ -15,6 +15,7 @@ from tests.lab import Lab
 from tests.lab.processes import wait_until
 from tests.lab.sessions.connect import ConnectSession
 from tests.lab.sessions.intercept import ktpys_objects
+from tests.lab.sessions.request_log import SOON_S
 
 __all__ = ["before", "kubeconfig"]
 
@@ -25,8 +26,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 def command(lab: Lab, laptop: Laptop, kubeconfig: Path, before: str) -> Iterator[list[str]]:
     yield ["ktpy", "connect", *OPTIONS, "--kubeconfig", str(kubeconfig)]
     assert laptop.network_state() == before
-    wait_until(lambda: ktpys_objects(lab, NAMESPACE) == [], 15, "ktpy's pod to be gone")
-    assert lab.api.get(f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs")["items"] == []
+    wait_until(lambda: ktpys_objects(lab, NAMESPACE) == [], SOON_S, "ktpy's pod to be gone")
+    jobs = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+    wait_until(lambda: lab.api.get(jobs)["items"] == [], SOON_S, "its Job to be gone")
 
 
 @pytest.mark.parametrize("code", [0, 7])

@@ -264,12 +264,14 @@ def test_without_a_session_there_is_nothing_to_show_or_quit(laptop: Laptop) -> N
 # --- privileges
 
 
-def on(laptop: Laptop) -> Iterator[Path]:
-    """/proc/PID of what runs in the laptop's network, leaving out sudo, which carries its child's command line."""
+def helpers_on(laptop: Laptop) -> Iterator[Path]:
+    """/proc/PID of helpers that run in the laptop's network, leaving out sudo, which carries its child's words."""
     netns = laptop.netns.stat().st_ino
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
-            if (process / "ns/net").stat().st_ino == netns and (process / "comm").read_text() != "sudo\n":
+            is_helper = b"\0ktpy.helper\0" in (process / "cmdline").read_bytes()
+            is_here = (process / "ns/net").stat().st_ino == netns
+            if is_helper and is_here and (process / "comm").read_text() != "sudo\n":
                 yield process
 
 
@@ -287,7 +289,7 @@ def test_only_the_helper_is_root(connect: Connecting, laptop: Laptop, sudo: bool
     assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
     main = Path(f"/proc/{session.status()['pid']}")
     assert owner(main) == int(laptop.output("id", "-u"))
-    [helper] = [process for process in on(laptop) if b"\0ktpy.helper\0" in (process / "cmdline").read_bytes()]
+    [helper] = helpers_on(laptop)
     assert owner(helper) == 0
     session.quit()
     assert laptop.network_state() == before

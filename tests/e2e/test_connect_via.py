@@ -20,7 +20,7 @@ from tests.lab.sessions.connect import ConnectSession, connecting
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 USER = "alice@example.org"
-SOON_S, LOST_WITHIN_S = 5.0, 20.0
+SOON_S, LOST_WITHIN_S = 60.0, 60.0
 LARGE_BYTES = 10_000_000
 
 
@@ -108,11 +108,12 @@ def test_what_programs_get_comes_past_the_api_server(lab: Lab, laptop: Laptop, s
 def test_where_the_way_is_lost_all_goes_through_the_api_server_until_it_is_back(
     lab: Lab, laptop: Laptop, session: ConnectSession
 ) -> None:
+    losses = session.status()["link"]["losses"]
     with closed(lab, way(session)):
         wait_until(lambda: session.status()["via"] is None, LOST_WITHIN_S, "the way to be lost")
         assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
         session.wait_for("New connections go through the API server, and ktpy keeps trying")
-        assert session.status()["link"]["losses"] == 0
+        assert session.status()["link"]["losses"] == losses
     wait_until(lambda: session.status()["via"] is not None, LOST_WITHIN_S, "the way to be back")
     assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
 

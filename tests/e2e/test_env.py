@@ -270,7 +270,7 @@ def test_its_files_are_at_the_pods_own_paths_and_follow_and_it_is_the_service_ac
             "-n", NAMESPACE, "annotate", "pod", "-l", "ktpy.dev/role=shadow", "touched=1"
         )  # others may be ending
         assert program.stdout.readline() == "green\n"
-        assert program.wait(20) == 0, program.stderr.read()
+        assert program.wait(60) == 0, program.stderr.read()
     finally:
         program.kill()
         program.wait()

@@ -27,11 +27,11 @@ from tests.lab.sessions.request_log import SOON_S, until_answered
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
-BACK_WITHIN_S = 10.0
+BACK_WITHIN_S = 40.0
 """Of an intercept: its pauses grow up to 5 s."""
 WAITED_S = 10.0
 """A new connection waits this long for the link."""
-TAKEN_FOR_DEAD_WITHIN_S = 15.0
+TAKEN_FOR_DEAD_WITHIN_S = 40.0
 """After the silence that others allow. Both times are by the second of the API server's clock, and may not fit."""
 
 
@@ -96,7 +96,7 @@ def test_a_laptop_that_slept_comes_back(session: Session, visitors: Visitors, la
         try:
             until_answered(visitors, "web")
             [lease] = lab.api.get(LEASES)["items"]
-            time.sleep(EXPIRED_AFTER_S - age_s(lease))  # to ask sooner is work for nothing
+            time.sleep(max(0.0, EXPIRED_AFTER_S - age_s(lease)))  # to ask sooner is work for nothing
             clean = ["ktpy", "clean", "-n", NAMESPACE]
             wait_until(
                 lambda: taken_out in lab.exec(clean, user="root", check=True).stdout,
@@ -115,7 +115,7 @@ def test_a_laptop_that_slept_comes_back(session: Session, visitors: Visitors, la
         assert laptop.output("curl", "--silent", "http://catalog.shop/")
         assert len(jobs_of(lab, "default")) == 1
         until_answered(visitors, "local")
-        assert "it takes part again" in exchange.notices()
+        exchange.wait_for("it takes part again")
         exchange.leave()
 
 

@@ -81,7 +81,7 @@ def test_two_people_on_one_service(lab: Lab, visitors: Visitors) -> None:
         intercepting(lab, "mesh", "web", *mesh_options, user="root") as mesh,
     ):
         until_answered(visitors, "devs")
-        assert get(VERSION="r") == "roots"
+        until_reached(lambda: get(VERSION="r"), "roots")
         exchange.leave()
         until_answered(visitors, "web")
         assert get(VERSION="r") == "roots"

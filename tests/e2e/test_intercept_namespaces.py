@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.kit import workloads
 from tests.e2e.kit.failed_command import Attempt, attempt
 from tests.e2e.kit.shop import Shop
-from tests.e2e.kit.target_service import until_reached
+from tests.e2e.kit.target_service import PROBE_TIMEOUT_S, until_reached
 from tests.e2e.kit.workloads import Manifest, container
 from tests.lab import Lab
 from tests.lab.layout import REPOSITORY
@@ -126,7 +126,7 @@ def exchanges(lab: Lab, pod: Path) -> Iterator[dict[str, Intercept]]:
 @pytest.mark.parametrize("name", CASES)
 def test_requests_reach_the_laptop(lab: Lab, exchanges: dict[str, Intercept], pod: Path, name: str) -> None:
     host = service(lab, CASES[name])["clusterIP"]
-    until_reached(lambda: ask(pod, host, timeout_s=1.0)[1].split()[0], "local")
+    until_reached(lambda: ask(pod, host, timeout_s=PROBE_TIMEOUT_S)[1].split()[0], "local")
 
 
 def test_what_a_namespace_gives_its_pods_the_gateway_has(lab: Lab, exchanges: dict[str, Intercept]) -> None:
@@ -168,6 +168,8 @@ def ruled(lab: Lab, namespace: str, kind: str, spec: Manifest) -> Iterator[None]
     manifest = json.dumps(rule(kind, "narrow", spec))
     lab.kubectl("-n", namespace, "apply", "-f", "-", stdin=manifest)
     try:
+        if kind == "ResourceQuota":
+            workloads.until_counted(lab, namespace, "narrow")
         yield
     finally:
         lab.kubectl("-n", namespace, "delete", "-f", "-", stdin=manifest)

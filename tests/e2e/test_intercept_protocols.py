@@ -32,8 +32,8 @@ from tests.lab.sessions.intercept import Intercept, intercepting
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 NAMESPACE = "protocols"
-SOON_S = 30.0
-PATIENCE_S = 60.0
+SOON_S = 60.0
+PATIENCE_S = 120.0
 GIGABYTE = 1 << 30
 """asyncssh has new keys after sending so much."""
 MUCH = 300_000_000

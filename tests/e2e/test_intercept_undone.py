@@ -25,6 +25,8 @@ RECOVER = ["ktpy", "recover", "web", "-n", NAMESPACE]
 CLEAN = ["ktpy", "clean", "-n", NAMESPACE]
 KTPYS = ("-l", "app.kubernetes.io/managed-by=ktpy")
 KINDS = "services,deployments,replicasets,pods,leases,endpointslices"
+BY_CONTROLLERS = ("status", "endpoints")
+"""Parts of objects that controllers write, some time after what they see."""
 
 
 @pytest.fixture
@@ -44,9 +46,17 @@ def delete_all_of_ktpys(lab: Lab, *kinds: str) -> None:
 
 
 def everything(lab: Lab) -> dict[str, str]:
-    """Every object of the namespace and its version."""
+    """Every object of the namespace, but for what controllers write of it."""
     items: list[dict[str, Any]] = json.loads(lab.kubectl("-n", NAMESPACE, "get", KINDS, "-o", "json"))["items"]
-    return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in items}
+    return {f"{one['kind']} {one['metadata']['name']}": written(one) for one in items}
+
+
+def written(item: dict[str, Any]) -> str:
+    metadata = {key: item["metadata"].get(key) for key in ("uid", "labels", "ownerReferences", "finalizers")}
+    annotations = item["metadata"].get("annotations", {})
+    ktpys = {key: annotations[key] for key in annotations if "ktpy" in key}
+    rest = {key: value for key, value in item.items() if key not in ("metadata", *BY_CONTROLLERS)}
+    return json.dumps([metadata, ktpys, rest], sort_keys=True)
 
 
 class TestRecover:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 def accepts(netns: Path, host: str, port: int) -> bool:
     try:
-        stream_socket(netns, (host, port), 1.0).close()
+        stream_socket(netns, (host, port), PROBE_TIMEOUT_S).close()
     except OSError:
         return False
     return True

@@ -41,7 +41,7 @@ def test_a_program_reaches_services_and_pods_and_the_laptop_does_not(
     laptop: Laptop, shop: Shop, prefix: tuple[str, ...]
 ) -> None:
     pod, before = shop.pod("store-0"), laptop.network_state()
-    looks = [f"curl -sS http://web/ http://{pod.ipv4}:8080/ 'http://[{pod.ipv6}]:8080/'", f"ping -qc1 -W5 {pod.ipv4}"]
+    looks = [f"curl -sS http://web/ http://{pod.ipv4}:8080/ 'http://[{pod.ipv6}]:8080/'", f"ping -qc1 -W20 {pod.ipv4}"]
     done = laptop.run([*prefix, *RUN, "--", "sh", "-c", "; ".join([*looks, "id -un", "exit 7"])])
     assert done.returncode == 7, done.stderr
     assert done.stdout.count("greets you from") == 4, done.stdout  # web asks another one

@@ -25,6 +25,7 @@ from tests.kit.debug_adapter import Debugger
 from tests.lab import Lab
 from tests.lab.sessions.foreground import Foreground
 from tests.lab.sessions.http_clients import ask
+from tests.lab.sessions.request_log import SOON_S
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
@@ -102,7 +103,7 @@ def till_service(lab: Lab, shop: Shop) -> Iterator[str]:
         service("till", {"name": "http", "port": 80, "targetPort": 8080}),
     ]
     with applied(lab, NAMESPACE, *objects):
-        lab.kubectl("-n", NAMESPACE, "rollout", "status", "--timeout=60s", "deployment/till")
+        lab.kubectl("-n", NAMESPACE, "rollout", "status", "--timeout=110s", "deployment/till")
         yield shop.service("till").ipv4
 
 
@@ -138,7 +139,7 @@ def test_it_runs_unchanged_is_debugged_and_serves_a_share(lab: Lab, laptop: Lapt
     """Who asks with its header waits while it stands at a breakpoint, and everybody else has the pod."""
 
     def ask_till(**headers: str) -> list[str]:
-        return ask(lab.layout.node_netns_path, till_service, headers)[1].splitlines()
+        return ask(lab.layout.node_netns_path, till_service, headers, timeout_s=SOON_S)[1].splitlines()
 
     def get(**headers: str) -> str:
         return ask_till(**headers)[0].split()[0]

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tests.e2e.kit.laptop import Laptop
-from tests.e2e.kit.target_service import EXPOSED, LOCAL, until_reached
+from tests.e2e.kit.target_service import EXPOSED, LOCAL, PROBE_TIMEOUT_S, until_reached
 from tests.lab import Lab
 from tests.lab.processes import wait_until
 from tests.lab.sessions.foreground import Foreground
@@ -22,7 +22,7 @@ MARKED = {"VERSION": "alice", "Authorization": "Bearer t0ken"}
 def test_requests_are_shown_kept_and_sent_again(lab: Lab, laptop: Laptop, web: str) -> None:
     netns, archive = lab.layout.node_netns_path, "/tmp/watched.har"
     with serving(lab, LOCAL) as server, intercepting(lab, "mesh", "web", *EXPOSED, "--version", "alice") as mesh:
-        until_reached(lambda: ask(netns, web, MARKED)[1].strip())
+        until_reached(lambda: ask(netns, web, MARKED, timeout_s=PROBE_TIMEOUT_S)[1].strip())
         viewer = Foreground(lab, ["ktpy", "watch", "web", "-o", "json", "--path", "/shown", "--har", archive])
         viewer.wait_for('"kind": "watching"')
         for path in ("/shown/a?x=1", "/other", "/shown/b"):

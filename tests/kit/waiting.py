@@ -10,7 +10,7 @@ POLL_INTERVAL_S = 0.01
 LONGEST_INTERVAL_S = 0.1
 RELATIVE_INTERVAL = 0.05
 """Of the time that has passed: who has waited for 2 s looks every 0.1 s, and leaves the processor to what he awaits."""
-TIMEOUT_S = 15.0
+TIMEOUT_S = 60.0
 
 
 def eventually(condition: Callable[[], bool], *, timeout_s: float = TIMEOUT_S) -> bool:

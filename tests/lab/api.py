@@ -14,7 +14,7 @@ from tests.lab import namespaces
 from tests.lab.errors import LabError
 from tests.lab.layout import API_PORT, NODE_IPV4
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 
 
 class _NetnsConnection(http.client.HTTPSConnection):
@@ -41,15 +41,22 @@ class Api:
         self._tls = ssl.create_default_context(cafile=str(pki_dir / "ca.crt"))
         self._tls.load_cert_chain(pki_dir / "admin.crt", pki_dir / "admin.key")
 
-    def request(self, path: str, timeout_s: float = TIMEOUT_S, *, patch: Any = None) -> tuple[int, bytes]:
-        """GET `path`, or PATCH it (a strategic merge); OSError or http.client.HTTPException when there is no answer."""
+    def request(
+        self, path: str, timeout_s: float = TIMEOUT_S, *, patch: Any = None, post: Any = None
+    ) -> tuple[int, bytes]:
+        """GET `path`, PATCH it (a strategic merge), or POST there.
+
+        Raises OSError or http.client.HTTPException when there is no answer.
+        """
         connection = _NetnsConnection(self._netns, self._tls, timeout_s)
         try:
-            if patch is None:
-                connection.request("GET", path)
-            else:
+            if patch is not None:
                 headers = {"Content-Type": "application/strategic-merge-patch+json"}
                 connection.request("PATCH", path, json.dumps(patch), headers)
+            elif post is not None:
+                connection.request("POST", path, json.dumps(post), {"Content-Type": "application/json"})
+            else:
+                connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -78,7 +85,7 @@ class Api:
 
     def is_ready(self) -> bool:
         try:
-            return self.request("/readyz", timeout_s=2.0)[0] == http.HTTPStatus.OK
+            return self.request("/readyz", timeout_s=5.0)[0] == http.HTTPStatus.OK
         except (OSError, http.client.HTTPException):
             return False
 

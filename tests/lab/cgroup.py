@@ -21,8 +21,8 @@ MOUNT = Path("/sys/fs/cgroup")
 LEAVES = ("node", "laptop")
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
 CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
-KILL_TIMEOUT_S = 15.0
-REMOVE_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 30.0
+REMOVE_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)

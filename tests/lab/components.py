@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import ip_network
 
 from tests.lab.images import PAUSE_IMAGE
 from tests.lab.layout import (
@@ -12,6 +13,7 @@ from tests.lab.layout import (
     CLUSTER_DOMAIN,
     CLUSTER_IPV4,
     CLUSTER_IPV6,
+    LAST_POD,
     NODE_IPV4,
     NODE_IPV6,
     NODE_NAME,
@@ -161,6 +163,7 @@ state = "/run/containerd"
 
 
 def _cni(layout: Layout) -> str:
+    """Pods are given addresses one after the other, and those of pods that are gone again, but never the last ones."""
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -170,7 +173,9 @@ def _cni(layout: Layout) -> str:
         "ipam": {
             "type": "host-local",
             "dataDir": f"{layout.node_dir}/ipam",
-            "ranges": [[{"subnet": POD_IPV4}], [{"subnet": POD_IPV6}]],
+            "ranges": [
+                [{"subnet": subnet, "rangeEnd": str(ip_network(subnet)[LAST_POD])}] for subnet in (POD_IPV4, POD_IPV6)
+            ],
         },
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}

@@ -18,8 +18,8 @@ from tests.lab.processes import ProcessRecord, module_command, start_daemon, wai
 
 UP_TIMEOUT_S = 1800.0  # the first build, on a slow machine
 LAPTOPS_TIMEOUT_S = 300.0
-EXEC_TIMEOUT_S = 60.0
-API_RESTART_TIMEOUT_S = 60.0
+EXEC_TIMEOUT_S = 120.0
+API_RESTART_TIMEOUT_S = 120.0
 LAUNCHER = Path(__file__).resolve().parent
 
 

@@ -27,6 +27,8 @@ RESOLVER_IPV4, RESOLVER_IPV6 = "10.99.0.53", "fd99::53"
 LINK_IPV4_PREFIX_LENGTH, LINK_IPV6_PREFIX_LENGTH = 24, 64
 CLUSTER_IPV4, CLUSTER_IPV6 = "10.244.0.0/16", "fd44::/56"  # the node ranges are cut from these
 POD_IPV4, POD_IPV6 = "10.244.0.0/24", "fd44::/64"
+LAST_POD = 191
+"""The number of the last address in these that a pod may have: tests have addresses behind it that are nobody's."""
 SERVICE_IPV4, SERVICE_IPV6 = "10.96.0.0/16", "fd96::/108"
 API_SERVICE_IPV4, API_SERVICE_IPV6 = "10.96.0.1", "fd96::1"
 CLUSTER_DNS_IPV4 = "10.96.0.10"

@@ -36,8 +36,8 @@ from tests.lab.processes import ProcessRecord, module_command, start_daemon, wai
 from tests.lab.report import Ticker, say
 
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
-API_TIMEOUT_S = 60
-READY_TIMEOUT_S = 90
+API_TIMEOUT_S = 180
+READY_TIMEOUT_S = 240
 
 
 def api(layout: Layout) -> Api:

@@ -64,7 +64,7 @@ def run(layout: Layout, command: Sequence[str], stdin: IO[bytes] | None = None) 
 
 def wait_for_containerd(layout: Layout) -> None:
     path = Path(f"/proc/{_pid(layout)}/root{components.CONTAINERD_SOCKET}")
-    wait_until(path.exists, 20, "containerd on the node")
+    wait_until(path.exists, 60, "containerd on the node")
 
 
 def load_image(layout: Layout, archive: Path) -> None:

@@ -52,7 +52,7 @@ class ProcessRecord:
     def alive(self) -> bool:
         return _start_ticks(self.pid) == self.start_ticks
 
-    def kill(self, sig: signal.Signals = signal.SIGKILL, timeout_s: float = 5.0) -> None:
+    def kill(self, sig: signal.Signals = signal.SIGKILL, timeout_s: float = 30.0) -> None:
         """End the process and wait until it is gone; no-op when it is gone already."""
         if not self.alive():
             return
@@ -108,7 +108,7 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 
 def start_daemon(
-    command: Sequence[str], *, log: Path, ready: str, timeout_s: float = 20.0, env: Mapping[str, str] | None = None
+    command: Sequence[str], *, log: Path, ready: str, timeout_s: float = 60.0, env: Mapping[str, str] | None = None
 ) -> None:
     """Start a process of the lab in a session of its own and wait until it prints a line `ready`.
 

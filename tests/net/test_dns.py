@@ -117,7 +117,7 @@ def test_getnameinfo(found: dict[str, Any], address: str, name: str) -> None:
 
 def test_once_the_server_is_dead_the_previous_resolver_answers_at_once(found: dict[str, Any]) -> None:
     assert found["after"]["example.com"] == ["192.0.2.80"]
-    assert found["after_s"] < 1.0
+    assert found["after_s"] < 1.8, "no time-out of glibc's, which is of 2 s here"
 
 
 # --- the child

@@ -160,7 +160,7 @@ class Answer(NamedTuple):
     body: str
 
 
-def get(port: int, *, path: str = "/", headers: Mapping[str, str] | None = None, timeout_s: float = 10.0) -> Answer:
+def get(port: int, *, path: str = "/", headers: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> Answer:
     """One request on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
@@ -258,7 +258,7 @@ class Load:
         assert eventually(settled), self.answers
 
     def _ask(self, keeps_alive: bool) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         while not self._end.is_set():
             started_s = time.monotonic()
             try:

@@ -15,7 +15,7 @@ from tests.kit.ports import free_port
 
 AGENT_IMAGE = Path(__file__).resolve().parents[3] / "agent-image"
 UID = 65532
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 """How long anything may take that is not itself under test."""
 
 

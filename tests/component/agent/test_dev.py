@@ -29,7 +29,7 @@ def test_it_is_interrupted_by_its_key(tmp_path: Path) -> None:
             assert dev.interrupt("../up", tmp_path) == 1
             assert process.poll() is None
             assert dev.interrupt("0af3", tmp_path) == 0
-            assert process.wait(10) == 9
+            assert process.wait(60) == 9
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

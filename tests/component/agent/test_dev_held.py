@@ -29,7 +29,7 @@ class Channel:
 
     def __init__(self, asked: Exec, folder: Path, account: Account) -> None:
         self._socket, theirs = socket.socketpair()
-        self._socket.settimeout(10)
+        self._socket.settimeout(60)
         self.account = account
         with theirs:
             command = [sys.executable, "-I", "-c", SESSION, asked.command()]
@@ -47,7 +47,7 @@ class Channel:
                     self.send(self.account.rest())
                 else:
                     yield frame
-        self.process.wait(10)
+        self.process.wait(60)
 
     def output_until(self, end: bytes) -> bytes:
         got = b""

@@ -31,7 +31,7 @@ def show(tmp_path: Path) -> Iterator[Show]:
 
 
 def shown(process: "subprocess.Popen[bytes]") -> bytes:
-    output, errors = process.communicate(timeout=10)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
     return output
 
@@ -61,7 +61,7 @@ def test_what_comes_is_shown_whatever_file_it_comes_to(
         log.write(b"".join(lines))
         assert [following.stdout.readline() for _ in lines] == lines
     following.send_signal(signal.SIGINT)
-    assert following.communicate(timeout=10) == (b"", b"")
+    assert following.communicate(timeout=60) == (b"", b"")
     assert following.returncode == -signal.SIGINT
     kept = shown(show()).splitlines()
     assert kept == [b"number %d" % number for number in range(30 - len(kept), 30)]

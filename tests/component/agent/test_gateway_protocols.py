@@ -182,7 +182,7 @@ def test_no_header_is_added_or_lost(pod: GatewayPod) -> None:
     with web_server("origin") as origin:
         bind = pod.add_port(origin)
         with pod.serving():
-            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=10)
+            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=60)
             client.putrequest("GET", "/", skip_accept_encoding=True, skip_host=True)
             for name, value in [
                 ("Host", "web:81"),
@@ -340,7 +340,7 @@ def test_an_upgrade_to_h2c_is_not_passed_on(pod: GatewayPod) -> None:
     with web_server("origin") as origin:
         bind = pod.add_port(origin)
         with pod.serving():
-            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=10)
+            client = http.client.HTTPConnection("127.0.0.1", bind, timeout=60)
             upgrade = {
                 "Connection": "Upgrade, HTTP2-Settings",
                 "Upgrade": "h2c",

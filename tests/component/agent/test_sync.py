@@ -73,7 +73,7 @@ async def test_a_folder_is_filled_and_kept_alike(tmp_path: Path) -> None:
     async with synced(tmp_path / "laptop", SyncOptions(), lambda _: None) as sync:
         agent = await AgentProcess.start(tmp_path / "container")
         running = asyncio.create_task(sync.run(agent, agent))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await sync.in_step()
             (tmp_path / "container" / "d" / "b").write_text("b")
             while sync.status.entries < 3:  # noqa: ASYNC110 - a count tells nobody

@@ -78,7 +78,7 @@ async def test_what_a_browser_is_told(tmp_path: Path) -> None:
         async with client.get(url + "events?filter=/json 404") as events:
             await session.ask("/json/x", "/other", "/json")
             told: list[str] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while "5 kept" not in "".join(told):
                     told.append((await events.content.readline()).decode())
         rows = [row for line, data in pairwise(told) if line == "event: requests\n" for row in json.loads(data[6:])]
@@ -147,10 +147,10 @@ async def test_ctrl_c_ends_it_well_while_a_browser_is_told(tmp_path: Path) -> No
         command = (sys.executable, "-c", SERVE, os.fspath(session.path))
         process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE)
         assert process.stdout is not None
-        url = json.loads(await asyncio.wait_for(process.stdout.readline(), 15))["url"]
+        url = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))["url"]
         assert url.endswith("/?filter=%2Fjson")
         async with client.get(URL(url) / "events") as events:
             await events.content.readline()
             process.send_signal(signal.SIGINT)
-            assert await asyncio.wait_for(process.communicate(), 10) == (b"", b"")
+            assert await asyncio.wait_for(process.communicate(), 60) == (b"", b"")
         assert process.returncode == 0

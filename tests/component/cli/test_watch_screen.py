@@ -180,7 +180,7 @@ async def test_a_signal_puts_the_terminal_back(tmp_path: Path, number: signal.Si
                 os.write(outside, b"\x03")  # as the key does: the view has the terminal in raw mode
             else:
                 process.send_signal(number)
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
         await until(lambda: b"\x1b[?1049l" in drawn, "the other screen is left")
         assert termios.tcgetattr(terminal) == before
         assert b"Traceback" not in drawn

@@ -123,7 +123,7 @@ def test_what_the_shell_had_open_is_closed_when_the_work_is_ready(tmp_path: Path
 
 def until_exists(path: Path) -> None:
     """Wait for what a process in the background does."""
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

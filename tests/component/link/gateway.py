@@ -119,6 +119,6 @@ def accepts(path: Path) -> bool:
 
 async def connect(gateway: Sshd, local: FakeLocalPort) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect once the laptop knows of the socket: asyncssh refuses what comes together with sshd's confirmation."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         await local.forwarded.wait()
     return await asyncio.open_unix_connection(gateway.directory / "80.sock")

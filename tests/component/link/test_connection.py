@@ -74,7 +74,7 @@ async def test_sshd_killed(sshd: Sshd, connection: AgentConnection[AgentHello], 
         opening = asyncio.create_task(dialer.create_connection(Client, "127.0.0.1", port))
         await asyncio.sleep(0)
         sshd.signal(signal.SIGKILL)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             reason = await connection.wait_closed()
         assert isinstance(reason, LinkLost)
         assert "The link to the pod was lost" in reason.message
@@ -99,12 +99,12 @@ async def test_a_link_that_is_given_up_resets_what_went_over_it(
 
 
 async def test_silent_stall(sshd: Sshd) -> None:
-    connection = await open_connection(sshd, keepalive_interval_s=0.3)
-    await asyncio.sleep(1.5)  # longer than the bound: a link that answers is kept
+    connection = await open_connection(sshd, keepalive_interval_s=1.0)
+    await asyncio.sleep(3.5)  # longer than the bound: a link that answers is kept
     assert not connection.is_closed
     sshd.signal(signal.SIGSTOP)
     started_s = time.monotonic()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         reason = await connection.wait_closed()
     assert isinstance(reason, LinkLost)
     assert "went silent" in reason.message

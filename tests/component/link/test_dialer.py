@@ -59,5 +59,5 @@ async def test_cancelled_opening_leaves_no_channel(sshd: Sshd, dialer: Dialer) -
         with pytest.raises(asyncio.CancelledError):
             await opening
         sshd.signal(signal.SIGCONT)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await ended.wait()

@@ -39,7 +39,7 @@ async def held(dev_pod: Sshd, ports: ReversePorts) -> AsyncIterator[None]:
 
 async def answers(port: int) -> bool:
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"here")
             answer = await reader.read(4)

@@ -23,7 +23,7 @@ async def test_the_agent_hears_who_we_are_and_counts(gateway: Sshd) -> None:
     heard: asyncio.Queue[dict[ServicePort, RouteCounters]] = asyncio.Queue()
     connection = await open_route(gateway, on_counters=heard.put_nowait)
     assert json.loads((gateway.directory / "hello").read_text()) == json.loads(HELLO.line())
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         assert await heard.get() == {ServicePort(80): RouteCounters(0, 0, is_up=True)}
         assert await heard.get() == {ServicePort(80): RouteCounters(1, 0, is_up=True)}
     connection.close()

@@ -40,7 +40,7 @@ async def test_new_keys_in_the_middle_of_data(
         assert await client.lost is None
         assert client.received == sent
 
-    async with target(echo) as port, asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with target(echo) as port, asyncio.timeout(60), asyncio.TaskGroup() as group:
         for seed in range(3):
             group.create_task(there_and_back(port, seed))
     assert new_keys >= 5

@@ -37,7 +37,7 @@ async def pod(program: Program) -> AsyncIterator[asyncssh.SSHClientConnection]:
     )
     async with (
         server,
-        asyncio.timeout(10),
+        asyncio.timeout(60),
         asyncssh.connect("127.0.0.1", server.get_port(), known_hosts=None, username="x", config=None) as ssh,
     ):
         yield ssh

@@ -35,7 +35,7 @@ async def test_cancelled(trap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     os.mkfifo(started)
     script = f"{trap} echo $$ > {started}; while :; do sleep 0.05; done"
     running = asyncio.create_task(command.run(["sh", "-c", script], {}))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         pid = int(await asyncio.to_thread(started.read_text))
         running.cancel()
         with pytest.raises(asyncio.CancelledError):

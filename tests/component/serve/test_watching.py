@@ -64,7 +64,7 @@ class Viewing:
         self._events = events
 
     async def told(self) -> WatchedRequest:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             event = decode(await anext(self._events))
         assert isinstance(event, WatchedRequest), event
         return event
@@ -104,7 +104,7 @@ async def test_a_request_is_sent_again_by_the_session_and_by_curl(body: bytes) -
         assert isinstance(again, WatchedRequest)
         assert (again.status, again.answer.body, again.failure) == (200, body, None)
         command = ["sh", "-c", f"{curl(first, secrets=True)}"]
-        printed = (await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, timeout=10)).stdout
+        printed = (await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, timeout=60)).stdout
     head, _, answer = printed.partition(b"\r\n\r\n")
     assert (head.splitlines()[0], answer) == (b"HTTP/1.1 200 OK", body)
 

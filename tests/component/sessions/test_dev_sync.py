@@ -41,7 +41,7 @@ async def linked(tmp_path: Path) -> AsyncIterator[Uplink]:
     with over_ssh.sshd(tmp_path / "sshd") as server:
         connection = await open_connection(server)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 yield Uplink(connection)
         finally:
             connection.close()

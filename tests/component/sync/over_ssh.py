@@ -46,4 +46,4 @@ async def channel(server: Sshd, command: str) -> AsyncIterator["asyncssh.SSHClie
         yield await connection.ssh.create_process(command, encoding=None)
     finally:
         connection.close()
-        await asyncio.wait_for(connection.wait_closed(), 5)
+        await asyncio.wait_for(connection.wait_closed(), 60)

@@ -67,7 +67,7 @@ class TestApiServer:
             servers = [f"{ABSENT_HOST}:{API_PORT}", f"{NODE_IPV4}:{port}"]
             paths = [kubeconfigs.changed(cluster={"server": f"https://{server}"}) for server in servers]
             with ThreadPoolExecutor() as pool:
-                attempts = list(pool.map(lambda path: failing(lab, kubeconfig=path, within_s=30), paths))
+                attempts = list(pool.map(lambda path: failing(lab, kubeconfig=path, within_s=60), paths))
         for failed, server in zip(attempts, servers, strict=True):
             assert failed.exit_code == 12
             assert server in failed.message

@@ -7,7 +7,7 @@ from tests.e2e.connect_errors.failing import NAMESPACE, api_object, failing
 from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.faults import silent_server
 from tests.e2e.kit.rights import asked_for
-from tests.e2e.kit.workloads import applied
+from tests.e2e.kit.workloads import applied, until_counted
 from tests.lab import Lab
 from tests.lab.images import COREDNS_IMAGE
 from tests.lab.layout import NODE_IPV4
@@ -54,6 +54,7 @@ class TestPod:
 
     def test_quota(self, lab: Lab) -> None:
         with applied(lab, NAMESPACE, api_object("ResourceQuota", "small", spec={"hard": {"requests.memory": "1Mi"}})):
+            until_counted(lab, NAMESPACE, "small")
             failed = failing(lab)
         assert failed.exit_code == 22
         assert "exceeded quota: small" in failed.message
@@ -85,9 +86,9 @@ class TestPod:
         )
         trial = ["kubectl", "-n", NAMESPACE, "create", "configmap", "trial", "--dry-run=server"]
         with applied(lab, NAMESPACE, policy | {"apiVersion": group}, binding | {"apiVersion": group}):
-            wait_until(lambda: "only on weekdays" in lab.exec(trial).stderr, 20, "the policy to be in force")
+            wait_until(lambda: "only on weekdays" in lab.exec(trial).stderr, 60, "the policy to be in force")
             failed = failing(lab)
-        wait_until(lambda: lab.exec(trial).returncode == 0, 20, "the policy to be forgotten by the API server")
+        wait_until(lambda: lab.exec(trial).returncode == 0, 60, "the policy to be forgotten by the API server")
         assert failed.exit_code == 23
         assert "only on weekdays" in failed.message
 

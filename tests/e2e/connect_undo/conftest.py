@@ -62,7 +62,7 @@ def frozen(lab: Lab, abandoned: Abandoned, killed_while_pending: list[str]) -> I
     with connecting(lab, *OPTIONS, *NO_ROUTES, "--no-reconnect", user="root", sudo=False) as session:
         path = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{job_of(session)}"
         wait_until(
-            lambda: lab.api.get(path)["spec"]["activeDeadlineSeconds"] > 90, 5, "the Job's deadline to be put off"
+            lambda: lab.api.get(path)["spec"]["activeDeadlineSeconds"] > 90, 60, "the Job's deadline to be put off"
         )
         main = processes.only(lab, "main", of_root=True)
         main.send(signal.SIGSTOP)

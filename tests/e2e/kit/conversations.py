@@ -16,7 +16,7 @@ from tests.e2e.kit.pod_program import serving
 from tests.e2e.kit.shop import Addresses
 from tests.lab.layout import REPOSITORY
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 POSTGRES, SSH, WEBSOCKET, GRPC = 5432, 22, 8081, 50051
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 """PostgreSQL does not run as root."""

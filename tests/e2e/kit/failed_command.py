@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.lab import Lab
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

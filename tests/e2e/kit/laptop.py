@@ -13,8 +13,9 @@ from tests.lab import Lab
 from tests.lab.namespaces import inside_netns, stream_socket
 
 DNS_PORT = 53
-DNS_TIMEOUT_S = 5.0
-CONNECT_TIMEOUT_S = 20.0
+DNS_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 30.0
+ECHO_TIMEOUT_S = 0.5
 NETWORK_STATE = """
 ip -details link | grep -v -e RX -e TX
 ip address | grep -v valid_lft
@@ -36,12 +37,12 @@ class Laptop:
         self.netns = lab.layout.laptop_netns_path
 
     def run(
-        self, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 60.0
+        self, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float = 120.0
     ) -> subprocess.CompletedProcess[str]:
         """A command as user dev, to its end."""
         return self._lab.exec(argv, user="dev", stdin=stdin, timeout_s=timeout_s)
 
-    def output(self, *argv: str, stdin: str | None = None, timeout_s: float = 60.0) -> str:
+    def output(self, *argv: str, stdin: str | None = None, timeout_s: float = 120.0) -> str:
         """What a command of user dev prints; AssertionError when it fails."""
         done = self.run(argv, stdin=stdin, timeout_s=timeout_s)
         assert done.returncode == 0, f"{' '.join(argv)} ends with {done.returncode}: {done.stderr}{done.stdout}"
@@ -97,6 +98,16 @@ def assert_is_answered(web: socket.socket) -> None:
     """Ask a web server over a connection that stays open."""
     web.sendall(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n")
     assert web.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def is_echoed(program: socket.socket) -> bool:
+    """Whether a datagram comes back soon. Who uses UDP sends again: its connection to a pod is made by itself."""
+    program.settimeout(ECHO_TIMEOUT_S)
+    try:
+        program.send(b"hello")
+        return program.recv(100) == b"hello"
+    except OSError:
+        return False
 
 
 def raw_question(name: str, kind: str, *, edns_bytes: int = 0) -> bytes:

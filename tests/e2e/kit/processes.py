@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.lab import Lab
 from tests.lab.processes import ProcessRecord, wait_until
 
-GONE_TIMEOUT_S = 10.0
+GONE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

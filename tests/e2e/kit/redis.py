@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.lab import Lab
 from tests.lab.namespaces import stream_socket
 
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 60.0
 READY = "Ready to accept connections"
 
 

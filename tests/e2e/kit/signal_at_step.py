@@ -23,7 +23,7 @@ from ktpy.kube.objects import Json
 from tests.lab.layout import REPOSITORY
 from tests.lab.processes import wait_until
 
-STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 120.0
 Result = TypeVar("Result")
 
 

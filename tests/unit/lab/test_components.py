@@ -54,5 +54,11 @@ def test_pods_services_and_the_link_do_not_overlap() -> None:
     assert not any(one.overlaps(other) for one, other in itertools.combinations(ranges, 2))
 
 
+def test_pods_leave_addresses_that_are_nobodys() -> None:
+    """Else the 250th pod of a lab would have one that other tests take for absent."""
+    ranges = json.loads(components.configuration(LAB)["cni/10-pods.conflist"])["plugins"][0]["ipam"]["ranges"]
+    assert [of_family[0]["rangeEnd"] for of_family in ranges] == ["10.244.0.191", "fd44::bf"]
+
+
 def test_the_clusters_dns_is_in_the_service_range() -> None:
     assert ipaddress.ip_address(layout.CLUSTER_DNS_IPV4) in ipaddress.ip_network(layout.SERVICE_IPV4)

@@ -62,7 +62,7 @@ def steady(port: int) -> Iterator[list[Line]]:
 
 def load_for_a_while(port: int) -> list[Line]:
     with steady(port) as seen:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and (len(seen) < 2 or seen[-1][0] < seen[0][0] + LOAD_S):
             time.sleep(0.01)
     return sorted(seen)

@@ -51,7 +51,7 @@ def test_another_users(listener: socket.socket, how: str, owner: int | None) -> 
             assert other.stdout is not None
             assert int(other.stdout.readline()) == name[1]
             if how == "leave":
-                other.wait(10)
+                other.wait(60)
             assert owner_of(name, accepted.getsockname()) == owner
             other.communicate()
 

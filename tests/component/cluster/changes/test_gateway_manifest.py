@@ -28,6 +28,6 @@ def test_it_stays_until_it_is_told_to_end(agent: str, tmp_path: Path) -> None:
             assert eventually(waits)
             assert shell.poll() is None
             shell.send_signal(signal.SIGTERM)
-            shell.wait(10)
+            shell.wait(60)
         finally:
             shell.kill()

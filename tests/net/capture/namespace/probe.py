@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 OUTSIDE, LOOPBACK = ("192.168.77.2", 8000), ("127.0.0.1", 8001)
-DATAGRAM_TIMEOUT_S = 5.0
+DATAGRAM_TIMEOUT_S = 30.0
 
 
 def serve() -> None:

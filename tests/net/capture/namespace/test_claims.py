@@ -285,7 +285,7 @@ def test_nothing_is_left_of_one_that_is_killed(box: Box, claim: Path, whom: str)
         os.kill(ktpy.pid if whom == "ktpy" else helper, signal.SIGKILL)
         assert select.select([ended], [], [], 20)[0], "the program goes on"
         if whom == "helper":
-            assert ktpy.wait(20) == HelperFailed.exit_code
+            assert ktpy.wait(60) == HelperFailed.exit_code
     os.close(ended)
     wait_until(
         lambda: not any(CLAIM in mounts for mounts in map(mounts_of, Path("/proc").glob("[0-9]*"))), 20, "no mount"

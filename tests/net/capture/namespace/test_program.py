@@ -75,7 +75,7 @@ def test_a_working_folder_that_is_gone_is_told_in_a_sentence(box: Box) -> None:
 def test_a_signal_to_ktpy_alone_reaches_the_program(box: Box, number: signal.Signals) -> None:
     with started(box, f"trap 'exit 5' {number.value}; echo ready; while true; do read _; done") as ktpy:
         ktpy.send_signal(number)
-        assert ktpy.wait(20) == (5 if number == signal.SIGINT else 128 + signal.SIGTERM)
+        assert ktpy.wait(60) == (5 if number == signal.SIGINT else 128 + signal.SIGTERM)
 
 
 @pytest.mark.parametrize("whom", ["ktpy", "helper"])
@@ -86,7 +86,7 @@ def test_nothing_is_left_of_what_is_killed(box: Box, whom: str) -> None:
         running = processes()
         helper = f"{HELPER} {network_of(str(running[program]))}"
         os.kill(ktpy.pid if whom == "ktpy" else running[helper], signal.SIGKILL)
-        assert ktpy.wait(20) in (-signal.SIGKILL, 35)
+        assert ktpy.wait(60) in (-signal.SIGKILL, 35)
         assert eventually(lambda: not {program, child, helper} & processes().keys())
 
 

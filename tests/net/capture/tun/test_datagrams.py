@@ -42,7 +42,7 @@ class Pod:
         self._is_ready = threading.Event()
         self._threads = [threading.Thread(target=self._live)]
         self._threads[0].start()
-        assert self._is_ready.wait(5)
+        assert self._is_ready.wait(60)
 
     def _live(self) -> None:
         new_network_namespace()
@@ -117,7 +117,7 @@ async def carrying(pod: Pod, tun_fd: int, cluster: Cluster) -> AsyncIterator[Pum
 
 def program(host: str, port: int = ECHO_PORT) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    made.settimeout(5)
+    made.settimeout(60)
     made.connect((host, port))
     return made
 
@@ -197,7 +197,7 @@ async def test_many_programs_at_once(carrying: Pump) -> None:
         payloads = [b"%d %d" % (number, turn) for turn in range(20)]
         return await echoed(HOST6 if number % 2 else HOST4, *payloads) == payloads
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert all(await asyncio.gather(*(one(number) for number in range(30))))
     assert carrying.datagrams is not None
     assert carrying.datagrams.open_flows == 30

@@ -14,6 +14,8 @@ def visits() -> Visits:
 def test_answers_of_a_span_of_time(visits: Visits) -> None:
     assert visits.answers(until_s=13.0) == {"web"}
     assert visits.answers(since_s=13.0) == {"HTTP 503: away", "local"}
+    assert visits.answers(until_s=13.2) == {"web"}, "the next one was under way"
+    assert visits.endings(14.2) == {"local"}, "which had begun before"
 
 
 def test_a_failure_is_whatever_is_no_word(visits: Visits) -> None:
