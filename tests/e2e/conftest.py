@@ -4,7 +4,7 @@ Fixtures:
 
 - `lab` (session): a lab that is up, with the agent image loaded, the demo shop (tests/demo) rolled out in namespace
   `shop`, no latency, and a plain /etc/resolv.conf. Its name is `ktpy`, or what the environment variable KTPY_LAB says;
-  of pytest-xdist's processes each has one.
+  of pytest-xdist's processes each has one. KTPY_LAB_UP has options for it: `--kubernetes 1.35 --proxy-mode nftables`.
 - `laptop` (session): the laptop of that lab as a user sees it: `laptop.run(["curl", "http://web/"])` as user dev,
   sockets in its network namespace, raw DNS questions, and `laptop.network_state()` to compare before and after.
 - `shop` (session): addresses of the demo shop's services and pods.
@@ -95,7 +95,8 @@ def lab(worker_id: str) -> Iterator[Lab]:
         pytest.skip("namespaces, mounts and control groups need root")
     name = os.environ.get("KTPY_LAB", DEFAULT_NAME)
     is_kept = worker_id in ("master", "gw0")
-    lab = furnished(Lab.ensure_up(name if is_kept else f"{name}-{worker_id}"))
+    options = os.environ.get("KTPY_LAB_UP", "").split()
+    lab = furnished(Lab.ensure_up(name if is_kept else f"{name}-{worker_id}", *options))
     with applied(lab, NAMESPACE, *short_drain.policy()):
         yield lab
     if not is_kept:

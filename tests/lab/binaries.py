@@ -1,10 +1,12 @@
 """Kubernetes, etcd, CoreDNS, a registry, the pause program and a linter, from the Go modules under tests/lab/go."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +32,17 @@ COMPONENTS = (
 )
 
 
-def kubernetes_version(go_mod: str) -> str:
-    """The version a go.mod pins, such as v1.36.3."""
-    match = re.search(r"^\s*k8s\.io/kubernetes (v[0-9.]+)", go_mod, re.MULTILINE)
+def kubernetes_release(go_mod: str) -> str:
+    """The release of Kubernetes that a go.mod pins, such as 1.36.3."""
+    match = re.search(r"^\s*k8s\.io/kubernetes v([0-9.]+)", go_mod, re.MULTILINE)
     if match is None:
         raise LabError("go.mod requires no k8s.io/kubernetes")
     return match[1]
+
+
+DEFAULT_RELEASE = kubernetes_release((MODULES / "kube" / "go.mod").read_text())
+OTHER_RELEASES = ("1.31.14", "1.35.4", "1.37.2")
+"""Those that the end-to-end tests are run on, too: `scripts/test --all-versions`."""
 
 
 def _series(go: str) -> str | None:
@@ -73,9 +80,9 @@ def _sources(module: Path) -> list[bytes]:
 
 
 def _go(module: Path, verb: str, *words: str) -> Iterator[str]:
-    """Each line that `go VERB` writes about a module; raises LabError when it fails."""
+    """Each line that `go VERB` writes in a module's directory; raises LabError when it fails."""
     process = subprocess.Popen(
-        [find_go(), verb, "-mod=readonly", *words],
+        [find_go(), *verb.split(), *words],
         cwd=module,
         env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""},
         stdin=subprocess.DEVNULL,
@@ -95,40 +102,63 @@ def _go(module: Path, verb: str, *words: str) -> Iterator[str]:
         raise LabError(f"go {verb} of {module.name} failed:\n{''.join(last)}")
 
 
-def _build(module: Path, package: str, output: Path, ldflags: str) -> None:
+def _build(module: Path, package: str, output: Path, ldflags: str, *, mod: str = "readonly") -> None:
     ticker = Ticker()
     fetched = packages = compiled = 0
-    for line in _go(module, "list", "-deps", package):
+    for line in _go(module, "list", f"-mod={mod}", "-deps", package):
         if line.startswith("go: "):
             fetched += 1
             ticker.tick(f"{fetched} modules fetched")
         else:
             packages += 1
-    options = ("-v", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {ldflags}".strip())
+    options = (f"-mod={mod}", "-v", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {ldflags}".strip())
     for line in _go(module, "build", *options, "-o", str(output), package):
         compiled += not line.startswith("go: ")
         ticker.tick(f"{compiled} of {packages} packages compiled")
     say(f"  built in {ticker.elapsed()}")
 
 
-def kubernetes() -> Path:
-    """The directory with one multi-call binary, under each component's name."""
+def kubernetes(release: str = DEFAULT_RELEASE) -> Path:
+    """The directory with one multi-call binary of a release, under each component's name."""
     module = MODULES / "kube"
-    version = kubernetes_version((module / "go.mod").read_text())
-    series = version.removeprefix("v").split(".")
+    series = release.split(".")
     ldflags = " ".join(
         f"-X k8s.io/{package}/version.{key}={value}"
         for package in ("component-base", "client-go/pkg")
-        for key, value in (("gitVersion", version), ("gitMajor", series[0]), ("gitMinor", series[1]))
+        for key, value in (("gitVersion", f"v{release}"), ("gitMajor", series[0]), ("gitMinor", series[1]))
     )
 
     def make(directory: Path) -> None:
-        say(f"building Kubernetes {version} and etcd from their Go modules, once: about 5 minutes on two cores")
-        _build(module, ".", directory / "kube", ldflags)
+        say(f"building Kubernetes v{release} and etcd from their Go modules, once: about 5 minutes on two cores")
+        if release == DEFAULT_RELEASE:
+            _build(module, ".", directory / "kube", ldflags)
+        else:
+            with tempfile.TemporaryDirectory(prefix=f"kubernetes-{release}-") as source:
+                _write_module_of(release, Path(source))
+                _build(Path(source), ".", directory / "kube", ldflags, mod="mod")
         for component in COMPONENTS:
             (directory / component).symlink_to("kube")
 
     return cache.artifact("kube", [GO_SERIES, ldflags, *_sources(module)], make)
+
+
+def requirements(release: str, go_mod: str) -> str:
+    """A release's go.mod made one of a module beside it; what it has in a folder of its own tree is a module, too."""
+    renamed = go_mod.replace("module k8s.io/kubernetes", "module ktpy.dev/lab/kube")
+    parts = re.sub(r"=> \./staging/src/(\S+)", rf"=> \1 v0.{release.partition('.')[2]}", renamed)
+    return f"{parts}\nrequire k8s.io/kubernetes v{release}\n"
+
+
+def _write_module_of(release: str, directory: Path) -> None:
+    """Write the module of another release: our program, with what the release's own go.mod and go.sum say.
+
+    That release and its parts have a version each and are in no go.sum: Go compares them with its checksum database.
+    """
+    answer = "".join(_go(directory, "mod download", "-json", f"k8s.io/kubernetes@v{release}"))
+    own = Path(json.loads(answer[answer.index("{") :])["Dir"])
+    (directory / "go.mod").write_text(requirements(release, (own / "go.mod").read_text()))
+    (directory / "go.sum").write_text((own / "go.sum").read_text())
+    shutil.copy(MODULES / "kube" / "main.go", directory)
 
 
 def coredns() -> Path:

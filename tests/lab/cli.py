@@ -19,6 +19,8 @@ A real one-node, dual-stack Kubernetes in namespaces of this machine, and a lapt
 Neither has a route to anywhere else. Everything is gone after `down`; what is built stays in the user's cache.
 """
 RESOLVER_MODES = ("file", "symlink", "bind", "systemd-resolved")
+PROXY_MODES = ("iptables", "nftables")
+CHOICES = ("kubernetes", "proxy_mode", "feature_gates")
 COMMAND_VERBS = {"exec": ("--user", "--laptop", "--name"), "node": ("--name",), "kubectl": ("--name",)}
 EXIT_FAILURE = 1
 
@@ -54,7 +56,12 @@ def parser() -> argparse.ArgumentParser:
     def verb(word: str, text: str, usage: str | None = None) -> argparse.ArgumentParser:
         return verbs.add_parser(word, help=text, description=text, parents=[name], usage=usage)
 
-    verb("up", "build what is missing, start, wait until pods can run")
+    up = verb(
+        "up", "build what is missing, start, wait until pods can run; a lab that is up keeps what is not named here"
+    )
+    up.add_argument("--kubernetes", metavar="VERSION", help="another release of it, such as 1.35, or 1.35.4")
+    up.add_argument("--proxy-mode", choices=PROXY_MODES, help="kube-proxy's")
+    up.add_argument("--feature-gates", metavar="NAME=true,...", help="of the API server and the kubelet")
     verb("down", "remove everything, whatever state it is in")
     verb("status", "what runs").add_argument("--output", choices=("text", "json"), default="text")
     usage = "scripts/lab exec [--name NAME] [--laptop K] [--user NAME] -- COMMAND ..."
@@ -108,11 +115,14 @@ def _run(options: argparse.Namespace, command: list[str]) -> None:
         from tests.lab import laptop
 
         laptop.replace_process(Layout(layout.name, options.laptop), command, options.user)
-    from tests.lab import lifecycle
+    from tests.lab import lifecycle, variant
 
     match options.verb:
         case "up":
-            lifecycle.up(layout)
+            chosen = {key: value for key in CHOICES if (value := getattr(options, key)) is not None}
+            if "kubernetes" in chosen:
+                chosen["kubernetes"] = variant.release(chosen["kubernetes"])
+            lifecycle.up(layout, **chosen)
         case "down":
             lifecycle.down(layout)
         case "status":

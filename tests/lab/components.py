@@ -24,6 +24,7 @@ from tests.lab.layout import (
     SERVICE_IPV6,
     Layout,
 )
+from tests.lab.variant import Variant
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"  # in the node's private /run
 CNI_BINARIES = "/usr/lib/cni"
@@ -46,7 +47,7 @@ class Component:
     gate: Gate = Gate.NONE
 
 
-def components(layout: Layout) -> list[Component]:
+def components(layout: Layout, variant: Variant) -> list[Component]:
     binaries, pki, node = layout.bin_dir, layout.pki_dir, layout.node_dir
     service_ranges = f"{SERVICE_IPV4},{SERVICE_IPV6}"
 
@@ -91,6 +92,7 @@ def components(layout: Layout) -> list[Component]:
         f"--service-account-signing-key-file={pki}/service-account.key",
         f"--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
         "--allow-privileged=true",
+        f"--feature-gates={variant.feature_gates}",
     ]
     controller_manager = [
         *control_plane("kube-controller-manager"),
@@ -123,13 +125,13 @@ def components(layout: Layout) -> list[Component]:
     ]
 
 
-def configuration(layout: Layout) -> Mapping[str, str]:
+def configuration(layout: Layout, variant: Variant) -> Mapping[str, str]:
     """The files of the node's directory, by relative path."""
     return {
         "containerd.toml": _containerd(layout),
         "cni/10-pods.conflist": _cni(layout),
-        "kubelet.json": _kubelet(layout),
-        "kube-proxy.json": _kube_proxy(layout),
+        "kubelet.json": _kubelet(layout, variant),
+        "kube-proxy.json": _kube_proxy(layout, variant),
         "resolv.conf": f"nameserver {RESOLVER_IPV4}\n",  # what pods with dnsPolicy Default get: CoreDNS, first of all
     }
 
@@ -182,7 +184,7 @@ def _cni(layout: Layout) -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]}, indent=2)
 
 
-def _kubelet(layout: Layout) -> str:
+def _kubelet(layout: Layout, variant: Variant) -> str:
     pki, node = layout.pki_dir, layout.node_dir
     return json.dumps(
         {
@@ -212,24 +214,25 @@ def _kubelet(layout: Layout) -> str:
             "imageGCHighThresholdPercent": 100,
             "nodeStatusUpdateFrequency": "2s",
             "syncFrequency": "10s",
+            "featureGates": variant.gates,
         },
         indent=2,
     )
 
 
-def _kube_proxy(layout: Layout) -> str:
+def _kube_proxy(layout: Layout, variant: Variant) -> str:
     return json.dumps(
         {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
             "bindAddress": "0.0.0.0",
-            "mode": "iptables",
+            "mode": variant.proxy_mode,
             "clusterCIDR": f"{POD_IPV4},{POD_IPV6}",
             "hostnameOverride": NODE_NAME,
             "clientConnection": {"kubeconfig": f"{layout.pki_dir}/kube-proxy.kubeconfig"},
             # Connection tracking limits are the machine's, not the node's: leave them alone.
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpCloseWaitTimeout": "0s", "tcpEstablishedTimeout": "0s"},
-            "iptables": {"minSyncPeriod": "0s", "syncPeriod": "30s"},
+            variant.proxy_mode: {"minSyncPeriod": "0s", "syncPeriod": "30s"},
         },
         indent=2,
     )

@@ -23,6 +23,7 @@ REQUIREMENTS = {
     "mmdebstrap": "mmdebstrap",
     "sudo": "sudo",
 }
+NFTABLES = {"nft": "nftables"}
 RESOLVED_REQUIREMENTS = {"dbus-daemon": "dbus", "setpriv": "util-linux"}
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

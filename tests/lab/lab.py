@@ -31,10 +31,10 @@ class Lab:
         self.layout = Layout(name, laptop)
 
     @classmethod
-    def ensure_up(cls, name: str = DEFAULT_NAME) -> "Lab":
-        """The lab, up."""
+    def ensure_up(cls, name: str = DEFAULT_NAME, *options: str) -> "Lab":
+        """The lab, up; with the options of `scripts/lab up`."""
         lab = cls(name)
-        lab._run_verb("up", timeout_s=UP_TIMEOUT_S)
+        lab._run_verb("up", *options, timeout_s=UP_TIMEOUT_S)
         return lab
 
     def laptops(self, count: int) -> "list[Lab]":

@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tests.lab import (
@@ -34,6 +34,7 @@ from tests.lab.layout import NODE_NAME, STATE_ROOT, Layout
 from tests.lab.locks import lab_lock
 from tests.lab.processes import ProcessRecord, module_command, start_daemon, wait_until
 from tests.lab.report import Ticker, say
+from tests.lab.variant import Variant
 
 MANIFESTS = Path(__file__).resolve().parent / "manifests"
 API_TIMEOUT_S = 180
@@ -55,16 +56,25 @@ def is_own(layout: Layout) -> bool:
     return path == laptop.search_path(layout)
 
 
-def up(layout: Layout) -> None:
-    """Make the lab, or find it made by this checkout; returns when pods can run and the cluster's DNS answers them."""
-    if is_up(layout) and is_own(layout) and api(layout).is_ready():
+def up(layout: Layout, **choices: str) -> None:
+    """Make the lab, or find it made by this checkout; returns when pods can run and the cluster's DNS answers them.
+
+    A lab that is up and has another variant than the choices say is made anew, and keeps what they do not name.
+    """
+    present = Variant.read(layout)
+    wanted = replace(present if is_up(layout) else Variant(), **choices)
+
+    def is_wanted() -> bool:
+        return is_up(layout) and is_own(layout) and Variant.read(layout) == wanted
+
+    if is_wanted() and api(layout).is_ready():
         say(f"{layout.name} is up")
         return
-    debian.ensure_packages(debian.REQUIREMENTS)
-    kubernetes = binaries.kubernetes()
+    debian.ensure_packages(debian.REQUIREMENTS | (debian.NFTABLES if wanted.proxy_mode == "nftables" else {}))
+    kubernetes = binaries.kubernetes(wanted.kubernetes)
     archives = images.archives()
     with lab_lock(layout):
-        if is_up(layout) and is_own(layout):
+        if is_wanted():
             network.set_link(layout, up=True)  # a `cut` that was killed leaves it down
             wait_until(api(layout).is_ready, API_TIMEOUT_S, "the API server")
             say(f"{layout.name} is up")
@@ -73,20 +83,20 @@ def up(layout: Layout) -> None:
             say(f"removing what is left of an earlier {layout.name}")
             clear(layout)
         try:
-            _start(layout, kubernetes, archives)
+            _start(layout, wanted, kubernetes, archives)
         except LabError as error:
             raise LabError(
                 f"{error}\nlogs: {layout.log_dir}; `scripts/lab --name {layout.name} down` clears up"
             ) from None
 
 
-def _start(layout: Layout, kubernetes: Path, archives: list[Path]) -> None:
+def _start(layout: Layout, variant: Variant, kubernetes: Path, archives: list[Path]) -> None:
     ticker = Ticker()
-    version = binaries.kubernetes_version((binaries.MODULES / "kube" / "go.mod").read_text())
-    say(f"starting {layout.name}: Kubernetes {version}, one node, dual stack")
+    say(f"starting {layout.name}: Kubernetes v{variant.kubernetes}, one node, dual stack")
     layout.state_dir.mkdir(mode=0o755)
     for directory in (layout.run_dir, layout.log_dir, layout.node_dir):
         directory.mkdir()
+    variant.write(layout)
     groups = cgroup.ControlGroups.make(layout.cgroup_name, layout.cgroups_file)
     groups.join("laptop")
     layout.bin_dir.symlink_to(kubernetes)
@@ -119,9 +129,7 @@ def _start(layout: Layout, kubernetes: Path, archives: list[Path]) -> None:
     say(f"  node Ready ({ticker.elapsed()})")
     wait_until(lambda: cluster.deployment_is_available("kube-system", "coredns"), READY_TIMEOUT_S, "CoreDNS")
     wait_until(lambda: cluster_dns.answers(layout.node_netns_path), READY_TIMEOUT_S, "the cluster's DNS to answer")
-    layout.ready_file.write_text(
-        json.dumps({"kubernetes": version, "since": time.time(), "path": laptop.search_path(layout)})
-    )
+    layout.ready_file.write_text(json.dumps({"since": time.time(), "path": laptop.search_path(layout)}))
     say(f"{layout.name} is up ({ticker.elapsed()}): scripts/lab --name {layout.name} exec -- bash")
 
 
@@ -197,6 +205,7 @@ def status(layout: Layout) -> dict[str, object]:
         "laptop_netns": layout.laptop_netns,
         "state_dir": str(layout.state_dir),
         "kubeconfig": str(layout.admin_kubeconfig),
+        **asdict(Variant.read(layout)),
         **asdict(long_line.Length.read(layout)),
     }
     if made:

@@ -14,6 +14,7 @@ from tests.lab.errors import LabError
 from tests.lab.layout import Layout
 from tests.lab.node_init import READY, pids_file
 from tests.lab.processes import ProcessRecord, module_command, start_daemon, wait_until
+from tests.lab.variant import Variant
 
 
 def record(layout: Layout) -> ProcessRecord | None:
@@ -27,7 +28,7 @@ def is_running(layout: Layout) -> bool:
 
 
 def start(layout: Layout) -> None:
-    for relative_path, text in components.configuration(layout).items():
+    for relative_path, text in components.configuration(layout, Variant.read(layout)).items():
         path = layout.node_dir / relative_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -22,6 +22,7 @@ from tests.lab.debian import SYSTEM_PATH
 from tests.lab.layout import NODE_NAME, Layout
 from tests.lab.namespaces import mount
 from tests.lab.processes import ProcessRecord
+from tests.lab.variant import Variant
 
 READY = "node namespaces made"
 RESTART_DELAY_S = 0.3
@@ -121,7 +122,9 @@ class Supervisor:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._running: dict[int, Component] = {}
-        self._waiting: dict[Component, float] = dict.fromkeys(components(layout), 0.0)  # due time, monotonic seconds
+        self._waiting: dict[Component, float] = dict.fromkeys(
+            components(layout, Variant.read(layout)), 0.0
+        )  # due time, monotonic seconds
         self._api = Api(Path("/proc/self/ns/net"), layout.pki_dir)
         self._environment = {"PATH": f"{layout.bin_dir}:{SYSTEM_PATH}", "HOME": "/root"}
 

@@ -11,12 +11,13 @@ import pytest
 from tests.lab import components, layout
 from tests.lab.components import Gate
 from tests.lab.layout import Layout
+from tests.lab.variant import Variant
 
 LAB = Layout("unit")
 
 
 def cri() -> dict[str, Any]:
-    parsed: dict[str, Any] = tomllib.loads(components.configuration(LAB)["containerd.toml"])
+    parsed: dict[str, Any] = tomllib.loads(components.configuration(LAB, Variant())["containerd.toml"])
     assert parsed["version"] == 2
     plugin: dict[str, Any] = parsed["plugins"]["io.containerd.grpc.v1.cri"]
     return plugin
@@ -27,7 +28,7 @@ def test_containerd_reads_networks_from_where_they_are_written() -> None:
 
 
 def test_containerd_and_kubelet_agree_on_the_cgroup_driver() -> None:
-    kubelet = json.loads(components.configuration(LAB)["kubelet.json"])
+    kubelet = json.loads(components.configuration(LAB, Variant())["kubelet.json"])
     assert kubelet["cgroupDriver"] == "cgroupfs"
     assert cri()["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is False
 
@@ -35,7 +36,7 @@ def test_containerd_and_kubelet_agree_on_the_cgroup_driver() -> None:
 def test_api_server_and_controller_manager_agree_on_the_service_ranges() -> None:
     ranges = {
         argument
-        for component in components.components(LAB)
+        for component in components.components(LAB, Variant())
         for argument in component.command
         if argument.startswith("--service-cluster-ip-range=")
     }
@@ -44,7 +45,7 @@ def test_api_server_and_controller_manager_agree_on_the_service_ranges() -> None
 
 @pytest.mark.parametrize("name", ["kube-controller-manager", "kube-scheduler", "kube-proxy"])
 def test_who_exits_without_an_api_server_waits_for_it(name: str) -> None:
-    (component,) = [item for item in components.components(LAB) if item.name == name]
+    (component,) = [item for item in components.components(LAB, Variant()) if item.name == name]
     assert component.gate is Gate.API
 
 
@@ -56,9 +57,20 @@ def test_pods_services_and_the_link_do_not_overlap() -> None:
 
 def test_pods_leave_addresses_that_are_nobodys() -> None:
     """Else the 250th pod of a lab would have one that other tests take for absent."""
-    ranges = json.loads(components.configuration(LAB)["cni/10-pods.conflist"])["plugins"][0]["ipam"]["ranges"]
+    ranges = json.loads(components.configuration(LAB, Variant())["cni/10-pods.conflist"])["plugins"][0]["ipam"][
+        "ranges"
+    ]
     assert [of_family[0]["rangeEnd"] for of_family in ranges] == ["10.244.0.191", "fd44::bf"]
 
 
 def test_the_clusters_dns_is_in_the_service_range() -> None:
     assert ipaddress.ip_address(layout.CLUSTER_DNS_IPV4) in ipaddress.ip_network(layout.SERVICE_IPV4)
+
+
+def test_a_variant_is_what_its_components_are_told() -> None:
+    variant = Variant(proxy_mode="nftables", feature_gates="One=true,Other=false")
+    files = components.configuration(LAB, variant)
+    assert json.loads(files["kube-proxy.json"])["mode"] == "nftables"
+    assert json.loads(files["kubelet.json"])["featureGates"] == {"One": True, "Other": False}
+    (api_server,) = [item for item in components.components(LAB, variant) if item.name == "kube-apiserver"]
+    assert "--feature-gates=One=true,Other=false" in api_server.command

@@ -34,7 +34,12 @@ func command(component string) *cobra.Command {
 	case "kube-proxy":
 		return proxy.NewProxyCommand()
 	case "kubelet":
-		return kubelet.NewKubeletCommand(context.Background())
+		switch newCommand := any(kubelet.NewKubeletCommand).(type) {
+		case func(context.Context) *cobra.Command:
+			return newCommand(context.Background())
+		case func() *cobra.Command: // of 1.31
+			return newCommand()
+		}
 	case "kubectl":
 		return kubectl.NewDefaultKubectlCommand()
 	}
