@@ -1,8 +1,9 @@
 """Judges whether NetworkPolicies may block the traffic of a gateway, or of a shadow pod.
 
 A pod that any policy selects for a direction has only the traffic that some such policy admits
-(https://kubernetes.io/docs/concepts/services-networking/network-policies/). Ports and the policies of a network
-plugin's own kinds are not looked at, so the result is a warning and never a refusal.
+(https://kubernetes.io/docs/concepts/services-networking/network-policies/). Of ports it is seen only whether a rule is
+for DNS alone, and policies of a network plugin's own kinds are not looked at, so the result is a warning and never a
+refusal.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,9 @@ from ktpy.kube.resources import NETWORK_POLICIES, SERVICES
 from ktpy.kube.watch import list_all
 
 Labels = Mapping[str, str]
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""A label that the API server gives each namespace. What others one has is not read."""
+DNS_PORT = 53
 
 
 async def all_policies(api: Api) -> list[Json]:
@@ -60,10 +64,21 @@ async def warnings_for_shadow(api: Api, shadow: Labels) -> list[str]:
     found = []
     if blocking := _blocking(policies, "Egress", shadow, None):
         found.append(f"{_named(blocking)} may keep ktpy's pod from the cluster, unless it admits the label {label}.")
-    if blocking := _blocking(policies, "Ingress", {}, shadow):  # of any pod, whatever its labels
-        where = f"pods of namespace {api.namespace}"
-        found.append(f"{_named(blocking)} may keep ktpy's pod from {where}, unless it admits the label {label}.")
+    if closing := _closing(policies, shadow):
+        every = "all " if any(_selector(policy) == {} for policy in closing) else ""
+        where = f"{every}pods of namespace {api.namespace}"
+        found.append(f"{_named(closing)} may keep ktpy's pod from {where}, unless it admits the label {label}.")
     return found
+
+
+def _closing(policies: list[Json], peer: Labels) -> list[Json]:
+    """Return the policies that keep a pod with these labels out of some pods, as none for the same pods admits it."""
+    isolating = [policy for policy in policies if "Ingress" in _directions(policy["spec"])]
+    return [
+        policy
+        for policy in isolating
+        if not any(_lets(other, "Ingress", peer) for other in isolating if _selector(other) in ({}, _selector(policy)))
+    ]
 
 
 async def refuse_labels(api: Api, target: str, selector: Labels, pod_labels: Labels) -> None:
@@ -108,33 +123,40 @@ def _holds(expression: Json, labels: Labels) -> bool:
 def _blocking(policies: list[Json], direction: str, pod: Labels, peer: Labels | None) -> list[Json]:
     """Return the policies that isolate `pod` in one direction, if none of them admits `peer`; None is anybody."""
     isolating = [
-        policy
-        for policy in policies
-        if direction in _directions(policy["spec"]) and matches(policy["spec"].get("podSelector") or {}, pod)
+        policy for policy in policies if direction in _directions(policy["spec"]) and matches(_selector(policy), pod)
     ]
-    rules = [rule for policy in isolating for rule in policy["spec"].get(direction.lower()) or []]
-    return [] if any(_admits(rule, direction, peer) for rule in rules) else isolating
+    return [] if any(_lets(policy, direction, peer) for policy in isolating) else isolating
+
+
+def _selector(policy: Json) -> Json:
+    return policy["spec"].get("podSelector") or {}
 
 
 def _directions(spec: Json) -> list[str]:
     return spec.get("policyTypes") or (["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
 
 
-def _admits(rule: Json, direction: str, peer: Labels | None) -> bool:
-    peers = rule.get("from" if direction == "Ingress" else "to")
-    if not peers:
-        return True
-    for one in peers:
-        if (one.get("ipBlock") or {}).get("cidr") in ("0.0.0.0/0", "::/0"):
-            return True
-        if peer is None:  # some clients are admitted; which ones the original pods admitted is not known either
+def _lets(policy: Json, direction: str, peer: Labels | None) -> bool:
+    """Whether a rule of this policy admits a pod of the policy's own namespace; None is anybody, on any port."""
+    home = {NAMESPACE_NAME: policy["metadata"].get("namespace", "")}
+    for rule in policy["spec"].get(direction.lower()) or []:
+        ports = rule.get("ports") or []
+        if ports and ((peer is None and direction == "Egress") or all(port.get("port") == DNS_PORT for port in ports)):
             continue
-        # A namespaceSelector alone is a whole namespace; the gateway is in the same one as the pods.
-        if "namespaceSelector" in one and one["namespaceSelector"] and "podSelector" not in one:
-            continue
-        if "ipBlock" not in one and matches(one.get("podSelector") or {}, peer):
+        peers = rule.get("from" if direction == "Ingress" else "to")
+        if not peers or any(_is_meant(one, peer, home) for one in peers):
             return True
     return False
+
+
+def _is_meant(one: Json, peer: Labels | None, home: Labels) -> bool:
+    """Whether a rule's peer is a pod with these labels in a namespace with those of `home`; None is anybody."""
+    if block := one.get("ipBlock"):
+        return block.get("cidr") in ("0.0.0.0/0", "::/0") and not block.get("except")
+    pods, namespaces = one.get("podSelector") or {}, one.get("namespaceSelector")
+    if peer is None:  # some are admitted otherwise; which ones the original pods admitted is not known either
+        return namespaces == {} and pods == {}
+    return matches(pods, peer) and (namespaces is None or matches(namespaces, home))
 
 
 def _named(policies: list[Json]) -> str:

@@ -17,7 +17,7 @@ POLICIES = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies"
 
 def policy(selector: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
     chosen = {"matchLabels": selector} if selector else {}
-    return {"metadata": {"name": "deny"}, "spec": {"podSelector": chosen, **spec}}
+    return {"metadata": {"name": "deny", "namespace": "shop"}, "spec": {"podSelector": chosen, **spec}}
 
 
 def admitting(*peers: dict[str, Any]) -> list[dict[str, Any]]:
@@ -63,6 +63,7 @@ def test_original_pods_that_admit_only_their_clients() -> None:
         {"podSelector": {"matchLabels": {"team": "a"}}},
         {"podSelector": {}},
         {"namespaceSelector": {}},
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}},
         {"ipBlock": {"cidr": "0.0.0.0/0"}},
     ],
 )
@@ -71,7 +72,13 @@ def test_original_pods_that_admit_the_gateway(peer: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "peer", [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"namespaceSelector": {"matchLabels": {"n": "x"}}}]
+    "peer",
+    [
+        {"ipBlock": {"cidr": "10.0.0.0/8"}},
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}},
+        {"namespaceSelector": {"matchLabels": {"n": "x"}}},
+        {"namespaceSelector": {"matchLabels": {"n": "x"}}, "podSelector": {}},
+    ],
 )
 def test_peers_that_are_not_the_gateway(peer: dict[str, Any]) -> None:
     assert told(policy(ORIGINAL, ingress=admitting(peer))) == ["in to the original pods"]
@@ -134,7 +141,9 @@ async def test_also_while_the_service_is_intercepted(store: ObjectStore, store_a
 
 SHADOW = {"app.kubernetes.io/name": "ktpy-shadow"}
 TO_ALL = "keep ktpy's pod from the cluster"
-TO_PODS = "keep ktpy's pod from pods of namespace shop"
+TO_PODS = "keep ktpy's pod from all pods of namespace shop"
+TO_SOME = "keep ktpy's pod from pods of namespace shop"
+ALL_PODS: dict[str, Any] = {"namespaceSelector": {}}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +154,11 @@ TO_PODS = "keep ktpy's pod from pods of namespace shop"
         (policy(SHADOW, policyTypes=["Egress"]), [TO_ALL]),
         (policy(ingress=admitting({"podSelector": {"matchLabels": SHADOW}})), []),
         (policy(ingress=[{}], egress=[{}], policyTypes=["Ingress", "Egress"]), []),
-        (policy({"app": "db"}, policyTypes=["Ingress", "Egress"]), []),
+        (policy({"app": "db"}, policyTypes=["Ingress", "Egress"]), [TO_SOME]),
+        (policy({"app": "db"}, ingress=admitting({"podSelector": {}})), []),
+        (policy(egress=[{"ports": [{"port": 53, "protocol": "UDP"}]}], policyTypes=["Egress"]), [TO_ALL]),
+        (policy(egress=[{"to": [ALL_PODS], "ports": [{"port": 443}]}], policyTypes=["Egress"]), [TO_ALL]),
+        (policy(egress=[{"to": [ALL_PODS]}], policyTypes=["Egress"]), []),
     ],
 )
 async def test_what_may_keep_a_shadow_pod_off(
@@ -153,8 +166,16 @@ async def test_what_may_keep_a_shadow_pod_off(
 ) -> None:
     store.put(POLICIES, found)
     told = await network_policies.warnings_for_shadow(store_api, SHADOW)
-    assert [next(words for words in (TO_ALL, TO_PODS) if words in one) for one in told] == warnings
+    assert [next(words for words in (TO_ALL, TO_PODS, TO_SOME) if words in one) for one in told] == warnings
     assert all("app.kubernetes.io/name=ktpy-shadow" in one for one in told)
+
+
+async def test_pods_that_one_policy_closes_another_may_open(store: ObjectStore, store_api: Api) -> None:
+    closed = policy({"app": "db"})
+    opened = policy({"app": "db"}, ingress=admitting({"podSelector": {}}))
+    for name, found in {"closed": closed, "opened": opened}.items():
+        store.put(POLICIES, {**found, "metadata": {"name": name, "namespace": "shop"}})
+    assert await network_policies.warnings_for_shadow(store_api, SHADOW) == []
 
 
 async def test_who_may_not_see_policies_is_not_warned(store: ObjectStore, store_api: Api) -> None:
