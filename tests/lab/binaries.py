@@ -41,7 +41,7 @@ def kubernetes_release(go_mod: str) -> str:
 
 
 DEFAULT_RELEASE = kubernetes_release((MODULES / "kube" / "go.mod").read_text())
-OTHER_RELEASES = ("1.31.14", "1.35.4", "1.37.2")
+OTHER_RELEASES = ("1.31.0", "1.35.4", "1.37.2")
 """Those that the end-to-end tests are run on, too: `scripts/test --all-versions`."""
 
 

@@ -10,7 +10,7 @@ from tests.lab.variant import release
     [
         ("1.35.4", "1.35.4"),
         ("v1.34.0", "1.34.0"),
-        ("1.31", "1.31.14"),
+        ("1.31", "1.31.0"),
         (binaries.DEFAULT_RELEASE.rpartition(".")[0], binaries.DEFAULT_RELEASE),
     ],
 )
