@@ -133,11 +133,12 @@ async def test_after_a_failed_dial_queries_fail_at_once_for_a_while(
 async def test_a_server_that_says_nothing_is_given_up_and_its_connection_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stream, "ANSWER_WITHIN_S", 0.05)
     async with name_server(silent) as server:
         streams = client(server.address)
-        with pytest.raises(NoAnswerError, match="within"):
-            await ask(streams, asked("a.example"))
+        with monkeypatch.context() as patches:
+            patches.setattr(stream, "ANSWER_WITHIN_S", 0.05)
+            with pytest.raises(NoAnswerError, match="within"):
+                await ask(streams, asked("a.example"))
         server.tcp = answering("192.0.2.1")
         await ask(streams, asked("b.example"))
         assert len(server.connections) == 2
