@@ -41,6 +41,12 @@ class UsageError(KtpyError):
     exit_code = 2
 
 
+def of_code(exit_code: int, message: str, hint: str | None = None) -> KtpyError:
+    """Return the failure that another process of ktpy's has told; of a code that is nobody's, a KtpyError."""
+    kinds = {one.exit_code: one for one in KtpyError.__subclasses__() if one.__module__ == __name__}
+    return kinds.get(exit_code, KtpyError)(message, hint=hint)
+
+
 def unknown(sentence: str, word: str, known: Iterable[str]) -> UsageError:
     """Return the error for a word that is none of those known; its hint is the one that may be meant, or all."""
     from difflib import get_close_matches  # not before something is wrong
@@ -256,6 +262,10 @@ class Busy(KtpyError, exit_code=70):
 
 class SessionSilent(KtpyError, exit_code=71):
     """A session on this laptop does not answer, as its process is stopped or hangs."""
+
+
+class SessionEnded(KtpyError, exit_code=72):
+    """Somebody has ended a session, or its time was over, while the program that began it went on with it."""
 
 
 class ProgramAbsent(KtpyError, exit_code=127):

@@ -2,7 +2,7 @@
 
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +23,8 @@ from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.background import INTERRUPTED, perform
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.logs import connection_log_name
-from ktpy.observe.events import Ended, Report
+from ktpy.daemon.parent import parent
+from ktpy.observe.events import Ended, Ready, Report
 from ktpy.sessions.options import (
     REFUSE,
     TRANSLATE,
@@ -38,6 +39,9 @@ from ktpy.sessions.options import (
     refusal_of_pool,
     refusal_of_zone,
 )
+
+if TYPE_CHECKING:
+    from ktpy.observe.status import ConnectStatus
 
 MAX_KEEP_S = 86400.0
 KEEP_OR_VIA = "--keep and --via do not go together: what outlives a link goes through the API server."
@@ -291,8 +295,12 @@ def connect(
     end = quit_it if detach else "The end of the command" if wanted.command else "Ctrl-C"
     show = render.connection(output, end, has_command=bool(wanted.command))
 
-    if (sentence := _needless(wanted, caller)) is not None:
-        show(Ended(0, sentence))
+    if (running := _needless(wanted, caller)) is not None:
+        from ktpy.sessions.running import already
+
+        if parent() is not None:  # which asks where it stands
+            show(Ready(running))
+        show(Ended(0, already(running)))
         return
     try:
         launched = _launch(wanted, caller, proxy_port)
@@ -317,8 +325,8 @@ def _refuse_contradictions(mode: str, no_dns: bool, proxy_port: int | None, outp
         raise click.UsageError("--detach and a command do not go together: ktpy ends when the command does.")
 
 
-def _needless(wanted: ConnectOptions, caller: Caller) -> str | None:
-    """Return a sentence where nobody need be asked for a password, as the session stands already."""
+def _needless(wanted: ConnectOptions, caller: Caller) -> "ConnectStatus | None":
+    """Return the session that stands already, where nobody need be asked for a password because of it."""
     if wanted.capture.mode == "proxy" or wanted.command:
         return None
     from ktpy.daemon.privileged import may_ask_for_password

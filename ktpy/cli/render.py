@@ -13,6 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ktpy.daemon.parent import tell
+
 if TYPE_CHECKING:
     from ktpy.observe.events import Event
     from ktpy.observe.status import (
@@ -61,8 +63,10 @@ def raw(texts: Iterable[str], *, is_terminal: bool) -> None:
 
 
 def say_json(value: Mapping[str, Any], *, err: bool = False, indent: int | None = 2) -> None:
-    """Print an object as JSON, with the version of its schema."""
-    click.echo(json.dumps({"schema": SCHEMA, **value}, indent=indent), err=err)
+    """Print an object as JSON, with the version of its schema; where a program has begun this session, tell it that."""
+    told = {"schema": SCHEMA, **value}
+    if not tell(json.dumps(told)):
+        click.echo(json.dumps(told, indent=indent), err=err)
 
 
 def event_json(event: "Event", *, err: bool = False) -> None:

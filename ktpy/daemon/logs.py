@@ -3,6 +3,7 @@
 A log lasts until the next session of its name, so it tells how the last one ended.
 """
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,17 @@ def event_of(line: str) -> "Event | None":
     try:
         return decode(line)
     except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def failure_of(line: str) -> "Ended | None":
+    """Return the error that a command tells before its session begins; None where the line is none."""
+    from ktpy.observe.events import Ended
+
+    try:
+        told = json.loads(line)
+        return Ended(told["exit_code"], told["error"], told["hint"], is_error=True)
+    except (ValueError, TypeError, KeyError):
         return None
 
 

@@ -4,10 +4,12 @@ import asyncio
 import gc
 import logging
 import signal
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.task_group import first_failure
+from ktpy.daemon.parent import parent
 from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import KtpyError
 from ktpy.observe.events import Ended, Report
@@ -87,7 +89,7 @@ def log_loop_errors() -> None:
 
 
 async def _supervise(session: Session, report: Report = lambda _: None, limit: TimeLimit | None = None) -> Ended:
-    """Run the session; a signal, and the end of its time, ends it as a request to end does."""
+    """Run the session; a signal, the end of its time, and that of its parent, end it as a request to end does."""
     log_loop_errors()
     asyncio.get_running_loop().call_later(COLLECTING_AFTER_S, gc.enable)
     limit = limit or TimeLimit()
@@ -108,8 +110,7 @@ async def _supervise(session: Session, report: Report = lambda _: None, limit: T
         await limit.wait(report)
         interrupt(_TIME_IS_OVER)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+    _hear(interrupt)
     try:
         async with background_task(time_out(), "time limit"):
             exit_code = await running
@@ -122,6 +123,20 @@ async def _supervise(session: Session, report: Report = lambda _: None, limit: T
     except Exception as error:
         return _ended_by(error)
     return Ended(exit_code, session.farewell)
+
+
+def _hear(interrupt: Callable[[int], None]) -> None:
+    """Interrupt at a signal, and where the parent closes its end of the channel, on which it says nothing."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, interrupt, number)
+    if (program := parent()) is not None:
+
+        def hang_up() -> None:
+            loop.remove_reader(program)
+            interrupt(signal.SIGHUP)
+
+        loop.add_reader(program, hang_up)
 
 
 def _ended_by(error: BaseException) -> Ended:

@@ -28,6 +28,7 @@ from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.cluster.service.network_policies import warnings_for_shadow
 from ktpy.daemon import control_server, supervision
 from ktpy.daemon.caller import Caller
+from ktpy.daemon.parent import parent
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
 from ktpy.daemon.time_limit import TimeLimit
@@ -399,7 +400,7 @@ class Connect:
             raise refusal
         await self._run_command(running)
         self._settled = already(running)
-        if running.proxy:  # its environment is what was asked for
+        if running.proxy or parent() is not None:  # its environment is what was asked for, or where it stands
             self._report(Ready(running))
         self._quit.set()
         raise Quit

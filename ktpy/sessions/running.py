@@ -9,8 +9,8 @@ from ktpy.observe.status import ConnectStatus
 from ktpy.sessions.options import ConnectOptions
 
 
-def needless(options: ConnectOptions, caller: Caller) -> str | None:
-    """Return the last sentence of a `connect` that has nothing to do, because its session stands already.
+def needless(options: ConnectOptions, caller: Caller) -> ConnectStatus | None:
+    """Return the session because of which a `connect` has nothing to do: it stands already.
 
     Raises KubeconfigMissing and ContextUnknown, and AlreadyConnected where the running session is another.
     """
@@ -21,10 +21,11 @@ def needless(options: ConnectOptions, caller: Caller) -> str | None:
     except AlreadyConnected:
         if (running := connected_to(target, options.capture.mode, caller, options.name)) is None:
             raise
-        return already(running)
+        return running
 
 
 def already(running: ConnectStatus) -> str:
+    """Return the last sentence of a `connect` that has nothing to do."""
     what = f"{running.context}, namespace {running.namespace}, by process {running.pid}"
     return f"Already connected to {what}; nothing was changed."
 

@@ -5,11 +5,9 @@ entry it is. So nothing is written down that could be wrong: what stands is aske
 what is told otherwise now has another digest. What a user began by himself is left alone.
 """
 
-import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +19,8 @@ from typing import IO, Any, Final
 
 from ktpy.daemon import background, control_client
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.logs import event_of, log_name
+from ktpy.daemon.logs import event_of, failure_of, log_name
+from ktpy.daemon.parent import KTPY
 from ktpy.daemon.process_group import end_orphans
 from ktpy.daemon.runtime import COMMAND, CONNECT, FORWARD, INTERCEPT, RuntimeDirectory, kind_of
 from ktpy.errors import KtpyError, SessionSilent
@@ -34,8 +33,6 @@ from ktpy.sessions.running import connected_to
 ALONE: Final = (CONNECT, FORWARD, COMMAND)
 """Kinds of entries whose control sockets are called so; those of all others are an intercept's."""
 NONE, START, RESTART, END = "none", "start", "restart", "end"
-KTPY: Final = (sys.executable, "-P", "-m", "ktpy")
-"""-P keeps code of the working folder out."""
 WAITS: Final = "it waits for what has failed"
 AT_ONCE: Final = "it has ended already, with code 0"
 _selected: Final = cache(selected)
@@ -269,7 +266,7 @@ def _await(step: Step, process: "subprocess.Popen[str]", tell: Tell) -> Outcome:
 
 def _heard(step: Step, line: str, tell: Tell) -> Outcome | None:
     """Return what became of it, where this line says so. What else it says is told."""
-    event = event_of(line) or _failure_of(line)
+    event = event_of(line) or failure_of(line)
     if isinstance(event, Notice):
         tell(step.name, event.text)
     elif event is None:
@@ -279,15 +276,6 @@ def _heard(step: Step, line: str, tell: Tell) -> Outcome | None:
     elif isinstance(event, Ended):
         return Outcome(step, failure=event if event.exit_code else None)
     return None
-
-
-def _failure_of(line: str) -> Ended | None:
-    """Return the error that a command tells before its session begins; None where the line is none."""
-    try:
-        told = json.loads(line)
-        return Ended(told["exit_code"], told["error"], told["hint"], is_error=True)
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 @contextmanager

@@ -1,6 +1,16 @@
 import pytest
 
-from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, LinkLost, PodFailed, PodNotReady, Unauthorized
+from ktpy.errors import (
+    ApiUnreachable,
+    Forbidden,
+    KtpyError,
+    LinkLost,
+    PodFailed,
+    PodNotReady,
+    Unauthorized,
+    UsageError,
+    of_code,
+)
 from ktpy.kube.portforward.upgrade import PortForwardNotYet
 from ktpy.kube.refusals import NeverSent, Unavailable
 from ktpy.link.connection import KeyNotTaken
@@ -25,3 +35,10 @@ def test_a_hint_that_is_added_makes_another_error() -> None:
     hinted = failure.with_hint("Its log ends: no")
     assert (type(hinted), hinted.message, hinted.hint) == (PodFailed, "The pod ended.", "Its log ends: no")
     assert failure.hint is None
+
+
+def test_what_another_process_has_told_is_the_same_failure() -> None:
+    lost = of_code(40, "The link was lost.", "Again.")
+    assert (type(lost), lost.message, lost.hint) == (LinkLost, "The link was lost.", "Again.")
+    assert type(of_code(99, "Of a later ktpy.")) is KtpyError
+    assert [type(of_code(code, "")) for code in (1, 2)] == [KtpyError, UsageError]

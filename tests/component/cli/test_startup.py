@@ -36,6 +36,12 @@ def test_no_heavy_import(arguments: list[str], environment: dict[str, str]) -> N
     assert not imported & HEAVY
 
 
+def test_what_python_programs_get_is_loaded_when_they_ask_for_it() -> None:
+    code = "import sys; before = set(sys.modules); import ktpy; print(sorted(sys.modules.keys() - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "['ktpy']\n"), done.stderr
+
+
 def test_a_tab_loads_no_command_and_not_even_click_once_their_grammar_is_kept(tmp_path: Path) -> None:
     asked = {"_KTPY_COMPLETE": "bash_complete", "COMP_WORDS": "ktpy exchange --con", "COMP_CWORD": "--con"}
     environment = {**os.environ, **asked, "XDG_CACHE_HOME": str(tmp_path)}

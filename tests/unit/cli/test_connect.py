@@ -220,7 +220,8 @@ def test_nobody_is_asked_for_a_password_who_is_connected_already(asked: Asked, m
 
     monkeypatch.setattr(privileged, "may_ask_for_password", lambda: True)
     monkeypatch.setattr(privileged, "launch_helper", launch_helper)
-    monkeypatch.setattr(running, "needless", lambda options, caller: f"Already, {caller.name}, {options.namespace}.")
+    monkeypatch.setattr(running, "needless", lambda options, caller: (caller.name, options.namespace))
+    monkeypatch.setattr(running, "already", lambda found: f"Already, {found[0]}, {found[1]}.")
     done = CliRunner().invoke(connect, ["-n", "shop"])
     assert (done.exit_code, done.output) == (0, "Already, al, shop.\n")
     assert asked.options is None

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -63,6 +64,22 @@ def test_a_signal(ends_well: bool, exit_code: int) -> None:
             return 0
 
     assert outcome(Waiting(ends_well=ends_well)).exit_code == exit_code
+
+
+def test_a_session_whose_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Waiting(Trial):
+        def handles_signal(self, signal_number: int) -> bool:
+            return signal_number == signal.SIGHUP
+
+        async def run(self) -> int:
+            theirs.close()
+            await asyncio.get_running_loop().create_future()
+            return 0
+
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(supervision, "parent", lambda: ours)
+    with ours:
+        assert outcome(Waiting()) == Ended(0, "Over.")
 
 
 @pytest.mark.parametrize(("ends_well", "exit_code"), [(True, 0), (False, 124)])

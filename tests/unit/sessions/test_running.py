@@ -24,7 +24,7 @@ def options(tmp_path: Path) -> ConnectOptions:
     return ConnectOptions(kubeconfig=kubeconfig(tmp_path, "https://a"))
 
 
-def needless(options: ConnectOptions, monkeypatch: pytest.MonkeyPatch, status: ConnectStatus) -> str | None:
+def needless(options: ConnectOptions, monkeypatch: pytest.MonkeyPatch, status: ConnectStatus) -> ConnectStatus | None:
     """As the second of two, where the first has this status."""
     with TemporaryDirectory() as home:
         caller = Caller(uid=4_000_000_000, gid=4_000_000_000, name="al", home=Path(home))
@@ -45,8 +45,8 @@ def test_a_name_is_had_once_whatever_the_cluster(options: ConnectOptions, monkey
 
 
 def test_connected_already_as_wanted(options: ConnectOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    sentence = needless(options, monkeypatch, CONNECTED)
-    assert sentence == "Already connected to stub, namespace shop, by process 7; nothing was changed."
+    assert needless(options, monkeypatch, CONNECTED) == CONNECTED
+    assert running.already(CONNECTED) == "Already connected to stub, namespace shop, by process 7; nothing was changed."
 
 
 @pytest.mark.parametrize("other", [{"namespace": "pay"}, {"context": "far"}, {"state": "starting"}, {"mode": "proxy"}])
