@@ -268,6 +268,10 @@ class SessionEnded(KtpyError, exit_code=72):
     """Somebody has ended a session, or its time was over, while the program that began it went on with it."""
 
 
+class LibraryAbsent(KtpyError, exit_code=73):
+    """A command needs a library that ktpy alone does not, and that is not installed."""
+
+
 class ProgramAbsent(KtpyError, exit_code=127):
     """The program for `ktpy run` is not there; a shell has the same exit code."""
 

@@ -5,10 +5,13 @@ What a call does not say is as on the command line: a variable, a file of defaul
 
 import asyncio
 import json
+import signal
 import subprocess
-from collections.abc import Sequence
-from typing import Any, Unpack
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, Unpack
 
+from ktpy.aio.background_task import background_task
 from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.api.options import (
     ConnectOptions,
@@ -25,6 +28,8 @@ from ktpy.daemon.logs import failure_of
 from ktpy.daemon.parent import KTPY
 from ktpy.errors import KtpyError, of_code
 from ktpy.observe.status import ConnectStatus, InterceptStatus
+
+READ_BYTES: Final = 1 << 16
 
 
 def connect(**options: Unpack[ConnectOptions]) -> Session[ConnectStatus]:
@@ -97,6 +102,19 @@ async def call(*words: str, **options: object) -> dict[str, Any]:
 
     Raises the KtpyError with which it ends without any.
     """
+    return dict(json.loads(await _printed(words, options)))
+
+
+async def lines(*words: str, for_s: float = 0.0, **options: object) -> list[dict[str, Any]]:
+    """Return the objects that a command prints one a line; `for_s` after the first it is interrupted, where given.
+
+    Raises KtpyError as `call` does.
+    """
+    *whole, _ = (await _printed(words, options, for_s)).split(b"\n")
+    return [json.loads(line) for line in whole]
+
+
+async def _printed(words: Sequence[str], options: Mapping[str, object], for_s: float = 0.0) -> bytes:
     process = await asyncio.create_subprocess_exec(
         *KTPY,
         *words,
@@ -107,16 +125,32 @@ async def call(*words: str, **options: object) -> dict[str, Any]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    try:
-        printed, told = await process.communicate()
-    except BaseException:
-        process.terminate()
-        await uninterrupted(process.wait)
-        raise
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - they are pipes
+
+    def interrupt() -> None:
+        with suppress(ProcessLookupError):  # it has ended
+            process.send_signal(signal.SIGINT)
+
+    loop, timer = asyncio.get_running_loop(), None
+    async with background_task(process.stderr.read(), "errors") as telling:
+        try:
+            printed = b""
+            while chunk := await process.stdout.read(READ_BYTES):
+                printed += chunk
+                if for_s and timer is None:
+                    timer = loop.call_later(for_s, interrupt)
+            await process.wait()
+            told = (await telling).decode(errors="replace").splitlines()
+        except BaseException:
+            interrupt()
+            await uninterrupted(process.wait)
+            raise
+        finally:
+            if timer:
+                timer.cancel()
     if printed:
-        return dict(json.loads(printed))
-    lines = told.decode(errors="replace").splitlines()
-    failure = next((found for line in reversed(lines) if (found := failure_of(line))), None)
+        return printed
+    failure = next((found for line in reversed(told) if (found := failure_of(line))), None)
     if failure is None:
-        raise KtpyError(f"ktpy {' '.join(words)} ended with {process.returncode}: {lines[-1] if lines else 'no word'}")
+        raise KtpyError(f"ktpy {' '.join(words)} ended with {process.returncode}: {told[-1] if told else 'no word'}")
     raise of_code(failure.exit_code, failure.message, failure.hint)

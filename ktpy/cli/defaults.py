@@ -39,10 +39,11 @@ USERS_OWN: Final = frozenset(
         "plain-http",
         "via",
         "allow-direct",
+        "allow-changes",
     )
 )
 """What a project's file may not say: it came with a clone, perhaps, and these name programs and files of the laptop,
-give a login away, or let others reach ktpy's pod."""
+give a login away, or let others reach ktpy's pod, or an agent change something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ _GROUPS = {
         "dev": ("dev", "Develop a workload inside the cluster"),
         "up": ("up", "Begin what ktpy.yaml names, in the background"),
         "down": ("down", "End what up began"),
+        "mcp": ("mcp", "Serve a coding agent, which looks, and changes if allowed"),
     },
     "See what runs": {
         "status": ("status", "Show what runs, and what has ended"),

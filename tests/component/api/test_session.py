@@ -15,40 +15,9 @@ from ktpy.api import session
 from ktpy.api.session import Session
 from ktpy.errors import KtpyError, SessionEnded
 from ktpy.observe.status import ConnectStatus
+from tests.kit.standing import COMMAND
 from tests.kit.waiting import eventually, until
 
-COMMAND = '''
-"""It tells in a file what it does; the words after its options are the file, and what it is to do."""
-import asyncio, os, sys
-from pathlib import Path
-from ktpy.cli import render
-from ktpy.daemon import supervision
-from ktpy.observe.events import Notice, Ready
-from ktpy.observe.status import ConnectStatus
-
-_, verb, _, log, *does = sys.argv
-
-class Standing:
-    name, ends_well, farewell = verb, True, "Everything is undone."
-
-    def handles_signal(self, number):
-        return True
-
-    async def run(self):
-        with open(log, "a") as told:
-            print("begun", os.environ.get("KTPY_PARENT"), file=told, flush=True)
-            try:
-                place = {"server": "https://a", "context": "lab", "namespace": "shop"}
-                if "hangs" not in does:
-                    render.event_json(Ready(ConnectStatus(pid=os.getpid(), **place, state="connected", uptime_s=1.0)))
-                for number in range(20_000 if "talks" in does else 0):
-                    render.event_json(Notice(f"{number} things have happened."))
-                await asyncio.Event().wait()
-            finally:
-                print("undone", file=told, flush=True)
-
-sys.exit(supervision.run(Standing(), render.event_json))
-'''
 PROGRAM = """
 import json, sys, time
 from ktpy.api import session
@@ -57,6 +26,7 @@ with session.Session("connect", sys.argv[2]):
     print("stands", flush=True)
     time.sleep(300)
 """
+SOON_S = 60.0
 HERE = (sys.executable, "-c", COMMAND)
 
 
@@ -120,7 +90,7 @@ async def test_one_that_ends_by_itself_cancels_its_block(
             await asyncio.Event().wait()
 
     with pytest.raises(KtpyError) as raised:
-        await asyncio.wait_for(block(), 30)
+        await asyncio.wait_for(block(), SOON_S)
     assert (type(raised.value), raised.value.message) == (kind, message)
 
 
@@ -133,5 +103,5 @@ def test_it_ends_with_its_program_however_that_ends(log: Path, number: int) -> N
             assert program.stdout.readline() == "stands\n"
         finally:
             program.send_signal(number)
-        program.wait(30)
-    assert eventually(lambda: told(log) == ["begun None", "undone"]), told(log)
+        program.wait(SOON_S)
+    assert eventually(lambda: told(log) == ["begun None", "undone"], timeout_s=SOON_S), told(log)

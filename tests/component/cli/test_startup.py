@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"asyncio", "kubernetes", "asyncssh", "scapy", "pyroute2", "dnslib", "aiohttp", "cryptography", "textual"}
+HEAVY = {
+    "asyncio",
+    "kubernetes",
+    "asyncssh",
+    "scapy",
+    "pyroute2",
+    "dnslib",
+    "aiohttp",
+    "cryptography",
+    "textual",
+    "mcp",
+}
 IMPORTED = """
 import sys
 from ktpy.__main__ import main
