@@ -196,7 +196,7 @@ class Session:
         self._incoming[request.number] = request, incoming
         self._send(frames.numbered(frames.HAVE, request.number, incoming.have))
 
-    def _add(self, number: int, index: int, data: bytes) -> None:
+    def _add(self, number: int, index: int, data: memoryview) -> None:
         if number not in self._incoming:  # it has failed
             return
         request, incoming = self._incoming[number]
@@ -255,7 +255,8 @@ class Session:
                 self._stale(request)
                 return
             for index, data in outgoing(descriptor, expected.size, request.content):
-                self._send(frames.block(request.number, index, data))
+                self._send(frames.block_head(request.number, index, len(data)))
+                self._send(data)
         finally:
             os.close(descriptor)
         if expected.is_same(self._replica.look_again(request.path)):

@@ -9,6 +9,7 @@ from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
 from ktpy.errors import LinkLost, SyncFailed
 from ktpy.link.ssh_library import asyncssh
+from ktpy.link.ssh_packets import ProgramInput
 from ktpy.link.uplink import Uplink, refusal_of
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import SyncFolder
@@ -67,7 +68,7 @@ async def _keep(sync: Synchronizer, uplink: Uplink[AgentHello], remote: str) -> 
 async def _keep_over(sync: Synchronizer, process: "asyncssh.SSHClientProcess[bytes]", remote: str) -> None:
     """Synchronize until the channel ends. Raises LinkLost, SyncFailed with the agent's own words where it gives up."""
     try:
-        await sync.run(process.stdout, process.stdin)
+        await sync.run(process.stdout, ProgramInput(process))
     except LinkLost:
         if (why := await refusal_of(process, REASON_S)) is None:
             raise

@@ -12,7 +12,7 @@ from typing import Final
 
 from ktpy.wire.sync.entries import Entry, decoded
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,7 @@ class Transfer:
         else:
             self._channel.answer(kind, payload)
 
-    async def _add(self, number: int, index: int, data: bytes) -> None:
+    async def _add(self, number: int, index: int, data: memoryview) -> None:
         step, incoming = self._incoming[number]
         try:
             await self._laptop.do(incoming.add, index, data)
@@ -341,7 +341,7 @@ def _next_part(parts: Iterator[tuple[int, bytes]], number: int) -> bytes:
     found: list[bytes] = []
     size = 0
     for index, data in parts:
-        found.append(frames.block(number, index, data))
+        found += (frames.block_head(number, index, len(data)), data)
         size += len(data)
         if size >= 4 * BATCH_BYTES:
             break

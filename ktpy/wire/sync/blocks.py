@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from ktpy.wire.sync.entries import DIGEST_BYTES, Entry
-from ktpy.wire.sync.folder import Folder, digest, write_all
+from ktpy.wire.sync.folder import Digest, Folder, digest, write_all
 from ktpy.wire.sync.frames import BLOCK_BYTES
 from ktpy.wire.sync.ignore import OWN_PREFIX
 
@@ -33,13 +33,13 @@ class Incoming:
         self._source = self._part
         self._entry = entry
         self._folder = folder
-        self._digest = digest()
+        self._digest = Digest()
         self._next = 0
         if not os.fstat(self._part).st_size:
             with suppress(OSError):  # there is none
                 self._source = os.open(old_name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
         try:
-            self.have = b"".join(digest(block).digest() for block in self._blocks())
+            self.have = b"".join(digest(block) for block in self._blocks())
         except OSError:  # it is a folder
             self.have = b""
 
@@ -49,7 +49,7 @@ class Incoming:
             yield block
             at += BLOCK_BYTES
 
-    def add(self, index: int, data: bytes) -> None:
+    def add(self, index: int, data: bytes | memoryview) -> None:
         """Take a block. Raises OSError; ValueError for one that cannot be."""
         self._fill(index)
         if index != self._next or index * BLOCK_BYTES + len(data) > self._entry.size or len(data) > BLOCK_BYTES:
@@ -64,7 +64,7 @@ class Incoming:
                 return
             self._write(data[: self._entry.size - self._next * BLOCK_BYTES], is_new=self._source != self._part)
 
-    def _write(self, data: bytes, *, is_new: bool = True) -> None:
+    def _write(self, data: bytes | memoryview, *, is_new: bool = True) -> None:
         if is_new:
             os.lseek(self._part, self._next * BLOCK_BYTES, os.SEEK_SET)
             write_all(self._part, data)
@@ -103,7 +103,7 @@ def outgoing(descriptor: int, size: int, have: bytes) -> Iterator[tuple[int, byt
         if not data:
             break
         at = index * DIGEST_BYTES
-        if have[at : at + DIGEST_BYTES] != digest(data).digest() if at < len(have) else True:
+        if have[at : at + DIGEST_BYTES] != digest(data) if at < len(have) else True:
             yield index, data
 
 

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
     size: int = 0
     """Of a file, in bytes."""
     content: bytes = b""
-    """Of a file the digest (BLAKE2b of 16 bytes), of a symbolic link the target."""
+    """Of a file the digest (16 bytes of SHA-256), of a symbolic link the target."""
     changed_ns: int = 0
     """Its mtime by its own side's clock."""
 

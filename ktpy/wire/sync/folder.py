@@ -21,9 +21,22 @@ _CLOCK_GRAIN_NS: Final = 12_000_000
 """A file may change twice within a tick of the kernel (10 ms at 100 Hz) without a sign of it."""
 
 
-def digest(content: bytes = b"") -> "hashlib.blake2b":
-    """Return the digest of a file's content, to be updated."""
-    return hashlib.blake2b(content, digest_size=DIGEST_BYTES)
+class Digest:
+    """A Digest is that of a file's content, as far as it was read: SHA-256, which processors have instructions for."""
+
+    __slots__ = ("_hash", "update")
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.update = self._hash.update
+
+    def digest(self) -> bytes:
+        return self._hash.digest()[:DIGEST_BYTES]
+
+
+def digest(content: bytes | memoryview) -> bytes:
+    """Return the digest of a whole content."""
+    return hashlib.sha256(content).digest()[:DIGEST_BYTES]
 
 
 class Known(NamedTuple):
@@ -224,7 +237,7 @@ def _seen_file(descriptor: int) -> Known:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             return Known(THE_IGNORED, None)
-        content, size = digest(), 0
+        content, size = Digest(), 0
         while chunk := os.read(descriptor, _CHUNK_BYTES):
             content.update(chunk)
             size += len(chunk)

@@ -14,7 +14,7 @@ from ktpy.wire.sync.entries import ABSENT, Entry, decoded
 
 COMMAND: Final = "ktpy-agent sync "
 """What a laptop asks sshd to run, with the folder after it."""
-VERSION: Final = 1
+VERSION: Final = 2
 
 HELLO: Final = 1
 """JSON both ways. The laptop: `version`, `time_ns`, `rules`; the agent: `version`, `time_ns`, `root`, `folds_case`."""
@@ -104,8 +104,9 @@ def numbered(kind: int, number: int, payload: bytes = b"") -> bytes:
     return frame(kind, _NUMBER.pack(number) + payload)
 
 
-def block(number: int, index: int, data: bytes) -> bytes:
-    return b"".join((_HEAD.pack(len(data) + 2 * _NUMBER.size, BLOCK), _NUMBER.pack(number), _NUMBER.pack(index), data))
+def block_head(number: int, index: int, size: int) -> bytes:
+    """Return what comes before the bytes of a BLOCK: who joins many copies them once."""
+    return b"".join((_HEAD.pack(size + 2 * _NUMBER.size, BLOCK), _NUMBER.pack(number), _NUMBER.pack(index)))
 
 
 def number_of(payload: bytes, at: int = 0) -> int:
@@ -120,9 +121,9 @@ def after_number(payload: bytes) -> bytes:
     return payload[_NUMBER.size :]
 
 
-def block_of(payload: bytes) -> tuple[int, int, bytes]:
+def block_of(payload: bytes) -> tuple[int, int, memoryview]:
     """Return number, index and bytes of a BLOCK."""
-    return number_of(payload), number_of(payload, _NUMBER.size), payload[2 * _NUMBER.size :]
+    return number_of(payload), number_of(payload, _NUMBER.size), memoryview(payload)[2 * _NUMBER.size :]
 
 
 def said(kind: int, **values: Any) -> bytes:
@@ -160,7 +161,8 @@ class FrameParser:
                 end = at + _HEAD.size + length
                 if end > len(unread):
                     return
-                payload = bytes(unread[at + _HEAD.size : end])
+                with memoryview(unread) as whole:
+                    payload = bytes(whole[at + _HEAD.size : end])
                 at = end
                 yield kind, payload
         finally:

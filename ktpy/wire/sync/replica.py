@@ -284,7 +284,7 @@ class Replica:
             content = os.read(descriptor, expected.size + 1)
         finally:
             os.close(descriptor)
-        return content if digest(content).digest() == expected.content else None
+        return content if digest(content) == expected.content else None
 
     def look_again(self, path: bytes) -> Entry | None:
         """Look at one path, and return what is there."""
@@ -325,13 +325,13 @@ class Replica:
             return incoming.name
         if entry.kind == LINK:
             return self.folder.link(request.path, entry.content)
-        if digest(request.content).digest() != entry.content:
+        if digest(request.content) != entry.content:
             raise ValueError("content and digest differ")
         return self.folder.write(request.path, request.content, entry.mode)
 
     def _keep_aside(self, path: bytes, name: bytes, entry: Entry | None) -> bytes:
         """Rename what is beside `path` to the first conflict name that is free; return that."""
-        version = entry.content if entry and entry.kind == FILE else digest(path).digest()
+        version = entry.content if entry and entry.kind == FILE else digest(path)
         attempt = 0
         while True:
             copy = conflict_name(path, self._side, version, attempt)

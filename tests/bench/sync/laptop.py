@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
+from ktpy.link.ssh_packets import ProgramInput
 from ktpy.sync.engine import synced
 from ktpy.sync.events import SyncEvent
 from ktpy.sync.options import SyncOptions
@@ -38,7 +39,7 @@ async def in_step(root: Path) -> AsyncIterator[Path]:
         async with (
             synced(root / "laptop", SyncOptions(), _tell) as sync,
             over_ssh.channel(server, f"{COMMAND}{container}") as process,
-            background_task(sync.run(process.stdout, process.stdin), "synchronize") as running,
+            background_task(sync.run(process.stdout, ProgramInput(process)), "synchronize") as running,
             background_task(sync.in_step(), "be in step") as standing,
         ):
             (await first_of(running, standing)).result()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.errors import LinkLost
+from ktpy.link.ssh_packets import ProgramInput
 from ktpy.sync.engine import synced
 from ktpy.sync.options import SyncOptions
 from ktpy.wire.sync.frames import COMMAND
@@ -23,7 +24,7 @@ async def test_a_folder_goes_on_over_another_connection(tmp_path: Path) -> None:
     async with synced(laptop, SyncOptions(), lambda _: None) as sync, asyncio.timeout(60):
         with over_ssh.sshd(tmp_path / "sshd") as server:
             async with over_ssh.channel(server, f"{COMMAND}{container}") as process:
-                running = asyncio.create_task(sync.run(process.stdout, process.stdin))
+                running = asyncio.create_task(sync.run(process.stdout, ProgramInput(process)))
                 await sync.in_step()
                 server.signal(signal.SIGKILL)
                 with pytest.raises(LinkLost):
@@ -33,7 +34,7 @@ async def test_a_folder_goes_on_over_another_connection(tmp_path: Path) -> None:
         (container / "c").write_text("c")
         with over_ssh.sshd(tmp_path / "sshd") as server:
             async with over_ssh.channel(server, f"{COMMAND}{container}") as process:
-                running = asyncio.create_task(sync.run(process.stdout, process.stdin))
+                running = asyncio.create_task(sync.run(process.stdout, ProgramInput(process)))
                 await sync.in_step()
                 assert tree(laptop) == tree(container)
                 assert len(tree(laptop)) == 4

@@ -379,7 +379,7 @@ def told(*entries: tuple[bytes, Entry]) -> bytes:
     return hello + b"".join(frames.frame(frames.ENTRY, e.encoded(p)) for p, e in entries) + frames.frame(frames.TOLD)
 
 
-HARMLESS = Entry(FILE, 0o644, 8, digest(b"harmless").digest())
+HARMLESS = Entry(FILE, 0o644, 8, digest(b"harmless"))
 
 
 async def test_what_nobody_has_told_is_found_when_asked_for(pair: Pair) -> None:

@@ -10,7 +10,7 @@ from ktpy.wire.sync.folder import Folder, digest
 from ktpy.wire.sync.frames import BLOCK_BYTES
 
 CONTENT = b"".join(bytes([number]) * BLOCK_BYTES for number in range(4)) + b"end"
-ENTRY = Entry(FILE, 0o640, len(CONTENT), digest(CONTENT).digest())
+ENTRY = Entry(FILE, 0o640, len(CONTENT), digest(CONTENT))
 
 
 def sent(content: bytes, have: bytes, tmp_path: Path) -> list[tuple[int, bytes]]:

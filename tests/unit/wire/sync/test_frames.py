@@ -9,11 +9,12 @@ ENTRY = Entry(FILE, 0o600, 3, bytes(16))
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_frames_come_whole_however_the_stream_was_cut(size: int) -> None:
-    stream = frames.frame(frames.TOLD) + frames.block(7, 2, b"abc") + frames.said(frames.HELLO, version=1)
+    stream = frames.frame(frames.TOLD) + frames.block_head(7, 2, 3) + b"abc" + frames.said(frames.HELLO, version=1)
     parser = FrameParser()
     found = [one for at in range(0, len(stream), size) for one in parser.feed(stream[at : at + size])]
     assert [kind for kind, _ in found] == [frames.TOLD, frames.BLOCK, frames.HELLO]
-    assert frames.block_of(found[1][1]) == (7, 2, b"abc")
+    number, index, data = frames.block_of(found[1][1])
+    assert (number, index, bytes(data)) == (7, 2, b"abc")
     assert frames.heard(found[2][1]) == {"version": 1}
 
 

@@ -25,7 +25,7 @@ def kinds(replica: Replica) -> dict[bytes, int | None]:
 
 
 def file(content: bytes, mode: int = 0o644) -> Entry:
-    return Entry(FILE, mode, len(content), digest(content).digest())
+    return Entry(FILE, mode, len(content), digest(content))
 
 
 def put(path: bytes, content: bytes, expected: Entry | None = None, mode: int = 0o644) -> Request:
@@ -106,7 +106,7 @@ def test_what_is_not_as_expected_stays(replica: Replica, root: Path) -> None:
     (root / "a").write_bytes(b"theirs")
     for request in (put(b"a", b"new"), put(b"a", b"new", file(b"other"))):
         result = replica.put(request)
-        assert (result.status, result.entry and result.entry.content) == (STALE, digest(b"theirs").digest())
+        assert (result.status, result.entry and result.entry.content) == (STALE, digest(b"theirs"))
     assert replica.delete(Request(1, b"a", file(b"other"))).status == STALE
     assert replica.delete(Request(1, b"absent", file(b"other"))).status == STALE
     assert replica.aside(Request(1, b"a", file(b"other"))).status == STALE
@@ -144,7 +144,7 @@ def test_an_entry_is_set_aside_under_a_name_that_is_free(replica: Replica, root:
         (root / "a.py").write_bytes(content)
         (root / "a.py").chmod(0o644)
         assert replica.aside(Request(1, b"a.py", file(content))).status == DONE
-    version = digest(b"1").hexdigest()[:8]
+    version = digest(b"1").hex()[:8]
     copies = {f"a.conflict-container-{version}.py", f"a.conflict-container-{version}-2.py"}
     assert {one.name for one in root.iterdir()} == copies
 
