@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from ktpy.cluster import rbac
 from ktpy.errors import RouteTaken
 from tests.e2e.kit.faults import unplugged
 from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.rights import granted
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.e2e.kit.target_service import getter, until_nothing_of_ktpys, until_only_reached, until_reached
 from tests.e2e.kit.workloads import Manifest, applied, code, container, deployment, service
@@ -29,6 +31,7 @@ from tests.lab.sessions.http_clients import visiting
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
+USER = "alice@example.org"
 HERE = ("--namespace", NAMESPACE)
 SERVER = ("python3", "/code/server.py", "http")
 COUNTED = ("resourceVersion", "generation")
@@ -50,17 +53,25 @@ CONFIGURATION = {
 }
 SWITCHED_OFF = "is switched off"
 SOON_S = 120.0
+SERVE = ("statefulset", "replicaset", "daemonset", "pod")
+"""Kinds beside the Deployment whose pods are asked by others."""
+
+
+def answering(name: str, answer: str) -> Manifest:
+    """A Deployment whose pods answer so, and end slowly, as pods should."""
+    made = container(name, *SERVER, answer, ports={"http": 8080})
+    made["lifecycle"] = {"preStop": {"sleep": {"seconds": 3}}}
+    pods = deployment(name, made, code="server")
+    pods["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 10
+    return pods
 
 
 def till() -> list[Manifest]:
-    """Service till with two pods, and never fewer by its autoscaler, which end slowly, as pods should."""
-    serving = container("till", *SERVER, "till", ports={"http": 8080})
-    serving["lifecycle"] = {"preStop": {"sleep": {"seconds": 3}}}
-    pods = deployment("till", serving, code="till")
+    """Service till with two pods, and never fewer by its autoscaler."""
+    pods = answering("till", "till")
     pods["spec"]["replicas"] = 2
-    pods["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 10
     return [
-        code("till", server=REPOSITORY / "tests/demo/server.py"),
+        code("server", server=REPOSITORY / "tests/demo/server.py"),
         pods,
         service("till", {"port": 80, "targetPort": 8080}),
         {
@@ -99,24 +110,27 @@ def kept_volume() -> Manifest:
 
 
 def of_every_kind() -> dict[str, Manifest]:
-    """Workloads that do nothing, by their kinds."""
-    idle = deployment("idle", container("idle", "sleep", "infinity"))
-    template: Manifest = idle["spec"]["template"]
-    once = {"spec": {**template["spec"], "restartPolicy": "Never"}}
-    selecting = {"selector": {"matchLabels": {"app": "idle"}}, "template": template}
+    """Workloads by their kinds; those of SERVE answer with their kinds, jobs do nothing."""
+    pods = {kind: answering(f"a-{kind}", kind)["spec"] for kind in SERVE}
+    idle: Manifest = deployment("idle", container("idle", "sleep", "infinity"))["spec"]["template"]["spec"]
+    once = {"spec": {**idle, "restartPolicy": "Never"}}
     specs: dict[str, tuple[str, Manifest]] = {
-        "StatefulSet": ("apps/v1", {**selecting, "serviceName": "idle"}),
-        "ReplicaSet": ("apps/v1", selecting),
-        "DaemonSet": ("apps/v1", selecting),
+        "StatefulSet": ("apps/v1", {**pods["statefulset"], "serviceName": "a-statefulset"}),
+        "ReplicaSet": ("apps/v1", pods["replicaset"]),
+        "DaemonSet": ("apps/v1", pods["daemonset"]),
         "CronJob": ("batch/v1", {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": once}}}),
         "Job": ("batch/v1", {"template": once}),
-        "Pod": ("v1", once["spec"]),
+        "Pod": ("v1", pods["pod"]["template"]["spec"]),
     }
     return {
         kind.lower(): {
             "apiVersion": version,
             "kind": kind,
-            "metadata": {"name": f"idle-{kind.lower()}", "labels": {"team": "a"}, "annotations": CONFIGURATION},
+            "metadata": {
+                "name": f"a-{kind.lower()}",
+                "labels": {"team": "a", "app": f"a-{kind.lower()}"},
+                "annotations": CONFIGURATION,
+            },
             "spec": spec,
         }
         for kind, (version, spec) in specs.items()
@@ -302,13 +316,33 @@ def count(session: Foreground) -> int:
     return len(printed)
 
 
-def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None:
+def test_each_kind_is_developed_under_load_and_given_back(lab: Lab, laptop: Laptop, shop: Shop) -> None:
+    """With the documented rights."""
+    with_rights = ("--kubeconfig", str(lab.kubeconfig(USER)))
     kinds = of_every_kind()
-    paths = {kind: path_of(kind, f"idle-{kind}") for kind in kinds}
-    with applied(lab, NAMESPACE, *kinds.values()), ExitStack() as sessions:
-        wait_until(lambda: "nodeName" in lab.api.get(paths["pod"])["spec"], SOON_S, "the pod to have its node")
+    paths = {kind: path_of(kind, f"a-{kind}") for kind in kinds}
+    services = [service(f"a-{kind}", {"port": 80, "targetPort": 8080}) for kind in SERVE]
+    programs = code("server", server=REPOSITORY / "tests/demo/server.py")
+    with (
+        granted(lab, rbac.manifest(NAMESPACE, USER, whole_cluster=False, dev=True)),
+        applied(lab, NAMESPACE, programs, *services, *kinds.values()),
+        ExitStack() as sessions,
+    ):
+        addresses = {kind: shop.service(f"a-{kind}").ipv4 for kind in SERVE}
+        for kind, address in addresses.items():
+            until_reached(getter(lab, address), kind)
         sessions.enter_context(as_before(lab, *paths.values()))
-        started = {kind: sessions.enter_context(developing(lab, f"{kind}/idle-{kind}")) for kind in kinds}
+        visitors = {
+            kind: sessions.enter_context(visiting(lab.layout.node_netns_path, address, rate=20, threads=2))
+            for kind, address in addresses.items()
+        }
+        own = dict.fromkeys(SERVE, (*SERVER, "mine"))
+        started = {
+            kind: sessions.enter_context(
+                developing(lab, f"{kind}/a-{kind}", *with_rights, command=own.get(kind, ("sleep", "infinity")))
+            )
+            for kind in kinds
+        }
         lab.exec(
             ["sh", "-c", f"rm -rf {SOURCES}; mkdir -p {SOURCES}/lib; echo one > {SOURCES}/lib/a"],
             user="dev",
@@ -345,7 +379,7 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         wait_until(lambda: lab.exec(ask(DEBUGGED), user="dev").stdout == "here", SOON_S, "the debugger's port")
         assert debugging.wait_ended() == 0, debugging.output
         told = ["sh", "-c", "echo $COLOUR; grep -o patched /etc/hosts"]
-        printed = laptop.output("ktpy", "dev", "run", "job/idle-job", *HERE, "--", *told)
+        printed = laptop.output("ktpy", "dev", "run", "job/a-job", *HERE, "--", *told)
         assert printed == "red\npatched\n", "what its annotation says"
         assert "patch for nocalhost-sidecar left out" in started["job"].output
         during = {kind: lab.api.get(path) for kind, path in paths.items()}
@@ -354,9 +388,14 @@ def test_each_kind_is_developed_and_given_back(lab: Lab, laptop: Laptop) -> None
         assert "labels" not in during["pod"]["metadata"]
         found = json.loads(laptop.output("ktpy", "list", *HERE, "--output", "json"))["developed"]
         assert len(found) == len(kinds) + 1
+        for address in addresses.values():
+            until_only_reached(getter(lab, address), "mine")
         for session in [*started.values(), beside]:
             session.process.send_signal(signal.SIGTERM)
         assert {one.wait_ended(SOON_S) for one in [*started.values(), beside]} == {128 + signal.SIGTERM}
+        for kind, address in addresses.items():
+            until_only_reached(getter(lab, address), kind)
+            assert visitors[kind].failures() == [], f"{kind}: {visitors[kind].story()}\n{started[kind].output}"
 
 
 def test_several_develop_one_service_side_by_side(lab: Lab, laptop: Laptop, shop: Shop) -> None:
