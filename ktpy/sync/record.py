@@ -3,10 +3,11 @@
 from ktpy.observe.status import SyncProblem
 from ktpy.sync.events import ConflictKept, SyncReport
 from ktpy.sync.plan import is_ignored
-from ktpy.wire.sync.entries import FOLDER, HELD, IGNORED, THE_IGNORED, UNREADABLE, Entry, parent_of, shown
+from ktpy.wire.sync.entries import FOLDER, HELD, IGNORED, SEALED, THE_IGNORED, UNREADABLE, Entry, parent_of, shown
 
 _LEFT_OUT = {
     UNREADABLE: "it cannot be read {}: what is in it stays as it is on both sides",
+    SEALED: "it cannot be read {}: it stays as it is on both sides",
     HELD: "it was ignored {} until the container changed an ignore file: it stays so until ktpy starts again",
 }
 """What people are told of entries that are left out for other reasons than their ignore files."""
@@ -38,6 +39,8 @@ class Record:
         self.container.clear()
         self.laptop.clear()
         self.laptop.update(laptop)
+        for path, entry in laptop.items():
+            self._tell_left_out(path, entry, "on the laptop")
 
     def note_laptop(self, path: bytes, entry: Entry | None) -> None:
         """Take what is on the laptop now."""
@@ -53,8 +56,8 @@ class Record:
 
     def _note(self, index: dict[bytes, Entry], path: bytes, entry: Entry | None, dirty: set[bytes]) -> None:
         dirty.add(path)
-        if entry and (text := _LEFT_OUT.get(entry)):
-            self.problem(path, text.format("on the laptop" if index is self.laptop else "in the container"))
+        if entry:
+            self._tell_left_out(path, entry, "on the laptop" if index is self.laptop else "in the container")
         if (old := index.get(path)) and old.kind == IGNORED:
             dirty.update(self._below(path))
         if entry is None:
@@ -68,6 +71,10 @@ class Record:
                 side[path] = Entry(FOLDER)
                 dirty.update(self._below(path), [path])
             path = parent_of(path)
+
+    def _tell_left_out(self, path: bytes, entry: Entry, where: str) -> None:
+        if entry.kind == IGNORED and (text := _LEFT_OUT.get(entry)):
+            self.problem(path, text.format(where))
 
     def _below(self, path: bytes) -> set[bytes]:
         """Return all that is known below a path, which counts for nothing while that is ignored."""

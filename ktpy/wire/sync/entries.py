@@ -43,6 +43,8 @@ class Entry(NamedTuple):
 THE_IGNORED: Final = Entry(IGNORED)
 UNREADABLE: Final = Entry(IGNORED, content=b"unreadable")
 """A folder that cannot be looked through: nobody knows what is in it."""
+SEALED: Final = Entry(IGNORED, content=b"sealed")
+"""A file that cannot be read: nobody knows what it holds."""
 HELD: Final = Entry(IGNORED, content=b"held")
 """It was ignored until the other side changed an ignore file."""
 ABSENT: Final = Entry(0)

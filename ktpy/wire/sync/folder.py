@@ -10,7 +10,7 @@ import stat
 import time
 from typing import Final, NamedTuple
 
-from ktpy.wire.sync.entries import DIGEST_BYTES, FILE, FOLDER, LINK, MODE_BITS, THE_IGNORED, Entry
+from ktpy.wire.sync.entries import DIGEST_BYTES, FILE, FOLDER, LINK, MODE_BITS, SEALED, THE_IGNORED, Entry
 from ktpy.wire.sync.exchange import exchange, move_to_free
 from ktpy.wire.sync.ignore import OWN_PREFIX
 
@@ -213,7 +213,7 @@ class Folder:
 
 
 def seen(folder: int, name: bytes, status: os.stat_result) -> Known:
-    """Return what is in an open folder, whose lstat is given; what cannot be read counts as ignored.
+    """Return what is in an open folder, whose lstat is given; what is no file, or cannot be read, counts as ignored.
 
     Raises FileNotFoundError.
     """
@@ -227,7 +227,7 @@ def seen(folder: int, name: bytes, status: os.stat_result) -> Known:
     except FileNotFoundError:
         raise
     except OSError:
-        pass
+        return Known(SEALED, None)
     return Known(THE_IGNORED, None)
 
 

@@ -1,7 +1,7 @@
 from ktpy.observe.status import SyncProblem
 from ktpy.sync.events import ConflictKept, SyncEvent
 from ktpy.sync.record import Record
-from ktpy.wire.sync.entries import FILE, FOLDER, THE_IGNORED, Entry
+from ktpy.wire.sync.entries import FILE, FOLDER, SEALED, THE_IGNORED, UNREADABLE, Entry
 
 A = Entry(FILE, 0o644, 1, bytes(16))
 
@@ -83,3 +83,17 @@ def test_another_channel_begins_with_nothing_of_the_container() -> None:
     record.note_container(b"a", A)
     record.begin({b"b": A})
     assert (record.container, record.laptop) == ({}, {b"b": A})
+
+
+def test_what_cannot_be_read_is_told_on_either_side_until_it_can() -> None:
+    told: list[SyncEvent] = []
+    record = Record(told.append, {})
+    record.begin({b"a": A, b"b": THE_IGNORED, b"c": SEALED})
+    record.note_container(b"d", UNREADABLE)
+    assert [(one.path, one.text.partition(":")[0]) for one in told if isinstance(one, SyncProblem)] == [
+        ("c", "it cannot be read on the laptop"),
+        ("d", "it cannot be read in the container"),
+    ]
+    record.note_laptop(b"c", A)
+    record.agree(b"c")
+    assert set(record.problems) == {b"d"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ktpy.wire.sync.entries import CONTAINER, FILE, FOLDER, IGNORED, LINK, UNREADABLE, Entry
+from ktpy.wire.sync.entries import CONTAINER, FILE, FOLDER, IGNORED, LINK, SEALED, UNREADABLE, Entry
 from ktpy.wire.sync.folder import Folder, digest, signature
 from ktpy.wire.sync.frames import DONE, FAILED, STALE, Request
 from ktpy.wire.sync.inotify import Inotify, open_inotify
@@ -252,14 +252,18 @@ def test_an_edit_between_two_looks_is_seen(replica: Replica, root: Path, monkeyp
 def test_a_folder_that_cannot_be_looked_through_is_not_an_empty_one(replica: Replica, root: Path, mode: int) -> None:
     (root / "d" / "e").mkdir(parents=True)
     (root / "d" / "a").touch()
-    assert kinds(replica) == {b"d": FOLDER, b"d/a": FILE, b"d/e": FOLDER}
-    (root / "d").chmod(mode)
+    (root / "b").touch()
+    assert kinds(replica) == {b"b": FILE, b"d": FOLDER, b"d/a": FILE, b"d/e": FOLDER}
+    for name in ("b", "d"):
+        (root / name).chmod(mode & ~0o444 if name == "b" else mode)
     with nobody():
-        assert kinds(replica) == {b"d": IGNORED, b"d/a": None, b"d/e": None}
-        assert replica.known(b"d") is UNREADABLE
+        assert kinds(replica) == {b"b": IGNORED, b"d": IGNORED, b"d/a": None, b"d/e": None}
+        assert (replica.known(b"b"), replica.known(b"d")) == (SEALED, UNREADABLE)
         assert kinds(replica) == {}
-    (root / "d").chmod(0o755)
+    for name in ("b", "d"):
+        (root / name).chmod(0o755)
     assert {path: entry and entry.kind for path, entry in replica.rescan({b""})} == {
+        b"b": FILE,
         b"d": FOLDER,
         b"d/a": FILE,
         b"d/e": FOLDER,
