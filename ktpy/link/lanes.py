@@ -30,6 +30,9 @@ OPTIONAL_AGAIN_AFTER_S: Final = 60.0
 """... of a way that is optional, which most networks do not have."""
 FALL_BACK_S: Final = 30.0
 """The agent holds so long what goes on through the API server. The laptop may notice the loss later than it does."""
+MOST_FALLEN: Final = 8
+"""The agent's relay has room for 16 keepers. While so many go on for connections that have outlived a loss, the
+next one ends what goes over the way that is lost."""
 FIRST_AGAIN_AFTER_S: Final = 0.5
 """The first one: a node knows a port of the cluster up to a second after it is made."""
 
@@ -54,6 +57,8 @@ class Lanes:
         self._direct_dialers: list[Dialer] = []
         """Those over the direct way; while there are any, flows go over no others."""
         self._ended = [0, 0]
+        self._fallen = 0
+        """How many keepers go on over the first connection."""
 
     def byte_counts(self) -> tuple[int, int]:
         """Return how many payload bytes were sent and received over channels."""
@@ -101,7 +106,7 @@ class Lanes:
         try:
             if connection.host_key != self._first.host_key:  # the container may have been started again
                 return HostKeyMismatch("What answers there has another SSH host key than the pod.")
-            if direct and direct.is_optional:
+            if direct and direct.is_optional and self._fallen < MOST_FALLEN:
                 return await self._hold_kept(connection, direct, tasks)
             with self._joined(Dialer(connection), direct):
                 return await connection.wait_closed()
@@ -123,9 +128,11 @@ class Lanes:
         return why
 
     async def _fall_back(self, keeper: Keeper) -> None:
+        self._fallen += 1
         try:
             await keeper.hold(self._first, lambda _: keeper.wait_idle())
         finally:
+            self._fallen -= 1
             keeper.close("The connection to the pod has ended.")
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,7 @@ from ktpy.link import lanes
 from ktpy.link.channel import Link
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import TELL_AFTER_S, DirectWay
-from ktpy.link.lanes import AGAIN_AFTER_S, FAR_S, MOST, Lanes, round_trip_s
+from ktpy.link.lanes import AGAIN_AFTER_S, FAR_S, FIRST_AGAIN_AFTER_S, MOST, MOST_FALLEN, Lanes, round_trip_s
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 
@@ -208,6 +208,46 @@ async def test_a_way_that_leads_elsewhere_is_not_taken_and_told(past: Field) -> 
     await turns()
     assert isinstance(past.direct, Told)
     assert "another SSH host key" in past.direct.said[0]
+
+
+class Held:
+    """A keeper of one connection that stays open for ever."""
+
+    def __init__(self, _keep_s: float) -> None:
+        self.held: list[Connection] = []
+        self.is_closed = False
+        keepers.append(self)
+
+    async def hold(self, connection: Connection, until: Callable[[Connection], Awaitable[Any]] | None = None) -> Any:
+        self.held.append(connection)
+        return await (until(connection) if until else connection.wait_closed())
+
+    async def wait_idle(self) -> None:
+        await asyncio.Event().wait()
+
+    def close(self, _why: str) -> None:
+        self.is_closed = True
+
+
+keepers: list[Held] = []
+
+
+async def test_a_way_that_was_found_is_kept_over_the_first_connection_while_the_agent_has_room(
+    past: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "Keeper", Held)
+    keepers.clear()
+    assert past.direct
+    past.direct.is_optional = True
+    task = await past.widen()
+    for number in range(MOST_FALLEN + 2):
+        past.further[number].ended.set_result(LinkLost("gone"))
+        await asyncio.sleep(FIRST_AGAIN_AFTER_S)
+        await turns()
+    assert [keeper.held for keeper in keepers] == [[lost, past.first] for lost in past.further[:MOST_FALLEN]]
+    task.cancel()
+    await asyncio.wait({task})
+    assert all(keeper.is_closed for keeper in keepers)
 
 
 async def test_the_kernel_knows_how_long_the_way_is() -> None:
