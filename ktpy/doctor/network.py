@@ -113,7 +113,7 @@ def containers() -> Finding:
         seen += f"; so they do its names by Docker, whose {DOCKER_CONFIG} has them ask ktpy."
         engines = [engine for engine in engines if engine != "docker"]
     else:
-        seen += "; its names where they ask ktpy, which is not there by itself:"
+        seen += "; its names where they ask ktpy, as those in networks of `podman network create` do by themselves:"
     lines = [
         f"{engine} run --dns {server} --dns-option ndots:2 ... (docs/connect.md, Names)"
         for engine in engines

@@ -179,7 +179,8 @@ def test_two_connections_with_the_same_addresses_and_one_is_killed(
     assert (again.returncode, "a connection called east" in again.stderr) == (ALREADY_CONNECTED, True), again.stderr
     lab.exec(["kill", "-KILL", str(east["pid"])], check=True)
     assert "web greets you" in laptop.output("curl", "-sS", "http://web/")
-    wait_until(lambda: laptop.network_state() == alone, 20, "the killed one's routes and resolver to be undone")
+    wait_until(lambda: laptop.network_state() == alone, 60, "the killed one's routes and resolver to be undone")
+    lab.kubectl("delete", "job", "--namespace", "default", east["pod"].rpartition("-")[0])  # else a minute later
     first.quit()
     assert laptop.network_state() == before
 
