@@ -19,7 +19,7 @@ from ktpy.sync.events import SyncEvent
 from ktpy.sync.options import SyncOptions
 from ktpy.wire.sync.exchange import exchange, move_to_free
 
-SETTLE_S: Final = 20.0
+SETTLE_S: Final = 60.0
 SIDES: Final = ("laptop", "container")
 PATHS: Final = ("a", "b.py", "d/a", "d/b.py", "d/e/a", "e", "e/f")
 

@@ -137,7 +137,7 @@ async def test_as_many_flows_as_the_container_may_have_files(laptop: Laptop, pod
 
 async def test_beats_are_answered(laptop: Laptop) -> None:
     laptop.link.send(beat())
-    await until(lambda: laptop.beats == 2)  # one is sent by itself
+    await until(lambda: laptop.beats >= 2)  # one is sent by itself
 
 
 async def test_a_killed_relay_is_replaced(laptop: Laptop, server: socket.socket, pod: Pod) -> None:

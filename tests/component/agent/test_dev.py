@@ -24,7 +24,7 @@ sys.exit(execute(Exec(words, folder=sys.argv[1], key="0af3"), Path(sys.argv[1]),
 def test_it_is_interrupted_by_its_key(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], start_new_session=True) as process:
         try:
-            wait_until((tmp_path / "up").exists, 10, "the program")
+            wait_until((tmp_path / "up").exists, 60, "the program")
             assert dev.interrupt("another", tmp_path) == 1
             assert dev.interrupt("../up", tmp_path) == 1
             assert process.poll() is None

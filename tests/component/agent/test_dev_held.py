@@ -109,8 +109,8 @@ def test_another_channel_takes_the_place_of_one_that_seems_to_stand(open_: Open)
 def test_two_first_channels_start_one_program(open_: Open, tmp_path: Path) -> None:
     script = f"echo once >> {tmp_path}/starts; sleep 100"
     channels = [open_(script) for _ in range(2)]
-    wait_until((tmp_path / "starts").exists, 10, "the program")
-    wait_until(lambda: any(one.process.poll() == 0 for one in channels), 10, "one of them to be let go")
+    wait_until((tmp_path / "starts").exists, 60, "the program")
+    wait_until(lambda: any(one.process.poll() == 0 for one in channels), 60, "one of them to be let go")
     assert (tmp_path / "starts").read_text() == "once\n"
     (other,) = [one for one in channels if one.process.poll() is None]
     other.hang_up()
@@ -125,7 +125,7 @@ def test_the_exit_code_is_kept_until_somebody_comes_for_it(open_: Open, tmp_path
     assert before.output_until(b"up\n") == b"up\n"
     before.cut()
     (tmp_path / "go").touch()
-    wait_until((tmp_path / "gone").exists, 10, "its end")
+    wait_until((tmp_path / "gone").exists, 60, "its end")
     after = open_("", before.account, is_again=True)
     assert after.until_exit() == [(held.EXIT, bytes([128 + 9]))]
     after.hang_up()

@@ -32,7 +32,7 @@ class KeptConnection(http.client.HTTPConnection):
     auto_open = 0
 
     def __init__(self, port: int) -> None:
-        super().__init__("127.0.0.1", port, timeout=10)
+        super().__init__("127.0.0.1", port, timeout=60)
         self.connect()
 
     def ask(self, **headers: str) -> str:
@@ -47,7 +47,7 @@ def test_the_next_request_of_a_connection_is_taken(pod: GatewayPod, origin: int,
         with pod.laptop("s1", local, {"port": origin, **MESH}) as laptop:
             assert eventually(lambda: laptop.counters(origin)["is_up"])
             assert (own.ask(**FOOBAR), others.ask()) == ("local", "origin")
-            assert laptop.counters(origin, requests=1)["passed"] == 2
+            assert eventually(lambda: laptop.counters(origin, requests=1)["passed"] == 2)
 
 
 def test_so_is_that_of_one_over_which_several_have_begun(pod: GatewayPod, origin: int, local: int) -> None:
@@ -98,7 +98,7 @@ def test_the_next_call_of_a_connection_is_taken(pod: GatewayPod) -> None:
     with tcp_server(h2c.grpc("origin")) as origin, tcp_server(h2c.grpc("local")) as local:
         bind = pod.add_port(origin)
         with pod.serving():
-            client = h2c.Client(socket.create_connection(("127.0.0.1", bind), 10), heeds_goaway=False)
+            client = h2c.Client(socket.create_connection(("127.0.0.1", bind), 60), heeds_goaway=False)
             assert called(client) == b"origin"
             with pod.laptop("s1", local, {"port": origin, **MESH}) as laptop:
                 assert eventually(lambda: laptop.counters(origin)["is_up"])

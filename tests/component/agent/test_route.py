@@ -46,7 +46,7 @@ def test_a_route_that_ends_leaves_no_process(pod: GatewayPod, origin: int, local
         with pod.laptop("s1", local, {"port": origin, **header("a", exact="b")}) as laptop:
             assert laptop.answer
             assert len(descendants(pod.agent_pid)) > idle
-        assert eventually(lambda: len(descendants(pod.agent_pid)) == idle)
+        assert eventually(lambda: len(descendants(pod.agent_pid)) <= idle)
 
 
 def test_without_a_supervisor_the_ssh_connection_ends(pod: GatewayPod, origin: int) -> None:
@@ -82,7 +82,7 @@ def test_the_holder_ends_nothing_but_its_own_sshd(pod: GatewayPod) -> None:
         ours.close()
         with theirs:
             subprocess.run(
-                ["sh", "-c", KEEPER, "sh", str(bystander.pid)], stdin=theirs.fileno(), check=True, timeout=15
+                ["sh", "-c", KEEPER, "sh", str(bystander.pid)], stdin=theirs.fileno(), check=True, timeout=60
             )
         assert bystander.poll() is None
         bystander.kill()

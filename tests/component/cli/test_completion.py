@@ -45,7 +45,7 @@ OBJECTS: dict[str, list[Any]] = {
     ],
 }
 CLEAR_LINE = "\x15"
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 TYPED = [
     ("ktpy lea", "ktpy leave "),
     ("ktpy connect --kubeconfig kubec", "--kubeconfig kubeconfig"),

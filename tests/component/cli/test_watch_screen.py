@@ -46,7 +46,7 @@ class View:
 
     async def until(self, *words: str) -> None:
         try:
-            await until(lambda: all(word in self.text() for word in words), timeout_s=3)
+            await until(lambda: all(word in self.text() for word in words))
         except AssertionError:
             raise AssertionError(f"{words} are not all on:\n{self.text()}") from None
 

@@ -84,6 +84,8 @@ def test_the_steps_that_v_tells_are_in_the_log(tmp_path: Path) -> None:
 def test_a_log_is_begun_anew_but_not_that_of_a_session_that_runs(tmp_path: Path) -> None:
     log = tmp_path / "log"
     run("report(Ended(0, 'first')); return 0", log)
+    with log.open() as free:
+        fcntl.flock(free, fcntl.LOCK_EX)  # once it has ended
     run("report(Ended(0, 'second')); return 0", log)
     assert ("first" in log.read_text(), "second" in log.read_text()) == (False, True)
     with log.open() as held:

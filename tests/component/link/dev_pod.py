@@ -114,7 +114,7 @@ def dev_pod(tmp_path: Path) -> Iterator[Sshd]:
 def relay(sshd: Sshd) -> Iterator[None]:
     """Run what holds connections that outlive their link, as the agent does once it is asked for one."""
     with subprocess.Popen([sys.executable, "-c", RELAY], cwd=sshd.directory) as process:
-        wait_until((sshd.directory / "flows").exists, 10, "the relay")
+        wait_until((sshd.directory / "flows").exists, 60, "the relay")
         try:
             yield
         finally:

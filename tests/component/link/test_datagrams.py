@@ -5,7 +5,6 @@ import contextlib
 import json
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,9 +59,8 @@ async def linked(
         async def printed() -> None:
             return None
 
-        place = replace(sshd.place, keepalive_interval_s=0.3)
         connector: Any = asyncio.get_running_loop()
-        return AgentPod("pod", connector, printed, "", place)
+        return AgentPod("pod", connector, printed, "", sshd.place)
 
     link = DatagramLink(find_pod, sshd.key, on_trouble, on_traffic)
     running = asyncio.create_task(link.run(receive))

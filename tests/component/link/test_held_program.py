@@ -93,7 +93,7 @@ async def test_every_byte_arrives_once_both_ways(
             assert await HeldProgram(python(CHECKED_COPY), ignore).run(uplink) == 7
             assert cable.times == 4
     for thread, _ in readers:
-        thread.join(10)
+        thread.join(60)
     assert hashlib.sha256(readers[0][1]).digest() == hashlib.sha256(INPUT).digest()
     assert readers[1][1].decode() == hashlib.sha256(INPUT).hexdigest()
     await until(lambda: holders(dev_pod) == [], "nothing to be left")
@@ -190,7 +190,7 @@ async def test_a_program_on_pipes_waits_with_what_outruns_the_ring(
             assert int(said(tmp_path / "progress")) < 2 << 20
             cable.is_out = False
             assert await running_ == 0
-    reader.join(10)
+    reader.join(60)
     assert len(got) == 2 + (4 << 20)
 
 
@@ -208,7 +208,7 @@ def shell(script: str, *arguments: str) -> Exec:
 
 
 async def test_nobody_comes_back(dev_pod: Sshd, tmp_path: Path, typed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    (dev_pod.directory / "patience_s").write_text("0.2")
+    (dev_pod.directory / "patience_s").write_text("1.0")
     with shown(monkeypatch) as output:
         _, got = collected(output)
         async with uplink_over(dev_pod, never()) as (uplink, cable):
@@ -242,7 +242,7 @@ async def test_it_goes_on_where_it_is_to_end_with_its_pod(
     dev_pod: Sshd, tmp_path: Path, typed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests may come to it after ktpy has begun to delete the pod."""
-    (dev_pod.directory / "patience_s").write_text("0.2")
+    (dev_pod.directory / "patience_s").write_text("1.0")
     sent: list[bytes] = []
     with shown(monkeypatch) as output:
         _, got = collected(output)
@@ -283,7 +283,7 @@ async def test_an_agent_that_holds_nothing(dev_pod: Sshd, typed: int, monkeypatc
         reader, got = collected(output)
         async with uplink_over(dev_pod, never()) as (uplink, _cable):
             assert await HeldProgram(shell("echo here; exit 3"), ignore).run(uplink) == 3
-    reader.join(10)
+    reader.join(60)
     assert got == b"here\n"
     assert holders(dev_pod) == []
 
@@ -294,5 +294,5 @@ async def test_a_program_that_is_not_there(dev_pod: Sshd, typed: int, monkeypatc
         reader, got = collected(errors)
         async with uplink_over(dev_pod, never()) as (uplink, _cable):
             assert await HeldProgram(Exec(("/none",), folder="/", key="a1"), ignore).run(uplink) == 127
-    reader.join(10)
+    reader.join(60)
     assert got == b"ktpy: /none: No such file or directory\n"

@@ -50,7 +50,7 @@ async def answers(port: int) -> bool:
 
 
 async def until_answers(port: int) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         if await answers(port):
             return
         await asyncio.sleep(0.05)

@@ -47,6 +47,7 @@ async def test_it_stands_in_its_folder_and_ends_with_its_children(runtime: Runti
     status: Any = await asyncio.to_thread(control_client.ask_status, path)
     assert isinstance(status, CommandStatus)
     assert (status.reference, status.words[0], status.up) == ("api", "sh", UP)
+    await until(lambda: (tmp_path / "child").exists() and bool((tmp_path / "child").read_text()), "its child")
     assert (tmp_path / "told").read_text() == f"al  {tmp_path}\n"
     await asyncio.to_thread(control_client.ask, path, "quit")
     assert await running == 0

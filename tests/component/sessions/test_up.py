@@ -76,6 +76,11 @@ class Team:
         return {one["reference"]: one for one in self.run("status")["sessions"]}
 
 
+def words(file: Path) -> list[str]:
+    """What a command has written so far: it may just have been started."""
+    return file.read_text().split() if file.exists() else []
+
+
 @contextmanager
 def beginning(team: Team) -> "Iterator[subprocess.Popen[str]]":
     """Yield a `ktpy up` that is about to begin a forward, while the API server does not answer."""
@@ -105,14 +110,15 @@ def test_twice_once_killed_once_told_otherwise_and_down(team: Team) -> None:
     assert {name: one["pid"] for name, one in team.sessions().items()} == {
         name: one["pid"] for name, one in first.items()
     }
-    child = int((team.folder / "child").read_text())
+    assert eventually(lambda: len(words(team.folder / "child")) == 1)
+    child = int(words(team.folder / "child")[0])
     os.kill(first["first"]["pid"], signal.SIGKILL)
     assert eventually(lambda: len(team.runtime.control_sockets(COMMAND)) == 1)
     assert team.changes("up", "--dry-run", SLEEP="200") == {"first": "start", "second": "restart"}
     assert start_ticks(child)
     assert team.changes("up", SLEEP="200") == {"first": "start", "second": "restart"}
     assert start_ticks(child) is None  # what the killed one had left
-    assert len((team.folder / "second").read_text().split()) == 2
+    assert eventually(lambda: len(words(team.folder / "second")) == 2)
     (team.folder / "ktpy.yaml").unlink()
     down = team.run("down", "command-second")
     assert ([one["name"] for one in down["entries"]], down["left"][0]["name"]) == (["command-second"], "command-first")

@@ -11,6 +11,7 @@ from tests.e2e.connect_errors.failing import NAMESPACE, api_object
 from tests.e2e.kit.failed_command import Kubeconfigs
 from tests.e2e.kit.faults import stranger
 from tests.e2e.kit.laptop import Laptop
+from tests.e2e.kit.workloads import until_usable
 from tests.lab import Lab
 
 
@@ -25,6 +26,7 @@ def _namespace(lab: Lab) -> Iterator[None]:
     namespace = api_object("Namespace", NAMESPACE)
     namespace["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "restricted"}
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
+    until_usable(lab, NAMESPACE)
     yield
     lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 

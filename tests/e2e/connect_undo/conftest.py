@@ -14,6 +14,7 @@ from tests.e2e.kit import processes
 from tests.e2e.kit.faults import silent_server, stranger
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.sleeping import Sleeping
+from tests.e2e.kit.workloads import until_usable
 from tests.lab import Lab
 from tests.lab.layout import NODE_IPV4
 from tests.lab.processes import wait_until
@@ -31,6 +32,7 @@ def namespace(lab: Lab) -> Iterator[None]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    until_usable(lab, NAMESPACE)
     yield
     lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 

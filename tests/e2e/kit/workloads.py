@@ -82,6 +82,12 @@ def applied(lab: Lab, namespace: str, *objects: Manifest) -> Iterator[None]:
         lab.kubectl("-n", namespace, "delete", "-f", "-", stdin=manifest)
 
 
+def until_usable(lab: Lab, namespace: str) -> None:
+    """Wait until a new namespace has the account that pods are made with."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+    wait_until(lambda: lab.api.get(path) is not None, COUNTED_TIMEOUT_S, "the namespace's service account")
+
+
 def until_counted(lab: Lab, namespace: str, quota: str) -> None:
     """Wait until a ResourceQuota has been counted: until then it is refused with other words."""
     path = f"/api/v1/namespaces/{namespace}/resourcequotas/{quota}"

@@ -53,7 +53,7 @@ dbus-daemon --system --fork --nopidfile
 capabilities=+net_bind_service,+net_raw,+setpcap
 setpriv --reuid 4712 --regid 4712 --clear-groups --ambient-caps $capabilities --inh-caps $capabilities \
     $DAEMON > /run/resolved.log 2>&1 &
-for _ in $(seq 100); do
+for _ in $(seq 1200); do
     [ -e /run/systemd/resolve/stub-resolv.conf ] && resolvectl dns > /run/probe 2>&1 && exit 0
     sleep 0.05
 done

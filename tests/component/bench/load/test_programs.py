@@ -14,6 +14,7 @@ import pytest
 from tests.bench.loading import ENVIRONMENT, command
 from tests.bench.rates import gigabits_per_second
 from tests.bench.server import ECHO_PORT, HTTP_PORT, SINK_PORT, SOURCE_PORT
+from tests.kit.ports import free_port
 from tests.lab.layout import REPOSITORY
 
 TIMEOUT_S = 30
@@ -40,11 +41,7 @@ def ports() -> Iterator[dict[int, int]]:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    return [free_port() for _ in range(count)]
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:

@@ -13,13 +13,16 @@ from tests.lab import namespaces, veils
 from tests.lab.layout import REPOSITORY
 from tests.net.helper.machine import Machine, machine
 
-DEV = 4711
+DEV, TMP = 4711, Path("/tmp")
 ADDRESS = "192.168.77.2"
 """Of the machine on its own network."""
 
 
 def open_up() -> None:
-    """In the machine's mounts: let users pass to this Python and to the project, and open the TUN and FUSE devices."""
+    """In the machine's mounts: let users pass to this Python and to the project, and open the TUN and FUSE devices.
+
+    Its /tmp is its own: tests of other machines use the same names there.
+    """
     device, shelf = Path("/dev/net/tun"), Path("/run/shelf")
     number = device.stat().st_rdev
     namespaces.mount("-t", "tmpfs", "tmpfs", device.parent)
@@ -32,8 +35,9 @@ def open_up() -> None:
         namespaces.mount("--bind", made, fuse)
     shelf.mkdir()
     kept = [REPOSITORY, Path(sys.prefix), Path(sys.base_prefix).resolve()]
-    for directory, paths in veils.plan(kept, always=()).items():
+    for directory, paths in veils.plan(kept, always=[TMP]).items():
         veils.draw(directory, paths, shelf)
+    TMP.chmod(0o1777)
 
 
 class Box(Machine):

@@ -152,7 +152,7 @@ def type_in(terminal: int, text: str, answer: bytes) -> None:
     os.write(terminal, text.encode())
     shown = b""
     while answer not in shown:
-        ready, _, _ = select.select([terminal], [], [], 20)
+        ready, _, _ = select.select([terminal], [], [], 60)
         assert ready, shown
         shown += os.read(terminal, 1000)
 

@@ -172,7 +172,7 @@ async def test_a_program_that_sends_bundles(carrying: Pump, host: str) -> None:
 
 
 async def ping(host: str, *options: str) -> str:
-    command = ["ping", "-n", "-c", "3", "-i", "0.1", "-W", "1", *options, host]
+    command = ["ping", "-n", "-c", "3", "-i", "0.1", "-W", "20", *options, host]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     return str(done.stdout)
 

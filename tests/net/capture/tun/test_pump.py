@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -286,24 +287,30 @@ async def test_an_idle_flow_stays(pump: Pump, cluster: Cluster) -> None:
 # --- connections that do not
 
 
+async def quickest_s(fail: Callable[[], object], error: int) -> float:
+    """How long the quickest of three took, which all fail so: others work on this machine, too."""
+
+    def took_s() -> float:
+        began_s = time.monotonic()
+        assert fail() == error
+        return time.monotonic() - began_s
+
+    return min([await asyncio.to_thread(took_s) for _ in range(3)])
+
+
 @BOTH
 async def test_a_closed_port_is_refused_at_once(pump: Pump, cluster: Cluster, service: str) -> None:
     cluster.fail(service, 81, ConnectionRefusedError(errno.ECONNREFUSED, "refused"))
-    start_s = time.monotonic()
-    with pytest.raises(ConnectionRefusedError):
-        await asyncio.to_thread(connect, service, 81)
-    assert time.monotonic() - start_s < AT_ONCE_S
-    assert pump.flows.refused == 1
+    assert await quickest_s(lambda: connect_error(service, 81), errno.ECONNREFUSED) < AT_ONCE_S
+    assert pump.flows.refused == 3
 
 
 @BOTH
 @pytest.mark.parametrize("code", [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT])
 async def test_a_dead_host_is_unreachable_at_once(pump: Pump, cluster: Cluster, service: str, code: int) -> None:
     cluster.fail(service, 82, OSError(code, "no route"))
-    start_s = time.monotonic()
-    assert await asyncio.to_thread(connect_error, service, 82) == errno.EHOSTUNREACH, (cluster.dialled, pump.flows)
-    assert time.monotonic() - start_s < AT_ONCE_S
-    assert pump.flows.unreachable == 1
+    assert await quickest_s(lambda: connect_error(service, 82), errno.EHOSTUNREACH) < AT_ONCE_S
+    assert pump.flows.unreachable == 3
 
 
 @BOTH
@@ -591,18 +598,17 @@ async def test_a_packet_the_kernel_rejects_is_counted_and_the_rest_go_on(pump: P
 async def test_a_datagram_is_refused_at_once(pump: Pump, service: str) -> None:
     family = socket.AF_INET6 if ":" in service else socket.AF_INET
 
-    def ask() -> float:
+    def ask() -> int | None:
         with socket.socket(family, socket.SOCK_DGRAM) as app:
             app.settimeout(60)
             app.connect((service, 53))
-            began_s = time.monotonic()
             app.send(b"query")
-            with pytest.raises(ConnectionRefusedError):
+            with pytest.raises(ConnectionRefusedError) as refused:
                 app.recv(100)
-            return time.monotonic() - began_s
+            return refused.value.errno
 
-    assert await asyncio.to_thread(ask) < AT_ONCE_S
-    assert pump.flows.udp_refused == 1
+    assert await quickest_s(ask, errno.ECONNREFUSED) < AT_ONCE_S
+    assert pump.flows.udp_refused == 3
 
 
 async def test_a_datagram_to_the_tuns_own_address_reaches_who_listens_there(pump: Pump) -> None:
