@@ -218,8 +218,8 @@ def held(box: Machine, request: pytest.FixtureRequest) -> Iterator[None]:
 async def test_another_user_who_holds_what_he_can_holds_up_nothing(box: Machine) -> None:
     box.set_resolv_conf("file")
     before = box.state()
-    async with asyncio.timeout(5.0):
-        helper = await HelperClient.start(box.launch())
+    helper = await HelperClient.start(box.launch())
+    async with asyncio.timeout(5.0):  # which a lock that is held is waited for
         tun, sockets = await connect(helper)
         report = await helper.close()
     assert report is not None
