@@ -1,4 +1,4 @@
-"""Kubernetes, etcd, CoreDNS, a registry, the pause program and a linter, from the Go modules under tests/lab/go."""
+"""What is built from the Go modules under tests/lab/go: Kubernetes, etcd, CoreDNS, and single programs."""
 
 import json
 import os
@@ -181,6 +181,17 @@ def registry() -> Path:
         _build(module, ".", directory / "registry", "")
 
     return cache.artifact("registry", [GO_SERIES, *_sources(module)], make)
+
+
+def policies() -> Path:
+    """The directory with kube-network-policies, which enforces NetworkPolicies."""
+    module = MODULES / "policies"
+
+    def make(directory: Path) -> None:
+        say("building the engine of NetworkPolicies from its Go module, once: about two minutes")
+        _build(module, ".", directory / "policies", "")
+
+    return cache.artifact("policies", [GO_SERIES, *_sources(module)], make)
 
 
 def actionlint() -> Path:

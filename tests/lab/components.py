@@ -114,6 +114,8 @@ def components(layout: Layout, variant: Variant) -> list[Component]:
         f"--hostname-override={NODE_NAME}",
         f"--node-ip={NODE_IPV4},{NODE_IPV6}",
     ]
+    policies = (str(layout.policies_program), str(layout.admin_kubeconfig), NODE_NAME)
+    engine = [Component("network-policies", policies, Gate.API)] if variant.network_policies == "enforced" else []
     return [
         Component("etcd", tuple(etcd)),
         Component("containerd", ("containerd", "--config", f"{node}/containerd.toml")),
@@ -122,6 +124,7 @@ def components(layout: Layout, variant: Variant) -> list[Component]:
         Component("kube-scheduler", tuple(control_plane("kube-scheduler")), Gate.API),
         Component("kubelet", tuple(kubelet), Gate.CONTAINERD),
         Component("kube-proxy", (str(binaries / "kube-proxy"), f"--config={node}/kube-proxy.json"), Gate.API),
+        *engine,
     ]
 
 

@@ -124,6 +124,11 @@ class Layout:
         return self.state_dir / "bin"
 
     @property
+    def policies_program(self) -> Path:
+        """A link to the cached engine that enforces NetworkPolicies, in a lab that has one."""
+        return self.state_dir / "policies"
+
+    @property
     def ready_file(self) -> Path:
         """Written last by `up`: its absence means a half-made lab."""
         return self.run_dir / "ready.json"

@@ -72,6 +72,7 @@ def up(layout: Layout, **choices: str) -> None:
         return
     debian.ensure_packages(debian.REQUIREMENTS | (debian.NFTABLES if wanted.proxy_mode == "nftables" else {}))
     kubernetes = binaries.kubernetes(wanted.kubernetes)
+    engine = binaries.policies() if wanted.network_policies == "enforced" else None
     archives = images.archives()
     with lab_lock(layout):
         if is_wanted():
@@ -83,14 +84,14 @@ def up(layout: Layout, **choices: str) -> None:
             say(f"removing what is left of an earlier {layout.name}")
             clear(layout)
         try:
-            _start(layout, wanted, kubernetes, archives)
+            _start(layout, wanted, kubernetes, engine, archives)
         except LabError as error:
             raise LabError(
                 f"{error}\nlogs: {layout.log_dir}; `scripts/lab --name {layout.name} down` clears up"
             ) from None
 
 
-def _start(layout: Layout, variant: Variant, kubernetes: Path, archives: list[Path]) -> None:
+def _start(layout: Layout, variant: Variant, kubernetes: Path, engine: Path | None, archives: list[Path]) -> None:
     ticker = Ticker()
     say(f"starting {layout.name}: Kubernetes v{variant.kubernetes}, one node, dual stack")
     layout.state_dir.mkdir(mode=0o755)
@@ -105,6 +106,9 @@ def _start(layout: Layout, variant: Variant, kubernetes: Path, archives: list[Pa
     layout.admin_kubeconfig.chmod(0o600)
     _require_bridge_filter()
     network.create(layout)
+    if engine is not None:
+        layout.policies_program.symlink_to(engine / "policies")
+        network.have_policies_enforced(layout)
     node.start(layout)
     start_daemon(
         module_command("upstream_resolver", layout.name),

@@ -30,6 +30,7 @@ LINK = "eth0"  # on both ends, as on any machine
 FURTHER_LINKS = "laptop"  # and a number: further laptops' cables, at the node's end
 HOME_BRIDGE = "home0"
 LONG_LINE = "long0"
+POLICY_QUEUE = 100  # in go/policies/main.go, too
 
 
 def _ip(netns: str, commands: list[str]) -> None:
@@ -95,9 +96,20 @@ def _admit_further_laptops_to_the_api(layout: Layout) -> None:
     """
     for restore, node in (("iptables-restore", NODE_IPV4), ("ip6tables-restore", NODE_IPV6)):
         others = (f"-p tcp ! --dport {API_PORT}", f"-p tcp ! --destination {node}", "-p udp")
-        rules = "\n".join(f"-A PREROUTING -i {FURTHER_LINKS}+ {other} -j DROP" for other in others)
-        command = ["nsenter", f"--net={layout.node_netns_path}", restore, "--noflush", "-w"]
-        subprocess.run(command, input=f"*mangle\n{rules}\nCOMMIT\n", text=True, check=True)
+        _add_to_mangle(layout, restore, [f"PREROUTING -i {FURTHER_LINKS}+ {other} -j DROP" for other in others])
+
+
+def have_policies_enforced(layout: Layout) -> None:
+    """Put what begins a connection with a pod to the engine that judges it; all passes while that does not run."""
+    for restore in ("iptables-restore", "ip6tables-restore"):
+        queue = f"NFQUEUE --queue-num {POLICY_QUEUE} --queue-bypass"
+        _add_to_mangle(layout, restore, [f"FORWARD -m conntrack --ctstate NEW -j {queue}"])
+
+
+def _add_to_mangle(layout: Layout, restore: str, rules: list[str]) -> None:
+    text = "".join(f"-A {rule}\n" for rule in rules)
+    command = ["nsenter", f"--net={layout.node_netns_path}", restore, "--noflush", "-w"]
+    subprocess.run(command, input=f"*mangle\n{text}COMMIT\n", text=True, check=True)
 
 
 def create_further(layout: Layout) -> None:

@@ -29,6 +29,7 @@ class Variant:
 
     kubernetes: str = binaries.DEFAULT_RELEASE
     proxy_mode: str = "iptables"
+    network_policies: str = "ignored"
     feature_gates: str = ""
     """As the API server and the kubelet are told: `Name=true,Other=false`."""
 

@@ -68,9 +68,10 @@ def test_the_clusters_dns_is_in_the_service_range() -> None:
 
 
 def test_a_variant_is_what_its_components_are_told() -> None:
-    variant = Variant(proxy_mode="nftables", feature_gates="One=true,Other=false")
+    variant = Variant(proxy_mode="nftables", network_policies="enforced", feature_gates="One=true,Other=false")
     files = components.configuration(LAB, variant)
     assert json.loads(files["kube-proxy.json"])["mode"] == "nftables"
     assert json.loads(files["kubelet.json"])["featureGates"] == {"One": True, "Other": False}
-    (api_server,) = [item for item in components.components(LAB, variant) if item.name == "kube-apiserver"]
-    assert "--feature-gates=One=true,Other=false" in api_server.command
+    commands = {item.name: item.command for item in components.components(LAB, variant)}
+    assert "--feature-gates=One=true,Other=false" in commands["kube-apiserver"]
+    assert commands["network-policies"][0] == str(LAB.policies_program)
