@@ -46,7 +46,7 @@ class Person:
     visitors: Visitors
     """They say what he asks for, and are the only ones who do."""
     spans: list[tuple[float, float]] = field(default_factory=list)
-    """From when to when he has taken part."""
+    """From when to when he has taken part: he has been waited for, and nobody else may answer meanwhile."""
     _intercept: Intercept | None = None
     _busy: threading.Lock = field(default_factory=threading.Lock)
 
@@ -150,7 +150,7 @@ def test_ten_meshes_and_an_exchange_in_random_order(lab: Lab, laptops: list[Lab]
     for person in crowd:
         assert person.visitors.answers() <= {person.name, EXCHANGER, "web"}, person.visitors.story()
         for since_s, until_s in person.spans:
-            assert person.visitors.answers(since_s, until_s) == {person.name}, person.visitors.story()
+            assert person.visitors.answers(since_s, until_s) <= {person.name}, person.visitors.story()
     assert everybody.answers() == {EXCHANGER, "web"}
     meshes = crowd[1:]
     assert [set(person.server.seen) for person in meshes] == [{person.name} for person in meshes]
