@@ -186,7 +186,17 @@ class Dev:
             running = await beside.enter_async_context(background_task(self._run_program(uplink), "program"))
             if await first_of(running, syncing) is syncing:
                 syncing.result()
-            return await running
+            code = await running
+            if self._sync is not None and self._options.sync.is_two_way:
+                await self._bring_back(self._sync, syncing)
+            return code
+
+    async def _bring_back(self, sync: "Synchronizer", syncing: "asyncio.Task[None]") -> None:
+        """Wait until what the program has written last is on the laptop: its container goes now."""
+        async with background_task(sync.catch_up(with_container=True), "bring back what was written last") as last:
+            if await first_of(last, syncing) is syncing:
+                syncing.result()
+            await last
 
     def _begin_to_sync(self, sync: "Synchronizer") -> None:
         self._sync = sync

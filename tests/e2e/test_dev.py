@@ -276,7 +276,7 @@ def test_an_edited_file_is_in_the_answer_that_another_pod_gets(lab: Lab, laptop:
 def test_a_program_a_folder_and_a_connection_outlive_the_cable(lab: Lab, laptop: Laptop) -> None:
     """All that it prints meanwhile is here afterwards, once, and what is edited, or sent, meanwhile is there."""
     lab.exec(["sh", "-c", f"rm -rf {SOURCES}; mkdir -p {SOURCES}"], user="dev", check=True)
-    counting = "i=0; while ! test -e stop || ! test -e echoed; do echo number $i; i=$((i+1)); sleep 0.02; done; exit 7"
+    counting = "i=0; while ! test -e stop || ! test -e echoed; do echo number $i; i=$((i+1)); sleep 0.02; done"
     echoing = [
         f"import pathlib, socket; listener = socket.create_server(('127.0.0.1', {FORWARDED}))",
         "print('it listens', flush=True); end = listener.accept()[0]",
@@ -292,7 +292,7 @@ def test_a_program_a_folder_and_a_connection_outlive_the_cable(lab: Lab, laptop:
     beside = ("web", "--mode", "duplicate", "--sync", SOURCES, "--forward", f"{FORWARDED}")
     with (
         as_before(lab, path_of("deployment", "web")),
-        developing(lab, *beside, command=("sh", "-c", counting)) as session,
+        developing(lab, *beside, command=("sh", "-c", f"{counting}; echo 1 > last; exit 7")) as session,
     ):
         session.wait_for("number 9")
         echo = Foreground(lab, ["ktpy", "dev", "run", "web", *HERE, "--", "python3", "-c", "\n".join(echoing)])
@@ -307,6 +307,7 @@ def test_a_program_a_folder_and_a_connection_outlive_the_cable(lab: Lab, laptop:
         assert "meanwhile" in asked.output
         assert session.wait_ended() == 7, session.output
     assert count(session) > before, "it has gone on"
+    assert lab.exec(["cat", f"{SOURCES}/last"], user="dev").stdout == "1\n", "what it has written last"
 
 
 def count(session: Foreground) -> int:

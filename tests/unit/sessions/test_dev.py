@@ -175,6 +175,11 @@ async def test_others_see_how_its_folder_is_in_step(
     monkeypatch.setattr(control_client, "follow", lambda *_: iter([before]))  # as when it ends meanwhile
     with pytest.raises(SessionLost, match="deployment/web has ended meanwhile"):
         await world.catch_up()
+    sync.caught_up.clear()
+    sync.asked.clear()
     world.program.set_result(0)
+    await sync.asked.wait()
+    assert "switch the original on" not in world.steps(), "the container's last files come first"
+    sync.caught_up.set()
     assert await running == 0
     assert RuntimeDirectory.of(world.caller).control_sockets() == []
