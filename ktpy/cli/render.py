@@ -13,8 +13,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from ktpy.daemon.parent import tell
-
 if TYPE_CHECKING:
     from ktpy.observe.events import Event
     from ktpy.observe.status import (
@@ -64,6 +62,8 @@ def raw(texts: Iterable[str], *, is_terminal: bool) -> None:
 
 def say_json(value: Mapping[str, Any], *, err: bool = False, indent: int | None = 2) -> None:
     """Print an object as JSON, with the version of its schema; where a program has begun this session, tell it that."""
+    from ktpy.daemon.parent import tell  # here: `ktpy --help` need not wait for it
+
     told = {"schema": SCHEMA, **value}
     if not tell(json.dumps(told)):
         click.echo(json.dumps(told, indent=indent), err=err)
