@@ -1,6 +1,7 @@
 """`ktpy dev list`, `sync`, `volumes`, `end` and `reset`: who develops what, what is kept, and how it ends."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ktpy.cluster.service.workload import find_workload
 from ktpy.daemon import control_client
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import DEV, RuntimeDirectory
-from ktpy.errors import InterceptAbsent, SessionLost, SessionsLive, TargetAbsent
+from ktpy.errors import InterceptAbsent, SessionLost, SessionSilent, SessionsLive, TargetAbsent
 from ktpy.kube.client import Api
 from ktpy.kube.kubeconfig import selected
 from ktpy.observe.codec import to_json
@@ -106,7 +107,8 @@ async def _volumes(api: Api, target: str | None) -> list[DevVolume]:
 def end(place: ClusterRef, target: str, caller: Caller, *, purges: bool = False) -> dict[str, Any]:
     """End the user's session that develops a workload; where it `purges`, delete their persistent directories of it.
 
-    Raises InterceptAbsent, TargetAmbiguous, and SessionsLive where it is another's.
+    What its container has of --sync comes to this laptop first, where the session is here and its link stands. Raises
+    InterceptAbsent, TargetAmbiguous, and SessionsLive where it is another's.
     """
 
     async def work(api: Api) -> dict[str, Any]:
@@ -122,6 +124,10 @@ def end(place: ClusterRef, target: str, caller: Caller, *, purges: bool = False)
             ended["purged"] = await _purge(api, session.workload, owner)
         return ended
 
+    with suppress(InterceptAbsent, SessionLost, SessionSilent):
+        for one in catch_up(place, target, caller):
+            if one["sync"]["state"] == "cut" or not one["sync"]["is_two_way"]:
+                break
     return place.run(work, rbac.DEV + (rbac.DEV_VOLUMES if purges else ()))
 
 

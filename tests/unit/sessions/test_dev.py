@@ -172,6 +172,13 @@ async def test_others_see_how_its_folder_is_in_step(
     assert json.loads(json.dumps(listed))["sessions"][0]["sync"] == before["sync"]
     assert (before["sync"]["local"], before["sync"]["remote"]) == (str(tmp_path), "/home/dev")
     assert (before["sync"]["state"], after["sync"]["state"]) == ("syncing", "in step")
+    sync.caught_up.clear()
+    sync.asked.clear()
+    ending = asyncio.create_task(asyncio.to_thread(dev_once.end, world.place, "web", world.caller))
+    await sync.asked.wait()
+    assert "web-ktpy-dev" in store.names(DEPLOYMENTS), "the container's last files come first"
+    sync.caught_up.set()
+    assert (await ending)["ended"]
     monkeypatch.setattr(control_client, "follow", lambda *_: iter([before]))  # as when it ends meanwhile
     with pytest.raises(SessionLost, match="deployment/web has ended meanwhile"):
         await world.catch_up()
@@ -179,7 +186,7 @@ async def test_others_see_how_its_folder_is_in_step(
     sync.asked.clear()
     world.program.set_result(0)
     await sync.asked.wait()
-    assert "switch the original on" not in world.steps(), "the container's last files come first"
+    assert "switch the original on" not in world.steps(), "the same where its program ends"
     sync.caught_up.set()
     assert await running == 0
     assert RuntimeDirectory.of(world.caller).control_sockets() == []
