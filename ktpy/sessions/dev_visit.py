@@ -19,6 +19,7 @@ from ktpy.daemon.caller import Caller
 from ktpy.errors import InterceptAbsent, LinkLost, TargetAmbiguous
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
+from ktpy.link.held_program import HeldProgram
 from ktpy.link.key import make_key
 from ktpy.link.uplink import Uplink
 from ktpy.observe.events import Notice, Report
@@ -101,10 +102,12 @@ class _Visit:
     ) -> None:
         self._place, self._target, self._owner = place, target, owner
         self._report, self._listeners, self._notes = report, listeners, notes
-        self._program = held_program(asked, report)
+        self._asked = asked
+        self._program: HeldProgram | None = None
 
     def handles_signal(self, signal_number: int) -> bool:
-        return not (signal_number == signal.SIGINT and self._program.interrupt())
+        program = self._program
+        return not (signal_number == signal.SIGINT and program is not None and program.interrupt())
 
     async def run(self) -> int:
         key, place = make_key(), self._place
@@ -113,6 +116,9 @@ class _Visit:
             undo.push_async_callback(api.close)
             await undo.enter_async_context(naming_all_missing(api, rbac.DEV))
             session = chosen(await dev_found.find(api, api.namespace), self._target, self._owner)
+            self._program = program = held_program(
+                self._asked._replace(folder=self._asked.folder or session.folder), self._report
+            )
             pod = await DevPod(api, session.id, session.clone, session.container).running(POD_TIMEOUT_S, lambda _: None)
             await undo.enter_async_context(let_in(api, pod, new_session_id(), key.public_line))
 
@@ -123,16 +129,18 @@ class _Visit:
             uplink = dev_uplink(api, find_pod, session.container, key, keeper=keeper)
             undo.callback(uplink.close)
             holding = await undo.enter_async_context(background_task(uplink.run(), "hold uplink"))
-            working = await undo.enter_async_context(background_task(self._work(uplink, keeper or uplink), "work"))
+            working = await undo.enter_async_context(
+                background_task(self._work(program, uplink, keeper or uplink), "work")
+            )
             if await first_of(holding, working) is holding:
                 holding.result()
                 raise LinkLost("The link to the dev pod was closed.")
             return working.result()
         raise AssertionError
 
-    async def _work(self, uplink: Uplink[AgentHello], way: "Uplink[AgentHello] | Keeper") -> int:
+    async def _work(self, program: HeldProgram, uplink: Uplink[AgentHello], way: "Uplink[AgentHello] | Keeper") -> int:
         await connected(uplink)
         async with forwarded(self._listeners, way) as lines:
             for line in (*lines, *self._notes):
                 self._report(Notice(line))
-            return await self._program.run(uplink)
+            return await program.run(uplink)

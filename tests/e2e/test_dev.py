@@ -281,7 +281,7 @@ def test_a_program_a_folder_and_a_connection_outlive_the_cable(lab: Lab, laptop:
         f"import pathlib, socket; listener = socket.create_server(('127.0.0.1', {FORWARDED}))",
         "print('it listens', flush=True); end = listener.accept()[0]",
         "for _ in range(2): end.sendall(end.recv(9))",
-        "pathlib.Path('/home/dev/echoed').touch()",
+        "pathlib.Path('echoed').touch()",
     ]
     asking = [
         f"import os, socket, time; end = socket.create_connection(('127.0.0.1', {FORWARDED})); end.sendall(b'before')",

@@ -42,6 +42,8 @@ class DevSession:
     """The name of its Deployment."""
     lease: Lease | None
     is_exclusive: bool = False
+    folder: str = ""
+    """Where its terminals and programs begin; the image's own without."""
 
     @property
     def is_live(self) -> bool:
@@ -141,4 +143,5 @@ def _session(
         return None
     mode, container = (str(details.get(key, "")) for key in ("mode", "container"))
     is_exclusive = bool(details.get("exclusive"))
-    return DevSession(session, owner, namespace, workload, mode, container, clone, alive, is_exclusive)
+    folder = str(details.get("folder", ""))
+    return DevSession(session, owner, namespace, workload, mode, container, clone, alive, is_exclusive, folder)

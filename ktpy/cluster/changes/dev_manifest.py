@@ -66,6 +66,8 @@ class DevPlan:
     persistent: tuple[PersistentDir, ...] = ()
     storage_class: str = ""
     patches: tuple[DevPatch, ...] = ()
+    folder: str = ""
+    """Where terminals and programs begin; the image's own without."""
 
     def claim_name(self, path: str) -> str:
         """Name the claim of a persistent directory: each developer has one for each."""
@@ -110,6 +112,7 @@ class DevPlan:
             "container": self.container,
             "clone": self.clone,
             "exclusive": "yes" if self.is_exclusive else "",
+            "folder": self.folder,
         }
 
 

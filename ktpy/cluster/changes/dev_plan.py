@@ -70,6 +70,7 @@ async def prepare(api: Api, options: DevOptions, session: SessionIdentity) -> De
         tuple({one.path: one for one in options.persist}.values()),
         options.storage_class,
         patches,
+        options.work_dir,
     )
 
 

@@ -9,8 +9,9 @@ from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, ObjectStore
 
 async def test_who_develops_what(store: ObjectStore, store_api: Api) -> None:
     furnish(store)
-    await (await development(store_api)).enter(lambda _: None, lambda _: None)
+    await (await development(store_api, work_dir="/src")).enter(lambda _: None, lambda _: None)
     [found] = await dev_found.find(store_api, None)
+    assert found.folder == "/src"
     assert found.data() == {
         "workload": "deployment/web",
         "mode": "replace",
