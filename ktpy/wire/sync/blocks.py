@@ -50,8 +50,10 @@ class Incoming:
             at += BLOCK_BYTES
 
     def add(self, index: int, data: bytes | memoryview) -> None:
-        """Take a block. Raises OSError; ValueError for one that cannot be."""
+        """Take a block. Raises OSError, EAGAIN where what was here has gone; ValueError for one that cannot be."""
         self._fill(index)
+        if self._next < index <= len(self.have) // DIGEST_BYTES:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         if index != self._next or index * BLOCK_BYTES + len(data) > self._entry.size or len(data) > BLOCK_BYTES:
             raise ValueError("a block is out of order")
         self._write(data)
@@ -97,9 +99,12 @@ def _see_to_room(parent: int, name: bytes, size: int) -> None:
 
 
 def outgoing(descriptor: int, size: int, have: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield index and content of the blocks of an open file that are not in `have`. Raises OSError."""
+    """Yield index and content of the blocks that are not in `have`; of a file that has grown, of `size` bytes of it.
+
+    Raises OSError.
+    """
     for index in range(-(-size // BLOCK_BYTES)):
-        data = os.pread(descriptor, BLOCK_BYTES, index * BLOCK_BYTES)
+        data = os.pread(descriptor, min(BLOCK_BYTES, size - index * BLOCK_BYTES), index * BLOCK_BYTES)
         if not data:
             break
         at = index * DIGEST_BYTES

@@ -81,6 +81,19 @@ def test_blocks_of_the_previous_content_are_not_sent(folder: Folder, root: Path,
 
 def test_a_file_that_was_changed_meanwhile_is_not_whole(folder: Folder, tmp_path: Path) -> None:
     assert not arrived(folder, sent(CONTENT[:-1] + b"!", b"", tmp_path))
+    (tmp_path / "source").write_bytes(CONTENT + b" and more")
+    descriptor = os.open(tmp_path / "source", os.O_RDONLY)
+    assert arrived(folder, list(outgoing(descriptor, len(CONTENT), b""))), "what it was, where it has only grown"
+    os.close(descriptor)
+
+
+def test_what_was_here_and_is_gone_is_asked_for_again(folder: Folder, root: Path) -> None:
+    (root / "file").write_bytes(CONTENT)
+    incoming = Incoming(folder, b"file", ENTRY)
+    (root / "file").write_bytes(b"")
+    with pytest.raises(BlockingIOError):
+        incoming.add(2, CONTENT[2 * BLOCK_BYTES : 3 * BLOCK_BYTES])
+    incoming.close()
 
 
 @pytest.mark.parametrize(("index", "data"), [(1, b"x"), (0, bytes(BLOCK_BYTES + 1))])
