@@ -92,7 +92,8 @@ def until_answered(visits: Visits, by: str, timeout_s: float = SOON_S) -> float:
 
     def is_so() -> bool:
         now_s = time.monotonic()
-        return now_s - started_s > STEADY_S and visits.endings(now_s - STEADY_S) == visits.latest() == {by}
+        is_steady = now_s - started_s > STEADY_S and visits.endings(now_s - STEADY_S) == visits.latest() == {by}
+        return is_steady and by in visits.answers(started_s)
 
     try:
         wait_until(is_so, timeout_s, f"{by} to answer")
