@@ -5,7 +5,7 @@ import pytest
 
 from ktpy.cluster.service.ports import PortMapping
 from ktpy.observe.events import Event, Notice, PortsChanged
-from ktpy.serve.exposure import Exposure
+from ktpy.serve.exposure import SERVED_TIMEOUT_S, Exposure
 from ktpy.serve.local_port import LocalPort
 from ktpy.wire.route import RouteCounters, ServicePort
 
@@ -225,7 +225,7 @@ async def test_a_gateway_that_does_not_tell_is_waited_for_no_longer_than_for_its
 async def test_nobody_is_waited_for_where_nobody_serves() -> None:
     exposure = expose(Told())
     await exposure.look()
-    async with asyncio.timeout(0.1):
+    async with asyncio.timeout(SERVED_TIMEOUT_S / 2):
         await exposure.until_served()
 
 
