@@ -16,12 +16,14 @@ from tests.lab.sessions.intercept import ktpys_objects
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
 FOLDER = "/home/dev/team"
+ELSEWHERE = "127.0.0.2"
+"""As the address of a container, or of another device: not the loopback address that is looked at unasked."""
 FILE = f"""
 namespace: {NAMESPACE}
 connect: {{}}
 exchange:
 - target: catalog
-  expose: [3001:80]
+  expose: [{ELSEWHERE}:3001:80]
 mesh:
 - target: web
   expose: [3001:80]
@@ -31,7 +33,7 @@ forward:
   ports: [4007:7]
 commands:
 - name: site
-  command: [python3, -m, http.server, "3001", --bind, 127.0.0.1]
+  command: [python3, -m, http.server, "3001"]
   workingDir: site
   env: [{{name: TEAM, value: shop}}]
 - name: never
