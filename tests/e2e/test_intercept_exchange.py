@@ -184,6 +184,7 @@ def test_counted_and_shown(lab: Lab, laptop: Laptop, web: str) -> None:
             "fallbacks": 0,
             "dropped": 0,
             "skipped": 0,
+            "shortcuts": 0,
             "local_state": "up",
             "waiting": 0,
             "protocol": "TCP",
