@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -210,10 +211,11 @@ class Transfer:
             self._settle_here(step, result)
 
     async def _fetch_large(self, step: Step, entry: Entry) -> None:
-        ended = asyncio.Event()
+        has_changed = False
 
         def refused(kind: int, payload: bytes) -> bool:
-            ended.set()
+            nonlocal has_changed
+            has_changed = _result(kind, payload).status == frames.STALE
             return self._refused(step, kind, payload)
 
         try:
@@ -228,6 +230,12 @@ class Transfer:
         await self._channel.answered(number)
         if number in self._incoming:  # it was refused
             self._laptop.do_later(self._incoming.pop(number)[1].close)
+            if has_changed:  # nothing will ask for this content again
+                self._laptop.do_later(partial(self._discard, step.path, incoming.name))
+
+    def _discard(self, path: bytes, part: bytes) -> None:
+        with suppress(OSError):
+            self._laptop.replica.folder.discard(path, part)
 
     async def take(self, kind: int, payload: bytes) -> None:
         """Take what the agent answers."""

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ktpy.sync.engine import Synchronizer, synced
 from ktpy.sync.events import SyncEvent, SyncNotice
 from ktpy.sync.options import Initial, SyncOptions
 from ktpy.wire.sync import frames
-from ktpy.wire.sync.blocks import Incoming
+from ktpy.wire.sync.blocks import Incoming, outgoing
 from ktpy.wire.sync.entries import FILE, LINK, Entry
 from ktpy.wire.sync.folder import Folder, digest
 from ktpy.wire.sync.frames import FrameParser, Request
@@ -272,6 +272,24 @@ async def test_a_large_file_that_fails_on_its_way_is_sent_no_further(
     async with pair.running() as sync:
         await until(lambda: len(sync.status.problems) == 1)
         assert sync.status.sent_bytes < 16 << 20
+
+
+async def test_a_large_file_that_grows_while_it_comes_leaves_no_part(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file := pair.container / "large").write_bytes(bytes(frames.SMALL_BYTES + 1))
+    sizes: list[int] = []
+
+    def growing(descriptor: int, size: int, have: bytes) -> Iterator[tuple[int, bytes]]:
+        if not sizes:
+            file.write_bytes(bytes(frames.SMALL_BYTES + 2))
+        sizes.append(size)
+        return outgoing(descriptor, size, have)
+
+    monkeypatch.setattr("ktpy_agent.sync.outgoing", growing)
+    await pair.settle()
+    assert sizes == [frames.SMALL_BYTES + 1, frames.SMALL_BYTES + 2]
+    assert [path.name for path in pair.laptop.iterdir()] == ["large"]
 
 
 async def test_of_names_that_differ_in_case_one_is_sent_and_the_other_told(
