@@ -1,8 +1,10 @@
 """The parameters of the Python API: the options of the commands, with underscores, and with one after `for`."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypedDict
+
+from ktpy.errors import UsageError
 
 Text: TypeAlias = str | None
 Texts: TypeAlias = str | Iterable[str] | None
@@ -116,6 +118,17 @@ class MeshOptions(ExchangeOptions, total=False):
     header: Pairs
     path_prefix: Text
     version: Text
+
+
+def operands(*words: str) -> Sequence[str]:
+    """Return the words that name what a command works with. Raises UsageError for one that it would read as an option.
+
+    They may be another's, such as a coding agent's, which is to have no options but those that the caller gives it.
+    """
+    for word in words:
+        if word.startswith("-"):
+            raise UsageError(f"{word!r} names nothing: it begins with a hyphen, as options do; nothing was changed.")
+    return words
 
 
 def words_of(options: Mapping[str, object]) -> Iterator[str]:

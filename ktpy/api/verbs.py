@@ -21,6 +21,7 @@ from ktpy.api.options import (
     PreviewOptions,
     RunOptions,
     Texts,
+    operands,
     words_of,
 )
 from ktpy.api.session import Session, SessionProcess
@@ -45,22 +46,22 @@ def forward(target: str | None = None, *ports: str, **options: Unpack[ForwardOpt
 
     `status.forwards` has the ports, and `status.environment` variables as in a pod.
     """
-    return Session("forward", *words_of(options), *([target] if target else []), *ports)
+    return Session("forward", *words_of(options), *operands(*([target] if target else []), *ports))
 
 
 def exchange(target: str, *, expose: Texts, **options: Unpack[ExchangeOptions]) -> Session[InterceptStatus]:
     """Return the session that has all requests to ports of the target served here, as `ktpy exchange`."""
-    return Session("exchange", target, *words_of({"expose": expose, **options}))
+    return Session("exchange", *operands(target), *words_of({"expose": expose, **options}))
 
 
 def mesh(target: str, *, expose: Texts, **options: Unpack[MeshOptions]) -> Session[InterceptStatus]:
     """Return the session that has requests with a mark served here, as `ktpy mesh`."""
-    return Session("mesh", target, *words_of({"expose": expose, **options}))
+    return Session("mesh", *operands(target), *words_of({"expose": expose, **options}))
 
 
 def preview(name: str, *, expose: Texts, **options: Unpack[PreviewOptions]) -> Session[InterceptStatus]:
     """Return the session of a new service, which is served here, as `ktpy preview`."""
-    return Session("preview", name, *words_of({"expose": expose, **options}))
+    return Session("preview", *operands(name), *words_of({"expose": expose, **options}))
 
 
 async def run(
@@ -79,7 +80,7 @@ async def run(
     cancellation ends it, and is raised when everything is undone.
     """
     command = [command] if isinstance(command, str) else list(command)
-    words = ([workload] if workload else []) + [*words_of(options), "--", *command]
+    words = [*operands(*([workload] if workload else [])), *words_of(options), "--", *command]
     output = subprocess.PIPE if capture_output else None
     stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
     process = SessionProcess("run", *words, stdin=stdin, stdout=output, stderr=output, text=True, errors="replace")

@@ -5,7 +5,7 @@ import itertools
 from typing import Any, Literal
 
 from ktpy.api import verbs
-from ktpy.api.options import ClusterOptions
+from ktpy.api.options import ClusterOptions, operands
 from ktpy.api.session import Session
 from ktpy.errors import UsageError, unknown
 from ktpy.observe.codec import to_json
@@ -48,7 +48,7 @@ class Tools:
         """Show who intercepts, develops, runs or is connected by ktpy: since when, and whether it is alive."""
         if all_namespaces and self._place.get("namespace"):
             raise UsageError(f"This server is for namespace {self._place['namespace']} only.")
-        words = [service] if service else []
+        words = operands(service) if service else ()
         return await verbs.call("who", *words, all_namespaces=all_namespaces, **self._at(namespace))
 
     async def doctor(self, namespace: str | None = None) -> dict[str, Any]:
@@ -58,12 +58,12 @@ class Tools:
     async def logs(self, name: str | None = None) -> dict[str, Any]:
         """Show what a ktpy session in the background has told: its steps, its notes, how it ended. `name` is such as
         `connect` or `exchange-web`; without it, the session that spoke last."""
-        return {"lines": await verbs.lines("logs", *([name] if name else []))}
+        return {"lines": await verbs.lines("logs", *(operands(name) if name else ()))}
 
     async def requests(self, target: str | None = None, seconds: float = 5.0) -> dict[str, Any]:
         """Watch for some seconds (60 at most) the HTTP requests that an intercept of this laptop serves: method, path,
         status, time, who asked, headers. Secrets in headers are masked, and bodies are left out."""
-        words = [target] if target else []
+        words = operands(target) if target else ()
         return {"events": await verbs.lines("watch", *words, for_s=min(max(seconds, 0.1), 60.0))}
 
     async def version(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Tools:
     async def leave(self, session: str) -> dict[str, Any]:
         """End a session that a tool of this server has begun, and wait until everything is undone."""
         if (found := self._sessions.pop(session, None)) is None:
-            raise unknown(f"This server has begun no session {session}", session, self._sessions)
+            raise unknown(f"This server has begun no session {session}", session, self._sessions or {"none"})
         await found.__aexit__(None, None, None)
         return {"left": session}
 

@@ -1,11 +1,13 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
 
-from ktpy.api import options
+from ktpy.api import options, verbs
 from ktpy.api.options import words_of
 from ktpy.cli.main import cli
+from ktpy.errors import UsageError
 
 ELSEWHERE = {"--output", "--verbose", "--detach", "--print-only"}
 """These are for who types."""
@@ -38,3 +40,19 @@ def test_words() -> None:
     assert list(words_of({"context": None, "in_mesh": False, "include": [], "env": {}, "version": ""})) == [
         "--version="
     ]
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda word: verbs.forward(word),
+        lambda word: verbs.forward("web", word),
+        lambda word: verbs.exchange(word, expose="80"),
+        lambda word: verbs.mesh(word, expose="80"),
+        lambda word: verbs.preview(word, expose="80"),
+        lambda word: verbs.run("true", word).send(None),
+    ],
+)
+def test_no_name_is_an_option(begin: Callable[[str], object]) -> None:
+    with pytest.raises(UsageError, match="'--context=prod' names nothing: it begins with a hyphen"):
+        begin("--context=prod")

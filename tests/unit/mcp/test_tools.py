@@ -80,6 +80,23 @@ async def test_no_tool_leaves_the_servers_namespace(look: Callable[[Tools], Any]
     assert did == [(("list",), {"namespace": "shop"})] * 2
 
 
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda tools: tools.who("--all-namespaces"),
+        lambda tools: tools.logs("--follow"),
+        lambda tools: tools.requests("--body=9999"),
+        lambda tools: tools.forward("web", ["--namespace=pay"]),
+        lambda tools: tools.exchange("--context=prod", ["3001:80"]),
+        lambda tools: tools.run(["true"], "--context=prod"),
+    ],
+)
+async def test_no_tool_takes_an_option_for_a_name(look: Callable[[Tools], Any], did: list[Any]) -> None:
+    with pytest.raises(UsageError, match="begins with a hyphen"):
+        await look(Tools({"namespace": "shop"}))
+    assert did == []
+
+
 async def test_what_they_begin_ends_once(tools: Tools, did: list[Any]) -> None:
     forward = await tools.forward("web", ["8080:80"])
     assert (forward["session"], forward["status"]["pid"]) == ("forward-1", 7)
