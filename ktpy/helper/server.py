@@ -13,7 +13,7 @@ import socket
 import syslog
 import traceback
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 
 from pyroute2 import NetlinkError
 
@@ -50,14 +50,12 @@ from ktpy.helper.protocol import (
     receive_packet,
     send_packet,
 )
+from ktpy.helper.resolv_conf import DNS_LOOPBACK
 from ktpy.helper.routable import refusal_together
 from ktpy.helper.wire import Address, MessageError, Network
 
 TUN_LIMIT = 64
 """This many connects may run at once on one machine: ktpy0 to ktpy63."""
-
-DNS_LOOPBACK = IPv4Network("127.18.0.0/16")
-"""Port 53 may be bound in this range, which nobody else uses, and on the TUN's own addresses."""
 
 
 class Helper:

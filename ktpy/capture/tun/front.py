@@ -31,6 +31,7 @@ from ktpy.helper.launch import WITHOUT_A_PASSWORD, launch
 from ktpy.helper.protocol import LocalNetwork, SetResolver
 from ktpy.helper.protocol import Resolver as MachineResolver
 from ktpy.helper.replay import describe
+from ktpy.helper.resolv_conf import asked_by
 from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.link.datagrams import DatagramLink
 from ktpy.link.uplink import Uplink
@@ -187,7 +188,7 @@ class TunFront:
         kinds = (SYSTEMD_RESOLVED, machine.kind, "resolv.conf")
         addresses = {kind: server_address(kind, opened.number, opened.address4.ip) for kind in kinds}
         own_addresses = list(map(str, addresses.values()))
-        upstream = Upstream(machine.nameservers, own_addresses=own_addresses)
+        upstream = Upstream(asked_by(machine.nameservers, ()), own_addresses=own_addresses)
         outside, inside = Forwarder(upstream), Forwarder(to_cluster)
         search = request_to(addresses[machine.kind]).search
         resolver = SplitResolver(zone, upstream=outside, cluster=inside, search=search, on_alias=on_alias)
@@ -201,8 +202,11 @@ class TunFront:
 
         def use(nameservers: Sequence[str]) -> None:
             nonlocal upstream
+            following = Upstream(asked_by(nameservers, own_addresses), own_addresses=own_addresses)
+            if following.servers in ((), upstream.servers):
+                return
             upstream.close()
-            upstream = Upstream(nameservers, own_addresses=own_addresses)
+            upstream = following
             outside.replace_exchange(upstream)
 
         def request_for(kind: str) -> SetResolver:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from ktpy.dns.system import SYSTEMD_RESOLVED
 from ktpy.errors import KtpyError
 from ktpy.helper.protocol import Resolver, SetResolver
+from ktpy.helper.resolv_conf import is_of_a_session
 from ktpy.wire.resolv_conf import parse
 
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
@@ -47,6 +48,7 @@ async def keep_resolver(
     rounds: deque[float] = deque(maxlen=ROUNDS_MAX)
     known: tuple[_Look | None, _Look | None] = (None, None)  # what came before the first look counts, too
     before = known
+    followed: tuple[str, ...] = ()  # what `target` came to say
     while True:
         await asyncio.sleep(poll_s)
         now = (_look(path), None if target is None else _look(target))
@@ -56,15 +58,16 @@ async def keep_resolver(
         is_path_same, known = now[0] == known[0], now
         try:
             if is_path_same and now[1]:
-                servers = parse(now[1].content.decode(errors="replace")).nameservers
-                use(servers)
+                servers = _listed(now[1])
+                followed = servers
+                use((*filter(is_of_a_session, _listed(now[0])), *followed))
                 yield f"{target} has changed; ktpy asks {', '.join(servers) or 'nobody'} for other names now."
                 continue
             found = await detect()
             request = request_for(found.kind)
             if _asks_us(found, request):
-                if found.kind == SYSTEMD_RESOLVED:
-                    use(found.nameservers)
+                sessions = filter(is_of_a_session, found.nameservers)  # another may have come, or gone
+                use((*sessions, *followed) if followed else found.nameservers)
                 continue
             if len(rounds) == ROUNDS_MAX and time.monotonic() - rounds[0] < ROUNDS_WITHIN_S:
                 yield (
@@ -78,6 +81,7 @@ async def keep_resolver(
             why = exc.message if isinstance(exc, KtpyError) else str(exc)
             yield f"{path} was replaced, and cluster names no longer resolve: {why}"
             return
+        followed = ()
         use(found.nameservers)
         names = ", ".join(found.nameservers)
         yield f"{path} was replaced; ktpy wrote over it again and asks {names} for other names now."
@@ -87,6 +91,10 @@ def _asks_us(found: Resolver, request: SetResolver) -> bool:
     if found.kind == SYSTEMD_RESOLVED:
         return set(request.search) <= set(found.search)
     return not {str(address) for address in request.nameservers}.isdisjoint(found.nameservers)
+
+
+def _listed(look: _Look | None) -> tuple[str, ...]:
+    return parse(look.content.decode(errors="replace")).nameservers if look else ()
 
 
 def _look(path: Path) -> _Look:

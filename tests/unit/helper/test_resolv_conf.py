@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from ktpy.helper.resolv_conf import marked, parse, render
+from ktpy.helper.resolv_conf import asked_by, marked, parse, render
 from ktpy.wire.resolv_conf import ParsedResolvConf
 
 OURS = (ip_address("127.18.0.53"),)
@@ -46,6 +46,30 @@ def test_ours_first_then_the_users_own() -> None:
         "search shop.svc.cluster.Local svc.cluster.lOcal cluster.LOcal corp.example",
         "options edns0 ndots:2",
     ]
+
+
+def servers(*listed: str) -> list[str]:
+    lines = rendered("".join(f"nameserver {server}\n" for server in listed).encode())
+    return [line.split()[1] for line in lines if line.startswith("nameserver")]
+
+
+def test_beside_other_sessions_each_server_is_listed_once_and_glibc_asks_one_of_the_users() -> None:
+    """glibc asks three. When all sessions were killed, the machine resolved nothing where these were all sessions'."""
+    ours, east, west, mine, theirs = "127.18.0.53", "127.18.1.53", "127.18.2.53", "10.0.0.1", "10.0.0.2"
+    assert servers(east, ours, mine, theirs) == [ours, east, mine, theirs]
+    assert servers(west, east, mine, theirs) == [ours, west, mine, east, theirs]
+    assert servers(west, mine, east, theirs) == [ours, west, mine, east, theirs]
+    assert servers(west, east) == [ours, west, east]
+
+
+def test_a_session_asks_those_behind_it_before_the_users_servers_and_none_before_it() -> None:
+    """Two sessions that ask each other do so without end, and take the user's servers' word on each other's names."""
+    first, east, west, mine = "127.18.0.53", "127.18.1.53", "127.18.2.53", "10.0.0.1"
+    assert asked_by([west, east, mine, first], [west]) == [east, first, mine]
+    assert asked_by([west, east, mine, first], [east]) == [first, mine]
+    assert asked_by([west, east, mine, first], [first]) == [mine]
+    assert asked_by([mine, "fe80::1%eth0", first], [first]) == [mine, "fe80::1%eth0"]
+    assert asked_by([east, first, mine], []) == [east, first, mine]
 
 
 def test_comment_says_who_and_how_to_get_rid_of_it() -> None:

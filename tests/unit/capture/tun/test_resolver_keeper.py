@@ -88,13 +88,13 @@ async def test_each_replacement_is_noticed(machine: Machine) -> None:
     assert machine.written == 2
 
 
-async def test_a_file_that_still_asks_us_is_left_alone(machine: Machine) -> None:
-    """Another ktpy, or the user with an editor, put a line before ours."""
+async def test_a_file_that_still_asks_us_is_left_alone_and_tells_whom_to_ask(machine: Machine) -> None:
+    """Another ktpy, or the user with an editor, put a line before ours; another ktpy may not be asked any more then."""
     changes = machine.keep()
     telling = asyncio.create_task(sentence(changes))
     machine.replace(f"nameserver 127.18.1.53\nnameserver {OURS}\n")
     await machine.detected.wait()
-    assert (machine.written, machine.used) == (0, [])
+    assert (machine.written, machine.used) == (0, [("127.18.1.53", OURS)])
     machine.replace("nameserver 192.0.2.7\n")
     assert "192.0.2.7" in await telling
 
@@ -131,14 +131,23 @@ async def test_it_gives_in_where_the_file_cannot_be_written(machine: Machine) ->
         await anext(changes)
 
 
-async def test_what_the_users_link_led_to_is_followed(machine: Machine, tmp_path: Path) -> None:
+async def test_what_the_users_link_led_to_is_followed_also_when_another_session_comes(
+    machine: Machine, tmp_path: Path
+) -> None:
     target = tmp_path / "of-the-network-manager"
     target.write_text("nameserver 192.0.2.7\n")
-    telling = asyncio.create_task(sentence(machine.keep(target)))
+    changes = machine.keep(target)
+    telling = asyncio.create_task(sentence(changes))
     await machine.detected.wait()
     target.write_text("nameserver 192.0.2.8\n")
     assert await telling == f"{target} has changed; ktpy asks 192.0.2.8 for other names now."
-    assert (machine.used, machine.written) == ([("192.0.2.8",)], 0)
+    assert (machine.used[-1], machine.written) == ((OURS, "192.0.2.8"), 0)
+    machine.detected.clear()
+    telling = asyncio.create_task(sentence(changes))
+    machine.replace(f"nameserver 127.18.1.53\nnameserver {OURS}\nnameserver 192.0.2.7\n")
+    await machine.detected.wait()
+    assert (machine.used[-1], machine.written) == (("127.18.1.53", OURS, "192.0.2.8"), 0)
+    telling.cancel()
 
 
 async def test_systemd_resolved_is_told_again_only_where_our_domains_are_gone(machine: Machine) -> None:
