@@ -180,6 +180,11 @@ class Api:
             async with asyncio.timeout(pause_s):
                 await self._back.wait()
 
+    @property
+    def was_reached(self) -> bool:
+        """Whether a connection for requests has ever been made: until then the server was asked for nothing."""
+        return self._connections.was_reached
+
     def note_answer(self) -> None:
         """Wake who sleeps if the API server was away until now."""
         if self._is_away:

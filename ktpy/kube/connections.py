@@ -36,6 +36,11 @@ class Connections:
         """How many connections carry a request now."""
         return self._pool.in_use
 
+    @property
+    def was_reached(self) -> bool:
+        """Whether a connection for requests has ever been made: until then the server was asked for nothing."""
+        return self._pool.was_reached
+
     async def connect(self, protocol_factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
         """Connect as a port-forward does. Raises NeverSent, Unauthorized."""
         try:

@@ -39,6 +39,7 @@ class HttpPool:
 
     def __init__(self, connect: Connect, host_header: str) -> None:
         self._connect, self._host_header = connect, host_header
+        self.was_reached = False
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._opening: set[asyncio.Timeout] = set()
@@ -88,6 +89,7 @@ class HttpPool:
                 transport, _ = await self._connect(lambda: asyncio.StreamReaderProtocol(reader))
             finally:
                 self._opening.discard(limit)
+        self.was_reached = True
         connected = transport.get_extra_info("socket")
         for level, option, value in _KEEPALIVE:
             connected.setsockopt(level, option, value)

@@ -148,7 +148,7 @@ class Shadow:
     async def delete(self, timeout_s: float = DELETE_TIMEOUT_S) -> None:
         """Remove Job and pod, also when the reply to `create` never came. They may be gone already."""
         self._is_deleting = True
-        if not self._may_exist:
+        if not (self._may_exist and self._api.was_reached):  # `create` may have been cut off before it asked
             return
         with suppress(NotFound, Conflict):  # Conflict: the name is somebody else's now
             if self._uid is None:

@@ -81,6 +81,7 @@ class _Pool(HttpPool):
             return await super().request(method, target, headers, body)
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.was_reached = True
         await asyncio.sleep(0)
         asked = Request(method, unquote(parts.path), query, CIMultiDict(headers), (body or b"").decode())
         answer = _Answer(await self._handler(asked))

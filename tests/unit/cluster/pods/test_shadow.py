@@ -334,6 +334,11 @@ class TestDelete:
             with pytest.raises(NeverSent):
                 await shadow.create()
             await shadow.delete()  # would raise
+            creating = asyncio.create_task(shadow.create())
+            await asyncio.sleep(0)
+            creating.cancel()  # another request has found out first
+            await asyncio.wait([creating])
+            await shadow.delete()
         finally:
             await api.close()
 
