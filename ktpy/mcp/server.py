@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,7 +20,12 @@ CHANGING = "What a tool begins is undone by `leave`, and all of it at the end of
 
 
 def serve(tools: Tools, *, allow_changes: bool) -> None:
-    """Serve until the client has gone; then end what the tools have begun."""
+    """Serve until the client has gone; then end what the tools have begun.
+
+    Ctrl-C kills it, as SIGTERM does, and the sessions end by themselves: the library reads standard input in a thread,
+    which a cancellation would wait for.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     async def call() -> None:
         try:

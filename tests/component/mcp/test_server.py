@@ -78,10 +78,11 @@ def _message(number: int | None, method: str, **parameters: Any) -> str:
     "end",
     [
         lambda server: server.stdin.close(),
+        lambda server: server.send_signal(signal.SIGINT),
         lambda server: server.send_signal(signal.SIGTERM),
         lambda server: server.send_signal(signal.SIGKILL),
     ],
-    ids=["its agent is gone", "SIGTERM", "SIGKILL"],
+    ids=["its agent is gone", "SIGINT", "SIGTERM", "SIGKILL"],
 )
 def test_what_its_tools_began_ends_with_the_server(
     tmp_path: Path, end: Callable[["subprocess.Popen[str]"], None]
