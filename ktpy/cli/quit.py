@@ -44,5 +44,6 @@ def quit_(output: str, name: str | None) -> None:
     if output == "json":
         render.say_json({"disconnected": servers})
     elif not servers and not silent:
-        render.say(f"Not connected{f' as {name}' if name else ''}: there is nothing to quit.")
+        known_as = "" if name is None else f" as {name or repr(name)}"
+        render.say(f"Not connected{known_as}: there is nothing to quit.")
     control_client.refuse_silent(silent)

@@ -311,7 +311,9 @@ def _connected(session: "ConnectStatus") -> str:
     if len(session.ranges) > RANGES_SHOWN:
         ranges.append(f"and {len(session.ranges) - RANGES_SHOWN} more (see --output json)")
     zones = ", ".join([dns.cluster_domain, *session.dns_zones]) if dns else ""
-    names = [f"names of {zones} by {dns.resolver}", f"search {' '.join(dns.search)}"] if dns else ["off"]
+    names = [f"names of {zones} by {dns.resolver}"] if dns else ["off"]
+    if dns and dns.search:
+        names.append(f"search {' '.join(dns.search)}")
     amounts = f"{amount(session.bytes.in_)} in, {amount(session.bytes.out)} out, {session.open_flows} open flows"
     rows = [
         ("pod", [str(session.pod)]),

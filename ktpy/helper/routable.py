@@ -32,6 +32,9 @@ NEVER_ROUTED: Final[tuple[Network, ...]] = tuple(
 )
 """Addresses of this host, loopback, link-local, multicast and broadcast mean something else on every machine."""
 
+TUN_ADDRESSES: Final[tuple[Network, ...]] = (ip_network("198.18.0.0/18"), ip_network("fd6b:7470:79::/48"))
+"""The TUNs' own addresses are in these: of a benchmark's (RFC 2544) and a private range (RFC 4193)."""
+
 
 def is_default_route(network: Network) -> bool:
     """Tell whether the network is a default route, or as wide as one."""

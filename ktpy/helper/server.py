@@ -271,7 +271,7 @@ def _undone(journal: Journal) -> Undone:
 
 
 def plan_tun(number: int, mtu_bytes: int) -> TunOpened:
-    """Plan a TUN in 198.18.0.0/15, which is for benchmarks (RFC 2544), and in fd6b:7470:79::/48 (RFC 4193)."""
+    """Plan a TUN with addresses of TUN_ADDRESSES."""
     return TunOpened(
         name=f"ktpy{number}",
         number=number,

@@ -292,7 +292,10 @@ def refusal_of_name(name: str) -> str | None:
     """Why no connection can be called so, as a sentence; None where it can."""
     if re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", name) and name not in ("svc", "pod", "arpa", "local"):
         return None
-    return f"{name!r} is no name for a cluster, such as east: letters, digits and dashes, and neither svc nor pod."
+    return (
+        f"{name!r} is no name for a cluster, such as east: up to 32 lower-case letters, digits and dashes, with a"
+        " letter first and no dash last, and none of svc, pod, arpa and local."
+    )
 
 
 def refusal_of_pool(network: IPv4Network | IPv6Network) -> str | None:

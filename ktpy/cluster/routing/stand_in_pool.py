@@ -9,7 +9,7 @@ from ktpy.cluster.routing.networks import Network, overlaps, subtract
 from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.errors import RangeOverlap
 from ktpy.helper.protocol import LocalNetwork
-from ktpy.helper.routable import NEVER_ROUTED
+from ktpy.helper.routable import NEVER_ROUTED, TUN_ADDRESSES
 from ktpy.packet.stand_ins import StandIns
 
 DEFAULT_POOL: Final = (ip_network("240.0.0.0/4"), ip_network("fd6b:7472::/32"))
@@ -22,13 +22,13 @@ class StandInPool:
     """A StandInPool hands out ranges of a pool that nobody else has."""
 
     def __init__(self, pool: Sequence[Network], taken: Iterable[Network], stand_ins: StandIns) -> None:
-        """Nothing of what is `taken` is handed out. `stand_ins` learn what is.
+        """Nothing of what is `taken`, or a TUN's own, is handed out. `stand_ins` learn what is.
 
         Families of which the pool has nothing get the default.
         """
         versions = {network.version for network in pool}
         every = [*pool, *(network for network in DEFAULT_POOL if network.version not in versions)]
-        self._free = subtract(every, [*taken, *NEVER_ROUTED])
+        self._free = subtract(every, [*taken, *NEVER_ROUTED, *TUN_ADDRESSES])
         self._stand_ins = stand_ins
 
     def translated(

@@ -49,6 +49,7 @@ def test_one_by_its_name(asked: list[Path]) -> None:
     assert asked == [Path("b")]
     done = run("--name", "west")
     assert (done.exit_code, done.stdout) == (0, "Not connected as west: there is nothing to quit.\n")
+    assert run("--name", "").stdout == "Not connected as '': there is nothing to quit.\n"
 
 
 def test_one_that_does_not_answer_keeps_no_other(asked: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,13 @@ def test_a_connected_session() -> None:
 
 
 def test_a_connection_with_a_name() -> None:
-    assert lines(replace(CONNECTED, name="east"))[0] == "connected to lab (https://a), namespace shop, as east"
+    dns = replace(CONNECTED.dns, cluster_domain="east", search=()) if CONNECTED.dns else None
+    told = lines(replace(CONNECTED, name="east", dns=dns))
+    assert told[0] == "connected to lab (https://a), namespace shop, as east"
+    assert told[3:5] == [
+        "  dns       names of east by systemd-resolved",
+        "  traffic   1.5 kB in, 12 B out, 2 open flows",
+    ]
 
 
 def test_a_range_that_is_reached_by_others() -> None:

@@ -9,6 +9,7 @@ from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.cluster.routing.stand_in_pool import StandInPool
 from ktpy.errors import RangeOverlap
 from ktpy.helper.protocol import LocalNetwork
+from ktpy.helper.server import TUN_LIMIT, plan_tun
 from ktpy.packet.stand_ins import StandIns
 
 CORP = LocalNetwork(ip_network("10.0.0.0/8"), "tun0")
@@ -45,6 +46,14 @@ def test_what_overlaps_gets_free_ranges_as_large_and_the_rest_stays() -> None:
 def test_an_include_is_the_clusters_as_it_is() -> None:
     pool = StandInPool([], [], StandIns())
     assert pool.translated(ranges("10.96.0.0/16"), [CORP], networks("10.0.0.0/8")) == ranges("10.96.0.0/16")
+
+
+def test_a_pool_of_the_users_own_may_hold_the_tuns_own_addresses_which_nothing_gets() -> None:
+    own = [plan_tun(number, 1500) for number in range(TUN_LIMIT)]
+    pool = StandInPool(networks("198.18.0.0/15", "fd6b:7470:78::/47"), [], StandIns())
+    for found in pool.translated(ranges("10.0.0.0/16", "fd00:96::/64"), [CORP, CORP6], []):
+        assert found.stand_in is not None
+        assert not [one for one in own if one.address4 in found.stand_in or one.address6 in found.stand_in]
 
 
 def test_a_pool_of_the_users_own_may_be_too_small() -> None:
