@@ -14,6 +14,7 @@ from ktpy.cli.options import (
     Repeatable,
     Whole,
     cluster,
+    decorated,
     parsed,
     printed,
     time_limit,
@@ -103,7 +104,8 @@ def _via(context: click.Context, _parameter: click.Parameter, text: str) -> Via 
 
 def via(command: Decorated) -> Decorated:
     """Add the options that choose where connections reach the pod."""
-    for option in (
+    return decorated(
+        command,
         click.option(
             "--allow-direct",
             is_flag=True,
@@ -122,9 +124,7 @@ def via(command: Decorated) -> Decorated:
             metavar="auto|api|node|HOST:PORT",
             help="Where connections reach the pod: through the API server, or past it.",
         ),
-    ):
-        command = option(command)
-    return command
+    )
 
 
 local_shortcut = click.option(
@@ -137,7 +137,8 @@ local_shortcut = click.option(
 
 def overlaps(command: Decorated) -> Decorated:
     """Add the options that say what becomes of ranges that a local network has, too."""
-    for option in (
+    return decorated(
+        command,
         click.option(
             "--translate-to",
             cls=Repeatable,
@@ -155,14 +156,13 @@ def overlaps(command: Decorated) -> Decorated:
             help="Where a range of the cluster is a local network too: refuse (the default), or translate: reach both, "
             "the cluster's by other addresses, where its names lead.",
         ),
-    ):
-        command = option(command)
-    return command
+    )
 
 
 def routing(command: Decorated) -> Decorated:
     """Add the options that choose which addresses and names are the cluster's."""
-    for option in (
+    return decorated(
+        command,
         click.option(
             "--dns-zone",
             "dns_zones",
@@ -192,9 +192,7 @@ def routing(command: Decorated) -> Decorated:
             metavar="RANGE",
             help="Route this range as well, also where it overlaps a local one.",
         ),
-    ):
-        command = option(command)
-    return command
+    )
 
 
 @click.command(cls=CommandTaker)

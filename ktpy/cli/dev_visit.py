@@ -8,7 +8,7 @@ import click
 
 from ktpy.cli import dev_config, render
 from ktpy.cli.complete import target_names
-from ktpy.cli.options import CommandTaker, cluster, parsed, verbose
+from ktpy.cli.options import CommandTaker, cluster, decorated, parsed, verbose
 from ktpy.cli.workload_options import named
 from ktpy.daemon.background import perform
 from ktpy.daemon.caller import Caller
@@ -25,13 +25,12 @@ reload_option = click.option(
 
 def there(command: Any) -> Any:
     """Add what a command takes that names a workload which is developed."""
-    for decorate in (
+    return decorated(
+        command,
         verbose,
         cluster(namespace="Namespace of the workload."),
         click.argument("workload", shell_complete=target_names),
-    ):
-        command = decorate(command)
-    return command
+    )
 
 
 def _of_command(command: Any) -> Any:

@@ -8,7 +8,7 @@ import click
 from ktpy.cli import render
 from ktpy.cli.complete import port_names, target_names
 from ktpy.cli.intercept_options import gateway_label, in_mesh, move_clients, namespace_named, replicas, target_reference
-from ktpy.cli.options import Decorated, Repeatable, cluster, verbose
+from ktpy.cli.options import Decorated, Repeatable, cluster, decorated, verbose
 from ktpy.cli.options import output as output_option
 from ktpy.cli.pod_options import image, pod_template, pod_timeout
 from ktpy.daemon.caller import Caller
@@ -90,14 +90,13 @@ def _kept(found: dict[str, Any]) -> Iterator[str]:
 
 def _standing(command: Decorated) -> Decorated:
     """Add what a command takes that names a gateway which stands."""
-    for decorate in (
+    return decorated(
+        command,
         verbose,
         output_option,
         cluster(namespace="Namespace of the service."),
         click.argument("target", shell_complete=target_names),
-    ):
-        command = decorate(command)
-    return command
+    )
 
 
 @gateway.command(short_help="Give a service back whose gateway is kept")

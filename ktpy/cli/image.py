@@ -10,7 +10,7 @@ import click
 
 from ktpy.cli import render
 from ktpy.cli.complete import context_names
-from ktpy.cli.options import Decorated, verbose
+from ktpy.cli.options import Decorated, decorated, verbose
 from ktpy.cli.options import output as output_option
 from ktpy.daemon import settings
 from ktpy.daemon.caller import Caller
@@ -61,8 +61,8 @@ def image_source(command: Decorated) -> Decorated:
         if remember and (other := os.environ.get("KTPY_IMAGE", brought.image)) != brought.image:
             render.write(render.note(f"KTPY_IMAGE names another, {other}, which goes before it."))
 
-    decorated: Decorated = sourced
-    for option in (
+    return decorated(
+        sourced,
         verbose,
         output_option,
         click.option(
@@ -90,9 +90,7 @@ def image_source(command: Decorated) -> Decorated:
             metavar="FILE",
             help="Build nothing: take this archive, as `docker save` writes it.",
         ),
-    ):
-        decorated = option(decorated)
-    return decorated
+    )
 
 
 @click.group()

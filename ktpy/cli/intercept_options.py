@@ -9,7 +9,7 @@ import click
 from ktpy.cli import render
 from ktpy.cli.complete import exposed_ports
 from ktpy.cli.live import LiveTerminal
-from ktpy.cli.options import CommandTaker, Decorated, Repeatable, Whole, cluster, output, time_limit, verbose
+from ktpy.cli.options import CommandTaker, Decorated, Repeatable, Whole, cluster, decorated, output, time_limit, verbose
 from ktpy.cli.pod_options import image, labels, pod_template, pod_timeout
 from ktpy.daemon import background
 from ktpy.daemon.caller import Caller
@@ -110,7 +110,8 @@ when_local_down = click.option(
 
 def intercepting(command: Decorated) -> Decorated:
     """Add the options of all four, but for `expose`; those of every day come first."""
-    decorators: list[Callable[[Decorated], Decorated]] = [
+    return decorated(
+        command,
         pod_template,
         replicas,
         pod_timeout,
@@ -123,10 +124,7 @@ def intercepting(command: Decorated) -> Decorated:
         ),
         time_limit,
         cluster(namespace="Namespace of the service."),
-    ]
-    for decorate in decorators:
-        command = decorate(command)
-    return command
+    )
 
 
 def target_reference(text: str) -> Reference:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, TypeVar
 
 import click
@@ -159,11 +160,17 @@ time_limit = click.option(
 )
 
 
+def decorated(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> Decorated:
+    """Return the command with what each of these adds; help shows the last first."""
+    return reduce(lambda so_far, decorate: decorate(so_far), decorators, command)
+
+
 def cluster(namespace: str) -> Callable[[Decorated], Decorated]:
     """Add the options that choose the cluster, as in kubectl; `namespace` is the help of that option."""
 
     def decorate(command: Decorated) -> Decorated:
-        for option in (
+        return decorated(
+            command,
             click.option(
                 "--kubeconfig",
                 type=click.Path(readable=False),  # whether it can be read is told with its reason later
@@ -186,8 +193,6 @@ def cluster(namespace: str) -> Callable[[Decorated], Decorated]:
                 shell_complete=namespace_names,
                 help=namespace,
             ),
-        ):
-            command = option(command)
-        return command
+        )
 
     return decorate

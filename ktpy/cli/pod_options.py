@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ktpy.cli.options import Decorated, Repeatable
+from ktpy.cli.options import Decorated, Repeatable, decorated
 from ktpy.sessions.options import DEFAULT_IMAGE, DEFAULT_POD_TIMEOUT_S
 
 
@@ -79,7 +79,8 @@ def pod_template(command: Decorated) -> Decorated:
             spec["imagePullSecrets"] = (spec.get("imagePullSecrets") or []) + [{"name": one} for one in pull_secrets]
         return command(pod_overlay=pod_overlay | ({"spec": spec} if spec else {}), **options)
 
-    for option in (
+    return decorated(
+        overlaying,
         click.option(
             "--pod-overlay",
             type=click.Path(path_type=Path),
@@ -106,6 +107,4 @@ def pod_template(command: Decorated) -> Decorated:
             metavar="NAME",
             help="A Secret of the namespace with which the node pulls the agent image.",
         ),
-    ):
-        overlaying = option(overlaying)
-    return overlaying
+    )

@@ -7,7 +7,7 @@ import click
 
 from ktpy.cli.complete import target_names
 from ktpy.cli.intercept_options import namespace_named, target_reference
-from ktpy.cli.options import Decorated, Repeatable, parsed
+from ktpy.cli.options import Decorated, Repeatable, decorated, parsed
 from ktpy.sessions import env_file
 
 
@@ -15,7 +15,8 @@ def workload(*, required: bool) -> Callable[[Decorated], Decorated]:
     """Add the argument WORKLOAD, and the options for one of its containers and for a pod of it that runs."""
 
     def decorate(command: Decorated) -> Decorated:
-        for parameter in (
+        return decorated(
+            command,
             click.option(
                 "--from-pod",
                 is_flag=True,
@@ -23,9 +24,7 @@ def workload(*, required: bool) -> Callable[[Decorated], Decorated]:
             ),
             click.option("--container", "-c", metavar="NAME", help="The container, where its pods have several."),
             click.argument("workload", required=required, shell_complete=target_names),
-        ):
-            command = parameter(command)
-        return command
+        )
 
     return decorate
 
@@ -56,7 +55,8 @@ def _files(_context: click.Context, _parameter: click.Parameter, paths: tuple[Pa
 
 def environment_edits(command: Decorated) -> Decorated:
     """Add the options; the command gets `env`, `env_file` and `unset`."""
-    for option in (
+    return decorated(
+        command,
         click.option("--unset", cls=Repeatable, multiple=True, metavar="NAME", help="Leave this variable out."),
         click.option(
             "--env-file",
@@ -69,6 +69,4 @@ def environment_edits(command: Decorated) -> Decorated:
         click.option(
             "--env", "-e", multiple=True, callback=_assignments, metavar="NAME=VALUE", help="Set this variable."
         ),
-    ):
-        command = option(command)
-    return command
+    )
