@@ -1,7 +1,11 @@
 """How rows are chosen, and what of their rounds counts."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from tests.bench.cli import BENCHES
 from tests.bench.goals import at_most
 from tests.bench.samples import Summary
 from tests.bench.specs import Spec, UnknownRow, select
@@ -33,3 +37,12 @@ def test_a_pattern_that_selects_nothing_is_a_mistake() -> None:
 @pytest.mark.parametrize(("is_worst", "figure"), [(False, 2.0), (True, 9.0)])
 def test_the_median_round_counts_or_the_worst(is_worst: bool, figure: float) -> None:
     assert Spec("failed", "requests", goal=at_most(0), is_worst=is_worst).figure_of(Summary(2.0, 0.0, 9.0, 3)) == figure
+
+
+def test_rows_that_the_documents_name_exist() -> None:
+    root = Path(__file__).parents[3]
+    text = "\n".join(page.read_text() for page in (root / "README.md", *(root / "docs").glob("*.md")))
+    named = re.findall(rf"({'|'.join(BENCHES)}) --rows '?([^\s'`]+)", text)
+    assert len(named) > 5
+    for bench, patterns in named:
+        assert select(BENCHES[bench].cases, patterns.split(","))
