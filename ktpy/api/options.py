@@ -93,6 +93,8 @@ class PreviewOptions(PodOptions, total=False):
     """The options of `ktpy preview`."""
 
     for_: Duration
+    gateway: Text
+    gateway_route: Text
     ingress: Text
     ingress_class: Text
     protocol: Text

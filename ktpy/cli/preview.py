@@ -1,5 +1,6 @@
 """`ktpy preview` makes a new service in the cluster, served by this laptop."""
 
+import re
 from typing import Any
 
 import click
@@ -16,8 +17,21 @@ from ktpy.cli.intercept_options import InterceptCommand, expose, intercepting, p
 @click.option(
     "--ingress-class", envvar="KTPY_INGRESS_CLASS", metavar="NAME", help="Its class; the cluster's default one else."
 )
+@click.option(
+    "--gateway-route",
+    "gateway_route_host",
+    envvar="KTPY_GATEWAY_ROUTE",
+    metavar="HOST",
+    help="Also make an HTTPRoute for this host (Gateway API).",
+)
+@click.option(
+    "--gateway",
+    envvar="KTPY_GATEWAY",
+    metavar="[NAMESPACE/]NAME",
+    help="Its Gateway; the only one that takes the route else.",
+)
 @intercepting
-def preview(name: str, ingress_host: str | None, ingress_class: str | None, **options: Any) -> None:
+def preview(name: str, **options: Any) -> None:
     """Make a service NAME in the cluster that this laptop serves, until Ctrl-C.
 
     REMOTE of --expose is the number of the new service's port, and the local one without it.
@@ -25,6 +39,10 @@ def preview(name: str, ingress_host: str | None, ingress_class: str | None, **op
     \b
     ktpy preview pay --expose 3001:8080
     """
-    if ingress_class is not None and ingress_host is None:
+    if options["ingress_class"] is not None and options["ingress_host"] is None:
         raise click.UsageError("--ingress-class goes with --ingress HOST.")
-    perform("preview", target=name, ingress_host=ingress_host, ingress_class=ingress_class, **options)
+    if options["gateway"] is not None and options["gateway_route_host"] is None:
+        raise click.UsageError("--gateway goes with --gateway-route HOST.")
+    if not re.fullmatch(r"([a-z0-9-]+/)?[a-z0-9.-]+", options["gateway"] or "edge"):
+        raise click.UsageError(f"--gateway is [NAMESPACE/]NAME; {options['gateway']!r} is not.")
+    perform("preview", target=name, **options)

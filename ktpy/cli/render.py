@@ -290,6 +290,8 @@ def _intercepted_head(session: "InterceptStatus") -> str:
     fates = {"wait": ", which wait for the local port", "fail": ", which fail while the local port is down"}
     if fate := fates.get(session.when_local_down):
         requests = (requests or ", all requests") + fate
+    if session.hosts:
+        requests += f", from outside as {clean(', '.join(session.hosts))}"
     what = click.style(f"{session.kind} of {clean(session.target)}", fg="green", bold=True)
     return f"{what} in namespace {clean(session.namespace)} of {clean(session.context)}{requests}"
 

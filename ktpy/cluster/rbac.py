@@ -144,6 +144,9 @@ DEV_OPTIONAL = (
 """In the same namespace; each is for what it says only."""
 
 INGRESSES = Rule("networking.k8s.io", "ingresses", ("get", "list", "create", "delete"), "for preview --ingress")
+HTTP_ROUTES = Rule(
+    "gateway.networking.k8s.io", "httproutes", ("get", "list", "create", "delete"), "for preview --gateway-route"
+)
 
 INTERCEPT_OPTIONAL = (
     Rule("apps", "statefulsets", ("get",), "to find the service of statefulset/NAME"),
@@ -153,13 +156,18 @@ INTERCEPT_OPTIONAL = (
     Rule("batch", "cronjobs", ("get",), "to find the service of cronjob/NAME"),
     Rule("networking.k8s.io", "networkpolicies", ("list",), "to warn of policies that would keep traffic off"),
     INGRESSES,
+    HTTP_ROUTES,
+    Rule("", "namespaces", ("get",), "the same, where a Gateway takes routes from namespaces by their labels"),
 )
 """In the same namespace; each is for what it says only."""
 
 MOVE_CLIENTS = (Rule("", "pods/eviction", ("create",), "for --move-clients"),)
 """In the same namespace, and only where it is asked for: who may evict may disturb what others run."""
 
-INGRESS_CLASSES = (Rule("networking.k8s.io", "ingressclasses", ("list",), "for preview --ingress"),)
+WAYS_IN = (
+    Rule("networking.k8s.io", "ingressclasses", ("list",), "for preview --ingress"),
+    Rule("gateway.networking.k8s.io", "gateways", ("list",), "for preview --gateway-route"),
+)
 """Cluster-wide and optional."""
 
 
@@ -206,7 +214,7 @@ def manifest(
             _binding("RoleBinding", "Role", "ktpy-dev", user, namespace),
         ]
     if whole_cluster:
-        view = WHOLE_CLUSTER + (INGRESS_CLASSES if intercept else ())
+        view = WHOLE_CLUSTER + (WAYS_IN if intercept else ())
         documents += [
             _role("ClusterRole", "ktpy-view", view, None),
             _binding("ClusterRoleBinding", "ClusterRole", "ktpy-view", user, None),

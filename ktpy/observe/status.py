@@ -230,6 +230,8 @@ class InterceptStatus:
     routes: int = 0
     """How many pods of the gateway lead to the laptop."""
     ports: tuple[PortStatus, ...] = ()
+    hosts: tuple[str, ...] = ()
+    """The hosts by which a preview is reached from outside the cluster."""
     try_command: str | None = None
     """A command whose request comes to the laptop."""
     up: UpEntry | None = None

@@ -32,6 +32,7 @@ from ktpy.daemon.runtime import RuntimeDirectory, make_private
 from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import KtpyError, RouteTaken
 from ktpy.kube.client import Api
+from ktpy.kube.rights import Rule
 from ktpy.link.key import make_key
 from ktpy.observe.codec import to_json
 from ktpy.observe.events import Notice, Ready, Report, StartStep
@@ -53,6 +54,11 @@ logger = logging.getLogger(__name__)
 
 SILENT_S = 10.0
 """Without a request for so long, the user is told what may be why."""
+
+
+def _rights_for_hosts(options: InterceptOptions) -> list[Rule]:
+    asked = ((rbac.INGRESSES, options.ingress_host), (rbac.HTTP_ROUTES, options.gateway_route_host))
+    return [rule for rule, host in asked if host is not None]
 
 
 def run(options: InterceptOptions, caller: Caller, report: Report) -> int:
@@ -121,8 +127,7 @@ class Intercept:
         async with AsyncExitStack() as undo:
             api = await Api.load(options.kubeconfig, options.context, options.namespace)
             undo.push_async_callback(api.close)
-            needed = (*rbac.INTERCEPT, *([rbac.INGRESSES] if options.ingress_host else ()))
-            await undo.enter_async_context(naming_all_missing(api, needed))
+            await undo.enter_async_context(naming_all_missing(api, (*rbac.INTERCEPT, *_rights_for_hosts(options))))
             plan = await self._prepare(api)
             exposure = await self._look_at_local_ports(plan)
             path = undo.enter_context(RuntimeDirectory.of(self._caller).intercept(new_session_id()))
@@ -302,6 +307,7 @@ class Intercept:
             ends_in_s=self.limit.left_s,
             routes=exposure.routes,
             ports=exposure.ports(),
+            hosts=options.hosts,
             try_command=self._try_command(api, exposure),
             up=begun_by(),
         )

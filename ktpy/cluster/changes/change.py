@@ -85,8 +85,8 @@ class Remains:
     kind: str
     """As `ktpy clean` names it: `deployment`."""
     resource: Resource
-    is_optional_right: bool = False
-    """Whether a user who may not list it cannot have made any."""
+    is_optional: bool = False
+    """Whether the cluster may have no such resource, and a user who may not list it cannot have made any."""
 
 
 @dataclass(frozen=True, slots=True)

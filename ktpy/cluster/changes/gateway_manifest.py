@@ -134,7 +134,7 @@ def preview_service(plan: InterceptPlan, session: SessionIdentity, ports: Sequen
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": _metadata(plan.interceptee.name, "preview", plan.interceptee, session),
+        "metadata": preview_metadata(plan.interceptee, session),
         "spec": {
             "type": "ClusterIP",
             "ipFamilyPolicy": "PreferDualStack",
@@ -148,19 +148,9 @@ def preview_service(plan: InterceptPlan, session: SessionIdentity, ports: Sequen
     }
 
 
-def preview_ingress(plan: InterceptPlan, session: SessionIdentity, port: int, ingress_class: str | None) -> Json:
-    """The Ingress that leads a host to a preview; without a class the cluster's default one takes it."""
-    backend = {"service": {"name": plan.interceptee.name, "port": {"number": port}}}
-    path = {"path": "/", "pathType": "Prefix", "backend": backend}
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "Ingress",
-        "metadata": _metadata(plan.interceptee.name, "preview", plan.interceptee, session),
-        "spec": {
-            **({"ingressClassName": ingress_class} if ingress_class else {}),
-            "rules": [{"host": plan.options.ingress_host, "http": {"paths": [path]}}],
-        },
-    }
+def preview_metadata(interceptee: Interceptee, session: SessionIdentity) -> Json:
+    """The metadata of a preview's Service, and of what leads to it from outside."""
+    return _metadata(interceptee.name, "preview", interceptee, session)
 
 
 def _metadata(

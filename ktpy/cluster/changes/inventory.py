@@ -17,6 +17,7 @@ from ktpy.cluster.sharing.lease import Lease, leases
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, annotations_of, is_being_deleted, labels_of, metadata_of, name_of
+from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import PODS, SERVICES
 from ktpy.kube.watch import list_all
 
@@ -90,8 +91,8 @@ async def _left(api: Api, namespace: str | None, remains: Remains) -> list[Json]
     managed = f"{names.MANAGED_BY}=ktpy,{names.ROLE} in ({','.join(sorted(_KIND_OF_ROLE))})"
     try:
         return await _listed(api, remains.resource.path(namespace), managed)
-    except Forbidden:
-        if not remains.is_optional_right:
+    except (Forbidden, NotFound):
+        if not remains.is_optional:
             raise
         return []
 

@@ -51,6 +51,9 @@ class InterceptOptions:
     """Whether the gateway's pods are part of the service mesh of the original ones; None is undecided."""
     ingress_host: str | None = None
     ingress_class: str | None = None
+    gateway_route_host: str | None = None
+    gateway: str | None = None
+    """The Gateway (of the Gateway API) of that route: NAME, or NAMESPACE/NAME."""
     for_s: float = 0.0
     """The session ends by itself after so long; 0 is never."""
     image: str = DEFAULT_IMAGE
@@ -59,6 +62,12 @@ class InterceptOptions:
     pod_timeout_s: float = DEFAULT_POD_TIMEOUT_S
     command: tuple[str, ...] = ()
     """A program to run while the intercept stands; ktpy leaves when it ends."""
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts by which a preview is reached from outside the cluster."""
+        given = (host for host in (self.ingress_host, self.gateway_route_host) if host is not None)
+        return tuple(dict.fromkeys(given))
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ class InterceptPlan:
         match = f", {self.options.match}" if self.options.match is not None else ""
         percent = self.options.copied_percent
         share = f", {percent} %" if percent is not None and percent < 100 else ""
-        return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{match}{share}"
+        hosts = f" for {', '.join(self.options.hosts)}" if self.options.hosts else ""
+        return f"{self.options.kind} of port{'s' if len(self.ports) > 1 else ''} {numbers}{hosts}{match}{share}"
 
     @property
     def details(self) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 Its pods are the gateway's agent, without original pods behind it.
 """
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
 from ktpy.cluster.changes import gateway_manifest
 from ktpy.cluster.changes.change import ClusterChange, InterceptKind, OnProgress, Remains, own_lease
 from ktpy.cluster.changes.gateway_pods import GatewayPods
+from ktpy.cluster.changes.host_routes import KINDS, HostRoute, host_routes
 from ktpy.cluster.changes.options import InterceptOptions
 from ktpy.cluster.changes.plan import InterceptPlan, SessionIdentity
 from ktpy.cluster.names import MANAGED_BY, OWNER, ROLE, owner_label
@@ -20,12 +22,10 @@ from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.cluster.steps import Step
 from ktpy.errors import ApiRefused, Forbidden, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.client import Api
-from ktpy.kube.objects import Json, annotations_of, labels_of
+from ktpy.kube.objects import labels_of
 from ktpy.kube.refusals import Conflict, NotFound
-from ktpy.kube.resources import DEPLOYMENTS, INGRESS_CLASSES, INGRESSES, SERVICES
+from ktpy.kube.resources import DEPLOYMENTS, SERVICES
 from ktpy.wire.route import TCP, UDP, ServicePort
-
-_DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
 
 class PreviewEntry:
@@ -38,21 +38,23 @@ class PreviewEntry:
         self._pods, self._on_progress = pods, on_progress
         self._name, self._namespace = plan.interceptee.name, plan.interceptee.namespace
         self._ports = _gateway_ports(plan)
-        self._ingress_port = next((port.port for port in self._ports if port.protocol == TCP), 0)
-        self._ingress_class = plan.options.ingress_class
-        self.checks = (Step("choose the ingress class", self._choose_ingress_class),)
+        self._http_port = next((port.port for port in self._ports if port.protocol == TCP), 0)
+        self.routes = host_routes(api, plan.options)
+        self.checks = tuple(Step(f"choose the {one.server}", one.choose) for one in self.routes)
         self.preparation = (
             Step("create the service", self._create_service),
             Step("create the gateway", self._create_gateway),
-            Step("create the ingress", self._create_ingress),
+            *(Step(f"create the {one.name}", partial(self._create_route, one)) for one in self.routes),
             Step("wait for a gateway pod", self._wait_for_pod),
+            *(Step(f"wait for the {one.server}", partial(self._settle, one)) for one in self.routes),
         )
 
-    async def _choose_ingress_class(self) -> bool:
-        if self._plan.options.ingress_host is None or self._ingress_class is not None:
-            return False
-        self._ingress_class = await ingress_class(self._api)
-        return True
+    async def tell_notices(self, on_notice: Callable[[str], None]) -> None:
+        """Tell what the user should know of the routes, as a Guard; it never returns."""
+        for route in self.routes:
+            for notice in route.notices:
+                on_notice(notice)
+        await asyncio.Event().wait()
 
     async def _create_service(self) -> None:
         """The Service comes first: its name can be had once, so of two who want it at the same instant one is told."""
@@ -66,15 +68,16 @@ class PreviewEntry:
         manifest = gateway_manifest.gateway_deployment(self._plan, self._session, self._ports, None, role="preview")
         await self._api.request("POST", DEPLOYMENTS.path(self._namespace), body=manifest)
 
-    async def _create_ingress(self) -> bool:
-        if self._plan.options.ingress_host is None:
-            return False
-        manifest = gateway_manifest.preview_ingress(self._plan, self._session, self._ingress_port, self._ingress_class)
+    async def _create_route(self, route: HostRoute) -> None:
+        metadata = gateway_manifest.preview_metadata(self._plan.interceptee, self._session)
+        manifest = route.document(metadata, self._http_port)
         try:
-            await self._api.request("POST", INGRESSES.path(self._namespace), body=manifest)
+            await self._api.request("POST", route.resource.path(self._namespace), body=manifest)
         except Conflict as exc:
-            raise NameTaken(f"An ingress {self._name} exists in namespace {self._namespace} already.") from exc
-        return True
+            raise NameTaken(f"An {route.name} {self._name} exists in namespace {self._namespace} already.") from exc
+
+    async def _settle(self, route: HostRoute) -> bool:
+        return await route.settle(route.resource.path(self._namespace, self._name))
 
     async def _wait_for_pod(self) -> None:
         await self._pods.until_ready(self._session.id, self._plan.options.pod_timeout_s, self._on_progress)
@@ -107,8 +110,10 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
     """
     ports = preview_ports(options.expose, is_http=options.protocol in (None, AppProtocol.HTTP))
     plan = InterceptPlan(options, Interceptee(api.namespace, options.target), ports)
-    if options.ingress_host is not None and all(one.protocol == UDP for one in plan.ports):
-        raise TargetUnsuitable("An ingress carries HTTP, and only UDP ports are exposed; nothing was changed.")
+    if options.hosts and all(one.protocol == UDP for one in plan.ports):
+        raise TargetUnsuitable(
+            "What comes from outside for a host is HTTP, and only UDP ports are exposed; nothing was changed."
+        )
     manifest = gateway_manifest.preview_service(plan, SessionIdentity("dry-run", "nobody", ""), _gateway_ports(plan))
     try:
         await api.request("POST", SERVICES.path(api.namespace), query={"dryRun": "All"}, body=manifest)
@@ -125,7 +130,7 @@ async def prepare(api: Api, options: InterceptOptions) -> InterceptPlan:
 
 
 def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress: OnProgress) -> ClusterChange:
-    """Make the change for a preview. Nobody else has a part in its objects, so it needs no guard."""
+    """Make the change for a preview. Nobody else has a part in its objects."""
     pods = GatewayPods(api, plan.interceptee, session, is_shared=False)
     entry = PreviewEntry(api, plan, session, pods, on_progress)
     return ClusterChange(
@@ -134,6 +139,7 @@ def change(api: Api, plan: InterceptPlan, session: SessionIdentity, on_progress:
         checks=entry.checks,
         preparation=entry.preparation,
         exit=removal(api, plan.interceptee, {session.id}),
+        guard=entry.tell_notices,
     )
 
 
@@ -143,13 +149,13 @@ def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tu
 
 
 def _removal_of_one(api: Api, interceptee: Interceptee, session: str) -> tuple[Step, ...]:
-    async def delete_ingress() -> bool:
-        with suppress(Forbidden):  # who may not see ingresses has not made one
-            return await delete_own(api, interceptee.ingress_path, session)
+    async def delete_route(route: type[HostRoute]) -> bool:
+        with suppress(Forbidden):  # who may not see any has not made one
+            return await delete_own(api, route.resource.path(interceptee.namespace, interceptee.name), session)
         return False
 
     return (
-        Step("delete the ingress", delete_ingress),
+        *(Step(f"delete the {one.name}", partial(delete_route, one)) for one in KINDS),
         Step("delete the service", partial(delete_own, api, interceptee.service_path, session)),
         Step("delete the gateway", partial(delete_own, api, interceptee.gateway_path, session)),
         Step("delete the lease", partial(lease.release, api, interceptee.namespace, session)),
@@ -181,38 +187,12 @@ def _gateway_ports(plan: InterceptPlan) -> tuple[GatewayPort, ...]:
     return tuple(gateway_port(one.remote, one.protocol) for one in plan.ports)
 
 
-async def ingress_class(api: Api) -> str | None:
-    """Return the class for an Ingress that names none; None when there is a default, or the user may not see it.
-
-    Raises TargetUnsuitable when there is no class, or several without a default.
-    """
-    try:
-        answer = await api.request("GET", INGRESS_CLASSES.path())
-    except Forbidden:
-        return None
-    classes: list[Json] = answer.get("items") or []
-    if any(annotations_of(one).get(_DEFAULT_CLASS) == "true" for one in classes):
-        return None
-    if not classes:
-        raise TargetUnsuitable(
-            "The cluster has no ingress class, so nothing would serve an ingress.",
-            hint="Install an ingress controller, or leave out --ingress.",
-        )
-    known = sorted(str(one["metadata"]["name"]) for one in classes)
-    if len(known) > 1:
-        raise TargetUnsuitable(
-            f"The cluster has several ingress classes and no default: {', '.join(known)}.",
-            hint="Name one with --ingress-class.",
-        )
-    return known[0]
-
-
 PREVIEW = InterceptKind(
     roles=frozenset({"preview"}),
     remains=(
         Remains("service", SERVICES),
         Remains("deployment", DEPLOYMENTS),
-        Remains("ingress", INGRESSES, is_optional_right=True),
+        *(Remains(one.name, one.resource, is_optional=True) for one in KINDS),
     ),
     removal=removal,
     owns_service=True,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ktpy.cluster.names import gateway_name, origin_name
 from ktpy.cluster.sharing.shared_object import SharedObject
 from ktpy.kube.client import Api
-from ktpy.kube.resources import DEPLOYMENTS, INGRESSES, SERVICES
+from ktpy.kube.resources import DEPLOYMENTS, SERVICES
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,10 +23,6 @@ class Interceptee:
     def gateway_path(self) -> str:
         """Of the gateway's Deployment."""
         return DEPLOYMENTS.path(self.namespace, gateway_name(self.name))
-
-    @property
-    def ingress_path(self) -> str:
-        return INGRESSES.path(self.namespace, self.name)
 
     @property
     def origin_name(self) -> str:

@@ -133,6 +133,8 @@ def test_preview(asked: Asked) -> None:
     options = asked.by("preview", "pay", "-e", "3001:8080", "--ingress", "pay.example.org", "--ingress-class", "nginx")
     assert (options.kind, options.target) == ("preview", "pay")
     assert (options.ingress_host, options.ingress_class) == ("pay.example.org", "nginx")
+    options = asked.by("preview", "pay", "-e", "3001:8080", "--gateway-route", "pay.example.org", "--gateway", "a/edge")
+    assert (options.gateway_route_host, options.gateway) == ("pay.example.org", "a/edge")
 
 
 WRONG = {
@@ -156,6 +158,8 @@ WRONG = {
     "udp": (["exchange", "web", "-e", "1", "--protocol", "udp"], "'udp' is not one of"),
     "detached command": (["exchange", "web", "-e", "1", "-d", "--", "true"], "do not go together"),
     "class without ingress": (["preview", "pay", "-e", "1", "--ingress-class", "nginx"], "--ingress HOST"),
+    "gateway without route": (["preview", "pay", "-e", "1", "--gateway", "edge"], "--gateway-route HOST"),
+    "no gateway": (["preview", "pay", "-e", "1", "--gateway-route", "a.org", "--gateway", "a/b/c"], "[NAMESPACE/]NAME"),
     "leave all and one": (["leave", "web", "--all"], "Name a TARGET"),
 }
 

@@ -118,6 +118,13 @@ def test_which_requests_come_here(when_local_down: str, match: str | None, told:
     assert click.unstyle(render.status(session)) == f"exchange of web in namespace shop of lab{told}"
 
 
+def test_the_hosts_of_a_preview() -> None:
+    session = replace(EXCHANGE, kind="preview", hosts=("a.org", "b.org"))
+    assert (
+        click.unstyle(render.status(session)) == "preview of web in namespace shop of lab, from outside as a.org, b.org"
+    )
+
+
 @pytest.mark.parametrize(
     ("left_s", "told"), [(61.4, "  ends      by itself in 61 s"), (5400.0, "  ends      by itself in 90 minutes")]
 )

@@ -77,6 +77,13 @@ def test_run_needs_neither_secrets_nor_config_maps_nor_exec() -> None:
     assert {verb for rule in rbac.RUN for verb in rule.verbs} == {"get"}
 
 
+def test_rights_for_what_leads_in_from_outside_go_with_intercepts() -> None:
+    for asked in (False, True):
+        text = rbac.manifest("shop", "alice", intercept=asked)
+        for resource in ("ingresses", "ingressclasses", "httproutes", "gateways"):
+            assert (f'resources: ["{resource}"]' in text) is asked
+
+
 def test_intercepts_need_neither_secrets_nor_exec() -> None:
     resources = {rule.resource for rule in rbac.INTERCEPT + rbac.INTERCEPT_OPTIONAL}
     assert resources.isdisjoint({"secrets", "pods/exec", "configmaps", "*"})

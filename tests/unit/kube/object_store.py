@@ -41,6 +41,8 @@ class ObjectStore:
         """By `METHOD resource/name`: what happens ahead of the first, the second... such request."""
         self.forbidden: set[str] = set()
         """As `list networkpolicies`, or `list /api/v1/services` for the whole cluster."""
+        self.absent: set[str] = set()
+        """Collections of resources that this API server does not have."""
         self.discovery: dict[str, Json] = {"/apis": {"groups": []}}
         """By path: which groups and resources there are besides those that every API server has."""
         self.service_name = re.compile("[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -106,7 +108,7 @@ class ObjectStore:
         verb = {"GET": "get" if name else "list"}.get(request.method, request.method.lower())
         if {f"{verb} {resource}", f"{verb} {collection}"} & self.forbidden:
             return self._json(refused(403, f'User "al" cannot {verb} resource "{resource}"'), 403)
-        if resource.endswith("reviews"):
+        if resource.endswith("reviews") or collection in self.absent:
             return self._json(refused(404, "the server could not find the requested resource"), 404)
         if request.query.get("watch"):
             return Reply(self._watch(request, collection))

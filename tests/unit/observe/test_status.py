@@ -90,7 +90,7 @@ def test_an_intercept_has_every_key() -> None:
         ' [{"port": 80, "local_port": 3001, "is_local_up": true, "is_up": true, "requests": 7, "fallbacks": 2,'
         ' "local_state": "up", "local_host": null, "passed": null, "waiting": 0, "protocol": "TCP",'
         ' "dropped": 0, "skipped": 0, "shortcuts": 0}],'
-        ' "try_command": null, "up": null}'
+        ' "hosts": [], "try_command": null, "up": null}'
     )
     assert decode_status(json.loads(json.dumps(to_json(status)))) == status
 

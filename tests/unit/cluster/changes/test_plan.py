@@ -23,6 +23,14 @@ def test_what_others_read_about_it(kind: str, ports: tuple[int, ...], match: Mat
     assert planned.details == {"kind": kind, "ports": list(ports), "match": document}
 
 
+def test_the_hosts_of_a_preview() -> None:
+    hosts = {"ingress_host": "a.org", "gateway_route_host": "b.org"}
+    planned = plan("pay", PortMapping(3001, 80), kind="preview", **hosts)
+    assert planned.description == "preview of port 80 for a.org, b.org"
+    one = plan("pay", PortMapping(3001, 80), kind="preview", **dict.fromkeys(hosts, "a.org"))
+    assert one.description == "preview of port 80 for a.org"
+
+
 def test_what_others_read_about_a_tap() -> None:
     for percent, share in ((100, ""), (9, ", 9 %")):
         planned = plan("web", PortMapping(1, 80), kind="tap", match=VERSION, copied_percent=percent)

@@ -12,21 +12,18 @@ from ktpy.cluster.names import GATEWAY, authorized_sessions
 from ktpy.cluster.service.ports import AppProtocol, ExposeOption, PortMapping, parse_expose
 from ktpy.errors import Forbidden, KtpyError, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.client import Api
-from tests.unit.cluster.gateway_cases import furnish
+from tests.unit.cluster.changes.host_route_cases import put_class, put_gateway, take_route
+from tests.unit.cluster.gateway_cases import furnish, identity, plan
 from tests.unit.cluster.gateway_cases import preview as preview_of
 from tests.unit.kube.api_stub import refused
 from tests.unit.kube.object_store import DEPLOYMENTS, LEASES, PODS, SERVICES, ObjectStore
 
 INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
-CLASSES = "/apis/networking.k8s.io/v1/ingressclasses"
+ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes"
 
 
 def of(api: Api, session: str = "a", **options: Any) -> ClusterChange:
     return preview_of(api, session, PortMapping(3001, 8080), **options)
-
-
-def put_class(store: ObjectStore, name: str, **annotations: str) -> None:
-    store.put(CLASSES, {"metadata": {"name": name, "annotations": annotations}})
 
 
 async def test_it_comes_and_goes(store: ObjectStore, store_api: Api) -> None:
@@ -70,55 +67,47 @@ async def test_two_want_one_name_at_the_same_instant(store: ObjectStore, store_a
     assert store.names(DEPLOYMENTS) == ["pay-ktpy-gateway"]
 
 
-@pytest.mark.parametrize("done", range(7))
+HOSTS = {"ingress_host": "pay.example.org", "gateway_route_host": "pay.example.org"}
+STEPS = 10
+"""Of a preview with both: two choices, lease, Service, gateway, two objects, the pod, and two waits."""
+
+
+@pytest.mark.parametrize("done", range(STEPS + 1))
 async def test_leaving_undoes_an_entry_that_stopped_anywhere(store: ObjectStore, store_api: Api, done: int) -> None:
     put_class(store, "nginx")
-    own = of(store_api, ingress_host="pay.example.org")
+    put_gateway(store, "edge")
+    store.before["GET httproutes/pay"] = [lambda: take_route(store, "shop", "edge")]
+    own = of(store_api, **HOSTS)
+    assert len(own.entry) == STEPS
     for step in own.entry[:done]:
         await step.run()
     await own.leave()
-    for collection in (SERVICES, DEPLOYMENTS, LEASES, INGRESSES):
+    for collection in (SERVICES, DEPLOYMENTS, LEASES, INGRESSES, ROUTES):
         assert store.names(collection) == []
 
 
-class TestIngress:
-    async def test_the_only_class_is_named(self, store: ObjectStore, store_api: Api) -> None:
-        put_class(store, "nginx")
-        await of(store_api, ingress_host="pay.example.org").enter()
-        spec = (store.get(INGRESSES, "pay") or {})["spec"]
-        assert spec["ingressClassName"] == "nginx"
-        assert spec["rules"][0]["host"] == "pay.example.org"
+@pytest.mark.parametrize(("collection", "kind"), [(INGRESSES, "ingress"), (ROUTES, "HTTPRoute")])
+async def test_the_name_of_another_route(store: ObjectStore, store_api: Api, collection: str, kind: str) -> None:
+    put_class(store, "nginx")
+    put_gateway(store, "edge")
+    store.put(collection, {"metadata": {"name": "pay"}})
+    own = of(store_api, **HOSTS)
+    with pytest.raises(NameTaken, match=f"An {kind} pay exists"):
+        await own.enter()
+    await own.leave()
+    assert store.names(collection) == ["pay"]
 
-    async def test_the_default_class_need_not_be(self, store: ObjectStore, store_api: Api) -> None:
-        put_class(store, "nginx")
-        put_class(store, "other", **{"ingressclass.kubernetes.io/is-default-class": "true"})
-        await of(store_api, ingress_host="pay.example.org").enter()
-        assert "ingressClassName" not in (store.get(INGRESSES, "pay") or {})["spec"]
 
-    @pytest.mark.parametrize(
-        ("classes", "words"),
-        [([], "has no ingress class"), (["nginx", "other"], "several ingress classes and no default: nginx, other")],
-    )
-    async def test_no_class_to_choose(self, store: ObjectStore, store_api: Api, classes: list[str], words: str) -> None:
-        for name in classes:
-            put_class(store, name)
-        own = of(store_api, ingress_host="pay.example.org")
-        with pytest.raises(TargetUnsuitable, match=words):
-            await own.enter()
-        assert store.writes == []
-
-    async def test_who_may_not_see_classes_leaves_it_to_the_cluster(self, store: ObjectStore, store_api: Api) -> None:
-        store.forbidden.add("list ingressclasses")
-        assert await preview.ingress_class(store_api) is None
-
-    async def test_the_name_of_another_ingress(self, store: ObjectStore, store_api: Api) -> None:
-        put_class(store, "nginx")
-        store.put(INGRESSES, {"metadata": {"name": "pay"}})
-        own = of(store_api, ingress_host="pay.example.org")
-        with pytest.raises(NameTaken, match="An ingress pay exists"):
-            await own.enter()
-        await own.leave()
-        assert store.names(INGRESSES) == ["pay"]
+async def test_what_a_route_has_to_say_is_told_once_it_stands(store: ObjectStore, store_api: Api) -> None:
+    own = of(store_api)
+    entry = preview.PreviewEntry(store_api, plan("pay", kind="preview", **HOSTS), identity("a"), own.pods, print)
+    entry.routes[1].notices.append("unanswered")
+    told: list[str] = []
+    assert own.guard is not None
+    telling = asyncio.create_task(entry.tell_notices(told.append))
+    await store.until(lambda: bool(told))
+    telling.cancel()
+    assert told == ["unanswered"]
 
 
 async def prepared(api: Api, name: str) -> str:
@@ -217,8 +206,10 @@ async def test_udp_ports_of_the_service(store: ObjectStore, store_api: Api) -> N
     ]
 
 
-async def test_an_ingress_has_nothing_to_lead_to_where_only_udp_is_exposed(store_api: Api) -> None:
-    options = InterceptOptions("preview", "game", parse_expose(["7777/udp"]), ingress_host="game.example")
+@pytest.mark.parametrize("option", HOSTS)
+async def test_a_host_has_nothing_to_lead_to_where_only_udp_is_exposed(store_api: Api, option: str) -> None:
+    hosts: dict[str, Any] = {option: "game.example"}
+    options = InterceptOptions("preview", "game", parse_expose(["7777/udp"]), **hosts)
     with pytest.raises(TargetUnsuitable, match="only UDP ports are exposed; nothing was changed"):
         await preview.prepare(store_api, options)
 

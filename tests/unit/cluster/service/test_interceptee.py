@@ -8,7 +8,6 @@ WEB = Interceptee("shop", "web")
 def test_where_its_objects_are() -> None:
     assert WEB.service_path == "/api/v1/namespaces/shop/services/web"
     assert WEB.gateway_path == "/apis/apps/v1/namespaces/shop/deployments/web-ktpy-gateway"
-    assert WEB.ingress_path == "/apis/networking.k8s.io/v1/namespaces/shop/ingresses/web"
 
 
 def test_the_objects_that_sessions_share() -> None:
