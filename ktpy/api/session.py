@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from ktpy.aio.uninterrupted import uninterrupted
-from ktpy.daemon.logs import event_of, failure_of
-from ktpy.daemon.parent import KTPY, VARIABLE
+from ktpy.daemon.parent import VARIABLE
 from ktpy.daemon.runtime import CONNECT
+from ktpy.daemon.session_command import SessionCommand
 from ktpy.errors import KtpyError, SessionEnded, of_code
 from ktpy.observe.events import Ended, LinkDown, Ready
 from ktpy.observe.status import ConnectStatus, InterceptStatus, SessionStatus
@@ -28,12 +28,11 @@ logger = logging.getLogger("ktpy")
 Status = TypeVar("Status", ConnectStatus, InterceptStatus)
 
 
-class SessionProcess:
-    """A SessionProcess is one command of ktpy's; the logger `ktpy` has what it tells."""
+class SessionProcess(SessionCommand):
+    """A SessionProcess ends with this one; the logger `ktpy` has what it tells."""
 
     def __init__(self, verb: str, *words: str, **streams: Any) -> None:
         """`streams` are those of subprocess.Popen; without them it has neither input nor output."""
-        self._verb = verb
         self._is_asked = False
         self.stands: Future[SessionStatus | None] = Future()
         """The session's status once it stands; None where it has ended without."""
@@ -42,10 +41,13 @@ class SessionProcess:
             one.set_running_or_notify_cancel()  # who waits may be cancelled, not what is waited for
         self._channel, theirs = socket.socketpair()
         with theirs:
-            self.popen = subprocess.Popen(
-                [*KTPY, verb, "--output=json", *words],
+            super().__init__(
+                verb,
+                "--output=json",
+                *words,
+                told=self._channel.makefile(errors="replace"),
+                environment={VARIABLE: str(theirs.fileno())},
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, VARIABLE: str(theirs.fileno())},
                 # Ctrl-C is for the program, which may go on; but sudo needs the terminal.
                 start_new_session=verb != CONNECT or os.geteuid() == 0,
                 **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams},
@@ -72,17 +74,14 @@ class SessionProcess:
 
     def _listen(self) -> None:
         told: Ended | None = None
-        with self._channel, self._channel.makefile(errors="replace") as lines:
-            for line in lines:
-                event = event_of(line) or failure_of(line)
+        with self._channel:
+            for event in self.events():
                 if isinstance(event, Ended):
                     told = event
                 elif isinstance(event, Ready) and not self.stands.done():
                     self.stands.set_result(event.status)
                 logger.log(logging.WARNING if isinstance(event, LinkDown) else logging.INFO, "%s", event)
-        code = self.popen.wait()
-        silent = f"ktpy {self._verb} ended with {code} and without a word."
-        self.ended.set_result(told or Ended(code, silent, "`ktpy clean` undoes what it left.", is_error=True))
+        self.ended.set_result(self.wait(told))
         if not self.stands.done():
             self.stands.set_result(None)
 

@@ -5,7 +5,6 @@ entry it is. So nothing is written down that could be wrong: what stands is aske
 what is told otherwise now has another digest. What a user began by himself is left alone.
 """
 
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,10 +18,10 @@ from typing import IO, Any, Final
 
 from ktpy.daemon import background, control_client
 from ktpy.daemon.caller import Caller
-from ktpy.daemon.logs import event_of, failure_of, log_name
-from ktpy.daemon.parent import KTPY
+from ktpy.daemon.logs import log_name
 from ktpy.daemon.process_group import end_orphans
 from ktpy.daemon.runtime import COMMAND, CONNECT, FORWARD, INTERCEPT, RuntimeDirectory, kind_of
+from ktpy.daemon.session_command import SessionCommand
 from ktpy.errors import KtpyError, SessionSilent
 from ktpy.frozen import dataclass
 from ktpy.kube.kubeconfig import KubeContext, selected
@@ -239,43 +238,30 @@ def _begin(steps: Sequence[Step], file: Path, tell: Tell, lock: IO[str]) -> Iter
             yield _await(step, process, tell)
 
 
-def _start(entry: Entry, file: Path, lock: IO[str]) -> "subprocess.Popen[str]":
+def _start(entry: Entry, file: Path, lock: IO[str]) -> SessionCommand:
     """Start the process. It holds the lock until the session stands, also where this process is killed before."""
-    return subprocess.Popen(
-        [*KTPY, *entry.words],
-        stdin=None if entry.kind == CONNECT else subprocess.DEVNULL,  # sudo may ask for a password
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
+    return SessionCommand(
+        *entry.words,
+        environment=told_entry(UpEntry(str(file), entry.name, entry.digest)),
         pass_fds=(lock.fileno(),),
-        env={**os.environ, **told_entry(UpEntry(str(file), entry.name, entry.digest))},
+        stdin=None if entry.kind == CONNECT else subprocess.DEVNULL,  # sudo may ask for a password
     )
 
 
-def _await(step: Step, process: "subprocess.Popen[str]", tell: Tell) -> Outcome:
-    """Return what became of it once it stands, or has ended."""
-    assert process.stdout is not None  # noqa: S101 - `_start` made it a pipe
-    outcome = None
-    with process.stdout as lines:
-        while outcome is None and (line := lines.readline()):
-            outcome = _heard(step, line, tell)
-    code = process.wait()
-    return outcome or Outcome(step, failure=Ended(code or 1, f"It ended with {code} without a word.", is_error=True))
-
-
-def _heard(step: Step, line: str, tell: Tell) -> Outcome | None:
-    """Return what became of it, where this line says so. What else it says is told."""
-    event = event_of(line) or failure_of(line)
-    if isinstance(event, Notice):
-        tell(step.name, event.text)
-    elif event is None:
-        tell(step.name, line.rstrip("\n"))
-    elif isinstance(event, Ready):
-        return Outcome(step, event.status)
-    elif isinstance(event, Ended):
-        return Outcome(step, failure=event if event.exit_code else None)
-    return None
+def _await(step: Step, command: SessionCommand, tell: Tell) -> Outcome:
+    """Return what became of it once it stands, or has ended. What else it says is told."""
+    last: Ready | Ended | None = None
+    for event in command.events():
+        if isinstance(event, Ready | Ended):
+            last = event
+            break
+        if isinstance(event, Notice | str):
+            tell(step.name, event if isinstance(event, str) else event.text)
+    if isinstance(last, Ready):
+        command.popen.wait()
+        return Outcome(step, last.status)
+    ended = command.wait(last)
+    return Outcome(step, failure=ended if ended.exit_code else None)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ktpy.api import session
 from ktpy.api.session import Session
+from ktpy.daemon import session_command
 from ktpy.errors import KtpyError, SessionEnded
 from ktpy.observe.status import ConnectStatus
 from tests.kit.standing import COMMAND
@@ -21,7 +21,8 @@ from tests.kit.waiting import eventually, until
 PROGRAM = """
 import json, sys, time
 from ktpy.api import session
-session.KTPY = json.loads(sys.argv[1])
+from ktpy.daemon import session_command
+session_command.KTPY = json.loads(sys.argv[1])
 with session.Session("connect", sys.argv[2]):
     print("stands", flush=True)
     time.sleep(300)
@@ -32,7 +33,7 @@ HERE = (sys.executable, "-c", COMMAND)
 
 @pytest.fixture(autouse=True)
 def command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "KTPY", HERE)
+    monkeypatch.setattr(session_command, "KTPY", HERE)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ SOON_S = 60.0
 CHANGES = ["exchange", "forward", "leave", "mesh", "preview", "run"]
 SERVER = """
 import json, sys
-from ktpy.api import session
-session.KTPY = json.loads(sys.argv[1])
+from ktpy.daemon import session_command
+session_command.KTPY = json.loads(sys.argv[1])
 sys.argv[:] = ["ktpy", "mcp", "--allow-changes"]
 from ktpy.__main__ import main
 main()

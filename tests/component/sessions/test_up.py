@@ -21,10 +21,10 @@ from tests.kit.waiting import eventually
 KTPY = """
 import os, sys
 from pathlib import Path
+from ktpy.daemon import session_command
 from ktpy.daemon.runtime import RuntimeDirectory
-from ktpy.sessions import up
 RuntimeDirectory.of = lambda _caller: RuntimeDirectory(Path(sys.argv[1]))
-up.KTPY = (sys.executable, "-c", os.environ["KTPY"], sys.argv[1])
+session_command.KTPY = (sys.executable, "-c", os.environ["KTPY"], sys.argv[1])
 from ktpy.cli.main import cli
 cli(sys.argv[2:])
 """

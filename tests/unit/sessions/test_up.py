@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from ktpy.daemon import control_client, process_group
 from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import COMMAND, CONNECT, FORWARD, RuntimeDirectory
+from ktpy.daemon.session_command import SessionCommand
 from ktpy.errors import KtpyError, SessionSilent
 from ktpy.observe.events import Ended, Notice, Ready, StartStep, encode
 from ktpy.observe.status import CommandStatus, ConnectStatus, ForwardStatus, SessionStatus, UpEntry
@@ -200,22 +203,30 @@ def test_commands_end_first_and_connections_last(world: World) -> None:
     )
 
 
+class Saying(SessionCommand):
+    """It fakes a process that has said this, and ended with 3."""
+
+    def __init__(self, *lines: str) -> None:
+        self.popen: Any = SimpleNamespace(wait=lambda: 3)
+        self._verb, self._told = "mesh", StringIO("".join(f"{line}\n" for line in lines))
+
+
 def test_what_a_process_says() -> None:
     told: list[tuple[str, str]] = []
     step = Step(START, "mesh-web", "mesh", entry=WEB)
 
-    def heard(line: str) -> Outcome | None:
-        return up._heard(step, f"{line}\n", lambda *words: told.append(words))
+    def outcome(*lines: str) -> Outcome:
+        return up._await(step, Saying(*lines), lambda *words: told.append(words))
 
-    assert heard(encode(StartStep("a", "b", 0.1))) is None
-    assert heard(encode(Notice("Mind this."))) is None
-    assert heard("ktpy needs root") is None
+    notes = encode(StartStep("a", "b", 0.1)), encode(Notice("Mind this.")), "ktpy needs root"
+    assert outcome(*notes, encode(Ready(EXCHANGE)), "what follows is of its session") == Outcome(step, EXCHANGE)
     assert told == [("mesh-web", "Mind this."), ("mesh-web", "ktpy needs root")]
-    assert heard(encode(Ready(EXCHANGE))) == Outcome(step, EXCHANGE)
-    assert heard(encode(Ended(0, "Already connected."))) == Outcome(step)
-    assert heard('{"error": "No.", "hint": null, "exit_code": 2}') == Outcome(
-        step, failure=Ended(2, "No.", is_error=True)
-    )
+    assert outcome(encode(Ended(0, "Already connected."))) == Outcome(step)
+    no = '{"error": "No.", "hint": null, "exit_code": 2}'
+    assert outcome(no) == Outcome(step, failure=Ended(2, "No.", is_error=True))
+    failure = outcome().failure
+    assert failure is not None
+    assert (failure.exit_code, failure.message) == (3, "ktpy mesh ended with 3 and without a word.")
 
 
 def test_another_at_work_is_told(world: World, tmp_path: Path) -> None:
