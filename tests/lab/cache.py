@@ -31,12 +31,12 @@ def artifact(kind: str, inputs: Iterable[str | bytes], make: Callable[[Path], No
     final = root / f"{kind}-{content_key(inputs)}"
     if final.is_dir():
         return final
-    with locked(root / f".{kind}.lock", waiting_for=f"another build of {kind}"):
+    with locked(root / f".{final.name}.lock", waiting_for=f"another build of the same {kind}"):
         if final.is_dir():
             return final
-        for leftover in root.glob(f".{kind}-partial-*"):
+        for leftover in root.glob(f".{final.name}-partial-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{kind}-partial-", dir=root))
+        partial = Path(tempfile.mkdtemp(prefix=f".{final.name}-partial-", dir=root))
         try:
             make(partial)
             partial.chmod(0o755)

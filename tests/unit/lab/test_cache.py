@@ -40,6 +40,16 @@ def test_other_inputs_make_another_artifact() -> None:
     assert cache.artifact("thing", ["v2"], lambda directory: None) != first
 
 
+def test_another_version_is_made_beside_it_meanwhile() -> None:
+    """Who needs what is there must not wait for a build of something else."""
+    made = []
+
+    def make(directory: Path) -> None:
+        made.append(cache.artifact("thing", ["v2"], lambda directory: None))
+
+    assert [cache.artifact("thing", ["v1"], make)] != made
+
+
 def test_a_failed_build_leaves_nothing(cache_home: Path) -> None:
     def fail(directory: Path) -> None:
         (directory / "half").touch()
@@ -47,11 +57,13 @@ def test_a_failed_build_leaves_nothing(cache_home: Path) -> None:
 
     with pytest.raises(RuntimeError):
         cache.artifact("thing", ["v1"], fail)
-    assert [path.name for path in (cache_home / "ktpy" / "lab").iterdir()] == [".thing.lock"]
+    assert [path.name for path in (cache_home / "ktpy" / "lab").iterdir()] == [
+        f".thing-{cache.content_key(['v1'])}.lock"
+    ]
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next(cache_home: Path) -> None:
-    leftover = cache_home / "ktpy" / "lab" / ".thing-partial-abc"
+    leftover = cache_home / "ktpy" / "lab" / f".thing-{cache.content_key(['v1'])}-partial-abc"
     leftover.mkdir(parents=True)
     cache.artifact("thing", ["v1"], lambda directory: None)
     assert not leftover.exists()
