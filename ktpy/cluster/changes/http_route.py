@@ -105,9 +105,10 @@ class HttpRoute:
         return False
 
     def _refused(self, condition: Json) -> TargetUnsuitable:
+        message = str(condition.get("message") or "its controller says no more").rstrip(".")
         return TargetUnsuitable(
-            f"Gateway {self._parent} does not take the route for {self.host}: "
-            f"{condition.get('message') or ''} ({condition.get('reason')})"
+            f"Gateway {self._parent} does not take the route for {self.host} ({condition.get('reason')}): {message}.",
+            hint="Name another with --gateway NAMESPACE/NAME, or choose another host.",
         )
 
     def _is_wanted(self, reference: str) -> bool:

@@ -141,7 +141,7 @@ class TestSettling:
         with pytest.raises(TargetUnsuitable) as refusal:
             await route.settle(PATH)
         assert refusal.value.message == (
-            f"Gateway infra/edge does not take the route for {HOST}: so it is (AcceptedReason)"
+            f"Gateway infra/edge does not take the route for {HOST} (AcceptedReason): so it is."
         )
 
     async def test_the_service_is_not_found(
