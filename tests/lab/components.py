@@ -28,6 +28,8 @@ from tests.lab.variant import Variant
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"  # in the node's private /run
 CNI_BINARIES = "/usr/lib/cni"
+GATEWAY = ("ingress", "edge")
+"""The Gateway that is served where there is a controller, by namespace and name: it is for tests to make."""
 
 
 class Gate(Enum):
@@ -116,6 +118,7 @@ def components(layout: Layout, variant: Variant) -> list[Component]:
     ]
     policies = (str(layout.policies_program), str(layout.admin_kubeconfig), NODE_NAME)
     engine = [Component("network-policies", policies, Gate.API)] if variant.network_policies == "enforced" else []
+    outside = _ways_in(layout) if variant.ingress == "contour" else []
     return [
         Component("etcd", tuple(etcd)),
         Component("containerd", ("containerd", "--config", f"{node}/containerd.toml")),
@@ -125,7 +128,26 @@ def components(layout: Layout, variant: Variant) -> list[Component]:
         Component("kubelet", tuple(kubelet), Gate.CONTAINERD),
         Component("kube-proxy", (str(binaries / "kube-proxy"), f"--config={node}/kube-proxy.json"), Gate.API),
         *engine,
+        *outside,
     ]
+
+
+def _ways_in(layout: Layout) -> list[Component]:
+    """Contour and its Envoy, which listens on the node's port 8080 for what Gateway GATEWAY has on port 80."""
+    contour, envoy = (str(directory / directory.name) for directory in (layout.contour_dir, layout.envoy_dir))
+    xds = ("--xds-address=127.0.0.1", "--xds-port=8001")
+    serve = (
+        *(contour, "serve", "--insecure", *xds, f"--kubeconfig={layout.admin_kubeconfig}"),
+        f"--config-path={layout.node_dir}/contour.yaml",
+        "--disable-leader-election",
+        *(f"--disable-feature={one}s" for one in ("extensionservice", "tlsroute", "grpcroute", "tcproute")),
+        "--disable-feature=backendtlspolicies",
+        f"--ingress-status-address={NODE_IPV4}",
+    )
+    configured, proxy = "/run/envoy.json", f"{envoy} --service-cluster ktpy --service-node {NODE_NAME}"
+    bootstrap = f"{contour} bootstrap {' '.join(xds)} --admin-address=/run/envoy.socket {configured}"
+    start = f"{bootstrap} && exec {proxy} --disable-hot-restart --config-path {configured}"
+    return [Component("contour", serve, Gate.API), Component("envoy", ("sh", "-c", start))]
 
 
 def configuration(layout: Layout, variant: Variant) -> Mapping[str, str]:
@@ -135,6 +157,7 @@ def configuration(layout: Layout, variant: Variant) -> Mapping[str, str]:
         "cni/10-pods.conflist": _cni(layout),
         "kubelet.json": _kubelet(layout, variant),
         "kube-proxy.json": _kube_proxy(layout, variant),
+        "contour.yaml": f"gateway: {{gatewayRef: {{namespace: {GATEWAY[0]}, name: {GATEWAY[1]}}}}}\n",
         "resolv.conf": f"nameserver {RESOLVER_IPV4}\n",  # what pods with dnsPolicy Default get: CoreDNS, first of all
     }
 

@@ -129,6 +129,16 @@ class Layout:
         return self.state_dir / "policies"
 
     @property
+    def contour_dir(self) -> Path:
+        """A link to the cached controller of Ingresses and of the Gateway API, in a lab that has one."""
+        return self.state_dir / "contour"
+
+    @property
+    def envoy_dir(self) -> Path:
+        """A link to the cached Envoy, in such a lab."""
+        return self.state_dir / "envoy"
+
+    @property
     def ready_file(self) -> Path:
         """Written last by `up`: its absence means a half-made lab."""
         return self.run_dir / "ready.json"

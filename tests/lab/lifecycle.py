@@ -73,6 +73,7 @@ def up(layout: Layout, **choices: str) -> None:
     debian.ensure_packages(debian.REQUIREMENTS | (debian.NFTABLES if wanted.proxy_mode == "nftables" else {}))
     kubernetes = binaries.kubernetes(wanted.kubernetes)
     engine = binaries.policies() if wanted.network_policies == "enforced" else None
+    ways_in = [binaries.contour(), binaries.envoy()] if wanted.ingress == "contour" else []
     archives = images.archives()
     with lab_lock(layout):
         if is_wanted():
@@ -84,14 +85,21 @@ def up(layout: Layout, **choices: str) -> None:
             say(f"removing what is left of an earlier {layout.name}")
             clear(layout)
         try:
-            _start(layout, wanted, kubernetes, engine, archives)
+            _start(layout, wanted, kubernetes, engine, ways_in, archives)
         except LabError as error:
             raise LabError(
                 f"{error}\nlogs: {layout.log_dir}; `scripts/lab --name {layout.name} down` clears up"
             ) from None
 
 
-def _start(layout: Layout, variant: Variant, kubernetes: Path, engine: Path | None, archives: list[Path]) -> None:
+def _start(
+    layout: Layout,
+    variant: Variant,
+    kubernetes: Path,
+    engine: Path | None,
+    ways_in: list[Path],
+    archives: list[Path],
+) -> None:
     ticker = Ticker()
     say(f"starting {layout.name}: Kubernetes v{variant.kubernetes}, one node, dual stack")
     layout.state_dir.mkdir(mode=0o755)
@@ -109,6 +117,8 @@ def _start(layout: Layout, variant: Variant, kubernetes: Path, engine: Path | No
     if engine is not None:
         layout.policies_program.symlink_to(engine / "policies")
         network.have_policies_enforced(layout)
+    for link, directory in zip((layout.contour_dir, layout.envoy_dir), ways_in, strict=False):
+        link.symlink_to(directory)
     node.start(layout)
     start_daemon(
         module_command("upstream_resolver", layout.name),
@@ -124,6 +134,8 @@ def _start(layout: Layout, variant: Variant, kubernetes: Path, engine: Path | No
     wait_until(cluster.is_ready, API_TIMEOUT_S, "the API server")
     say(f"  API server ready ({ticker.elapsed()})")
     _apply(layout, MANIFESTS / "coredns.yaml")
+    if ways_in:
+        _apply(layout, layout.contour_dir / "crds.yaml")
     wait_until(lambda: cluster.node_is_ready(NODE_NAME), READY_TIMEOUT_S, "the node to be Ready")
     wait_until(
         lambda: cluster.get("/api/v1/namespaces/default/serviceaccounts/default") is not None,

@@ -30,6 +30,7 @@ class Variant:
     kubernetes: str = binaries.DEFAULT_RELEASE
     proxy_mode: str = "iptables"
     network_policies: str = "ignored"
+    ingress: str = "none"
     feature_gates: str = ""
     """As the API server and the kubelet are told: `Name=true,Other=false`."""
 

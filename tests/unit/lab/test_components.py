@@ -68,10 +68,18 @@ def test_the_clusters_dns_is_in_the_service_range() -> None:
 
 
 def test_a_variant_is_what_its_components_are_told() -> None:
-    variant = Variant(proxy_mode="nftables", network_policies="enforced", feature_gates="One=true,Other=false")
+    gates = "One=true,Other=false"
+    variant = Variant(proxy_mode="nftables", network_policies="enforced", ingress="contour", feature_gates=gates)
     files = components.configuration(LAB, variant)
     assert json.loads(files["kube-proxy.json"])["mode"] == "nftables"
     assert json.loads(files["kubelet.json"])["featureGates"] == {"One": True, "Other": False}
     commands = {item.name: item.command for item in components.components(LAB, variant)}
     assert "--feature-gates=One=true,Other=false" in commands["kube-apiserver"]
     assert commands["network-policies"][0] == str(LAB.policies_program)
+    assert commands["contour"][0] == str(LAB.contour_dir / "contour")
+    assert f"exec {LAB.envoy_dir}/envoy " in commands["envoy"][-1]
+
+
+def test_what_nobody_has_chosen_does_not_run() -> None:
+    names = {item.name for item in components.components(LAB, Variant())}
+    assert names.isdisjoint({"network-policies", "contour", "envoy"})
