@@ -120,7 +120,11 @@ class RuntimeDirectory(NamedTuple):
         return self.session(INTERCEPT, session)
 
     def control_sockets(self, kind: str = "*") -> list[Path]:
-        """Return the control sockets on which a session answers, and remove those that nobody serves any more."""
+        """Return the control sockets on which a session answers; remove those that nobody serves any more, and such
+        shortcuts."""
+        for shortcut in self.shortcuts.glob("*"):
+            if not _is_served(shortcut):
+                shortcut.unlink(missing_ok=True)
         return [path for path in sorted(self.path.glob(f"{kind}.*.sock")) if _is_answered(path)]
 
     @contextlib.contextmanager
@@ -168,6 +172,12 @@ def _remove(folder: Path) -> None:
     import shutil  # here: a Tab need not wait for it
 
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_served(path: Path) -> bool:
+    """Tell whether a process has this socket, which listens for streams, without connecting to it (connect(2))."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(os.fspath(path)) != errno.ECONNREFUSED
 
 
 def _is_answered(control: Path) -> bool:

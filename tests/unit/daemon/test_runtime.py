@@ -51,6 +51,21 @@ def test_a_control_socket_left_by_a_killed_session_is_removed(runtime: RuntimeDi
     assert not (runtime.path / "connect.left.sock").exists()
 
 
+def test_shortcuts_of_a_killed_session_go_and_those_of_others_hear_nothing_of_it(runtime: RuntimeDirectory) -> None:
+    """A connection would reach the user's program."""
+    runtime.shortcuts.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(os.fspath(runtime.shortcuts / "left"))
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(os.fspath(runtime.shortcuts / "live"))
+        live.listen()
+        live.setblocking(False)
+        assert runtime.control_sockets() == []
+        with pytest.raises(BlockingIOError):
+            live.accept()
+    assert [*runtime.shortcuts.iterdir()] == [runtime.shortcuts / "live"]
+
+
 def test_files_of_a_session_go_with_it_and_those_of_a_killed_one_with_its_socket(runtime: RuntimeDirectory) -> None:
     runtime.make()
     with socket.socket(socket.AF_UNIX) as left:
