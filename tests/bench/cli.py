@@ -107,7 +107,7 @@ def _gateway(conditions: Conditions) -> Outcome:
 
 def _on_lab(run: Callable[[Conditions], Outcome]) -> Callable[[argparse.Namespace, Sequence[Spec]], Outcome]:
     def whole(options: argparse.Namespace, wanted: Sequence[Spec]) -> Outcome:
-        lab, archive = _prepare(options.lab)
+        lab, archive = prepare(options.lab)
         _sweep(lab)  # what a killed run left
         try:
             return run(Conditions(lab, archive, wanted, options.rounds, options.seconds, options.against))
@@ -233,7 +233,7 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _prepare(name: str) -> tuple[Lab, Path]:
+def prepare(name: str) -> tuple[Lab, Path]:
     """The lab with the agent's image, as ktpy finds it on a quiet day; and where that image is."""
     lab = Lab.ensure_up(name)
     build = [REPOSITORY / "scripts/build-agent-image"]

@@ -10,7 +10,13 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-SOURCES = {"ktpy": "", "agent-image/ktpy_agent": "agent", "tests/lab": "lab", "tests/bench": "bench"}
+SOURCES = {
+    "ktpy": "",
+    "agent-image/ktpy_agent": "agent",
+    "tests/lab": "lab",
+    "tests/bench": "bench",
+    "tests/chaos": "chaos",
+}
 """Where modules are, and the folder of their tests below each suite."""
 SUITES = ("tests/unit", "tests/component", "tests/net", "tests/e2e")
 

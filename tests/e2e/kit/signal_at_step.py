@@ -4,7 +4,8 @@
 
 The signal comes as from outside, but at exactly that moment: the process is stopped, or gone, before anything else of
 its happens. The number tells which time, for steps that entry and exit have in common. Instead of a step, a request may
-be named: "PATCH services/web". The command line itself knows nothing of this.
+be named: "PATCH services/web"; `told` in place of `before` means the moment when the user is told of it. The command
+line itself knows nothing of this.
 """
 
 import os
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from ktpy.cluster import steps as work
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
+from ktpy.observe.events import StartStep
 from tests.lab.layout import REPOSITORY
 from tests.lab.processes import wait_until
 
@@ -44,18 +46,31 @@ def until_stopped(process: "subprocess.Popen[str]") -> None:
     wait_until(is_stopped, STOP_TIMEOUT_S, "it to be stopped")
 
 
+Reached = Callable[[str, int, str], None]
+"""Is told of a moment (`before`, `after`; `told` for a step that the user is told of), which time, and the step."""
+
+
 def interrupt(number: signal.Signals, moment: str, time: int, name: str) -> None:
-    """From here on, whoever walks steps, or asks the API server, is interrupted at this one."""
+    """From here on, whoever walks steps, tells of them, or asks the API server, is interrupted at this one."""
+
+    def reached(*where: object) -> None:
+        if where == (moment, time, name):
+            os.kill(os.getpid(), number)
+
+    instrument(reached)
+
+
+def instrument(reached: Reached) -> None:
+    """From here on, each step of whoever walks steps, tells of them, or asks the API server, is told to `reached`."""
     run_steps, request, begun = work.run_steps, Api.request, Counter[str]()
+    make_told, told = StartStep.__init__, Counter[str]()
 
     async def at(what: str, run: Callable[[], Awaitable[Result]]) -> Result:
         begun[what] += 1
-        is_it = what == name and begun[what] == time
-        if is_it and moment == "before":
-            os.kill(os.getpid(), number)
+        time = begun[what]
+        reached("before", time, what)
         result = await run()
-        if is_it and moment == "after":
-            os.kill(os.getpid(), number)
+        reached("after", time, what)
         return result
 
     async def walk_interrupted(steps: Iterable[work.Step], on_done: Callable[[str], None] = lambda _: None) -> None:
@@ -65,14 +80,25 @@ def interrupt(number: signal.Signals, moment: str, time: int, name: str) -> None
         place = "/".join(path.split("/")[-2:])
         return await at(f"{method} {place}", partial(request, api, method, path, **options))
 
+    def make_interrupted(step: StartStep, *values: Any, **named: Any) -> None:
+        make_told(step, *values, **named)
+        told[step.name] += 1
+        reached("told", told[step.name], step.name)
+
     work.run_steps = walk_interrupted
     Api.request = request_interrupted  # type: ignore[assignment, method-assign]  # the same, as far as callers go
+    StartStep.__init__ = make_interrupted  # type: ignore[assignment, method-assign]
+
+
+def become_ktpy(arguments: list[str]) -> None:
+    """Run the command line. Imported now, so that all that walks steps finds the instrumented run_steps."""
+    from ktpy.__main__ import main
+
+    sys.argv = ["ktpy", *arguments]
+    main()
 
 
 if __name__ == "__main__":
     number, moment, time, name, *arguments = sys.argv[1:]
     interrupt(signal.Signals[number], moment, int(time), name)
-    from ktpy.__main__ import main  # now, so that all that walks steps finds the interrupted run_steps
-
-    sys.argv = ["ktpy", *arguments]
-    main()
+    become_ktpy(arguments)

@@ -1,0 +1,51 @@
+"""What is in a namespace of the cluster: objects with ktpy's label, and whether the workload is what it was."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from tests.lab import Lab, LabError
+
+LABEL = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dktpy"
+KINDS = {
+    "Service": "api/v1",
+    "Pod": "api/v1",
+    "Secret": "api/v1",
+    "ConfigMap": "api/v1",
+    "Deployment": "apis/apps/v1",
+    "Job": "apis/batch/v1",
+    "Lease": "apis/coordination.k8s.io/v1",
+    "Ingress": "apis/networking.k8s.io/v1",
+    "Role": "apis/rbac.authorization.k8s.io/v1",
+}
+SERVICE, DEPLOYMENT = "target", "original"
+
+
+def _plural(kind: str) -> str:
+    return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
+
+
+def ktpys(lab: Lab, namespace: str, kinds: Iterable[str] = KINDS) -> frozenset[str]:
+    """Return all of ktpy's that nobody has told to go, as `Kind name`. LabError when the API server does not tell."""
+    found = []
+    for kind in kinds:
+        listed = lab.api.get(f"/{KINDS[kind]}/namespaces/{namespace}/{_plural(kind)}?{LABEL}")
+        if listed is None:
+            raise LabError(f"the API server does not tell which {_plural(kind)} there are in {namespace}")
+        found += [
+            f"{kind} {item['metadata']['name']}"
+            for item in listed["items"]
+            if "deletionTimestamp" not in item["metadata"]
+        ]
+    return frozenset(found)
+
+
+def essence(item: dict[str, Any]) -> list[str]:
+    """All of an object but `resourceVersion`, `generation`, status, and the times of its managed fields."""
+    metadata = {key: value for key, value in item["metadata"].items() if key not in ("resourceVersion", "generation")}
+    metadata["managedFields"] = [
+        {key: value for key, value in entry.items() if key != "time"}
+        for entry in metadata.get("managedFields") or []
+        if entry.get("subresource") != "status"
+    ]
+    return json.dumps({"metadata": metadata, "spec": item["spec"]}, sort_keys=True, indent=1).splitlines()
