@@ -74,9 +74,9 @@ def processor_time(flows: int, direction: str) -> str:
     return f"cpu-{flows}-{direction}"
 
 
-def _processor_rows() -> list[Spec]:
-    figures = [processor_time(flows, direction) for direction in ("down", "up") for flows in (1, 8)]
-    return [Spec(figure, "s/GB", Source(PORT_FORWARD, figure)) for figure in figures]
+def _processor_rows(prefix: str = "", baseline: str = PORT_FORWARD) -> list[Spec]:
+    figures = [prefix + processor_time(flows, direction) for direction in ("down", "up") for flows in (1, 8)]
+    return [Spec(figure, "s/GB", Source(baseline, figure)) for figure in figures]
 
 
 def against(specs: Iterable[Spec]) -> list[Spec]:
@@ -126,8 +126,9 @@ def _datagram_rows() -> list[Spec]:
 
 
 def _keeping_rows() -> list[Spec]:
-    """What it costs that connections outlive the link."""
-    return _by_turns(KEEPING, NO_KEEP, flows=(1, 8), rate_goal=at_least_times(0.95))
+    """What it costs that connections outlive the link, and whom."""
+    rows = _by_turns(KEEPING, NO_KEEP, flows=(1, 8), rate_goal=at_least_times(0.95))
+    return rows + _processor_rows(KEEPING, NO_KEEP)
 
 
 def _run_rows() -> list[Spec]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from tests.bench.errors import BenchError
 
 HELPER = "helper"
+AGENT = "agent"
+"""ktpy's own in the pod; the relay of connections that are kept is part of it."""
 IN_THE_CLUSTER = ("sshd", "kubelet", "kube-apiserver", "containerd")
 
 Seconds = dict[str, float]
@@ -24,6 +26,8 @@ def part_of(command: str, arguments: str) -> str | None:
     """Whose time counts beside the carrier's, by the process's name and command line."""
     if "\0ktpy.helper\0" in f"{arguments}\0":
         return HELPER
+    if "/ktpy-agent\0" in f"{arguments}\0":
+        return AGENT
     return next((name for name in IN_THE_CLUSTER if command == name or command.startswith(f"{name}-")), None)
 
 

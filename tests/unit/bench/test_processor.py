@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.bench.errors import BenchError
-from tests.bench.processor import HELPER, part_of, per_gigabyte, seconds_of, spent
+from tests.bench.processor import AGENT, HELPER, part_of, per_gigabyte, seconds_of, spent
 
 STAT = "4711 (we (ird) name) S 1 4711 4711 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 5 0 0"
 
@@ -23,6 +23,8 @@ def test_user_and_system_time_are_counted_in_ticks() -> None:
         ("containerd-shim", "containerd-shim-runc-v2", "containerd"),
         ("python3", "/x/python3\0-I\0-m\0ktpy.helper", HELPER),
         ("python3", "/x/python3\0-m\0ktpy.helpers", None),
+        ("python3", "/usr/bin/python3\0-IS\0/usr/local/bin/ktpy-agent\0shadow", AGENT),
+        ("python3", "/x/python3\0/x/ktpy-agents\0", None),
         ("etcd", "etcd", None),
     ],
 )
