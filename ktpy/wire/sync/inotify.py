@@ -41,8 +41,8 @@ class Inotify:
         self._watches[path] = watch
 
     def is_watched(self, path: bytes) -> bool:
-        """Tell whether the folder that was watched under this path is so still: it is until it is removed."""
-        return self._watches.get(path) in self._folders
+        """Tell whether the folder watched under this path still is: not removed, and not watched under another one."""
+        return self._folders.get(self._watches.get(path, 0)) == path
 
     def read(self) -> Seen:
         """Return what has changed since; empty when nothing has."""

@@ -329,6 +329,22 @@ def test_a_folder_in_place_of_another_is_looked_through(folder: Folder, root: Pa
     inotify.close()
 
 
+def test_a_folder_that_was_seen_under_another_name_and_came_back_is_watched(
+    folder: Folder, root: Path, inotify: Inotify
+) -> None:
+    replica = Replica(folder, CONTAINER, inotify)
+    for name in ("d", "e"):
+        (root / name).mkdir()
+    list(replica.scan())
+    (root / "e").rename(root / "d" / "moved")  # after the look at the root, and before that at d
+    assert dict(replica.rescan({b"d"})).keys() == {b"d/moved"}
+    (root / "d" / "moved").rename(root / "e")
+    list(replica.rescan(inotify.read().folders))
+    (root / "e" / "later").touch()
+    assert dict(replica.rescan(inotify.read().folders)).keys() == {b"e/later"}
+    inotify.close()
+
+
 def test_without_more_watches_it_goes_on_by_looking(
     folder: Folder, inotify: Inotify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
