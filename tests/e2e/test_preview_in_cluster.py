@@ -155,6 +155,15 @@ def test_no_class_at_all_is_refused(lab: Lab, pod: Path) -> None:
     assert ktpys_objects(lab) == []
 
 
+def test_no_gateway_api_at_all_is_refused(lab: Lab, pod: Path) -> None:
+    if lab.status().get("ingress") != "none":
+        pytest.skip("this cluster has it: see test_preview_from_outside.py")
+    refused = attempt(lab, command=["ktpy", "preview", "pay", "-n", NAMESPACE, *EXPOSED, "--gateway-route", HOST])
+    assert refused.exit_code == 52
+    assert "The cluster has no Gateway API (gateway.networking.k8s.io/v1)" in refused.message
+    assert ktpys_objects(lab) == []
+
+
 # --- its laptop is away
 
 
