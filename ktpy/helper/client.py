@@ -63,10 +63,16 @@ ROUTES_AT_ONCE = 512
 
 @dataclass(frozen=True, slots=True)
 class Tun:
-    """A Tun is the device and its descriptor, which the receiver closes."""
+    """A Tun is the device and its descriptors, which the receiver closes."""
 
     opened: TunOpened
     descriptor: int
+    flow_map: int | None = None
+    """Flows that are in this map are the kernel's (`ktpy.helper.flow_program`); None where it takes none."""
+
+    def close(self) -> None:
+        """Close both."""
+        _close_all((self.descriptor, *(() if self.flow_map is None else (self.flow_map,))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +128,8 @@ class HelperClient:
 
     async def open_tun(self, mtu_bytes: int = 1500) -> Tun:
         """Make the TUN device. Raises TunUnavailable."""
-        reply, descriptors = await self._channel.ask_with_descriptors(OpenTun(mtu_bytes), TunOpened, 1)
-        return Tun(reply, descriptors[0])
+        reply, descriptors = await self._channel.ask_with_descriptors(OpenTun(mtu_bytes), TunOpened, None)
+        return Tun(reply, *descriptors)
 
     async def keep_outside(self, addresses: Iterable[Address]) -> None:
         """Have the helper refuse routes to these from now on."""

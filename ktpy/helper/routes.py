@@ -26,6 +26,9 @@ RTN_UNICAST = 1
 RTN_LOCAL = 2
 RT_TABLE_LOCAL = 255
 
+CLSACT_EGRESS = "ffff:fff3"
+"""TC_H_CLSACT and TC_H_MIN_EGRESS of linux/pkt_sched.h."""
+
 LOCAL_ROUTE_TIMEOUT_S = 1.0
 MTU_MAX_BYTES = 1 << 16
 
@@ -114,6 +117,26 @@ def _await_local_route(netlink: IPRoute, address: IPv6Address) -> None:
             if found["type"] == RTN_LOCAL:
                 return
         time.sleep(0.001)
+
+
+def run_where_packets_leave(index: int, program_fd: int, name: str) -> None:
+    """Have a link run a program on each packet that leaves by it (tc-bpf(8)). Raises NetlinkError."""
+    with IPRoute() as netlink:
+        netlink.tc("add", "clsact", index)
+        try:
+            netlink.tc(
+                "add-filter",
+                "bpf",
+                index,
+                fd=program_fd,
+                name=name,
+                parent=CLSACT_EGRESS,
+                classid=1,
+                direct_action=True,
+            )
+        except NetlinkError:
+            netlink.tc("del", "clsact", index)
+            raise
 
 
 def is_ours(name: str, alias: str) -> bool:

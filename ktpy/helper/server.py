@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from pyroute2 import NetlinkError
 
 from ktpy.errors import HelperFailed, KtpyError, RangeOverlap, TunUnavailable
-from ktpy.helper import changes, dns_sockets, resolver, routes, tun
+from ktpy.helper import changes, dns_sockets, flow_program, resolver, routes, tun
 from ktpy.helper.journal import Journal, open_all_stale, undo_all
 from ktpy.helper.protocol import (
     AddRoutes,
@@ -160,11 +160,12 @@ class Helper:
             if planned.name in names or any(address in planned.address4.network for address in addresses):
                 continue
             with contextlib.suppress(tun.InterfaceNameTaken):
-                self._tun, descriptor = self._make_tun(planned)
-                return self._tun, (descriptor,)
+                self._tun, descriptors = self._make_tun(planned)
+                return self._tun, descriptors
         raise TunUnavailable(f"ktpy0 to ktpy{TUN_LIMIT - 1} are all taken; nothing was changed.")
 
-    def _make_tun(self, planned: TunOpened) -> tuple[TunOpened, int]:
+    def _make_tun(self, planned: TunOpened) -> tuple[TunOpened, tuple[int, ...]]:
+        """Return it with its descriptor and, where the kernel turns packets round, that of the map of its flows."""
         alias = self._alias()
         with (
             contextlib.ExitStack() as on_failure,
@@ -176,8 +177,11 @@ class Helper:
                 opened = routes.set_up_link(planned, alias)
             except NetlinkError as exc:
                 raise TunUnavailable(f"The kernel refuses to set up {planned.name}: {exc}; ktpy removed it.") from exc
+            descriptors = [descriptor]
+            with contextlib.suppress(OSError, NetlinkError):  # else each packet goes through the main process
+                descriptors.append(flow_program.attach(opened.interface_index))
             on_failure.pop_all()
-        return opened, descriptor
+        return opened, tuple(descriptors)
 
     def _add_routes(self, request: AddRoutes) -> RoutesAdded:
         opened = self._require_tun()

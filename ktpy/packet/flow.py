@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import Final, Protocol
 
 from ktpy.packet.checksum import change
 from ktpy.packet.headers import TUPLE4_BYTES
@@ -116,3 +116,23 @@ class Flow:
         if state not in TRANSITIONS[self.state]:
             raise ValueError(f"a flow that is {self.state.name} cannot become {state.name}")
         self.state = state
+
+
+class Bypass(Protocol):
+    """A Bypass has packets of open flows rewritten before they come to the flow table."""
+
+    def enter(self, flow: Flow) -> bool:
+        """Take over the flow's packets, all but those with SYN, FIN or RST; return whether that is so now."""
+
+    def leave(self, flow: Flow) -> None:
+        """Leave the flow's packets to the flow table from now on. It may never have entered."""
+
+
+class NoBypass:
+    """With NoBypass every packet comes to the flow table."""
+
+    def enter(self, flow: Flow) -> bool:  # noqa: ARG002 - as a Bypass has it
+        return False
+
+    def leave(self, flow: Flow) -> None:
+        """Do nothing: it never entered."""

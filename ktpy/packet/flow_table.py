@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ktpy.packet import replies
-from ktpy.packet.flow import RESET, Flow, Hairpin, Rewrite, State
+from ktpy.packet.flow import RESET, Bypass, Flow, Hairpin, NoBypass, Rewrite, State
 from ktpy.packet.headers import (
     ACK,
     FIN,
@@ -59,6 +59,8 @@ class FlowCounters:
 
     flows: int = 0
     admitted: int = 0
+    bypassing: int = 0
+    """Of these, so many have all but their first and last packets rewritten by the kernel."""
     refused: int = 0
     unreachable: int = 0
     full: int = 0
@@ -111,8 +113,10 @@ class FlowTable:
         ports: range = PORTS,
         linger_s: float = LINGER_S,
         quiet_s: float = QUIET_S,
+        bypass: Bypass | None = None,
     ) -> None:
         self.counters = FlowCounters()
+        self._bypass = bypass or NoBypass()
         self._hairpins = {len(pin.own): pin for pin in hairpins}
         self._max_flows = min(max_flows, len(ports))
         self._linger_s = linger_s
@@ -185,6 +189,7 @@ class FlowTable:
         elif flags & _OPENING == SYN and flow.finished:
             if rewrite is flow.outbound:  # else nobody of ours sent it, and a newer flow may have the same 4-tuple
                 del self._rewrites[flow.key]
+                self._bypass.leave(flow)
             return True
         return False
 
@@ -248,6 +253,7 @@ class FlowTable:
         del self._held[flow.key]
         self._rewrites[flow.key] = flow.outbound
         self._rewrites[flow.reply_key] = flow.inbound
+        self.counters.bypassing += self._bypass.enter(flow)
         syn = bytearray(flow.syn)
         flow.syn = b""
         self.rewrite(syn, len(syn))
@@ -277,8 +283,12 @@ class FlowTable:
         return [flow for flow in resets if flow.state is State.OPEN]
 
     def release(self, flow: Flow, now_s: float) -> None:
-        """Let `expire` forget the flow, which the relay has let go of, once the kernel has nothing left to send."""
+        """Let `expire` forget the flow, which the relay has let go of, once the kernel has nothing left to send.
+
+        That takes seeing each of its packets from now on.
+        """
         flow.become(State.CLOSING)
+        self._bypass.leave(flow)
         flow.quiet_since_s = now_s
         self._closing[flow.port] = flow
 
@@ -299,6 +309,7 @@ class FlowTable:
             if self._rewrites.get(flow.key) is flow.outbound:  # a newer flow may have the same 4-tuple
                 del self._rewrites[flow.key]
             del self._rewrites[flow.reply_key]
+            self._bypass.leave(flow)
             self._closing.pop(flow.port, None)
         flow.become(State.CLOSED)
         self._ports_in_use.remove(flow.port)

@@ -69,6 +69,15 @@ def test_much_up(connected: ConnectSession, lab: Lab) -> None:
     assert got == {"bytes": MUCH, "sha256": digest_of_body(MUCH)}
 
 
+def test_data_stays_in_the_kernel(connected: ConnectSession, laptop: Laptop) -> None:
+    """The helper's program turns it round; only first and last packets come to ktpy."""
+    before = connected.status()["counters"]
+    laptop.output("curl", "-sS", "-o", "/dev/null", f"http://web/big?bytes={MUCH // 10}")
+    after = connected.status()["counters"]
+    assert after["flows"]["bypassing"] > before["flows"]["bypassing"]
+    assert after["packets"]["read_bytes"] - before["packets"]["read_bytes"] < MUCH // 100
+
+
 def test_both_ways_over_ipv6(connected: ConnectSession, lab: Lab, laptop: Laptop, shop: Shop) -> None:
     size = MUCH // 3
     url = f"http://[{shop.service('web').ipv6}]"

@@ -143,11 +143,23 @@ async def cluster() -> AsyncIterator[Cluster]:
     made.close()
 
 
+@pytest.fixture
+def flow_map() -> int | None:
+    """The map of the flows that the kernel takes: none."""
+    return None
+
+
 @pytest_asyncio.fixture
-async def pump(tun_fd: int, cluster: Cluster) -> AsyncIterator[Pump]:
+async def pump(tun_fd: int, flow_map: int | None, cluster: Cluster) -> AsyncIterator[Pump]:
     """A running pump between the TUN and the make-believe cluster."""
     made = await Pump.start(
-        tun_fd, ADDRESSES, cluster.dial, dial_timeout_s=DIAL_TIMEOUT_S, linger_s=0.5, until_up=cluster.is_up.wait
+        tun_fd,
+        ADDRESSES,
+        cluster.dial,
+        dial_timeout_s=DIAL_TIMEOUT_S,
+        linger_s=0.5,
+        until_up=cluster.is_up.wait,
+        flow_map=flow_map,
     )
     yield made
     await made.aclose()

@@ -78,7 +78,7 @@ class TunFront:
         networks = await helper.local_networks()
         resolver = await helper.detect_resolver()
         tun = await helper.open_tun()
-        undo.callback(os.close, tun.descriptor)
+        undo.callback(tun.close)
         changes = RouteChanges(tun.opened.interface_index)
         undo.callback(changes.close)
         return cls(helper, tun, networks, resolver, changes, report)
@@ -148,6 +148,7 @@ class TunFront:
             on_udp=self._tell_of_udp,
             until_up=uplink.wait_up,
             stand_ins=self.stand_ins,
+            flow_map=self.tun.flow_map,
         )
         undo.push_async_callback(pump.aclose)
         return pump

@@ -14,6 +14,7 @@ from typing import Final
 
 from ktpy.capture.spec import DatagramWay, Traffic
 from ktpy.capture.tun.datagrams import Datagrams
+from ktpy.capture.tun.kernel_flows import KernelFlows
 from ktpy.capture.tun.packet_tap import PacketTap
 from ktpy.capture.tun.relay import Dial, FarEnd, Relay, TunAddress
 from ktpy.errors import TunUnavailable
@@ -74,6 +75,7 @@ class Pump:
         on_udp: Callable[[bytes, int], None],
         until_up: Callable[[], Awaitable[object]],
         stand_ins: StandIns,
+        kernel_flows: KernelFlows | None,
     ) -> None:
         self._tun_fd = tun_fd
         self._relay = relay
@@ -94,6 +96,7 @@ class Pump:
         self._readv: Callable[[int, list[bytearray]], int] = os.readv
         self._write_fd: Callable[[int, bytes | memoryview], int] = os.write
         self._taps: tuple[PacketTap, ...] = ()
+        self._kernel_flows = kernel_flows
         self._backlog: deque[bytes] = deque()
         loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = loop.create_future()
@@ -118,6 +121,7 @@ class Pump:
         until_up: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0),
         acceptors: Sequence[socket.socket] = (),
         stand_ins: StandIns | None = None,
+        flow_map: int | None = None,
     ) -> "Pump":
         """Bind the acceptor and begin to move packets. The TUN's addresses must be set by then.
 
@@ -126,7 +130,8 @@ class Pump:
         `until_up` waits until the link stands: a new flow waits that long, but no longer than `dial_timeout_s`.
         `acceptors` are sockets bound to the addresses where this process cannot bind them.
         What is sent to one of `stand_ins` goes to the address that it stands in for, from which the answer comes back.
-        `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set; it stays the caller's to close.
+        `tun_fd` is non-blocking, with IFF_VNET_HDR and its offloads set. Data of connections need not come by it where
+        there is a `flow_map`, by which the kernel turns it round itself. Both stay the caller's to close.
         """
         flows: dict[int, Flow] = {}
 
@@ -135,6 +140,7 @@ class Pump:
 
         relay = Relay(addresses, release)
         ports = await relay.listen(acceptors)
+        kernel_flows = None if flow_map is None else KernelFlows(flow_map)
         table = FlowTable(
             [
                 Hairpin(ip_address(address.own).packed, ip_address(address.peer).packed, port)
@@ -142,11 +148,23 @@ class Pump:
             ],
             max_flows=max_flows,
             linger_s=linger_s,
+            bypass=kernel_flows,
         )
         peers = [ip_address(address.peer) for address in addresses]
-        standing_in = stand_ins or StandIns()
         return cls(
-            tun_fd, relay, table, peers, flows, dial, dial_timeout_s, max_dials, way, on_udp, until_up, standing_in
+            tun_fd,
+            relay,
+            table,
+            peers,
+            flows,
+            dial,
+            dial_timeout_s,
+            max_dials,
+            way,
+            on_udp,
+            until_up,
+            stand_ins or StandIns(),
+            kernel_flows,
         )
 
     @property
@@ -221,7 +239,10 @@ class Pump:
 
     @contextlib.contextmanager
     def tapped(self, matches: Matches, snapshot_bytes: int) -> Iterator[PacketTap]:
-        """Show what matches to a tap while the body runs. While there is none, it costs nothing."""
+        """Show what matches to a tap while the body runs. While there is none, it costs nothing.
+
+        Every packet comes by the TUN meanwhile.
+        """
         tap = PacketTap(matches, snapshot_bytes, self._peers)
         self._show_to(*self._taps, tap)
         try:
@@ -230,6 +251,10 @@ class Pump:
             self._show_to(*(one for one in self._taps if one is not tap))
 
     def _show_to(self, *taps: PacketTap) -> None:
+        if self._kernel_flows and not self._taps and taps:
+            self._kernel_flows.pause()
+        elif self._kernel_flows and self._taps and not taps:
+            self._kernel_flows.resume()
         self._taps = taps
         self._readv, self._write_fd = (self._readv_tapped, self._write_tapped) if taps else (os.readv, os.write)
 

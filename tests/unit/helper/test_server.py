@@ -6,10 +6,12 @@ import socket
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
+from typing import cast
 
 import pytest
+from pyroute2 import NetlinkError
 
-from ktpy.helper import changes, dns_sockets, resolved, resolver, routes, tun
+from ktpy.helper import changes, dns_sockets, flow_program, resolved, resolver, routes, tun
 from ktpy.helper.journal import Journal
 from ktpy.helper.protocol import (
     AddRoutes,
@@ -202,6 +204,7 @@ def asked_of_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str
     monkeypatch.setattr(resolved, "revert", lambda link: asked.append(f"revert {link}"))
     monkeypatch.setattr(dns_sockets, "bind", lambda _address: ())
     monkeypatch.setattr(tun, "open_device", lambda _name: os.open(os.devnull, os.O_RDWR))
+    monkeypatch.setattr(flow_program, "attach", lambda _index: os.open(os.devnull, os.O_RDWR))
     for name, fake in {
         "link_names": set[str],
         "local_addresses": list[str],
@@ -221,6 +224,26 @@ def test_routes_go_with_their_device_at_once_after_the_resolver_is_put_back(
     caller.ask(BindDns((LOOPBACK,)), SetResolver((LOOPBACK,), (), (), "cluster.local"), UndoAll())
     assert caller.run()
     assert asked_of_kernel == ["add 1 routes"] * 100 + ["revert ktpy0", "delete ktpy0"]
+
+
+@pytest.mark.usefixtures("asked_of_kernel")
+@pytest.mark.parametrize("refusal", [None, PermissionError(), NetlinkError(95)])
+def test_a_kernel_that_turns_no_packets_round_gives_a_tun_all_the_same(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, refusal: Exception | None
+) -> None:
+    def refuse(_index: int) -> int:
+        raise cast(Exception, refusal)
+
+    if refusal is not None:
+        monkeypatch.setattr(flow_program, "attach", refuse)
+    caller.ask(OpenTun(1500), UndoAll())
+    assert caller.run()
+    receive_packet(caller.socket)
+    packet, descriptors = receive_packet(caller.socket)
+    assert isinstance(decode_reply(packet), TunOpened)
+    assert len(descriptors) == (2 if refusal is None else 1)
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def test_what_has_a_route_already_is_not_routed_once_more(caller: Caller, asked_of_kernel: list[str]) -> None:

@@ -389,3 +389,59 @@ def test_a_full_table_refuses_and_takes_again_when_there_is_room(family: int) ->
     assert table.counters.full == 1
     table.forget(first)
     assert isinstance(feed(table, wire(from_app(family, "S", sport=3))), NewFlow)
+
+
+# --- the bypass
+
+
+class Recorded:
+    """A bypass that tells who is in it."""
+
+    def __init__(self, *, takes: bool = True) -> None:
+        self.flows: set[Flow] = set()
+        self.takes = takes
+
+    def enter(self, flow: Flow) -> bool:
+        self.flows.add(flow)
+        return self.takes
+
+    def leave(self, flow: Flow) -> None:
+        self.flows.discard(flow)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+@FAMILIES
+def test_a_flow_is_in_the_bypass_from_its_answer_until_the_relay_lets_go(family: int, takes: bool) -> None:
+    bypass = Recorded(takes=takes)
+    table = FlowTable([HAIRPIN4, HAIRPIN6], bypass=bypass)
+    flow = dialled(table, family)
+    assert bypass.flows == set()
+    table.admit(flow)
+    assert bypass.flows == {flow}
+    assert table.counters.bypassing == takes
+    table.release(flow, now_s=0)
+    assert bypass.flows == set(), "what is still delivered keeps the flow from being forgotten"
+
+
+def test_a_flow_that_never_opened_is_not_in_the_bypass() -> None:
+    bypass = Recorded()
+    table = FlowTable([HAIRPIN4, HAIRPIN6], bypass=bypass)
+    table.refuse(dialled(table, 4))
+    table.unreachable(dialled(table, 6))
+    assert bypass.flows == set()
+
+
+@FAMILIES
+def test_a_finished_flow_leaves_the_bypass_to_a_new_one_with_its_addresses(family: int) -> None:
+    bypass = Recorded()
+    table = FlowTable([HAIRPIN4, HAIRPIN6], bypass=bypass)
+    flow = opened(table, family)
+    finish(table, family, flow)
+    assert bypass.flows == {flow}
+    again = dialled(table, family)
+    assert bypass.flows == set(), "the kernel would lead the new one to the old one's end"
+    table.admit(again)
+    assert bypass.flows == {again}
+    table.release(flow, now_s=0)
+    table.expire(1000)
+    assert bypass.flows == {again}

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from ktpy.capture.tun import pump as pump_module
 from ktpy.capture.tun.packet_tap import SeenPacket
 from ktpy.capture.tun.pump import Pump
 from ktpy.errors import TunUnavailable
+from ktpy.helper.flow_program import attach
 from ktpy.packet.headers import Drop
 from ktpy.packet.packet_filter import parse_filter
 from ktpy.pcap.lines import decoded
@@ -33,6 +34,17 @@ AT_ONCE_S = 0.9
 """Before the kernel repeats its SYN, which it does after 1 s."""
 BULK_BYTES = 64 * 2**20
 CHUNK = random.Random(4).randbytes(2**20)
+
+
+@pytest.fixture(params=["by the main process", "by the kernel"])
+def flow_map(request: pytest.FixtureRequest, tun_fd: int) -> Iterator[int | None]:
+    """Everything holds whoever turns packets round."""
+    if request.param == "by the main process":
+        yield None
+        return
+    map_fd = attach(socket.if_nametoindex(TUN_NAME))
+    yield map_fd
+    os.close(map_fd)
 
 
 def connect(address: str, port: int = 80, timeout_s: float = 60.0) -> socket.socket:
@@ -172,6 +184,31 @@ async def test_a_bulk_upload_arrives_whole(pump: Pump, cluster: Cluster, service
 
     expected = hashlib.sha256(CHUNK * (BULK_BYTES // len(CHUNK))).hexdigest()
     assert await asyncio.to_thread(send) == expected
+
+
+@BOTH
+async def test_data_that_the_kernel_turns_round_comes_by_the_tun_only_while_it_is_shown(
+    pump: Pump, cluster: Cluster, flow_map: int | None, service: str
+) -> None:
+    await cluster.serve(service, 80, echo)
+    with await asyncio.to_thread(connect, service) as app:
+
+        async def talk() -> int:
+            """So many packets of 100 questions and answers come by the TUN."""
+            before = pump.packets.read_packets
+            for number in range(100):
+                question = b"%04d" % number
+                await asyncio.to_thread(app.sendall, question)
+                assert await asyncio.to_thread(app.recv, 100) == question
+            return pump.packets.read_packets - before
+
+        await talk()
+        assert (await talk() < 10) == (flow_map is not None)
+        with pump.tapped(parse_filter("tcp port 80", lambda _: []), 1 << 18) as tap:
+            assert await talk() >= 200
+            assert await tap.take(1000)
+        assert (await talk() < 10) == (flow_map is not None)
+    assert pump.flows.bypassing == (flow_map is not None)
 
 
 @BOTH

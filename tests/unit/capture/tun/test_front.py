@@ -21,7 +21,7 @@ from ktpy.dns.stream import StreamClient
 from ktpy.dns.upstream import Upstream
 from ktpy.dns.zone import Zone
 from ktpy.errors import HelperFailed
-from ktpy.helper.client import HelperClient
+from ktpy.helper.client import HelperClient, Tun
 from ktpy.helper.protocol import Hello, LocalNetwork, Resolver, Undone
 from ktpy.observe.events import Event, Notice
 from ktpy.wire.session import AgentHello
@@ -37,7 +37,7 @@ def test_the_machines_name_servers_as_ranges() -> None:
 async def test_what_the_helper_remarks_on_the_installation_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = []
     opened = SimpleNamespace(interface_index=7)
-    tun = SimpleNamespace(descriptor=os.open(os.devnull, os.O_RDONLY), opened=opened)
+    tun = Tun(cast(Any, opened), os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY))
     helper = AsyncMock(hello=Hello(1, 1000, "/home/al belongs to al."))
     helper.recover.return_value, helper.open_tun.return_value, helper.close.return_value = (
         (),
@@ -48,6 +48,9 @@ async def test_what_the_helper_remarks_on_the_installation_is_told(monkeypatch: 
     async with AsyncExitStack() as undo:
         await TunFront.prepare(cast(Any, None), undo, events.append)
     assert events == [Notice("/home/al belongs to al.")]
+    for descriptor in (tun.descriptor, tun.flow_map):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(cast(int, descriptor))
 
 
 async def test_after_an_outage_vanished_routes_and_new_overlaps_are_told() -> None:
