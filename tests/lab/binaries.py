@@ -80,12 +80,12 @@ def _sources(module: Path) -> list[bytes]:
     return [part for path in files for part in (str(path.relative_to(module)).encode(), path.read_bytes())]
 
 
-def _go(module: Path, verb: str, *words: str) -> Iterator[str]:
+def _go(module: Path, verb: str, *words: str, cgo: bool = False) -> Iterator[str]:
     """Each line that `go VERB` writes in a module's directory; raises LabError when it fails."""
     process = subprocess.Popen(
         [find_go(), *verb.split(), *words],
         cwd=module,
-        env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""},
+        env={**os.environ, "CGO_ENABLED": str(int(cgo)), "GOTOOLCHAIN": "local", "GOFLAGS": ""},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -103,17 +103,20 @@ def _go(module: Path, verb: str, *words: str) -> Iterator[str]:
         raise LabError(f"go {verb} of {module.name} failed:\n{''.join(last)}")
 
 
-def _build(module: Path, package: str, output: Path, ldflags: str, *, mod: str = "readonly") -> None:
+def _build(
+    module: Path, package: str, output: Path, ldflags: str, *, mod: str = "readonly", tags: str = "", cgo: bool = False
+) -> None:
     ticker = Ticker()
     fetched = packages = compiled = 0
-    for line in _go(module, "list", f"-mod={mod}", "-deps", package):
+    chosen = (f"-mod={mod}", f"-tags={tags}")
+    for line in _go(module, "list", *chosen, "-deps", package, cgo=cgo):
         if line.startswith("go: "):
             fetched += 1
             ticker.tick(f"{fetched} modules fetched")
         else:
             packages += 1
-    options = (f"-mod={mod}", "-v", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {ldflags}".strip())
-    for line in _go(module, "build", *options, "-o", str(output), package):
+    options = (*chosen, "-v", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {ldflags}".strip())
+    for line in _go(module, "build", *options, "-o", str(output), package, cgo=cgo):
         compiled += not line.startswith("go: ")
         ticker.tick(f"{compiled} of {packages} packages compiled")
     say(f"  built in {ticker.elapsed()}")
@@ -140,7 +143,9 @@ def kubernetes(release: str = DEFAULT_RELEASE) -> Path:
         for component in COMPONENTS:
             (directory / component).symlink_to("kube")
 
-    return cache.artifact("kube", [GO_SERIES, ldflags, *_sources(module)], make)
+    # Another release has its own go.mod and go.sum: it is not built again when the default moves on.
+    sources = _sources(module) if release == DEFAULT_RELEASE else [(module / "main.go").read_bytes()]
+    return cache.artifact("kube", [GO_SERIES, ldflags, *sources], make)
 
 
 def requirements(release: str, go_mod: str) -> str:
@@ -171,6 +176,22 @@ def coredns() -> Path:
         _build(module, ".", directory / "coredns", "")
 
     return cache.artifact("coredns", [GO_SERIES, *_sources(module)], make)
+
+
+def containerd() -> Path:
+    """The directory with containerd 2, its shim and its ctr, and with runc."""
+    modules = MODULES / "containerd", MODULES / "runc"
+    sources = [part for module in modules for part in _sources(module)]
+
+    def make(directory: Path) -> None:
+        say("building containerd and runc from their Go modules, once: about three minutes")
+        own, runc = modules
+        for program in ("containerd", "containerd-shim-runc-v2", "ctr"):
+            _build(own, f"github.com/containerd/containerd/v2/cmd/{program}", directory / program, "")
+        # Its start in another process's namespaces is in C; without seccomp it refuses pods that ask for a profile.
+        _build(runc, "github.com/opencontainers/runc", directory / "runc", "", tags="seccomp", cgo=True)
+
+    return cache.artifact("containerd", [GO_SERIES, *sources], make)
 
 
 def registry() -> Path:

@@ -22,7 +22,8 @@ RESOLVER_MODES = ("file", "symlink", "bind", "systemd-resolved")
 PROXY_MODES = ("iptables", "nftables")
 POLICIES = ("ignored", "enforced")
 INGRESS = ("none", "contour")
-CHOICES = ("kubernetes", "proxy_mode", "network_policies", "ingress", "feature_gates")
+CONTAINERDS = ("machine", "2")
+CHOICES = ("kubernetes", "proxy_mode", "network_policies", "ingress", "containerd", "feature_gates")
 COMMAND_VERBS = {"exec": ("--user", "--laptop", "--name"), "node": ("--name",), "kubectl": ("--name",)}
 EXIT_FAILURE = 1
 
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--proxy-mode", choices=PROXY_MODES, help="kube-proxy's")
     up.add_argument("--network-policies", choices=POLICIES, help="by an engine of their own; else by nobody")
     up.add_argument("--ingress", choices=INGRESS, help="who serves Ingresses and the Gateway API; else nobody")
+    up.add_argument("--containerd", choices=CONTAINERDS, help="the machine's own, or 2.x and runc, which are built")
     up.add_argument("--feature-gates", metavar="NAME=true,...", help="of the API server and the kubelet")
     verb("down", "remove everything, whatever state it is in")
     verb("status", "what runs").add_argument("--output", choices=("text", "json"), default="text")

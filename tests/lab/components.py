@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_network
 
+from tests.lab.debian import SYSTEM_PATH
 from tests.lab.images import PAUSE_IMAGE
 from tests.lab.layout import (
     API_PORT,
@@ -47,6 +48,11 @@ class Component:
     name: str
     command: tuple[str, ...]
     gate: Gate = Gate.NONE
+
+
+def program_path(layout: Layout) -> str:
+    """PATH on the node; a lab that has the machine's own containerd has nothing in the first folder."""
+    return f"{layout.runtime_dir}:{layout.bin_dir}:{SYSTEM_PATH}"
 
 
 def components(layout: Layout, variant: Variant) -> list[Component]:

@@ -24,6 +24,13 @@ REQUIREMENTS = {
     "sudo": "sudo",
 }
 NFTABLES = {"nft": "nftables"}
+RUNC_SOURCES = {
+    "gcc": "gcc",
+    "pkg-config": "pkg-config",
+    "/usr/include/stdio.h": "libc6-dev",
+    "/usr/include/seccomp.h": "libseccomp-dev",
+}
+"""What runc is built with."""
 RESOLVED_REQUIREMENTS = {"dbus-daemon": "dbus", "setpriv": "util-linux"}
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

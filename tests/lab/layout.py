@@ -124,6 +124,11 @@ class Layout:
         return self.state_dir / "bin"
 
     @property
+    def runtime_dir(self) -> Path:
+        """A link to the cached containerd and runc, in a lab that does not have the machine's."""
+        return self.state_dir / "runtime"
+
+    @property
     def policies_program(self) -> Path:
         """A link to the cached engine that enforces NetworkPolicies, in a lab that has one."""
         return self.state_dir / "policies"

@@ -70,8 +70,13 @@ def up(layout: Layout, **choices: str) -> None:
     if is_wanted() and api(layout).is_ready():
         say(f"{layout.name} is up")
         return
-    debian.ensure_packages(debian.REQUIREMENTS | (debian.NFTABLES if wanted.proxy_mode == "nftables" else {}))
+    debian.ensure_packages(
+        debian.REQUIREMENTS
+        | (debian.NFTABLES if wanted.proxy_mode == "nftables" else {})
+        | (debian.RUNC_SOURCES if wanted.containerd == "2" else {})
+    )
     kubernetes = binaries.kubernetes(wanted.kubernetes)
+    runtime = binaries.containerd() if wanted.containerd == "2" else None
     engine = binaries.policies() if wanted.network_policies == "enforced" else None
     ways_in = [binaries.contour(), binaries.envoy()] if wanted.ingress == "contour" else []
     archives = images.archives()
@@ -85,7 +90,7 @@ def up(layout: Layout, **choices: str) -> None:
             say(f"removing what is left of an earlier {layout.name}")
             clear(layout)
         try:
-            _start(layout, wanted, kubernetes, engine, ways_in, archives)
+            _start(layout, wanted, kubernetes, runtime, engine, ways_in, archives)
         except LabError as error:
             raise LabError(
                 f"{error}\nlogs: {layout.log_dir}; `scripts/lab --name {layout.name} down` clears up"
@@ -96,6 +101,7 @@ def _start(
     layout: Layout,
     variant: Variant,
     kubernetes: Path,
+    runtime: Path | None,
     engine: Path | None,
     ways_in: list[Path],
     archives: list[Path],
@@ -109,6 +115,8 @@ def _start(
     groups = cgroup.ControlGroups.make(layout.cgroup_name, layout.cgroups_file)
     groups.join("laptop")
     layout.bin_dir.symlink_to(kubernetes)
+    if runtime is not None:
+        layout.runtime_dir.symlink_to(runtime)
     certs.write_cluster_pki(layout.pki_dir, layout.server_url)
     shutil.copyfile(layout.pki_dir / "admin.kubeconfig", layout.admin_kubeconfig)
     layout.admin_kubeconfig.chmod(0o600)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
-from tests.lab import components, debian, namespaces
+from tests.lab import components, namespaces
 from tests.lab.errors import LabError
 from tests.lab.layout import Layout
 from tests.lab.node_init import READY, pids_file
@@ -39,7 +39,7 @@ def _command(layout: Layout, command: Sequence[str]) -> list[str]:
     node = record(layout)
     if node is None or not node.alive():
         raise LabError(f"the node of lab {layout.name!r} does not run: scripts/lab up")
-    environment = f"PATH={layout.bin_dir}:{debian.SYSTEM_PATH}"
+    environment = f"PATH={components.program_path(layout)}"
     flags = [f"--{flag}" for flag in ("mount", "net", "pid", "uts", "ipc", "cgroup")]
     return ["nsenter", f"--target={node.pid}", *flags, "--wd=/", "env", environment, *command]
 

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from tests.lab import cgroup, namespaces, network
 from tests.lab.api import Api
-from tests.lab.components import CONTAINERD_SOCKET, Component, Gate, components
-from tests.lab.debian import SYSTEM_PATH
+from tests.lab.components import CONTAINERD_SOCKET, Component, Gate, components, program_path
 from tests.lab.layout import NODE_NAME, Layout
 from tests.lab.namespaces import mount
 from tests.lab.processes import ProcessRecord
@@ -85,8 +84,11 @@ def _mount_file_systems(layout: Layout, hierarchies: list[cgroup.Hierarchy]) -> 
             kind, options = hierarchy.options
             mount("-t", kind, "-o", options, kind, target)
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")  # xtables.lock, containerd's socket, pods' netns
-    for directory in ("/run/netns", "/run/lock"):
+    for directory in ("/run/netns", "/run/lock", "/run/proc"):
         Path(directory).mkdir()
+    # In a user namespace proc is mounted only by who sees one already that nothing covers a part of (the kernel's
+    # mnt_already_visible): the tunables below do that to /proc, and pods with `hostUsers: false` would not start.
+    mount("-t", "proc", "proc", "/run/proc")
     # /var/lib gets private directories that need not exist on the machine; the lab's own state stays visible.
     node = layout.node_dir
     for name in ("var-lib", "var-lib-work", "log"):
@@ -126,7 +128,7 @@ class Supervisor:
             components(layout, Variant.read(layout)), 0.0
         )  # due time, monotonic seconds
         self._api = Api(Path("/proc/self/ns/net"), layout.pki_dir)
-        self._environment = {"PATH": f"{layout.bin_dir}:{SYSTEM_PATH}", "HOME": "/root"}
+        self._environment = {"PATH": program_path(layout), "HOME": "/root"}
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})

@@ -31,6 +31,8 @@ class Variant:
     proxy_mode: str = "iptables"
     network_policies: str = "ignored"
     ingress: str = "none"
+    containerd: str = "machine"
+    """The machine's own with its runc, or "2": both are built."""
     feature_gates: str = ""
     """As the API server and the kubelet are told: `Name=true,Other=false`."""
 

@@ -83,3 +83,8 @@ def test_a_variant_is_what_its_components_are_told() -> None:
 def test_what_nobody_has_chosen_does_not_run() -> None:
     names = {item.name for item in components.components(LAB, Variant())}
     assert names.isdisjoint({"network-policies", "contour", "envoy"})
+
+
+def test_a_containerd_that_was_built_goes_before_the_machines() -> None:
+    folders = components.program_path(LAB).split(":")
+    assert folders.index(str(LAB.runtime_dir)) < folders.index("/usr/bin")
