@@ -16,6 +16,7 @@ SOURCES = {
     "tests/lab": "lab",
     "tests/bench": "bench",
     "tests/chaos": "chaos",
+    "tests/soak": "soak",
 }
 """Where modules are, and the folder of their tests below each suite."""
 SUITES = ("tests/unit", "tests/component", "tests/net", "tests/e2e")
