@@ -6,7 +6,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -19,8 +19,9 @@ from tests.lab.namespaces import stream_socket
 from tests.lab.sessions.http_clients import ask, visiting
 from tests.lab.sessions.request_log import Visit, Visits
 from tests.soak import scenario
+from tests.soak.counting import Load, Loads
 from tests.soak.scenario import Scenario
-from tests.soak.tally import Span, Tally
+from tests.soak.tally import Tally
 
 REQUESTS_PER_S = 3.0
 NEW_SOCKET_EVERY = 20
@@ -67,24 +68,6 @@ def probing(once: Callable[[], str], interval_s: float) -> Iterator[Probe]:
     finally:
         probe.stop()
         thread.join()
-
-
-@dataclass
-class Load:
-    """`may_fail` where it goes by a link of the laptop: then it fails while that is lost."""
-
-    visits: Visits
-    tally: Tally
-    may_fail: bool
-
-    def count(self, outages: Sequence[Span], began_s: float) -> list[str]:
-        """Move what has ended so far into the tally; what of it was lost, in words."""
-        count = len(self.visits.visits)
-        ended = self.visits.visits[:count]
-        del self.visits.visits[:count]
-        told = len(self.tally.words)
-        self.tally.add(ended, outages if self.may_fail else (), began_s)
-        return self.tally.words[told:]
 
 
 class Echo:
@@ -174,8 +157,8 @@ def datagrams(laptop: Laptop, address: tuple[str, int]) -> Callable[[], socket.s
 
 
 @contextmanager
-def loading(standing: Scenario) -> Iterator[dict[str, Load]]:
-    """All loads, by name, until the block ends."""
+def loading(standing: Scenario) -> Iterator[Loads]:
+    """All loads, until the block ends."""
     with ExitStack() as stack:
         loads: dict[str, Load] = {}
 
@@ -187,6 +170,7 @@ def loading(standing: Scenario) -> Iterator[dict[str, Load]]:
             ("mesh", standing.node, scenario.MESHED, scenario.VERSION, "meshed"),
             ("beside the mesh", standing.node, scenario.MESHED, {}, scenario.MESHED),
             ("connect", standing.laptop, scenario.PLAIN, {}, scenario.PLAIN),
+            (scenario.BYSTANDER, standing.node, scenario.BYSTANDER, {}, scenario.BYSTANDER),
         ):
             clients = visiting(netns, standing.addresses[service], headers, rate=REQUESTS_PER_S, threads=2)
             add(name, stack.enter_context(clients), expected, may_fail=netns == standing.laptop)
@@ -205,4 +189,4 @@ def loading(standing: Scenario) -> Iterator[dict[str, Load]]:
             add(name, stack.enter_context(probing(echo.once, 1.0)), "echo", may_fail=True)
         add("DNS", stack.enter_context(probing(DnsClient(standing).once, 0.5)), "named", may_fail=True)
         add("dev, saved files", stack.enter_context(probing(Editor(standing).once, 6.0)), "saved", may_fail=True)
-        yield loads
+        yield Loads(loads, scenario.BYSTANDER)

@@ -6,7 +6,7 @@ from tests.soak.samples import Sample
 from tests.soak.tally import Tally
 from tests.soak.verdict import Finding, State, Verdict
 
-SHOWN = ("rss_mb", "descriptors")
+SHOWN = ("anonymous_mb", "descriptors")
 """Of the sessions on the laptop; of all else what grows is shown."""
 
 
@@ -14,9 +14,9 @@ def progress(minute: int, minutes: int, samples: Sequence[Sample], tallies: Mapp
     """What the last samples are."""
     figures = {(one.series.who, one.series.figure): one.value for one in samples}
     told = [
-        f"{who} {figures[who, 'rss_mb']:.1f} MB {figures[who, 'descriptors']:.0f} fd"
+        f"{who} {figures[who, 'anonymous_mb']:.1f} MB {figures[who, 'descriptors']:.0f} fd"
         for who, figure in figures
-        if figure == "rss_mb" and ":" not in who
+        if figure == "anonymous_mb" and ":" not in who
     ]
     return f"{minute}/{minutes} min  {', '.join(told)}; {requests(tallies)}"
 

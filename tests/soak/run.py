@@ -11,7 +11,8 @@ from tests.lab import Lab
 from tests.lab.sessions.intercept import ktpys_objects
 from tests.soak import report, scenario
 from tests.soak.churn import Churn
-from tests.soak.loads import PROBLEMS, Load, loading
+from tests.soak.counting import LOOK_BACK_S, Loads
+from tests.soak.loads import PROBLEMS, loading
 from tests.soak.sampler import sample
 from tests.soak.samples import Sample, SampleFile
 from tests.soak.tally import Tally
@@ -44,7 +45,7 @@ class Soak:
         try:
             with scenario.furnished(self._lab):
                 with scenario.standing(self._lab) as standing, loading(standing) as loads:
-                    tallies = {name: load.tally for name, load in loads.items()}
+                    tallies = loads.tallies
                     self._began_s = time.monotonic()
                     self._minute_by_minute(standing, loads)
                 self._wrong += self._left_behind()
@@ -52,29 +53,28 @@ class Soak:
             self._file.close()
         return Verdict.of(self._samples, warm_up_s(self._minutes), tallies, self._wrong)
 
-    def _minute_by_minute(self, standing: scenario.Scenario, loads: Mapping[str, Load]) -> None:
+    def _minute_by_minute(self, standing: scenario.Scenario, loads: Loads) -> None:
         """Until the time is over, a signal comes, or a session has ended by itself."""
         churn = Churn(standing, self._note)
         for minute in range(self._minutes + 1):
-            self._count(loads, churn)
+            self._count(loads, churn, time.monotonic() - LOOK_BACK_S)
             self._sample(minute, standing, loads)
             if standing.ended() or minute == self._minutes:
                 break
             churn.minute(minute)
             if self._stopped.wait(max(0.0, self._began_s + (minute + 1) * MINUTE_S - time.monotonic())):
                 break
-        self._count(loads, churn)
+        self._count(loads, churn, float("inf"))
         self._wrong += [*churn.wrong, *standing.ended()]
 
-    def _count(self, loads: Mapping[str, Load], churn: Churn) -> None:
-        for name, load in loads.items():
-            for word in load.count(churn.outages, self._began_s):
-                self._note(f"{name}, lost: {word}")
+    def _count(self, loads: Loads, churn: Churn, until_s: float) -> None:
+        for word in loads.count(churn.outages, self._began_s, until_s):
+            self._note(word)
 
     def _note(self, what: str) -> None:
         logger.info("at %.0f s: %s", time.monotonic() - self._began_s, what)
 
-    def _sample(self, minute: int, standing: scenario.Scenario, loads: Mapping[str, Load]) -> None:
+    def _sample(self, minute: int, standing: scenario.Scenario, loads: Loads) -> None:
         try:
             taken = sample(standing, time.monotonic() - self._began_s)
         except PROBLEMS as error:
@@ -83,8 +83,7 @@ class Soak:
             return
         self._samples += taken
         self._file.write(taken)
-        tallies = {name: load.tally for name, load in loads.items()}
-        logger.info("%s", report.progress(minute, self._minutes, taken, tallies))
+        logger.info("%s", report.progress(minute, self._minutes, taken, loads.tallies))
 
     def _left_behind(self) -> list[str]:
         """What of ktpy's is still there a while after the last session has ended."""

@@ -23,6 +23,9 @@ from tests.lab.sessions.local_server import serving
 NAMESPACE = "ktpy-soak"
 HERE = ("--namespace", NAMESPACE)
 EXCHANGED, MESHED, PLAIN, ECHO, DEVELOPED = "web", "catalog", "plain", "echo", "till"
+BYSTANDER = "bystander"
+"""Of this one ktpy takes no notice: it tells how busy the machine is."""
+HTTP_SERVICES = (EXCHANGED, MESHED, PLAIN, DEVELOPED, BYSTANDER)
 EXCHANGE_PORT, MESH_PORT, OTHER_PORT = 3001, 3002, 3003
 FORWARDED_PORT = 8007
 """The laptop's, TCP and UDP, that `ktpy forward` takes for port 7."""
@@ -84,8 +87,8 @@ def objects() -> list[Manifest]:
     return [
         code("server", server=REPOSITORY / "tests/demo/server.py"),
         *(answering(name) for name in (EXCHANGED, MESHED, PLAIN)),
-        answering(DEVELOPED, replicas=1),
-        *(service(name, web) for name in (EXCHANGED, MESHED, PLAIN, DEVELOPED)),
+        *(answering(name, replicas=1) for name in (DEVELOPED, BYSTANDER)),
+        *(service(name, web) for name in HTTP_SERVICES),
         deployment(ECHO, echo, code="server"),
         service(
             ECHO,
@@ -107,8 +110,8 @@ def standing(lab: Lab) -> Iterator[Scenario]:
     """Every session, ready; they are ended, politely, when the block ends."""
     with ExitStack() as stack:
         shop = Shop(lab.api, NAMESPACE)
-        addresses = {name: shop.service(name).ipv4 for name in (EXCHANGED, MESHED, PLAIN, ECHO, DEVELOPED)}
-        for name in (EXCHANGED, MESHED, PLAIN, DEVELOPED):
+        addresses = {name: shop.service(name).ipv4 for name in (*HTTP_SERVICES, ECHO)}
+        for name in HTTP_SERVICES:
             until_reached(getter(lab, addresses[name]), name)
         prepare = f"rm -rf {SOURCES}; mkdir -p {SOURCES} && echo begun > {SOURCES}/{PAGE}"
         lab.exec(["sh", "-c", prepare], user="dev", check=True)

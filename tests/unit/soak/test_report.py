@@ -19,7 +19,7 @@ def test_the_line_of_a_minute_has_the_sessions_and_the_requests_but_no_pod() -> 
     samples = [
         Sample(60, Series(who, figure), value)
         for who, value in (("connect", 71.24), (GATEWAY, 9.0))
-        for figure in ("rss_mb", "descriptors")
+        for figure in ("anonymous_mb", "descriptors")
     ]
     assert report.progress(1, 120, samples, {"exchange": tally()}) == (
         "1/120 min  connect 71.2 MB 71 fd; 2 requests, 1 failed (1 lost), the longest took 1.50 s"
@@ -31,7 +31,7 @@ def test_the_table_has_whatever_grows_and_what_was_lost() -> None:
         Sample(minute * 60, Series(who, figure), minute if (who, figure) == (GATEWAY, "threads") else 7)
         for minute in range(60)
         for who in ("connect", GATEWAY)
-        for figure in ("rss_mb", "threads")
+        for figure in ("anonymous_mb", "threads")
     ]
     lines = report.table(Verdict.of(samples, 0, {"exchange": tally()}, ["mesh has ended with 40"])).splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["connect", "gateway"]
