@@ -3,6 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 
 import h11
 
@@ -64,7 +65,7 @@ class Http1:
         draft = Draft(self._tell, protocol, head.method.decode(), head.target.decode("latin-1"), headers)
         reader = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
         upgrade = [(name, value) for name, value in head.headers if name in (b"upgrade", b"connection")]
-        reader.send(h11.Request(method=head.method, target=head.target, headers=[(b"host", b"-"), *upgrade]))
+        reader.send(_as_asked(head.method, tuple(upgrade)))
         self._asked = draft
         self._answering.append((draft, reader))
 
@@ -166,6 +167,12 @@ class KeptHttp1:
         """Tell of what is left."""
         if self._is_sure and self._http is not None:
             self._http.ended()
+
+
+@lru_cache(maxsize=64)
+def _as_asked(method: bytes, upgrade: tuple[tuple[bytes, bytes], ...]) -> h11.Request:
+    """Return what there is to know of a request to read its answer."""
+    return h11.Request(method=method, target="/", headers=[(b"host", b"-"), *upgrade])
 
 
 def _reader_of_requests() -> h11.Connection:

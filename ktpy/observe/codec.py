@@ -6,7 +6,9 @@ different versions. `ktpy.helper.wire` is strict instead, for what it reads is d
 
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -25,17 +27,33 @@ def from_json(shape: type[T], value: dict[str, Any]) -> T:
 
     Raises TypeError where a key without a default is absent.
     """
-    return typing.cast(T, _decode(shape, value))
+    return typing.cast(T, _decoder(typing.cast(Any, shape))(value))
 
 
-def _decode(shape: Any, value: Any) -> Any:
-    if value is None:
-        return None
+def _same(value: Any) -> Any:
+    return value
+
+
+@cache
+def _decoder(shape: Any) -> Callable[[Any], Any]:
+    """Return what decodes a value that is not None. To find out what takes ten times as long as to do it."""
     if typing.get_origin(shape) is types.UnionType:  # something, or None
         [shape] = (one for one in typing.get_args(shape) if one is not types.NoneType)
     if typing.get_origin(shape) is tuple:
-        return tuple(_decode(typing.get_args(shape)[0], item) for item in value)
+        each = _decoder(typing.get_args(shape)[0])
+        return lambda value: tuple([None if item is None else each(item) for item in value])
     if not is_dataclass(shape):
-        return value
-    shapes, keys = typing.get_type_hints(shape), {field.name: field.name.rstrip("_") for field in fields(shape)}
-    return shape(**{name: _decode(shapes[name], value[key]) for name, key in keys.items() if key in value})  # type: ignore[operator]
+        return _same
+    shapes, made = typing.get_type_hints(shape), typing.cast(Any, shape)
+    parts = [(field.name, field.name.rstrip("_"), _decoder(shapes[field.name])) for field in fields(shape)]
+
+    def decode(value: dict[str, Any]) -> Any:
+        return made(
+            **{
+                name: None if (found := value[key]) is None else part(found)
+                for name, key, part in parts
+                if key in value
+            }
+        )
+
+    return decode
