@@ -2,5 +2,7 @@
 
 from ktpy.library import without
 
-with without("uuid"):  # a type of options that ktpy has none of
+with without("uuid", "bz2", "lzma"):  # a type of options, and archives, of which ktpy has none
+    import shutil  # noqa: F401 - how wide help may be
+
     import click  # noqa: F401 - first here

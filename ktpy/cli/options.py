@@ -1,6 +1,5 @@
 """Several commands share these options."""
 
-import logging
 import re
 from collections.abc import Callable
 from functools import reduce
@@ -8,7 +7,6 @@ from typing import Any, TypeVar
 
 import click
 
-from ktpy.cli import render
 from ktpy.cli.complete import context_names, namespace_names
 
 Decorated = Callable[..., Any]
@@ -16,21 +14,12 @@ Decorated = Callable[..., Any]
 MOST_FOR_S = 7 * 86400.0
 
 
-class _CleanFormatter(logging.Formatter):
-    """A _CleanFormatter keeps control characters off the terminal, and lines from outside off its left edge."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n  ".join(map(render.clean, super().format(record).splitlines()))
-
-
 def _set_verbosity(ctx: click.Context, _parameter: click.Parameter, count: int) -> None:
+    from ktpy.cli import verbosity  # brings logging, which `ktpy --help` need not wait for
+
     meta = ctx.find_root().meta
     meta["ktpy.verbosity"] = count = max(count, meta.get("ktpy.verbosity", 0))  # before the command, or after it
-    level = {0: logging.WARNING, 1: logging.INFO}.get(count, logging.DEBUG)
-    shown = logging.StreamHandler()
-    shown.setFormatter(_CleanFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[shown])
-    logging.getLogger("ktpy").setLevel(level)
+    verbosity.say_more(count)
 
 
 def _set_output(ctx: click.Context, _parameter: click.Parameter, output: str) -> str:

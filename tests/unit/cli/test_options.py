@@ -66,14 +66,6 @@ def test_how_much_is_logged(arguments: list[str], expected: int) -> None:
     assert logging.getLogger("ktpy").level == expected
 
 
-def test_a_line_from_outside_does_not_begin_one_of_the_log() -> None:
-    record = logging.LogRecord("ktpy", logging.WARNING, "", 0, "it says: %s", ("a\nERROR ktpy: forged",), None)
-    assert (
-        options._CleanFormatter("%(levelname)s: %(message)s").format(record)
-        == "WARNING: it says: a\n  ERROR ktpy: forged"
-    )
-
-
 @pytest.mark.parametrize("timeout", ["nan", "inf", "-inf"])
 def test_a_timeout_that_is_no_number_of_seconds(timeout: str) -> None:
     refused = CliRunner().invoke(tell, [f"--pod-timeout={timeout}"])
