@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from tests.bench import many_services
+from tests.bench import many_services, up_again
 from tests.bench.goals import Goal, at_least, at_least_times, at_most, at_most_times
 from tests.bench.samples import Source
 from tests.bench.specs import KTPY, Spec
@@ -82,7 +82,16 @@ def _processor_rows(prefix: str = "", baseline: str = PORT_FORWARD) -> list[Spec
 def against(specs: Iterable[Spec]) -> list[Spec]:
     """The rows, and of each figure one that compares it with the other revision's."""
     rows = list(specs)
-    of_this_one = (FIRST_BYTE, many_services.FIGURE, many_services.CHANGING, KEEPING, RUN, VIA, FORWARD)
+    of_this_one = (
+        FIRST_BYTE,
+        many_services.FIGURE,
+        many_services.CHANGING,
+        KEEPING,
+        RUN,
+        VIA,
+        FORWARD,
+        up_again.FIGURE,
+    )
     units = {spec.figure: spec.unit for spec in rows if not spec.figure.startswith(of_this_one)}
     return rows + [Spec(figure, unit, Source(AGAINST, figure), suffix="-against") for figure, unit in units.items()]
 
@@ -151,7 +160,8 @@ def _via_rows() -> list[Spec]:
 def _forward_rows() -> list[Spec]:
     """Single ports, without root: as fast as kubectl's, and no request breaks as a pod is replaced between two."""
     figures = [FORWARD + throughput(flows, direction) for flows, direction in product((1, 8), ("down", "up"))]
-    rows = [Spec(figure, "Gbit/s", Source(PORT_FORWARD, figure), at_least_times(1)) for figure in figures]
+    rates = [(figure, "Gbit/s", Source(PORT_FORWARD, figure), at_least_times(1)) for figure in figures]
+    rows = [Spec(*rate, is_paired=True) for rate in rates]
     times = [FORWARD + name for name in ("http-new-p50", "http-kept-p50")]
     rows += [Spec(figure, "ms", Source(PORT_FORWARD, figure)) for figure in times]
     return [*rows, Spec(BROKEN, "requests", Source(PORT_FORWARD, BROKEN), at_most(0), is_worst=True)]
@@ -189,6 +199,7 @@ CONNECT: Sequence[Spec] = (
     *_run_rows(),
     *_via_rows(),
     *_forward_rows(),
+    Spec(up_again.FIGURE, "s", goal=at_most(0.7)),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
     Spec(many_services.HELD, "MB", goal=at_most(40)),
     Spec(many_services.GROWN, "MB", goal=at_most(2)),

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.bench.prompt import plan as prompt_plan
 from tests.bench.samples import Samples
 from tests.bench.specs import Spec
 from tests.bench.sync import cases as sync_cases
+from tests.bench.sync import in_cluster as sync_in_cluster
 from tests.bench.sync import plan as sync_plan
 from tests.lab import Lab, LabError
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
@@ -73,6 +74,8 @@ class Bench:
     description: str
     cases: Sequence[Spec]
     run: Callable[[argparse.Namespace, Sequence[Spec]], Outcome]
+    against: Callable[[Iterable[Spec]], list[Spec]] | None = None
+    """The rows, with those that compare with another revision, where there are any."""
 
 
 def _connect(conditions: Conditions) -> Outcome:
@@ -96,13 +99,12 @@ def _gateway(conditions: Conditions) -> Outcome:
         conditions.duration_s,
     )
     run.all()
-    if not run.requests:
-        return Outcome(run.samples)
-    remark = (
-        f"{run.requests} requests of everybody else, {RATE:g} a second, while something happened (the worst round is"
-        f" told); the busy machine began one of them {run.late_s:.2f} s late, which is counted"
-    )
-    return Outcome(run.samples, remark)
+    if run.requests:
+        run.remarks.append(
+            f"{run.requests} requests of everybody else, {RATE:g} a second, while something happened (the worst round"
+            f" is told); the busy machine began one of them {run.late_s:.2f} s late, which is counted"
+        )
+    return Outcome(run.samples, "\n".join(run.remarks))
 
 
 def _on_lab(run: Callable[[Conditions], Outcome]) -> Callable[[argparse.Namespace, Sequence[Spec]], Outcome]:
@@ -119,11 +121,19 @@ def _on_lab(run: Callable[[Conditions], Outcome]) -> Callable[[argparse.Namespac
 
 
 def _sync(options: argparse.Namespace, wanted: Sequence[Spec]) -> Outcome:
-    return Outcome(sync_plan.measure(wanted, options.rounds))
+    samples = Samples()
+    sync_plan.measure(samples, wanted, options.rounds)
+
+    def in_cluster(conditions: Conditions) -> Outcome:
+        sync_in_cluster.measure(conditions.lab, samples, conditions.rounds)
+        return Outcome(samples)
+
+    is_wanted = any(spec.figure == sync_cases.LARGE for spec in wanted)
+    return _on_lab(in_cluster)(options, wanted) if is_wanted else Outcome(samples)
 
 
 def _prompt(options: argparse.Namespace, wanted: Sequence[Spec]) -> Outcome:
-    return Outcome(prompt_plan.measure(wanted, options.rounds))
+    return Outcome(prompt_plan.measure(wanted, options.rounds, options.against))
 
 
 BENCHES = {
@@ -133,6 +143,7 @@ BENCHES = {
         f" and prints medians with their spread and the goals. {ON_THE_LAB} About seven minutes.",
         cases.CONNECT,
         _on_lab(_connect),
+        cases.against,
     ),
     "gateway": Bench(
         "what others notice of `ktpy exchange` and `mesh`",
@@ -145,14 +156,16 @@ BENCHES = {
     "prompt": Bench(
         "how long `ktpy --help` and a Tab take",
         f"Measures `ktpy --help` and what a Tab runs, each {prompt_plan.RUNS} times a round, with an API server on"
-        " loopback, beside a Python that does nothing. Needs no lab. About a minute.",
+        " loopback, by turns with a Python that does nothing. Needs no lab. About a minute.",
         prompt_cases.PROMPT,
         _prompt,
+        prompt_cases.against,
     ),
     "sync": Bench(
         "figures of synchronized folders",
-        "Measures a synchronized folder over a real sshd on loopback, beside a plain SSH channel, and syncthing where"
-        " it is installed. Needs no lab. About five minutes.",
+        "Measures a synchronized folder over a real sshd on loopback, beside syncthing where it is installed; and on"
+        f" the lab, which no other row needs, {sync_cases.LARGE}: a large file into a dev container, beside one flow of"
+        f" `ktpy connect` through the same API server. {ON_THE_LAB} About five minutes.",
         sync_cases.SYNC,
         _sync,
     ),
@@ -174,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
         )
         verb.add_argument("--lab", default=DEFAULT_NAME, metavar="NAME", help=f"which lab (default: {DEFAULT_NAME})")
         verb.set_defaults(against=None)
-        if name == "connect":
+        if bench.against is not None:
             verb.add_argument(
                 "--against",
                 metavar="REV",
@@ -190,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
         parser().error("--rounds is 1 to 20, --seconds 0.5 to 30")
     try:
         wanted = specs.select(bench.cases, filter(None, options.rows.split(",")))
-        wanted = cases.against(wanted) if options.against else wanted
+        wanted = bench.against(wanted) if bench.against and options.against else wanted
     except specs.UnknownRow as error:
         parser().error(str(error))
     if os.geteuid() != 0:
@@ -256,6 +269,7 @@ def _sweep(lab: Lab) -> None:
 def _circumstances(rounds: int, duration_s: float, took_s: float) -> str:
     load = os.getloadavg()[1]
     return (
-        f"medians of {rounds} rounds of {duration_s:g} s, least..most beside them; {os.cpu_count()} cores, "
+        f"medians of {rounds} rounds of {duration_s:g} s, least..most beside them (of a ratio, its 95 % interval); "
+        f"{os.cpu_count()} cores, "
         f"load average {load:.1f} over the last 5 minutes; took {took_s:.0f} s"
     )

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 
-from tests.bench import contenders, first_byte, forwarding, in_run, many_services, measurements
+from tests.bench import contenders, first_byte, forwarding, in_run, many_services, measurements, up_again
 from tests.bench.cases import (
     AGAINST,
     BROKEN,
@@ -38,6 +39,8 @@ from tests.lab.sessions.connect import PROGRAM
 logger = logging.getLogger(__name__)
 
 FIRST_BYTE_ROUNDS = 5
+FORWARD_TURNS = 4
+"""In a round, each way has so many turns, right after one another: their rates are next to the same."""
 
 _BASELINES: dict[str, Callable[[Lab, Target], AbstractContextManager[Contender]]] = {
     PORT_FORWARD: lambda lab, target: contenders.port_forward(lab),
@@ -63,6 +66,7 @@ class Run:
     def all(self) -> None:
         """Every phase that the wanted rows need."""
         self._starts()
+        self._up_again()
         self._phase(measurements.STRAIGHT)
         self._keeping()
         self._in_run()
@@ -87,6 +91,14 @@ class Run:
                 logger.info("%s, round %d of %d", ", ".join(figures), number + 1, FIRST_BYTE_ROUNDS)
                 with self.samples.reporting(KTPY):
                     self.samples.add(KTPY, measure(self.lab))
+
+    def _up_again(self) -> None:
+        if not any(spec.figure == up_again.FIGURE for spec in self.specs):
+            return
+        with self.samples.reporting(KTPY), up_again.standing(self.lab) as again:
+            for number in range(self.rounds * FIRST_BYTE_ROUNDS):
+                logger.info("%s, round %d of %d", up_again.FIGURE, number + 1, self.rounds * FIRST_BYTE_ROUNDS)
+                self.samples.add(KTPY, {up_again.FIGURE: again()})
 
     def _keeping(self) -> None:
         """One session after the other: there is but one at a time on a laptop."""
@@ -130,8 +142,11 @@ class Run:
         for number in range(self.rounds if measured or counts else 0):
             logger.info("ktpy forward, round %d of %d", number + 1, self.rounds)
             with self.samples.reporting("forward"), forwarding.both(self.lab) as ways:
-                for way in reversed(ways) if number % 2 else ways:
-                    self._take(FORWARD, measured, way.name, self.lab, way)
+                for one, turn in product(measured, range(FORWARD_TURNS)):
+                    order = reversed(ways) if turn % 2 else ways
+                    taken = {way.name: one.take(self.lab, way, self.duration_s) for way in order}
+                    for name, figures in taken.items():  # both, or neither: each is compared with the other's
+                        self.samples.add(name, {FORWARD + figure: value for figure, value in figures.items()})
                 if counts:
                     for name, broken in forwarding.broken(self.lab, self.target, ways).items():
                         self.samples.add(name, {BROKEN: broken})

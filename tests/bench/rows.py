@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tests.bench.cases import PART_SEPARATOR
 from tests.bench.samples import Samples, Source, Summary
@@ -15,6 +16,8 @@ class Row:
     spec: Spec
     ktpy: Summary | None
     baseline: Summary | None
+    ratios: Summary | None = None
+    """Of the rounds, where the spec is paired."""
 
     @property
     def figure(self) -> float | None:
@@ -23,7 +26,9 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """ktpy's figure over the baseline's median."""
+        """ktpy's figure over the baseline's median, or the median of the rounds' ratios."""
+        if self.spec.is_paired:
+            return self.ratios.median if self.ratios else None
         if self.figure is None or self.baseline is None or not self.baseline.median:
             return None
         return self.figure / self.baseline.median
@@ -39,13 +44,14 @@ class Row:
     def complete(self) -> bool:
         return self.ktpy is not None and (self.spec.baseline is None or self.baseline is not None)
 
-    def as_json(self) -> dict[str, str | float | bool | None]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "row": self.spec.name,
             "unit": self.spec.unit,
             "ktpy": _rounded(self.figure),
             "baseline": _rounded(self.baseline.median if self.baseline else None),
             "ratio": _rounded(self.ratio),
+            "ratios": [_rounded(self.ratios.least), _rounded(self.ratios.most)] if self.ratios else None,
             "goal": self.spec.goal.text(self.spec.unit) if self.spec.goal else None,
             "met": self.met,
         }
@@ -59,7 +65,9 @@ def build(specs: Iterable[Spec], samples: Samples) -> list[Row]:
     """One row for each spec; the parts of a figure, which have no goals, follow it, the least first."""
     rows: list[Row] = []
     for spec in specs:
-        rows.append(Row(spec, samples.summary(Source(KTPY, spec.figure)), samples.summary(spec.baseline)))
+        ours = Source(KTPY, spec.figure)
+        ratios = samples.ratios(ours, spec.baseline) if spec.is_paired else None
+        rows.append(Row(spec, samples.summary(ours), samples.summary(spec.baseline), ratios))
         if not spec.suffix:
             figures = samples.figures(KTPY, spec.figure + PART_SEPARATOR)
             parts = build([Spec(figure, spec.unit, _measured(spec, figure, samples)) for figure in figures], samples)

@@ -4,11 +4,16 @@ import logging
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from random import Random
+from typing import Final, TypeVar
 
 from tests.lab import LabError
+
+RESAMPLES: Final = 500
+Round = TypeVar("Round")
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +39,14 @@ class Summary:
     def of(cls, values: Sequence[float]) -> "Summary":
         return cls(statistics.median(values), min(values), max(values), len(values))
 
+    @classmethod
+    def resampled(cls, rounds: Sequence[Round], reduce: Callable[[Sequence[Round]], float]) -> "Summary":
+        """What `reduce` makes of the rounds, and in place of the least and the most its 95 % interval by the bootstrap
+        (Efron, 1979): each resample is of as many rounds, drawn with replacement. The same rounds give the same one."""
+        random = Random(0)
+        found = [reduce(random.choices(rounds, k=len(rounds))) for _ in range(RESAMPLES)]
+        return cls(reduce(rounds), percentile(found, 2.5), percentile(found, 97.5), len(rounds))
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -48,12 +61,17 @@ class Samples:
 
     def __init__(self) -> None:
         self._values: dict[Source, list[float]] = defaultdict(list)
+        self._settled: dict[Source, Summary] = {}
         self._failures: dict[str, None] = {}  # an ordered set
 
     def add(self, contender: str, figures: Mapping[str, float]) -> None:
         """The figures of one round."""
         for figure, value in figures.items():
             self._values[Source(contender, figure)].append(value)
+
+    def settle(self, contender: str, figures: Mapping[str, Summary]) -> None:
+        """Figures that were computed of all rounds together, in the place of what the rounds have."""
+        self._settled |= {Source(contender, figure): summary for figure, summary in figures.items()}
 
     def fail(self, reason: str) -> None:
         """Something could not be measured; said once however often it happens."""
@@ -74,8 +92,20 @@ class Samples:
 
     def summary(self, source: Source | None) -> Summary | None:
         """None when nothing was measured there."""
+        if source in self._settled:
+            return self._settled[source]
         values = self._values.get(source) if source else None
         return Summary.of(values) if values else None
+
+    def ratios(self, ours: Source, theirs: Source | None) -> Summary | None:
+        """The median of each round's to the baseline's of the same one, with its 95 % interval.
+
+        None unless both have as many, and none of the baseline's is nothing.
+        """
+        values = self._values.get(ours, []), self._values.get(theirs, []) if theirs else []
+        if not values[0] or len(values[0]) != len(values[1]) or not all(values[1]):
+            return None
+        return Summary.resampled([one / other for one, other in zip(*values, strict=True)], statistics.median)
 
     def figures(self, contender: str, prefix: str) -> list[str]:
         """Names of this contender's figures that begin so, in the order in which they came up."""

@@ -21,6 +21,9 @@ class Spec:
     suffix: str = ""
     is_worst: bool = False
     """The worst round is ktpy's figure, not the median one: somebody waited, or got no answer, in that one."""
+    is_paired: bool = False
+    """The ratio is the median of the rounds' own, in each of which both had their turn: what the machine does between
+    two rounds is in neither."""
 
     @property
     def name(self) -> str:

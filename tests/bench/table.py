@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tests.bench.rows import Row
 from tests.bench.samples import Summary
 
-HEADINGS = ("row", "unit", "ktpy", "spread", "baseline", "spread", "of", "ratio", "goal", "met")
+HEADINGS = ("row", "unit", "ktpy", "spread", "baseline", "spread", "of", "ratio", "spread", "goal", "met")
 RIGHT = {2, 4, 7}  # numbers
 NOTHING = "-"
 
@@ -49,6 +49,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         spread(row.baseline),
         _baseline_name(row),
         number(row.ratio),
+        spread(row.ratios),
         spec.goal.text(spec.unit) if spec.goal else NOTHING,
         {True: "yes", False: "NO", None: NOTHING}[row.met],
     )

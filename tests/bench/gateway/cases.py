@@ -16,12 +16,18 @@ KINDS, PERCENTS = ("new", "kept"), (50, 99)
 RATE = "others-rate"
 ADDED = "-added"
 UNWATCHED = "unwatched"  # the same exchange while nobody watches it
-WATCHED, WATCH_LOST = "watch-p99", "watch-lost"
+WATCH_LOST, WATCH_CPU = "watch-lost", "watch-cpu"
+WATCH_PERCENTS = (50, 99)
 
 
 def others(kind: str, percent: int) -> str:
     """Name of the figure: how long a request takes that is not intercepted."""
     return f"others-{kind}-p{percent}"
+
+
+def watched(percent: int) -> str:
+    """Name of the figure: how long a request of an exchange takes that `ktpy watch` shows."""
+    return f"watch-p{percent}"
 
 
 def failed(fault: Fault) -> str:
@@ -60,6 +66,14 @@ def _others_rows() -> Iterable[Spec]:
     yield Spec(RATE, "1/s", Source(WITHOUT, RATE))
 
 
+def _watch_rows() -> Iterable[Spec]:
+    for percent in WATCH_PERCENTS:
+        yield Spec(watched(percent), "ms", Source(UNWATCHED, watched(percent)))
+        yield Spec(watched(percent) + ADDED, "ms", goal=at_most(1))
+    yield Spec(WATCH_CPU, "ms/request", Source(UNWATCHED, WATCH_CPU))
+    yield Spec(WATCH_LOST, "requests", goal=at_most(0), is_worst=True)
+
+
 def _fault_rows(fault: Fault) -> Iterable[Spec]:
     yield Spec(failed(fault), "requests", goal=at_most(fault.may_fail), is_worst=True)
     yield Spec(slowest(fault), "s", goal=None if fault.kills_gateway else at_most(5), is_worst=True)
@@ -76,8 +90,6 @@ GATEWAY: Sequence[Spec] = (
     Spec(MEMORY_OF_ONE, "MB"),
     Spec(IMAGE, "MB", goal=at_most(120)),
     *_others_rows(),
-    Spec(WATCHED, "ms", Source(UNWATCHED, WATCHED)),
-    Spec(WATCHED + ADDED, "ms", goal=at_most(1)),
-    Spec(WATCH_LOST, "requests", goal=at_most(0), is_worst=True),
+    *_watch_rows(),
     *(spec for fault in FAULTS for spec in _fault_rows(fault)),
 )

@@ -27,7 +27,7 @@ class Load(Visits):
         for line in output:
             due_s, late_s, took_s, answer, is_retried = json.loads(line)
             self.late_s = max(self.late_s, late_s)
-            self.visits.append(Visit(due_s, took_s, answer, is_retried))
+            self.visits.append(Visit(due_s, took_s, answer, is_retried, late_s=late_s))
 
     @property
     def outage_s(self) -> float:

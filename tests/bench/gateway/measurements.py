@@ -2,23 +2,20 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from tests.bench.background import background
 from tests.bench.errors import BenchError
 from tests.bench.gateway import cases
 from tests.bench.gateway.cases import ADDED, KINDS, PERCENTS, RATE
 from tests.bench.gateway.image import unpacked_mb
-from tests.bench.gateway.load import steady_load
 from tests.bench.gateway.pods import Pod, gateway_pods, started_s
 from tests.bench.gateway.scenario import (
     BACK_TIMEOUT_S,
     EXCHANGED_PORT,
     LOCAL,
-    Scenario,
     answers,
     clean_up,
     exchange_of_all,
@@ -30,7 +27,6 @@ from tests.bench.samples import percentile
 from tests.bench.target import NAMESPACE
 from tests.lab import Lab
 from tests.lab.processes import wait_until
-from tests.lab.sessions.connect import USER
 from tests.lab.sessions.http_clients import ask
 from tests.lab.sessions.local_server import serving
 
@@ -39,9 +35,6 @@ Figures = dict[str, float]
 MOST_REQUESTS = 100_000
 WIDTH = 16
 NODES_KNOW_AFTER_S = 2.0
-WATCHED_ROUNDS = 4
-"""A round of requests that are watched is so much longer than others: their 99th percentile is to be of thousands."""
-SHOWN_TIMEOUT_S, SHOWN_POLL_S = 5.0, 0.1
 IDLE_AFTER_S = 3.0  # what a start leaves is freed, and pages are shared or not
 
 
@@ -140,26 +133,6 @@ def _requests(kind: str) -> OfOthers:
 def _rate(visitors: Pod, host: str, duration_s: float) -> Figures:
     """Many at once, answered a second."""
     return {RATE: visitors.run("width", host, PORT, duration_s, WIDTH)}
-
-
-def watched(scene: Scenario, duration_s: float, *, is_watched: bool) -> tuple[float, int]:
-    """The 99th percentile of an exchange's requests in milliseconds, RATE a second, and how many `ktpy watch` lacks."""
-    with ExitStack() as stack:
-        watch = None
-        if is_watched:
-            command = ["ktpy", "watch", WEB, "--plain", "--output", "json"]
-            watch = stack.enter_context(background(scene.lab, command, user=USER))
-            watch.wait_for('"kind": "watching"')
-        with steady_load(scene.target) as load:
-            time.sleep(WATCHED_ROUNDS * duration_s)
-        if failed := load.failures():
-            raise BenchError(f"{len(failed)} requests of {len(load.visits)} had no answer: {failed[0].answer}")
-        made, shown = len(load.visits), 0
-        deadline_s = time.monotonic() + SHOWN_TIMEOUT_S
-        while watch is not None and shown < made and time.monotonic() < deadline_s:
-            time.sleep(SHOWN_POLL_S)
-            shown = watch.output.count('"kind": "request"')
-    return percentile([visit.took_s for visit in load.visits], 99) * 1000, made - shown
 
 
 OF_OTHERS = (*(_requests(kind) for kind in KINDS), OfOthers((RATE,), _rate))

@@ -6,23 +6,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.bench.gateway import cases, measurements
+from tests.bench.gateway import cases, measurements, watching
 from tests.bench.gateway.cases import WITHOUT
 from tests.bench.gateway.faults import FAULTS, Fault
 from tests.bench.gateway.load import steady_load
 from tests.bench.gateway.measurements import Figures
 from tests.bench.gateway.report import timeline
-from tests.bench.gateway.scenario import LOCAL, clean_up, meshing, scenario
+from tests.bench.gateway.scenario import EXCHANGED_PORT, LOCAL, clean_up, meshing, scenario
 from tests.bench.gateway.target import BEHIND, STRAIGHT, Target
 from tests.bench.samples import Samples
 from tests.bench.specs import KTPY, Spec
 from tests.lab import Lab
 from tests.lab.processes import wait_until
+from tests.lab.sessions.local_server import running_program
 from tests.lab.sessions.request_log import until_answered
 
 logger = logging.getLogger(__name__)
 
 FIRST_REQUEST_ROUNDS = 5
+LOCAL_PROGRAM = "tests.bench.load.local"
 AFTERWARDS, AFTERWARDS_TIMEOUT_S = 400, 30.0  # requests that are still made once it is over
 
 
@@ -41,6 +43,8 @@ class Run:
     """Of everybody else, while something happened."""
     late_s: float = 0.0
     """By how much one of them began after it was due, at most."""
+    remarks: list[str] = field(default_factory=list)
+    """What is to be said of the rows."""
 
     def all(self) -> None:
         """Whatever the wanted rows need."""
@@ -90,22 +94,19 @@ class Run:
                     self.samples.add(KTPY, cases.differences(taken[KTPY], taken[WITHOUT]))
 
     def _watched(self) -> None:
-        """An exchange under load, watched and not, by turns; every other round the other way about."""
-        if not self._wants((cases.WATCHED, cases.WATCHED + cases.ADDED, cases.WATCH_LOST)):
+        """An exchange under load, watched and not, by turns."""
+        if not any(spec.figure.startswith("watch-") for spec in self.specs):
             return
         with self.samples.reporting("watch"), scenario(self.lab, self.target) as scene:
-            scene.open_port()
+            program = running_program(self.lab, LOCAL_PROGRAM, str(EXCHANGED_PORT), LOCAL, port=EXCHANGED_PORT)
+            scene.stack.enter_context(program)
             scene.begin_exchange()
             scene.until_reached(LOCAL)
+            pairs = []
             for number in range(self.rounds):
                 logger.info("watch, round %d of %d", number + 1, self.rounds)
-                p99_ms = {}
-                for is_watched in (number % 2 == 1, number % 2 == 0):
-                    p99_ms[is_watched], lost = measurements.watched(scene, self.duration_s, is_watched=is_watched)
-                    self.samples.add(KTPY if is_watched else cases.UNWATCHED, {cases.WATCHED: p99_ms[is_watched]})
-                    if is_watched:
-                        self.samples.add(KTPY, {cases.WATCH_LOST: lost})
-                self.samples.add(KTPY, {cases.WATCHED + cases.ADDED: p99_ms[True] - p99_ms[False]})
+                pairs += watching.measure(scene, self.duration_s)
+            self.remarks.append(watching.settle(self.samples, pairs))
 
     def _disturb(self, fault: Fault) -> Figures:
         """Once, while everybody else uses the service."""

@@ -5,11 +5,13 @@ other one has a connection of its own, the rest share kept ones as an HTTP libra
 before the answer has begun, its request is sent once more on a new one, as libraries do with idempotent requests
 (RFC 9110, 9.2.2; Go's net/http, curl and browsers on no other connections). Prints a JSON list for each request that
 is over: when it was due, on the machine's monotonic clock; how late it started; how long it took from when it was due;
-the first word of the answer's body, or what went wrong; and whether it was sent once more.
+the first word of the answer's body, or what went wrong; and whether it was sent once more. Its path is `path_of` when
+it was due, so that whoever sees it knows which one it is.
 """
 
 import asyncio
 import contextlib
+import gc
 import json
 import sys
 from collections import deque
@@ -96,12 +98,16 @@ def digest(answer: bytes) -> str:
     return text.split(maxsplit=1)[0] if status == "200" else f"HTTP {status}: {text}"
 
 
+def path_of(due_s: float) -> str:
+    return f"/{due_s:.4f}"
+
+
 class Visitors:
     """Everybody of one pod. A kept connection that ends while nobody uses it is noticed, as by a library's pool."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
-        self._request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        self._fields = f" HTTP/1.1\r\nHost: {host}\r\n\r\n"
         self._kept: set[Connection] = set()
         self._idle: deque[Connection] = deque()
         self._lives = cycle(KEPT_FOR)
@@ -126,17 +132,18 @@ class Visitors:
     async def _visit(self, due_s: float, *, is_kept: bool) -> None:
         now = asyncio.get_running_loop().time
         late_s, connection, is_retried = now() - due_s, None, False
+        request = f"GET {path_of(due_s)}{self._fields}".encode()
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 connection = await (self._kept_connection() if is_kept else self._connect(1))
                 try:
-                    raw = await connection.ask(self._request)
+                    raw = await connection.ask(request)
                 except (OSError, Ended):
                     if not connection.may_have_been_stale:
                         raise
                     connection, is_kept, is_retried = None, False, True
                     connection = await self._connect(1)
-                    raw = await connection.ask(self._request)
+                    raw = await connection.ask(request)
             answer = digest(raw)
             self._put_back(connection, raw)
         except (OSError, Ended) as error:
@@ -178,6 +185,7 @@ class Visitors:
 
 
 async def main(host: str, port: str, rate: str) -> None:
+    gc.disable()  # it lasts for some minutes at most, and a collection would be in the figures
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
     await Visitors(host, int(port)).come(float(rate), ended)

@@ -1,8 +1,10 @@
 """Every row of `scripts/bench prompt`."""
 
+from collections.abc import Iterable
 from typing import Final
 
-from tests.bench.goals import at_most
+from tests.bench.cases import AGAINST
+from tests.bench.goals import at_most, at_most_times
 from tests.bench.samples import Source
 from tests.bench.specs import Spec
 
@@ -19,6 +21,7 @@ LINES: Final = {
 }
 """What is typed before the Tab. All but one are warm: it was pressed before."""
 HELP: Final = "help"
+HELP_AGAINST: Final = "help-against"
 
 PROMPT = [
     spec
@@ -28,3 +31,9 @@ PROMPT = [
         Spec(figure + CPU, "ms", Source(PYTHON, figure + CPU)),
     )
 ]
+
+
+def against(specs: Iterable[Spec]) -> list[Spec]:
+    """The rows, and those that compare `ktpy --help` with another revision's."""
+    figures = (HELP_AGAINST, HELP_AGAINST + CPU)
+    return [*specs, *(Spec(one, "ms", Source(AGAINST, one), at_most_times(1), is_paired=True) for one in figures)]

@@ -1,11 +1,10 @@
 """The laptop's side as a process: prints its figures as JSON.
 
-`python -m tests.bench.sync.laptop FOLDER files COUNT|saved|large MIB`
+`python -m tests.bench.sync.laptop FOLDER files COUNT|saved`
 """
 
 import asyncio
 import json
-import os
 import resource
 import sys
 import time
@@ -27,7 +26,6 @@ from tests.component.sync import over_ssh
 SAVES = 200
 PAUSE_S = 0.03
 POLL_S = 0.001
-CHUNK_BYTES = 1 << 18
 
 
 @asynccontextmanager
@@ -80,37 +78,11 @@ def _has(file: Path, content: bytes) -> bool:
         return False
 
 
-async def large(root: Path, mebibytes: int) -> dict[str, float]:
-    """A file once by us, and once as it is over a channel of the same kind."""
-    (root / "laptop").mkdir()
-    with (root / "laptop" / "large").open("wb") as file:
-        for _ in range(mebibytes):
-            file.write(os.urandom(1 << 20))
-    began_s = time.monotonic()
-    async with in_step(root):
-        ours_s = time.monotonic() - began_s
-    (root / "plain").mkdir()
-    with over_ssh.sshd(root / "plain") as server:
-        began_s = time.monotonic()
-        async with over_ssh.channel(server, f"cat > {root}/plain/large") as process:
-            with (root / "laptop" / "large").open("rb") as file:
-                while data := file.read(CHUNK_BYTES):
-                    process.stdin.write(data)
-                    await process.stdin.drain()
-            process.stdin.write_eof()
-            await process.wait_closed()
-        channel_s = time.monotonic() - began_s
-    size_mb = mebibytes * (1 << 20) / 1e6
-    return {"mb_per_s": size_mb / ours_s, "channel_mb_per_s": size_mb / channel_s}
-
-
 def main(arguments: list[str]) -> None:
     root, what, *number = arguments
     match what:
         case "files":
             work = files(Path(root), int(number[0]))
-        case "large":
-            work = large(Path(root), int(number[0]))
         case _:
             work = saved(Path(root))
     print(json.dumps(asyncio.run(work)))

@@ -11,11 +11,8 @@ from pathlib import Path
 from tests.bench.samples import Samples
 from tests.bench.specs import KTPY, Spec
 from tests.bench.sync.cases import (
-    CHANNEL,
     FILES,
     INITIAL,
-    LARGE,
-    LARGE_MIB,
     MANY_FILES,
     MEMORY,
     SAVED_P50,
@@ -30,8 +27,8 @@ from tests.lab.report import say
 TIMEOUT_S = 900.0
 
 
-def measure(specs: Sequence[Spec], rounds: int) -> Samples:
-    samples = Samples()
+def measure(samples: Samples, specs: Sequence[Spec], rounds: int) -> None:
+    """All rows but that of the large file, which `in_cluster` has."""
     figures = {spec.figure for spec in specs}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="bench-sync-") as root:
@@ -41,14 +38,11 @@ def measure(specs: Sequence[Spec], rounds: int) -> Samples:
                 _add(samples, root, f"files {FILES}", {INITIAL: "seconds"})
                 with samples.reporting(SYNCTHING):
                     samples.add(SYNCTHING, {INITIAL: initial_s(Path(root) / SYNCTHING, FILES, TIMEOUT_S)})
-            if LARGE in figures:
-                _add(samples, root, f"large {LARGE_MIB}", {LARGE: "mb_per_s"}, {LARGE: "channel_mb_per_s"})
             if MEMORY in figures:
                 _add(samples, root, f"files {MANY_FILES}", {MEMORY: "peak_mb"})
-    return samples
 
 
-def _add(samples: Samples, root: str, what: str, ours: dict[str, str], channels: dict[str, str] | None = None) -> None:
+def _add(samples: Samples, root: str, what: str, ours: dict[str, str]) -> None:
     """Run the laptop's side once, in a folder of its own."""
     folder = Path(root) / what.replace(" ", "-")
     folder.mkdir()
@@ -62,6 +56,4 @@ def _add(samples: Samples, root: str, what: str, ours: dict[str, str], channels:
         found = json.loads(done.stdout)
         say(f"{what}: {found}")
         samples.add(KTPY, {figure: found[key] for figure, key in ours.items()})
-        if channels:
-            samples.add(CHANNEL, {figure: found[key] for figure, key in channels.items()})
     shutil.rmtree(folder)

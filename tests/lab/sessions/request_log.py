@@ -24,6 +24,8 @@ class Visit:
     """A kept connection was closed instead of an answer, so it was sent again on a new one (RFC 9112, 9.3.1)."""
     client: int = 0
     """Who asked."""
+    late_s: float = 0.0
+    """By how much it began after it was due, which is in `took_s`."""
 
     @property
     def ended_s(self) -> float:

@@ -1,6 +1,6 @@
 """Which rows `scripts/bench connect` has."""
 
-from tests.bench import many_services, measurements
+from tests.bench import many_services, measurements, up_again
 from tests.bench.cases import (
     AGAINST,
     BROKEN,
@@ -42,7 +42,13 @@ def test_every_row_can_be_measured() -> None:
     measured |= {IN_RUN + name for name in ("http-new-p50", "http-kept-p50", "throughput-1-down", "throughput-1-up")}
     measured |= {way + name for way in RUN_STARTS for name in RUN_GOALS}
     wanted = {source.figure for spec in CONNECT for source in spec.sources}
-    assert wanted == measured | {FIRST_BYTE, many_services.FIGURE, many_services.HELD, many_services.GROWN}
+    assert wanted == measured | {
+        FIRST_BYTE,
+        up_again.FIGURE,
+        many_services.FIGURE,
+        many_services.HELD,
+        many_services.GROWN,
+    }
 
 
 def test_a_row_at_latency_needs_the_figure_without() -> None:
@@ -54,7 +60,7 @@ def test_a_row_at_latency_needs_the_figure_without() -> None:
 
 
 def test_each_figure_is_compared_with_another_revisions_once() -> None:
-    rows = against(select(CONNECT, ["first-byte", "connections*", "keep/*", "run*", "forward/*"]))
+    rows = against(select(CONNECT, ["first-byte", "connections*", "keep/*", "run*", "forward/*", "up-again"]))
     assert [(row.name, row.baseline.contender) for row in rows if row.suffix == "-against" and row.baseline] == [
         ("connections-against", AGAINST)
     ]

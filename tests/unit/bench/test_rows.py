@@ -1,5 +1,7 @@
 """Rows from samples."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.bench.cases import FIRST_BYTE
@@ -32,9 +34,21 @@ def test_a_row_compares_medians(samples: Samples) -> None:
         "ktpy": 1.235,
         "baseline": 2.0,
         "ratio": 0.6173,
+        "ratios": None,
         "goal": ">= 0.9 x baseline",
         "met": False,
     }
+
+
+def test_a_paired_row_is_judged_by_the_rounds_own_ratios(samples: Samples) -> None:
+    row = one(replace(SPEED, is_paired=True), samples)
+    assert (row.ratio, row.met) == (0.61728, False)
+    assert row.as_json()["ratios"] == [0.25, 1.5]
+
+
+def test_a_paired_row_whose_baseline_lacks_a_round_is_left_open(samples: Samples) -> None:
+    samples.add(KTPY, {"speed": 1.0})
+    assert one(replace(SPEED, is_paired=True), samples).met is None
 
 
 def test_a_row_without_goal_is_not_judged(samples: Samples) -> None:
@@ -68,6 +82,7 @@ def test_a_failed_row_has_only_nulls(samples: Samples) -> None:
         "ktpy": None,
         "baseline": None,
         "ratio": None,
+        "ratios": None,
         "goal": "<= 1 s",
         "met": None,
     }

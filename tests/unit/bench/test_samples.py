@@ -1,5 +1,7 @@
 """Medians, spreads and percentiles."""
 
+import statistics
+
 import pytest
 
 from tests.bench.errors import BenchError
@@ -80,3 +82,30 @@ def test_an_error_of_the_program_is_not_taken_for_a_failed_measurement() -> None
     with pytest.raises(ValueError, match="a bug"), samples.reporting("ready"):
         raise ValueError("a bug")
     assert samples.failures == []
+
+
+def test_a_resampled_summary_has_an_interval_that_narrows_with_the_rounds() -> None:
+    few, many = (Summary.resampled(list(range(count)) * times, statistics.mean) for count, times in ((10, 1), (10, 30)))
+    assert few.median == many.median == 4.5
+    assert few.least < many.least < 4.5 < many.most < few.most
+    assert (few.rounds, many.rounds) == (10, 300)
+
+
+def test_what_is_settled_counts_more_than_rounds() -> None:
+    samples = Samples()
+    samples.add("ktpy", {"p99": 3.0})
+    samples.settle("ktpy", {"p99": Summary(2.0, 1.0, 3.0, 9)})
+    assert samples.summary(Source("ktpy", "p99")) == Summary(2.0, 1.0, 3.0, 9)
+
+
+def test_ratios_are_of_rounds_and_of_nothing_but_whole_pairs() -> None:
+    samples, sources = Samples(), (Source("ktpy", "rate"), Source("other", "rate"))
+    assert samples.ratios(*sources) is None
+    for ours, theirs in ((1.0, 1.0), (30.0, 20.0), (400.0, 200.0)):
+        samples.add("ktpy", {"rate": ours})
+        samples.add("other", {"rate": theirs})
+    assert samples.ratios(*sources) == Summary(1.5, 1.0, 2.0, 3)
+    samples.add("ktpy", {"rate": 1.0})
+    assert samples.ratios(*sources) is None
+    samples.add("other", {"rate": 0.0})
+    assert samples.ratios(*sources) is None

@@ -37,16 +37,18 @@ def test_one_round_has_no_spread(summary: Summary | None) -> None:
 def test_render() -> None:
     rows = [
         Row(
-            Spec("speed", "Gbit/s", Source("port-forward", "speed"), at_least_times(0.9)),
+            Spec("speed", "GB/s", Source("k", "speed"), at_least_times(0.9), is_paired=True),
             Summary(1.0, 0.5, 2.0, 3),
             Summary(2.0, 1.0, 3.0, 3),
+            Summary(0.5, 0.25, 0.75, 3),
         ),
         Row(Spec("start", "s", goal=at_most(1.5)), Summary(12.0, 12.0, 12.0, 1), None),
-        Row(Spec("far", "Gbit/s", Source("ktpy", "speed")), None, None),
+        Row(Spec("far", "GB/s", Source("ktpy", "speed")), None, None),
     ]
+    ratio = "ratio  spread        "
     assert render(rows) == (
-        "row    unit    ktpy  spread       baseline  spread      of            ratio  goal               met\n"
-        "speed  Gbit/s  1.00  0.500..2.00      2.00  1.00..3.00  port-forward  0.500  >= 0.9 x baseline  NO\n"
-        "start  s       12.0  -                   -  -           -                 -  <= 1.5 s           NO\n"
-        "far    Gbit/s     -  -                   -  -           ktpy speed        -  -                  -"
+        f"row    unit  ktpy  spread       baseline  spread      of          {ratio}goal               met\n"
+        "speed  GB/s  1.00  0.500..2.00      2.00  1.00..3.00  k           0.500  0.250..0.750  >= 0.9 x baseline  NO\n"
+        "start  s     12.0  -                   -  -           -               -  -             <= 1.5 s           NO\n"
+        "far    GB/s     -  -                   -  -           ktpy speed      -  -             -                  -"
     )

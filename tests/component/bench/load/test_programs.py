@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +118,30 @@ def test_the_rate_of_datagrams(ports: dict[int, int]) -> None:
 
 def test_width(ports: dict[int, int]) -> None:
     assert load("width", "127.0.0.1", ports[HTTP_PORT], 0.5, 4) > 10
+
+
+def test_the_lean_program_answers_each_request_with_its_text() -> None:
+    [port] = _free_ports(1)
+    with subprocess.Popen(command("local", port, "here"), env=ENVIRONMENT) as process:
+        try:
+            _wait_for(port, process)
+            with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
+                connection.sendall(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n")
+                connection.sendall(b"\r\n")
+                answers = connection.makefile("rb")
+                for _ in range(2):
+                    assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+                    assert [answers.readline() for _ in range(4)][1:] == [b"Content-Length: 5\r\n", b"\r\n", b"here\n"]
+        finally:
+            process.kill()
+
+
+def test_a_large_file_is_moved_in_when_it_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "synchronized"
+    folder.mkdir()
+    began_s = time.monotonic()
+    moved_s = load("large_file", folder, 2)
+    assert began_s < moved_s < time.monotonic()
+    assert [path.name for path in folder.iterdir()] == ["large"]
+    assert (folder / "large").stat().st_size == 2 << 20
+    assert list(tmp_path.iterdir()) == [folder]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count, pairwise
 
-from tests.bench.load.steady import KEPT_CONNECTIONS
+from tests.bench.load.steady import KEPT_CONNECTIONS, path_of
 from tests.bench.loading import ENVIRONMENT, command
 from tests.kit.ports import free_port
 from tests.kit.tcp_server import Serve, tcp_server
@@ -24,12 +24,16 @@ def answer(text: str = "web", status: str = "200 OK", *, field: str = "X: y") ->
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n{field}\r\n\r\n{text}".encode()
 
 
-def serving(*answers: bytes, delay_s: float = 0.0, counted: Counter[int] | None = None) -> Serve:
+def serving(
+    *answers: bytes, delay_s: float = 0.0, counted: Counter[int] | None = None, paths: list[str] | None = None
+) -> Serve:
     """Answers on a connection in turn, the last one again and again; b"" ends it. `counted`: requests by connection."""
 
     def serve(connection: socket.socket) -> None:
         for number, request in enumerate(iter(lambda: connection.recv(1000), b"")):
             assert request.endswith(b"\r\n\r\n")
+            if paths is not None:
+                paths.append(request.split(b" ")[1].decode())
             if counted is not None:
                 counted[connection.fileno()] += 1
             time.sleep(delay_s)
@@ -70,6 +74,13 @@ def load_for_a_while(port: int) -> list[Line]:
 
 def answers(lines: list[Line]) -> set[str]:
     return {text for _, _, _, text, _ in lines}
+
+
+def test_a_request_is_known_by_its_path() -> None:
+    paths: list[str] = []
+    with tcp_server(serving(answer(), paths=paths)) as port:
+        lines = load_for_a_while(port)
+    assert Counter(paths) == Counter(path_of(due_s) for due_s, *_ in lines)
 
 
 def test_requests_are_due_at_the_rate_however_slow_the_answers_are() -> None:

@@ -10,10 +10,12 @@ from tests.bench.gateway.cases import (
     MEMORY,
     MEMORY_OF_ONE,
     READY,
+    WATCH_CPU,
     WATCH_LOST,
-    WATCHED,
+    WATCH_PERCENTS,
     differences,
     figures,
+    watched,
 )
 from tests.bench.gateway.faults import FAULTS
 from tests.bench.goals import at_most
@@ -26,7 +28,8 @@ def test_no_two_rows_have_one_name() -> None:
 
 def test_every_row_can_be_measured() -> None:
     measured = {FIRST_REQUEST, FIRST_REQUEST_KEPT, READY, MEMORY, MEMORY_OF_ONE, IMAGE}
-    measured |= {WATCHED, WATCHED + ADDED, WATCH_LOST}
+    measured |= {watched(percent) + more for percent in WATCH_PERCENTS for more in ("", ADDED)}
+    measured |= {WATCH_CPU, WATCH_LOST}
     measured |= {figure for kind in measurements.OF_OTHERS for figure in kind.figures}
     measured |= {figure for fault in FAULTS for figure in figures(fault)}
     assert {source.figure for spec in GATEWAY for source in spec.sources} <= measured

@@ -16,7 +16,10 @@ def steady_load(*lines: str) -> Load:
 
 def test_requests_count_from_when_they_were_due() -> None:
     seen = steady_load('[10.0, 0.25, 0.5, "web", false]', '[10.5, 0.01, 0.02, "web", true]')
-    assert seen.visits == [Visit(10.0, 0.5, "web"), Visit(10.5, 0.02, "web", is_retried=True)]
+    assert seen.visits == [
+        Visit(10.0, 0.5, "web", late_s=0.25),
+        Visit(10.5, 0.02, "web", is_retried=True, late_s=0.01),
+    ]
     assert seen.retried() == 1
     assert seen.late_s == 0.25
     assert seen.outage_s == 0.0
