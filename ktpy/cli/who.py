@@ -38,7 +38,8 @@ def who(service: str | None, all_namespaces: bool, output: str, **place: Any) ->
     else:
         what = f"to {service} " if service else ""
         where = f"namespace {found['namespace']} of " if found["namespace"] else ""
-        render.say(f"Nobody does anything {what}in {where}{found['context']} by ktpy.")
+        nobody = "Nobody who may be seen" if refused else "Nobody"
+        render.say(f"{nobody} does anything {what}in {where}{found['context']} by ktpy.")
     for failure in refused:
         render.failure(failure.message, failure.hint)
 

@@ -13,7 +13,7 @@ from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, name_of
 from ktpy.kube.refusals import NotFound
-from ktpy.kube.resources import NAMESPACES, RESOURCE_QUOTAS
+from ktpy.kube.resources import NAMESPACES, NETWORK_POLICIES, RESOURCE_QUOTAS
 from ktpy.kube.supported import NEWEST, OLDEST, support_of
 
 SKEW_S: Final = 60.0
@@ -103,7 +103,8 @@ def _full(quota: Json) -> list[str]:
 
 async def policies(api: Api) -> list[Finding]:
     """See which NetworkPolicies may keep ktpy's pod off."""
-    try:
+    try:  # who may not list them is told so; `connect` goes on without a word
+        await api.request("GET", NETWORK_POLICIES.path(api.namespace), query={"limit": "1"})
         warnings = await warnings_for_shadow(api, labels("shadow", owner="doctor", session="doctor"))
     except Forbidden as error:
         return [failed("policies", error, State.NOT_MADE)]

@@ -44,7 +44,10 @@ async def ranges(api: Api) -> Finding:
         refuse_overlaps(found, local)
     except RangeOverlap as error:
         return Finding("ranges", State.WARNING, f"{error.message}{vpns}", error.hint)
-    told = ", ".join(str(one.network) for one in found[:REQUESTS]) or "none is known"
+    if not found:
+        seen = f"Which ranges the cluster has cannot be seen, so neither whether a network here overlaps them.{vpns}"
+        return Finding("ranges", State.NOT_MADE, seen, "`ktpy rbac` prints the ClusterRole that shows them.")
+    told = ", ".join(str(one.network) for one in found[:REQUESTS])
     more = f" and {len(found) - REQUESTS} more" if len(found) > REQUESTS else ""
     return Finding("ranges", State.OK, f"No network here overlaps the cluster's ({told}{more}).{vpns}")
 

@@ -80,6 +80,11 @@ def test_nobody(asked: list[Any], arguments: list[str], sentence: str) -> None:
     assert run(*arguments).stdout == sentence
 
 
+def test_where_a_right_is_missing_it_is_not_said_that_there_is_nobody(asked: list[Any]) -> None:
+    asked.append(([], [Forbidden("You may not list jobs.", hint="Ask.")]))
+    assert run().stdout == "Nobody who may be seen does anything in namespace shop of lab by ktpy.\n"
+
+
 def test_json(asked: list[Any]) -> None:
     asked.append(([MESH], []))
     assert json.loads(run("-o", "json").stdout) == {

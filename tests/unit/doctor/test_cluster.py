@@ -104,11 +104,13 @@ async def test_quotas(stub: ApiStub, api: Api, answer: Answer, state: State, see
 
 async def test_policies(stub: ApiStub, api: Api) -> None:
     deny = {"metadata": {"name": "deny"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}}
-    stub.script(f"GET {POLICIES}", Answer({"items": [deny]}), Answer({"items": []}))
+    some, none = Answer({"items": [deny]}), Answer({"items": []})
+    stub.script(f"GET {POLICIES}", some, some, none, none, forbidding())
     [found] = await cluster.policies(api)
     assert found.state is State.WARNING
     assert found.seen.startswith("NetworkPolicy deny may keep ktpy's pod from the cluster")
     assert [one.state for one in await cluster.policies(api)] == [State.OK]
+    assert [one.state for one in await cluster.policies(api)] == [State.NOT_MADE]
 
 
 def test_the_image_is_not_judged() -> None:

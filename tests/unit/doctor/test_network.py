@@ -50,6 +50,18 @@ async def test_a_range_that_a_vpn_has_too_is_told_with_the_vpn(links: list[Local
     assert "--exclude 10.100.0.0/16, or take it into the cluster with --include 10.100.0.0/16." in found.mend
 
 
+async def test_ranges_that_cannot_be_seen_are_not_said_to_be_well(
+    links: list[LocalNetwork], api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_: Api) -> list[RoutedRange]:
+        return []
+
+    monkeypatch.setattr(network, "discover", nothing)
+    found = await network.ranges(api)
+    assert found.state is State.NOT_MADE
+    assert found.seen.endswith("VPNs: corp.")
+
+
 async def test_the_round_trip_is_the_median(stub: ApiStub, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     stub.script("GET /version", Answer({}))
     at_s = iter((0, 0.01, 1, 1.02, 2, 2.9, 3, 3.01, 4, 4.02, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5))
