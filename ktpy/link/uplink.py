@@ -1,6 +1,7 @@
 """The uplink: the way to an agent, which outlives any one connection to it and any one pod."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -171,10 +172,15 @@ class Uplink(Generic[T]):
         self._end(None)
 
     async def _run(self) -> None:
+        was_lost = False
         while (pod := await self._find_pod()) is not None:
             connection = await self._dial(pod)
             if connection is None:
                 continue
+            if was_lost:
+                # What was lost refers to itself, and is 1 MB. Python would look for it after dozens of losses only, and
+                # while all is in use: now nothing flows yet.
+                gc.collect()
             lanes = self._go_up(connection, pod)
             async with task_group() as tasks:
                 beside = [tasks.create_task(_confirm(pod, connection), name="confirm host key")]
@@ -186,6 +192,7 @@ class Uplink(Generic[T]):
             self._go_down()
             if reason is None:
                 return
+            was_lost = True
             await self._policy.link_lost(reason)
 
     def close(self) -> None:

@@ -69,6 +69,24 @@ async def test_ten_rounds_leave_as_much_as_one(sshd: Sshd) -> None:
         tracemalloc.stop()
 
 
+async def test_what_was_lost_is_no_more_in_memory_when_the_next_connection_stands(sshd: Sshd) -> None:
+    """Python itself looks for what refers to itself after dozens of losses: gc.disable() is what that comes to here."""
+    async with target(echo) as port, running(sshd) as uplink:
+        gc.collect()
+        gc.disable()
+        try:
+            before = ssh_connections()
+            for _ in range(5):
+                await round_of(uplink, port)
+            assert ssh_connections() <= before + 1, "the latest that was lost may be about to close"
+        finally:
+            gc.enable()
+
+
+def ssh_connections() -> int:
+    return sum(type(one).__name__ == "SSHClientConnection" for one in gc.get_objects())
+
+
 def used() -> tuple[int, int]:
     """Tasks, and open descriptors."""
     return len(asyncio.all_tasks()), len(list(Path("/proc/self/fd").iterdir()))
