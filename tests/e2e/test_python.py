@@ -1,25 +1,16 @@
-"""`import ktpy`: the examples of docs/python.md as they stand there, and programs that end before their time."""
+"""`import ktpy`: programs that end before their time. The examples of docs/python.md: test_documents.py."""
 
 import os
-import re
 import sys
 
 import pytest
 
 from tests.e2e.kit.target_service import lasting_objects
 from tests.lab import Lab
-from tests.lab.layout import REPOSITORY
 from tests.lab.sessions.foreground import Foreground
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
-FOLDER = "/home/dev/python"
-EXAMPLES = {
-    found[1]: found[0]
-    for found in re.finditer(
-        r"(?<=```python\n)# (\S+)\n.*?(?=```)", (REPOSITORY / "docs/python.md").read_text(), re.DOTALL
-    )
-}
 KILLED = """
 import time, ktpy
 with ktpy.exchange("web", expose="3001:80", namespace="shop"):
@@ -44,29 +35,10 @@ except ktpy.errors.SessionEnded as ended:
 """
 
 
-@pytest.fixture
-def folder(lab: Lab) -> str:
-    for name, text in EXAMPLES.items():
-        lab.exec(["sh", "-c", f"mkdir -p {FOLDER} && cat > {FOLDER}/{name}"], user="dev", stdin=text, check=True)
-    return FOLDER
-
-
 def run(lab: Lab, *words: str) -> str:
     done = lab.exec([sys.executable, *words], user="dev", timeout_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def test_the_first_example(lab: Lab, folder: str) -> None:
-    where, *greeting, services = run(lab, f"{folder}/who_answers.py").splitlines()
-    assert re.fullmatch(r"web is http://127\.0\.0\.1:\d+/ here", where)
-    assert "web greets you" in greeting[0]
-    assert "web" in services.removeprefix("services: ").split(", ")
-
-
-def test_a_teams_tests(lab: Lab, folder: str, web: str) -> None:
-    told = run(lab, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{folder}/test_shop.py")
-    assert "2 passed" in told
 
 
 def test_a_program_that_is_killed_gives_the_service_back(lab: Lab, web: str) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tests.lab import Lab
 
@@ -16,14 +16,20 @@ class Foreground:
     """The process (sudo's, when sudo was typed) and its output."""
 
     def __init__(
-        self, lab: Lab, command: Sequence[str], *, user: str = "dev", env: Mapping[str, str] | None = None
+        self,
+        lab: Lab,
+        command: Sequence[str],
+        *,
+        user: str = "dev",
+        env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         self._lab = lab
         self._user = user
         self._changed = threading.Condition()
         self._ended = False
         self.output = ""
-        self.process = lab.popen(command, user=user, env=env)
+        self.process = lab.popen(command, user=user, env=env, stdin=stdin)
         self._reader = threading.Thread(target=self._read, name=f"output of {' '.join(command[:3])}")
         self._reader.start()
 
@@ -39,9 +45,13 @@ class Foreground:
 
     def wait_for(self, text: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until it has printed `text`; AssertionError with all it printed when it ends or is late."""
+        self.wait_until(lambda output: text in output, repr(text), timeout_s)
+
+    def wait_until(self, is_so: Callable[[str], bool], what: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until what it has printed is so; AssertionError as `wait_for`."""
         with self._changed:
-            self._changed.wait_for(lambda: text in self.output or self._ended, timeout_s)
-            assert text in self.output, f"no {text!r} in {timeout_s:g} s; it printed:\n{self.output}"
+            self._changed.wait_for(lambda: is_so(self.output) or self._ended, timeout_s)
+            assert is_so(self.output), f"no {what} in {timeout_s:g} s; it printed:\n{self.output}"
 
     def wait_ended(self, timeout_s: float = END_TIMEOUT_S) -> int:
         """Its exit code. Everything it printed is in `output` by then."""
