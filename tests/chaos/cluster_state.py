@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from tests.lab import Lab, LabError
+from tests.lab import Lab
+from tests.lab.processes import wait_until
 
 LABEL = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dktpy"
 KINDS = {
@@ -18,6 +19,8 @@ KINDS = {
     "Ingress": "apis/networking.k8s.io/v1",
     "Role": "apis/rbac.authorization.k8s.io/v1",
 }
+ANSWERED_WITHIN_S = 90.0
+"""By an API server that has just been started again, on a busy machine."""
 SERVICE, DEPLOYMENT = "target", "original"
 
 
@@ -25,16 +28,26 @@ def _plural(kind: str) -> str:
     return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
 
 
+def answer(lab: Lab, path: str) -> Any:
+    """Return what is there. LabError when the API server does not tell."""
+    found: Any = None
+
+    def is_told() -> bool:
+        nonlocal found
+        found = lab.api.get(path)
+        return found is not None
+
+    wait_until(is_told, ANSWERED_WITHIN_S, f"the API server to tell what is at {path}")
+    return found
+
+
 def ktpys(lab: Lab, namespace: str, kinds: Iterable[str] = KINDS) -> frozenset[str]:
     """Return all of ktpy's that nobody has told to go, as `Kind name`. LabError when the API server does not tell."""
     found = []
     for kind in kinds:
-        listed = lab.api.get(f"/{KINDS[kind]}/namespaces/{namespace}/{_plural(kind)}?{LABEL}")
-        if listed is None:
-            raise LabError(f"the API server does not tell which {_plural(kind)} there are in {namespace}")
         found += [
             f"{kind} {item['metadata']['name']}"
-            for item in listed["items"]
+            for item in answer(lab, f"/{KINDS[kind]}/namespaces/{namespace}/{_plural(kind)}?{LABEL}")["items"]
             if "deletionTimestamp" not in item["metadata"]
         ]
     return frozenset(found)

@@ -16,12 +16,14 @@ STAYING = (f"! -name {BALLAST}", "! -path '*/.cache/*'", "! -name '*.log'", "! -
 """What is not looked for: logs stay for `ktpy logs`, and caches; and the empty file whose lock a connection holds."""
 FOLDERS = "/home/dev /run/user /var/lib/ktpy/locks"
 LOOK = f"""
-echo '# TUN'; ip -details link | grep -v -e RX -e TX; ip address | grep -v valid_lft
-echo '# routes'; ip route show table all; ip -6 route show table all | sed 's/ expires [0-9]*sec//'; ip rule; ip -6 rule
-echo '# resolver'; stat --format='%N %f %u:%g %s %Y' /etc/resolv.conf; cat /etc/resolv.conf; cat /etc/hosts
-echo '# mounts'; grep -v -e ' /home/dev' -e ' /var/lib/ktpy' -e ' /run/netns/' /proc/self/mountinfo | cut -d ' ' -f 5
-echo '# journal'; find /var/lib/ktpy/journal -type f
-echo '# files'; find {FOLDERS} ! -type d {" ".join(STAYING)}
+echo '=== TUN'; ip -details link | grep -v -e RX -e TX; ip address | grep -v valid_lft
+echo '=== routes'; for family in -4 -6; do
+  ip $family route show table all | sed 's/ expires [0-9]*sec//'; ip $family rule
+done
+echo '=== resolver'; stat --format='%N %f %u:%g %s %Y' /etc/resolv.conf; cat /etc/resolv.conf; cat /etc/hosts
+echo '=== mounts'; grep -v -e ' /home/dev' -e ' /var/lib/ktpy' -e ' /run/netns/' /proc/self/mountinfo | cut -d ' ' -f 5
+echo '=== journal'; find /var/lib/ktpy/journal -type f
+echo '=== files'; find {FOLDERS} ! -type d {" ".join(STAYING)}
 true
 """
 
@@ -37,7 +39,7 @@ class Look:
         sections: dict[str, set[str]] = {}
         name = ""
         for line in text.splitlines():
-            if heading := re.fullmatch(r"# (.*)", line):
+            if heading := re.fullmatch(r"=== (.*)", line):
                 name = heading[1]
                 sections[name] = set()
             else:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.cluster_state import DEPLOYMENT, SERVICE, essence, ktpys
+from tests.chaos.cluster_state import DEPLOYMENT, SERVICE, answer, essence, ktpys
 from tests.chaos.laptop_state import Running, processes
 from tests.chaos.matrix import Hold
 from tests.e2e.kit import workloads
@@ -76,6 +76,7 @@ class Lane:
         kill_and_wait([running.record.pid for running in self.processes()], KILL_TIMEOUT_S)
         for user in ("dev", "root"):
             self.lab.exec(["ktpy", "clean", "-n", self.namespace], user=user)
+            self.lab.exec(["ktpy", "status"], user=user)
         if not ktpys(self.lab, self.namespace):
             return
         self.lab.exec(["ktpy", "recover", SERVICE, "-n", self.namespace, "--evict"])
@@ -116,7 +117,7 @@ def lanes(lab: Lab, wanted: Sequence[str]) -> Iterator[list[Lane]]:
         made = []
         for name, command, laptop in zip(namespaces, wanted, laptops, strict=True):
             lab.kubectl("-n", name, "rollout", "status", "--timeout=100s", f"deployment/{DEPLOYMENT}")
-            host = lab.api.get(f"/api/v1/namespaces/{name}/services/{SERVICE}")["spec"]["clusterIP"]
+            host = answer(lab, f"/api/v1/namespaces/{name}/services/{SERVICE}")["spec"]["clusterIP"]
             made.append(Lane(laptop, command, host))
         for lane in made:
             lane.lab.exec(["sh", "-c", CLEAR])  # of a run that was killed
@@ -146,4 +147,4 @@ def local_port(lane: Lane) -> Iterator[LocalServer]:
 def workload(lane: Lane) -> list[str]:
     """What is compared of the Service and the Deployment."""
     deployment = f"/apis/apps/v1/namespaces/{lane.namespace}/deployments/{DEPLOYMENT}"
-    return [line for path in (lane.service_path, deployment) for line in essence(lane.lab.api.get(path))]
+    return [line for path in (lane.service_path, deployment) for line in essence(answer(lane.lab, path))]

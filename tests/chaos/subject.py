@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.chaos.cluster_state import DEPLOYMENT, SERVICE
+from tests.chaos.cluster_state import DEPLOYMENT, SERVICE, answer
 from tests.chaos.laptop_state import MARK
 from tests.chaos.stage import LOCAL_PORT, ORIGINAL, PREVIEW, SERVER, Lane
 from tests.lab.layout import REPOSITORY
@@ -131,7 +131,7 @@ class Client:
         host, headers = self._lane.host, {"VERSION": PREVIEW} if command == "mesh" else {}
         if command == "preview":
             path = f"/api/v1/namespaces/{self._lane.namespace}/services/{PREVIEW}"
-            host = lab.api.get(path)["spec"]["clusterIP"]
+            host = answer(lab, path)["spec"]["clusterIP"]
         self._visits = self._stack.enter_context(visiting(netns, host, headers, rate=RATE, threads=2))
 
     @property

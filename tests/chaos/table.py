@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.chaos.matrix import COMMANDS, FAULTS, STATES, Cell
+from tests.chaos.matrix import CELLS, COMMANDS, FAULTS, STATES, Cell
 from tests.chaos.results import ITSELF, NOBODY, Left, Result
 
 BEGIN, END = "<!-- chaos:begin -->", "<!-- chaos:end -->"
@@ -11,8 +11,16 @@ NOT_RUN = "*not run*"
 
 
 def render(results: Mapping[str, Result]) -> str:
-    """Return a table for each command, with a row for each fault and a column for each state."""
-    return "\n".join(line for command in COMMANDS for line in _of_command(command, results)).rstrip() + "\n"
+    """Return how much has been run, and a table for each command: a row for each fault, a column for each state."""
+    lines = [line for command in COMMANDS for line in _of_command(command, results)]
+    return "\n".join([_how_much(results), "", *lines]).rstrip() + "\n"
+
+
+def _how_much(results: Mapping[str, Result]) -> str:
+    names = {str(cell) for cell in CELLS if cell.why_not is None}
+    dates = sorted(result.date for name, result in results.items() if name in names)
+    since = {*dates[:1], *dates[-1:]}
+    return f"{len(dates)} of {len(names)} cells have been run ({' to '.join(sorted(since)) or 'never'})."
 
 
 def _of_command(command: str, results: Mapping[str, Result]) -> Iterator[str]:

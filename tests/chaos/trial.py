@@ -3,6 +3,7 @@
 Its phases are apart, as a fault of the cluster comes to all commands at once: `reach`, the strike, `release`, `finish`.
 """
 
+import logging
 import os
 import signal
 import subprocess
@@ -23,6 +24,9 @@ from tests.kit.waiting import eventually
 from tests.lab import LabError
 from tests.lab.processes import wait_until
 from tests.lab.sessions.foreground import END_TIMEOUT_S
+from tests.lab.sessions.request_log import Visits
+
+logger = logging.getLogger(__name__)
 
 HANGS_AFTER_S = 150.0
 SIGNALLED_S = 8.0
@@ -166,6 +170,8 @@ class Trial:
         requests = None
         if self.lane.command in OTHERS or (self.cell.state == "ready" and outcome == "goes on"):
             requests = Requests.of(self._client.visits, self._struck_s - LEAD_S, until_s)
+        if requests is not None and requests.lost:
+            logger.info("%s, who answered:\n%s", self.cell, Visits(visits=self._client.visits).story())
         at = str(self._hold) if self._hold else ""
         self.is_untidy = not (self._is_clean(but_cluster=self.lane.command in HELPED) and is_as_before)
         return Result(

@@ -5,11 +5,12 @@ import pytest
 from tests.chaos.laptop_state import Look, Running, named
 from tests.lab.processes import ProcessRecord
 
-BEFORE = """# routes
+BEFORE = """=== routes
 default via 10.0.0.1
-# resolver
+=== resolver
+# by hand
 nameserver 10.0.0.1
-# files
+=== files
 /home/dev/.kube/config
 /home/dev/old
 """

@@ -80,6 +80,21 @@ def test_the_tables_are_put_between_the_markers(tmp_path: Path) -> None:
         assert page.read_text() == f"before\n{table.BEGIN}\n\nnew\n\n{table.END}\nafter\n"
 
 
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        ({}, "0 of 408 cells have been run (never)."),
+        ({RESULT.cell: RESULT, "of an older matrix": RESULT}, "1 of 408 cells have been run (2026-11-29)."),
+        (
+            {RESULT.cell: RESULT, "dev/ready/cable": replace(RESULT, date="2026-12-01")},
+            "2 of 408 cells have been run (2026-11-29 to 2026-12-01).",
+        ),
+    ],
+)
+def test_how_much_has_been_run_is_told_first(results: dict[str, Result], told: str) -> None:
+    assert table.render(results).splitlines()[0] == told
+
+
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="chaos:begin"):
         table.carried("# Reliability")
