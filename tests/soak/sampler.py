@@ -17,7 +17,8 @@ KINDS = {
     "deployments": "apis/apps/v1",
     "leases": "apis/coordination.k8s.io/v1",
 }
-MANAGED = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dktpy"
+WITH_A_ROLE = "labelSelector=ktpy.dev%2Frole"
+"""Also a dev pod, which is not managed by ktpy: it is the workload's own."""
 
 
 def sample(standing: Scenario, at_s: float) -> list[Sample]:
@@ -53,7 +54,8 @@ def _gauges(told: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
 def _objects(standing: Scenario) -> dict[str, list[dict[str, Any]]]:
     """Those of ktpy's, by kind; a kind that the API server does not tell now is left out."""
     listed = {
-        kind: standing.lab.api.get(f"/{group}/namespaces/{NAMESPACE}/{kind}?{MANAGED}") for kind, group in KINDS.items()
+        kind: standing.lab.api.get(f"/{group}/namespaces/{NAMESPACE}/{kind}?{WITH_A_ROLE}")
+        for kind, group in KINDS.items()
     }
     return {kind: found["items"] for kind, found in listed.items() if found is not None}
 
