@@ -104,8 +104,13 @@ class Run:
             trial.strike()
             self._take(trial, trial.finish())
 
-        self._guard(trial, run)
-        self._tidy(trial)
+        try:
+            self._guard(trial, run)
+        except BaseException:
+            self.is_stopping = True  # the other lanes need not go on to their ends
+            raise
+        finally:
+            self._tidy(trial)
 
     def _at_once(self, threads: ThreadPoolExecutor, cells: list[Cell]) -> None:
         """Cells of several commands under one fault of the cluster."""

@@ -24,6 +24,7 @@ PREVIEW = "mine"
 """Also the name that the mesh is for, and what a dev container answers."""
 ORIGINAL = "original"
 SWEEP_TIMEOUT_S = 90.0
+GONE_TIMEOUT_S = 300.0
 KILL_TIMEOUT_S = 10.0
 SERVER = ("python3", "/code/server.py", "http")
 FURNISH = """
@@ -109,7 +110,7 @@ def lanes(lab: Lab, wanted: Sequence[str]) -> Iterator[list[Lane]]:
     """Those of the commands wanted, connect first, with nothing of ktpy's there; all is gone afterwards."""
     laptops = lab.laptops(len(wanted))
     namespaces = [namespace_of(command) for command in wanted]
-    wait_until(lambda: not any(_is_going(lab, name) for name in namespaces), SWEEP_TIMEOUT_S, "earlier ones to go")
+    lab.kubectl("delete", "namespace", *namespaces, "--ignore-not-found", timeout_s=GONE_TIMEOUT_S)  # earlier ones
     items = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in namespaces]
     items += [one for name in namespaces for one in manifests(name)]
     lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
@@ -130,11 +131,6 @@ def lanes(lab: Lab, wanted: Sequence[str]) -> Iterator[list[Lane]]:
         for laptop in laptops:
             laptop.exec(["sh", "-c", CLEAR])
         lab.kubectl("delete", "namespace", *namespaces, "--wait=false", "--ignore-not-found")
-
-
-def _is_going(lab: Lab, namespace: str) -> bool:
-    found = lab.api.get(f"/api/v1/namespaces/{namespace}")
-    return found is not None and "deletionTimestamp" in found["metadata"]
 
 
 @contextmanager
