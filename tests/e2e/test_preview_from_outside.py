@@ -16,7 +16,7 @@ from ktpy.cluster import rbac
 from tests.e2e.kit import workloads
 from tests.e2e.kit.failed_command import Attempt, attempt
 from tests.e2e.kit.laptop import Laptop
-from tests.e2e.kit.rights import granted, role
+from tests.e2e.kit.rights import asked_for, granted, role
 from tests.e2e.kit.target_service import until_reached
 from tests.lab import Lab
 from tests.lab.components import GATEWAY
@@ -36,6 +36,7 @@ WAYS = {"Ingress": ("--ingress", HOST), "HTTPRoute": ("--gateway-route", HOST)}
 TOLD_S = 20.0
 """For a controller to see what has changed and to tell its proxy."""
 UNSUITABLE = 52
+USER = "carol@example.org"
 Answer = tuple[int, str]
 
 
@@ -161,11 +162,23 @@ def test_what_no_listener_takes(lab: Lab, outside: Callable[[], Answer]) -> None
     assert "has no Gateway other," in refused(lab, *WAYS["HTTPRoute"], "--gateway", "other").message
 
 
+def test_the_documented_rights_are_enough(lab: Lab, outside: Callable[[], Answer]) -> None:
+    options = (*EXPOSED, *WAYS["Ingress"], *WAYS["HTTPRoute"], "--kubeconfig", str(lab.kubeconfig(USER)))
+    command = ["ktpy", "preview", "pay", "-n", NAMESPACE, *options, "--", "true"]
+    with granted(lab, rbac.manifest(NAMESPACE, USER, intercept=True)):
+        done = lab.exec(command, user="dev")
+    assert done.returncode == 0, done.stderr
+    assert ktpys_objects(lab) == []
+    refused = lab.exec(command, user="dev")
+    assert refused.returncode == 14, refused.stderr
+    asked = {(rule.group, rule.resource) for rule in asked_for(refused.stderr)}
+    assert {("networking.k8s.io", "ingresses"), ("gateway.networking.k8s.io", "httproutes")} < asked
+
+
 def test_who_may_not_see_gateways_names_one_and_hears_its_word(lab: Lab, outside: Callable[[], Answer]) -> None:
-    user = "carol@example.org"
-    kubeconfig = lab.kubeconfig(user)
+    kubeconfig = lab.kubeconfig(USER)
     rights = (*rbac.INTERCEPT, rbac.HTTP_ROUTES)
-    with granted(lab, role(rights, user)):
+    with granted(lab, role(rights, USER)):
         blind = refused(lab, *WAYS["HTTPRoute"], namespace="shop", kubeconfig=kubeconfig)
         assert blind.message == "You may not see which Gateways the cluster has."
         told = refused(lab, *WAYS["HTTPRoute"], "--gateway", EDGE, namespace="shop", kubeconfig=kubeconfig)
