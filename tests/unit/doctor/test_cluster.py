@@ -42,7 +42,7 @@ async def test_a_version_that_is_too_old_or_new_is_told(stub: ApiStub, api: Api)
         State.WARNING,
         "v1.25.1 is older than 1.26, the oldest that has all that ktpy asks for.",
     )
-    assert (new.state, new.seen.startswith("v1.40.1 is newer than 1.36, ")) == (State.OK, True)
+    assert (new.state, new.seen.startswith("v1.40.1 is newer than 1.37, ")) == (State.OK, True)
 
 
 async def test_an_api_server_that_is_away(stub: ApiStub, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
