@@ -3,8 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
 
+from ktpy.aio.background_task import background_task
+from ktpy.aio.first_of import first_of
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
@@ -25,7 +28,7 @@ async def feed_zone(api: Api, zone: "Zone", on_slice: Callable[[Json], None]) ->
     """
     try:
         await _watch(api, zone, on_slice, None)
-    except* Forbidden:
+    except Forbidden:
         logger.info("services of the whole cluster are not ours to see: watching namespace %s", api.namespace)
         zone.set_scope({api.namespace})
         await _watch(api, zone, on_slice, api.namespace)
@@ -50,12 +53,15 @@ async def _watch(api: Api, zone: "Zone", on_slice: Callable[[Json], None], names
                     if not unsynced:
                         zone.synced = True
 
-    async with asyncio.TaskGroup() as watches:
-        for resource, upsert, delete in (
-            (SERVICES, zone.upsert_service, zone.delete_service),
-            (ENDPOINT_SLICES, upsert_slice, zone.delete_endpoint_slice),
-        ):
-            watches.create_task(follow(resource, upsert, delete), name=f"watch {resource.path(namespace)}")
+    def watching(resource: Resource, *told: Any) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+        return background_task(follow(resource, *told), f"watch {resource.path(namespace)}")
+
+    # Not a TaskGroup: before Python 3.13 one that fails forgets that it was cancelled meanwhile (cpython#116720).
+    async with (
+        watching(SERVICES, zone.upsert_service, zone.delete_service) as services,
+        watching(ENDPOINT_SLICES, upsert_slice, zone.delete_endpoint_slice) as slices,
+    ):
+        (await first_of(services, slices)).result()
 
 
 def try_command(zone: "Zone", namespace: str) -> str | None:
