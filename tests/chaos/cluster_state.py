@@ -8,6 +8,9 @@ from tests.lab import Lab
 from tests.lab.processes import wait_until
 
 LABEL = "labelSelector=app.kubernetes.io%2Fmanaged-by%3Dktpy"
+PODS = "ktpy.dev/role"
+"""A label that dev pods have, too, which are the workload's own and not managed by ktpy."""
+OF_PODS = f"labelSelector={PODS.replace('/', '%2F')}"
 KINDS = {
     "Service": "api/v1",
     "Pod": "api/v1",
@@ -45,9 +48,10 @@ def ktpys(lab: Lab, namespace: str, kinds: Iterable[str] = KINDS) -> frozenset[s
     """Return all of ktpy's that nobody has told to go, as `Kind name`. LabError when the API server does not tell."""
     found = []
     for kind in kinds:
+        path = f"/{KINDS[kind]}/namespaces/{namespace}/{_plural(kind)}?{OF_PODS if kind == 'Pod' else LABEL}"
         found += [
             f"{kind} {item['metadata']['name']}"
-            for item in answer(lab, f"/{KINDS[kind]}/namespaces/{namespace}/{_plural(kind)}?{LABEL}")["items"]
+            for item in answer(lab, path)["items"]
             if "deletionTimestamp" not in item["metadata"]
         ]
     return frozenset(found)

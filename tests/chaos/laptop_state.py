@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktpy.helper.launch import PRIVATE
 from tests.lab import Lab, laptop
 from tests.lab.processes import ProcessRecord
 
@@ -102,14 +103,21 @@ def processes(lab: Lab, lane: str) -> list[Running]:
     assert holder is not None
     uts = Path(f"/proc/{holder.pid}/ns/uts").stat().st_ino
     mark = f"{MARK}={lane}".encode()
-    return [found for found in _all(uts, mark) if found.record != holder and "upstream_resolver" not in str(found.argv)]
+    group = f"/ktpy-lab-{lab.layout.name}/".encode()
+    return [
+        found
+        for found in _all(uts, mark, group if lane == "run" else None)
+        if found.record != holder and "upstream_resolver" not in str(found.argv)
+    ]
 
 
-def _all(uts: int, mark: bytes) -> Iterator[Running]:
+def _all(uts: int, mark: bytes, group: bytes | None) -> Iterator[Running]:
+    """`group`: also helpers of `ktpy run` in that control group, which have namespaces of their own and no mark."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it may end while we look
             is_here = (process / "ns/uts").stat().st_ino == uts
-            if is_here or mark in (process / "environ").read_bytes().split(b"\0"):
-                argv = (process / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+            argv = (process / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+            is_private = group is not None and PRIVATE in argv and group in (process / "cgroup").read_bytes()
+            if is_here or is_private or mark in (process / "environ").read_bytes().split(b"\0"):
                 state = (process / "stat").read_text().rpartition(")")[2].split()[0]
                 yield Running(ProcessRecord.of(int(process.name)), tuple(argv), state)

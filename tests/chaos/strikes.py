@@ -7,12 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.cluster_state import ktpys
+from tests.chaos.cluster_state import PODS, ktpys
 from tests.chaos.laptop_state import BALLAST, Running
 from tests.chaos.matrix import Fault, Target
 from tests.chaos.stage import Lane
 from tests.chaos.subject import Subject
-from tests.e2e.kit.target_service import KTPYS
 from tests.lab import Lab, LabError, network, node
 from tests.lab.lab import API_RESTART_TIMEOUT_S
 from tests.lab.processes import wait_until
@@ -124,4 +123,4 @@ def _on_laptop(lane: Lane, script: str) -> None:
 def _delete_pods(lane: Lane) -> None:
     if not any(one.startswith("Pod ") for one in ktpys(lane.lab, lane.namespace)):
         raise NothingToHit("there is no pod")
-    lane.lab.kubectl("-n", lane.namespace, "delete", "pods", "-l", KTPYS, "--wait=false")
+    lane.lab.kubectl("-n", lane.namespace, "delete", "pods", "-l", PODS, "--wait=false")
