@@ -153,7 +153,7 @@ def test_a_home_that_cannot_be_made_is_told_without_a_traceback() -> None:
 
 
 KTPY = """
-import traceback, ktpy.cli.main, ktpy.cli.connect, ktpy.cli.verbosity, yaml  # nobody may not read this checkout, perhaps
+import traceback, ktpy.cli.main, ktpy.cli.connect, ktpy.cli.verbosity, yaml  # nobody may not read this, perhaps
 from ktpy.__main__ import main
 main()
 """

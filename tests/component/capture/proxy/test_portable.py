@@ -100,7 +100,10 @@ def test_connect_by_proxy_and_intercepts_import_nothing_of_linux_or_unix(module:
 
 def test_the_front_of_the_tun_does() -> None:
     """So the modules are withheld indeed."""
-    assert "ktpy.capture.tun.kernel_flows imports ktpy.helper" in python("import ktpy.capture.tun.front", LINUX_ONLY).stderr
+    assert (
+        "ktpy.capture.tun.kernel_flows imports ktpy.helper"
+        in python("import ktpy.capture.tun.front", LINUX_ONLY).stderr
+    )
 
 
 def test_the_proxy_runs_without_what_macos_lacks() -> None:
