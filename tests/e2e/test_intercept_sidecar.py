@@ -1,6 +1,7 @@
 """Pods behind a service mesh's sidecar that demands mutual TLS: a real Envoy, see `tests/e2e/kit/sidecar.py`."""
 
 import http.client
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 NAMESPACE, LOCAL = "meshed", 3001
 EXPOSED = ("--expose", f"{LOCAL}:{sidecar.SERVICE_PORT}")
 MINE = {"VERSION": "mine"}
+INJECTED_WITHIN_S = 30.0
 SERVICE = f"/api/v1/namespaces/{NAMESPACE}/services/web"
 Get = Callable[..., str]
 
@@ -34,6 +36,18 @@ def member(name: str, *command: str, port: int | None = None) -> workloads.Manif
     made = workloads.deployment(name, workloads.container(name, *command, ports=ports), code="code")
     made["spec"]["template"]["metadata"]["labels"] |= sidecar.INJECT
     return made
+
+
+def until_injected(lab: Lab) -> None:
+    """Wait until a pod that is made gets its sidecar: the API server hears of a policy a moment after it was made."""
+    template = member("probe", "true")["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": "probe"}}
+
+    def is_injected() -> bool:
+        made = lab.kubectl("create", "--dry-run=server", "--output=json", "--filename=-", stdin=json.dumps(pod))
+        return len(json.loads(made)["spec"]["containers"]) > 1
+
+    wait_until(is_injected, INJECTED_WITHIN_S, "the policy that injects sidecars")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +65,7 @@ def pods(lab: Lab) -> Iterator[None]:
     )
     with ExitStack() as ends:
         ends.enter_context(workloads.applied(lab, NAMESPACE, *sidecar.injection()))
+        until_injected(lab)
         ends.enter_context(workloads.namespace(lab, NAMESPACE, *objects))
         yield
 
