@@ -26,7 +26,14 @@ ENVIRONMENT = {
 }
 ASKS = "http://"
 """What is in a command whose answer depends on where Services lead."""
-EVERYTHING_ENDS = "ktpy down; ktpy leave --all; ktpy quit"
+EVERYTHING_ENDS = """\
+for file in $(find /home/dev/reader-* -name ktpy.yaml); do (cd "$(dirname "$file")" && ktpy down); done
+ktpy leave --all; ktpy quit; cd /
+for one in /proc/[0-9]*; do
+  case "$(readlink "$one/cwd")" in /home/dev/reader-*) kill -9 "${one#/proc/}" ;; esac
+done
+rm -f /run/user/$(id -u)/ktpy/*.log"""
+"""Also servers that were started in such a folder, and what `ktpy status` would tell of sessions that have ended."""
 ENDS_WELL = (0, 128 + signal.SIGINT, -signal.SIGINT)
 
 
@@ -37,6 +44,7 @@ class Reader:
         self._lab = lab
         _configure(lab)
         self._folder = lab.exec(["mktemp", "-d", "/home/dev/reader-XXXX"], user="dev", check=True).stdout.strip()
+        self._end()  # what earlier tests left there
         for name, text in section.files.items():
             script = 'mkdir -p "$(dirname "$0")" && cat > "$0"'
             lab.exec(["sh", "-c", script, f"{self._folder}/{name}"], user="dev", stdin=text, check=True)
@@ -60,8 +68,11 @@ class Reader:
                     else:
                         shell.type(command)
         finally:
-            self._lab.exec(["sh", "-c", EVERYTHING_ENDS], user="dev", env=ENVIRONMENT)
+            self._end()
         wait_until(lambda: lasting_objects(self._lab) == [], SOON_S, "nothing of ktpy's to be left in the cluster")
+
+    def _end(self) -> None:
+        self._lab.exec(["sh", "-c", EVERYTHING_ENDS], user="dev", env=ENVIRONMENT)
 
     @contextmanager
     def _elsewhere(self, command: Command) -> Iterator[None]:
