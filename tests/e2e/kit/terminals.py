@@ -28,12 +28,15 @@ ASKS = "http://"
 """What is in a command whose answer depends on where Services lead."""
 EVERYTHING_ENDS = """\
 for file in $(find /home/dev/reader-* -name ktpy.yaml); do (cd "$(dirname "$file")" && ktpy down); done
-ktpy leave --all; ktpy quit; cd /
+ktpy leave --all; ktpy quit
 for one in /proc/[0-9]*; do
-  case "$(readlink "$one/cwd")" in /home/dev/reader-*) kill -9 "${one#/proc/}" ;; esac
+  case "$(readlink "$one/cwd")" in "$0"|"$0"/*) kill -9 "${one#/proc/}" ;; esac
 done
 rm -f /run/user/$(id -u)/ktpy/*.log"""
-"""Also servers that were started in such a folder, and what `ktpy status` would tell of sessions that have ended."""
+"""Also servers that were started in folder $0, and what `ktpy status` would tell of sessions that have ended.
+
+The labs of other tests have their processes in the same /proc, so a folder's name is no other lab's.
+"""
 ENDS_WELL = (0, 128 + signal.SIGINT, -signal.SIGINT)
 
 
@@ -43,7 +46,7 @@ class Reader:
     def __init__(self, lab: Lab, section: Section) -> None:
         self._lab = lab
         _configure(lab)
-        self._folder = lab.exec(["mktemp", "-d", "/home/dev/reader-XXXX"], user="dev", check=True).stdout.strip()
+        self._folder = lab.exec(["mktemp", "-d", "/home/dev/reader-XXXXXXXXXX"], user="dev", check=True).stdout.strip()
         self._end()  # what earlier tests left there
         for name, text in section.files.items():
             script = 'mkdir -p "$(dirname "$0")" && cat > "$0"'
@@ -72,7 +75,7 @@ class Reader:
         wait_until(lambda: lasting_objects(self._lab) == [], SOON_S, "nothing of ktpy's to be left in the cluster")
 
     def _end(self) -> None:
-        self._lab.exec(["sh", "-c", EVERYTHING_ENDS], user="dev", env=ENVIRONMENT)
+        self._lab.exec(["sh", "-c", EVERYTHING_ENDS, self._folder], user="dev", env=ENVIRONMENT)
 
     @contextmanager
     def _elsewhere(self, command: Command) -> Iterator[None]:
