@@ -19,6 +19,8 @@ from ktpy.wire.route import ServicePort
 QUEUE_LIMIT = 1000
 QUEUE_LIMIT_BYTES = 4 << 20
 """So much waits for a viewer, at most."""
+GATHERED_S = 0.02
+"""What comes within so long is told at one go: to wake a viewer takes as much of the processor as to read a request."""
 
 
 class Watching:
@@ -114,6 +116,7 @@ class Viewer:
         if not self._waiting and not self._missed:
             self._some.clear()
             await self._some.wait()
+            await asyncio.sleep(GATHERED_S)
         if self._waiting:
             event = self._waiting.popleft()
             self._bytes -= _size(event)

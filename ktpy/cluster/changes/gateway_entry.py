@@ -6,7 +6,6 @@ where others change the same object at the same time.
 
 import asyncio
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 
 from ktpy.aio.poll import poll_until
 from ktpy.aio.task_group import task_group
@@ -31,8 +30,8 @@ from ktpy.wire.version import version_difference
 
 FOLLOW_TIMEOUT_S = 5.0
 """How long the endpoints may take to follow the selector before the entry goes on all the same."""
-UNPROXIED_S = 0.5
-"""How long kube-proxy may know no origin Service. Where pods take longer to start, its two seconds pass meanwhile."""
+UNPROXIED_S = 0.2
+"""How long kube-proxy knows no origin Service. Only on a slow node a gateway's pod takes more than a second longer."""
 RACES = 20
 """How many gateways that do not fit ktpy clears away in a row before it gives up."""
 
@@ -139,23 +138,18 @@ class GatewayEntry:
         if is_in_use and status_of(self._gateway_now).get("readyReplicas"):
             return  # the Service leads there already, and a route into a pod is awaited before it changes
         timeout_s = self._plan.options.pod_timeout_s
-        has_sandbox = asyncio.Event()
         async with task_group() as tasks:
-            tasks.create_task(self._have_origin_proxied_in_time(has_sandbox), name="have the origin service proxied")
-            await self._pods.until_ready(
-                self._generation, timeout_s, self._on_progress, is_in_use=is_in_use, on_sandbox=has_sandbox.set
-            )
+            tasks.create_task(self._have_origin_proxied_in_time(), name="have the origin service proxied")
+            await self._pods.until_ready(self._generation, timeout_s, self._on_progress, is_in_use=is_in_use)
 
-    async def _have_origin_proxied_in_time(self, has_sandbox: asyncio.Event) -> None:
-        """Let the origin Service's address lead to the original pods when a pod is soon ready, or after UNPROXIED_S.
+    async def _have_origin_proxied_in_time(self) -> None:
+        """Let the origin Service's address lead to the original pods, after UNPROXIED_S.
 
         kube-proxy takes up a change at once, and those of the second after it together (minSyncPeriod). A Service that
         is new is two changes, since its endpoints come after it, and the redirect is a third: where a pod starts fast,
-        one second has them all. HAProxy tries again meanwhile where one node is later than another.
+        that second has the last two. HAProxy tries again meanwhile where one node is later than another.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(UNPROXIED_S):
-                await has_sandbox.wait()
+        await asyncio.sleep(UNPROXIED_S)
         await self._have_origin_proxied()
 
     async def _have_origin_proxied(self) -> None:

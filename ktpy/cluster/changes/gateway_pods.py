@@ -30,13 +30,15 @@ from ktpy.kube.watch import Delete, Synced, Upsert, list_all, watch, watch_objec
 from ktpy.kube.writes import annotate
 from ktpy.wire.pod import SSHD_PORT
 
-SETTLED_S = 0.5
-"""How long a pod has to be ready before others may depend on it.
+SETTLED_S = 0.25
+"""How long a pod has to be ready, at least, before others may depend on it.
 
 The kubelet may take a pod's first readiness back: where a sync of the pod is under way when its probe succeeds, the
 status that the sync has computed before is written over the new one, until the next sync up to a second later
 (kubernetes/kubernetes#103717; seen once in 335 starts on a busy node, the one write 0.1 s after the other).
 """
+STARTS_WITHIN_S = 0.75
+"""A pod is ready so long after it was created, where the node has nothing else to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +77,14 @@ class GatewayPods:
         on_progress: Callable[[PodProgress], None] = lambda _: None,
         *,
         is_in_use: bool = False,
-        on_sandbox: Callable[[], None] = lambda: None,
     ) -> None:
-        """Wait until a pod of this generation relays, for SETTLED_S if none `is_in_use`, and the controllers know it.
+        """Wait until a pod of this generation relays, for a while if none `is_in_use`, and the controllers know it.
 
-        A Service that selected the pod before would have no endpoint for an instant. `on_sandbox` is called, perhaps
-        repeatedly, once a pod has its network, some tenths of a second before it relays. Raises what keeps the pod from
+        A Service that selected the pod before would have no endpoint for an instant. Raises what keeps the pod from
         relaying, as soon as that is known: ImagePullFailed, PodUnschedulable, PodFailed, QuotaExceeded,
         PodSecurityRefused, and PodNotReady after the time.
         """
-        waiting = _Waiting(generation, 0.0 if is_in_use else SETTLED_S, on_progress, on_sandbox)
+        waiting = _Waiting(generation, on_progress, is_in_use=is_in_use)
         try:
             async with asyncio.timeout(timeout_s), task_group() as tasks:
                 judging = tasks.create_task(self._judge(waiting, tasks), name="watch the pods")
@@ -149,24 +149,24 @@ class GatewayPods:
                         raise admission_refusal(message) or ApiRefused(f"The gateway's pod is refused: {message}")
 
 
+def settling_s(start_s: float) -> float:
+    """How long a pod has to be ready that took so long to become it: up to twice SETTLED_S on a slow node."""
+    return SETTLED_S * min(max(start_s / STARTS_WITHIN_S, 1.0), 2.0)
+
+
 class _Waiting:
     """What a gateway that is not ready waits for."""
 
-    def __init__(
-        self,
-        generation: str,
-        settled_s: float,
-        on_progress: Callable[[PodProgress], None],
-        on_sandbox: Callable[[], None],
-    ) -> None:
+    def __init__(self, generation: str, on_progress: Callable[[PodProgress], None], *, is_in_use: bool) -> None:
         self.reason = "its pod has not been created"
         self.settled = asyncio.Event()
         self._generation = generation
-        self._settled_s = settled_s
+        self._is_in_use = is_in_use
         self._on_progress = on_progress
-        self._on_sandbox = on_sandbox
         self._pods: dict[str, PodWatch] = {}
         self._told: set[PodProgress] = set()
+        self._loop = asyncio.get_running_loop()
+        self._began_s = self._loop.time()
         self._settling: asyncio.TimerHandle | None = None
         self._doubting: asyncio.Task[None] | None = None
 
@@ -176,12 +176,11 @@ class _Waiting:
         # A container that has crashed is started again: the pod is given up when the kubelet takes its time over that.
         fresh = PodWatch("", once_started="its container runs, but is not ready", may_restart=True)
         self._pods = {name_of(raw): self._pods.get(name_of(raw), fresh).seen(raw) for raw in ours}
-        if any(map(_has_sandbox, ours)):
-            self._on_sandbox()
         if any(map(_is_ready, ours)):
             self.reason = "its pod is ready, but the cluster's controllers have not noticed"
             if self._settling is None:
-                self._settling = asyncio.get_running_loop().call_later(self._settled_s, self.settled.set)
+                wait_s = 0.0 if self._is_in_use else settling_s(self._loop.time() - self._began_s)
+                self._settling = self._loop.call_later(wait_s, self.settled.set)
             return
         if self._settling is not None:
             self._settling.cancel()
@@ -245,11 +244,6 @@ def _gateway_pod(pod: Json) -> GatewayPod:
     ports: list[Json] = pod["spec"]["containers"][0].get("ports") or []
     ssh_port = next((port["containerPort"] for port in ports if port.get("name") == SSH_PORT_NAME), SSHD_PORT)
     return GatewayPod(metadata["name"], metadata["uid"], ssh_port)
-
-
-def _has_sandbox(pod: Json) -> bool:
-    """Whether its network stands. A kubelet before Kubernetes 1.29 says so only when its containers run (KEP-3085)."""
-    return _condition(pod, "PodReadyToStartContainers") or bool(status_of(pod).get("podIP"))
 
 
 def _is_ready(pod: Json) -> bool:

@@ -166,22 +166,9 @@ async def test_progress(store: ObjectStore, store_api: Api) -> None:
     assert told == [PodProgress(Stage.SCHEDULED, "g1", "n1")]
 
 
-@pytest.mark.parametrize(
-    "state", [{"conditions": [{"type": "PodReadyToStartContainers", "status": "True"}], "podIP": ""}, {}]
-)
-async def test_a_pod_has_its_network_before_it_is_ready(
-    state: dict[str, Any], store: ObjectStore, store_api: Api
-) -> None:
-    """Older kubelets have no such condition, and tell the pod's address late."""
-    told: list[PodProgress] = []
-    has_sandbox = asyncio.Event()
-    store.put(PODS, gateway_pod(ready=False, podIP=""))
-    ready = asyncio.create_task(pods_of(store_api).until_ready("a", 5.0, told.append, on_sandbox=has_sandbox.set))
-    await store.until(lambda: bool(told))
-    assert not has_sandbox.is_set()
-    store.put(PODS, gateway_pod(ready=False, **state))
-    await has_sandbox.wait()
-    ready.cancel()
+@pytest.mark.parametrize(("start_s", "times"), [(0.0, 1.0), (0.7, 1.0), (1.5, 2.0), (60.0, 2.0)])
+def test_a_node_that_starts_pods_slowly_is_given_more_time(start_s: float, times: float) -> None:
+    assert gateway_pods.settling_s(start_s) == pytest.approx(times * gateway_pods.SETTLED_S)
 
 
 async def test_an_image_that_cannot_be_pulled(store: ObjectStore, store_api: Api) -> None:
