@@ -74,7 +74,8 @@ class Gateway:
         self._stop_signals = 0
         self._wake_on_signals()
         settings.routes_dir.mkdir(parents=True, exist_ok=True)
-        ports = [port.bind for port in spec.tcp_ports]
+        # The kubelet's first probe waits for HAProxy: were it refused, the next one would come a second later.
+        ports = [settings.ready_port, *(port.bind for port in spec.tcp_ports)]
         self._listeners = Listeners(settings.held, ports, has_ipv6=socket.has_dualstack_ipv6())
         self._machine = describe_machine(settings, self._listeners.descriptors)
         self._table = RouteTable(spec)
