@@ -25,8 +25,8 @@ from ktpy.kube.portforward.websocket import (
 BATCH_BYTES: Final = 256 << 10
 """Writes of one turn of the event loop go out together, unless there are more bytes than this."""
 FRAME_BYTES: Final = 64 << 10
-"""A frame takes writes until it is at least this long. The node passes nothing of a frame on before it has all of it,
-so over a slow line long frames would delay what shares them."""
+"""A frame takes writes until it is at least this long, where the line does not keep up. The node passes nothing of a
+frame on before it has all of it, so over a slow line a long one delays what shares it; else it costs the node less."""
 WRITE_HIGH_WATER_BYTES: Final = 256 << 10
 
 
@@ -276,10 +276,11 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
             return
         outgoing, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
         batch: list[bytes] = []
+        frame_bytes = FRAME_BYTES if self._transport.get_write_buffer_size() else BATCH_BYTES
         start = length = 0
         for index, data in enumerate(outgoing, 1):
             length += len(data)
-            if length >= FRAME_BYTES or index == len(outgoing):
+            if length >= frame_bytes or index == len(outgoing):
                 header = self._framing.data_header(length)
                 batch += (self._message_header(len(header) + length), header, *outgoing[start:index])
                 start, length = index, 0

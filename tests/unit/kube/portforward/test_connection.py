@@ -25,6 +25,10 @@ class Outgoing(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.closing = False
+        self.waiting_bytes = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting_bytes
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
@@ -87,8 +91,9 @@ async def test_where_there_are_no_batches_a_write_goes_out_at_once() -> None:
     assert len(out.written) == 2
 
 
-async def test_a_batch_is_cut_into_frames() -> None:
+async def test_a_batch_is_cut_into_frames_where_the_line_does_not_keep_up() -> None:
     connection, out = opened(SUBPROTOCOL)
+    out.waiting_bytes = 1
     for _ in range(3):
         connection.write(bytes(FRAME_BYTES // 2))
     await asyncio.sleep(0)
@@ -101,6 +106,14 @@ async def test_a_batch_is_cut_into_frames() -> None:
         + DATA
         + bytes(FRAME_BYTES // 2)
     )
+
+
+async def test_a_batch_is_one_frame_where_the_line_keeps_up() -> None:
+    connection, out = opened(SUBPROTOCOL)
+    for _ in range(3):
+        connection.write(bytes(FRAME_BYTES))
+    await asyncio.sleep(0)
+    assert out.written == [struct.pack(">BBQI", 0x82, 0xFF, 3 * FRAME_BYTES + 1, 0) + DATA + bytes(3 * FRAME_BYTES)]
 
 
 async def test_a_burst_does_not_pile_up() -> None:
