@@ -8,6 +8,7 @@ be named: "PATCH services/web"; `told` in place of `before` means the moment whe
 line itself knows nothing of this.
 """
 
+import mmap
 import os
 import signal
 import subprocess
@@ -51,10 +52,15 @@ Reached = Callable[[str, int, str], None]
 
 
 def interrupt(number: signal.Signals, moment: str, time: int, name: str) -> None:
-    """From here on, whoever walks steps, tells of them, or asks the API server, is interrupted at this one."""
+    """From here on, whoever first walks a step, tells of it, or asks the API server, is interrupted at this one.
+
+    Once: a command whose session is in the background hears of the session's steps, and is a process of its own.
+    """
+    is_over = mmap.mmap(-1, 1)  # children have the same
 
     def reached(*where: object) -> None:
-        if where == (moment, time, name):
+        if where == (moment, time, name) and not is_over[0]:
+            is_over[0] = True
             os.kill(os.getpid(), number)
 
     instrument(reached)
