@@ -66,7 +66,9 @@ class Subject(Foreground):
         self._main: ProcessRecord | None = None
         verb, *rest = arguments(lane)
         environment = {"PYTHONPATH": str(REPOSITORY), MARK: lane.command}
-        super().__init__(lane.lab, [*program, verb, *(["--detach"] if is_detached else []), *rest], env=environment)
+        typed = [verb, *(["--detach"] if is_detached else []), *rest]
+        # As from a terminal: a shell that starts scripts/chaos in the background ignores SIGINT and SIGQUIT.
+        super().__init__(lane.lab, ["env", "--default-signal", *program, *typed], env=environment)
         if not is_detached:
             self._main = ProcessRecord.of(self.process.pid)
 
