@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.task_group import first_failure
+from ktpy.daemon.allocator import keep_freed_memory
 from ktpy.daemon.parent import parent
 from ktpy.daemon.time_limit import TimeLimit
 from ktpy.errors import KtpyError
@@ -58,6 +59,7 @@ def run(session: Session, report: Report, limit: TimeLimit | None = None) -> int
     # Each connection is a descriptor; the soft limit of 1,024 is for programs that use select(2).
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    keep_freed_memory()
     ended: Ended | None = None
     try:
         with asyncio.Runner(loop_factory=_event_loop()) as runner:

@@ -25,7 +25,7 @@ PATIENT = (
     *(sys.executable, "-c"),
     "from ktpy.cluster.changes import gateway_pods; from ktpy.__main__ import main; gateway_pods.SETTLED_S = 3; main()",
 )
-"""ktpy that lets a pod be ready for 3 s, not 0.25 s, before it depends on it: a busy machine takes so long to meddle."""
+"""It lets a pod be ready for 3 s before it depends on it, not 0.25 s: a busy machine takes so long to meddle."""
 
 
 def ready_pods(lab: Lab) -> list[str]:

@@ -171,7 +171,9 @@ def test_connections_wait_while_a_killed_container_is_started_again(pod: Gateway
         for _ in range(2):  # the second is its successor
             holders.close()
             holder = holders.enter_context(pod.holding())
-            assert eventually(partial(has_sockets, holder, 4))  # where it listens, the supervisor, the port, and the probe's
+            assert eventually(
+                partial(has_sockets, holder, 4)
+            )  # where it listens, the supervisor, the port, and the probe's
         with Load(bind, clients=8) as load:
             before = sockets(holder)
             load.until("origin", 800)  # two seconds
