@@ -1,4 +1,4 @@
-"""The zone answers for the cluster's names from a cache of Services and EndpointSlices. Pure, no I/O.
+"""The zone answers for the cluster's names, from what watches told of it. Pure, no I/O.
 
 It answers as the Kubernetes DNS specification 1.1.0 says (https://github.com/kubernetes/dns,
 docs/specification.md) and, where that leaves room, as CoreDNS does. NXDOMAIN and NODATA follow RFC 2308 and
@@ -6,13 +6,12 @@ RFC 8020: a name that has names below it exists, even when it has no records of 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
-from ktpy.dns.objects import EndpointAddress, EndpointSlice, NamedPort, Service
+from ktpy.dns.objects import EndpointAddress, NamedPort, Service
 from ktpy.dns.records import (
     Elsewhere,
     Rcode,
@@ -30,7 +29,7 @@ from ktpy.dns.records import (
     reversed_address,
     undashed,
 )
-from ktpy.kube.objects import Json
+from ktpy.dns.watch_cache import WatchCache
 from ktpy.packet.stand_ins import StandIns
 
 TTL_S: Final = 5
@@ -42,19 +41,6 @@ soon; asking again costs nothing, because the answer comes from this machine.
 
 SCHEMA_VERSION: Final = "1.1.0"
 CNAME_CHAIN_MAX: Final = 8
-
-_Key = TypeVar("_Key")
-
-
-class _Namespace:
-    """A _Namespace holds the objects of one Kubernetes namespace."""
-
-    __slots__ = ("services", "slices", "slices_of")
-
-    def __init__(self) -> None:
-        self.services: dict[str, Service] = {}
-        self.slices: dict[str, EndpointSlice] = {}
-        self.slices_of: dict[str, tuple[EndpointSlice, ...]] = {}  # by service
 
 
 class _Node(NamedTuple):
@@ -78,128 +64,40 @@ _KINDS: Final = frozenset({"svc", "pod"})
 _EMPTY: Final = _Node()  # an empty non-terminal: exists, holds nothing
 
 
-class Zone:
+class Zone(WatchCache):
     """A Zone answers for the cluster domain and for the reverse names of what it holds.
 
-    `synced` says that the first listing of all watched objects is complete; until then every cluster name is
-    asked of the cluster. `generation` grows with every change that can change an answer, so that
-    whoever keeps encoded answers knows when to drop them.
+    Until it is `synced`, every cluster name is asked of the cluster. Whoever keeps encoded answers drops them when
+    `generation` has grown.
     """
 
     def __init__(
         self, cluster_domain: str = "cluster.local", *, extra_zones: Iterable[str] = (), known_as: str | None = None
     ) -> None:
         """With `known_as` names are below that here, and not below the domain that the cluster has for itself."""
+        super().__init__()
         self.known_as = known_as
         self.set_domain(cluster_domain)
-        self._changes = 1
         self._extra_zones = normalised(extra_zones)
-        self.synced = False
         self.own_names: dict[str, bytes] = {}
         """Names of ktpy's own, outside the cluster domain, with their addresses; set before questions come."""
-        self._scope: frozenset[str] | None = None
         self._routed_reverse: frozenset[str] = frozenset()
         self.stand_ins = StandIns()
         """What this machine has in place of some of the cluster's addresses; set before questions come."""
-        self._namespaces: dict[str, _Namespace] = {}
-        self._service_at: dict[bytes, Service] = {}  # by cluster IP
-        self._slices_at: dict[bytes, tuple[EndpointSlice, ...]] = {}  # by endpoint address
 
     @property
     def generation(self) -> int:
-        return self._changes + self.stand_ins.count
-
-    # --- what is known
+        return super().generation + self.stand_ins.count
 
     def set_domain(self, own: str) -> None:
         """Say which domain the cluster has for itself; set before questions come."""
         self._own_domain = own.lower().strip(".")
         self.cluster_domain = self.known_as or self._own_domain
 
-    def set_scope(self, namespaces: AbstractSet[str] | None) -> None:
-        """Say which namespaces are watched. None means the whole cluster, so what is absent does not exist."""
-        self._scope = None if namespaces is None else frozenset(namespaces)
-        self._changes += 1
-
     def set_routed(self, networks: Iterable[IPv4Network | IPv6Network]) -> None:
         """Say which address ranges belong to the cluster: unknown reverse names in them are asked of it."""
         self._routed_reverse = frozenset(zone for network in networks for zone in reverse_zones(network))
         self._changes += 1
-
-    def upsert_service(self, obj: Json) -> None:
-        """Take a Service as the API server sends it."""
-        service = Service.of(obj)
-        services = self._namespaces.setdefault(service.namespace, _Namespace()).services
-        previous = services.get(service.name)
-        if previous == service:
-            return  # only a label, an annotation or the status changed
-        if previous is not None:
-            self._forget_cluster_ips(previous)
-        services[service.name] = service
-        for address in service.cluster_ips:
-            self._service_at[address] = service
-        self._changes += 1
-
-    def services_in(self, namespace: str) -> list[Service]:
-        """Return the Services of a namespace that are known so far, by name."""
-        known = self._namespaces.get(namespace)
-        return sorted(known.services.values(), key=lambda service: service.name) if known else []
-
-    def namespaces(self) -> list[str]:
-        """Return the namespaces of which something is known so far."""
-        return list(self._namespaces)
-
-    def delete_service(self, namespace: str, name: str) -> None:
-        """Drop a Service; one that is not known is no error, because a watch may repeat itself."""
-        known = self._namespaces.get(namespace)
-        if known is None or (service := known.services.pop(name, None)) is None:
-            return
-        self._forget_cluster_ips(service)
-        self._forget_if_empty(namespace)
-        self._changes += 1
-
-    def upsert_endpoint_slice(self, obj: Json) -> None:
-        """Take an EndpointSlice as the API server sends it; one that belongs to no Service is left out."""
-        new = EndpointSlice.of(obj)
-        if new is None:
-            self.delete_endpoint_slice(obj["metadata"].get("namespace", "default"), obj["metadata"]["name"])
-            return
-        namespace = self._namespaces.setdefault(new.namespace, _Namespace())
-        previous = namespace.slices.get(new.name)
-        if previous == new:
-            return
-        if previous is not None:
-            self._forget_slice(namespace, previous)
-        namespace.slices[new.name] = new
-        _add(namespace.slices_of, new.service, new)
-        for address in {endpoint.address for endpoint in new.endpoints}:
-            _add(self._slices_at, address, new)
-        self._changes += 1
-
-    def delete_endpoint_slice(self, namespace: str, name: str) -> None:
-        """Drop an EndpointSlice; one that is not known is no error."""
-        known = self._namespaces.get(namespace)
-        if known is None or (gone := known.slices.pop(name, None)) is None:
-            return
-        self._forget_slice(known, gone)
-        self._forget_if_empty(namespace)
-        self._changes += 1
-
-    def _forget_cluster_ips(self, service: Service) -> None:
-        for address in service.cluster_ips:
-            # Its successor may be known already: delete and create can arrive in either order.
-            if self._service_at.get(address) is service:
-                del self._service_at[address]
-
-    def _forget_slice(self, namespace: _Namespace, gone: EndpointSlice) -> None:
-        _remove(namespace.slices_of, gone.service, gone)
-        for address in {endpoint.address for endpoint in gone.endpoints}:
-            _remove(self._slices_at, address, gone)
-
-    def _forget_if_empty(self, name: str) -> None:
-        namespace = self._namespaces[name]
-        if not namespace.services and not namespace.slices:
-            del self._namespaces[name]
 
     # --- what is answered
 
@@ -263,14 +161,13 @@ class Zone:
         """Return the node of a name under svc.<domain>; None when it does not exist (NXDOMAIN)."""
         if not labels:
             return _EMPTY
-        if self._scope is not None and labels[-1] not in self._scope:
+        if not self.is_watched(namespace := labels[-1]):
             return Elsewhere.ASK_CLUSTER
-        namespace = self._namespaces.get(labels[-1])
-        if namespace is None or not namespace.services:
+        if not self.has_services(namespace):
             return Elsewhere.ASK_CLUSTER if len(labels) == 1 else None  # is there a namespace without any Service?
         if len(labels) == 1:
             return _EMPTY
-        service = namespace.services.get(labels[-2])
+        service = self.service(namespace, labels[-2])
         return None if service is None else self._below_service(name, service, labels[:-2], qtype)
 
     def _below_service(self, name: str, service: Service, labels: list[str], qtype: int) -> _Node | Elsewhere | None:
@@ -323,7 +220,7 @@ class Zone:
         """Yield each address and port. As in CoreDNS, services with a cluster IP have endpoints by name, too."""
         base = self._name_of(service)
         if service.headless or (host_name and not service.external_name):
-            for endpoint, ports in self._endpoints(service):
+            for endpoint, ports in self.endpoints(service):
                 if host_name in ("", _hostname(endpoint)):
                     for port in ports or (_ANY_PORT,):
                         yield _Target(f"{_hostname(endpoint)}.{base}", endpoint.address, port)
@@ -332,18 +229,11 @@ class Zone:
                 for address in service.cluster_ips:
                     yield _Target(base, address, port)
 
-    def _endpoints(self, service: Service) -> Iterator[tuple[EndpointAddress, tuple[NamedPort, ...]]]:
-        """Yield the endpoints to publish, each with the ports of its slice."""
-        for known in self._namespaces[service.namespace].slices_of.get(service.name, ()):
-            for endpoint in known.endpoints:
-                if endpoint.ready or service.publishes_unready:
-                    yield endpoint, known.ports
-
     def _pod_name(self, name: str, labels: list[str]) -> _Node | Elsewhere | None:
         """Return the node of a name under pod.<domain>: it contains the address, as with CoreDNS's `pods insecure`."""
         if not labels:
             return _EMPTY
-        if labels[-1] not in self._namespaces or (self._scope is not None and labels[-1] not in self._scope):
+        if not (self.is_watched(labels[-1]) and labels[-1] in self.namespaces()):
             return Elsewhere.ASK_CLUSTER  # a namespace without any Service is not seen here
         if len(labels) == 1:
             return _EMPTY
@@ -369,17 +259,10 @@ class Zone:
         address = self.stand_ins.real(seen)
         if address == seen != self.stand_ins.of(seen):
             return []  # a local network's
-        if (service := self._service_at.get(address)) is not None:
+        if (service := self.service_at(address)) is not None:
             return [self._name_of(service)]
-        names: dict[str, None] = {}
-        for known in self._slices_at.get(address, ()):
-            behind = self._namespaces[known.namespace].services.get(known.service)
-            if behind is None:
-                continue
-            for endpoint in known.endpoints:
-                if endpoint.address == address and (endpoint.ready or behind.publishes_unready):
-                    names[f"{_hostname(endpoint)}.{self._name_of(behind)}"] = None
-        return list(names)
+        behind = self.endpoints_at(address)
+        return list(dict.fromkeys(f"{_hostname(endpoint)}.{self._name_of(of)}" for endpoint, of in behind))
 
     def _answer(self, node: _Node | None, qtype: int, apex: str, chain: int) -> ZoneAnswer:
         """Pick what was asked from a node; `apex` owns the SOA record that makes a negative answer cachable."""
@@ -425,15 +308,3 @@ class Zone:
 
 def _hostname(endpoint: EndpointAddress) -> str:
     return endpoint.hostname or dashed(endpoint.address)
-
-
-def _add(index: dict[_Key, tuple[EndpointSlice, ...]], key: _Key, new: EndpointSlice) -> None:
-    index[key] = (*index.get(key, ()), new)
-
-
-def _remove(index: dict[_Key, tuple[EndpointSlice, ...]], key: _Key, gone: EndpointSlice) -> None:
-    remaining = tuple(known for known in index.get(key, ()) if known is not gone)
-    if remaining:
-        index[key] = remaining
-    else:
-        index.pop(key, None)

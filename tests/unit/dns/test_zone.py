@@ -351,48 +351,6 @@ def test_a_deleted_service_is_gone_with_its_reverse_name(zone: Zone) -> None:
     assert zone.lookup("9.0.244.10.in-addr.arpa", PTR) is Elsewhere.ASK_CLUSTER
 
 
-def test_a_changed_cluster_ip_moves_the_reverse_name(zone: Zone) -> None:
-    zone.upsert_service(service("web", "shop", "10.96.0.70"))
-    assert summary(zone.lookup("70.0.96.10.in-addr.arpa", PTR)) == {f"web.{SHOP}"}
-    assert zone.lookup("7.0.96.10.in-addr.arpa", PTR) is Elsewhere.ASK_CLUSTER
-
-
-def test_an_address_that_went_to_another_service_before_the_first_was_deleted(zone: Zone) -> None:
-    zone.upsert_service(service("heir", "shop", "10.96.0.7"))
-    zone.delete_service("shop", "web")
-    assert summary(zone.lookup("7.0.96.10.in-addr.arpa", PTR)) == {f"heir.{SHOP}"}
-
-
-def test_a_changed_slice_replaces_the_old_one(zone: Zone) -> None:
-    zone.upsert_endpoint_slice(endpoint_slice("db", "shop", ("10.244.0.50", "db-5")))
-    assert summary(zone.lookup(f"db.{SHOP}", A)) == {"10-244-0-50"}
-    assert summary(zone.lookup("50.0.244.10.in-addr.arpa", PTR)) == {f"db-5.db.{SHOP}"}
-    assert zone.lookup("5.0.244.10.in-addr.arpa", PTR) is Elsewhere.ASK_CLUSTER
-
-
-def test_a_deleted_slice_takes_its_endpoints_along(zone: Zone) -> None:
-    zone.delete_endpoint_slice("shop", "db-a")
-    assert summary(zone.lookup(f"db.{SHOP}", A)) == NODATA  # its IPv6 slice is still there
-    zone.delete_endpoint_slice("shop", "db-v6")
-    assert summary(zone.lookup(f"db.{SHOP}", A)) == NXDOMAIN
-
-
-def test_a_slice_that_loses_its_service_label_is_dropped(zone: Zone) -> None:
-    orphan = endpoint_slice("db", "shop", ("10.244.0.5", "db-0"))
-    orphan["metadata"]["labels"] = {}
-    zone.upsert_endpoint_slice(orphan)
-    assert summary(zone.lookup(f"db.{SHOP}", A)) == NODATA
-
-
-def test_a_slice_may_come_before_its_service() -> None:
-    zone = Zone()
-    zone.upsert_endpoint_slice(endpoint_slice("db", "shop", ("10.244.0.5", "db-0")))
-    zone.synced = True
-    assert summary(zone.lookup(f"db.{SHOP}", A)) == NXDOMAIN
-    zone.upsert_service(service("db"))
-    assert summary(zone.lookup(f"db.{SHOP}", A)) == {"10-244-0-5"}
-
-
 def test_an_endpoint_in_two_slices_at_once_is_one_record(zone: Zone) -> None:
     zone.upsert_endpoint_slice(endpoint_slice("db", "shop", ("10.244.0.5", "db-0"), suffix="b"))
     addresses = [record.data for record in answer(zone, f"db.{SHOP}", A).answers]
@@ -411,35 +369,6 @@ def test_a_namespace_goes_with_its_last_object(zone: Zone) -> None:
     zone.delete_service("default", "kubernetes")
     assert summary(zone.lookup("default.svc.cluster.local", A)) is Elsewhere.ASK_CLUSTER
     assert zone.lookup("10-0-0-1.default.pod.cluster.local", A) is Elsewhere.ASK_CLUSTER
-
-
-def test_deleting_what_is_not_known_changes_nothing(zone: Zone) -> None:
-    before = zone.generation
-    zone.delete_service("shop", "gone")
-    zone.delete_service("nowhere", "web")
-    zone.delete_endpoint_slice("shop", "gone")
-    zone.delete_endpoint_slice("nowhere", "web-a")
-    assert zone.generation == before
-
-
-def test_the_generation_moves_with_changes_that_count_and_only_with_them(zone: Zone) -> None:
-    before = zone.generation
-    zone.upsert_service(external_name("out", "db.example.com"))
-    zone.upsert_endpoint_slice(endpoint_slice("eager", "shop", ("10.244.0.20", None, False)))
-    assert zone.generation == before
-    zone.upsert_service(external_name("out", "db2.example.com"))
-    assert zone.generation > before
-
-
-def test_emptied_the_zone_keeps_nothing() -> None:
-    zone = Zone()
-    zone.upsert_service(service("web", "shop", "10.96.0.7", "fd96::7"))
-    zone.upsert_endpoint_slice(endpoint_slice("web", "shop", ("10.244.0.9", None)))
-    zone.delete_endpoint_slice("shop", "web-a")
-    zone.delete_service("shop", "web")
-    assert not zone._namespaces
-    assert not zone._service_at
-    assert not zone._slices_at
 
 
 def test_a_name_under_svc_that_only_the_cluster_knows_is_an_alias_of_it(zone: Zone) -> None:
