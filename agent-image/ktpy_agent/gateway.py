@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from ktpy.wire.gateway import GatewaySpec, SpecError
-from ktpy.wire.route import HelloError, RouteCounters, RouteHello, ServicePort, accepted_line, counters_line
+from ktpy.wire.route import HelloError, RouteHello, accepted_line, counters_line
 from ktpy_agent.authorized_keys import GATEWAY_OPTIONS, AuthorizedKeys, Permission
 from ktpy_agent.children import reap
 from ktpy_agent.control import ControlSocket, RouteConnection
@@ -30,6 +30,7 @@ from ktpy_agent.listeners import Listeners
 from ktpy_agent.liveness import AliveSockets
 from ktpy_agent.memory import left_bytes
 from ktpy_agent.pod_log import announce_host_key, log
+from ktpy_agent.port_counters import PortCounters
 from ktpy_agent.relay_child import RelayReport
 from ktpy_agent.routes import Refused, Route, RouteTable, describe
 from ktpy_agent.settings import Settings
@@ -84,12 +85,9 @@ class Gateway:
         self._alive = AliveSockets(settings.routes_dir)
         self._control = ControlSocket(settings.control, selector, settings.route_silence_s, self._join, self._leave)
         self._counters = Counters()
+        self._port_counters = PortCounters(self._counters)
         self._udp = UdpChild(selector, partial(self._take_report, "udp"))
         self._taps = TapChild(selector, partial(self._take_report, "tap"))
-        self._passed_before: dict[RouteConnection, dict[ServicePort, int]] = {}
-        """What had passed each port when a laptop's routes began."""
-        self._routes_by_port: dict[ServicePort, set[str]] = {}
-        """The names of all routes that there have ever been."""
         self._counters_due_s = 0.0
         self._tick_due_s = 0.0
         self._newcomers_until_s = 0.0
@@ -217,10 +215,7 @@ class Gateway:
                 self._alive.remove(route for route in before if route.session == session)
             self._connections[session] = connection
             self._newcomers[connection] = routes
-            for route in routes:
-                names = self._routes_by_port.setdefault(route.service_port, {f"origin{route.service_port}"})
-                if not route.copied_percent:
-                    names.add(route.name)
+            self._port_counters.add(routes)
             log(f"session {session} of {hello.owner} takes {describe(routes)}")
 
     def _refuse_without_memory(self, session: str) -> None:
@@ -236,9 +231,9 @@ class Gateway:
         """Take the end of a route, however it came; requests turn to the original pods at once, before any reload."""
         session = connection.session
         self._newcomers.pop(connection, None)
-        self._passed_before.pop(connection, None)
         if self._connections.get(session) is connection:
             del self._connections[session]
+            self._port_counters.end(session)
             routes = self._table.leave(session)
             self._alive.remove(routes)
             log(f"session {session} of {routes[0].owner} gives back {describe(routes)}")
@@ -276,7 +271,7 @@ class Gateway:
             self._tick_due_s = 0.0
         for connection, routes in newcomers.items():
             self._newcomers.pop(connection, None)
-            self._passed_before[connection] = {route.service_port: self._passed(route.service_port) for route in routes}
+            self._port_counters.begin(connection.session, routes)
             answer = accepted_line((route.service_port, str(self._socket(route))) for route in routes)
             if not connection.send(answer):
                 self._leave(connection)
@@ -304,7 +299,8 @@ class Gateway:
         self._count()
         is_settled = all(self._counters.is_up(route.name) for route in self._table.routes if self._alive.has(route))
         self._counters_due_s = now_s + (COUNTERS_S if is_settled else self._tick_s())
-        for connection, counted in self._counted().items():
+        for session, counted in self._port_counters.of_sessions(self._table.routes, self._alive.has).items():
+            connection = self._connections[session]
             if connection not in self._newcomers and not connection.send(counters_line(counted)):
                 self._leave(connection)
                 self._control.drop(connection)
@@ -314,33 +310,6 @@ class Gateway:
         # The master starts itself anew with each reload: it is deaf for an instant, or its answer is cut short.
         with contextlib.suppress(HAProxyError, ValueError, LookupError):
             self._counters.update(self._haproxy.statistics())
-
-    def _counted(self) -> dict[RouteConnection, dict[ServicePort, RouteCounters]]:
-        """Return each laptop's counters by port; several matches on one port count together."""
-        counted: dict[RouteConnection, dict[ServicePort, RouteCounters]] = {}
-        passed = {port: self._passed(port) for port in self._routes_by_port}
-        for route in self._table.routes:
-            connection = self._connections[route.session]
-            by_port = counted.setdefault(connection, {})
-            count = self._counters.count(route.name)
-            # A worker that is new takes every server to be up until its first check.
-            is_up = self._alive.has(route) and self._counters.is_up(route.name)
-            port = route.service_port
-            so_far = by_port.get(port, RouteCounters(is_up=True))
-            by_port[port] = RouteCounters(
-                so_far.requests + count.requests,
-                so_far.fallbacks + count.fallbacks,
-                so_far.is_up and is_up,
-                passed[port] - self._passed_before.get(connection, {}).get(port, 0),
-                so_far.dropped + count.dropped,
-                so_far.skipped + count.skipped,
-            )
-        return counted
-
-    def _passed(self, port: ServicePort) -> int:
-        """Return how many requests have been answered on a port, by anybody."""
-        counts = map(self._counters.count, self._routes_by_port[port])
-        return sum(count.requests + count.fallbacks for count in counts)
 
     # UDP and taps
 
