@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 COLLECTING_AFTER_S = 5.0
 """Until then garbage is not looked for: a start makes next to none, and looking takes a tenth of its time.
 
-What there is then, mostly of imports, is never looked through: it takes 70 ms, with all that passes waiting.
+What there is then, mostly of imports, is looked through only when a link was lost (`link/uplink.py`): it takes 70 ms,
+with all that passes waiting.
 """
 _TIME_IS_OVER = 0
 """No signal has this number."""

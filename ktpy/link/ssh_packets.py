@@ -96,8 +96,8 @@ class ShortWay:
         """Until then what comes in does not put the keepalive off again."""
         self._opening: tuple[Any, _PacketCipher | None] = None, None
         self._sealing: tuple[Any, _PacketCipher | None] = None, None
-        self._random = BytesIO()
         """asyncssh's encryption and what was put into it: it has another one after each key exchange."""
+        self._random = BytesIO()
 
     @classmethod
     def install(cls, ssh: Any) -> None:

@@ -178,9 +178,7 @@ class Uplink(Generic[T]):
             if connection is None:
                 continue
             if was_lost:
-                # What was lost refers to itself, and is 1 MB. Python would look for it after dozens of losses only, and
-                # while all is in use: now nothing flows yet.
-                gc.collect()
+                _forget_lost()
             lanes = self._go_up(connection, pod)
             async with task_group() as tasks:
                 beside = [tasks.create_task(_confirm(pod, connection), name="confirm host key")]
@@ -240,6 +238,19 @@ class Uplink(Generic[T]):
         if not self._up.done():
             self._up.set_exception(ConnectionAbortedError(str(why or "The tunnel is closed.")))
             self._up.exception()  # often nobody waits
+
+
+def _forget_lost() -> None:
+    """Free the memory of what was lost: it refers to itself, and is 1 MB.
+
+    Python would look for it after dozens of losses only, and while all is in use: now nothing flows yet. What a session
+    has once it stands is frozen, and so is its first connection: it would stay for good.
+    """
+    is_frozen = gc.get_freeze_count() > 0
+    gc.unfreeze()
+    gc.collect()
+    if is_frozen:
+        gc.freeze()
 
 
 async def _confirm(pod: AgentPod, connection: AgentConnection[T]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import tracemalloc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from operator import le
@@ -83,8 +84,26 @@ async def test_what_was_lost_is_no_more_in_memory_when_the_next_connection_stand
             gc.enable()
 
 
+async def test_a_first_connection_that_was_frozen_with_the_session_goes_too(sshd: Sshd) -> None:
+    async with target(echo) as port, running(sshd) as uplink:
+        first = [weakref.ref(one) for one in gc.get_objects() if is_ssh_connection(one)]
+        assert first
+        gc.freeze()
+        try:
+            for _ in range(2):  # the latest that was lost may be about to close
+                await round_of(uplink, port)
+            assert not any(one() for one in first)
+            assert gc.get_freeze_count() > 0, "imports are not looked through with each collection"
+        finally:
+            gc.unfreeze()
+
+
+def is_ssh_connection(one: object) -> bool:
+    return type(one).__name__ == "SSHClientConnection"
+
+
 def ssh_connections() -> int:
-    return sum(type(one).__name__ == "SSHClientConnection" for one in gc.get_objects())
+    return sum(map(is_ssh_connection, gc.get_objects()))
 
 
 def used() -> tuple[int, int]:
