@@ -4,7 +4,7 @@ Its pods are the gateway's agent, without original pods behind it.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -20,7 +20,7 @@ from ktpy.cluster.service.ports import AppProtocol, ExposeOption, GatewayPort, P
 from ktpy.cluster.sharing import lease
 from ktpy.cluster.sharing.own_object import delete_own
 from ktpy.cluster.steps import Step
-from ktpy.errors import ApiRefused, Forbidden, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
+from ktpy.errors import ApiRefused, NameTaken, PortUnknown, RouteTaken, TargetUnsuitable
 from ktpy.kube.client import Api
 from ktpy.kube.objects import labels_of
 from ktpy.kube.refusals import Conflict, NotFound
@@ -74,7 +74,10 @@ class PreviewEntry:
         try:
             await self._api.request("POST", route.resource.path(self._namespace), body=manifest)
         except Conflict as exc:
-            raise NameTaken(f"An {route.name} {self._name} exists in namespace {self._namespace} already.") from exc
+            raise NameTaken(
+                f"An {route.name} {self._name} exists in namespace {self._namespace} already.",
+                hint="If a killed ktpy left it, ktpy clean removes it; else choose another name for the preview.",
+            ) from exc
 
     async def _settle(self, route: HostRoute) -> bool:
         return await route.settle(route.resource.path(self._namespace, self._name))
@@ -149,10 +152,9 @@ def removal(api: Api, interceptee: Interceptee, sessions: Collection[str]) -> tu
 
 
 def _removal_of_one(api: Api, interceptee: Interceptee, session: str) -> tuple[Step, ...]:
-    async def delete_route(route: type[HostRoute]) -> bool:
-        with suppress(Forbidden):  # who may not see any has not made one
-            return await delete_own(api, route.resource.path(interceptee.namespace, interceptee.name), session)
-        return False
+    def delete_route(route: type[HostRoute]) -> Awaitable[bool]:
+        path = route.resource.path(interceptee.namespace, interceptee.name)
+        return delete_own(api, path, session, is_optional=True)
 
     return (
         *(Step(f"delete the {one.name}", partial(delete_route, one)) for one in KINDS),

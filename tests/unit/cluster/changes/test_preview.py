@@ -92,8 +92,9 @@ async def test_the_name_of_another_route(store: ObjectStore, store_api: Api, col
     put_gateway(store, "edge")
     store.put(collection, {"metadata": {"name": "pay"}})
     own = of(store_api, **HOSTS)
-    with pytest.raises(NameTaken, match=f"An {kind} pay exists"):
+    with pytest.raises(NameTaken, match=f"An {kind} pay exists") as taken:
         await own.enter()
+    assert "choose another name" in (taken.value.hint or "")
     await own.leave()
     assert store.names(collection) == ["pay"]
 

@@ -5,8 +5,10 @@ import pytest
 
 from ktpy.cluster.changes import sweep
 from ktpy.cluster.names import GATEWAY, INTERCEPTED, authorized_key_annotation
+from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.refusals import Unavailable
+from tests.unit.cluster.changes.host_route_cases import put_class
 from tests.unit.cluster.gateway_cases import (
     ENTRY_STEPS,
     KEY,
@@ -198,6 +200,29 @@ async def test_a_dead_preview(store: ObjectStore, store_api: Api) -> None:
     _, failures = await sweep.remove(store_api, "shop")
     assert failures == []
     assert store.names(SERVICES) == store.names(DEPLOYMENTS) == store.names(LEASES) == []
+
+
+async def test_a_dead_preview_whose_route_may_be_seen_and_not_deleted_stays_whole(
+    store: ObjectStore, store_api: Api
+) -> None:
+    """As of a colleague's who has the cluster's role `view` beside what ktpy needs."""
+    put_class(store, "nginx")
+    await preview(store_api, "p", ingress_host="pay.example.org").enter()
+    store.pass_time(61)
+    store.forbidden.add("delete ingresses")
+    removed, [failure] = await sweep.remove(store_api, "shop")
+    assert removed == []
+    assert isinstance(failure, Forbidden)
+    store.forbidden.clear()
+    assert await found(store_api) == [
+        ("session", "pay/p"),
+        ("service", "pay"),
+        ("deployment", "pay-ktpy-gateway"),
+        ("ingress", "pay"),
+    ]
+    _, failures = await sweep.remove(store_api, "shop")
+    assert failures == []
+    assert await found(store_api) == []
 
 
 async def test_a_pod_that_is_ending_leaves_nothing(store: ObjectStore, store_api: Api) -> None:
