@@ -31,7 +31,8 @@ from ktpy.cli.intercept_options import InterceptCommand, expose, intercepting, p
     help="Its Gateway; the only one that takes the route else.",
 )
 @intercepting
-def preview(name: str, **options: Any) -> None:
+@click.pass_context
+def preview(ctx: click.Context, /, name: str, **options: Any) -> None:
     """Make a service NAME in the cluster that this laptop serves, until Ctrl-C.
 
     REMOTE of --expose is the number of the new service's port, and the local one without it.
@@ -39,10 +40,13 @@ def preview(name: str, **options: Any) -> None:
     \b
     ktpy preview pay --expose 3001:8080
     """
-    if options["ingress_class"] is not None and options["ingress_host"] is None:
-        raise click.UsageError("--ingress-class goes with --ingress HOST.")
-    if options["gateway"] is not None and options["gateway_route_host"] is None:
-        raise click.UsageError("--gateway goes with --gateway-route HOST.")
+    for server, host, problem in (
+        ("ingress_class", "ingress_host", "--ingress-class goes with --ingress HOST."),
+        ("gateway", "gateway_route_host", "--gateway goes with --gateway-route HOST."),
+    ):
+        # A default, from the environment or a file, is for the previews that have a host.
+        if ctx.get_parameter_source(server) is click.core.ParameterSource.COMMANDLINE and options[host] is None:
+            raise click.UsageError(problem)
     if not re.fullmatch(r"([a-z0-9-]+/)?[a-z0-9.-]+", options["gateway"] or "edge"):
         raise click.UsageError(f"--gateway is [NAMESPACE/]NAME; {options['gateway']!r} is not.")
     perform("preview", target=name, **options)

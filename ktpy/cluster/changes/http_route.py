@@ -27,7 +27,7 @@ class HttpRoute:
         self._api, self.host = api, host
         namespace, _, self._wanted = (wanted or "").rpartition("/")
         self._namespace = namespace or None
-        self._parent = ""
+        self._parent, self._looked_at = "", "The cluster"
         self.notices: list[str] = []
 
     async def choose(self) -> bool:
@@ -45,7 +45,7 @@ class HttpRoute:
             there = f"; there are {', '.join(sorted(known))}" if known else ""
             which = f" {self._namespace + '/' if self._namespace else ''}{self._wanted}" if self._wanted else ""
             raise TargetUnsuitable(
-                f"The cluster has no Gateway{which}, which would serve an HTTPRoute{there}.",
+                f"{self._looked_at} has no Gateway{which}, which would serve an HTTPRoute{there}.",
                 hint="Name another with --gateway NAMESPACE/NAME, or leave out --gateway-route.",
             )
         labels = await self._labels()
@@ -121,6 +121,8 @@ class HttpRoute:
         Raises TargetUnsuitable where there is no Gateway API, and where the user may see none and names none.
         """
         for place in dict.fromkeys((None, self._namespace or self._api.namespace)):
+            if place is not None:
+                self._looked_at = f"Namespace {place}, which is all that you may see of the cluster's Gateways,"
             try:
                 return [one async for one in list_all(self._api, GATEWAYS.path(place))]
             except NotFound as exc:

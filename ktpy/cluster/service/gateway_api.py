@@ -10,7 +10,7 @@ from ktpy.kube.objects import Json, metadata_of, name_of, spec_of
 GROUP = "gateway.networking.k8s.io"
 ROUTE = "HTTPRoute"
 _HTTP = ("HTTP", "HTTPS")
-"""The protocols of listeners that an HTTPRoute can be attached to."""
+"""The protocols of listeners that take HTTPRoutes where they do not say what they take."""
 
 
 def reference(gateway: Json) -> str:
@@ -37,8 +37,10 @@ def refusal(gateway: Json, host: str, namespace: str, labels: Labels | None) -> 
 
 def _is_for_http(listener: Json) -> bool:
     kinds = (listener.get("allowedRoutes") or {}).get("kinds") or []
-    is_allowed = not kinds or any(one["kind"] == ROUTE and one.get("group", GROUP) == GROUP for one in kinds)
-    return listener["protocol"] in _HTTP and is_allowed
+    is_named = any(one["kind"] == ROUTE and one.get("group", GROUP) == GROUP for one in kinds)
+    if "/" in listener["protocol"]:  # an implementation's own (ProtocolType)
+        return is_named
+    return listener["protocol"] in _HTTP and (is_named or not kinds)
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -86,6 +86,19 @@ class TestRights:
         store.put(f"{ROUTES.rpartition('/')[0]}/gateways", store.get(GATEWAYS, "edge") or {})
         assert await chosen(store_api) == "shop/edge"
 
+    @pytest.mark.parametrize(
+        ("wanted", "place", "which"),
+        [(None, "shop", ""), ("edge", "shop", " edge"), ("infra/edge", "infra", " infra/edge")],
+    )
+    async def test_none_where_one_may_look_is_not_none_in_the_cluster(
+        self, store: ObjectStore, store_api: Api, wanted: str | None, place: str, which: str
+    ) -> None:
+        store.forbidden.add(f"list {GATEWAYS}")
+        assert await refused(store_api, wanted) == (
+            f"Namespace {place}, which is all that you may see of the cluster's Gateways, has no Gateway{which}, "
+            "which would serve an HTTPRoute."
+        )
+
     async def test_none_at_all(self, store: ObjectStore, store_api: Api) -> None:
         store.forbidden.add("list gateways")
         assert await refused(store_api) == "You may not see which Gateways the cluster has."

@@ -72,6 +72,10 @@ def kinds(*names: str) -> Json:
         (kinds() | {"protocol": "HTTPS"}, True),
         (kinds() | {"protocol": "TLS"}, False),
         (kinds() | {"protocol": "TCP"}, False),
+        (kinds("HTTPRoute") | {"protocol": "TCP"}, False),
+        (kinds("HTTPRoute") | {"protocol": "example.com/h3"}, True),
+        (kinds("TLSRoute") | {"protocol": "example.com/h3"}, False),
+        (kinds() | {"protocol": "example.com/h3"}, False),
     ],
 )
 def test_listeners_for_http(listener: Json, is_taken: bool) -> None:
