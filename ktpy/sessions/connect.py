@@ -7,7 +7,6 @@ session unwinds the same two stacks.
 
 import asyncio
 import gc
-import math
 import os
 import signal
 import time
@@ -18,11 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ktpy import __version__
-from ktpy.aio.uninterrupted import uninterrupted
 from ktpy.capture.spec import Carrier, Front, Launched
 from ktpy.cluster import rbac
 from ktpy.cluster.missing_rights import naming_all_missing
-from ktpy.cluster.pods.pod_state import PodProgress
 from ktpy.cluster.pods.shadow import Shadow
 from ktpy.cluster.routing.ranges import RoutedRange
 from ktpy.cluster.service.network_policies import warnings_for_shadow
@@ -32,11 +29,9 @@ from ktpy.daemon.parent import parent
 from ktpy.daemon.runtime import RuntimeDirectory
 from ktpy.daemon.supervision import NOTHING_CHANGED
 from ktpy.daemon.time_limit import TimeLimit
-from ktpy.errors import AlreadyConnected, KtpyError, LinkLost
+from ktpy.errors import AlreadyConnected, KtpyError
 from ktpy.kube.client import Api
-from ktpy.kube.portforward.turns import Turns
 from ktpy.kube.rights import Rule
-from ktpy.link.key import ClientKey, make_key
 from ktpy.observe.codec import to_json
 from ktpy.observe.counters import CounterReaders
 from ktpy.observe.events import Notice, Ready, Report, StartStep
@@ -49,17 +44,13 @@ from ktpy.sessions.packets import told_packets
 from ktpy.sessions.put_right import put_right
 from ktpy.sessions.routing import Routing
 from ktpy.sessions.running import already, connected_to
-from ktpy.sessions.shadow_uplink import connection_keeper, datagram_link, direct_way, notice_sleep, shadow_uplink
-from ktpy.sessions.shadows import Shadows
+from ktpy.sessions.tunnel import Tunnel
 from ktpy.sessions.zone_feed import feed_zone, try_command
 from ktpy.wire.version import version_difference
 
 if TYPE_CHECKING:
     from ktpy.capture.tun.relay import Dial
     from ktpy.dns.zone import Zone
-    from ktpy.link.datagrams import DatagramLink
-    from ktpy.link.direct import DirectWay
-    from ktpy.link.keeper import Keeper
     from ktpy.link.uplink import Uplink
     from ktpy.wire.session import AgentHello
 
@@ -68,8 +59,6 @@ NO_DATAGRAMS = (
     "The agent in the pod (of ktpy {}) carries TCP, but neither UDP nor ping, which are refused. "
     f"Use the image of ktpy {__version__}, see --image."
 )
-AWAY_DELETE_TIMEOUT_S = 1.0
-"""An end does not wait long for an API server that is known to be away."""
 
 
 def run(options: ConnectOptions, launched: Launched, caller: Caller, report: Report) -> int:
@@ -101,15 +90,9 @@ class Connect:
         self._front: Front | None = None
         self._pump: Carrier | None = None
         self._zone: Zone | None = None
-        self._links: list[Uplink[AgentHello] | DatagramLink] = []
-        """What leads to the pod, and is lost with it."""
-        self._keeper: Keeper | None = None
-        """None where connections end with the link."""
-        self._direct: DirectWay | None = None
-        """The way past the API server, where one is wanted."""
-        self._shadows: Shadows | None = None
+        self._tunnel: Tunnel | None = None
+        self._uplink: Uplink[AgentHello] | None = None
         self._outages = Outages(report)
-        self._turns = Turns()
         self._counters: CounterReaders = {}
         self._command = UserCommand(options.command)
         self._known = ConnectStatus(
@@ -186,15 +169,14 @@ class Connect:
 
     async def _start(self, cluster: AsyncExitStack, laptop: AsyncExitStack, work: asyncio.TaskGroup) -> None:
         api = await self._open_cluster(cluster)
-        key = make_key()
-        shadows = await self._create_shadow(api, key, cluster, work)
-        work.create_task(self._warn_of_policies(api, shadows.present), name="look at NetworkPolicies")
+        tunnel = await self._create_shadow(api, cluster, work)
+        work.create_task(self._warn_of_policies(api, tunnel.shadow), name="look at NetworkPolicies")
         # The pod takes half a second to start: as long as the largest imports, which did not hold up its creation.
         front = await asyncio.to_thread(self._options.capture.load)
         zone = self._feed_zone(api, work)
-        uplink = self._hold_uplink(api, shadows, key, cluster, work)
+        self._uplink = uplink = tunnel.hold_uplink(self._routing, self._counters, cluster, work)
         async with asyncio.TaskGroup() as start:
-            opening = start.create_task(self._open_tunnel(uplink, shadows), name="open tunnel")
+            opening = start.create_task(self._open_tunnel(uplink, tunnel), name="open tunnel")
             preparing = start.create_task(
                 _prepare_laptop(front, self._launched, laptop, self._report), name="prepare laptop"
             )
@@ -204,14 +186,12 @@ class Connect:
         zone.stand_ins = machine.stand_ins
         work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status(api.address))
-        datagrams = datagram_link(api, shadows, self._outages, key, self._turns) if hello.datagrams else None
-        dial = self._with_shortcuts((self._keeper or uplink).create_connection, api)
+        datagrams = tunnel.datagram_link() if hello.datagrams else None
+        dial = self._with_shortcuts((tunnel.keeper or uplink).create_connection, api)
         self._pump = pump = await machine.start_pump(uplink, datagrams, laptop, dial=dial)
         work.create_task(pump.wait_closed(), name="watch TUN")
         if datagrams:
-            self._links.append(datagrams)
-            work.create_task(datagrams.run(pump.deliver), name="carry datagrams")
-            work.create_task(notice_sleep(datagrams), name="notice sleep for datagrams")
+            tunnel.carry_datagrams(datagrams, pump.deliver, work)
         self._counters |= pump.counter_readers()
         routed = await self._routing.route_chosen(machine, hello, chosen)
         self._routing.follow(api, machine, routed, work)
@@ -252,29 +232,20 @@ class Connect:
         return RuntimeDirectory.of(self._caller).claim(server, self._options.name)
 
     @stage
-    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
-        options = self._options
-
-        def make() -> Shadow:
-            return Shadow(
-                api,
-                image=options.image,
-                public_key=key.public_line,
-                pod_timeout_s=options.pod_timeout_s,
-                keep_s=options.keep_s,
-                pod_overlay=options.pod_overlay,
-                is_exposed=options.via is not None,
-                owner=self._caller.owner,
-                does=self._does,
-                on_progress=self._tell_of_pod,
-            )
-
-        self._shadows = shadows = Shadows(make, self._comes_back, self._lose_pod)
+    async def _create_shadow(self, api: Api, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Tunnel:
+        self._tunnel = tunnel = Tunnel(
+            api,
+            self._options,
+            self._outages,
+            self._report,
+            self._step,
+            is_ready=lambda: self.is_ready,
+            owner=self._caller.owner,
+            does=self._does,
+        )
         self._is_changed = True
-        undo.push_async_callback(uninterrupted, self._delete_shadow, shadows)
-        work.create_task(shadows.run(), name="keep a shadow pod")
-        await shadows.wait_created()
-        return shadows
+        await tunnel.create_pod(undo, work)
+        return tunnel
 
     def _with_shortcuts(self, dial: "Dial", api: Api) -> "Dial":
         if not self._options.local_shortcut:
@@ -284,21 +255,6 @@ class Connect:
         shortcuts = Shortcuts(dial, RuntimeDirectory.of(self._caller).shortcuts, api.target.server)
         self._counters["local_shortcuts"] = shortcuts.counted
         return shortcuts.create_connection
-
-    def _comes_back(self) -> bool:
-        """Whether a lost link or pod is no end."""
-        return self.is_ready and self._options.reconnect
-
-    def _tell_of_pod(self, progress: PodProgress) -> None:
-        if not self.is_ready:
-            self._step("pod", str(progress))
-
-    def _lose_pod(self, error: KtpyError) -> None:
-        self._outages.failed(error)
-        if self._keeper:
-            self._keeper.reset(error.message)
-        for link in self._links:
-            link.lose(LinkLost(error.message))
 
     async def _warn_of_policies(self, api: Api, shadow: Shadow) -> None:
         with suppress(KtpyError):
@@ -315,37 +271,11 @@ class Connect:
         work.create_task(feed_zone(api, zone, self._routing.take_slice), name="zone feed")
         return zone
 
-    def _hold_uplink(
-        self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup
-    ) -> "Uplink[AgentHello]":
-        """Hold the uplink to the shadow pod in `work`. Until the session stands, a lost link ends it."""
-        options = self._options
-        self._keeper = connection_keeper(options.keep_s, self._report, self._counters)
-        if options.via:
-            self._direct = direct_way(options.via, shadows, self._routing, self._step, self._report)
-        uplink = shadow_uplink(
-            api,
-            shadows,
-            self._outages,
-            key,
-            pod_timeout_s=options.pod_timeout_s,
-            comes_back=self._comes_back,
-            keeper=self._keeper,
-            direct=self._direct,
-            turns=self._turns,
-        )
-        self._links.append(uplink)
-        undo.callback(uplink.close)
-        self._counters["link"] = uplink.byte_counts
-        work.create_task(uplink.run(), name="hold uplink")
-        work.create_task(notice_sleep(uplink), name="notice sleep")
-        return uplink
-
     @stage
-    async def _open_tunnel(self, uplink: "Uplink[AgentHello]", shadows: Shadows) -> "AgentHello":
+    async def _open_tunnel(self, uplink: "Uplink[AgentHello]", tunnel: Tunnel) -> "AgentHello":
         hello = await uplink.wait_up()
         self._known = replace(self._known, agent=hello.agent)
-        self._step("ssh", f"a session with {shadows.pod}")
+        self._step("ssh", f"a session with {tunnel.pod}")
         if (difference := version_difference(hello.version)) is not None:
             self._report(Notice(f"The agent in the pod is {difference} than this ktpy; they understand each other."))
         if not hello.datagrams:
@@ -383,16 +313,6 @@ class Connect:
             self._report(Notice(sentence))
         self._known = replace(self._known, dns=None)
 
-    async def _delete_shadow(self, shadows: Shadows) -> None:
-        job = shadows.present.job
-        self._step("end", f"deleting job {job} ...")
-        try:
-            await shadows.delete(*((AWAY_DELETE_TIMEOUT_S,) if self._outages.is_api_away else ()))
-        except KtpyError as error:
-            why = f"Job {job} could not be deleted: {error.message}"
-            minutes = 2 + math.ceil(self._options.keep_s / 60)
-            self._report(Notice(f"{why} It removes itself within {minutes if minutes > 2 else 'two'} minutes."))
-
     async def _settle(self, api: Api, refusal: AlreadyConnected) -> NoReturn:
         """End well where the running session is what the user wants. Raises the refusal otherwise."""
         running = await asyncio.to_thread(connected_to, api.target, self._known.mode, self._caller, self._known.name)
@@ -421,9 +341,9 @@ class Connect:
         return replace(
             self._known,
             state=("connected" if link.is_up else "reconnecting") if self.is_ready else "starting",
-            pod=self._shadows.pod if self._shadows else None,
+            pod=self._tunnel.pod if self._tunnel else None,
             link=link,
-            via=self._direct.address if self._direct else None,
+            via=self._tunnel.via if self._tunnel else None,
             ranges=self._routing.ranges,
             uptime_s=round(time.monotonic() - self._began_s, 1),
             ends_in_s=self.limit.left_s,

@@ -13,12 +13,11 @@ from ktpy.daemon.caller import Caller
 from ktpy.daemon.runtime import RUN, RuntimeDirectory
 from ktpy.errors import ProgramAbsent, ProgramNotExecutable
 from ktpy.kube.client import Api
-from ktpy.link.key import ClientKey
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.connect import Connect
 from ktpy.sessions.options import ConnectOptions, Launched, RunOptions
-from ktpy.sessions.shadows import Shadows
 from ktpy.sessions.surroundings import PodSurroundings, Wardrobe, fetch_surroundings, open_wardrobe
+from ktpy.sessions.tunnel import Tunnel
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,7 +52,6 @@ class Dressed(Connect):
             self._rights += rbac.RUN + (rbac.FROM_POD if of_run.workload.from_pod else ())
         self._id = new_session_id()
         self._wardrobe: Wardrobe | None = None
-        self._uplink: Uplink[AgentHello] | None = None
 
     @property
     def _does(self) -> str:
@@ -62,9 +60,7 @@ class Dressed(Connect):
     def _claim(self, server: str) -> AbstractContextManager[Path]:  # noqa: ARG002 - there may be several to a server
         return RuntimeDirectory.of(self._caller).session(RUN, self._id)
 
-    async def _create_shadow(
-        self, api: Api, key: ClientKey, undo: AsyncExitStack, work: "asyncio.TaskGroup"
-    ) -> Shadows:
+    async def _create_shadow(self, api: Api, undo: AsyncExitStack, work: "asyncio.TaskGroup") -> Tunnel:
         if self._of_run.workload is not None:
             self._wardrobe = await open_wardrobe(
                 api,
@@ -75,13 +71,7 @@ class Dressed(Connect):
             )
             overlay = self._wardrobe.overlay(self._options.pod_overlay)
             self._options = replace(self._options, pod_overlay=overlay)
-        return await super()._create_shadow(api, key, undo, work)
-
-    def _hold_uplink(
-        self, api: Api, shadows: Shadows, key: ClientKey, undo: AsyncExitStack, work: "asyncio.TaskGroup"
-    ) -> "Uplink[AgentHello]":
-        self._uplink = super()._hold_uplink(api, shadows, key, undo, work)
-        return self._uplink
+        return await super()._create_shadow(api, undo, work)
 
     async def _fetch_surroundings(self, uplink: "Uplink[AgentHello]", wardrobe: Wardrobe) -> PodSurroundings:
         """Ask the pod, and tell which variables the program does not get."""

@@ -24,13 +24,12 @@ from ktpy.kube.client import Api
 from ktpy.kube.objects import Json, labels_of, name_of, spec_of
 from ktpy.kube.resources import SERVICES
 from ktpy.kube.watch import list_all
-from ktpy.link.key import ClientKey
 from ktpy.observe.events import Report
 from ktpy.observe.status import ConnectStatus, ForwardStatus
 from ktpy.sessions.connect import Connect, Quit
 from ktpy.sessions.options import ConnectOptions, ForwardOptions, PortChoice
 from ktpy.sessions.routing import Routing
-from ktpy.sessions.shadows import Shadows
+from ktpy.sessions.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from ktpy.dns.lookup import ClusterLookup
@@ -68,14 +67,14 @@ class Forwarding(Connect):
     def _claim(self, server: str) -> AbstractContextManager[Path]:  # noqa: ARG002 - there may be several to a server
         return RuntimeDirectory.of(self._caller).session(FORWARD, new_session_id())
 
-    async def _create_shadow(self, api: Api, key: ClientKey, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Shadows:
+    async def _create_shadow(self, api: Api, undo: AsyncExitStack, work: asyncio.TaskGroup) -> Tunnel:
         async with aclosing(_bound(api, self._of_forward)) as found:
             async for one in found:
                 undo.enter_context(one.own)
                 self._forwards += (one,)
         self._launched = self._forwards
         self._known = replace(self._known, forwards=_told(self._forwards))
-        return await super()._create_shadow(api, key, undo, work)
+        return await super()._create_shadow(api, undo, work)
 
     def _to_try(self, zone: "Zone", namespace: str) -> str | None:  # noqa: ARG002 - no name of the cluster is known here
         """Return a command that reaches a port which speaks HTTP by its number or name."""

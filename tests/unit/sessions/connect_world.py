@@ -30,7 +30,7 @@ from ktpy.observe.events import Ended, Event, Ready
 from ktpy.observe.status import DnsStatus, ProxyStatus
 from ktpy.packet.flow_table import FlowCounters
 from ktpy.packet.stand_ins import StandIns
-from ktpy.sessions import connect, routing, shadow_uplink
+from ktpy.sessions import connect, routing, shadow_uplink, tunnel
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
 from ktpy.wire.session import AgentHello
@@ -174,12 +174,12 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "Outages": lambda report: Outages(report, asyncio.get_running_loop().time),
         "warnings_for_shadow": warnings_for_shadow,
         "Api": SimpleNamespace(load=load),
-        "datagram_link": lambda *_: Datagrams(world),
-        "Shadow": lambda *_, **__: Shadow(world),
         "_prepare_laptop": prepare,
         "feed_zone": lambda *_: world.step("feed zone"),
     }.items():
         monkeypatch.setattr(connect, name, fake)
+    monkeypatch.setattr(tunnel, "datagram_link", lambda *_: Datagrams(world))
+    monkeypatch.setattr(tunnel, "Shadow", lambda *_, **__: Shadow(world))
     monkeypatch.setattr(routing, "discover", discover)
     monkeypatch.setattr(routing, "new_pods", new_pods)
     monkeypatch.setattr(routing, "new_services", new_services)

@@ -10,7 +10,7 @@ import pytest
 
 from ktpy import __version__
 from ktpy.daemon import control_client, supervision
-from ktpy.errors import HelperFailed, KtpyError, LinkLost, PodFailed, TunUnavailable
+from ktpy.errors import HelperFailed, KtpyError, PodFailed, TunUnavailable
 from ktpy.observe.events import Ended, Notice, StartStep
 from ktpy.observe.status import ConnectStatus, DnsStatus, RangeStatus, TrafficBytes
 from ktpy.sessions import connect
@@ -36,7 +36,6 @@ STAGES = [
     "serve names",
 ]
 """Places where work waits for somebody, in the order in which it reaches them."""
-KEEPING = ConnectOptions(keep_s=600.0)
 FAREWELL = Ended(0, "Disconnected by ktpy quit; everything is undone.")
 
 
@@ -136,26 +135,6 @@ async def test_what_the_session_needs_ends_it(world: World, who: str, failure: K
         await world.ready
         world.end[who].set_exception(failure)
         assert await running == Ended(failure.exit_code, failure.message, is_error=True)
-    assert world.steps[-5:] == UNDO
-
-
-async def test_a_lost_link_ends_it_without_reconnecting(world: World) -> None:
-    async with world.session(ConnectOptions(reconnect=False)) as running:
-        await world.ready
-        world.end["link"].set_result(LinkLost("The link is lost."))
-        assert await running == Ended(LinkLost.exit_code, "The link is lost.", is_error=True)
-    assert world.steps[-5:] == UNDO
-
-
-async def test_a_job_that_cannot_be_deleted_is_told_and_holds_nothing_up(world: World) -> None:
-    world.failures["delete job"] = KtpyError("Forbidden.")
-    async with world.session() as running:
-        await world.ready
-        await quit_session(world)
-        assert await running == FAREWELL
-    assert world.events[-1] == Notice(
-        "Job ktpy-connect-x could not be deleted: Forbidden. It removes itself within two minutes."
-    )
     assert world.steps[-5:] == UNDO
 
 
@@ -291,21 +270,3 @@ async def test_an_agent_that_carries_no_datagrams_is_told_and_left_in_peace(worl
         f"Use the image of ktpy {__version__}, see --image."
     )
     assert "carry datagrams" not in world.steps
-
-
-async def test_the_status_tells_of_kept_connections(world: World) -> None:
-    async with world.session(KEEPING):
-        await world.ready
-        status = await asyncio.to_thread(control_client.ask_status, world.control_socket)
-    assert isinstance(status, ConnectStatus)
-    assert status.counters["kept"] == {"kept": 5, "lost": 1, "outran": 0}
-
-
-async def test_a_pod_whose_connections_wait_stays_longer_where_it_cannot_be_deleted(world: World) -> None:
-    world.failures["delete job"] = KtpyError("Forbidden.")
-    async with world.session(KEEPING) as running:
-        await world.ready
-        await quit_session(world)
-        await running
-    assert isinstance(world.events[-1], Notice)
-    assert world.events[-1].text.endswith("It removes itself within 12 minutes.")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ktpy.daemon import control_client
-from ktpy.errors import ApiUnreachable, Forbidden, HostKeyMismatch, KtpyError, LinkLost, PodFailed, Unauthorized
+from ktpy.errors import ApiUnreachable, Forbidden, HostKeyMismatch, LinkLost, PodFailed, Unauthorized
 from ktpy.kube.portforward.upgrade import PortForwardNotYet
 from ktpy.link.connection import AgentConnection
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice
@@ -60,22 +60,6 @@ async def test_a_lost_link_is_dialled_again_to_the_same_pod(world: World) -> Non
         now = await status(world)
         assert (now.state, now.link.losses, now.link.reason) == ("connected", 1, "The link is lost.")
         assert not running.done()
-
-
-async def test_connections_wait_for_the_next_link_to_the_same_pod(world: World) -> None:
-    async with world.session(ConnectOptions(keep_s=600)):
-        await world.ready
-        await lose(world)
-        about_them = [step for step in world.steps if step in ("go on", "wait for a link") or step.startswith("reset")]
-        assert about_them == ["go on", "wait for a link", "go on"]
-
-
-async def test_connections_are_reset_at_once_with_their_pod(world: World) -> None:
-    async with world.session(ConnectOptions(keep_s=600)):
-        await world.ready
-        world.end["pod"].set_exception(PodFailed("The pod was deleted."))
-        await until(lambda: bool(told(world, LinkBack)))
-        assert world.steps.index("reset: The pod was deleted.") < world.steps.index("delete job")
 
 
 async def test_twenty_rounds_leave_as_much_as_one(world: World) -> None:
@@ -202,17 +186,6 @@ async def test_an_end_during_an_outage_undoes_everything(world: World, stage: st
         outcome_of(world, await running)
 
 
-async def test_an_end_does_not_wait_long_for_an_api_server_that_is_away(world: World) -> None:
-    async with world.session() as running:
-        await world.ready
-        world.failures["dial"] = ApiUnreachable("No route to host.")
-        world.end["link"].set_result(LOST)
-        await until(lambda: world.steps.count("dial") > 3)
-        os.kill(os.getpid(), signal.SIGINT)
-        assert (await running).exit_code == 0
-    assert world.delete_timeout_s == 1
-
-
 async def test_another_host_key_ends_it_also_when_it_comes_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world.session() as running:
         await world.ready
@@ -245,20 +218,6 @@ async def test_a_right_that_is_taken_away_later_does_not(world: World) -> None:
         await lose(world)
         await until(lambda: world.steps.count("release deadline") > 3)
         assert not running.done()
-
-
-@pytest.mark.parametrize("who", ["link", "pod"])
-async def test_a_loss_while_it_starts_ends_it_at_once(world: World, who: str) -> None:
-    world.blocked_at = "serve names"
-    async with world.session() as running:
-        await world.is_reached.wait()
-        if who == "link":
-            world.end["link"].set_result(LOST)
-        else:
-            world.end["pod"].set_exception(PodFailed("The pod was deleted."))
-        ended = await running
-    failure: KtpyError = LOST if who == "link" else PodFailed("The pod was deleted.")
-    assert ended == Ended(failure.exit_code, failure.message, is_error=True)
 
 
 async def test_the_link_is_told_in_the_status_from_the_start(world: World) -> None:
