@@ -1,8 +1,8 @@
-"""Reads what a team says of how its workloads are developed: `.nocalhost/config.yaml` as it is, and ktpy.yaml.
+"""What a team says of how its workloads are developed, in ktpy.yaml or in Nocalhost's file: ktpy's reading of it.
 
-https://nocalhost.dev/docs/config/config-spec-en. `null`, an empty text or list, and 0 mean the default, as the IDE
-plug-ins write files with every field. A key that is not known, and a value of another type, is told with its place;
-what has no meaning for ktpy is named, not dropped in silence.
+Both files are understood in Nocalhost's words (ktpy_yaml.py, nocalhost.py). `null`, an empty text or list, and 0 mean
+the default. A key that is not known, and a value of another type, is told with its place; what has no meaning for ktpy
+is named, not dropped in silence.
 """
 
 import os
@@ -16,53 +16,10 @@ from typing import Any, Final
 
 from ktpy.cluster.service.reference import Reference
 from ktpy.errors import UsageError
-from ktpy.sessions import env_file, ktpy_yaml
-from ktpy.sessions.ktpy_yaml import PATCHES
+from ktpy.sessions import env_file, ktpy_yaml, nocalhost
 from ktpy.sessions.options import DevPatch
-from ktpy.sessions.yaml_shapes import ANYTHING, NULL, NUMBER, SWITCH, TEXT, ShapeReader
+from ktpy.sessions.yaml_shapes import NULL, ShapeReader, top_keys
 
-FILE: Final = Path(".nocalhost/config.yaml")
-_WORDS: Final = (TEXT,)
-_DEV: Final[Mapping[str, Any]] = {
-    "gitUrl": TEXT,
-    "image": TEXT,
-    "imagePullPolicy": TEXT,
-    "shell": TEXT,
-    "workDir": TEXT,
-    "devContainerName": TEXT,
-    "useDevContainer": SWITCH,
-    "storageClass": TEXT,
-    "resources": dict.fromkeys(("limits", "requests"), dict.fromkeys(("cpu", "memory", "ephemeral-storage"), TEXT)),
-    "persistentVolumeDirs": ({"path": TEXT, "capacity": TEXT},),
-    "command": dict.fromkeys(("build", "run", "debug", "hotReloadRun", "hotReloadDebug"), _WORDS),
-    "debug": {"language": TEXT, "remoteDebugPort": NUMBER},
-    "hotReload": SWITCH,
-    "sync": {
-        "type": frozenset(("send", "sendonly", "sendReceive")),
-        "mode": frozenset(("gitIgnore", "pattern")),
-        "deleteProtection": SWITCH,
-        "filePattern": _WORDS,
-        "ignoreFilePattern": _WORDS,
-    },
-    "env": ({"name": TEXT, "value": TEXT},),
-    "envFrom": {"envFile": ({"path": TEXT},)},
-    "portForward": _WORDS,
-    "sidecarImage": TEXT,
-    "patches": PATCHES,
-}
-_WORKLOAD: Final[Mapping[str, Any]] = {
-    "name": TEXT,
-    "serviceType": TEXT,
-    "priorityClass": TEXT,
-    "containers": ({"name": TEXT, "hub": ANYTHING, "install": ANYTHING, "dev": _DEV},),
-    "dependLabelSelector": ANYTHING,
-}
-_HOOKS: Final = tuple(f"on{when}{what}" for when in ("Pre", "Post") for what in ("Install", "Upgrade", "Uninstall"))
-_APPLICATION: Final[Mapping[str, Any]] = {
-    **dict.fromkeys(("name", "manifestType", "resourcePath", "ignoredPath", "env", "envFrom", *_HOOKS), ANYTHING),
-    **dict.fromkeys(("helmValues", "helmVals", "helmVersion"), ANYTHING),
-    "services": (_WORKLOAD,),
-}
 _WILD: Final = re.compile(r"[*?\[\\!]|^\.\.(/|$)|\s$")
 """In what is no path within the folder."""
 _VARIABLE: Final = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -70,11 +27,6 @@ _USED: Final = (
     *("image", "shell", "workDir", "resources", "env", "patches"),
     *("portForward", "reverse", "persistentVolumeDirs", "storageClass", "hotReload"),
 )
-_OTHERS: Final = ("priorityClass", "dependLabelSelector", "hub", "install")
-_MEANINGLESS: Final = frozenset(
-    (*_OTHERS, "gitUrl", "imagePullPolicy", "devContainerName", "useDevContainer", "sidecarImage")
-)
-"""What is said of how a workload is installed, or of pods as Nocalhost makes them."""
 _USED_OF: Final = {
     "command": ("build", "run", "debug", "hotReloadRun", "hotReloadDebug"),
     "debug": ("language", "remoteDebugPort"),
@@ -140,7 +92,7 @@ class DevConfig:
 
     def left_out(self) -> Iterator[str]:
         """Yield what of the text has no effect, and why."""
-        meaningless = [one for one in self.unused if one in _MEANINGLESS or one.startswith("application.")]
+        meaningless = [one for one in self.unused if one in nocalhost.MEANINGLESS or one.startswith("application.")]
         for keys, why in (
             (meaningless, "left out, as ktpy installs nothing and makes pods in another way"),
             ([one for one in self.unused if one not in meaningless], "left out, as it has no effect there"),
@@ -160,7 +112,7 @@ def read(path: Path, workload: str, container: str | None) -> DevConfig:
         text = path.read_text()
     except (OSError, ValueError) as exc:
         raise UsageError(f"{path} cannot be read: {exc}") from exc
-    project = path.parent.parent if path.parent.name == FILE.parent.name else path.parent
+    project = path.parent.parent if path.parent.name == nocalhost.FILE.parent.name else path.parent
     found, of_file = parsed(str(path), text, workload, container, os.environ), dict[str, str]()
     if found.variables_file:
         of_file = _variables(project, path.parent / found.variables_file, f"{path}: configProperties.envFile")
@@ -223,64 +175,19 @@ def parsed(
 def _understood(
     reader: ShapeReader, node: Any, wanted: Reference, container: str | None, *, is_of_workload: bool
 ) -> DevConfig:
-    import yaml
-
-    keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
-    whole: dict[str, Any] = {}
-    if keys & {"appConfig", "svcConfigs"}:
-        raise UsageError(
-            f"{reader.place(node)}: the file is of Nocalhost's version 1, which ktpy does not read.",
-            hint="A file of one workload begins with its `name`.",
-        )
-    if keys & ktpy_yaml.SHAPE.keys():
+    if ktpy_yaml.SHAPE.keys() & top_keys(node):
         return _own(reader, node, wanted, container)
-    if keys & {"application", "configProperties"}:
-        properties = {"version": TEXT, "envFile": TEXT}
-        whole = reader.value(node, {"configProperties": properties, "application": _APPLICATION})
-        services = (whole.get("application") or {}).get("services") or []
-    elif isinstance(node, yaml.SequenceNode):
-        services = reader.value(node, (_WORKLOAD,))
-    else:
-        services = [reader.value(node, _WORKLOAD)]
-    found: dict[str, Any] = next(
-        (
-            one
-            for one in services
-            if one
-            and (one.get("name") == wanted.name or (is_of_workload and not one.get("name")))
-            and _is_of_kind((one.get("serviceType") or "service").lower(), wanted)
-        ),
-        {},
-    )
-    present = [one for one in found.get("containers") or [] if one]
-    meant = [one for one in present if container in (None, one.get("name")) or not one.get("name")]
-    if not meant:
+    found = nocalhost.find(reader, node, wanted, container, is_of_workload=is_of_workload)
+    if found is None:
         return DevConfig()
-    name = meant[0].get("name") if len(present) == 1 else None
-    dev: dict[str, Any] = meant[0].get("dev") or {}
-    config = _config(dev, reader)
-    left = [*_left_out(whole), *(key for one in (found, meant[0]) for key in _OTHERS if one.get(key))]
-    places = {**reader.places(dev)}
-    places |= {
-        f"{key}.{inner}": place
-        for key in _USED_OF
-        for inner, place in (reader.places(dev[key]) if dev.get(key) else {}).items()
-    }
-    variables_file = (whole.get("configProperties") or {}).get("envFile") or ""
+    config = _config(found.dev, reader)
     return replace(
-        config, container=name or "", unused=(*left, *config.unused), variables_file=variables_file, places=places
+        config,
+        container=found.container,
+        unused=(*found.unused, *config.unused),
+        variables_file=found.variables_file,
+        places=found.places,
     )
-
-
-def _is_of_kind(kind: str, wanted: Reference) -> bool:
-    """A name without a kind is that of any, as that of a Service is."""
-    return "service" in (kind, wanted.kind) or kind == wanted.kind
-
-
-def _left_out(whole: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what an application's file says beside its workloads: how to install it."""
-    told = whole.get("application") or {}
-    yield from (f"application.{key}" for key, value in told.items() if value and key not in ("name", "services"))
 
 
 def _own(reader: ShapeReader, node: Any, wanted: Reference, container: str | None) -> DevConfig:
@@ -289,7 +196,7 @@ def _own(reader: ShapeReader, node: Any, wanted: Reference, container: str | Non
             named = Reference.parse(one.get("workload") or wanted.name)
         except ValueError as exc:
             raise UsageError(f"{reader.places(one)['workload']}: {exc}") from exc
-        is_meant = named.name == wanted.name and _is_of_kind(named.kind, wanted)
+        is_meant = named.name == wanted.name and nocalhost.is_of_kind(named.kind, wanted)
         if is_meant and (container is None or one.get("container") in (None, "", container)):
             said, places = ktpy_yaml.translated(one, reader)
             return replace(_config(said, reader), container=one.get("container") or "", places=places)

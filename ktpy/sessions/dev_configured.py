@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from ktpy.errors import UsageError
 from ktpy.observe.events import Notice, Report
-from ktpy.sessions import ktpy_yaml
-from ktpy.sessions.dev_config import FILE, DevConfig, parsed, read
+from ktpy.sessions import ktpy_yaml, nocalhost
+from ktpy.sessions.dev_config import DevConfig, parsed, read
 from ktpy.sessions.options import DevOptions, Exec, parse_forward, parse_persistent_dir, parse_reverse
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def reloaded(words: tuple[str, ...], own: tuple[str, ...], folder: str, *, asked
 
 def found_for(options: DevOptions, report: Report, in_cluster: InCluster = _nothing) -> DevConfig:
     """Return what the first text says that says anything of the workload: ktpy.yaml, Nocalhost's file, the cluster."""
-    files = [Path(options.config)] if options.config else [one for one in (ktpy_yaml.FILE, FILE) if one.is_file()]
+    files = (
+        [Path(options.config)] if options.config else [one for one in (ktpy_yaml.FILE, nocalhost.FILE) if one.is_file()]
+    )
     for path in files:
         found = read(path, options.target, options.container)
         if found.said or found.unused:

@@ -30,6 +30,11 @@ def schema(shape: Any, said: Mapping[str, str], where: str = "") -> dict[str, An
     return {**described, "type": ["object", "null"], "properties": keys, "additionalProperties": False}
 
 
+def top_keys(node: Any) -> set[str]:
+    """Return the keys of a node of YAML; none where it is no map."""
+    return {key.value for key, _ in node.value} if node.id == "mapping" else set()
+
+
 class ShapeReader:
     """A ShapeReader turns nodes of YAML, which know their places, into values of the shapes that are wanted."""
 
