@@ -25,9 +25,12 @@ class Seen(NamedTuple):
 class Inotify:
     """An Inotify tells in which folders something changes. `fileno` is readable once something has."""
 
-    def __init__(self, descriptor: int, add: Callable[[int, bytes, int], int]) -> None:
+    def __init__(
+        self, descriptor: int, add: Callable[[int, bytes, int], int], remove: Callable[[int, int], object]
+    ) -> None:
+        """`add` and `remove` are inotify_add_watch(2) and inotify_rm_watch(2)."""
         self._descriptor = descriptor
-        self._add = add
+        self._add, self._remove = add, remove
         self._folders: dict[int, bytes] = {}
         self._watches: dict[bytes, int] = {}
 
@@ -37,8 +40,17 @@ class Inotify:
     def watch(self, folder: int, path: bytes) -> None:
         """Watch an open folder, whose path is `path`; raises OSError(ENOSPC) when the kernel grants no more watches."""
         watch = self._add(self._descriptor, b"/proc/self/fd/%d" % folder, _WATCHED)
+        if self._watches.get(path) != watch:
+            self.forget(path)
         self._folders[watch] = path
         self._watches[path] = watch
+
+    def forget(self, path: bytes) -> None:
+        """Watch what had this path no longer, unless it is watched under another one by now."""
+        watch = self._watches.pop(path, 0)
+        if self._folders.get(watch) == path:
+            del self._folders[watch]
+            self._remove(self._descriptor, watch)  # fails where the folder is removed, and its watch with it
 
     def is_watched(self, path: bytes) -> bool:
         """Tell whether the folder watched under this path still is: not removed, and not watched under another one."""
@@ -90,4 +102,4 @@ def open_inotify() -> Inotify | None:
             raise OSError(code, os.strerror(code))
         return watch
 
-    return Inotify(descriptor, add)
+    return Inotify(descriptor, add, library.inotify_rm_watch)

@@ -214,7 +214,8 @@ class Replica:
         folder, _, name = path.rpartition(b"/")
         changes: list[Change] = [(path, None)]
         self._index.get(folder, {}).pop(name, None)
-        self._looked.pop(path, None)
+        if self._looked.pop(path, None) and self.inotify:
+            self.inotify.forget(path)
         for inner in list(self._index.pop(path, ())):
             changes += self._forget(path + b"/" + inner)
         if self._own_rules.pop(path, None) is not None and path not in self._given_rules:

@@ -57,6 +57,29 @@ def test_a_folder_that_is_removed_is_watched_no_longer(inotify: Inotify, tmp_pat
     assert not inotify.is_watched(b"d")
 
 
+def test_what_is_forgotten_is_watched_no_longer_unless_it_has_another_path(inotify: Inotify, tmp_path: Path) -> None:
+    watched(inotify, tmp_path, b"old")
+    watched(inotify, tmp_path, b"new")
+    inotify.forget(b"old")
+    (tmp_path / "a").touch()
+    assert inotify.read().folders == {b"new"}
+    inotify.forget(b"new")
+    inotify.forget(b"new")
+    (tmp_path / "b").touch()
+    assert inotify.read().folders == set()
+    assert not inotify.is_watched(b"new")
+
+
+def test_a_folder_that_takes_the_place_of_another_is_watched_in_its_stead(inotify: Inotify, tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        watched(inotify, tmp_path / name, b"d")
+    (tmp_path / "before" / "a").touch()
+    assert inotify.read().folders == set()
+    (tmp_path / "after" / "a").touch()
+    assert inotify.read().folders == {b"d"}
+
+
 def test_without_ctypes_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctypes", None)
     assert open_inotify() is None

@@ -345,6 +345,59 @@ def test_a_folder_that_was_seen_under_another_name_and_came_back_is_watched(
     inotify.close()
 
 
+def watches(inotify: Inotify) -> int:
+    """So many the kernel has (proc(5))."""
+    return Path(f"/proc/self/fdinfo/{inotify.fileno()}").read_text().count("inotify wd:")
+
+
+def test_a_folder_that_has_gone_elsewhere_is_watched_no_longer(
+    folder: Folder, root: Path, inotify: Inotify, tmp_path: Path
+) -> None:
+    """A user has a number of them for all programs (fs.inotify.max_user_watches)."""
+    replica = Replica(folder, CONTAINER, inotify)
+    (root / "d" / "inner").mkdir(parents=True)
+    list(replica.scan())
+    assert watches(inotify) == 3
+    (root / "d").rename(tmp_path / "elsewhere")
+    list(replica.rescan(inotify.read().folders))
+    assert watches(inotify) == 1
+    (tmp_path / "elsewhere" / "new").touch()
+    assert inotify.read().folders == set()
+    inotify.close()
+
+
+def test_a_folder_that_is_ignored_is_watched_no_longer(folder: Folder, root: Path, inotify: Inotify) -> None:
+    replica = Replica(folder, CONTAINER, inotify)
+    (root / "d" / "inner").mkdir(parents=True)
+    list(replica.scan())
+    (root / ".gitignore").write_text("d\n")
+    list(replica.rescan(inotify.read().folders))
+    assert watches(inotify) == 1
+    (root / ".gitignore").unlink()
+    list(replica.rescan(inotify.read().folders))
+    (root / "d" / "inner" / "new").touch()
+    assert dict(replica.rescan(inotify.read().folders)).keys() == {b"d/inner/new"}
+    inotify.close()
+
+
+@pytest.mark.parametrize("first", ["d", ""])
+def test_a_folder_that_was_renamed_is_watched_whichever_parent_is_looked_at_first(
+    folder: Folder, root: Path, inotify: Inotify, first: str
+) -> None:
+    replica = Replica(folder, CONTAINER, inotify)
+    (root / "d").mkdir()
+    (root / "e" / "inner").mkdir(parents=True)
+    list(replica.scan())
+    (root / "e").rename(root / "d" / "e")
+    for one in (first, "" if first else "d"):
+        list(replica.rescan({one.encode()}))
+    inotify.read()
+    assert watches(inotify) == 4
+    (root / "d" / "e" / "inner" / "new").touch()
+    assert dict(replica.rescan(inotify.read().folders)).keys() == {b"d/e/inner/new"}
+    inotify.close()
+
+
 def test_without_more_watches_it_goes_on_by_looking(
     folder: Folder, inotify: Inotify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
