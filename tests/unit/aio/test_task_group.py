@@ -1,6 +1,7 @@
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 import pytest
 
@@ -99,6 +100,101 @@ async def test_a_failure_keeps_its_cause_and_context() -> None:
         await run(fail_with(error), body=asyncio.sleep(0))
     assert raised.value.__cause__ is cause
     assert raised.value.__context__ is cause
+
+
+async def fail_later(error: BaseException) -> None:
+    await asyncio.sleep(0)
+    raise error
+
+
+async def test_a_failure_after_the_body_leaves_nothing_cancelled() -> None:
+    with pytest.raises(KeyError):
+        async with task_group() as tasks:
+            tasks.create_task(fail_later(KeyError("x")))
+    task = asyncio.current_task()
+    assert task
+    assert task.cancelling() == 0
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_a_time_out_around_a_failure_after_the_body_is_one() -> None:
+    async def work() -> None:
+        async with asyncio.timeout(None) as limit:
+            with suppress(KeyError):
+                async with task_group() as tasks:
+                    tasks.create_task(fail_later(KeyError("x")))
+            limit.reschedule(0)
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await work()
+
+
+class TestCancelledWhileItFails:
+    """A task of the group takes its time to end, and the cancellation comes meanwhile."""
+
+    async def fail(self, cancel: Callable[[], object]) -> None:
+        async def end_slowly() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancel()
+
+        await run(end_slowly(), body=fail_with(KeyError("x")))
+
+    async def test_who_catches_the_failure_is_cancelled_at_the_next_await(self) -> None:
+        caught: list[KeyError] = []
+
+        async def go_on() -> None:
+            try:
+                await self.fail(lambda: task.cancel())
+            except KeyError as error:
+                caught.append(error)
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(go_on())
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+        assert len(caught) == 1
+
+    async def test_so_is_who_has_it_from_a_group_within_a_group(self) -> None:
+        async def go_on() -> None:
+            with suppress(KeyError, OSError):
+                async with task_group() as tasks:
+                    tasks.create_task(fail_when_cancelled(OSError("later")))
+                    await asyncio.sleep(0)
+                    await self.fail(lambda: task.cancel())
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(go_on())
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+
+    async def test_a_time_out_that_has_passed_by_then_cancels_nothing_later(self) -> None:
+        with pytest.raises(KeyError):
+            async with asyncio.timeout(None) as limit:
+                await self.fail(lambda: limit.reschedule(0))
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def test_nor_does_one_that_fires_while_the_group_fails(self) -> None:
+        async def end_after(limit: asyncio.Timeout) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                limit.reschedule(0)
+                await asyncio.sleep(0)
+                assert limit.expired()
+
+        with pytest.raises(KeyError):
+            async with asyncio.timeout(None) as limit:
+                await run(end_after(limit), body=fail_with(KeyError("x")))
+        task = asyncio.current_task()
+        assert task
+        assert task.cancelling() == 0
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 class TestFirstFailure:

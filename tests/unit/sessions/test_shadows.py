@@ -1,11 +1,12 @@
 """The shadow pods of a session, one after the other, and the host key that each has printed."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from ktpy.errors import ApiUnreachable, Forbidden, KtpyError
-from ktpy.sessions.shadows import printed_host_key
+from ktpy.errors import ApiUnreachable, Forbidden, KtpyError, PodFailed
+from ktpy.sessions.shadows import Shadows, printed_host_key
 
 
 class Shadow:
@@ -27,6 +28,38 @@ class Shadow:
 
 def shadow(*answers: KtpyError | str | None) -> Any:
     return Shadow(*answers)
+
+
+async def test_who_is_cancelled_while_a_pod_is_found_lost_makes_no_other() -> None:
+    """The session would never end, and its pods be made again and again."""
+    made: list[Any] = []
+
+    class Lost:
+        """Its pod has failed; while its watches end, the session is told to."""
+
+        async def create(self) -> None: ...
+
+        async def delete(self) -> None: ...
+
+        async def pod_name(self) -> str:
+            await asyncio.sleep(0)
+            raise PodFailed("It was evicted.")
+
+        async def supervise(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                running.cancel()
+
+    def make() -> Any:
+        made.append(Lost())
+        return made[-1]
+
+    told: list[KtpyError] = []
+    running = asyncio.create_task(Shadows(make, lambda: True, told.append).run())
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
+    assert (len(made), [one.message for one in told]) == (1, ["It was evicted."])
 
 
 @pytest.mark.parametrize("printed", ["ssh-ed25519 AAAA", None])
