@@ -105,10 +105,9 @@ async def _supervise(session: Session, report: Report = lambda _: None, limit: T
 
     def interrupt(cause: int) -> None:
         nonlocal ends_well
-        if not session.handles_signal(cause):
-            return
-        causes.append(cause)
-        if len(causes) == 1:  # a second one must not break the undoing, whose every step is bounded in time
+        # A second one breaks neither the undoing, whose every step is bounded in time, nor who serves meanwhile.
+        if not causes and session.handles_signal(cause):
+            causes.append(cause)
             ends_well = session.ends_well
             running.cancel()
 

@@ -66,6 +66,28 @@ def test_a_signal(ends_well: bool, exit_code: int) -> None:
     assert outcome(Waiting(ends_well=ends_well)).exit_code == exit_code
 
 
+def test_a_second_signal_is_for_nobody() -> None:
+    """Ctrl-C is for a program of the session's, which others depend on until all is undone."""
+    asked: list[int] = []
+
+    class Undoing(Trial):
+        def handles_signal(self, signal_number: int) -> bool:
+            asked.append(signal_number)
+            return True
+
+        async def run(self) -> int:
+            os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                os.kill(os.getpid(), signal.SIGINT)
+                await asyncio.sleep(1)
+            return 0
+
+    assert outcome(Undoing()) == Ended(0, "Over.")
+    assert asked == [signal.SIGTERM]
+
+
 def test_a_session_whose_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     class Waiting(Trial):
         def handles_signal(self, signal_number: int) -> bool:
