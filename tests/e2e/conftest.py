@@ -37,9 +37,8 @@ from tests.demo import manifest
 from tests.e2e.kit import short_drain
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.object_history import History
-from tests.e2e.kit.shop import NAMESPACE, Shop
+from tests.e2e.kit.shop import Shop
 from tests.e2e.kit.target_service import SLOWEST_S, as_before, getter, until_reached
-from tests.e2e.kit.workloads import applied
 from tests.lab import Lab
 from tests.lab.images import WORKLOAD_IMAGE
 from tests.lab.layout import DEFAULT_NAME, REPOSITORY
@@ -97,7 +96,7 @@ def lab(worker_id: str) -> Iterator[Lab]:
     is_kept = worker_id in ("master", "gw0")
     options = os.environ.get("KTPY_LAB_UP", "").split()
     lab = furnished(Lab.ensure_up(name if is_kept else f"{name}-{worker_id}", *options))
-    with applied(lab, NAMESPACE, *short_drain.policy()):
+    with short_drain.draining_shortly(lab):
         yield lab
     if not is_kept:
         lab.down()

@@ -4,9 +4,13 @@ It is the lab's API server that sets the agent's variable in each gateway's pod,
 are elsewhere.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from tests.e2e.kit.admission import adding
+from tests.e2e.kit.admission import PATH, adding
+from tests.e2e.kit.shop import NAMESPACE
+from tests.e2e.kit.workloads import applied
+from tests.lab import Lab
 
 DRAIN_S = 1
 NAME = "gateways-drain-for-a-short-time"
@@ -14,5 +18,11 @@ _GATEWAYS = {"matchExpressions": [{"key": "ktpy.dev/gateway", "operator": "Exist
 _VARIABLE = f'Object.spec.containers.env{{name: "KTPY_DRAIN_S", value: "{DRAIN_S}"}}'
 
 
-def policy() -> list[dict[str, Any]]:
-    return adding(NAME, _GATEWAYS, ("/spec/containers/0/env/-", _VARIABLE))
+@contextmanager
+def draining_shortly(lab: Lab) -> Iterator[None]:
+    """Have it so while the block runs, from Kubernetes 1.36 on: before, it has no such policies."""
+    if lab.api.get(PATH) is None:
+        yield
+        return
+    with applied(lab, NAMESPACE, *adding(NAME, _GATEWAYS, ("/spec/containers/0/env/-", _VARIABLE))):
+        yield
