@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from ktpy.errors import LinkLost, PodFailed
+from ktpy.errors import KtpyError, LinkLost, PodFailed
 from ktpy.frozen import dataclass
 from ktpy.link.channel import Link
 from ktpy.link.key import ClientKey
@@ -88,6 +88,18 @@ class _Client(asyncssh.SSHClient):
         if not self.closed.done():
             self.closed.set_result(self.reason)
 
+    def stand(self, ssh: asyncssh.SSHClientConnection) -> None:
+        """Have channels end with an error of asyncssh's from now on: what else has ended the link is the `reason`."""
+        end = ssh.connection_lost
+
+        def connection_lost(exc: Exception | None = None) -> None:
+            if isinstance(exc, KtpyError):
+                self.reason = self.reason or link_lost(exc)
+                exc = asyncssh.ConnectionLost(str(exc))
+            end(exc)
+
+        ssh.connection_lost = connection_lost  # type: ignore[method-assign]
+
     def lose(self, why: LinkLost) -> None:
         if self.is_closing or self.closed.done():
             return
@@ -111,6 +123,7 @@ class AgentConnection(Generic[T]):
         self, ssh: asyncssh.SSHClientConnection, session: AgentSession[T], hello: T, client: _Client, link: Link
     ) -> None:
         key = ssh.get_server_host_key()
+        client.stand(ssh)
         self.ssh = ssh
         self.session = session
         self.hello = hello

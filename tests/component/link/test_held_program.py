@@ -31,7 +31,7 @@ seen = hashlib.sha256()
 while data := os.read(0, 1 << 16):
     seen.update(data)
     sys.stdout.buffer.write(data)
-sys.stdout.buffer.flush()
+    sys.stdout.buffer.flush()
 sys.stderr.write(seen.hexdigest())
 sys.exit(7)
 """
@@ -97,6 +97,24 @@ async def test_every_byte_arrives_once_both_ways(
     assert hashlib.sha256(readers[0][1]).digest() == hashlib.sha256(INPUT).digest()
     assert readers[1][1].decode() == hashlib.sha256(INPUT).hexdigest()
     await until(lambda: holders(dev_pod) == [], "nothing to be left")
+
+
+async def test_it_runs_on_whatever_has_ended_the_link(
+    dev_pod: Sshd, typed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port-forward that breaks, and silence, are errors of ktpy's, not of SSH's."""
+    with shown(monkeypatch) as output:
+        thread, got = collected(output)
+        async with uplink_over(dev_pod, never()) as (uplink, _):
+            running = asyncio.create_task(HeldProgram(python(CHECKED_COPY), ignore).run(uplink))
+            with os.fdopen(typed, "wb", buffering=0) as end:
+                end.write(b"before")
+                await until(lambda: got == b"before", "the copy")
+                (await uplink.connection()).lose(LinkLost("The port-forward to the pod broke."))
+                end.write(b"after")
+            assert await running == 7
+    thread.join(60)
+    assert bytes(got) == b"beforeafter"
 
 
 @contextmanager
