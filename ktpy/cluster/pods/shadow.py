@@ -179,6 +179,7 @@ class Shadow:
         return str(status["hostIP"]), self._node_port
 
     async def _pod_status(self) -> Json:
+        await self._has_started.wait()  # the kubelet may tell the pod's address a second after the session stands
         found = await self._api.request("GET", PODS.path(self._api.namespace, await self.pod_name()))
         return cast(Json, found["status"])
 

@@ -128,7 +128,7 @@ def test_killed_while_it_starts(
     abandoned: Abandoned,
 ) -> None:
     session = starting(*OPTIONS)
-    session.wait_for(f"  {moment}" if moment.endswith(" ") else moment)
+    session.wait_for(f"  {moment} ")
     processes.kill(lab, *roles)
     processes.wait_none(lab)
     abandoned.all_now()

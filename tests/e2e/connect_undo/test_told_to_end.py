@@ -33,7 +33,7 @@ def test_interrupted_while_it_starts(
     moment: str, before: str, lab: Lab, laptop: Laptop, starting: Callable[..., ConnectSession]
 ) -> None:
     session = starting(*OPTIONS)
-    session.wait_for(f"  {moment}" if moment.endswith(" ") else moment)
+    session.wait_for(f"  {moment} ")
     processes.only(lab, "main").send(signal.SIGINT)
     is_late = session.wait_ended() == 0
     assert ("\nconnected to " in session.output) if is_late else session.process.returncode == 128 + signal.SIGINT

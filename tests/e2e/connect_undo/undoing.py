@@ -14,8 +14,8 @@ NAMESPACE = "undo"
 OPTIONS = ("--namespace", NAMESPACE)
 OUTSIDE, OUTSIDE_ADDRESS = "outside.example", "192.0.2.10"
 NO_ROUTES = ("--no-dns", "--no-pods", "--exclude", "10.96.0.0/16", "--exclude", "fd96::/108")
-MOMENTS = ["cluster ", "pod ", "started", "ssh ", "routes ", "dns "]
-"""What `connect` prints while it starts, in this order."""
+MOMENTS = ["cluster", "pod", "ssh", "routes", "dns"]
+"""The steps that `connect` tells while it starts, in this order."""
 ASIDE_S = 1.5
 """Names resolve while a killed session's file is still there: its address refuses at once, no time-out of 2 s."""
 CLUSTER_CLEAN_S = 120.0

@@ -144,6 +144,18 @@ async def test_its_service_is_made_once_and_its_addresses_asked_for_each_time(cl
     assert len(cluster.asked_for(f"POST {services}")) == 1
 
 
+async def test_its_address_is_asked_for_once_the_kubelet_has_told_that_it_runs(cluster: ApiStub, api: Api) -> None:
+    """That of Kubernetes 1.35 tells both up to a second after the session stands."""
+    cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING)))))
+    cluster.script(f"GET {POD}", Answer({"status": {"podIP": "10.1.0.7"}}))
+    async with supervised(api) as (seen, _):
+        asking = asyncio.create_task(seen.shadow.own_address())
+        await asyncio.sleep(0)
+        assert cluster.asked_for(f"GET {POD}") == []
+        assert await asking == ("10.1.0.7", 2222)
+        assert seen.shadow._has_started.is_set()
+
+
 async def test_a_quick_start_reads_no_events(cluster: ApiStub, api: Api) -> None:
     cluster.script(f"WATCH {PODS}", watched(("ADDED", at(pod(RUNNING)))))
     async with supervised(api) as (seen, _):
