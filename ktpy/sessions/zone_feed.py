@@ -1,13 +1,10 @@
 """Keeps the DNS zone current: watch events of Services and EndpointSlices, as far as the user may see them."""
 
-import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ktpy.aio.background_task import background_task
-from ktpy.aio.first_of import first_of
+from ktpy.aio.task_group import task_group
 from ktpy.errors import Forbidden
 from ktpy.kube.client import Api
 from ktpy.kube.objects import Json
@@ -53,15 +50,12 @@ async def _watch(api: Api, zone: "Zone", on_slice: Callable[[Json], None], names
                     if not unsynced:
                         zone.synced = True
 
-    def watching(resource: Resource, *told: Any) -> AbstractAsyncContextManager[asyncio.Task[None]]:
-        return background_task(follow(resource, *told), f"watch {resource.path(namespace)}")
-
-    # Not a TaskGroup: before Python 3.13 one that fails forgets that it was cancelled meanwhile (cpython#116720).
-    async with (
-        watching(SERVICES, zone.upsert_service, zone.delete_service) as services,
-        watching(ENDPOINT_SLICES, upsert_slice, zone.delete_endpoint_slice) as slices,
-    ):
-        (await first_of(services, slices)).result()
+    async with task_group() as watches:
+        for resource, upsert, delete in (
+            (SERVICES, zone.upsert_service, zone.delete_service),
+            (ENDPOINT_SLICES, upsert_slice, zone.delete_endpoint_slice),
+        ):
+            watches.create_task(follow(resource, upsert, delete), name=f"watch {resource.path(namespace)}")
 
 
 def try_command(zone: "Zone", namespace: str) -> str | None:
