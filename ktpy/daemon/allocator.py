@@ -12,8 +12,8 @@ _PARAMETERS: Final = {_MMAP_THRESHOLD: 4 << 20, _TRIM_THRESHOLD: 8 << 20, _TOP_P
 def keep_freed_memory() -> None:
     """Keep up to 8 MiB of what is freed, where the C library is glibc.
 
-    By default the kernel gets it back at each turn of a transfer, and clears the same pages for the next one: a fifth
-    of ktpy's processor time for an upload.
+    By default the kernel may get it back at each turn of a transfer, and clear the same pages for the next one: glibc's
+    thresholds depend on what was freed before, and so did what an upload cost: 2.4 to 3.5 processor seconds per GB.
     """
     import ctypes  # asyncssh has it, too; `--help` has not
 
