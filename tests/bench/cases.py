@@ -11,6 +11,7 @@ from tests.bench.specs import KTPY, Spec
 
 PORT_FORWARD = "port-forward"  # kubectl's
 SSHUTTLE = "sshuttle"
+TELEPRESENCE = "telepresence"
 AGAINST = "against"  # ktpy of another revision
 COREDNS = "coredns"  # asked from the node, without a tunnel: for information
 
@@ -28,6 +29,7 @@ IN_RUN = f"{RUN}/"  # and the name of the figure, inside ktpy run, turn by turn 
 KEEPING = "keep/"  # and the name of the figure, of sessions with and without --no-keep, turn by turn
 VIA = "via/"  # and the name of the figure, of a session past the API server, turn by turn with kubectl port-forward
 
+PEER = TELEPRESENCE + PART_SEPARATOR  # and the name of the figure, of ktpy connect, turn by turn with Telepresence
 FORWARD = "forward/"  # and the name of the figure, of ktpy forward, turn by turn with kubectl port-forward
 BROKEN = FORWARD + "broken"  # requests that break after a pod was replaced
 
@@ -90,6 +92,7 @@ def against(specs: Iterable[Spec]) -> list[Spec]:
         RUN,
         VIA,
         FORWARD,
+        PEER,
         up_again.FIGURE,
     )
     units = {spec.figure: spec.unit for spec in rows if not spec.figure.startswith(of_this_one)}
@@ -167,6 +170,14 @@ def _forward_rows() -> list[Spec]:
     return [*rows, Spec(BROKEN, "requests", Source(PORT_FORWARD, BROKEN), at_most(0), is_worst=True)]
 
 
+def _peer_rows() -> list[Spec]:
+    """Datagrams, and the download that some are beside, with another tool that carries both."""
+    units = {"udp-p50": "ms", "udp-p99": "ms", "udp-busy-p50": "ms", "udp-busy-p99": "ms"}
+    units |= {datagram_rate(size): "1/s" for size in DATAGRAM_BYTES} | {throughput(1, "down"): "Gbit/s"}
+    figures = {PEER + name: unit for name, unit in units.items()}
+    return [Spec(figure, unit, Source(TELEPRESENCE, figure), on_request=True) for figure, unit in figures.items()]
+
+
 def _by_turns(prefix: str, baseline: str, *, flows: Iterable[int], rate_goal: Goal) -> list[Spec]:
     figures = [("http-new-p50", "ms", at_most_times(1.1)), ("http-kept-p50", "ms", at_most_times(1.1))]
     figures += [(throughput(count, direction), "Gbit/s", rate_goal) for direction in ("down", "up") for count in flows]
@@ -199,6 +210,7 @@ CONNECT: Sequence[Spec] = (
     *_run_rows(),
     *_via_rows(),
     *_forward_rows(),
+    *_peer_rows(),
     Spec(up_again.FIGURE, "s", goal=at_most(0.7)),
     Spec(many_services.FIGURE, "MB", goal=at_most(150)),
     Spec(many_services.HELD, "MB", goal=at_most(40)),

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import cases, plan, rows, specs, table, target
+from tests.bench import cases, plan, rows, specs, table, target, telepresence
 from tests.bench.against import build_of
 from tests.bench.gateway import cases as gateway_cases
 from tests.bench.gateway import plan as gateway_plan
@@ -140,7 +140,9 @@ BENCHES = {
     "connect": Bench(
         "figures of `ktpy connect`",
         "Measures `ktpy connect` beside raw `kubectl port-forward` and sshuttle on the lab, in one run, turn by turn,"
-        f" and prints medians with their spread and the goals. {ON_THE_LAB} About seven minutes.",
+        " and prints medians with their spread and the goals; and beside Telepresence, where --rows asks for it"
+        f" ({cases.PEER}*): it is built first, and its server is installed meanwhile. {ON_THE_LAB} About seven"
+        " minutes.",
         cases.CONNECT,
         _on_lab(_connect),
         cases.against,
@@ -263,6 +265,7 @@ def _sweep(lab: Lab) -> None:
     lab.exec(["ktpy", "quit"], user=USER)
     lab.set_latency(0)
     gateway_scenario.leave_all(lab)
+    telepresence.remove(lab)
     target.remove(lab)
 
 

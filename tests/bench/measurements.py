@@ -146,15 +146,19 @@ def _memory_peak(lab: Lab, contender: Contender, duration_s: float) -> Figures:
     return {"memory-peak": memory.peak_mb(contender.pid)}
 
 
+DATAGRAMS = (
+    Measurement(("udp-p50", "udp-p99"), _datagrams_alone),
+    Measurement(("udp-busy-p50", "udp-busy-p99", "sleep-busy-p99"), _datagrams_beside_a_download),
+    *map(datagram_rate, cases.DATAGRAM_BYTES),
+)
+
 # In this order: memory while the session is fresh; what is sensitive to noise before what makes it.
 STRAIGHT = (
     Measurement(("memory-idle-rss", "memory-idle-pss"), _memory_idle, once=True),
     http("new"),
     http("kept"),
     Measurement(("dns-rate", "dns-p99"), _dns),
-    Measurement(("udp-p50", "udp-p99"), _datagrams_alone),
-    Measurement(("udp-busy-p50", "udp-busy-p99", "sleep-busy-p99"), _datagrams_beside_a_download),
-    *map(datagram_rate, cases.DATAGRAM_BYTES),
+    *DATAGRAMS,
     Measurement(("connections",), _connections),
     Measurement((f"memory-{IDLE_FLOWS}-flows-rss", f"memory-{IDLE_FLOWS}-flows-pss"), _memory_flows, once=True),
     *(throughput(flows, direction) for direction in ("down", "up") for flows in (1, 8)),
@@ -166,6 +170,8 @@ KEEPING = (
     http("kept"),
     *(throughput(flows, direction) for direction in ("down", "up") for flows in (1, 8)),
 )
+
+BESIDE_A_PEER = (*DATAGRAMS, throughput(1, "down"))
 
 
 def over(line: cases.Line) -> tuple[Measurement, ...]:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from tests.bench import contenders, first_byte, forwarding, in_run, many_services, measurements, up_again
+from tests.bench import contenders, first_byte, forwarding, in_run, many_services, measurements, telepresence, up_again
 from tests.bench.cases import (
     AGAINST,
     BROKEN,
@@ -20,10 +20,12 @@ from tests.bench.cases import (
     KEEPING,
     LINES,
     NO_KEEP,
+    PEER,
     PORT_FORWARD,
     RUN_GOALS,
     RUN_STARTS,
     SSHUTTLE,
+    TELEPRESENCE,
     VIA,
     Line,
 )
@@ -72,6 +74,7 @@ class Run:
         self._in_run()
         self._past_the_api_server()
         self._forwarding()
+        self._beside_a_peer()
         for line in LINES:
             wanted = measurements.over(line)
             if self._wanted(wanted):
@@ -151,10 +154,25 @@ class Run:
                     for name, broken in forwarding.broken(self.lab, self.target, ways).items():
                         self.samples.add(name, {BROKEN: broken})
 
-    def _measured(self, prefix: str) -> list[Measurement]:
-        """What has to be measured for the rows of the prefix."""
+    def _beside_a_peer(self) -> None:
+        """One after the other, since both route the same ranges; the peer's server stands all the time."""
+        measured = self._measured(PEER, measurements.BESIDE_A_PEER)
+        if not measured:
+            return
+        with self.samples.reporting(TELEPRESENCE), telepresence.installed(self.lab) as connect:
+            ways = [(KTPY, contenders.ktpy), (TELEPRESENCE, connect)]
+            for number in range(self.rounds):
+                for name, begin in reversed(ways) if number % 2 else ways:
+                    logger.info("datagrams, %s, round %d of %d", name, number + 1, self.rounds)
+                    with self.samples.reporting(name), begin(self.lab, self.target) as way:
+                        for one in measured:
+                            with self.samples.reporting(f"{name}, {one.figures[0]}"):
+                                self._take(PEER, [one], name, self.lab, way)
+
+    def _measured(self, prefix: str, phase: Iterable[Measurement] = measurements.KEEPING) -> list[Measurement]:
+        """What of a phase has to be measured for the rows of the prefix."""
         wanted = {spec.figure for spec in self.specs}
-        return [one for one in measurements.KEEPING if not wanted.isdisjoint(prefix + name for name in one.figures)]
+        return [one for one in phase if not wanted.isdisjoint(prefix + name for name in one.figures)]
 
     def _take(self, prefix: str, measured: Iterable[Measurement], name: str, lab: Lab, way: Contender) -> None:
         for one in measured:

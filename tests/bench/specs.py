@@ -24,6 +24,8 @@ class Spec:
     is_paired: bool = False
     """The ratio is the median of the rounds' own, in each of which both had their turn: what the machine does between
     two rounds is in neither."""
+    on_request: bool = False
+    """Measured only where a pattern asks for it: what it is compared with takes its time to be built."""
 
     @property
     def name(self) -> str:
@@ -44,11 +46,13 @@ class UnknownRow(ValueError):
 
 
 def select(cases: Sequence[Spec], patterns: Iterable[str]) -> list[Spec]:
-    """The rows whose names match one of the patterns (as file names do), in the cases's order; no pattern: all.
+    """The rows whose names match one of the patterns (as file names do), in the cases's order.
 
-    Raises UnknownRow for a pattern that matches nothing.
+    Without a pattern all but those on request. Raises UnknownRow for a pattern that matches nothing.
     """
-    wanted = list(patterns) or ["*"]
+    wanted = list(patterns)
+    if not wanted:
+        return [spec for spec in cases if not spec.on_request]
     for pattern in wanted:
         if not any(fnmatchcase(spec.name, pattern) for spec in cases):
             raise UnknownRow(f"no row is called {pattern!r}; there are: {', '.join(spec.name for spec in cases)}")

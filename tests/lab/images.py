@@ -56,7 +56,9 @@ def write_docker_archive(archive: Path, name: str, layer: Path, *, entrypoint: l
             tar.addfile(member, stream)
 
 
-def _single_program_image(kind: str, name: str, program: Path) -> Path:
+def single_program_image(kind: str, name: str, program: Path) -> Path:
+    """The archive of an image with nothing but this program, which is its entry point."""
+
     def make(directory: Path) -> None:
         layer = directory / "layer.tar"
         with tarfile.open(layer, "w") as tar:
@@ -102,7 +104,7 @@ def _workload_image() -> Path:
 def archives() -> list[Path]:
     """Every image a lab starts with; pause first, because no pod runs without it."""
     return [
-        _single_program_image("pause-image", PAUSE_IMAGE, binaries.pause() / "pause"),
-        _single_program_image("coredns-image", COREDNS_IMAGE, binaries.coredns() / "coredns"),
+        single_program_image("pause-image", PAUSE_IMAGE, binaries.pause() / "pause"),
+        single_program_image("coredns-image", COREDNS_IMAGE, binaries.coredns() / "coredns"),
         _workload_image(),
     ]

@@ -21,6 +21,12 @@ def test_no_pattern_selects_all() -> None:
     assert select(ROWS, []) == list(ROWS)
 
 
+def test_what_is_measured_on_request_needs_a_pattern() -> None:
+    rows = (*ROWS, Spec("peer/first", "s", on_request=True))
+    assert names(select(rows, [])) == names(list(ROWS))
+    assert names(select(rows, ["*first"])) == ["first", "peer/first"]
+
+
 def test_patterns_select_in_the_catalogues_order() -> None:
     assert names(select(ROWS, ["http-kept", "first"])) == ["first", "http-kept"]
 

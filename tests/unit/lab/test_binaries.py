@@ -1,4 +1,7 @@
-from tests.lab.binaries import requirements
+import pytest
+
+from tests.lab.binaries import pinned, requirements
+from tests.lab.errors import LabError
 
 OF_RELEASE = """\
 module k8s.io/kubernetes
@@ -30,3 +33,19 @@ replace (
 require k8s.io/kubernetes v1.35.4
 """
     )
+
+
+@pytest.mark.parametrize(
+    "go_mod",
+    [
+        "require (\n\tk8s.io/kubernetes-not v2.0.0\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\n",
+        "require k8s.io/kubernetes v1.36.3\n",
+    ],
+)
+def test_the_release_that_is_pinned(go_mod: str) -> None:
+    assert pinned(go_mod, "k8s.io/kubernetes") == "1.36.3"
+
+
+def test_a_module_that_is_not_required_has_no_release() -> None:
+    with pytest.raises(LabError, match=r"no k8s\.io/kubernetes"):
+        pinned("module k8s.io/kubernetes v1.36.3\n", "k8s.io/kubernetes")
