@@ -126,9 +126,8 @@ async def test_while_the_api_server_is_away_the_pod_is_not_given_up(world: World
         now = await status(world)
         assert (now.state, now.link.reason) == ("reconnecting", "No route to host.")
         del world.failures["dial"]
-        began_s = asyncio.get_running_loop().time()
-        await until(lambda: bool(told(world, LinkBack)))
-        assert asyncio.get_running_loop().time() - began_s < 1.1
+        await asyncio.sleep(1.1)
+        assert told(world, LinkBack)
 
 
 async def test_credentials_that_have_expired_are_told_once_and_tried_again(world: World) -> None:
