@@ -3,12 +3,14 @@
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,9 @@ from ktpy.image import archive, packages
 MAX_AGE_S: Final = 7 * 86400.0
 """A kept image is older than its packages' latest corrections; then it is built anew."""
 _WORDS: Final = 300
+_OF_APT: Final = re.compile(r"\b(W: Failed to fetch|E:) .*")
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""An engine that takes what programs say for its own gives it colours, on a terminal or not."""
 _ELSEWHERE: Final = (
     "Install Docker or Podman, or build it elsewhere: --archive FILE takes what `docker save` writes there."
 )
@@ -105,7 +110,8 @@ def _by_engine(engine: str, name: str, architecture: str, context: Path) -> None
     options = ("--platform", f"linux/{architecture}", "--tag", name)
     if engine == "docker":  # it may be a snap, which sees no hidden folder of the home: all comes and goes by pipes
         packed = context.with_name("context.tar")
-        with tarfile.open(packed, "w") as tar:
+        # Docker knows an archive by its first 512 bytes alone, which those of pax fill with a time's fraction.
+        with tarfile.open(packed, "w", format=tarfile.GNU_FORMAT) as tar:
             tar.add(context, ".")
         _engine(engine, "build", *options, "--file", "agent-image/Dockerfile", "-", source=packed)
         _engine(engine, "save", name, target=target)
@@ -117,15 +123,23 @@ def _by_engine(engine: str, name: str, architecture: str, context: Path) -> None
         _engine(engine, "push", name, f"docker-archive:{target}:{name}")
 
 
-def _engine(engine: str, *words: str, source: Path = Path(os.devnull), target: Path = Path(os.devnull)) -> None:
+def _engine(engine: str, *words: str, source: Path = Path(os.devnull), target: Path | None = None) -> None:
     try:
-        with source.open("rb") as stdin, target.open("wb") as stdout:
+        with source.open("rb") as stdin, target.open("wb") if target else nullcontext(subprocess.PIPE) as stdout:
             done = subprocess.run([engine, *words], stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False)
     except OSError as error:
         raise ImageNotBuilt(f"{engine} cannot be run: {error.strerror}.") from None
     if done.returncode != 0:
-        said = " ".join(done.stderr.decode(errors="replace").split())[-_WORDS:].rstrip(".")
+        said = _reason((done.stdout or b"").decode(errors="replace"), done.stderr.decode(errors="replace"))
         raise ImageNotBuilt(f"{engine} {words[0]} failed with exit code {done.returncode}: {said}.")
+
+
+def _reason(output: str, errors: str) -> str:
+    """Return why an engine failed: what apt-get says first in there, or else the engine's own last words."""
+    output, errors = (_COLOURS.sub("", text) for text in (output, errors))
+    if of_apt := _OF_APT.search(f"{output}\n{errors}"):
+        return of_apt[0][:_WORDS].rstrip(". ")
+    return " ".join(errors.split())[-_WORDS:].rstrip(".")
 
 
 def _by_packages(name: str, architecture: str, context: Path, tell: Callable[[str], None]) -> None:

@@ -41,7 +41,7 @@ def engine(programs: Path, name: str, body: str) -> Path:
 
 def test_docker_gets_all_by_pipes_and_what_it_made_is_kept(programs: Path, tmp_path: Path) -> None:
     calls = engine(
-        programs, "docker", f"case $1 in build) tar -t > {tmp_path}/context ;; save) cat {tmp_path}/made.tar ;; esac"
+        programs, "docker", f"case $1 in build) cat > {tmp_path}/context ;; save) cat {tmp_path}/made.tar ;; esac"
     )
     told: list[str] = []
     first = build.build(NAME, None, "arm64", told.append)
@@ -51,7 +51,10 @@ def test_docker_gets_all_by_pipes_and_what_it_made_is_kept(programs: Path, tmp_p
         f"build --platform linux/arm64 --tag {NAME} --file agent-image/Dockerfile -",
         f"save {NAME}",
     ]
-    context = (tmp_path / "context").read_text().split()
+    is_folder, at = b"5", 156
+    assert (tmp_path / "context").read_bytes()[at : at + 1] == is_folder  # no header of pax, which Docker does not know
+    with tarfile.open(tmp_path / "context") as packed:
+        context = packed.getnames()
     assert {"./agent-image/Dockerfile", "./ktpy/__init__.py", "./ktpy/wire/pod.py"} <= set(context)
     assert not any("__pycache__" in path or "sessions" in path for path in context)
     assert build.build(NAME, None, "arm64", told.append) == first
@@ -80,6 +83,17 @@ def test_where_one_fails_the_next_is_tried(programs: Path, tmp_path: Path) -> No
     assert calls.read_text().startswith("bud --platform linux/")
     with pytest.raises(ImageNotBuilt, match="docker build failed with exit code 1"):
         build.build(NAME, "docker", None, told.append)
+
+
+def test_what_apt_says_in_the_build_is_the_reason(programs: Path) -> None:
+    said = (
+        r"\033[91mW: Failed to fetch http://deb/InRelease  Temporary failure resolving\n\033[0m\033[91mE: no haproxy\n"
+    )
+    engine(programs, "docker", f"[ $1 != build ] || {{ printf '{said}'; echo returned a code: 100 >&2; exit 100; }}")
+    with pytest.raises(ImageNotBuilt) as refused:
+        build.build(NAME, "docker", None, print)
+    why = "W: Failed to fetch http://deb/InRelease  Temporary failure resolving"
+    assert refused.value.message == f"docker build failed with exit code 100: {why}."
 
 
 def test_nothing_to_build_with(programs: Path) -> None:
