@@ -109,14 +109,17 @@ def containers() -> Finding:
         seen = f"Containers on {', '.join(held)} reach nothing beyond this laptop: it does not forward their packets."
         return Finding(subject, State.WARNING, seen, "sudo sysctl -w net.ipv4.ip_forward=1")
     servers = [str(one.network[1]) for one in local if _LINK.fullmatch(one.interface) and one.network.prefixlen == 30]
-    docker, where = _asked_by_docker(), f"Containers on {', '.join(bridges)} reach the cluster's addresses"
+    asked, where = _asked_by_docker(), f"Containers on {', '.join(bridges)} reach the cluster's addresses"
     seen = f"{where} by `ktpy connect`, as far as this machine's firewall lets them, at which only root may look"
     engines = [engine for engine, is_there in (("docker", _DOCKER), ("podman", _PODMAN)) if any(map(is_there, bridges))]
-    if not docker.isdisjoint(servers or [FIRST_SERVER]):
+    if asked in (servers or [FIRST_SERVER]):
         seen += f"; so they do its names by Docker, whose {DOCKER_CONFIG} has them ask ktpy."
         engines = [engine for engine in engines if engine != "docker"]
     else:
-        seen += "; its names where they ask ktpy, as those in networks of `podman network create` do by themselves:"
+        seen += (
+            "; its names where they ask ktpy, as those in networks of `docker network create` and"
+            " `podman network create` do by themselves:"
+        )
     lines = [
         f"{engine} run --dns {server} --dns-option ndots:2 ... (docs/connect.md, Names)"
         for engine in engines
@@ -130,9 +133,9 @@ def _forwards(bridge: str) -> bool:
     return all(path.read_text().strip() == "1" for path in (IPV4 / "ip_forward", IPV4 / "conf" / bridge / "forwarding"))
 
 
-def _asked_by_docker() -> set[str]:
-    """Return the name servers that Docker is told to have containers ask."""
+def _asked_by_docker() -> str | None:
+    """Return the name server that Docker has containers ask first: what that denies they ask no other."""
     try:
-        return set(json.loads(DOCKER_CONFIG.read_text()).get("dns", ()))
-    except (OSError, ValueError, AttributeError, TypeError):
-        return set()
+        return str(json.loads(DOCKER_CONFIG.read_text())["dns"][0])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

@@ -22,6 +22,8 @@ For pytest fixtures::
     lab.set_resolver("systemd-resolved")                 # or file, symlink, bind
     [one, two] = lab.laptops(2)                          # a second laptop: two.exec(...), two.popen(...), two.cut(3.0)
     lab.resolver_questions()                             # what the resolver from before ktpy was asked
+    with docker.running(lab) as engine:                  # tests.lab.docker: Docker on the laptop
+        engine.run("run", "--rm", IMAGE, "true")
     lab.state_dir                                        # logs are in state_dir/log
 
 The users of the laptop are root and `dev` (who may sudo without password); each has ~/.kube/config of a cluster-admin.

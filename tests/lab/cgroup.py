@@ -2,6 +2,7 @@
 
     <base>/ktpy-lab-NAME/node      seen by the node as its root: the kubelet makes its pods' groups there
     <base>/ktpy-lab-NAME/laptop    everything else: `up` itself, the laptop, the delay proxy, the resolvers
+    <base>/ktpy-lab-NAME/docker    seen by Docker's engine on the laptop as its root, where one runs
 
 On version 1 there is one such tree in every hierarchy, under the caller's own group, because a container may not
 write above it. On version 2 the tree hangs at the mount's root: a group that holds processes may not hand controllers
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.lab import namespaces
 from tests.lab.errors import LabError
 from tests.lab.processes import kill_and_wait, wait_until
 
@@ -62,6 +64,19 @@ def hierarchies(proc_self_cgroup: str, mount: Path = MOUNT) -> list[Hierarchy]:
     return found
 
 
+def mount_all(hierarchies: list[Hierarchy]) -> None:
+    """Mount every hierarchy anew, in a sysfs of this process's own, as its control-group namespace shows it."""
+    if is_version_2():
+        namespaces.mount("-t", "cgroup2", "cgroup2", MOUNT)
+        return
+    namespaces.mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", MOUNT)
+    for hierarchy in hierarchies:
+        target = MOUNT / hierarchy.mount_name
+        target.mkdir()
+        kind, options = hierarchy.options
+        namespaces.mount("-t", kind, "-o", options, kind, target)
+
+
 class ControlGroups:
     """The trees of one lab, in every hierarchy."""
 
@@ -84,11 +99,18 @@ class ControlGroups:
         record.write_text("".join(f"{root}\n" for root in groups.roots))
         for root in groups.roots:
             _enable_controllers(root.parent)
-            for group in (root, *(root / leaf for leaf in LEAVES)):
-                group.mkdir(exist_ok=True)
-                _inherit_cpuset(group)
+            root.mkdir(exist_ok=True)
+            _inherit_cpuset(root)
             _enable_controllers(root)
+        for leaf in LEAVES:
+            groups.add(leaf)
         return groups
+
+    def add(self, leaf: str) -> None:
+        """Make one more leaf of every tree, if it is not there."""
+        for group in (root / leaf for root in self.roots):
+            group.mkdir(exist_ok=True)
+            _inherit_cpuset(group)
 
     def join(self, leaf: str) -> None:
         """Move this process into one leaf of every tree."""
@@ -114,6 +136,11 @@ class ControlGroups:
             return not pids
 
         wait_until(are_killed, KILL_TIMEOUT_S, "the processes of the lab to die")
+
+    def sweep(self, leaf: str) -> None:
+        """Remove the groups that were made in one leaf of every tree, once their last processes have ended."""
+        for child in (path for root in self.roots for path in (root / leaf).iterdir() if path.is_dir()):
+            wait_until(partial(_is_removed, child), REMOVE_TIMEOUT_S, f"control group {child} to be unused")
 
     def remove(self) -> None:
         """Remove the trees, leaves first; a group whose last process is still being reaped is busy for a moment."""
@@ -161,14 +188,14 @@ def _enable_controllers(group: Path) -> None:
         ) from error
 
 
-def settle_version_2_node(node_group: Path) -> None:
-    """Version 2 only: move this process into a leaf of the node's group, so that the group may have children.
+def settle_version_2(group: Path) -> None:
+    """Version 2 only: move this process into a leaf of its group, so that the group may have children.
 
-    Called after the cgroup namespace was made (its root is the node's group) and before pid 1 is forked.
+    Called after the cgroup namespace was made (its root is the group) and before pid 1 is forked.
     """
     if not is_version_2():
         return
-    leaf = node_group / "init"
+    leaf = group / "init"
     leaf.mkdir(exist_ok=True)
     (leaf / "cgroup.procs").write_text(str(os.getpid()))
-    _enable_controllers(node_group)
+    _enable_controllers(group)

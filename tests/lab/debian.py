@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.lab.errors import LabError
@@ -12,6 +13,7 @@ from tests.lab.report import say
 # What must be there (a program on PATH, or a file) and the package that brings it. Asked by program, not by package:
 # a machine with Docker's containerd.io has a containerd, and Debian's package would replace it.
 # Never systemd-resolved: its installation replaces the machine's /etc/resolv.conf (see resolved.py).
+# Never docker.io: its installation starts an engine on the machine (see docker.py).
 REQUIREMENTS = {
     "containerd": "containerd",
     "runc": "runc",
@@ -107,8 +109,8 @@ def base_release() -> str:
     return "trixie" if system["ID"] == "debian" else system["VERSION_CODENAME"]
 
 
-def bootstrap(target: Path, *, variant: str, packages: list[str]) -> None:
-    """Make a root file-system tar with mmdebstrap."""
+def bootstrap(target: Path, *, variant: str, packages: list[str], hooks: Sequence[str] = ()) -> None:
+    """Make a root file-system tar with mmdebstrap. Each hook is a script, whose $1 is the root when all is there."""
     release = base_release()
     found = sources(release)
     if not found:
@@ -126,6 +128,7 @@ def bootstrap(target: Path, *, variant: str, packages: list[str]) -> None:
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             *([f"--include={','.join(packages)}"] if packages else []),
+            *(f"--customize-hook={hook}" for hook in hooks),
             release,
             str(target),
             "-",

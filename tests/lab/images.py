@@ -6,7 +6,9 @@ import json
 import tarfile
 from pathlib import Path
 
+from ktpy.image import dockerfile
 from tests.lab import binaries, cache, debian
+from tests.lab.layout import REPOSITORY
 from tests.lab.report import Ticker, say
 
 PAUSE_IMAGE = "localhost/pause:1"
@@ -26,6 +28,21 @@ WORKLOAD_PACKAGES = [
     "socat",
 ]
 EPOCH = "1970-01-01T00:00:00Z"
+KEEP_STDLIB = """set -e
+export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+mkdir "$1/srv/packages"
+cd "$1/srv/packages"
+apt-get download "lib$(basename "$1"/usr/lib/python3.[0-9]*)-stdlib"
+package=$(echo *.deb)
+{
+  dpkg-deb --field "$package"
+  printf 'Filename: ./%s\\nSize: %s\\n' "$package" "$(stat --format=%s "$package")"
+  printf 'SHA256: %s\\n' "$(sha256sum "$package" | cut -c1-64)"
+} > Packages
+rm -f "$1"/etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:/srv/packages ./' > "$1"/etc/apt/sources.list
+"""
+"""Makes a folder the only source of packages: with the one that the agent image's Dockerfile unpacks by hand."""
 
 
 def write_docker_archive(archive: Path, name: str, layer: Path, *, entrypoint: list[str]) -> None:
@@ -87,7 +104,21 @@ def base_tar() -> Path:
     return cache.artifact("base", inputs, make) / "base.tar"
 
 
-def _workload_image() -> Path:
+def self_sufficient_base_tar() -> Path:
+    """The same with what the agent image's Dockerfile installs, so that it is built without a network."""
+    packages = list(dockerfile.parse((REPOSITORY / "agent-image/Dockerfile").read_text()).packages)
+
+    def make(directory: Path) -> None:
+        ticker = Ticker()
+        say("making the same with the packages of the agent image, once: up to a minute")
+        debian.bootstrap(directory / "base.tar", variant="apt", packages=packages, hooks=[KEEP_STDLIB])
+        say(f"  made in {ticker.elapsed()}")
+
+    inputs = [debian.base_release(), debian.architecture(), KEEP_STDLIB, *packages]
+    return cache.artifact("self-sufficient-base", inputs, make) / "base.tar"
+
+
+def workload_image() -> Path:
     def make(directory: Path) -> None:
         ticker = Ticker()
         say(f"making the image {WORKLOAD_IMAGE}, once: up to a minute")
@@ -106,5 +137,5 @@ def archives() -> list[Path]:
     return [
         single_program_image("pause-image", PAUSE_IMAGE, binaries.pause() / "pause"),
         single_program_image("coredns-image", COREDNS_IMAGE, binaries.coredns() / "coredns"),
-        _workload_image(),
+        workload_image(),
     ]

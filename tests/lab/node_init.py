@@ -55,8 +55,7 @@ def main(name: str) -> None:
         | namespaces.CLONE_NEWIPC
         | namespaces.CLONE_NEWPID
     )
-    if cgroup.is_version_2():
-        cgroup.settle_version_2_node(cgroup.ControlGroups.read(layout.cgroups_file).roots[0] / "node")
+    cgroup.settle_version_2(cgroup.ControlGroups.read(layout.cgroups_file).roots[0] / "node")
     pid = os.fork()
     if pid:
         ProcessRecord.of(pid).write(layout.run_dir / "node")
@@ -74,15 +73,7 @@ def main(name: str) -> None:
 def _mount_file_systems(layout: Layout, hierarchies: list[cgroup.Hierarchy]) -> None:
     mount("-t", "proc", "proc", "/proc")
     mount("-t", "sysfs", "sysfs", "/sys")
-    if cgroup.is_version_2():
-        mount("-t", "cgroup2", "cgroup2", cgroup.MOUNT)
-    else:
-        mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", cgroup.MOUNT)
-        for hierarchy in hierarchies:
-            target = cgroup.MOUNT / hierarchy.mount_name
-            target.mkdir()
-            kind, options = hierarchy.options
-            mount("-t", kind, "-o", options, kind, target)
+    cgroup.mount_all(hierarchies)
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")  # xtables.lock, containerd's socket, pods' netns
     for directory in ("/run/netns", "/run/lock", "/run/proc"):
         Path(directory).mkdir()

@@ -6,21 +6,20 @@ It is downloaded and unpacked into the cache, and runs from the lab's state dire
 
 import os
 import pwd
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from tests.lab import cache, debian
+from tests.lab import debian, unpacked
 from tests.lab.errors import LabError
 from tests.lab.layout import RESOLVER_IPV4, Layout
 from tests.lab.namespaces import mount
 from tests.lab.network import LINK
 from tests.lab.processes import ProcessRecord, wait_until
-from tests.lab.report import say
 from tests.lab.upstream_resolver import SEARCH_DOMAIN
 
 PACKAGE = "systemd-resolved"
+KIND = "resolved"
 ACCOUNT = "systemd-resolve"
 RUN_DIR = Path("/run/systemd/resolve")
 STUB_RESOLV_CONF = RUN_DIR / "stub-resolv.conf"
@@ -35,44 +34,15 @@ CONFIGURATION = "[Resolve]\nFallbackDNS=\nDNSSEC=no\nLLMNR=no\nMulticastDNS=no\n
 # --- on the machine
 
 
-def installed_directory(layout: Layout) -> Path:
-    return layout.state_dir / "resolved"
-
-
 def fetch(layout: Layout) -> None:
     """Put the unpacked package where the laptop sees it. Not for two at a time: hold the lab's lock."""
     debian.ensure_packages(debian.RESOLVED_REQUIREMENTS)
-    if installed_directory(layout).exists():
-        return
-    partial = installed_directory(layout).with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(unpacked(), partial, symlinks=True)
-    partial.rename(installed_directory(layout))
+    unpacked.fetch(layout, KIND, [PACKAGE])
 
 
-def unpacked() -> Path:
+def in_cache() -> Path:
     """Debian's package in the cache, never installed: installing it replaces /etc/resolv.conf."""
-    names = packages_to_unpack(_simulated_installation())
-
-    def make(directory: Path) -> None:
-        say(f"downloading {', '.join(names)} (unpacked into the cache, not installed)")
-        debian.apt_get("download", *names, cwd=directory)
-        for archive in directory.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", archive, directory], check=True)
-            archive.unlink()
-
-    return cache.artifact("resolved", names, make)
-
-
-def _simulated_installation() -> str:
-    command = ["apt-get", "--simulate", "install", "--no-install-recommends", PACKAGE]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def packages_to_unpack(simulation: str) -> list[str]:
-    """What apt-get would install: the package and those of its libraries that the machine lacks or has older."""
-    names = re.findall(r"^Inst (\S+)", simulation, re.MULTILINE)
-    return sorted({PACKAGE, *(name for name in names if name.startswith("lib"))})
+    return unpacked.in_cache(KIND, [PACKAGE])
 
 
 def daemon(root: Path) -> Path:
@@ -86,9 +56,8 @@ def daemon(root: Path) -> Path:
 
 
 def start(layout: Layout) -> None:
-    root = installed_directory(layout)
-    libraries = ":".join(sorted({str(path.parent) for path in root.rglob("*.so*")}))
-    variables = {"PATH": debian.SYSTEM_PATH, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
+    root = unpacked.on_laptop(layout, KIND)
+    variables = {"PATH": debian.SYSTEM_PATH, **unpacked.library_path(root)}
     _make_account()
     _start_bus(root)
     Path("/etc/systemd").mkdir(exist_ok=True)
@@ -108,7 +77,7 @@ def start(layout: Layout) -> None:
         )
     ProcessRecord.of(process.pid).write(RECORDS["resolved"])
     process.returncode = 0  # lives on
-    _write_resolvectl(root, libraries)
+    _write_resolvectl(root)
     wait_until(STUB_RESOLV_CONF.exists, 10, f"systemd-resolved to write {STUB_RESOLV_CONF}")
     wait_until(lambda: _resolvectl("status") == 0, 10, "systemd-resolved to answer on the message bus")
     # Per link, as NetworkManager and systemd-networkd do it.
@@ -135,10 +104,8 @@ def _resolvectl(*arguments: str) -> int:
     return subprocess.run([RESOLVECTL, *arguments], capture_output=True, check=False).returncode
 
 
-def _write_resolvectl(root: Path, libraries: str) -> None:
-    assignment = f"LD_LIBRARY_PATH={libraries} " if libraries else ""
-    RESOLVECTL.write_text(f'#!/bin/sh\n{assignment}exec {root}/usr/bin/resolvectl "$@"\n')
-    RESOLVECTL.chmod(0o755)
+def _write_resolvectl(root: Path) -> None:
+    unpacked.write_launcher(RESOLVECTL, root / "usr/bin/resolvectl", root)
     # Root looks for it in the system's own folders alone.
     mount("-t", "overlay", "-o", f"lowerdir={RESOLVECTL.parent}:{SYSTEM_BIN}", "overlay", SYSTEM_BIN)
 

@@ -9,7 +9,7 @@ import pytest
 
 from ktpy.helper.client import HelperClient
 from tests.kit.waiting import until
-from tests.lab.resolved import unpacked
+from tests.lab.resolved import in_cache
 from tests.net.helper.machine import Machine, is_running
 from tests.net.helper.session import ENDS, SEARCH, answering, connect, let_go
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespa
 
 @pytest.fixture(scope="session")
 def resolved() -> Path:
-    return unpacked()
+    return in_cache()
 
 
 async def test_systemd_resolved_resolves_short_names_and_forgets_them(box: Machine, resolved: Path) -> None:

@@ -118,10 +118,10 @@ def test_containers(links: list[LocalNetwork], monkeypatch: pytest.MonkeyPatch, 
     assert told(network.containers()) == [("docker", "198.18.0.1"), ("podman", "198.18.0.1")]
     links.append(local("198.18.3.0/30", "ktpy3"))
     assert told(network.containers()) == [("docker", "198.18.3.1"), ("podman", "198.18.3.1")]
-    for config in ("not JSON", "[]", '{"dns": null}', '{"dns": ["192.0.2.53"]}'):
+    for config in ("not JSON", "[]", '{"dns": null}', '{"dns": []}', '{"dns": ["192.0.2.53", "198.18.3.1"]}'):
         (tmp_path / "daemon.json").write_text(config)
         assert len(told(network.containers())) == 2
-    (tmp_path / "daemon.json").write_text('{"dns": ["198.18.3.1"]}')
+    (tmp_path / "daemon.json").write_text('{"dns": ["198.18.3.1", "192.0.2.53"]}')
     assert told(network.containers()) == [("podman", "198.18.3.1")]
 
 
