@@ -229,9 +229,14 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _begin_turn(self) -> None:
         self._turn_bytes = 0
-        if self._is_resting:
-            self._is_resting = False
-            self._read_or_not()
+        if self._is_resting and (rest_s := self._turns.rest_s):
+            self._loop.call_later(rest_s, self._end_rest)
+        elif self._is_resting:
+            self._end_rest()
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        self._read_or_not()
 
     def _read_or_not(self) -> None:
         if self._transport.is_closing():

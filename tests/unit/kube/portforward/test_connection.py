@@ -13,7 +13,7 @@ from ktpy.kube.portforward.connection import BATCH_BYTES, FRAME_BYTES, PortForwa
 from ktpy.kube.portforward.framing import ChannelFraming
 from ktpy.kube.portforward.port_forward import SUBPROTOCOLS
 from ktpy.kube.portforward.spdy import SpdyFraming
-from ktpy.kube.portforward.turns import LONG_BYTES, SHORT_BYTES, Turns
+from ktpy.kube.portforward.turns import LONG_BYTES, SHORT_BYTES, SHORT_REST_S, Turns
 from ktpy.kube.portforward.upgrade import Upgrade
 from tests.unit.kube.portforward.test_port_forward import DATA, PORT, SUBPROTOCOL, ApiServer, Inner
 
@@ -193,7 +193,7 @@ async def test_a_download_rests_until_others_have_had_their_turn() -> None:
     assert outside.is_read
 
 
-async def test_while_turns_are_short_it_takes_less_in_each() -> None:
+async def test_while_turns_are_short_it_takes_less_in_each_and_rests_after_it() -> None:
     turns = Turns()
     connection, outside = taking(turns)
     arrive(connection, bytes(SHORT_BYTES))
@@ -204,6 +204,10 @@ async def test_while_turns_are_short_it_takes_less_in_each() -> None:
     assert len(connection.get_buffer(-1)) == SHORT_BYTES
     arrive(connection, bytes(SHORT_BYTES))
     assert not outside.is_read
+    await asyncio.sleep(0)
+    assert not outside.is_read
+    await asyncio.sleep(1.5 * SHORT_REST_S)
+    assert outside.is_read
 
 
 async def test_what_comes_in_many_turns_never_rests() -> None:
