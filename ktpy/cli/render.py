@@ -65,8 +65,9 @@ def say_json(value: Mapping[str, Any], *, err: bool = False, indent: int | None 
     from ktpy.daemon.parent import tell  # here: `ktpy --help` need not wait for it
 
     told = {"schema": SCHEMA, **value}
-    if not tell(json.dumps(told)):
-        click.echo(json.dumps(told, indent=indent), err=err)
+    line = json.dumps(told)
+    if not tell(line):
+        click.echo(line if indent is None else json.dumps(told, indent=indent), err=err)
 
 
 def event_json(event: "Event", *, err: bool = False) -> None:

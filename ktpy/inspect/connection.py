@@ -1,12 +1,13 @@
 """One connection that is watched: finds out what it speaks, and stops reading it where that is not understood."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 import h11
 
-from ktpy.inspect.draft import Tell, TooManyUnanswered
+from ktpy.inspect.draft import Clock, Tell, TooManyUnanswered
 from ktpy.inspect.http1 import Http1, KeptHttp1, UnexpectedAnswer
 from ktpy.inspect.http2 import PREFACE, Http2
 
@@ -28,10 +29,12 @@ class HttpReader(Protocol):
 class WatchedConnection:
     """A WatchedConnection is told what passes, after it has passed. Its methods never raise."""
 
-    def __init__(self, tell: Tell, give_up: Callable[[str], None], *, is_new: bool) -> None:
+    def __init__(
+        self, tell: Tell, give_up: Callable[[str], None], clock: Clock = time.perf_counter, *, is_new: bool
+    ) -> None:
         """`give_up` is told why the connection cannot be read further. Of one that is not new only HTTP/1.1 can be."""
-        self._tell, self._give_up = tell, give_up
-        self._reader: HttpReader | None = None if is_new else KeptHttp1(tell)
+        self._tell, self._give_up, self._clock = tell, give_up, clock
+        self._reader: HttpReader | None = None if is_new else KeptHttp1(tell, clock)
         self._is_over = False
         self._first = b""
         """What the client sent, until it is known what that is."""
@@ -70,7 +73,7 @@ class WatchedConnection:
             raise TlsFound
         if len(self._first) < len(PREFACE) and PREFACE.startswith(self._first):
             return
-        self._reader = Http2(self._tell) if self._first.startswith(PREFACE) else Http1(self._tell)
+        self._reader = (Http2 if self._first.startswith(PREFACE) else Http1)(self._tell, self._clock)
         first, early, self._first, self._early = self._first, self._early, b"", b""
         if early:
             self._reader.answered(early)

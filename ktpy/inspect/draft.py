@@ -8,6 +8,8 @@ from ktpy.inspect.record import BODY_LIMIT_BYTES, Headers, HttpMessage, WatchedR
 
 Tell = Callable[["Draft"], None]
 """Is told of each request when it has ended, and when its answer goes on for long."""
+Clock = Callable[[], float]
+"""Tells when the piece came that is being read, on the scale of `time.perf_counter`."""
 UNANSWERED_LIMIT = 1000
 """So many requests of one connection may be under way; nobody has more but who means harm."""
 UNFINISHED = "the connection ended before the answer was whole"
@@ -46,12 +48,12 @@ class Draft:
     """A Draft is a request whose head has come."""
 
     __slots__ = (
-        "_began_at", "_tell", "answer", "began_s", "failure", "grpc_status", "id", "is_open", "is_told",
+        "_began_at", "_clock", "_tell", "answer", "began_s", "failure", "grpc_status", "id", "is_open", "is_told",
         "method", "path", "protocol", "request", "status", "took_s", "waited_s",
     )  # fmt: skip
 
-    def __init__(self, tell: Tell, protocol: str, method: str, path: str, headers: Headers) -> None:
-        self._tell = tell
+    def __init__(self, tell: Tell, clock: Clock, protocol: str, method: str, path: str, headers: Headers) -> None:
+        self._tell, self._clock = tell, clock
         self.id: int | None = None
         """Given when it is told first."""
         self.method, self.path = method, path
@@ -60,7 +62,8 @@ class Draft:
         if _is_grpc(headers):
             self.protocol = "grpc"
             self.request.counts, self.answer.counts = MessageCount(grpc_frame), MessageCount(grpc_frame)
-        self.began_s, self._began_at = time.time(), time.perf_counter()
+        self._began_at = clock()
+        self.began_s = time.time() - (time.perf_counter() - self._began_at)
         self.waited_s: float | None = None
         self.took_s = 0.0
         self.status: int | None = None
@@ -72,12 +75,12 @@ class Draft:
     def begin_answer(self, status: int, headers: Headers) -> None:
         """Note the answer's head. A stream of events is told already."""
         self.status, self.answer.headers = status, headers
-        self.waited_s = self.took_s = time.perf_counter() - self._began_at
+        self.waited_s = self.took_s = self._clock() - self._began_at
         if any(name.lower() == "content-type" and value.startswith("text/event-stream") for name, value in headers):
             self.tell_open()
 
     def take_answer(self, data: bytes | bytearray | memoryview) -> None:
-        self.took_s = time.perf_counter() - self._began_at
+        self.took_s = self._clock() - self._began_at
         self.answer.take(data)
 
     def tell_open(self) -> None:
@@ -92,7 +95,7 @@ class Draft:
         self.is_told, self.is_open = True, False
         self.failure = failure
         if self.waited_s is None:
-            self.took_s = time.perf_counter() - self._began_at
+            self.took_s = self._clock() - self._began_at
         self._tell(self)
 
     def record(self, number: int, port: int, local_port: int) -> WatchedRequest:

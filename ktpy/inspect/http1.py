@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import h11
 
-from ktpy.inspect.draft import UNANSWERED_LIMIT, UNFINISHED, Draft, Tell, TooManyUnanswered
+from ktpy.inspect.draft import UNANSWERED_LIMIT, UNFINISHED, Clock, Draft, Tell, TooManyUnanswered
 from ktpy.inspect.messages import MessageCount, websocket_frame
 from ktpy.inspect.record import Headers
 
@@ -23,8 +23,8 @@ class UnexpectedAnswer(Exception):
 class Http1:
     """An Http1 reads one connection. Its methods raise h11.ProtocolError and UnexpectedAnswer for what is no HTTP."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, tell: Tell, clock: Clock) -> None:
+        self._tell, self._clock = tell, clock
         self._asking = _reader_of_requests()
         self._asked: Draft | None = None
         self._answering: deque[tuple[Draft, h11.Connection]] = deque()
@@ -62,7 +62,8 @@ class Http1:
             raise TooManyUnanswered
         headers = _text(head.headers.raw_items())
         protocol = f"http/{head.http_version.decode()}"
-        draft = Draft(self._tell, protocol, head.method.decode(), head.target.decode("latin-1"), headers)
+        method, path = head.method.decode(), head.target.decode("latin-1")
+        draft = Draft(self._tell, self._clock, protocol, method, path, headers)
         reader = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
         upgrade = [(name, value) for name, value in head.headers if name in (b"upgrade", b"connection")]
         reader.send(_as_asked(head.method, tuple(upgrade)))
@@ -136,8 +137,8 @@ class KeptHttp1:
     before may be the middle of anything.
     """
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, tell: Tell, clock: Clock) -> None:
+        self._tell, self._clock = tell, clock
         self._http: Http1 | None = None
         self._is_sure = False
 
@@ -148,7 +149,7 @@ class KeptHttp1:
             return
         self._http = None
         if _REQUEST_LINE.match(data):
-            http = Http1(self._tell)
+            http = Http1(self._tell, self._clock)
             try:
                 http.asked(data)
             except h11.ProtocolError:

@@ -14,7 +14,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from ktpy.inspect.draft import UNANSWERED_LIMIT, UNFINISHED, Draft, Tell, TooManyUnanswered
+from ktpy.inspect.draft import UNANSWERED_LIMIT, UNFINISHED, Clock, Draft, Tell, TooManyUnanswered
 from ktpy.inspect.record import Headers
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -101,8 +101,8 @@ class Direction:
 class Http2:
     """An Http2 reads one connection from its beginning: headers can only be unpacked in their order."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, tell: Tell, clock: Clock) -> None:
+        self._tell, self._clock = tell, clock
         self._streams: dict[int, Draft] = {}
         self._preface = len(PREFACE)
         self._asking = Direction(self._take_request, self._take_request_data, lambda _: None, self._reset)
@@ -132,7 +132,7 @@ class Http2:
         pseudo = dict(headers)
         method, path = pseudo.get(":method", ""), pseudo.get(":path", pseudo.get(":authority", ""))
         host = (("host", pseudo[":authority"]),) if ":authority" in pseudo else ()
-        self._streams[stream] = Draft(self._tell, "h2", method, path, host + _plain(headers))
+        self._streams[stream] = Draft(self._tell, self._clock, "h2", method, path, host + _plain(headers))
 
     def _take_request_data(self, stream: int, data: bytes) -> None:
         if draft := self._streams.get(stream):

@@ -7,10 +7,12 @@ from functools import partial
 from typing import Any
 
 from ktpy.inspect.connection import WatchedConnection
-from ktpy.inspect.draft import Draft
+from ktpy.inspect.draft import Clock, Draft
 from ktpy.inspect.events import ConnectionUnread, ReplayRefused, RequestsMissed, WatchBegun, WatchEvent, encode
 from ktpy.inspect.record import WatchedRequest
 from ktpy.inspect.store import RequestStore, size_of
+from ktpy.link.taps import Tap
+from ktpy.serve.late_reading import LateReading
 from ktpy.serve.local_port import LocalPort
 from ktpy.serve.local_udp_port import LocalUdpPort
 from ktpy.serve.replay import refused, replay
@@ -19,8 +21,6 @@ from ktpy.wire.route import ServicePort
 QUEUE_LIMIT = 1000
 QUEUE_LIMIT_BYTES = 4 << 20
 """So much waits for a viewer, at most."""
-GATHERED_S = 0.02
-"""What comes within so long is told at one go: to wake a viewer takes as much of the processor as to read a request."""
 
 
 class Watching:
@@ -34,6 +34,7 @@ class Watching:
         self._begun = begun
         self._viewers: set[Viewer] = set()
         self._kept = RequestStore()
+        self._late = LateReading()
         self._count = 0
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -73,10 +74,11 @@ class Watching:
     def _leave(self, viewer: "Viewer") -> None:
         self._viewers.discard(viewer)
         if not self._viewers:
+            self._late.forget()
             for local in self._ports.values():
                 local.taps.end()
 
-    def _tap(self, port: int, local_port: int, is_new: bool) -> WatchedConnection:
+    def _tap(self, port: int, local_port: int, is_new: bool) -> Tap:
         def tell(draft: Draft) -> None:
             if draft.id is None:
                 self._count += 1
@@ -85,7 +87,13 @@ class Watching:
             self._kept.keep(told)
             self._tell(told)
 
-        return WatchedConnection(tell, lambda why: self._tell(ConnectionUnread(port, why)), is_new=is_new)
+        def give_up(why: str) -> None:
+            self._tell(ConnectionUnread(port, why))
+
+        def reader(clock: Clock) -> WatchedConnection:
+            return WatchedConnection(tell, give_up, clock, is_new=is_new)
+
+        return self._late.tap(reader)
 
     def _tell(self, event: WatchEvent) -> None:
         for viewer in self._viewers:
@@ -116,7 +124,6 @@ class Viewer:
         if not self._waiting and not self._missed:
             self._some.clear()
             await self._some.wait()
-            await asyncio.sleep(GATHERED_S)
         if self._waiting:
             event = self._waiting.popleft()
             self._bytes -= _size(event)
