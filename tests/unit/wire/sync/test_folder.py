@@ -43,15 +43,16 @@ def test_what_is_there_is_seen(folder: Folder, root: Path) -> None:
     assert folder.look(b"absent") is None
 
 
-def test_a_file_is_read_again_while_its_next_change_might_not_show(folder: Folder, root: Path) -> None:
+def test_a_file_is_read_again_while_its_next_change_might_not_show(
+    folder: Folder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (root / "file").write_bytes(b"abc")
-    known = folder.look(b"file")
-    assert known
-    assert known.signature is None
-    while known and known.signature is None:
-        time.sleep(0.005)
+    changed_ns = (root / "file").stat().st_ctime_ns
+    for later_ns, is_settled in ((0, False), (module._CLOCK_GRAIN_NS - 1, False), (module._CLOCK_GRAIN_NS, True)):
+        monkeypatch.setattr(time, "time_ns", lambda now_ns=changed_ns + later_ns: now_ns)
         known = folder.look(b"file")
-    assert known
+        assert known
+        assert (known.signature is not None) == is_settled
 
 
 def test_a_file_has_its_name_only_when_it_is_whole(folder: Folder, root: Path) -> None:
