@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.cluster import rbac
+from ktpy.cluster.routing.ranges import BY_API_SERVER, BY_SERVICE_CIDR
 from ktpy.kube.rights import Rule
 from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.faults import kill_in_pod
@@ -114,9 +115,10 @@ class TestWholeCluster:
             yield session
             session.quit()
 
-    def test_whole_ranges_are_routed(self, session: ConnectSession) -> None:
+    def test_whole_ranges_are_routed(self, lab: Lab, session: ConnectSession) -> None:
         ranges = {entry["network"]: entry["source"] for entry in session.status()["ranges"]}
-        assert ranges[SERVICE_IPV4] == "the ServiceCIDR API"
+        since_kubernetes_1_33 = lab.api.get("/apis/networking.k8s.io/v1/servicecidrs") is not None
+        assert ranges[SERVICE_IPV4] == (BY_SERVICE_CIDR if since_kubernetes_1_33 else BY_API_SERVER)
         assert ranges[POD_IPV4] == "the nodes' podCIDRs"
 
     def test_services_of_every_namespace(self, session: ConnectSession, laptop: Laptop) -> None:
