@@ -27,6 +27,35 @@ _NO_WAY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """The pod has no address of the family."""
 
 
+def connect(address: bytes, port: int) -> tuple[socket.socket | None, int]:
+    """Begin to connect a socket; return it and an errno: 0 for success, EALREADY where the target has yet to answer."""
+    packed = unmapped(address)
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    target = None
+    try:
+        target = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        place = (socket.inet_ntop(family, packed), port)
+        error = target.connect_ex(place)
+        if error == errno.EINPROGRESS:
+            error = target.connect_ex(place)  # a target on this node has answered already: that saves a turn
+    except OSError as exc:
+        error = exc.errno or errno.EIO
+    return target, 0 if error == errno.EISCONN else error  # that is what POSIX says, and Linux does not
+
+
+def as_told(error: int) -> int:
+    """Return the errno of connect(2) that the laptop is told."""
+    return errno.ENETUNREACH if error in _NO_WAY else error
+
+
+def reset_on_close(target: socket.socket | None) -> None:
+    """Have the kernel send a reset when the socket is closed."""
+    if target is not None:
+        with suppress(OSError):
+            target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
 class Flow:
     """A Flow reads from one side only what the other takes. While it has no channel its target waits."""
 
@@ -68,24 +97,14 @@ class Flow:
 
     def dial(self, address: bytes, port: int) -> None:
         """Connect to the target; the laptop is told how that went."""
-        packed = unmapped(address)
-        family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-        try:
-            self._target = target = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            place = (socket.inet_ntop(family, packed), port)
-            error = target.connect_ex(place)
-            if error == errno.EINPROGRESS:
-                error = target.connect_ex(place)  # a target on this node has answered already: that saves a turn
-        except OSError as exc:
-            error = exc.errno or errno.EIO
+        self._target, error = connect(address, port)
         self._is_connecting = error == errno.EALREADY
         if not self._is_connecting:
-            self._answer(0 if error == errno.EISCONN else error)  # that is what POSIX says, and Linux does not
+            self._answer(error)
         self._watch()
 
     def _answer(self, error: int) -> None:
-        self.session.tell(Note(ANSWER, self.number, errno.ENETUNREACH if error in _NO_WAY else error))
+        self.session.tell(Note(ANSWER, self.number, as_told(error)))
         if error:
             self.drop()
 
@@ -141,9 +160,7 @@ class Flow:
 
     def reset(self) -> None:
         """Reset the target."""
-        if self._target is not None:
-            with suppress(OSError):
-                self._target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(self._target)
         self.drop()
 
     def drop(self) -> None:

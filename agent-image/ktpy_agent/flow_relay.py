@@ -10,15 +10,17 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ktpy.wire.flows import CONTROL, NEW, OPENING_BYTES, RECEIVED, Note, Opening
+from ktpy.wire.flows import CONTROL, NEW, OPENING_BYTES, RECEIVED, STRIPE, STRIPED, Note, Opening
 from ktpy.wire.ledger import ACKNOWLEDGE_S
 from ktpy_agent.flow import SPLICE_BYTES, Flow
 from ktpy_agent.flow_session import FlowSession
 from ktpy_agent.pod_log import log
 from ktpy_agent.poller import READ, Poller
+from ktpy_agent.striped_flow import StripedFlow
 
 MAX_SESSIONS: Final = 16
 """A shadow pod is one laptop's, whose ktpy makes one session."""
@@ -58,6 +60,7 @@ class FlowRelay:
     def __init__(self, listener: socket.socket, register: Path, clock: Callable[[], float] = time.monotonic) -> None:
         """While flows wait for a laptop a connection to `register` keeps the pod alive."""
         self.sessions: dict[bytes, FlowSession] = {}
+        self.striped: dict[bytes, StripedFlow] = {}
         self._listener, self._register, self._clock = listener, register, clock
         self._poller = Poller()
         self._unacknowledged: set[Flow] = set()
@@ -95,6 +98,8 @@ class FlowRelay:
         for session in self.sessions.values():
             session.lose()
             session.expire()
+        for flow in list(self.striped.values()):
+            flow.reset()
         self._look()
         self._poller.close()
         for descriptor in (self._spare, *self._pipe):
@@ -148,10 +153,12 @@ class FlowRelay:
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._expect(channel)
 
-    def _expect(self, channel: socket.socket) -> None:
-        """Expect an opening: the channel is new, or has carried a flow to its end."""
-        opening = bytearray()
+    def _expect(self, channel: socket.socket, begun: bytes = b"") -> None:
+        """Expect an opening, which may have begun: the channel is new, or has carried a flow to its end."""
+        opening = bytearray(begun)
         self._poller.want(channel, READ, lambda _events: self._open(channel, opening))
+        if len(opening) >= OPENING_BYTES:
+            self._begin(channel, opening)
 
     def _open(self, channel: socket.socket, opening: bytearray) -> None:
         """Read what the channel begins with, and nothing after it."""
@@ -162,10 +169,13 @@ class FlowRelay:
         except OSError:
             data = b""
         opening += data
-        if data and len(opening) < OPENING_BYTES:
-            return
+        if not data or len(opening) >= OPENING_BYTES:
+            self._begin(channel, opening)
+
+    def _begin(self, channel: socket.socket, opening: bytearray) -> None:
+        """Do what the opening says; a channel without one is closed."""
         try:
-            opened = Opening.parse(bytes(opening)) if data else None
+            opened = Opening.parse(bytes(opening)) if len(opening) == OPENING_BYTES else None
         except ValueError:
             opened = None
         if opened is None or not self._take(opened, channel):
@@ -173,6 +183,8 @@ class FlowRelay:
             channel.close()
 
     def _take(self, opening: Opening, channel: socket.socket) -> bool:
+        if opening.kind in (STRIPED, STRIPE):
+            return self._take_stripe(opening, channel)
         session = self.sessions.get(opening.token)
         if opening.kind == CONTROL:
             if session is None:
@@ -197,4 +209,17 @@ class FlowRelay:
         if (waiting := session.flows.get(opening.number)) is None:
             return False
         waiting.attach(channel)
+        return True
+
+    def _take_stripe(self, opening: Opening, channel: socket.socket) -> bool:
+        striped = self.striped.get(opening.token)
+        if (striped is None) != (opening.kind == STRIPED):
+            return False
+        if striped is not None:
+            striped.join(channel)
+            return True
+        striped = StripedFlow(self._poller, self._expect, partial(self.striped.pop, opening.token, None))
+        self.striped[opening.token] = striped
+        striped.join(channel)
+        striped.dial(opening.address, opening.port)
         return True

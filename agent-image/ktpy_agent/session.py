@@ -51,6 +51,7 @@ def hello(path: Path, settings: Settings) -> bytes:
         datagrams=True,
         flows=str(settings.flows),
         holds=True,
+        stripes=True,
     ).line()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from ktpy.link.ssh_library import asyncssh
-from ktpy.link.ssh_packets import write_data
+from ktpy.link.ssh_packets import room_bytes, write_data
 
 CLOSE_TIMEOUT_S: Final = 60.0
 """How long a closed channel may take to deliver what was written before."""
@@ -196,6 +196,11 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
 
     def get_write_buffer_size(self) -> int:
         return self._channel.get_write_buffer_size()
+
+    @property
+    def room_bytes(self) -> int:
+        """How much the pod's side has asked for beside what waits here."""
+        return room_bytes(self._channel)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Let another protocol have what comes from now on."""

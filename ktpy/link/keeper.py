@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Final, TypeVar, cast
+from typing import TypeVar
 
 from ktpy.errors import LinkLost
 from ktpy.link.channel import Channel
 from ktpy.link.connection import AgentConnection
 from ktpy.link.dialer import Dialer
 from ktpy.link.kept_flow import KeptFlow
+from ktpy.link.spares import Spares, open_channel
 from ktpy.link.ssh_library import asyncssh
 from ktpy.wire.datagram import mapped
 from ktpy.wire.flows import (
@@ -35,9 +36,6 @@ from ktpy.wire.ledger import ACKNOWLEDGE_S, Budget
 from ktpy.wire.session import AgentHello
 
 P = TypeVar("P", bound=asyncio.Protocol)
-
-MAX_SPARES: Final = 32
-"""So many channels are left open for new connections, which need not open one then."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +78,7 @@ class Keeper:
         self._awaited: set[int] = set()
         """Flows of an earlier link of which the agent has not said what has become of them."""
         self._carrier: asyncio.Future[_Carrier] = asyncio.get_running_loop().create_future()
-        self._spares: list[Channel] = []
-        """Channels that have carried a flow to its end."""
+        self._spares = Spares()
         self._tasks: set[asyncio.Task[None]] = set()
         self._outbox = bytearray()
         self._unacknowledged: set[KeptFlow] = set()
@@ -109,8 +106,7 @@ class Keeper:
         flow = KeptFlow(self, next(self._numbers), self._budget, protocol_factory, (host, port))
         self._flows[flow.number] = flow
         address = mapped(ip_address(host).packed)
-        if self._spares:
-            channel = self._spares.pop()
+        if channel := self._spares.take():
             channel.set_protocol(flow)
             flow.attach(channel, Opening(NEW, self.token, flow.number, port, address))
         else:
@@ -169,8 +165,9 @@ class Keeper:
         self.reset(why)
         self._flush()
         self.link_down()
-        for channel in [*self._spares, *filter(None, [control])]:
-            channel.abort()
+        self._spares.close()
+        if control is not None:
+            control.abort()
         if self._expiry:
             self._expiry.cancel()
         self._carrier.set_exception(ConnectionAbortedError(why))
@@ -188,7 +185,7 @@ class Keeper:
 
     async def _open_control(self, connection: AgentConnection[AgentHello]) -> None:
         try:
-            await _open_channel(connection, Channel(connection.link, lambda: _Control(self, connection), ("", 0)))
+            await open_channel(connection, Channel(connection.link, lambda: _Control(self, connection), ("", 0)))
         except (asyncssh.Error, OSError) as exc:
             if connection.is_closed:
                 return
@@ -254,11 +251,7 @@ class Keeper:
             self._acknowledging = asyncio.get_running_loop().call_later(ACKNOWLEDGE_S, self._acknowledge)
 
     def spare(self, channel: Channel) -> None:
-        if len(self._spares) >= MAX_SPARES:
-            channel.abort()
-            return
-        channel.set_protocol(_Spare(self._spares, channel))
-        self._spares.append(channel)
+        self._spares.put(channel)
 
     def outran(self) -> None:
         self.counters.outran += 1
@@ -275,7 +268,7 @@ class Keeper:
     async def _open(self, flow: KeptFlow) -> None:
         connection = self._carrier.result().connection
         try:
-            await _open_channel(connection, Channel(connection.link, lambda: flow, flow.get_extra_info("peername")))
+            await open_channel(connection, Channel(connection.link, lambda: flow, flow.get_extra_info("peername")))
         except (asyncssh.Error, OSError) as exc:
             if not connection.is_closed:
                 flow.fail(f"its channel could not be opened: {exc}")
@@ -298,32 +291,6 @@ class KeptDialer(Dialer):
     ) -> tuple[asyncio.Transport, P]:
         """Connect as a Keeper does. Raises ConnectionAbortedError once that is closed."""
         return await self._keeper.create_connection(protocol_factory, host, port)
-
-
-async def _open_channel(connection: AgentConnection[AgentHello], channel: Channel) -> None:
-    """Open a channel to the agent's relay. Raises OSError where there is none, and what asyncssh raises."""
-    session, window_bytes = cast("asyncssh.SSHUNIXSession[bytes]", channel), connection.window_bytes
-    if not (path := connection.hello.flows):
-        raise OSError(f"the agent ({connection.hello.agent}) has none")
-    await connection.ssh.create_unix_connection(lambda: session, path, encoding=None, window=window_bytes)
-
-
-class _Spare(asyncio.Protocol):
-    """A _Spare sees to it that a channel which ends is not used again."""
-
-    def __init__(self, spares: list[Channel], channel: Channel) -> None:
-        self._spares, self._channel = spares, channel
-
-    def eof_received(self) -> bool:
-        self._drop()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever the reason
-        self._drop()
-
-    def _drop(self) -> None:
-        if self._channel in self._spares:
-            self._spares.remove(self._channel)
 
 
 class _Control(asyncio.Protocol):

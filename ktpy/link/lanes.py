@@ -1,6 +1,8 @@
 """Further SSH connections to a pod, over which flows spread.
 
-To one that is far away, so that a lost packet stops the flows of one only; and past the API server if there is a way.
+To one that is far away, so that a lost packet stops the flows of one only. There, a flow that carries bulk goes over
+several: what is under way in one is bounded by sshd's window and by buffers of the API server's kernel. And past the
+API server if there is a way.
 """
 
 import asyncio
@@ -18,12 +20,18 @@ from ktpy.link.connection import AgentConnection, Connector
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import DirectWay
 from ktpy.link.keeper import Keeper, KeptDialer
+from ktpy.link.striped_dialer import StripedDialer
+from ktpy.link.striped_flow import StripedFlow
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
 MOST: Final = 4
 FAR_S: Final = 0.01
 """Nearer than this, TCP has mended a loss before anybody notices, and each connection costs the pod some 8 MB."""
+STRIPES: Final = MOST - 1
+"""A flow that carries bulk goes over so many, and leaves one to small ones, which would wait behind it."""
+MOST_WIDE: Final = 4
+"""So many flows at once do so. All connections are busy then: more would take memory and bring nothing."""
 AGAIN_AFTER_S: Final = 5.0
 """The longest pause before another attempt."""
 OPTIONAL_AGAIN_AFTER_S: Final = 60.0
@@ -53,9 +61,10 @@ class Lanes:
         self._first = first
         self._dial = dial
         self._direct = direct
-        self._dialers = [Dialer(first)]
+        self._dialers: list[Dialer] = [StripedDialer(first, self._widen_flow)]
         self._direct_dialers: list[Dialer] = []
         """Those over the direct way; while there are any, flows go over no others."""
+        self._wide: list[StripedFlow] = []
         self._ended = [0, 0]
         self._fallen = 0
         """How many keepers go on over the first connection."""
@@ -108,7 +117,7 @@ class Lanes:
                 return HostKeyMismatch("What answers there has another SSH host key than the pod.")
             if direct and direct.is_optional and self._fallen < MOST_FALLEN:
                 return await self._hold_kept(connection, direct, tasks)
-            with self._joined(Dialer(connection), direct):
+            with self._joined(StripedDialer(connection, self._widen_flow), direct):
                 return await connection.wait_closed()
         finally:
             connection.close()
@@ -139,6 +148,8 @@ class Lanes:
     def _joined(self, dialer: Dialer, direct: DirectWay | None) -> Iterator[None]:
         dialers = self._direct_dialers if direct else self._dialers
         dialers.append(dialer)
+        for striped in _striped(dialers) if len(dialers) > 1 else ():
+            striped.prepare()
         if direct:
             direct.up()
         try:
@@ -148,6 +159,16 @@ class Lanes:
             if direct:
                 direct.down()
 
+    def _widen_flow(self, own: StripedDialer, flow: StripedFlow) -> None:
+        """Let a flow that carries bulk go over others of the connections as well, the least busy ones."""
+        self._wide = [one for one in self._wide if not one.is_closing()]
+        if len(self._wide) < MOST_WIDE:
+            self._wide.append(flow)
+            beside = _striped(self._direct_dialers if own in self._direct_dialers else self._dialers)
+            others = [dialer for dialer in beside if dialer is not own]
+            for dialer in sorted(others, key=lambda dialer: dialer.busy)[: STRIPES - 1]:
+                dialer.lend(flow)
+
     def _leave(self, dialer: Dialer) -> None:
         for dialers in (self._dialers, self._direct_dialers):
             if dialer in dialers:
@@ -155,6 +176,10 @@ class Lanes:
                 link = dialer.connection.link
                 self._ended[0] += link.sent_bytes
                 self._ended[1] += link.received_bytes
+
+
+def _striped(dialers: list[Dialer]) -> list[StripedDialer]:
+    return [dialer for dialer in dialers if isinstance(dialer, StripedDialer)]
 
 
 def round_trip_s(connection: AgentConnection[Any]) -> float:

@@ -301,6 +301,12 @@ def write_data(channel: Any, data: bytes) -> None:
         channel.write(data[position:])  # waits for the window
 
 
+def room_bytes(channel: Any) -> int:
+    """Return how much of a channel's window is left beside what waits for it, below 0 where that is more."""
+    room: int = channel._send_window - channel._send_buf_len
+    return room
+
+
 class ProgramInput:
     """A ProgramInput is the standard input of a program in the pod, as its `stdin` is, with fewer copies."""
 

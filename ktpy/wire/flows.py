@@ -19,6 +19,11 @@ FLOW: Final = 2
 """The flow was dialled, or goes on."""
 NEW: Final = 3
 """The agent is to connect the flow to `address` and `port`, as after DIAL. For a channel that is open already."""
+STRIPED: Final = 4
+"""The agent is to connect to `address` and `port` for a connection that may have more channels than this one, see
+`ktpy.wire.stripes`; `token` is the connection's own."""
+STRIPE: Final = 5
+"""The channel is another one of the connection with this `token`."""
 
 DIAL: Final = 1
 """Connect flow `flow` to `address` and port `value`. From the laptop."""
@@ -64,7 +69,7 @@ class Opening(NamedTuple):
     def parse(cls, data: bytes) -> "Opening":
         """Read OPENING_BYTES; raises ValueError for a kind that there is not."""
         opening = cls(*_OPENING.unpack(data))
-        if opening.kind not in (CONTROL, FLOW, NEW):
+        if opening.kind not in (CONTROL, FLOW, NEW, STRIPED, STRIPE):
             raise ValueError(f"there is no channel of kind {opening.kind}")
         return opening
 

@@ -164,10 +164,10 @@ async def test_channels_are_used_again(laptop: Laptop, echo_port: int) -> None:
         client.transport.write_eof() if number % 2 else None
         client.transport.close()
         assert await client.lost is None
-        channels.update(laptop.keeper._spares)
+        channels.update(laptop.keeper._spares._channels)
     assert len(channels) == 1
     await laptop.cut_and_back()
-    assert laptop.keeper._spares == []
+    assert len(laptop.keeper._spares) == 0
     await say(await laptop.client(echo_port), b"fine")
 
 

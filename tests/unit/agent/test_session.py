@@ -48,6 +48,7 @@ def test_hello_is_one_line_that_describes_the_pod(tmp_path: Path) -> None:
         "datagrams": True,
         "flows": "/run/ktpy/flows.sock",
         "holds": True,
+        "stripes": True,
     }
 
 

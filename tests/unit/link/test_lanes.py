@@ -13,7 +13,19 @@ from ktpy.link import lanes
 from ktpy.link.channel import Link
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import TELL_AFTER_S, DirectWay
-from ktpy.link.lanes import AGAIN_AFTER_S, FAR_S, FIRST_AGAIN_AFTER_S, MOST, MOST_FALLEN, Lanes, round_trip_s
+from ktpy.link.lanes import (
+    AGAIN_AFTER_S,
+    FAR_S,
+    FIRST_AGAIN_AFTER_S,
+    MOST,
+    MOST_FALLEN,
+    MOST_WIDE,
+    STRIPES,
+    Lanes,
+    round_trip_s,
+)
+from ktpy.link.striped_dialer import StripedDialer
+from ktpy.wire.session import AgentHello
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 
@@ -21,6 +33,7 @@ KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 class Connection:
     def __init__(self, host_key: str = KEY) -> None:
         self.host_key = host_key
+        self.hello = AgentHello("0", (), ())
         self.link = Link()
         self.ended: asyncio.Future[LinkLost | None] = asyncio.get_running_loop().create_future()
 
@@ -115,6 +128,60 @@ async def test_a_flow_goes_on_over_another_where_a_further_one_was_lost(field: F
     await turns()
     assert len(field.further) == MOST
     assert field.lanes.byte_counts() == (3, 4)
+
+
+class BulkFlow:
+    def __init__(self) -> None:
+        self.lent: list[Connection] = []
+        self.is_over = False
+
+    def is_closing(self) -> bool:
+        return self.is_over
+
+
+@pytest.fixture
+def flows(field: Field, monkeypatch: pytest.MonkeyPatch) -> list[BulkFlow]:
+    """Flows that carry bulk over the first connection; each knows which others are lent to it."""
+    monkeypatch.setattr(StripedDialer, "lend", lambda dialer, flow: flow.lent.append(dialer.connection))
+    return [BulkFlow() for _ in range(MOST_WIDE + 1)]
+
+
+def tell_bulk(field: Field, flow: BulkFlow) -> None:
+    [own, *_] = lanes._striped(field.lanes._dialers)
+    own._on_bulk(own, flow)  # type: ignore[arg-type]
+
+
+async def test_a_flow_that_carries_bulk_goes_over_several_connections(field: Field, flows: list[BulkFlow]) -> None:
+    tell_bulk(field, flows[0])
+    assert flows[0].lent == [], "there is one connection"
+    await field.widen()
+    field.further[0].link.open_channels = 1
+    tell_bulk(field, flows[1])
+    assert flows[1].lent == field.further[1:], "the busiest is left to others"
+    assert len(flows[1].lent) == STRIPES - 1
+
+
+async def test_so_many_flows_go_over_several_connections_at_once(field: Field, flows: list[BulkFlow]) -> None:
+    await field.widen()
+    for flow in flows:
+        tell_bulk(field, flow)
+    assert [len(flow.lent) for flow in flows] == [STRIPES - 1] * MOST_WIDE + [0]
+    flows[0].is_over = True
+    tell_bulk(field, flows[-1])
+    assert len(flows[-1].lent) == STRIPES - 1
+
+
+async def test_connections_wait_for_flows_once_there_is_a_second_one(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[Any] = []
+    monkeypatch.setattr(StripedDialer, "prepare", lambda dialer: prepared.append(dialer.connection))
+    field.away_s = FAR_S / 2
+    await field.lanes.widen()
+    assert prepared == []
+    field.away_s = FAR_S
+    await field.widen()
+    assert set(prepared) == {field.first, *field.further}
 
 
 async def test_the_first_one_that_is_lost_is_the_callers(field: Field) -> None:

@@ -16,7 +16,7 @@ HELLO = AgentHello("9.9", ("10.96.0.10",), ("shop.svc.cluster.local",))
 
 
 def test_what_an_agent_renders_is_what_a_laptop_reads() -> None:
-    assert json.loads(HELLO.line()) == json.loads(line(datagrams=False, flows="", holds=False))
+    assert json.loads(HELLO.line()) == json.loads(line(datagrams=False, flows="", holds=False, stripes=False))
     assert AgentHello.parse(HELLO.line()) == HELLO
 
 
@@ -33,6 +33,11 @@ def test_an_agent_that_does_not_say_where_keeps_no_connections(told: object, und
 @pytest.mark.parametrize(("told", "understood"), [(True, True), (False, False), (None, False), ("yes", False)])
 def test_an_agent_that_does_not_say_so_holds_no_programs(told: object, understood: bool) -> None:
     assert AgentHello.parse(line(holds=told)).holds is understood
+
+
+@pytest.mark.parametrize(("told", "understood"), [(True, True), (False, False), (None, False), ("yes", False)])
+def test_an_agent_that_does_not_say_so_takes_no_stripes(told: object, understood: bool) -> None:
+    assert AgentHello.parse(line(stripes=told)).stripes is understood
 
 
 @pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])

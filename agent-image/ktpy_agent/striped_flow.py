@@ -1,0 +1,250 @@
+"""A striped flow is one connection of the laptop's over several channels, see `ktpy.wire.stripes`."""
+
+import errno
+import fcntl
+import select
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from ktpy.wire.stripes import FRAME_BYTES, Incoming, Outgoing, answer
+from ktpy_agent.flow import as_told, connect, reset_on_close
+from ktpy_agent.poller import READ, READ_BYTES, WRITE, Poller
+
+ABANDONED_MS: Final = 60_000
+"""A target that has taken nothing for so long, and whose laptop has closed or is lost, is reset."""
+
+_SIOCOUTQ: Final = 0x5411
+"""include/uapi/linux/sockios.h, of amd64 and arm64"""
+_COUNT: Final = struct.Struct("i")
+
+
+class _Stripe:
+    __slots__ = ("channel", "events", "has_hung_up", "rest")
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.events = -1
+        """The flow is called back for these; nobody has said so yet."""
+        self.rest = b""
+        """What the channel has yet to take of a frame."""
+        self.has_hung_up = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """So much the channel's far end has yet to read; 0 where the kernel does not tell."""
+        try:
+            count: int = _COUNT.unpack(fcntl.ioctl(self.channel.fileno(), _SIOCOUTQ, bytes(_COUNT.size)))[0]
+        except OSError:
+            return 0
+        return count
+
+
+class StripedFlow:
+    """A StripedFlow reads from one side only what the other takes."""
+
+    def __init__(
+        self, poller: Poller, reuse: Callable[[socket.socket, bytes], None], forget: Callable[[], object]
+    ) -> None:
+        """`reuse` gets channels that have carried a flow to its end, with what has come after it."""
+        self._poller, self._reuse, self._forget = poller, reuse, forget
+        self._incoming, self._outgoing = Incoming(), Outgoing()
+        self._stripes: list[_Stripe] = []
+        """The one that was sent to longest ago is the first: sshd reads at once whatever its window takes."""
+        self._target: socket.socket | None = None
+        self._target_events = 0
+        self._to_target: deque[bytes | memoryview] = deque()
+        self._is_connecting = self._has_ended = self._is_shut = self._is_over = False
+
+    def dial(self, address: bytes, port: int) -> None:
+        """Connect to the target; the laptop is told how that went."""
+        self._target, error = connect(address, port)
+        self._is_connecting = error == errno.EALREADY
+        if not self._is_connecting:
+            self._answer(error)
+        self._watch()
+
+    def join(self, channel: socket.socket) -> None:
+        """Have another stripe."""
+        stripe = _Stripe(channel)
+        self._stripes.append(stripe)
+        self._incoming.add(stripe)
+        self._watch()
+
+    def reset(self) -> None:
+        """Reset the target. To the laptop, the channels' ends before the stream's say so."""
+        reset_on_close(self._target)
+        self._close()
+
+    def _answer(self, error: int) -> None:
+        self._send(self._stripes[0], answer(as_told(error)))
+        if error:
+            self._has_ended = self._is_shut = True
+            self._finish()
+
+    # --- the end
+
+    def _close(self) -> None:
+        for stripe in self._stripes:
+            self._poller.forget(stripe.channel)
+            stripe.channel.close()
+        self._let_go()
+
+    def _finish(self) -> None:
+        """Once both streams have ended, and everything is sent, the channels may carry other flows."""
+        if self._has_ended and self._is_shut and not self._is_over and not any(stripe.rest for stripe in self._stripes):
+            stripes = list(self._stripes)
+            self._let_go()
+            for stripe in stripes:
+                self._reuse(stripe.channel, self._incoming.take_rest(stripe))
+
+    def _let_go(self) -> None:
+        self._is_over = True
+        self._stripes.clear()
+        target, self._target = self._target, None
+        if target is not None:
+            self._poller.forget(target)
+            target.close()
+        self._forget()
+
+    # --- from the target to the laptop
+
+    def _on_target(self, events: int) -> None:
+        target = self._target
+        assert target is not None  # noqa: S101 - it is forgotten before it is closed
+        if self._is_connecting:
+            self._is_connecting = False
+            self._answer(target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        if events & WRITE:
+            self._flush_target()
+        if events & ~WRITE and not self._is_over:
+            self._read_target(target)
+        self._watch()
+
+    def _read_target(self, target: socket.socket) -> None:
+        free = [stripe for stripe in self._stripes if not stripe.rest]
+        if not free or self._has_ended:
+            return  # a hang-up, which writing tells
+        try:
+            data = target.recv(FRAME_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.reset()
+            return
+        stripe = free[0] if len(free) == 1 else min(free, key=lambda stripe: stripe.waiting_bytes)
+        if data:
+            self._send(stripe, self._outgoing.header(len(data)), data)
+        else:
+            self._has_ended = True
+            self._send(stripe, self._outgoing.end())
+            self._finish()
+
+    def _send(self, stripe: _Stripe, *pieces: bytes) -> None:
+        """Send to a stripe that has no rest."""
+        self._stripes.remove(stripe)
+        self._stripes.append(stripe)
+        try:
+            count = stripe.channel.sendmsg(pieces)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            self.reset()
+            return
+        if count < sum(map(len, pieces)):
+            stripe.rest = b"".join(pieces)[count:]
+
+    # --- from the laptop to the target
+
+    def _on_stripe(self, stripe: _Stripe, events: int) -> None:
+        if events & WRITE and (rest := stripe.rest):
+            stripe.rest = b""
+            self._send(stripe, rest)
+            self._finish()
+        if events & ~WRITE and not self._is_over:
+            if stripe.events & READ:
+                self._read_stripe(stripe)
+            elif not stripe.has_hung_up and self._target is not None:
+                stripe.has_hung_up = True
+                with suppress(OSError):  # it has ended
+                    self._target.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ABANDONED_MS)
+        self._watch()
+
+    def _read_stripe(self, stripe: _Stripe) -> None:
+        try:
+            data = stripe.channel.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose(stripe)
+            return
+        try:
+            arrived = self._incoming.feed(stripe, data)
+        except ValueError:  # no laptop of ours says so
+            self.reset()
+            return
+        if arrived:
+            self._to_target.append(arrived)
+        self._flush_target()
+
+    def _lose(self, stripe: _Stripe) -> None:
+        """Go on without a stripe that has ended, if that can be. All end where the laptop wants to read no more."""
+        self._stripes.remove(stripe)
+        self._poller.forget(stripe.channel)
+        stripe.channel.close()
+        if self._incoming.has_ended and not self._stripes:
+            self._close()
+        elif stripe.rest or not self._stripes or not self._incoming.drop(stripe):
+            self.reset()
+
+    def _flush_target(self) -> None:
+        pieces = self._to_target
+        while pieces and self._target is not None and not self._is_connecting:
+            try:
+                count = self._target.send(pieces[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.reset()
+                return
+            if count < len(pieces[0]):
+                pieces[0] = memoryview(pieces[0])[count:]
+                return
+            pieces.popleft()
+        self._deliver_end()
+
+    def _deliver_end(self) -> None:
+        """Once all is delivered, end the stream at the target."""
+        if self._target is None or self._is_connecting or self._is_shut or not self._incoming.has_ended:
+            return
+        self._is_shut = True
+        with suppress(OSError):  # it is reset, which reading tells
+            self._target.shutdown(socket.SHUT_WR)
+        self._finish()
+
+    def _watch(self) -> None:
+        """Watch the sockets for what can be done with them now."""
+        if self._is_over:
+            return
+        target = self._target
+        if target is not None:
+            can_read = not self._has_ended and any(not stripe.rest for stripe in self._stripes)
+            events = WRITE * (self._is_connecting or bool(self._to_target)) | READ * (
+                can_read and not self._is_connecting
+            )
+            if events != self._target_events:
+                self._target_events = events
+                self._poller.want(target, events, self._on_target)
+        for stripe in self._stripes:
+            is_held = bool(self._to_target) or self._incoming.is_ahead(stripe)
+            events = WRITE * bool(stripe.rest)
+            events |= (0 if stripe.has_hung_up else select.EPOLLRDHUP) if is_held else READ
+            if events != stripe.events:
+                stripe.events = events
+                self._poller.want(stripe.channel, events, partial(self._on_stripe, stripe))
