@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ktpy.cluster import rbac
-from ktpy.cluster.routing.ranges import BY_API_SERVER, BY_SERVICE_CIDR
+from ktpy.cluster.routing.ranges import BY_SERVICE_CIDR
 from ktpy.kube.rights import Rule
 from tests.e2e.kit.failed_command import attempt
 from tests.e2e.kit.faults import kill_in_pod
@@ -118,7 +118,7 @@ class TestWholeCluster:
     def test_whole_ranges_are_routed(self, lab: Lab, session: ConnectSession) -> None:
         ranges = {entry["network"]: entry["source"] for entry in session.status()["ranges"]}
         since_kubernetes_1_33 = lab.api.get("/apis/networking.k8s.io/v1/servicecidrs") is not None
-        assert ranges[SERVICE_IPV4] == (BY_SERVICE_CIDR if since_kubernetes_1_33 else BY_API_SERVER)
+        assert ranges[SERVICE_IPV4] == (BY_SERVICE_CIDR if since_kubernetes_1_33 else "the cluster IPs of all services")
         assert ranges[POD_IPV4] == "the nodes' podCIDRs"
 
     def test_services_of_every_namespace(self, session: ConnectSession, laptop: Laptop) -> None:
