@@ -29,9 +29,8 @@ MOST: Final = 4
 FAR_S: Final = 0.01
 """Nearer than this, TCP has mended a loss before anybody notices, and each connection costs the pod some 8 MB."""
 STRIPES: Final = MOST - 1
-"""A flow that carries bulk goes over so many, and leaves one to small ones, which would wait behind it."""
-MOST_WIDE: Final = 4
-"""So many flows at once do so. All connections are busy then: more would take memory and bring nothing."""
+"""A flow that carries bulk goes over so many while no other does, and leaves one to small ones, which would wait behind
+it. Several flows are busy on all connections by themselves, and none of them waits for the slowest of these."""
 AGAIN_AFTER_S: Final = 5.0
 """The longest pause before another attempt."""
 OPTIONAL_AGAIN_AFTER_S: Final = 60.0
@@ -64,7 +63,8 @@ class Lanes:
         self._dialers: list[Dialer] = [StripedDialer(first, self._widen_flow)]
         self._direct_dialers: list[Dialer] = []
         """Those over the direct way; while there are any, flows go over no others."""
-        self._wide: list[StripedFlow] = []
+        self._wide: StripedFlow | None = None
+        """The last flow that went over several."""
         self._ended = [0, 0]
         self._fallen = 0
         """How many keepers go on over the first connection."""
@@ -159,15 +159,16 @@ class Lanes:
             if direct:
                 direct.down()
 
-    def _widen_flow(self, own: StripedDialer, flow: StripedFlow) -> None:
-        """Let a flow that carries bulk go over others of the connections as well, the least busy ones."""
-        self._wide = [one for one in self._wide if not one.is_closing()]
-        if len(self._wide) < MOST_WIDE:
-            self._wide.append(flow)
-            beside = _striped(self._direct_dialers if own in self._direct_dialers else self._dialers)
-            others = [dialer for dialer in beside if dialer is not own]
-            for dialer in sorted(others, key=lambda dialer: dialer.busy)[: STRIPES - 1]:
-                dialer.lend(flow)
+    def _widen_flow(self, own: StripedDialer, flow: StripedFlow) -> bool:
+        """Let a flow that carries bulk go over others of the connections as well, the least busy ones, if it may."""
+        if self._wide is not None and self._wide.is_busy:
+            return False
+        self._wide = flow
+        beside = _striped(self._direct_dialers if own in self._direct_dialers else self._dialers)
+        others = [dialer for dialer in beside if dialer is not own]
+        for dialer in sorted(others, key=lambda dialer: dialer.busy)[: STRIPES - 1]:
+            dialer.lend(flow)
+        return True
 
     def _leave(self, dialer: Dialer) -> None:
         for dialers in (self._dialers, self._direct_dialers):

@@ -21,9 +21,9 @@ class StripedDialer(Dialer):
     """A StripedDialer has sshd connect, as a Dialer does, where no channel waits, as none does before `prepare`."""
 
     def __init__(
-        self, connection: AgentConnection[Any], on_bulk: Callable[["StripedDialer", StripedFlow], None]
+        self, connection: AgentConnection[Any], on_bulk: Callable[["StripedDialer", StripedFlow], bool]
     ) -> None:
-        """`on_bulk` is told of each flow that carries bulk, and may have other dialers `lend` to it."""
+        """`on_bulk` is told of a flow that carries bulk, may have other dialers `lend` to it, and returns whether."""
         super().__init__(connection)
         self._on_bulk = on_bulk
         self._ahead = self._coming = 0
@@ -63,8 +63,8 @@ class StripedDialer(Dialer):
         """Let a flow go over this connection as well, soon."""
         self._start(self._lend(flow), "widen a connection")
 
-    def _has_bulk(self, flow: StripedFlow) -> None:
-        self._on_bulk(self, flow)
+    def _has_bulk(self, flow: StripedFlow) -> bool:
+        return self._on_bulk(self, flow)
 
     def _take(self) -> Channel | None:
         channel = self._spares.take()

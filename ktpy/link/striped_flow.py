@@ -6,12 +6,14 @@ import os
 import secrets
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from ktpy.link.channel import Channel
 from ktpy.wire.datagram import mapped
 from ktpy.wire.flows import STRIPE, STRIPED, TOKEN_BYTES, Opening
 from ktpy.wire.stripes import ANSWER_BYTES, FRAME_BYTES, WIDE_AFTER_BYTES, Incoming, Outgoing, parse_answer
+
+IDLE_AFTER_S: Final = 1.0
 
 
 class Unanswered(Exception):
@@ -25,10 +27,13 @@ class StripedFlow(asyncio.Transport):
         self,
         protocol_factory: Callable[[], asyncio.Protocol],
         peername: tuple[str, int],
-        on_bulk: Callable[["StripedFlow"], None],
+        on_bulk: Callable[["StripedFlow"], bool],
         reuse: Callable[[Channel], None],
     ) -> None:
-        """`on_bulk` is called once, and may have others `join`; `reuse` gets the channel of a flow that has ended."""
+        """`on_bulk` may have others `join`, and returns whether it has; else it is asked again.
+
+        `reuse` gets the channel of a flow that has ended.
+        """
         super().__init__()
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Raises the error that connect(2) had in the pod, or Unanswered."""
@@ -36,13 +41,15 @@ class StripedFlow(asyncio.Transport):
         self._protocol_factory = protocol_factory
         self._protocol: asyncio.Protocol | None = None
         self._peername = peername
-        self._on_bulk: Callable[[StripedFlow], None] | None = on_bulk
+        self._on_bulk: Callable[[StripedFlow], bool] | None = on_bulk
         self._reuse = reuse
         self._stripes: list[_Stripe] = []
         self._incoming, self._outgoing = Incoming(), Outgoing()
         self._answer = bytearray()
         self._bulk_bytes = [0, 0]
         """How much was sent and received, until that is bulk."""
+        self._moved_s = 0.0
+        """When something was sent or received last."""
         self._is_reading = True
         self._is_full = self._has_ended = self._has_told_end = self._is_closing = False
 
@@ -143,12 +150,19 @@ class StripedFlow(asyncio.Transport):
                 stripe.channel.pause_reading()
 
     def _count(self, way: int, count: int) -> None:
+        self._moved_s = asyncio.get_running_loop().time()
         if self._on_bulk is None:
             return
         self._bulk_bytes[way] += count
         if self._bulk_bytes[way] >= WIDE_AFTER_BYTES and not self._is_closing:
-            on_bulk, self._on_bulk = self._on_bulk, None
-            on_bulk(self)
+            self._bulk_bytes[way] = 0
+            if self._on_bulk(self):
+                self._on_bulk = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it carries something now."""
+        return not self._is_closing and asyncio.get_running_loop().time() - self._moved_s < IDLE_AFTER_S
 
     # --- the protocol's side
 
@@ -189,7 +203,9 @@ class StripedFlow(asyncio.Transport):
         stripes = list(self._stripes)
         if self._incoming.has_ended:
             self._stripes.clear()
-            self._reuse(stripes.pop(0).channel)
+            channel = stripes.pop(0).channel
+            channel.resume_reading()
+            self._reuse(channel)
             asyncio.get_running_loop().call_soon(self._lose_protocol, None)
         for stripe in stripes:
             stripe.channel.resume_reading()

@@ -46,7 +46,7 @@ class Field:
         self.bulk: list[StripedFlow] = []
         self.connection = Connection()
         connection: Any = self.connection
-        self.dialer = StripedDialer(connection, lambda _dialer, flow: self.bulk.append(flow))
+        self.dialer = StripedDialer(connection, self._has_bulk)
         monkeypatch.setattr(striped_dialer, "Channel", lambda *_: OpenChannel())
         monkeypatch.setattr(striped_dialer, "open_channel", self._open)
         field = self
@@ -56,6 +56,11 @@ class Field:
             return None, None
 
         monkeypatch.setattr(Dialer, "create_connection", create_connection)
+
+    def _has_bulk(self, dialer: StripedDialer, flow: StripedFlow) -> bool:
+        assert dialer is self.dialer
+        self.bulk.append(flow)
+        return True
 
     async def _open(self, connection: Any, channel: Any) -> None:
         assert connection is self.connection
@@ -159,7 +164,7 @@ async def test_a_flow_that_carries_bulk_is_told_of(field: Field) -> None:
 async def test_another_connection_is_lent(field: Field, waits: bool) -> None:
     if waits:
         await field.prepare()
-    flow = StripedFlow(Client, ("10.0.0.1", 80), lambda _: None, lambda _: None)
+    flow = StripedFlow(Client, ("10.0.0.1", 80), lambda _: True, lambda _: None)
     flow.begin(FakeChannel())  # type: ignore[arg-type]
     opened = len(field.opened)
     field.dialer.lend(flow)
@@ -169,7 +174,7 @@ async def test_another_connection_is_lent(field: Field, waits: bool) -> None:
 
 
 async def test_what_is_lent_to_a_flow_that_is_over_waits_for_another(field: Field) -> None:
-    flow = StripedFlow(Client, ("10.0.0.1", 80), lambda _: None, lambda _: None)
+    flow = StripedFlow(Client, ("10.0.0.1", 80), lambda _: True, lambda _: None)
     field.dialer.lend(flow)
     await turns()
     assert (len(field.opened), field.dialer.busy) == (1, 0)

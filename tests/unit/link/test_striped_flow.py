@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ktpy.link import striped_flow
 from ktpy.link.striped_flow import StripedFlow, Unanswered
 from ktpy.wire.flows import OPENING_BYTES, STRIPE, STRIPED, Opening
 from ktpy.wire.stripes import FRAME_BYTES, HEADER_BYTES, WIDE_AFTER_BYTES, Incoming, Outgoing, answer
@@ -53,11 +54,16 @@ class Story:
     def __init__(self) -> None:
         self.client = Client()
         self.bulk: list[StripedFlow] = []
+        self.may_be_wide = True
         self.reused: list[Any] = []
-        self.flow = StripedFlow(lambda: self.client, ("10.96.0.1", 80), self.bulk.append, self.reused.append)
+        self.flow = StripedFlow(lambda: self.client, ("10.96.0.1", 80), self._has_bulk, self.reused.append)
         self.agent, self.heard = Outgoing(), Incoming()
         self.channels: list[FakeChannel] = [FakeChannel()]
         self.flow.begin(self.channels[0])  # type: ignore[arg-type]
+
+    def _has_bulk(self, flow: StripedFlow) -> bool:
+        self.bulk.append(flow)
+        return self.may_be_wide
 
     def answer(self, error: int = 0) -> "Story":
         self.say_raw(answer(error))
@@ -145,6 +151,38 @@ async def test_bulk_is_told_once(story: Story) -> None:
     assert story.bulk == [story.flow]
     story.flow.write(bytes(WIDE_AFTER_BYTES))
     assert story.bulk == [story.flow]
+
+
+async def test_bulk_that_may_not_go_over_others_is_told_again(story: Story) -> None:
+    story.answer()
+    story.may_be_wide = False
+    story.flow.write(bytes(WIDE_AFTER_BYTES))
+    story.may_be_wide = True
+    story.flow.write(bytes(WIDE_AFTER_BYTES))
+    story.flow.write(bytes(WIDE_AFTER_BYTES))
+    assert story.bulk == [story.flow, story.flow]
+
+
+async def test_busy_while_something_moves(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.answer()
+    assert not story.flow.is_busy
+    story.flow.write(b"x")
+    assert story.flow.is_busy
+    monkeypatch.setattr(striped_flow, "IDLE_AFTER_S", 0.0)
+    assert not story.flow.is_busy
+    monkeypatch.undo()
+    story.flow.abort()
+    assert not story.flow.is_busy
+
+
+async def test_a_channel_that_was_not_read_is_read_when_it_is_used_again(story: Story) -> None:
+    story.answer()
+    story.flow.write_eof()
+    story.say_raw(story.agent.end())
+    story.flow.pause_reading()
+    story.flow.close()
+    assert story.reused == story.channels
+    assert story.channels[0].is_reading
 
 
 async def test_bulk_that_is_received_is_bulk_too(story: Story) -> None:
