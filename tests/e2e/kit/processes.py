@@ -14,6 +14,7 @@ from tests.lab import Lab
 from tests.lab.processes import ProcessRecord, wait_until
 
 GONE_TIMEOUT_S = 60.0
+FOUND_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,15 @@ def wait_none(lab: Lab) -> None:
 
 
 def kill(lab: Lab, *roles: str) -> None:
-    """SIGKILL to what there is of these roles. The helper is stopped first: it must not see the other's end."""
-    found = sorted((running for running in of(lab) if running.role in roles), key=lambda running: running.role)
+    """SIGKILL to those of these roles. The helper is stopped first: it must not see the other's end."""
+    found: list[Running] = []
+
+    def are_found() -> bool:
+        """One that becomes another program, as what stands by does, has no name for a moment."""
+        found[:] = sorted((running for running in of(lab) if running.role in roles), key=lambda running: running.role)
+        return {running.role for running in found} == set(roles)
+
+    wait_until(are_found, FOUND_TIMEOUT_S, f"ktpy's {' and '.join(roles)}")
     for running in found[:-1]:
         running.send(signal.SIGSTOP)  # not main, whose sudo would stop with it
     for running in reversed(found):
