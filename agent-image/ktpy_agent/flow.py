@@ -56,6 +56,19 @@ def reset_on_close(target: socket.socket | None) -> None:
             target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
+def send_pieces(sink: socket.socket, pieces: deque[bytes | memoryview]) -> None:
+    """Send what the socket takes of the pieces, which the rest stays in. Raises OSError."""
+    while pieces:
+        try:
+            count = sink.send(pieces[0])
+        except BlockingIOError:
+            return
+        if count < len(pieces[0]):
+            pieces[0] = memoryview(pieces[0])[count:]
+            return
+        pieces.popleft()
+
+
 class Flow:
     """A Flow reads from one side only what the other takes. While it has no channel its target waits."""
 
@@ -210,19 +223,12 @@ class Flow:
         self._flush_channel()
 
     def _flush_channel(self) -> None:
-        pieces = self._to_channel
-        while pieces and self._channel is not None:
+        if self._channel is not None:
             try:
-                count = self._channel.send(pieces[0])
-            except BlockingIOError:
-                break
+                send_pieces(self._channel, self._to_channel)
             except OSError:
                 self.detach()
                 return
-            if count < len(pieces[0]):
-                pieces[0] = memoryview(pieces[0])[count:]
-                break
-            pieces.popleft()
         self._watch()
 
     # --- from the laptop to the target
@@ -255,19 +261,12 @@ class Flow:
         self._flush_target()
 
     def _flush_target(self) -> None:
-        pieces = self._to_target
-        while pieces and self._target is not None and not self._is_connecting:
+        if self._target is not None and not self._is_connecting:
             try:
-                count = self._target.send(pieces[0])
-            except BlockingIOError:
-                break
+                send_pieces(self._target, self._to_target)
             except OSError as exc:
                 self.fail(exc.errno or errno.ECONNRESET)
                 return
-            if count < len(pieces[0]):
-                pieces[0] = memoryview(pieces[0])[count:]
-                break
-            pieces.popleft()
         self._watch()
         self._deliver_end()
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from ktpy.wire.stripes import FRAME_BYTES, Incoming, Outgoing, answer
-from ktpy_agent.flow import as_told, connect, reset_on_close
+from ktpy_agent.flow import as_told, connect, reset_on_close, send_pieces
 from ktpy_agent.poller import READ, READ_BYTES, WRITE, Poller
 
 ABANDONED_MS: Final = 60_000
@@ -204,20 +204,14 @@ class StripedFlow:
             self.reset()
 
     def _flush_target(self) -> None:
-        pieces = self._to_target
-        while pieces and self._target is not None and not self._is_connecting:
+        if self._target is not None and not self._is_connecting:
             try:
-                count = self._target.send(pieces[0])
-            except BlockingIOError:
-                return
+                send_pieces(self._target, self._to_target)
             except OSError:
                 self.reset()
                 return
-            if count < len(pieces[0]):
-                pieces[0] = memoryview(pieces[0])[count:]
-                return
-            pieces.popleft()
-        self._deliver_end()
+        if not self._to_target:
+            self._deliver_end()
 
     def _deliver_end(self) -> None:
         """Once all is delivered, end the stream at the target."""
