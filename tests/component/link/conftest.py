@@ -1,7 +1,9 @@
 """The agents in pods, each behind a real OpenSSH server."""
 
 import asyncio
+import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ import uvloop
 from ktpy.link.connection import AgentConnection
 from ktpy.link.dialer import Dialer
 from ktpy.wire.session import AgentHello
+from tests.component.agent.pod import Pod
 from tests.component.link import gateway as gateways
 from tests.component.link import shadow as shadows
 from tests.component.link.sshd import Sshd
@@ -61,3 +64,12 @@ async def connection(sshd: Sshd) -> AsyncIterator[AgentConnection[AgentHello]]:
 @pytest.fixture
 def dialer(connection: AgentConnection[AgentHello]) -> Dialer:
     return Dialer(connection)
+
+
+@pytest.fixture
+def pod() -> Iterator[Pod]:
+    """pytest's own temporary directories are closed to other users, and the pod's user is another."""
+    path = Path(tempfile.mkdtemp(prefix="ktpy-agent-"))
+    path.chmod(0o755)
+    yield Pod(path)
+    shutil.rmtree(path)

@@ -5,11 +5,9 @@ import errno
 import hashlib
 import os
 import random
-import shutil
 import socket
 import struct
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,15 +98,6 @@ class Laptop:
 
 async def _nobody_can_tell() -> None:
     return None
-
-
-@pytest.fixture
-def pod() -> Iterator[Pod]:
-    """pytest's own temporary directories are closed to other users, and the pod's user is another."""
-    path = Path(tempfile.mkdtemp(prefix="ktpy-agent-"))
-    path.chmod(0o755)
-    yield Pod(path)
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@ import errno
 import hashlib
 import os
 import random
-import shutil
 import socket
 import struct
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +88,6 @@ class Laptop:
 
 async def _nobody_can_tell() -> None:
     return None
-
-
-@pytest.fixture
-def pod() -> Iterator[Pod]:
-    """pytest's own temporary directories are closed to other users, and the pod's user is another."""
-    path = Path(tempfile.mkdtemp(prefix="ktpy-agent-"))
-    path.chmod(0o755)
-    yield Pod(path)
-    shutil.rmtree(path)
 
 
 @pytest.fixture
@@ -401,4 +390,4 @@ async def test_many_at_once(laptop: Laptop) -> None:
         for seed in range(12):
             tasks.create_task(talk(await laptop.client(port), seed))
     await until(laptop.are_ready)
-    assert [dialer.busy for dialer in laptop.dialers] == [0] * MOST
+    await until(lambda: [dialer.busy for dialer in laptop.dialers] == [0] * MOST)  # channels that close are no spares

@@ -5,9 +5,8 @@ import random
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -19,18 +18,6 @@ from tests.kit.ports import free_port
 from tests.unit.agent.flow_laptop import LOOPBACK, TOKEN, Laptop, Target, receive
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    laptop = Laptop(tmp_path)
-    yield laptop
-    laptop.close()
-
-
-@pytest.fixture
-def target(laptop: Laptop) -> Target:
-    return Target(laptop)
 
 
 @pytest.fixture(params=["on this node", "on another"])

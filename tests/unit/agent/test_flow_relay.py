@@ -2,8 +2,6 @@
 
 import errno
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,13 +9,6 @@ from ktpy.wire.flows import ANSWER, CONTROL, FLOW, GONE, RESUME, RESUMED, TOKEN_
 from tests.unit.agent.flow_laptop import TOKEN, Laptop, Target, receive
 
 OTHER = b"x" * TOKEN_BYTES
-
-
-@pytest.fixture
-def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    laptop = Laptop(tmp_path)
-    yield laptop
-    laptop.close()
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ import random
 import secrets
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from ktpy_agent import striped_flow
@@ -16,18 +14,6 @@ from ktpy.wire.flows import STRIPE, STRIPED, TOKEN_BYTES, Opening
 from ktpy.wire.stripes import ANSWER_BYTES, FRAME_BYTES, HEADER_BYTES, Incoming, Outgoing, parse_answer
 from tests.kit.ports import free_port
 from tests.unit.agent.flow_laptop import LOOPBACK, Laptop, Target, receive
-
-
-@pytest.fixture
-def laptop(tmp_path: Path) -> Iterator[Laptop]:
-    laptop = Laptop(tmp_path)
-    yield laptop
-    laptop.close()
-
-
-@pytest.fixture
-def target(laptop: Laptop) -> Target:
-    return Target(laptop)
 
 
 class Striped:
