@@ -59,6 +59,11 @@ def throughput(flows: int, direction: str, line: Line | None = None) -> str:
     return f"throughput-{flows}-{direction}" + (f"-{line}" if line else "")
 
 
+def many_requests(line: Line) -> str:
+    """Name of the figure: small requests of many programs at once, on kept connections."""
+    return f"http-many-p95-{line}"
+
+
 def _throughput_rows() -> list[Spec]:
     times = {"down": 0.9, "up": 0.8}
     return [
@@ -109,7 +114,7 @@ def _line_rows() -> list[Spec]:
             return at_least_times(0.5)
         return at_least(0.2) if line.round_trip_ms == 80 else None
 
-    return [
+    rates = [
         Spec(
             throughput(flows, direction, line), "Gbit/s", Source(KTPY, throughput(flows, direction)), goal(flows, line)
         )
@@ -117,6 +122,7 @@ def _line_rows() -> list[Spec]:
         for flows in (1, 8)
         for direction in ("down", "up")
     ]
+    return rates + [Spec(many_requests(line), "ms") for line in LINES]
 
 
 def datagram_rate(size: int) -> str:

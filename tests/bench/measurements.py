@@ -28,6 +28,7 @@ MOST_QUESTIONS_ONE_BY_ONE = 2000
 IDLE_FLOWS = 1000
 IDLE_TIMEOUT_S = 60.0
 SETTLE_S = 1.0  # memory of a process that has just worked
+EARLIER_S = 0.3  # a transfer before: further connections to a place that had bulk are faster with ktpy
 WIDE_AFTER_S = 5.0  # further connections over a long line, which take their time to be made
 
 
@@ -47,6 +48,7 @@ def throughput(flows: int, direction: str, line: cases.Line | None = None) -> Me
 
     def take(lab: Lab, contender: Contender, duration_s: float) -> Figures:
         time.sleep(WIDE_AFTER_S if line else 0.0)
+        on_laptop(lab, "streams", direction, *contender.addresses[port], 1, EARLIER_S)
         before = processor.spent(lab.name, contender.pid)
         timelines = on_laptop(lab, "streams", direction, *contender.addresses[port], flows, duration_s)
         after = processor.spent(lab.name, contender.pid)
@@ -63,6 +65,18 @@ def _milliseconds(took_s: list[float], percent: float) -> float:
     if not took_s:
         raise BenchError("not one answer in the time of a round")
     return percentile(took_s, percent) * 1000
+
+
+def many_requests(line: cases.Line) -> Measurement:
+    """Small ones of many programs at once: how long those wait that a lost packet is in the way of."""
+    figure = cases.many_requests(line)
+
+    def take(lab: Lab, contender: Contender, duration_s: float) -> Figures:
+        time.sleep(WIDE_AFTER_S)
+        took_s = on_laptop(lab, "requests", "many", *contender.addresses[HTTP_PORT], 2 * duration_s, MOST_REQUESTS)
+        return {figure: _milliseconds(took_s, 95)}
+
+    return Measurement((figure,), take)
 
 
 def http(kind: str) -> Measurement:
@@ -176,4 +190,5 @@ BESIDE_A_PEER = (*DATAGRAMS, throughput(1, "down"))
 
 def over(line: cases.Line) -> tuple[Measurement, ...]:
     """What is measured over a long line."""
-    return tuple(throughput(flows, direction, line) for flows in (1, 8) for direction in ("down", "up"))
+    rates = (throughput(flows, direction, line) for flows in (1, 8) for direction in ("down", "up"))
+    return (many_requests(line), *rates)

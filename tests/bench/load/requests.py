@@ -1,17 +1,20 @@
-"""Small HTTP requests, one after the other: `python -m tests.bench.load.requests new|kept HOST PORT SECONDS MOST`.
+"""Small HTTP requests: `python -m tests.bench.load.requests new|kept|many HOST PORT SECONDS MOST`.
 
 Prints how long each took, in seconds. `new`: from connect(2) to the last byte of the answer, on a connection of its
-own. `kept`: from the request to the last byte, all on one connection.
+own, one after the other. `kept`: from the request to the last byte, all on one connection. `many`: as kept, by
+MANY_AT_ONCE at once, each on one of its own.
 """
 
 import json
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.server import ANSWER
 
 TIMEOUT_S = 10.0
+MANY_AT_ONCE = 16
 WARM_UP = 10  # the first few pay for caches, and are not counted
 
 
@@ -54,9 +57,18 @@ def on_a_kept_connection(host: str, port: int, duration_s: float, most: int) -> 
     return took[WARM_UP:]
 
 
+def on_many_kept_connections(host: str, port: int, duration_s: float, most: int) -> list[float]:
+    """`most` bounds each of them."""
+    with ThreadPoolExecutor(MANY_AT_ONCE) as pool:
+        under_way = [pool.submit(on_a_kept_connection, host, port, duration_s, most) for _ in range(MANY_AT_ONCE)]
+    return [took_s for one in under_way for took_s in one.result()]
+
+
+MEASURES = {"new": on_new_connections, "kept": on_a_kept_connection, "many": on_many_kept_connections}
+
+
 def main(kind: str, host: str, port: str, duration_s: str, most: str) -> None:
-    measure = {"new": on_new_connections, "kept": on_a_kept_connection}[kind]
-    print(json.dumps(measure(host, int(port), float(duration_s), int(most))))
+    print(json.dumps(MEASURES[kind](host, int(port), float(duration_s), int(most))))
 
 
 if __name__ == "__main__":
