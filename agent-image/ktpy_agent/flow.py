@@ -1,7 +1,6 @@
 """A flow is one connection of the laptop's that outlives its link: a socket in the pod's network, and a channel."""
 
 import errno
-import os
 import socket
 import struct
 from collections import deque
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 BULK_BYTES: Final = 1 << 15
 """After so much in one go there is more, as a rule, which the kernel moves for less."""
-SPLICE_BYTES: Final = 1 << 20
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 """This struct linger (on, 0 s) makes the kernel send a reset instead of a FIN (socket(7))."""
 _UNKNOWN: Final = -1
@@ -203,11 +201,11 @@ class Flow:
     def _read_target(self, target: socket.socket) -> None:
         if self._to_channel or self._has_ended:
             return  # a hang-up; the socket is watched for writing
-        if not self.outgoing.is_kept and (count := self._splice(target, self._channel, self._to_channel)):
-            self.outgoing.take_unheld(count)
-            self._flush_channel()
-            return
         try:
+            if not self.outgoing.is_kept and (count := self._splice(target, self._channel, self._to_channel)):
+                self.outgoing.take_unheld(count)
+                self._flush_channel()
+                return
             data = target.recv(READ_BYTES)
         except BlockingIOError:
             return
@@ -240,16 +238,17 @@ class Flow:
             self._read_channel(self._channel)
 
     def _read_channel(self, channel: socket.socket) -> None:
-        count = 0
-        if self._is_bulk and not self._to_target:  # else it is a hang-up, and what waits goes first
-            count = self._splice(channel, self._target, self._to_target)
-        if not count:
-            try:
+        count, data = 0, b""
+        try:
+            if self._is_bulk and not self._to_target:  # else it is a hang-up, and what waits goes first
+                count = self._splice(channel, self._target, self._to_target)
+            if not count:
                 data = channel.recv(READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        if not count:
             if not data:  # the link is lost, or the laptop has given up the flow: it says so elsewhere
                 self.detach()
                 return
@@ -301,21 +300,13 @@ class Flow:
             self.session.tell(Note(END, self.number, self.outgoing.sent))
 
     def _splice(self, source: socket.socket, sink: socket.socket | None, rest: deque[bytes | memoryview]) -> int:
-        """Let the kernel move bytes that are not held (splice(2)); what the sink does not take is put into `rest`.
+        """Let the kernel move bytes that are not held; what the sink does not take is put into `rest`.
 
-        Return how many were moved; 0 where reading tells more.
+        Return how many were moved; 0 where reading tells more. Raises the source's error.
         """
-        into, out = self.session.pipe
-        try:
-            left = count = os.splice(source.fileno(), into, SPLICE_BYTES, flags=os.SPLICE_F_NONBLOCK)
-        except OSError:
-            return 0
-        with suppress(OSError):  # there is no room in the sink, or it has ended
-            while left and sink is not None:
-                left -= os.splice(out, sink.fileno(), left, flags=os.SPLICE_F_NONBLOCK)
-        while left:
-            rest.append(data := os.read(out, left))
-            left -= len(data)
+        pipe = self.session.pipe
+        if (count := pipe.fill(source)) and (left := pipe.drain(sink, count)):
+            rest.append(left)
         return count
 
     def _watch(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ktpy.wire.flows import CLOSE, DIAL, END, GONE, RECEIVED, RESUME, RESUMED, Note, NoteParser
 from ktpy.wire.ledger import Budget
 from ktpy_agent.flow import Flow
+from ktpy_agent.pipe import Pipe
 from ktpy_agent.poller import READ, READ_BYTES, WRITE, Poller
 
 
@@ -16,11 +17,11 @@ class FlowSession:
         poller: Poller,
         has_received: Callable[[Flow], None],
         reuse: Callable[[socket.socket], None],
-        pipe: tuple[int, int],
+        pipe: Pipe,
         clock: Callable[[], float],
     ) -> None:
         """`has_received` is told of each flow that has got something from the laptop, `reuse` gets channels that have
-        carried one to its end. `pipe`, its end to write to first, is empty between two turns."""
+        carried one to its end."""
         self.poller, self.has_received, self.reuse, self.pipe, self._clock = poller, has_received, reuse, pipe, clock
         self.budget = Budget()
         self.flows: dict[int, Flow] = {}

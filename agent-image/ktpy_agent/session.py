@@ -51,8 +51,16 @@ def hello(path: Path, settings: Settings) -> bytes:
         datagrams=True,
         flows=str(settings.flows),
         holds=True,
-        stripes=True,
+        bulk_port=bulk_port(settings.bulk_port),
     ).line()
+
+
+def bulk_port(path: Path) -> int:
+    """Return the port that takes bulk, 0 where there is none."""
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
 
 
 def await_silence(beats: int, register: int, silence_s: float) -> None:

@@ -38,6 +38,11 @@ class Settings(NamedTuple):  # a dataclass would take 7 ms to import
         return self.run_dir / SOCKET_NAME
 
     @property
+    def bulk_port(self) -> Path:
+        """Which port of loopback takes bulk of connections; there may be none."""
+        return self.run_dir / "bulk-port"
+
+    @property
     def control(self) -> Path:
         """Where each `ktpy-agent route` registers with the gateway's supervisor."""
         return self.run_dir / "control.sock"

@@ -49,7 +49,8 @@ class Supervisor:
         self._keys = AuthorizedKeys(settings.annotations, settings.run_dir / "authorized_keys", permission, log)
         self._keys.refresh()
         self._settings, self._flows = settings, flow_relay.listen(settings.flows)
-        self._relay_pid = flow_relay.start(self._flows, settings.socket)
+        self._bulk = flow_relay.listen_for_bulk(settings.bulk_port)
+        self._relay_pid = self._start_relay()
         self._sessions = SessionRegister(settings.socket)
         self._idle = IdleTimer(settings.idle_s, time.monotonic())
         self._sshd_pid: int | None = start_sshd(settings, host_key, self._keys.path)
@@ -77,6 +78,9 @@ class Supervisor:
                 log("no SSH session left, exiting")
                 return 0
 
+    def _start_relay(self) -> int:
+        return flow_relay.start(self._flows, self._settings.socket, self._bulk)
+
     def _note_signal(self, number: int, _frame: object) -> None:
         self._stop_signal = number
 
@@ -84,7 +88,7 @@ class Supervisor:
         """Return sshd's exit status once it ended. The relay of flows is started again."""
         for pid, status in reap():
             if pid == self._relay_pid:
-                self._relay_pid = flow_relay.start(self._flows, self._settings.socket)
+                self._relay_pid = self._start_relay()
             if pid == self._sshd_pid:
                 self._sshd_pid = None
                 return status

@@ -38,6 +38,7 @@ class WayOptions(PodOptions, total=False):
 
     allow_direct: bool
     local_shortcut: bool
+    ssh_only: bool
     via: Text
 
 

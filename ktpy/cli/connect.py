@@ -124,6 +124,12 @@ def via(command: Decorated) -> Decorated:
             metavar="auto|api|node|HOST:PORT",
             help="Where connections reach the pod: through the API server, or past it.",
         ),
+        click.option(
+            "--ssh-only",
+            is_flag=True,
+            envvar="KTPY_SSH_ONLY",
+            help="Keep bulk from the API server's sight, too, inside SSH; it is faster without, see docs/security.md.",
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from ktpy.frozen import dataclass
 COMMON: Final = frozenset(
     (
         *("kubeconfig", "context", "namespace", "image", "pod-timeout", "pod-overlay", "node-selector", "pull-secret"),
-        *("via", "allow-direct", "for", "detach", "output", "verbose"),
+        *("via", "allow-direct", "ssh-only", "for", "detach", "output", "verbose"),
     )
 )
 """What may stand at the top: the options that several commands have."""
@@ -39,6 +39,7 @@ USERS_OWN: Final = frozenset(
         "plain-http",
         "via",
         "allow-direct",
+        "ssh-only",
         "allow-changes",
     )
 )

@@ -27,7 +27,14 @@ _KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
-"""Probes after 15 s, then every 5 s, three times: a watch over a link that went silent ends after half a minute."""
+"""Probes after 15 s, then every 5 s, three times: what waits on a link that went silent ends after half a minute."""
+
+
+def keep_alive(transport: asyncio.BaseTransport) -> None:
+    """Have the kernel end a connection whose other side has gone while nothing is sent (tcp(7))."""
+    connected = transport.get_extra_info("socket")
+    for level, option, value in _KEEPALIVE:
+        connected.setsockopt(level, option, value)
 
 
 class NoHttp(ValueError):
@@ -90,9 +97,7 @@ class HttpPool:
             finally:
                 self._opening.discard(limit)
         self.was_reached = True
-        connected = transport.get_extra_info("socket")
-        for level, option, value in _KEEPALIVE:
-            connected.setsockopt(level, option, value)
+        keep_alive(transport)
         connection = _Connection(transport, reader)
         self._open.add(connection)
         return connection

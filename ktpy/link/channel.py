@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from ktpy.link.ssh_library import asyncssh
 from ktpy.link.ssh_packets import room_bytes, write_data
+from ktpy.wire.stripes import FRAME_BYTES, WIDE_AFTER_BYTES
 
 CLOSE_TIMEOUT_S: Final = 60.0
 """How long a closed channel may take to deliver what was written before."""
@@ -70,13 +71,24 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
     `abort` ends the far side's connection with what is in flight lost, by a reset only if it had unread data.
     """
 
-    def __init__(self, link: Link, protocol_factory: Callable[[], asyncio.Protocol], peername: tuple[str, int]) -> None:
+    frame_bytes: Final = FRAME_BYTES
+
+    def __init__(
+        self,
+        link: Link,
+        protocol_factory: Callable[[], asyncio.Protocol],
+        peername: tuple[str, int],
+        on_bulk: Callable[[str, int], None] | None = None,
+    ) -> None:
+        """`on_bulk` is told the peer's name once, when WIDE_AFTER_BYTES have been carried."""
         super().__init__()
         self._link = link
         self._protocol_factory: Callable[[], asyncio.Protocol] | None = protocol_factory
         self._protocol: asyncio.Protocol | None = None
         self._channel: asyncssh.SSHTCPChannel[bytes] = cast("asyncssh.SSHTCPChannel[bytes]", None)  # until made
         self._peername = peername
+        self._on_bulk = on_bulk
+        self._moved_bytes = 0
         self._waits_for = 0
         self._reading = True
         self._closing = False
@@ -103,6 +115,8 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
     def data_received(self, data: bytes, _datatype: int | None = None) -> None:
         """Hand the data on. An error of the protocol ends its channel, as a socket's transport does, and no other."""
         self._link.received_bytes += len(data)
+        if self._on_bulk:
+            self._count(len(data))
         if self._protocol:
             try:
                 self._protocol.data_received(data)
@@ -142,6 +156,8 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
         if self._closing or not data:
             return
         self._link.sent_bytes += len(data)
+        if self._on_bulk:
+            self._count(len(data))
         write_data(self._channel, bytes(data))
         if self._link.congested and not self._waits_for & _LINK:
             self._link.waiting.add(self)
@@ -212,6 +228,12 @@ class Channel(asyncio.Transport, asyncssh.SSHTCPSession[bytes]):
         return cast(asyncio.BaseProtocol, self._protocol)
 
     # --- between the two
+
+    def _count(self, count: int) -> None:
+        self._moved_bytes += count
+        if self._moved_bytes >= WIDE_AFTER_BYTES and self._on_bulk:
+            self._on_bulk(*self._peername)
+            self._on_bulk = None
 
     def _wait(self, what: int) -> None:
         paused, self._waits_for = self._waits_for, self._waits_for | what

@@ -36,7 +36,7 @@ class Dialer:
         ip_address(host)
         if self.connection.is_closed:
             raise self._aborted()
-        channel = Channel(self.connection.link, protocol_factory, (host, port))
+        channel = self._channel(protocol_factory, host, port)
         # asyncssh forgets a channel whose opening is cancelled, and sshd would hold it: so let it open, then close it.
         opening = asyncio.get_running_loop().create_task(self._open(channel, host, port), name=f"open {host}:{port}")
         self._openings.add(opening)
@@ -52,6 +52,9 @@ class Dialer:
                 raise self._aborted() from exc
             raise open_failure(exc) from exc
         return channel, channel.get_protocol()  # type: ignore[return-value]  # what protocol_factory made
+
+    def _channel(self, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int) -> Channel:
+        return Channel(self.connection.link, protocol_factory, (host, port))
 
     async def _open(self, channel: Channel, host: str, port: int) -> None:
         window_bytes = self.connection.window_bytes

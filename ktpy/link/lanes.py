@@ -1,7 +1,7 @@
-"""Further SSH connections to a pod, over which flows spread.
+"""Further SSH connections to a pod, over which flows spread, and where bulk goes.
 
-To one that is far away, so that a lost packet stops the flows of one only. There, a flow that carries bulk goes over
-several: what is under way in one is bounded by sshd's window and by buffers of the API server's kernel. And past the
+To a pod that is far away there are several, so that a lost packet stops the flows of one only. There, bulk of a flow
+goes over several of them; to one that is near, SSH is what costs most, and bulk goes past it. And there is one past the
 API server if there is a way.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from ktpy.aio.retry import Backoff
 from ktpy.aio.task_group import task_group
 from ktpy.errors import HostKeyMismatch, KtpyError
+from ktpy.link.bulk import BulkWay
 from ktpy.link.connection import AgentConnection, Connector
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import DirectWay
@@ -30,7 +31,8 @@ FAR_S: Final = 0.01
 """Nearer than this, TCP has mended a loss before anybody notices, and each connection costs the pod some 8 MB."""
 STRIPES: Final = MOST - 1
 """A flow that carries bulk goes over so many while no other does, and leaves one to small ones, which would wait behind
-it. Several flows are busy on all connections by themselves, and none of them waits for the slowest of these."""
+it: what is under way in one is bounded by sshd's window and by buffers of the API server's kernel. Several flows are
+busy on all connections by themselves, and none of them waits for the slowest of these."""
 AGAIN_AFTER_S: Final = 5.0
 """The longest pause before another attempt."""
 OPTIONAL_AGAIN_AFTER_S: Final = 60.0
@@ -55,16 +57,20 @@ class Lanes:
         first: AgentConnection[Any],
         dial: Callable[[Connector | None], Awaitable[AgentConnection[Any]]],
         direct: DirectWay | None = None,
+        beside: Callable[[int], Connector] | None = None,
     ) -> None:
-        """`dial` is told the connector where it is another than that of `first`."""
+        """`dial` is told the connector where it is another than that of `first`. `beside` returns one to another port
+        of the pod, if there may be such."""
         self._first = first
         self._dial = dial
         self._direct = direct
+        self._bulk = BulkWay(beside(first.hello.bulk_port), first.link) if beside and first.hello.bulk_port else None
         self._dialers: list[Dialer] = [StripedDialer(first, self._widen_flow)]
         self._direct_dialers: list[Dialer] = []
         """Those over the direct way; while there are any, flows go over no others."""
         self._wide: StripedFlow | None = None
-        """The last flow that went over several."""
+        """The last flow that may go over several connections."""
+        self._is_far = False
         self._ended = [0, 0]
         self._fallen = 0
         """How many keepers go on over the first connection."""
@@ -90,7 +96,8 @@ class Lanes:
 
     async def widen(self) -> None:
         """Keep further connections where they serve, until cancelled; then they are closed."""
-        number = MOST if round_trip_s(self._first) >= FAR_S else 1
+        self._is_far = round_trip_s(self._first) >= FAR_S
+        number = MOST if self._is_far else 1
         async with task_group() as tasks:
             for direct in [None] * (number - 1) + [self._direct] * (number if self._direct else 0):
                 tasks.create_task(self._keep_another(direct, tasks), name="further connection to the pod")
@@ -117,7 +124,9 @@ class Lanes:
                 return HostKeyMismatch("What answers there has another SSH host key than the pod.")
             if direct and direct.is_optional and self._fallen < MOST_FALLEN:
                 return await self._hold_kept(connection, direct, tasks)
-            with self._joined(StripedDialer(connection, self._widen_flow), direct):
+            is_striped = self._is_far or not direct  # near, bulk is as fast over the direct way as it gets
+            dialer = StripedDialer(connection, self._widen_flow) if is_striped else Dialer(connection)
+            with self._joined(dialer, direct):
                 return await connection.wait_closed()
         finally:
             connection.close()
@@ -148,8 +157,9 @@ class Lanes:
     def _joined(self, dialer: Dialer, direct: DirectWay | None) -> Iterator[None]:
         dialers = self._direct_dialers if direct else self._dialers
         dialers.append(dialer)
-        for striped in _striped(dialers) if len(dialers) > 1 else ():
-            striped.prepare()
+        for striped in dialers if len(dialers) > 1 else ():
+            if isinstance(striped, StripedDialer):
+                striped.expect_bulk()
         if direct:
             direct.up()
         try:
@@ -160,13 +170,16 @@ class Lanes:
                 direct.down()
 
     def _widen_flow(self, own: StripedDialer, flow: StripedFlow) -> bool:
-        """Let a flow that carries bulk go over others of the connections as well, the least busy ones, if it may."""
-        if self._wide is not None and self._wide.is_busy:
+        """Let a flow that carries bulk go past SSH, if it may; far away, over the least busy of the connections."""
+        is_direct = own in self._direct_dialers
+        beside = self._direct_dialers if is_direct else self._dialers
+        others = [dialer for dialer in beside if dialer is not own and isinstance(dialer, StripedDialer)]
+        if not others:
+            return self._bulk is not None and not is_direct and self._bulk.widen(flow)
+        if self._wide is not None and self._wide is not flow and self._wide.is_busy:
             return False
         self._wide = flow
-        beside = _striped(self._direct_dialers if own in self._direct_dialers else self._dialers)
-        others = [dialer for dialer in beside if dialer is not own]
-        for dialer in sorted(others, key=lambda dialer: dialer.busy)[: STRIPES - 1]:
+        for dialer in sorted(others, key=lambda dialer: dialer.busy)[:STRIPES]:
             dialer.lend(flow)
         return True
 
@@ -177,10 +190,6 @@ class Lanes:
                 link = dialer.connection.link
                 self._ended[0] += link.sent_bytes
                 self._ended[1] += link.received_bytes
-
-
-def _striped(dialers: list[Dialer]) -> list[StripedDialer]:
-    return [dialer for dialer in dialers if isinstance(dialer, StripedDialer)]
 
 
 def round_trip_s(connection: AgentConnection[Any]) -> float:

@@ -1,4 +1,4 @@
-"""A connection from inside the pod over several channels, see `ktpy.wire.stripes`: the laptop's half."""
+"""A connection from inside the pod over several ways, see `ktpy.wire.stripes`: the laptop's half."""
 
 import asyncio
 import errno
@@ -6,14 +6,19 @@ import os
 import secrets
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from ktpy.link.channel import Channel
+from ktpy.link.channel import CLOSE_TIMEOUT_S, Channel
 from ktpy.wire.datagram import mapped
 from ktpy.wire.flows import STRIPE, STRIPED, TOKEN_BYTES, Opening
-from ktpy.wire.stripes import ANSWER_BYTES, FRAME_BYTES, WIDE_AFTER_BYTES, Incoming, Outgoing, parse_answer
+from ktpy.wire.stripes import ANSWER_BYTES, WIDE_AFTER_BYTES, Incoming, Outgoing, parse_answer
+
+if TYPE_CHECKING:
+    from ktpy.link.bulk import BareChannel
 
 IDLE_AFTER_S: Final = 1.0
+RETIRE_AFTER_S: Final = 5.0
+"""What has been idle so long goes over SSH again, which is kept alive on its way."""
 
 
 class Unanswered(Exception):
@@ -21,7 +26,7 @@ class Unanswered(Exception):
 
 
 class StripedFlow(asyncio.Transport):
-    """A StripedFlow is a transport that begins on one channel, and asks for more once it carries bulk."""
+    """A StripedFlow is a transport that begins on an SSH channel, and asks for further ways while it carries bulk."""
 
     def __init__(
         self,
@@ -30,7 +35,7 @@ class StripedFlow(asyncio.Transport):
         on_bulk: Callable[["StripedFlow"], bool],
         reuse: Callable[[Channel], None],
     ) -> None:
-        """`on_bulk` may have others `join`, and returns whether it has; else it is asked again.
+        """`on_bulk` may have further channels join by a Joining, and returns whether so; else it is asked again.
 
         `reuse` gets the channel of a flow that has ended.
         """
@@ -41,9 +46,13 @@ class StripedFlow(asyncio.Transport):
         self._protocol_factory = protocol_factory
         self._protocol: asyncio.Protocol | None = None
         self._peername = peername
-        self._on_bulk: Callable[[StripedFlow], bool] | None = on_bulk
+        self._on_bulk = on_bulk
         self._reuse = reuse
-        self._stripes: list[_Stripe] = []
+        self._stripes: list[Stripe] = []
+        """The flow ends with the first one."""
+        self._further: list[Stripe] = []
+        """These are sent on, in its place."""
+        self._is_wide = False
         self._incoming, self._outgoing = Incoming(), Outgoing()
         self._answer = bytearray()
         self._bulk_bytes = [0, 0]
@@ -58,36 +67,65 @@ class StripedFlow(asyncio.Transport):
     def begin(self, channel: Channel) -> None:
         """Have the agent connect."""
         host, port = self._peername
-        self._add(channel, Opening(STRIPED, self._token, 0, port, mapped(ip_address(host).packed)))
+        self._add(channel)
+        channel.write(Opening(STRIPED, self._token, 0, port, mapped(ip_address(host).packed)).encoded())
 
-    def join(self, channel: Channel) -> bool:
-        """Go over this channel as well; return False where the flow is over by now."""
+    def stripe_opening(self) -> bytes:
+        """Return what a further channel has to begin with."""
+        return Opening(STRIPE, self._token, 0).encoded()
+
+    def join(self, channel: "Channel | BareChannel") -> None:
+        """Go over a channel that the agent takes for this flow's; where that is over by now, the agent closes it."""
         if self._is_closing or not self._stripes:
-            return False
-        self._add(channel, Opening(STRIPE, self._token, 0))
+            stripe = Stripe(self, channel)
+            channel.set_protocol(stripe)
+            stripe.leave()
+            return
+        self._further.append(self._add(channel))
         self._read_or_not()
-        return True
+        self.write_or_not()
+        self._retire_later()
 
-    def _add(self, channel: Channel, opening: Opening) -> None:
-        stripe = _Stripe(self, channel)
+    def may_widen_again(self) -> None:
+        """Ask for further channels again when there is more."""
+        self._is_wide = bool(self._further)
+
+    def _add(self, channel: "Channel | BareChannel") -> "Stripe":
+        stripe = Stripe(self, channel)
         self._incoming.add(stripe)
         self._stripes.append(stripe)
         channel.set_protocol(stripe)
-        channel.write(opening.encoded())
+        return stripe
+
+    def _retire_later(self) -> None:
+        asyncio.get_running_loop().call_later(RETIRE_AFTER_S, self._retire)
+
+    def _retire(self) -> None:
+        """Send on the first channel again, unless something moves; the agent will, too."""
+        if self._is_closing or not self._further:
+            return
+        if asyncio.get_running_loop().time() - self._moved_s < RETIRE_AFTER_S:
+            self._retire_later()
+            return
+        for stripe in self._further:
+            stripe.channel.write(self._outgoing.retire())
+        self._further.clear()
+        self._is_wide = False
         self.write_or_not()
 
-    def take(self, stripe: "_Stripe", data: bytes) -> None:
+    def take(self, stripe: "Stripe", *data: bytes | memoryview) -> None:
         """Take what has come on a stripe."""
         if self._is_closing:
             return  # what comes is dropped, and the end is behind it
         if not self.answered.done():
+            joined = b"".join(data)
             wanted = ANSWER_BYTES - len(self._answer)
-            self._answer += data[:wanted]
-            data = data[wanted:]
+            self._answer += joined[:wanted]
+            data = (joined[wanted:],)
             if len(self._answer) < ANSWER_BYTES or not self._begin(parse_answer(self._answer)):
                 return
         try:
-            arrived = self._incoming.feed(stripe, data)
+            arrived = self._incoming.feed(stripe, *data)
         except ValueError as exc:
             self._fail(ConnectionResetError(errno.ECONNRESET, f"the agent does not keep to the protocol: {exc}"))
             return
@@ -95,6 +133,7 @@ class StripedFlow(asyncio.Transport):
             self._protocol.data_received(arrived)
             self._count(1, len(arrived))
         if len(self._stripes) > 1:
+            self._let_retired_go()
             self._read_or_not()
         if self._incoming.has_ended and not (self._has_told_end or self._is_closing) and self._protocol:
             self._has_told_end = True
@@ -106,7 +145,7 @@ class StripedFlow(asyncio.Transport):
             self.answered.set_exception(OSError(error, os.strerror(error)))
             [stripe], self._stripes = self._stripes, []
             self._is_closing = True
-            self._reuse(stripe.channel)
+            self._reuse(cast(Channel, stripe.channel))
             return False
         self._protocol = self._protocol_factory()
         self._protocol.connection_made(self)
@@ -115,26 +154,34 @@ class StripedFlow(asyncio.Transport):
         self.answered.set_result(None)
         return True
 
-    def lose(self, stripe: "_Stripe", exc: Exception | None) -> None:
-        """Go on without a stripe that has ended, if that can be."""
+    def _let_retired_go(self) -> None:
+        """Close what neither side sends on any more."""
+        for stripe in [stripe for stripe in self._stripes if stripe in self._incoming.retired]:
+            self._stripes.remove(stripe)
+            self._incoming.drop(stripe)
+            stripe.channel.abort()
+
+    def lose(self, stripe: "Stripe", exc: Exception | None) -> None:
+        """End with a stripe that has ended, unless the agent is done with it: the ends come on the first one."""
         if stripe not in self._stripes:
             return
+        is_first = stripe is self._stripes[0]
         self._stripes.remove(stripe)
         if self._is_closing:
             if not self._stripes:
                 self._lose_protocol(None)
         elif not self.answered.done():
             self.answered.set_exception(Unanswered())
-        elif exc is not None:
-            self._fail(exc)
-        elif not self._stripes or not self._incoming.drop(stripe):
-            self._fail(ConnectionResetError(errno.ECONNRESET, "the agent closed the connection"))
-        else:
-            self.write_or_not()
+        elif is_first or not self._has_ended or not self._incoming.drop(stripe):
+            self._fail(exc or ConnectionResetError(errno.ECONNRESET, "the agent closed the connection"))
+
+    @property
+    def _senders(self) -> "list[Stripe]":
+        return self._further or self._stripes[:1]
 
     def write_or_not(self) -> None:
         """Have the protocol write while a stripe has room."""
-        was_full, self._is_full = self._is_full, all(stripe.is_full for stripe in self._stripes)
+        was_full, self._is_full = self._is_full, all(stripe.is_full for stripe in self._senders)
         if self._protocol and was_full != self._is_full and not self._is_closing:
             if self._is_full:
                 self._protocol.pause_writing()
@@ -151,13 +198,17 @@ class StripedFlow(asyncio.Transport):
 
     def _count(self, way: int, count: int) -> None:
         self._moved_s = asyncio.get_running_loop().time()
-        if self._on_bulk is None:
+        if self._is_wide:
             return
         self._bulk_bytes[way] += count
         if self._bulk_bytes[way] >= WIDE_AFTER_BYTES and not self._is_closing:
-            self._bulk_bytes[way] = 0
-            if self._on_bulk(self):
-                self._on_bulk = None
+            self._bulk_bytes = [0, 0]
+            self._is_wide = self._on_bulk(self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the agent may have forgotten it."""
+        return self._is_closing or (self._has_ended and self._incoming.has_ended)
 
     @property
     def is_busy(self) -> bool:
@@ -171,17 +222,19 @@ class StripedFlow(asyncio.Transport):
             return
         if self._has_ended:
             raise RuntimeError("Cannot call write() after write_eof()")
-        view = memoryview(data)
-        for start in range(0, len(view), FRAME_BYTES):
-            piece = view[start : start + FRAME_BYTES]
-            self._roomiest().channel.writelines((self._outgoing.header(len(piece)), piece))
+        view = rest = memoryview(data)
+        while rest:
+            channel = self._roomiest().channel
+            piece, rest = rest[: channel.frame_bytes], rest[channel.frame_bytes :]
+            channel.writelines((self._outgoing.header(len(piece)), piece))
         self._count(0, len(view))
 
-    def _roomiest(self) -> "_Stripe":
-        stripes = self._stripes
-        if len(stripes) > 1:
-            stripes = [stripe for stripe in stripes if not stripe.is_full] or stripes
-        return max(stripes, key=lambda stripe: stripe.channel.room_bytes) if len(stripes) > 1 else stripes[0]
+    def _roomiest(self) -> "Stripe":
+        senders = self._senders
+        if len(senders) == 1:
+            return senders[0]
+        senders = [stripe for stripe in senders if not stripe.is_full] or senders
+        return max(senders, key=lambda stripe: stripe.channel.room_bytes)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         self.write(b"".join(list_of_data))
@@ -201,15 +254,15 @@ class StripedFlow(asyncio.Transport):
         self.write_eof()
         self._is_closing = True
         stripes = list(self._stripes)
+        stripes[0].channel.resume_reading()
         if self._incoming.has_ended:
             self._stripes.clear()
-            channel = stripes.pop(0).channel
-            channel.resume_reading()
-            self._reuse(channel)
+            self._reuse(cast(Channel, stripes.pop(0).channel))
             asyncio.get_running_loop().call_soon(self._lose_protocol, None)
+        else:
+            cast(Channel, stripes.pop(0).channel).close()
         for stripe in stripes:
-            stripe.channel.resume_reading()
-            stripe.channel.close()
+            stripe.leave()
 
     def abort(self) -> None:
         self._let_go()
@@ -250,6 +303,7 @@ class StripedFlow(asyncio.Transport):
     def _let_go(self) -> None:
         self._is_closing = True
         stripes, self._stripes = self._stripes, []
+        self._further.clear()
         for stripe in stripes:
             stripe.channel.abort()
 
@@ -259,23 +313,38 @@ class StripedFlow(asyncio.Transport):
             protocol.connection_lost(exc)
 
 
-class _Stripe(asyncio.Protocol):
-    """A _Stripe is what a channel of a flow calls."""
+class Stripe(asyncio.Protocol):
+    """A Stripe is what a channel of a flow calls."""
 
-    __slots__ = ("_flow", "channel", "is_full")
+    __slots__ = ("_flow", "_timer", "channel", "is_full")
 
-    def __init__(self, flow: StripedFlow, channel: Channel) -> None:
+    def __init__(self, flow: StripedFlow, channel: "Channel | BareChannel") -> None:
         self.channel, self._flow = channel, flow
         self.is_full = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def leave(self) -> None:
+        """Let the agent close the channel, when it has all, and drop what comes until then.
+
+        A port-forward has no half-close, and what is under way when this end closes it may be lost (kubernetes#111825).
+        """
+        self.channel.resume_reading()
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self.channel.abort)
 
     def data_received(self, data: bytes) -> None:
         self._flow.take(self, data)
+
+    def views_received(self, views: Iterable[bytes | memoryview]) -> None:
+        """Take parts of a buffer that are written over afterwards."""
+        self._flow.take(self, *views)
 
     def eof_received(self) -> bool:
         self._flow.lose(self, None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer:
+            self._timer.cancel()
         self._flow.lose(self, exc)
 
     def pause_writing(self) -> None:
@@ -285,3 +354,36 @@ class _Stripe(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.is_full = False
         self._flow.write_or_not()
+
+
+class Joining(asyncio.Protocol):
+    """A Joining asks the agent to take a channel for a flow's, and has it join the flow then."""
+
+    def __init__(self, flow: StripedFlow, channel: "Channel | BareChannel") -> None:
+        """`channel` has no protocol but this one."""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Raises ConnectionResetError where the agent does not, and OSError where the channel is lost."""
+        self._flow, self._channel = flow, channel
+        self._answer = b""
+        channel.set_protocol(self)
+        channel.write(flow.stripe_opening())
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if len(self._answer) < ANSWER_BYTES or self.done.done():
+            return
+        self.done.set_result(None)
+        self._flow.join(self._channel)
+        if rest := self._answer[ANSWER_BYTES:]:
+            cast(asyncio.Protocol, self._channel.get_protocol()).data_received(rest)
+
+    def views_received(self, views: Iterable[bytes | memoryview]) -> None:
+        self.data_received(b"".join(views))
+
+    def eof_received(self) -> bool:
+        self.connection_lost(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionResetError(errno.ECONNRESET, "the agent does not take it"))

@@ -43,6 +43,8 @@ class AgentPod:
     """The link to a container that has ended may seem to stand this long (keepalive)."""
     direct: DirectWay | None = None
     """The way past the API server, which connections take while there is one."""
+    beside: Callable[[int], Connector] | None = None
+    """Returns the way to another port of the pod, which bulk may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,8 @@ class Uplink(Generic[T]):
     def _go_up(self, connection: AgentConnection[T], pod: AgentPod) -> Lanes:
         counted = self.byte_counts()
         self._sent_bytes, self._received_bytes = counted["sent_bytes"], counted["received_bytes"]
-        self._connection, self._lanes = connection, Lanes(connection, partial(self._connect, pod), pod.direct)
+        self._connection = connection
+        self._lanes = Lanes(connection, partial(self._connect, pod), pod.direct, pod.beside)
         self._up.set_result(_Standing(connection, self._lanes, asyncio.Event()))
         return self._lanes
 

@@ -244,6 +244,8 @@ class ConnectOptions:
     """The session ends by itself after so long; 0 is never."""
     via: Via | None = None
     """Connections take this way past the API server while there is one."""
+    ssh_only: bool = False
+    """Whether all that connections carry is inside SSH, bulk too, which the API server could read otherwise."""
     local_shortcut: bool = False
     """Whether connections to a service that this user has taken over here go straight to the local port."""
     command: tuple[str, ...] = ()

@@ -43,10 +43,12 @@ def shadow_uplink(
     comes_back: Callable[[], bool],
     keeper: "Keeper | None" = None,
     direct: "DirectWay | None" = None,
+    ssh_only: bool = False,
     turns: Turns | None = None,
 ) -> "Uplink[AgentHello]":
     """Return the uplink, to be run. `comes_back` tells whether a lost link is no end; `keeper` is told of each, and
-    without one connections take the `direct` way while there is one. `turns` are those of `datagram_link`."""
+    without one connections take the `direct` way while there is one. Bulk leaves SSH unless `ssh_only`. `turns`
+    are those of `datagram_link`."""
     from ktpy.link.dial_policy import DialAgain, DialUntilUp
     from ktpy.link.session import SHADOW_SESSION
     from ktpy.link.uplink import Uplink
@@ -67,7 +69,7 @@ def shadow_uplink(
         return await (keeper.hold(connection) if keeper is not None else connection.wait_closed())
 
     policy = DialAgain(DialUntilUp(pod_timeout_s), comes_back, take_loss, take_failure)
-    find_pod = _finder(api, shadows, comes_back, turns, direct)
+    find_pod = _finder(api, shadows, comes_back, turns, direct, ssh_only=ssh_only)
     return Uplink(find_pod, key, SHADOW_SESSION, policy, hold=hold, may_widen=keeper is None)
 
 
@@ -128,6 +130,7 @@ def _finder(
     turns: Turns | None,
     direct: "DirectWay | None" = None,
     *,
+    ssh_only: bool = True,
     batch_bytes: int = BATCH_BYTES,
 ) -> "Callable[[], Awaitable[AgentPod | None]]":
     from ktpy.link.uplink import AgentPod
@@ -135,12 +138,14 @@ def _finder(
     async def find_pod() -> AgentPod:
         shadow, pod = await shadows.find()
         is_patient = comes_back()  # not with the first one: a right that is missing from the start is an error
+        forward = partial(PortForward, api, api.namespace, pod, turns=turns, batch_bytes=batch_bytes)
         return AgentPod(
             pod,
-            PortForward(api, api.namespace, pod, SSHD_PORT, turns=turns, batch_bytes=batch_bytes),
+            forward(SSHD_PORT),
             lambda: printed_host_key(shadow, is_patient=is_patient),
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
             direct=direct,
+            beside=None if ssh_only else forward,
         )
 
     return find_pod

@@ -112,6 +112,7 @@ class Tunnel:
             comes_back=self._comes_back,
             keeper=self.keeper,
             direct=self._direct,
+            ssh_only=options.ssh_only,
             turns=self._turns,
         )
         self._links.append(uplink)

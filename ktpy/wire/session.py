@@ -23,8 +23,8 @@ class AgentHello(NamedTuple):
     """The agent has the socket of `ktpy.wire.flows` at this path; one without this key has none."""
     holds: bool = False
     """The agent holds programs as `ktpy.wire.held` has it; one without this key does not."""
-    stripes: bool = False
-    """The agent's socket for flows takes the stripes of `ktpy.wire.stripes`; that of one without this key does not."""
+    bulk_port: int = 0
+    """The agent takes the bare stripes of `ktpy.wire.stripes` at this port of loopback; 0 where it has none."""
 
     def line(self) -> bytes:
         """Render the hello."""
@@ -36,7 +36,7 @@ class AgentHello(NamedTuple):
             "datagrams": self.datagrams,
             "flows": self.flows,
             "holds": self.holds,
-            "stripes": self.stripes,
+            "bulk_port": self.bulk_port,
         }
         return json.dumps(message).encode() + b"\n"
 
@@ -56,7 +56,7 @@ class AgentHello(NamedTuple):
                 message.get("datagrams") is True,
                 str(message.get("flows") or ""),
                 message.get("holds") is True,
-                message.get("stripes") is True,
+                int(message.get("bulk_port") or 0),
             )
         except (KeyError, TypeError, OverflowError, RecursionError) as exc:
             raise ValueError(f"its hello lacks {exc}") from exc

@@ -1,12 +1,18 @@
-"""A connection whose bytes go over several SSH channels, its stripes: what laptop and agent say on each of them. Pure.
+"""A connection whose bytes go over several ways, its stripes: what laptop and agent say on each of them. Pure.
 
 A stream is cut into frames, which are numbered, and each goes over whichever stripe has room. On a stripe the numbers
 rise, so the next frame of the stream is always the first one of some stripe: a receiver takes it from there, and reads
 no further on stripes that are ahead. Nothing is sorted, and a sender that is too fast waits for the channel's window.
 
-The connection begins with an `Opening` (`ktpy.wire.flows`) on one stripe, to which the agent says the errno of
-connect(2); each further stripe begins with one of its own. An empty frame ends a stream. Once both have ended, the
-stripes may carry other connections. If they end before their stream, the connection is reset.
+The connection begins with an `Opening` (`ktpy.wire.flows`) on an SSH channel, to which the agent says the errno of
+connect(2). Bulk goes over further stripes, which are SSH channels of other connections, or bare: connections to the
+agent's TCP port, by port-forwards and without SSH. Each begins with an opening of its own, whose token came over the
+first, and to which the agent says 0. While there are any, both sides send on these only. One is retired when both have
+said that they send no more on it.
+
+An empty frame on the first stripe ends a stream. Once both have ended, that may carry another connection,
+and the agent closes the others. If the first one ends before the streams, or another one unretired, the connection is
+reset.
 """
 
 import struct
@@ -15,17 +21,20 @@ from typing import Final
 MOST_BYTES: Final = 1 << 20
 """A receiver takes none that is longer."""
 WIDE_AFTER_BYTES: Final = 1 << 20
-"""A connection that has carried so much one way gets further stripes."""
+"""A connection that has carried so much one way gets bare stripes."""
 
 _HEADER: Final = struct.Struct("!II")
 _ANSWER: Final = struct.Struct("!I")
 HEADER_BYTES: Final = _HEADER.size
 FRAME_BYTES: Final = (64 << 10) - HEADER_BYTES
-"""A frame holds no more: with its header it is two SSH packets. What begins on a stripe that becomes slow holds up the
-others."""
+"""A frame on an SSH channel holds no more: with its header it is two SSH packets."""
+BARE_FRAME_BYTES: Final = 256 << 10
+"""A frame on a bare stripe holds no more. What begins on one that becomes slow holds up the others."""
 ANSWER_BYTES: Final = _ANSWER.size
 _NUMBERS: Final = (1 << 32) - 1
 _END: Final = 0
+_RETIRED: Final = _HEADER.pack(0, _NUMBERS)
+"""It has no number of its own."""
 
 
 def answer(error: int) -> bytes:
@@ -56,14 +65,21 @@ class Outgoing:
         """Return the frame that ends the stream."""
         return self.header(_END)
 
+    @staticmethod
+    def retire() -> bytes:
+        """Return what is sent last on a stripe that is to be used no more."""
+        return _RETIRED
+
 
 class Incoming:
     """An Incoming puts the frames of one direction together. Stripes are known by what is hashable."""
 
-    __slots__ = ("_current", "_left", "_next", "_unread", "has_ended")
+    __slots__ = ("_current", "_left", "_next", "_unread", "has_ended", "retired")
 
     def __init__(self) -> None:
         self.has_ended = False
+        self.retired: set[object] = set()
+        """Stripes on which nothing more comes."""
         self._next = self._left = 0
         self._current: object = None
         """The stripe on which a frame has begun to come, of which `_left` bytes have not."""
@@ -73,10 +89,11 @@ class Incoming:
         """Have another stripe."""
         self._unread[stripe] = bytearray()
 
-    def feed(self, stripe: object, data: bytes | bytearray) -> bytes:
+    def feed(self, stripe: object, *data: bytes | bytearray | memoryview) -> bytes:
         """Return what of the stream there is now. Raises ValueError for a frame that is too long."""
-        self._unread[stripe] += data
-        pieces: list[bytearray] = []
+        pieces: list[bytearray | memoryview] = []
+        for part in data:
+            self._read(stripe, memoryview(part), pieces)
         while not self.has_ended and self._begin():
             unread = self._unread[self._current]
             piece = unread[: self._left]
@@ -87,23 +104,53 @@ class Incoming:
             pieces.append(piece)
         return b"".join(pieces)
 
+    def _read(self, stripe: object, view: memoryview, pieces: list[bytearray | memoryview]) -> None:
+        """Take frames whose turn it is from where they lie, as most do, and keep the rest."""
+        unread = self._unread[stripe]
+        while view and not (unread or self.has_ended):
+            if not self._left and self._start(stripe, view):
+                view = view[HEADER_BYTES:]
+                continue
+            if not self._left or self._current is not stripe:
+                break
+            piece, view = view[: self._left], view[self._left :]
+            self._left -= len(piece)
+            pieces.append(piece)
+        unread += view
+
+    def _start(self, stripe: object, data: bytearray | memoryview) -> bool:
+        """Begin a frame if its header is what comes next on a stripe; return whether it was."""
+        if len(data) < HEADER_BYTES:
+            return False
+        number, length = _HEADER.unpack_from(data)
+        if number != self._next or length == _NUMBERS:
+            return False
+        if length > MOST_BYTES:
+            raise ValueError(f"a frame of {length} bytes is too long")
+        self._next = self._next + 1 & _NUMBERS
+        self._current, self._left, self.has_ended = stripe, length, length == _END
+        return True
+
     def _begin(self) -> bool:
         """Return whether a frame is under way; begin the next one if it is there."""
         if self._left:
             return True
         for stripe, unread in self._unread.items():
-            if len(unread) < HEADER_BYTES:
-                continue
-            number, length = _HEADER.unpack_from(unread)
-            if number != self._next:
-                continue
-            del unread[:HEADER_BYTES]
-            self._next = self._next + 1 & _NUMBERS
-            if length > MOST_BYTES:
-                raise ValueError(f"a frame of {length} bytes is too long")
-            self._current, self._left, self.has_ended = stripe, length, length == _END
-            return not self.has_ended
+            if unread == _RETIRED:
+                unread.clear()
+                self.retired.add(stripe)
+            elif self._start(stripe, unread):
+                del unread[:HEADER_BYTES]
+                return not self.has_ended
         return False
+
+    def expected(self, stripe: object) -> int:
+        """Return how many bytes of the stream come next on a stripe, of the frame that has begun there."""
+        return self._left if stripe is self._current and not self._unread[stripe] else 0
+
+    def take(self, count: int) -> None:
+        """Note that so many of the expected bytes were taken past `feed`, which tells what comes after them."""
+        self._left -= count
 
     def is_ahead(self, stripe: object) -> bool:
         """Return whether nothing more is to be read from a stripe for now: others have to come before."""
@@ -112,15 +159,11 @@ class Incoming:
         return len(self._unread[stripe]) >= HEADER_BYTES
 
     def drop(self, stripe: object) -> bool:
-        """Note that a stripe has ended; return whether the stream may still come to its end."""
-        unread = self._unread[stripe]
-        if self.has_ended:
+        """Note that nothing more comes on a stripe; return whether that is between two frames, as far as is known."""
+        self.retired.discard(stripe)
+        if self.is_ahead(stripe):
             return True
-        if not self.is_ahead(stripe):
-            del self._unread[stripe]
-            if unread or (self._left and self._current is stripe):
-                return False
-        return not all(map(self.is_ahead, self._unread))
+        return not self._unread.pop(stripe) and not (self._left and stripe is self._current)
 
     def take_rest(self, stripe: object) -> bytes:
         """Return what has come on a stripe after the end of the stream."""

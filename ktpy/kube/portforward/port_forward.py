@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 
 from ktpy.errors import ApiRefused, ApiUnreachable, Unauthorized
 from ktpy.kube.endpoint import ApiEndpoint
+from ktpy.kube.http1 import keep_alive
 from ktpy.kube.portforward.connection import BATCH_BYTES, PortForwardConnection
 from ktpy.kube.portforward.framing import ChannelFraming
 from ktpy.kube.portforward.spdy import SpdyFraming
@@ -111,6 +112,7 @@ class PortForward:
         endpoint = await self._api.endpoint()
         upgrade = kind(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
         transport, _ = await endpoint.connect(asyncio.Protocol, timeout_s=self._timeout_s)
+        keep_alive(transport)
         connection = PortForwardConnection(transport, endpoint, upgrade, self.port, self._turns, self._batch_bytes)
         transport.set_protocol(connection)
         try:

@@ -1,4 +1,5 @@
-"""Connections over several SSH connections, by the real agent behind its real sshd. The pod only seems to be far."""
+"""Bulk by ways of its own, by the real agent behind its real sshd. The pod only seems to be far or near: connections to
+its loopback stand for port-forwards."""
 
 import asyncio
 import errno
@@ -8,18 +9,20 @@ import random
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ktpy.errors import KtpyError, LinkLost
-from ktpy.link import lanes, striped_dialer
+from ktpy.link import lanes, striped_flow
+from ktpy.link.channel import Channel
 from ktpy.link.connection import AgentConnection, AgentServer
 from ktpy.link.key import ClientKey, make_key
 from ktpy.link.lanes import FAR_S, MOST, STRIPES, Lanes
 from ktpy.link.session import SHADOW_SESSION
-from ktpy.link.striped_dialer import AHEAD
+from ktpy.link.striped_dialer import AHEAD, StripedDialer
 from ktpy.link.striped_flow import StripedFlow
 from ktpy.link.uplink import AgentPod, Uplink
 from ktpy.wire.session import AgentHello
@@ -47,9 +50,12 @@ class Policy:
 
 
 class Laptop:
-    def __init__(self, pod: Pod, key: ClientKey) -> None:
+    def __init__(self, pod: Pod, key: ClientKey, *, is_far: bool) -> None:
+        self.is_far = is_far
         self.transports: list[asyncio.Transport] = []
         """Of the SSH connections, in the order of their making."""
+        self.forwards: list[asyncio.Transport] = []
+        """Past SSH."""
         self._place = AgentServer("127.0.0.1", pod.port)
         self.uplink = Uplink(self._find_pod, key, SHADOW_SESSION, Policy(), may_widen=True)
 
@@ -62,7 +68,7 @@ class Laptop:
         return made
 
     async def _find_pod(self) -> AgentPod:
-        return AgentPod("pod", self, _nobody_can_tell, "", self._place)
+        return AgentPod("pod", self, _nobody_can_tell, "", self._place, beside=partial(Forward, self.forwards))
 
     @property
     def lanes(self) -> Lanes:
@@ -70,34 +76,72 @@ class Laptop:
         return self.uplink._lanes
 
     @property
-    def dialers(self) -> list[striped_dialer.StripedDialer]:
-        return lanes._striped(self.lanes._dialers)
+    def dialers(self) -> list[StripedDialer]:
+        return [dialer for dialer in self.lanes._dialers if isinstance(dialer, StripedDialer)]
+
+    @property
+    def ways(self) -> int:
+        """How many further ones bulk goes over."""
+        return STRIPES if self.is_far else 1
 
     def are_ready(self) -> bool:
+        if not self.is_far:
+            return len(self.dialers) == 1
         return len(self.dialers) == MOST and all(len(dialer._spares) >= AHEAD for dialer in self.dialers)
 
     async def client(self, port: int) -> Client:
+        """One that may carry bulk; it has gone to and from there before."""
+        if not self.is_far:
+            self.dialers[0]._note_bulk("127.0.0.1", port)
         return (await self.uplink.create_connection(Client, "127.0.0.1", port))[1]
 
-    def received_bytes(self) -> list[int]:
-        return [dialer.connection.link.received_bytes for dialer in self.dialers]
+    def received_bytes(self) -> int:
+        return self.uplink.byte_counts()["received_bytes"]
+
+    def are_closed(self) -> bool:
+        """Whether every further way is."""
+        return all(forward.is_closing() for forward in self.forwards) and self.are_idle()
+
+    def are_idle(self) -> bool:
+        return not any(dialer.busy for dialer in self.dialers)
 
     def sent_bytes(self) -> list[int]:
         return [dialer.connection.link.sent_bytes for dialer in self.dialers]
+
+
+class Forward:
+    def __init__(self, forwards: list[asyncio.Transport], port: int) -> None:
+        self._forwards, self._port = forwards, port
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], Any], _host: str, _port: int
+    ) -> tuple[asyncio.Transport, Any]:
+        made = await asyncio.get_running_loop().create_connection(protocol_factory, "127.0.0.1", self._port)
+        self._forwards.append(made[0])
+        return made
 
 
 async def _nobody_can_tell() -> None:
     return None
 
 
+@pytest.fixture(params=["far", "near"])
+def is_far(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "far")
+
+
+only_far = pytest.mark.parametrize("is_far", [True], ids=["far"])
+only_near = pytest.mark.parametrize("is_far", [False], ids=["near"])
+
+
 @pytest.fixture
-async def laptop(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Laptop]:
-    monkeypatch.setattr(lanes, "round_trip_s", lambda _: FAR_S)
+async def laptop(pod: Pod, monkeypatch: pytest.MonkeyPatch, is_far: bool) -> AsyncIterator[Laptop]:
+    monkeypatch.setattr(lanes, "round_trip_s", lambda _: FAR_S if is_far else FAR_S / 2)
     key = make_key()
     pod.annotate({"s1": key.public_line})
     with pod.running():
         pod.wait_until_listening()
-        laptop = Laptop(pod, key)
+        laptop = Laptop(pod, key, is_far=is_far)
         running = asyncio.create_task(laptop.uplink.run())
         await laptop.uplink.wait_up()
         await until(laptop.are_ready)
@@ -132,41 +176,44 @@ def giving(data: bytes) -> Serve:
     return give
 
 
-async def wide(client: Client) -> None:
-    """Wait until it goes over several connections."""
+async def wide(client: Client, laptop: Laptop) -> None:
+    """Wait until it goes over further ways."""
     flow = client.transport
     assert isinstance(flow, StripedFlow)
-    await until(lambda: len(flow._stripes) == STRIPES)
+    await until(lambda: len(flow._further) == laptop.ways)
 
 
-async def test_an_upload_goes_over_several_connections_and_arrives_whole(laptop: Laptop) -> None:
+async def test_an_upload_goes_over_further_ways_and_arrives_whole(laptop: Laptop) -> None:
     data = random.Random(1).randbytes(BULK_BYTES)
     async with target(take_all) as port:
         client = await laptop.client(port)
         await send(client, data[:WIDE_AFTER_BYTES])
-        await wide(client)
+        await wide(client, laptop)
         await send(client, data[WIDE_AFTER_BYTES:])
         client.transport.write_eof()
         await client.eof
     assert client.received == hashlib.sha256(data).digest()
-    assert sorted(laptop.sent_bytes())[-STRIPES] > WIDE_AFTER_BYTES / 2
+    assert len(laptop.forwards) == (0 if laptop.is_far else 1)
     client.transport.close()
     assert await client.lost is None
+    await until(laptop.are_closed)
 
 
-async def test_a_download_goes_over_several_connections_and_arrives_whole(laptop: Laptop) -> None:
+async def test_a_download_goes_over_further_ways_and_arrives_whole(laptop: Laptop) -> None:
     data = random.Random(2).randbytes(BULK_BYTES)
     async with target(giving(data)) as port:
         client = await laptop.client(port)
-        await wide(client)
+        await wide(client, laptop)
         client.transport.write(b"x")
         await client.eof
         assert client.received == data
-        assert sorted(laptop.received_bytes())[-STRIPES] > WIDE_AFTER_BYTES / 2
+        assert len(laptop.forwards) == (0 if laptop.is_far else 1)
         client.transport.close()
         assert await client.lost is None
+        await until(laptop.are_closed)
 
 
+@only_far
 async def test_what_is_little_goes_over_one_connection_whose_channel_is_used_again(laptop: Laptop) -> None:
     async with target(echo) as port:
         for number in range(5 * MOST):
@@ -182,6 +229,7 @@ async def test_what_is_little_goes_over_one_connection_whose_channel_is_used_aga
     assert len(laptop.dialers[0]._spares) <= AHEAD + 1
 
 
+@only_far
 async def test_more_at_once_than_channels_wait_take_one_of_sshds_own(laptop: Laptop) -> None:
     async with target(echo) as port:
         clients = await asyncio.gather(*(laptop.client(port) for _ in range(3 * AHEAD * MOST)))
@@ -192,7 +240,7 @@ async def test_more_at_once_than_channels_wait_take_one_of_sshds_own(laptop: Lap
         await until(lambda: all(client.received == b"word" for client in clients))
 
 
-async def test_one_flow_at_a_time_goes_over_several(laptop: Laptop) -> None:
+async def test_several_carry_bulk(laptop: Laptop) -> None:
     data = bytes(BULK_BYTES)
     async with target(giving(data)) as port:
         clients = [await laptop.client(port) for _ in range(2 * MOST)]
@@ -293,7 +341,7 @@ async def test_a_client_that_does_not_read_stops_the_far_side(laptop: Laptop) ->
         await until(lambda: len(client.received) > BULK_BYTES)
         client.transport.pause_reading()
         seen = -1
-        while seen != (now := sum(laptop.received_bytes())):
+        while seen != (now := laptop.received_bytes()):
             seen = now
             await asyncio.sleep(0.2)
         heard = len(client.received)
@@ -302,8 +350,8 @@ async def test_a_client_that_does_not_read_stops_the_far_side(laptop: Laptop) ->
         client.transport.abort()
 
 
-@pytest.mark.parametrize("stripe", range(STRIPES))
-async def test_one_connection_is_lost_and_what_goes_over_it_is_reset(laptop: Laptop, stripe: int) -> None:
+@pytest.mark.parametrize("what", ["the first", "a further one"])
+async def test_one_way_is_lost_and_what_goes_over_it_is_reset(laptop: Laptop, what: str) -> None:
     far: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -318,18 +366,79 @@ async def test_one_connection_is_lost_and_what_goes_over_it_is_reset(laptop: Lap
     async with target(listen) as port, target(echo) as echo_port:
         client = await laptop.client(port)
         await send(client, bytes(WIDE_AFTER_BYTES))
-        await wide(client)
+        await wide(client, laptop)
         await send(client, bytes(WIDE_AFTER_BYTES))
-        assert isinstance(client.transport, StripedFlow)
-        lost = client.transport._stripes[stripe].channel._link
-        [connection] = [dialer.connection for dialer in laptop.dialers if dialer.connection.link is lost]
-        connection.ssh._transport.abort()  # type: ignore[union-attr]
-        assert isinstance(await client.lost, ConnectionAbortedError)
+        (
+            laptop.forwards[0] if what != "the first" and not laptop.is_far else laptop.transports[what != "the first"]
+        ).abort()
+        assert isinstance(await client.lost, ConnectionError)
         assert isinstance(await far, ConnectionResetError)
         await until(laptop.are_ready)
         other = await laptop.client(echo_port)
         other.transport.write(b"fine")
         await until(lambda: other.received == b"fine")
+
+
+async def test_what_was_idle_goes_over_the_first_way_and_further_ones_again(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(striped_flow, "RETIRE_AFTER_S", 0.2)
+    data = random.Random(4).randbytes(2 * WIDE_AFTER_BYTES)
+    joined: list[object] = []
+    join = StripedFlow.join
+
+    def note(flow: StripedFlow, channel: Any) -> None:
+        joined.append(channel)
+        join(flow, channel)
+
+    monkeypatch.setattr(StripedFlow, "join", note)
+    async with target(echo) as port:
+        client = await laptop.client(port)
+        flow = client.transport
+        assert isinstance(flow, StripedFlow)
+        for turn in (1, 2):
+            await send(client, data)
+            await until(lambda: len(joined) == turn * laptop.ways)  # noqa: B023 - within this turn
+            await until(lambda: len(flow._stripes) == 1)
+            client.transport.write(b"later")
+            await until(lambda: len(client.received) == turn * (len(data) + 5))  # noqa: B023 - within this turn
+        assert client.received == (data + b"later") * 2
+        client.transport.write_eof()
+        await client.eof
+
+
+@only_near
+async def test_where_no_forward_can_be_opened_bulk_stays_on_ssh(
+    laptop: Laptop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise LinkLost("pods/portforward is forbidden")
+
+    monkeypatch.setattr(Forward, "create_connection", refuse)
+    data = random.Random(5).randbytes(BULK_BYTES)
+    async with target(take_all) as port:
+        client = await laptop.client(port)
+        await send(client, data)
+        client.transport.write_eof()
+        await client.eof
+        assert client.received == hashlib.sha256(data).digest()
+
+
+@only_near
+async def test_near_sshd_connects_until_a_place_had_bulk(laptop: Laptop) -> None:
+    data = random.Random(6).randbytes(BULK_BYTES)
+    async with target(giving(data)) as port:
+        for kind in (Channel, StripedFlow, StripedFlow):
+            _, client = await laptop.uplink.create_connection(Client, "127.0.0.1", port)
+            assert isinstance(client.transport, kind)
+            await until(lambda: len(client.received) >= WIDE_AFTER_BYTES)  # noqa: B023 - within this turn
+            client.transport.write(b"x")
+            await client.eof
+            assert client.received == data
+            client.transport.close()
+    assert len(laptop.forwards) == 2
+    async with target(echo) as other:
+        assert isinstance((await laptop.uplink.create_connection(Client, "127.0.0.1", other))[0], Channel)
 
 
 async def test_the_relay_in_the_pod_died(laptop: Laptop, pod: Pod) -> None:
@@ -343,20 +452,21 @@ async def test_the_relay_in_the_pod_died(laptop: Laptop, pod: Pod) -> None:
         await until(lambda: other.received == b"fine")
 
 
+@only_far
 async def test_an_older_agent(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would close a channel that begins so."""
+    """It has no port for bulk."""
     opened = AgentConnection.open
 
     async def open_older(*arguments: Any) -> AgentConnection[AgentHello]:
         connection = await opened(*arguments)
-        connection.hello = connection.hello._replace(stripes=False)
+        connection.hello = connection.hello._replace(bulk_port=0)
         return connection
 
     monkeypatch.setattr(AgentConnection, "open", open_older)
     for transport in list(laptop.transports):
         transport.abort()
     await until(
-        lambda: len(laptop.dialers) == MOST and not any(dialer.connection.hello.stripes for dialer in laptop.dialers)
+        lambda: len(laptop.dialers) == MOST and not any(dialer.connection.hello.bulk_port for dialer in laptop.dialers)
     )
     async with target(giving(bytes(BULK_BYTES))) as port:
         client = await laptop.client(port)
@@ -390,4 +500,4 @@ async def test_many_at_once(laptop: Laptop) -> None:
         for seed in range(12):
             tasks.create_task(talk(await laptop.client(port), seed))
     await until(laptop.are_ready)
-    await until(lambda: [dialer.busy for dialer in laptop.dialers] == [0] * MOST)  # channels that close are no spares
+    await until(laptop.are_closed)

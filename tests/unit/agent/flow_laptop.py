@@ -28,7 +28,9 @@ class Laptop:
         self.register.bind(str(directory / "agent.sock"))
         self.register.listen()
         self.register.setblocking(False)
-        self.relay = FlowRelay(flow_relay.listen(self.path), directory / "agent.sock", lambda: self.now_s)
+        bulk = flow_relay.listen_for_bulk(directory / "bulk-port")
+        self.bulk_port: int = bulk.getsockname()[1]
+        self.relay = FlowRelay(flow_relay.listen(self.path), directory / "agent.sock", bulk, lambda: self.now_s)
         self.control = self.channel(CONTROL, 600)
         self.notes = NoteParser()
         self.told: list[Note] = []

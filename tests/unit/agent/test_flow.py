@@ -167,6 +167,21 @@ def test_the_target_resets(laptop: Laptop, target: Target) -> None:
     assert receive(laptop, channel, 1) == b""
 
 
+def test_the_target_resets_a_flow_that_outran_what_is_held(laptop: Laptop, target: Target) -> None:
+    channel, server = laptop.dial(target.port), target.accept()
+    laptop.hear(ANSWER)
+    outgoing = laptop.relay.sessions[TOKEN].flows[1].outgoing
+    outgoing._budget.left_bytes = 0
+    server.send(bytes(200_000))
+    laptop.until(lambda: outgoing.is_full)
+    laptop.tell(Note(RECEIVED, 1, 100))
+    assert len(receive(laptop, channel, 200_000)) == 200_000
+    assert not outgoing.is_kept
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    assert laptop.hear(GONE).value == errno.ECONNRESET
+
+
 def test_the_laptop_resets(laptop: Laptop, target: Target) -> None:
     channel, server = laptop.dial(target.port), target.accept()
     laptop.tell(Note(GONE, 1))

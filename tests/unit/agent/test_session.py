@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ktpy_agent import session
+from ktpy_agent import flow_relay, session
 from ktpy_agent.session import await_silence, hello
 from ktpy_agent.settings import Settings
 
@@ -48,8 +48,14 @@ def test_hello_is_one_line_that_describes_the_pod(tmp_path: Path) -> None:
         "datagrams": True,
         "flows": "/run/ktpy/flows.sock",
         "holds": True,
-        "stripes": True,
+        "bulk_port": 0,
     }
+
+
+def test_the_hello_names_the_port_that_takes_bulk(tmp_path: Path) -> None:
+    settings = Settings(run_dir=tmp_path)
+    with flow_relay.listen_for_bulk(settings.bulk_port) as listener:
+        assert json.loads(hello(tmp_path / "absent", settings))["bulk_port"] == listener.getsockname()[1]
 
 
 def test_hello_without_a_resolv_conf(tmp_path: Path) -> None:

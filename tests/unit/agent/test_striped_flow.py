@@ -5,13 +5,22 @@ import random
 import secrets
 import socket
 import struct
+from collections import deque
 from contextlib import suppress
 
 import pytest
 from ktpy_agent import striped_flow
 
-from ktpy.wire.flows import STRIPE, STRIPED, TOKEN_BYTES, Opening
-from ktpy.wire.stripes import ANSWER_BYTES, FRAME_BYTES, HEADER_BYTES, Incoming, Outgoing, parse_answer
+from ktpy.wire.flows import CONTROL, STRIPE, STRIPED, TOKEN_BYTES, Opening
+from ktpy.wire.stripes import (
+    ANSWER_BYTES,
+    BARE_FRAME_BYTES,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    Incoming,
+    Outgoing,
+    parse_answer,
+)
 from tests.kit.ports import free_port
 from tests.unit.agent.flow_laptop import LOOPBACK, Laptop, Target, receive
 
@@ -23,22 +32,27 @@ class Striped:
         self.laptop = laptop
         self.outgoing, self.incoming = Outgoing(), Incoming()
         self.token = secrets.token_bytes(TOKEN_BYTES)
+        self.counts: dict[socket.socket, int] = {}
+        """How much has come over each."""
         self.channels: list[socket.socket] = []
+        """The first one is as sshd has it, the others come to the port for bulk."""
         self.begin(Opening(STRIPED, self.token, 0, port, address))
 
-    def begin(self, opening: Opening) -> None:
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        channel.connect(str(self.laptop.path))
+    def begin(self, opening: Opening, *, is_bare: bool = False) -> None:
+        channel = socket.socket(socket.AF_INET if is_bare else socket.AF_UNIX, socket.SOCK_STREAM)
+        channel.connect(("127.0.0.1", self.laptop.bulk_port) if is_bare else str(self.laptop.path))
         channel.setblocking(False)
         channel.send(opening.encoded())
         self.channels.append(channel)
+        self.counts[channel] = 0
         self.incoming.add(channel)
 
-    def join(self) -> None:
-        self.begin(Opening(STRIPE, self.token, 0))
+    def join(self, *, is_bare: bool = True) -> None:
+        self.begin(Opening(STRIPE, self.token, 0), is_bare=is_bare)
+        assert self.answer(-1) == 0
 
-    def answer(self) -> int:
-        return parse_answer(receive(self.laptop, self.channels[0], ANSWER_BYTES))
+    def answer(self, channel: int = 0) -> int:
+        return parse_answer(receive(self.laptop, self.channels[channel], ANSWER_BYTES))
 
     def send(self, data: bytes, channel: int = 0) -> None:
         self.channels[channel].send(self.outgoing.header(len(data)) + data)
@@ -55,6 +69,7 @@ class Striped:
                     except BlockingIOError:
                         continue
                     assert data, "a channel ended"
+                    self.counts[channel] += len(data)
                     received.extend(self.incoming.feed(channel, data))
             return len(received) >= count or self.incoming.has_ended
 
@@ -103,6 +118,20 @@ def test_a_connection_of_that_token_there_is_already(laptop: Laptop, flow: Strip
     assert receive(laptop, server, 4) == b"fine"
 
 
+@pytest.mark.parametrize("kind", [STRIPE, STRIPED, CONTROL])
+def test_who_knows_no_token_is_turned_away(laptop: Laptop, flow: Striped, server: socket.socket, kind: int) -> None:
+    """Everybody in the pod may connect to the port, so what it takes is a token that came over SSH."""
+    flow.begin(Opening(kind, bytes(TOKEN_BYTES), 0, free_port(), LOOPBACK), is_bare=True)
+    assert receive(laptop, flow.channels[1], 1) == b""
+    flow.send(b"fine")
+    assert receive(laptop, server, 4) == b"fine"
+
+
+def test_the_port_takes_nothing_but_stripes(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
+    flow.begin(Opening(STRIPED, flow.token, 0, free_port(), LOOPBACK), is_bare=True)
+    assert receive(laptop, flow.channels[1], 1) == b""
+
+
 def test_a_stripe_of_no_connection(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
     flow.begin(Opening(STRIPE, bytes(TOKEN_BYTES), 0))
     assert receive(laptop, flow.channels[1], 1) == b""
@@ -122,48 +151,70 @@ def test_what_is_ahead_waits(laptop: Laptop, flow: Striped, server: socket.socke
     assert receive(laptop, server, 6) == b"onetwo"
 
 
-def test_much_goes_over_all_channels(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
-    """One that nobody reads takes what its socket holds; the others take the rest."""
-    flow.join()
-    flow.join()
-    laptop.until(lambda: len(laptop.relay.striped[flow.token]._stripes) == 3)
-    data = random.Random(1).randbytes(40 * FRAME_BYTES)
+@pytest.mark.parametrize("further", [1, 2])
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_much_goes_over_further_channels(
+    laptop: Laptop, flow: Striped, server: socket.socket, is_bare: bool, further: int
+) -> None:
+    for _ in range(further):
+        flow.join(is_bare=is_bare)
+    data = random.Random(1).randbytes(20 * BARE_FRAME_BYTES)
     given = 0
     received = bytearray()
     while given < len(data):
         try:
-            given += server.send(data[given : given + 100_000])
+            given += server.send(data[given : given + 1_000_000])
         except BlockingIOError:
             received += flow.receive(1)
     while len(received) < len(data):
         received += flow.receive(1)
     assert received == data
+    assert flow.counts[flow.channels[0]] == 0
+    assert all(flow.counts[channel] > BARE_FRAME_BYTES for channel in flow.channels[1:])
 
 
-def test_channels_that_are_read_at_once_take_turns(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
+def test_much_comes_over_bare_channels(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
+    """What the target does not take at once waits, and arrives in order."""
     flow.join()
-    laptop.until(lambda: len(laptop.relay.striped[flow.token]._stripes) == 2)
-    counts = [0, 0]
+    flow.join()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    data = random.Random(2).randbytes(6 * BARE_FRAME_BYTES)
+    frames = [data[start : start + BARE_FRAME_BYTES] for start in range(0, len(data), BARE_FRAME_BYTES)]
+    waiting = [deque[bytes](), deque[bytes]()]
+    for number, frame in enumerate(frames):
+        waiting[number % 2].append(flow.outgoing.header(len(frame)) + frame)
+    received = bytearray()
+    while len(received) < len(data):
+        for channel, pieces in zip(flow.channels[1:], waiting, strict=True):
+            with suppress(BlockingIOError):
+                if pieces and (rest := pieces.popleft()):
+                    sent = 0
+                    try:
+                        sent = channel.send(rest)
+                    finally:
+                        if sent < len(rest):
+                            pieces.appendleft(rest[sent:])
+        laptop.turn()
+        with suppress(BlockingIOError):
+            received += server.recv(1 << 20)
+    assert received == data
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_channels_that_are_read_at_once_take_turns(
+    laptop: Laptop, flow: Striped, server: socket.socket, is_bare: bool
+) -> None:
+    flow.join(is_bare=is_bare)
+    flow.join(is_bare=is_bare)
     for number in range(10):
         server.send(b"word")
-        laptop.until(lambda: any(_arrived(flow, counts)))
-        assert sum(counts) == (number + 1) * (4 + HEADER_BYTES)
-    assert counts[0] == counts[1]
-
-
-def _arrived(flow: Striped, counts: list[int]) -> list[int]:
-    """Count what has come over each channel, and return how much that was."""
-    arrived = [0, 0]
-    for number, channel in enumerate(flow.channels):
-        with suppress(BlockingIOError):
-            arrived[number] = len(channel.recv(1 << 20))
-            counts[number] += arrived[number]
-    return arrived
+        assert flow.receive(4) == b"word"
+        assert flow.counts[flow.channels[1 + number % 2]] == (number // 2 + 1) * (4 + HEADER_BYTES)
 
 
 def test_the_channel_that_is_read_takes_more(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
-    flow.join()
-    laptop.until(lambda: len(laptop.relay.striped[flow.token]._stripes) == 2)
+    flow.join(is_bare=False)
+    flow.join(is_bare=False)
     counts = [0, 0]
     for number in range(200):
         server.setblocking(True)
@@ -172,8 +223,70 @@ def test_the_channel_that_is_read_takes_more(laptop: Laptop, flow: Striped, serv
         laptop.turn()
         for channel in (1, 0) if not number % 50 else (1,):
             with suppress(BlockingIOError):
-                counts[channel] += len(flow.channels[channel].recv(1 << 20))
+                counts[channel] += len(flow.channels[1 + channel].recv(1 << 20))
     assert counts[1] > 2 * counts[0]
+
+
+class TestRetired:
+    """The laptop sends no more on a bare channel, and neither does the agent then."""
+
+    def test_both_say_so_and_the_laptop_closes(self, laptop: Laptop, flow: Striped, server: socket.socket) -> None:
+        flow.join()
+        flow.send(b"one", 1)
+        flow.channels[1].send(flow.outgoing.retire())
+        assert receive(laptop, server, 3) == b"one"
+        assert receive(laptop, flow.channels[1], HEADER_BYTES) == flow.outgoing.retire()
+        server.send(b"over SSH")
+        assert flow.receive(8) == b"over SSH"
+        flow.channels.pop().close()
+        laptop.until(lambda: len(laptop.relay.striped[flow.token]._stripes) == 1)
+        flow.send(b"two")
+        assert receive(laptop, server, 3) == b"two"
+
+    def test_what_the_agent_has_yet_to_send_comes_before(
+        self, laptop: Laptop, flow: Striped, server: socket.socket
+    ) -> None:
+        flow.join()
+        data = random.Random(3).randbytes(8 << 20)
+        given = 0
+        with suppress(BlockingIOError):
+            while given < len(data):
+                given += server.send(data[given : given + 1_000_000])
+                laptop.turn()
+        flow.channels[1].send(flow.outgoing.retire())
+        received = bytearray()
+        while flow.channels[1] not in flow.incoming.retired:
+            received += flow.receive(1)
+        flow.channels.pop().close()
+        while given < len(data) or len(received) < len(data):
+            with suppress(BlockingIOError):
+                given += server.send(data[given : given + 100_000])
+            if len(received) < given:
+                received += flow.receive(1)
+        assert received == data
+
+    def test_a_channel_that_ends_unretired_resets(self, laptop: Laptop, flow: Striped, server: socket.socket) -> None:
+        flow.join()
+        flow.channels[1].close()
+        laptop.until(lambda: flow.has_ended)
+        with pytest.raises(ConnectionResetError):
+            server.recv(1)
+
+
+def test_what_is_under_way_at_the_end_is_not_reset(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
+    """The laptop retires a channel just as the agent is done with it."""
+    flow.join()
+    flow.channels[0].send(flow.outgoing.end())
+    assert receive(laptop, server, 1) == b""
+    flow.channels[1].send(flow.outgoing.retire()[:3])
+    server.send(b"the last words")
+    server.close()
+    laptop.until(lambda: flow.has_ended)
+    flow.channels[1].send(flow.outgoing.retire()[3:])
+    for _ in range(3):
+        laptop.turn()
+    assert flow.receive(14) == b"the last words"
+    flow.channels[1].close()
 
 
 def test_each_half_ends_by_itself_and_the_channel_may_carry_another(
@@ -207,7 +320,6 @@ def test_the_next_connection_is_asked_for_while_the_last_ones_bytes_are_under_wa
 
 def test_a_target_that_resets_ends_all_channels(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
     flow.join()
-    laptop.until(lambda: len(laptop.relay.striped[flow.token]._stripes) == 2)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     server.close()
     for channel in flow.channels:
@@ -217,7 +329,6 @@ def test_a_target_that_resets_ends_all_channels(laptop: Laptop, flow: Striped, s
 
 def test_a_laptop_that_is_gone_resets_the_target(laptop: Laptop, flow: Striped, server: socket.socket) -> None:
     flow.join()
-    laptop.until(lambda: len(laptop.relay.striped[flow.token]._stripes) == 2)
     for channel in flow.channels:
         channel.close()
     laptop.until(lambda: flow.has_ended)
@@ -242,7 +353,7 @@ def test_one_channel_is_lost_with_what_the_others_wait_for(
     flow.outgoing.header(3)
     flow.send(b"two", 1)
     striped = laptop.relay.striped[flow.token]
-    laptop.until(lambda: len(striped._stripes) == 2 and striped._incoming.is_ahead(striped._stripes[1]))
+    laptop.until(lambda: striped._incoming.is_ahead(striped._stripes[1]))
     flow.channels[0].close()
     laptop.until(lambda: flow.has_ended)
     with pytest.raises(ConnectionResetError):

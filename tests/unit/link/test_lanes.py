@@ -10,6 +10,7 @@ import pytest
 
 from ktpy.errors import LinkLost
 from ktpy.link import lanes
+from ktpy.link.bulk import BulkWay
 from ktpy.link.channel import Link
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import TELL_AFTER_S, DirectWay
@@ -30,9 +31,9 @@ KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 
 
 class Connection:
-    def __init__(self, host_key: str = KEY) -> None:
+    def __init__(self, host_key: str = KEY, bulk_port: int = 0) -> None:
         self.host_key = host_key
-        self.hello = AgentHello("0", (), ())
+        self.hello = AgentHello("0", (), (), bulk_port=bulk_port)
         self.link = Link()
         self.ended: asyncio.Future[LinkLost | None] = asyncio.get_running_loop().create_future()
 
@@ -47,15 +48,15 @@ class Connection:
 class Field:
     """Where the lanes lead: `further` are the connections that were dialled, `used` those that flows went over."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, direct: DirectWay | None = None) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, direct: DirectWay | None = None, bulk_port: int = 0) -> None:
         self.host_key = KEY
         self.failures: list[LinkLost] = []
         self.further: list[Connection] = []
         self.used: list[Connection] = []
         self.away_s = FAR_S
-        self.first = Connection()
+        self.first = Connection(bulk_port=bulk_port)
         self.direct, self.connectors = direct, set[object]()
-        self.lanes = Lanes(self.first, self.dial, direct)  # type: ignore[arg-type]
+        self.lanes = Lanes(self.first, self.dial, direct, lambda port: SimpleNamespace(port=port))  # type: ignore[arg-type]
         monkeypatch.setattr(lanes, "round_trip_s", lambda _: self.away_s)
         field = self
 
@@ -131,52 +132,81 @@ async def test_a_flow_goes_on_over_another_where_a_further_one_was_lost(field: F
 
 class BulkFlow:
     def __init__(self) -> None:
-        self.lent: list[Connection] = []
+        self.ways: list[object] = []
+        """The connections that were lent to it, and PAST_SSH."""
         self.is_busy = True
 
 
-@pytest.fixture
-def flows(field: Field, monkeypatch: pytest.MonkeyPatch) -> list[BulkFlow]:
-    """Flows that carry bulk over the first connection; each knows which others are lent to it."""
-    monkeypatch.setattr(StripedDialer, "lend", lambda dialer, flow: flow.lent.append(dialer.connection))
-    return [BulkFlow() for _ in range(2)]
+class TestBulk:
+    """Which further ways a flow is given that carries bulk over the first connection."""
+
+    PAST_SSH = "past SSH"
+
+    @pytest.fixture
+    async def field(self, monkeypatch: pytest.MonkeyPatch) -> Field:
+        monkeypatch.setattr(BulkWay, "widen", lambda _, flow: flow.ways.append(self.PAST_SSH) or True)
+        monkeypatch.setattr(StripedDialer, "lend", lambda dialer, flow: flow.ways.append(dialer.connection))
+        return Field(monkeypatch, bulk_port=2224)
+
+    def tell(self, field: Field, flow: BulkFlow) -> bool:
+        dialer = field.lanes._dialers[0]
+        assert isinstance(dialer, StripedDialer)
+        return dialer._on_bulk(dialer, flow)  # type: ignore[arg-type]
+
+    async def test_near_one_past_ssh(self, field: Field) -> None:
+        flows = BulkFlow(), BulkFlow()
+        assert all(self.tell(field, flow) for flow in flows)
+        assert [flow.ways for flow in flows] == [[self.PAST_SSH], [self.PAST_SSH]]
+
+    async def test_none_where_the_agent_has_no_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        flow = BulkFlow()
+        assert not self.tell(Field(monkeypatch), flow)
+        assert flow.ways == []
+
+    async def test_far_the_others_while_no_other_flow_carries_any(self, field: Field) -> None:
+        await field.widen()
+        first, other = BulkFlow(), BulkFlow()
+        assert self.tell(field, first)
+        assert first.ways == field.further
+        assert len(first.ways) == STRIPES
+        assert not self.tell(field, other)
+        assert self.tell(field, first), "it was idle meanwhile"
+        first.is_busy = False
+        assert self.tell(field, other)
+        assert other.ways == field.further
 
 
-def tell_bulk(field: Field, flow: BulkFlow) -> bool:
-    [own, *_] = lanes._striped(field.lanes._dialers)
-    return own._on_bulk(own, flow)  # type: ignore[arg-type]
+async def test_bulk_of_a_flow_past_the_api_server_stays_past_it(past: Field) -> None:
+    past.away_s = FAR_S
+    task = await past.widen()
+    ways = past.lanes._direct_dialers
+    flow = BulkFlow()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StripedDialer, "lend", lambda dialer, flow: flow.ways.append(dialer))
+        assert isinstance(ways[0], StripedDialer)
+        assert past.lanes._widen_flow(ways[0], flow)  # type: ignore[arg-type]
+    assert flow.ways == ways[1:]
+    task.cancel()
+    await asyncio.wait({task})
 
 
-async def test_a_flow_that_carries_bulk_goes_over_several_connections(field: Field, flows: list[BulkFlow]) -> None:
-    await field.widen()
-    field.further[0].link.open_channels = 1
-    assert tell_bulk(field, flows[0])
-    assert flows[0].lent == field.further[1:], "the busiest is left to others"
-    assert len(flows[0].lent) == STRIPES - 1
+async def test_near_bulk_past_the_api_server_needs_no_way_of_its_own(past: Field) -> None:
+    past.away_s = FAR_S / 2
+    task = await past.widen()
+    assert [type(dialer) for dialer in past.lanes._direct_dialers] == [Dialer]
+    task.cancel()
+    await asyncio.wait({task})
 
 
-async def test_one_flow_at_a_time_goes_over_several_connections(field: Field, flows: list[BulkFlow]) -> None:
-    await field.widen()
-    first, other = flows
-    assert tell_bulk(field, first)
-    assert not tell_bulk(field, other)
-    assert other.lent == []
-    first.is_busy = False
-    assert tell_bulk(field, other)
-    assert len(other.lent) == STRIPES - 1
-
-
-async def test_connections_wait_for_flows_once_there_is_a_second_one(
-    field: Field, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepared: list[Any] = []
-    monkeypatch.setattr(StripedDialer, "prepare", lambda dialer: prepared.append(dialer.connection))
+async def test_far_bulk_is_expected_of_every_flow(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    expecting: list[Any] = []
+    monkeypatch.setattr(StripedDialer, "expect_bulk", lambda dialer: expecting.append(dialer.connection))
     field.away_s = FAR_S / 2
     await field.lanes.widen()
-    assert prepared == []
+    assert expecting == []
     field.away_s = FAR_S
     await field.widen()
-    assert set(prepared) == {field.first, *field.further}
+    assert set(expecting) == {field.first, *field.further}
 
 
 async def test_the_first_one_that_is_lost_is_the_callers(field: Field) -> None:

@@ -8,7 +8,7 @@ import pytest
 from ktpy.link import striped_dialer
 from ktpy.link.channel import Link
 from ktpy.link.dialer import Dialer
-from ktpy.link.striped_dialer import AHEAD, StripedDialer
+from ktpy.link.striped_dialer import AHEAD, EXPECTED, MOST_BULKY, StripedDialer
 from ktpy.link.striped_flow import StripedFlow
 from ktpy.wire.session import AgentHello
 from ktpy.wire.stripes import WIDE_AFTER_BYTES, answer
@@ -18,7 +18,7 @@ from tests.unit.link.test_striped_flow import FakeChannel
 
 class Connection:
     def __init__(self) -> None:
-        self.hello = AgentHello("0", (), (), stripes=True)
+        self.hello = AgentHello("0", (), (), bulk_port=2224)
         self.link = Link()
 
 
@@ -47,7 +47,7 @@ class Field:
         self.connection = Connection()
         connection: Any = self.connection
         self.dialer = StripedDialer(connection, self._has_bulk)
-        monkeypatch.setattr(striped_dialer, "Channel", lambda *_: OpenChannel())
+        monkeypatch.setattr(striped_dialer, "Channel", lambda *of: NoticingChannel(of[3]) if of[3:] else OpenChannel())
         monkeypatch.setattr(striped_dialer, "open_channel", self._open)
         field = self
 
@@ -70,12 +70,26 @@ class Field:
         self.connection.link.open_channels += 1
         self.opened.append(channel)
 
-    async def dial(self) -> Any:
-        return (await self.dialer.create_connection(Client, "10.0.0.1", 80))[0]
+    async def dial(self, port: int = 80) -> Any:
+        return (await self.dialer.create_connection(Client, "10.0.0.1", port))[0]
 
     async def prepare(self) -> None:
-        self.dialer.prepare()
+        self.dialer.expect_bulk()
         await turns()
+
+    async def carry_bulk(self, port: int = 80) -> None:
+        """Over a channel that sshd has connected."""
+        channel = self.dialer._channel(Client, "10.0.0.1", port)
+        assert isinstance(channel, NoticingChannel)
+        channel.on_bulk("10.0.0.1", port)
+        await turns()
+
+
+class NoticingChannel:
+    """One to sshd."""
+
+    def __init__(self, on_bulk: Any) -> None:
+        self.on_bulk = on_bulk
 
 
 async def turns() -> None:
@@ -160,6 +174,36 @@ async def test_a_flow_that_carries_bulk_is_told_of(field: Field) -> None:
     assert field.bulk == [flow]
 
 
+async def test_where_bulk_was_carried_it_is_expected(field: Field) -> None:
+    await field.carry_bulk()
+    assert not isinstance(await field.dial(81), StripedFlow)
+    for _ in range(EXPECTED):
+        assert isinstance(await field.dial(), StripedFlow)
+        await turns()
+    assert not isinstance(await field.dial(), StripedFlow), "none has carried any since"
+
+
+async def test_bulk_on_the_agents_way_is_expected_again(field: Field) -> None:
+    await field.carry_bulk()
+    for _ in range(EXPECTED):
+        (await field.dial()).write(bytes(WIDE_AFTER_BYTES))
+        await turns()
+    assert isinstance(await field.dial(), StripedFlow)
+
+
+async def test_where_bulk_is_expected_and_none_waits_one_is_opened(field: Field) -> None:
+    await field.carry_bulk()
+    flows = await asyncio.gather(*(field.dial() for _ in range(AHEAD + 2)))
+    assert all(isinstance(flow, StripedFlow) for flow in flows)
+
+
+async def test_so_many_places_are_remembered(field: Field) -> None:
+    for port in range(MOST_BULKY + 1):
+        await field.carry_bulk(port)
+    assert isinstance(await field.dial(1), StripedFlow)
+    assert not isinstance(await field.dial(0), StripedFlow)
+
+
 @pytest.mark.parametrize("waits", [True, False])
 async def test_another_connection_is_lent(field: Field, waits: bool) -> None:
     if waits:
@@ -171,10 +215,3 @@ async def test_another_connection_is_lent(field: Field, waits: bool) -> None:
     await turns()
     assert len(flow._stripes) == 2
     assert len(field.opened) == opened + 1, "it is opened, or another in its place"
-
-
-async def test_what_is_lent_to_a_flow_that_is_over_waits_for_another(field: Field) -> None:
-    flow = StripedFlow(Client, ("10.0.0.1", 80), lambda _: True, lambda _: None)
-    field.dialer.lend(flow)
-    await turns()
-    assert (len(field.opened), field.dialer.busy) == (1, 0)

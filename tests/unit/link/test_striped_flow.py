@@ -1,5 +1,6 @@
 """The laptop's half of a connection over several channels, between fakes."""
 
+import asyncio
 import errno
 from collections.abc import Iterable
 from typing import Any
@@ -7,15 +8,26 @@ from typing import Any
 import pytest
 
 from ktpy.link import striped_flow
-from ktpy.link.striped_flow import StripedFlow, Unanswered
+from ktpy.link.channel import CLOSE_TIMEOUT_S
+from ktpy.link.striped_flow import RETIRE_AFTER_S, Joining, StripedFlow, Unanswered
 from ktpy.wire.flows import OPENING_BYTES, STRIPE, STRIPED, Opening
-from ktpy.wire.stripes import FRAME_BYTES, HEADER_BYTES, WIDE_AFTER_BYTES, Incoming, Outgoing, answer
+from ktpy.wire.stripes import (
+    BARE_FRAME_BYTES,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    WIDE_AFTER_BYTES,
+    Incoming,
+    Outgoing,
+    answer,
+)
 from tests.component.link.shadow import Client
 
 LOST = ConnectionAbortedError("the tunnel is gone")
 
 
 class FakeChannel:
+    frame_bytes = FRAME_BYTES
+
     def __init__(self) -> None:
         self.protocol: Any = None
         self.written = b""
@@ -27,7 +39,6 @@ class FakeChannel:
 
     def write(self, data: bytes) -> None:
         self.written += data
-        self.room_bytes -= len(data)
 
     def writelines(self, pieces: Iterable[bytes]) -> None:
         self.write(b"".join(pieces))
@@ -46,6 +57,9 @@ class FakeChannel:
 
     def get_write_buffer_size(self) -> int:
         return 7
+
+    def get_protocol(self) -> Any:
+        return self.protocol
 
 
 class Story:
@@ -71,7 +85,7 @@ class Story:
 
     def join(self) -> FakeChannel:
         channel = FakeChannel()
-        assert self.flow.join(channel)  # type: ignore[arg-type]
+        self.flow.join(channel)  # type: ignore[arg-type]
         self.channels.append(channel)
         return channel
 
@@ -89,7 +103,9 @@ class Story:
         incoming = Incoming()
         for channel in self.channels:
             incoming.add(channel)
-        heard = b"".join(incoming.feed(channel, channel.written[OPENING_BYTES:]) for channel in self.channels)
+        first, *bare = self.channels
+        heard = incoming.feed(first, first.written[OPENING_BYTES:])
+        heard += b"".join(incoming.feed(channel, channel.written) for channel in bare)
         self.heard = incoming
         return heard
 
@@ -192,34 +208,103 @@ async def test_bulk_that_is_received_is_bulk_too(story: Story) -> None:
     assert story.bulk == [story.flow]
 
 
-async def test_the_channel_with_the_most_room_takes_the_next_frame(story: Story) -> None:
+async def test_a_further_channel_shows_that_it_may_join(story: Story) -> None:
+    opening = Opening.parse(story.flow.stripe_opening())
+    assert (opening.kind, opening.token) == (STRIPE, story.opening().token)
+
+
+async def test_the_further_channel_with_the_most_room_takes_the_next_frame(story: Story) -> None:
     story.answer()
-    second = story.join()
-    assert (story.opening(1).kind, story.opening(1).token) == (STRIPE, story.opening().token)
+    further = [story.join(), story.join()]
+    over_the_first = story.channels[0].written
     for room, other in ((5, 9), (9, 5)):
-        story.channels[0].room_bytes, second.room_bytes = room, other
-        before = len(story.channels[0].written), len(second.written)
+        further[0].room_bytes, further[1].room_bytes = room, other
+        before = [len(channel.written) for channel in further]
         story.flow.write(b"x")
-        grown = len(story.channels[0].written) > before[0], len(second.written) > before[1]
-        assert grown == (room > other, other > room)
+        grown = [len(channel.written) > length for channel, length in zip(further, before, strict=True)]
+        assert grown == [room > other, other > room]
+    assert story.channels[0].written == over_the_first
+
+
+async def test_a_channel_says_how_long_frames_are(story: Story) -> None:
+    story.answer()
+    bare = story.join()
+    bare.frame_bytes = BARE_FRAME_BYTES
+    story.flow.write(bytes(2 * BARE_FRAME_BYTES))
+    assert len(bare.written) == 2 * (BARE_FRAME_BYTES + HEADER_BYTES)
 
 
 async def test_a_channel_that_is_full_takes_nothing_and_all_full_ones_stop_the_protocol(story: Story) -> None:
     story.answer()
-    second = story.join()
-    story.channels[0].protocol.pause_writing()
+    further = [story.join(), story.join()]
+    further[0].protocol.pause_writing()
     assert story.client.may_write.is_set()
-    second.room_bytes = -1
-    before = story.channels[0].written
+    further[1].room_bytes = -1
     story.flow.write(b"x")
-    assert story.channels[0].written == before
-    second.protocol.pause_writing()
+    assert further[0].written == b""
+    further[1].protocol.pause_writing()
     assert not story.client.may_write.is_set()
-    story.channels[0].protocol.resume_writing()
+    further[0].protocol.resume_writing()
     assert story.client.may_write.is_set()
 
 
-async def test_another_channel_lets_a_protocol_write_that_waits(story: Story) -> None:
+class TestIdle:
+    """What carries nothing goes over SSH again."""
+
+    async def test_what_is_idle_goes_over_ssh_again(self, story: Story) -> None:
+        story.answer()
+        bare = story.join()
+        await asyncio.sleep(2 * RETIRE_AFTER_S)
+        assert bare.written == Outgoing.retire()
+        story.flow.write(b"over SSH")
+        assert story.all_heard() == b"over SSH"
+        assert (bare.is_aborted, story.heard.retired) == (False, {bare})
+
+    async def test_what_the_agent_sent_before_is_not_lost(self, story: Story) -> None:
+        story.answer()
+        bare = story.join()
+        await asyncio.sleep(2 * RETIRE_AFTER_S)
+        first = story.agent.header(3) + b"one"
+        story.say(b"two", 0)
+        story.say_raw(first + Outgoing.retire(), 1)
+        assert story.client.received == b"onetwo"
+        assert bare.is_aborted
+        bare.protocol.connection_lost(LOST)
+        assert not story.client.lost.done()
+
+    async def test_it_is_bulk_again(self, story: Story) -> None:
+        story.answer()
+        story.flow.write(bytes(WIDE_AFTER_BYTES))
+        story.join()
+        await asyncio.sleep(2 * RETIRE_AFTER_S)
+        story.flow.write(bytes(WIDE_AFTER_BYTES))
+        assert story.bulk == [story.flow, story.flow]
+
+    async def test_what_moves_stays(self, story: Story) -> None:
+        story.answer()
+        bare = story.join()
+        for _ in range(4):
+            await asyncio.sleep(0.6 * RETIRE_AFTER_S)
+            story.flow.write(b"x")
+        assert not bare.written.endswith(Outgoing.retire())
+
+    async def test_what_has_ended_is_left_alone(self, story: Story) -> None:
+        story.answer()
+        bare = story.join()
+        story.flow.close()
+        await asyncio.sleep(2 * RETIRE_AFTER_S)
+        assert bare.written == b""
+
+
+async def test_bulk_for_which_no_channel_could_be_opened_is_told_again(story: Story) -> None:
+    story.answer()
+    story.flow.write(bytes(WIDE_AFTER_BYTES))
+    story.flow.may_widen_again()
+    story.flow.write(bytes(WIDE_AFTER_BYTES))
+    assert story.bulk == [story.flow, story.flow]
+
+
+async def test_a_further_channel_lets_a_protocol_write_that_waits(story: Story) -> None:
     story.answer()
     story.channels[0].protocol.pause_writing()
     story.join()
@@ -268,14 +353,15 @@ async def test_both_streams_end_and_the_first_channel_is_used_again(story: Story
     assert story.client.eof.done()
     story.flow.close()
     assert story.reused == [story.channels[0]]
-    assert (second.is_closed, story.channels[0].is_closed) == (True, False)
+    assert (second.is_closed, story.channels[0].is_closed) == (False, False)
     assert await story.client.lost is None
+    await asyncio.sleep(CLOSE_TIMEOUT_S + 1)
+    assert second.is_aborted, "the agent should have closed it"
 
 
 async def test_the_end_goes_over_the_channel_that_may_be_used_again(story: Story) -> None:
     story.answer()
     story.join()
-    story.channels[0].room_bytes = -1
     before = len(story.channels[0].written)
     story.flow.write_eof()
     assert len(story.channels[0].written) == before + HEADER_BYTES
@@ -312,7 +398,7 @@ async def test_closed_before_the_agents_end(story: Story) -> None:
     assert story.flow.is_closing()
     for channel in (story.channels[0], second):
         assert channel.is_reading, "the end is behind what nobody wants any more"
-        assert channel.is_closed
+    assert (story.channels[0].is_closed, second.is_closed) == (True, False), "the agent closes the other"
     story.say(b"unwanted")
     story.channels[0].protocol.connection_lost(None)
     assert not story.client.lost.done()
@@ -328,18 +414,39 @@ async def test_a_channel_that_is_lost_resets_the_flow(story: Story) -> None:
     second.protocol.connection_lost(LOST)
     assert await story.client.lost is LOST
     assert story.channels[0].is_aborted
-    assert not story.flow.join(FakeChannel())  # type: ignore[arg-type]
 
 
-async def test_the_agent_ends_the_channels_before_the_stream(story: Story) -> None:
+@pytest.mark.parametrize("channel", [0, 1])
+async def test_the_agent_ends_a_channel_before_the_stream(story: Story, channel: int) -> None:
     story.answer()
-    second = story.join()
-    story.say(b"last words")
-    second.protocol.eof_received()
-    assert not story.client.lost.done()
-    story.channels[0].protocol.eof_received()
+    story.join()
+    story.say(b"last words", channel)
+    story.channels[channel].protocol.eof_received()
     assert isinstance(await story.client.lost, ConnectionResetError)
     assert story.client.received == b"last words"
+    assert story.channels[1 - channel].is_aborted
+
+
+async def test_the_agent_closes_a_further_channel_once_both_streams_have_ended(story: Story) -> None:
+    """Its end may be here before that of the stream, which comes over the first channel."""
+    story.answer()
+    bare = story.join()
+    story.flow.write_eof()
+    bare.protocol.connection_lost(LOST)
+    assert not story.client.lost.done()
+    story.say_raw(story.agent.end())
+    story.flow.close()
+    assert await story.client.lost is None
+    assert story.reused == [story.channels[0]]
+
+
+async def test_a_further_channel_ends_in_a_frame(story: Story) -> None:
+    story.answer()
+    bare = story.join()
+    story.flow.write_eof()
+    story.say_raw(story.agent.header(2) + b"x", 1)
+    bare.protocol.connection_lost(LOST)
+    assert await story.client.lost is LOST
 
 
 async def test_what_no_agent_of_ours_says(story: Story) -> None:
@@ -358,6 +465,53 @@ async def test_aborted(story: Story) -> None:
 
 
 async def test_what_waits_in_all_channels(story: Story) -> None:
+    story.answer()
     story.join()
     assert story.flow.get_write_buffer_size() == 14
     assert story.flow.can_write_eof()
+
+
+class TestJoining:
+    """A channel that the agent has yet to take for the flow's."""
+
+    async def test_it_joins_with_the_answer(self, story: Story) -> None:
+        story.answer()
+        channel = FakeChannel()
+        joining = Joining(story.flow, channel)  # type: ignore[arg-type]
+        opening = Opening.parse(channel.written)
+        assert (opening.kind, opening.token) == (STRIPE, story.opening().token)
+        said = answer(0) + story.agent.header(4) + b"more"
+        for number in range(4):
+            assert not joining.done.done()
+            channel.protocol.data_received(said[number : number + 1])
+        assert joining.done.done()
+        channel.protocol.data_received(said[4:])
+        assert story.client.received == b"more"
+
+    async def test_what_comes_with_the_answer(self, story: Story) -> None:
+        story.answer()
+        channel = FakeChannel()
+        Joining(story.flow, channel)  # type: ignore[arg-type]
+        channel.protocol.data_received(answer(0) + story.agent.header(4) + b"more")
+        assert story.client.received == b"more"
+
+    async def test_the_flow_is_over_meanwhile(self, story: Story) -> None:
+        story.answer()
+        channel = FakeChannel()
+        Joining(story.flow, channel)  # type: ignore[arg-type]
+        story.flow.close()
+        channel.protocol.data_received(answer(0))
+        assert not channel.is_aborted, "the agent would take that for a loss, and reset what is under way"
+        channel.protocol.data_received(b"unwanted")
+        await asyncio.sleep(CLOSE_TIMEOUT_S + 1)
+        assert channel.is_aborted
+
+    @pytest.mark.parametrize("how", ["eof", "lost"])
+    async def test_the_agent_does_not_take_it(self, story: Story, how: str) -> None:
+        story.answer()
+        channel = FakeChannel()
+        joining = Joining(story.flow, channel)  # type: ignore[arg-type]
+        channel.protocol.eof_received() if how == "eof" else channel.protocol.connection_lost(LOST)
+        with pytest.raises(ConnectionResetError if how == "eof" else ConnectionAbortedError):
+            await joining.done
+        assert not story.client.lost.done()

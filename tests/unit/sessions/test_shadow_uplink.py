@@ -10,10 +10,12 @@ import pytest
 
 from ktpy.daemon import control_client
 from ktpy.errors import ApiUnreachable, Forbidden, HostKeyMismatch, LinkLost, PodFailed, Unauthorized
+from ktpy.kube.portforward.port_forward import PortForward
 from ktpy.kube.portforward.upgrade import PortForwardNotYet
 from ktpy.link.connection import AgentConnection
 from ktpy.observe.events import Ended, LinkBack, LinkDown, Notice
 from ktpy.observe.status import ConnectStatus, LinkStatus
+from ktpy.sessions import shadow_uplink
 from ktpy.sessions.options import CaptureSpec, ConnectOptions, Via
 from ktpy.sessions.shadow_uplink import direct_way
 from ktpy.sessions.shadows import OUT_OF_REACH_S
@@ -224,6 +226,22 @@ async def test_the_link_is_told_in_the_status_from_the_start(world: World) -> No
         await world.ready
         link = (await status(world)).link
     assert link == LinkStatus(is_up=True, for_s=link.for_s)
+
+
+@pytest.mark.parametrize("ssh_only", [True, False])
+async def test_bulk_may_take_another_port_of_the_pod_unless_all_is_to_stay_in_ssh(ssh_only: bool) -> None:
+    async def find() -> tuple[Any, str]:
+        return SimpleNamespace(), POD
+
+    api, shadows = SimpleNamespace(namespace="shop"), SimpleNamespace(find=find)
+    find_pod = shadow_uplink._finder(api, shadows, lambda: True, None, ssh_only=ssh_only)  # type: ignore[arg-type]
+    pod = await find_pod()
+    assert pod is not None
+    assert (pod.beside is None) is ssh_only
+    if pod.beside:
+        forward = pod.beside(2224)
+        assert isinstance(forward, PortForward)
+        assert (forward.pod, forward.port) == (POD, 2224)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ HELLO = AgentHello("9.9", ("10.96.0.10",), ("shop.svc.cluster.local",))
 
 
 def test_what_an_agent_renders_is_what_a_laptop_reads() -> None:
-    assert json.loads(HELLO.line()) == json.loads(line(datagrams=False, flows="", holds=False, stripes=False))
+    assert json.loads(HELLO.line()) == json.loads(line(datagrams=False, flows="", holds=False, bulk_port=0))
     assert AgentHello.parse(HELLO.line()) == HELLO
 
 
@@ -35,9 +35,9 @@ def test_an_agent_that_does_not_say_so_holds_no_programs(told: object, understoo
     assert AgentHello.parse(line(holds=told)).holds is understood
 
 
-@pytest.mark.parametrize(("told", "understood"), [(True, True), (False, False), (None, False), ("yes", False)])
-def test_an_agent_that_does_not_say_so_takes_no_stripes(told: object, understood: bool) -> None:
-    assert AgentHello.parse(line(stripes=told)).stripes is understood
+@pytest.mark.parametrize(("told", "understood"), [(2224, 2224), (0, 0), (None, 0), ("", 0)])
+def test_an_agent_that_names_no_port_takes_no_bulk(told: object, understood: int) -> None:
+    assert AgentHello.parse(line(bulk_port=told)).bulk_port == understood
 
 
 @pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])
@@ -56,7 +56,18 @@ def test_keys_of_a_later_version_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"[]", b"{}", b"7", b"[" * 100_000, b'{"version": 1e999}', line(version=None), line(resolv_conf=[])]
+    "text",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"7",
+        b"[" * 100_000,
+        b'{"version": 1e999}',
+        line(version=None),
+        line(resolv_conf=[]),
+        line(bulk_port="many"),
+    ],
 )
 def test_what_is_no_hello(text: bytes) -> None:
     with pytest.raises(ValueError):

@@ -24,6 +24,7 @@ def test_the_form_on_the_wire() -> None:
     assert outgoing.header(0x1234).hex() == "00000000" + "00001234"
     assert outgoing.end().hex() == "00000001" + "00000000"
     assert answer(111).hex() == "0000006f"
+    assert outgoing.retire().hex() == "00000000" + "ffffffff"
     assert (HEADER_BYTES, ANSWER_BYTES, HEADER_BYTES + FRAME_BYTES) == (8, 4, 65536)
 
 
@@ -118,41 +119,57 @@ def test_a_frame_that_is_too_long() -> None:
         incoming.feed(0, struct.pack("!II", 0, MOST_BYTES + 1))
 
 
-class TestAStripeEnds:
+class TestAStripeIsRetired:
     def setup_method(self) -> None:
         self.outgoing, self.incoming = Outgoing(), Incoming()
         for stripe in ("one", "other"):
             self.incoming.add(stripe)
 
-    def test_between_two_frames(self) -> None:
-        self.incoming.feed("one", self.outgoing.header(1) + b"a")
-        assert self.incoming.drop("one")
-        assert self.incoming.feed("other", self.outgoing.header(1) + b"b") == b"b"
-
-    def test_in_a_frame(self) -> None:
-        self.incoming.feed("one", self.outgoing.header(2) + b"a")
-        assert not self.incoming.drop("one")
-
-    def test_in_a_header(self) -> None:
-        self.incoming.feed("one", self.outgoing.header(2)[:3])
-        assert not self.incoming.drop("one")
-
-    def test_with_a_frame_that_all_others_wait_for(self) -> None:
-        self.outgoing.header(1)
-        self.incoming.feed("other", self.outgoing.header(1) + b"b")
-        assert not self.incoming.drop("one")
-
-    def test_ahead_of_others(self) -> None:
+    @pytest.mark.parametrize("cut", range(HEADER_BYTES + 1))
+    def test_what_was_sent_on_it_before_arrives(self, cut: int) -> None:
         first = self.outgoing.header(1) + b"a"
-        self.incoming.feed("other", self.outgoing.header(1) + b"b")
-        assert self.incoming.drop("other")
+        assert self.incoming.feed("other", self.outgoing.header(1) + b"b" + self.outgoing.retire()[:cut]) == b""
         assert self.incoming.feed("one", first) == b"ab"
-
-    def test_as_the_last_one(self) -> None:
-        assert self.incoming.drop("one")
-        assert not self.incoming.drop("other")
-
-    def test_after_the_end(self) -> None:
-        self.incoming.feed("one", self.outgoing.end())
-        assert self.incoming.drop("one")
+        assert self.incoming.feed("other", self.outgoing.retire()[cut:]) == b""
+        assert self.incoming.retired == {"other"}
         assert self.incoming.drop("other")
+        assert self.incoming.feed("one", self.outgoing.header(1) + b"c") == b"c"
+        assert self.incoming.retired == set()
+
+    def test_between_frames_of_another(self) -> None:
+        whole = self.outgoing.header(2) + b"ab"
+        assert self.incoming.feed("one", whole[:-1]) == b"a"
+        assert self.incoming.feed("other", self.outgoing.retire()) == b""
+        assert self.incoming.feed("one", whole[-1:]) == b"b"
+        assert self.incoming.retired == {"other"}
+
+
+@pytest.mark.parametrize(("count", "is_between"), [(0, True), (3, False), (8, False), (9, False), (10, True)])
+def test_a_stripe_ends(count: int, is_between: bool) -> None:
+    outgoing, incoming = Outgoing(), Incoming()
+    incoming.add(0)
+    incoming.feed(0, (outgoing.header(2) + b"ab")[:count])
+    assert incoming.drop(0) is is_between
+
+
+def test_a_stripe_ends_ahead_of_others() -> None:
+    outgoing, incoming = Outgoing(), Incoming()
+    incoming.add("one")
+    incoming.add("other")
+    first = outgoing.header(1) + b"a"
+    assert incoming.feed("other", outgoing.header(1) + b"b") == b""
+    assert incoming.drop("other")
+    assert incoming.feed("one", first) == b"ab"
+
+
+def test_what_is_taken_past_it() -> None:
+    outgoing, incoming = Outgoing(), Incoming()
+    for stripe in ("one", "other"):
+        incoming.add(stripe)
+    assert incoming.expected("one") == 0
+    assert incoming.feed("one", outgoing.header(5) + b"ab") == b"ab"
+    assert (incoming.expected("one"), incoming.expected("other")) == (3, 0)
+    assert incoming.feed("other", outgoing.header(1) + b"f") == b""
+    incoming.take(3)
+    assert incoming.feed("one", b"") == b"f"
+    assert incoming.expected("one") == 0
