@@ -171,7 +171,8 @@ class Exposure:
             return f"{requests} passed the gateway" + (f", 0 with {match}." if match else ", and none came here yet.")
         return (
             "No request has passed the gateway yet: clients that keep connections from before still talk to the "
-            "original pods. --move-clients renews those pods; a gateway that stays (ktpy gateway keep) spares it."
+            "original pods. --move-clients of exchange and mesh renews those pods; a gateway that stays (ktpy gateway "
+            "keep) spares it."
         )
 
     def _counters(self, port: ServicePort) -> RouteCounters:
