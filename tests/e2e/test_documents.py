@@ -1,6 +1,7 @@
 """README.md and docs/ do what they say: what a reader is to type is typed in the lab, and prints what is shown.
 
-How a document is read: tests/kit/documents.py. A block that nobody runs is a test that is skipped, with the reason.
+How a document is read: tests/kit/documents.py. Commands that stand in a sentence or a table there are typed in
+the pages of inline_commands/. A block that nobody runs is a test that is skipped, with the reason.
 """
 
 import os
@@ -17,7 +18,11 @@ from tests.lab.layout import REPOSITORY
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")
 
-PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+PAGES = (
+    REPOSITORY / "README.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "tests/e2e/inline_commands").glob("*.md")),
+)
 
 
 def _sections() -> Iterator[Any]:

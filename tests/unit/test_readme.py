@@ -16,9 +16,10 @@ from ktpy.cli.image import image
 from ktpy.cli.main import cli
 from ktpy.cluster import rbac
 from ktpy.observe import events, status
+from tests.kit.documents import sections
+from tests.kit.inline_commands import PAGES, ROOT, Words, inline_commands, is_run_by, simple_commands
 
-ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+INLINE = tuple((ROOT / "tests/e2e/inline_commands").glob("*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
@@ -74,6 +75,42 @@ def test_commands_in_the_documents_are_ktpys() -> None:
         if command is None or not asked <= {*known, "--help", "-h"}:
             wrong.append((page, line))
     assert not wrong
+
+
+def _inline() -> dict[Words, list[str]]:
+    """Return the command lines in sentences and tables of the documents, and where each stands."""
+    found: dict[Words, list[str]] = {}
+    for page in PAGES:
+        for one in inline_commands(page.read_text()):
+            found.setdefault(one.words, []).append(f"{page.relative_to(ROOT)}:{one}")
+    return found
+
+
+def _typed(*pages: Path, is_run: bool) -> Iterator[Words]:
+    """Yield the commands in those blocks of the pages that are run, or that are not."""
+    for page in pages:
+        for section in sections(page.read_text()):
+            for block in section.blocks:
+                for one in block.commands if is_run != bool(block.reason) else ():
+                    yield from simple_commands(one.text)
+
+
+def test_every_command_line_in_a_sentence_or_a_table_is_run() -> None:
+    run, not_run = (set(_typed(*PAGES, *INLINE, is_run=is_run)) for is_run in (True, False))
+    forgotten = [
+        place
+        for words, places in _inline().items()
+        for place in places
+        if not any(is_run_by(words, one) for one in run) and not any(is_run_by(one, words) for one in not_run)
+    ]
+    assert forgotten == []
+
+
+def test_each_command_that_is_said_not_to_be_run_stands_somewhere_and_is_run_nowhere() -> None:
+    written, run = _inline(), set(_typed(*PAGES, *INLINE, is_run=True))
+    for one in _typed(*INLINE, is_run=False):
+        assert any(is_run_by(one, words) for words in written), one
+        assert not any(is_run_by(one, words) for words in run), one
 
 
 def test_links_lead_somewhere() -> None:

@@ -1,14 +1,12 @@
 """How rows are chosen, and what of their rounds counts."""
 
-import re
-from pathlib import Path
-
 import pytest
 
-from tests.bench.cli import BENCHES
+from tests.bench.cli import BENCHES, parser
 from tests.bench.goals import at_most
 from tests.bench.samples import Summary
 from tests.bench.specs import Spec, UnknownRow, select
+from tests.kit.inline_commands import given_to
 
 ROWS = (Spec("first", "s"), Spec("http-new", "ms"), Spec("http-kept", "ms"), Spec("http-new", "ms", suffix="-other"))
 
@@ -46,9 +44,7 @@ def test_the_median_round_counts_or_the_worst(is_worst: bool, figure: float) -> 
 
 
 def test_rows_that_the_documents_name_exist() -> None:
-    root = Path(__file__).parents[3]
-    text = "\n".join(page.read_text() for page in (root / "README.md", *(root / "docs").glob("*.md")))
-    named = re.findall(rf"({'|'.join(BENCHES)}) --rows '?([^\s'`]+)", text)
+    named = [parser().parse_args(told) for told in given_to("bench") if told]
     assert len(named) > 5
-    for bench, patterns in named:
-        assert select(BENCHES[bench].cases, patterns.split(","))
+    for options in named:
+        assert select(BENCHES[options.verb].cases, [one for one in options.rows.split(",") if one])

@@ -6,12 +6,19 @@ import pytest
 
 from tests.chaos import results
 from tests.chaos.cli import main
+from tests.kit.inline_commands import given_to
 from tests.unit.chaos.test_results import RESULT
 
 
 def test_the_cells_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list", "--cells", "dev/*/kubelet"]) == 0
     assert capsys.readouterr().out.split() == ["dev/starting/kubelet", "dev/ready/kubelet", "dev/ending/kubelet"]
+
+
+def test_the_cells_that_the_documents_name_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    for told in given_to("chaos"):
+        assert main([*told, "--list"]) == 0
+        assert capsys.readouterr().out
 
 
 def test_an_unknown_cell_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

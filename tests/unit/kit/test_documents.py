@@ -8,7 +8,7 @@ import pytest
 from tests.kit.documents import Command, Malformed, missing, sections
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *(ROOT / "tests/e2e/inline_commands").glob("*.md")]
 TEXT = """
 # First
 
