@@ -84,7 +84,8 @@ class StripedFlow(asyncio.Transport):
         self._further.append(self._add(channel))
         self._read_or_not()
         self.write_or_not()
-        self._retire_later()
+        if len(self._further) == 1:
+            self._retire_later()
 
     def may_widen_again(self) -> None:
         """Ask for further channels again when there is more."""
