@@ -103,12 +103,12 @@ class StripedFlow:
 
     def _close(self) -> None:
         for stripe in self._stripes:
-            self._close_stripe(stripe)
+            self._close_channel(stripe.channel)
         self._let_go()
 
-    def _close_stripe(self, stripe: _Stripe) -> None:
-        self._poller.forget(stripe.channel)
-        stripe.channel.close()
+    def _close_channel(self, channel: socket.socket) -> None:
+        self._poller.forget(channel)
+        channel.close()
 
     def _finish(self) -> None:
         """Once both streams have ended, and everything is sent, the first channel may carry another flow."""
@@ -130,8 +130,7 @@ class StripedFlow:
             except OSError:
                 data = b""
             if not data:
-                self._poller.forget(channel)
-                channel.close()
+                self._close_channel(channel)
 
         with suppress(OSError):
             channel.shutdown(socket.SHUT_WR)
@@ -183,10 +182,7 @@ class StripedFlow:
             self._send(stripe, self._outgoing.header(len(data)), data)
         else:
             self._has_ended = True
-            if not self._first.rest:
-                self._send(self._first, self._outgoing.end())
-            else:
-                self._first.rest += self._outgoing.end()
+            self._send_last(self._first, self._outgoing.end())
             self._finish()
 
     def _splice(self, target: socket.socket, stripe: _Stripe) -> bool:
@@ -219,6 +215,13 @@ class StripedFlow:
             return
         if count < sum(map(len, pieces)):
             stripe.rest = b"".join(pieces)[count:]
+
+    def _send_last(self, stripe: _Stripe, frame: bytes) -> None:
+        """Send a frame behind what the stripe has yet to take."""
+        if stripe.rest:
+            stripe.rest += frame
+        else:
+            self._send(stripe, frame)
 
     # --- from the laptop to the target
 
@@ -275,17 +278,14 @@ class StripedFlow:
         for stripe in self._stripes[1:]:
             if stripe in self._incoming.retired and not stripe.is_retired:
                 stripe.is_retired = True
-                if stripe.rest:
-                    stripe.rest += self._outgoing.retire()
-                else:
-                    self._send(stripe, self._outgoing.retire())
+                self._send_last(stripe, self._outgoing.retire())
 
     def _lose(self, stripe: _Stripe) -> None:
         """End with a stripe that has ended, unless it was retired. All end where the laptop wants to read no more."""
         if stripe.is_retired:
             self._stripes.remove(stripe)
             self._incoming.drop(stripe)
-            self._close_stripe(stripe)
+            self._close_channel(stripe.channel)
         elif stripe is self._first and self._incoming.has_ended:
             self._close()
         else:

@@ -7,7 +7,7 @@ over SSH. A second encryption, and sshd with it, would cost a third of the proce
 import asyncio
 import errno
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from ktpy.errors import KtpyError
@@ -20,6 +20,7 @@ MOST: Final = 8
 """So many bare channels may be open. What bulk there is beside them goes over SSH."""
 AGAIN_AFTER_S: Final = 60.0
 """Where one could not be opened, as a quota or a proxy may have it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,9 +45,8 @@ class BulkWay:
         return True
 
     async def _open(self, flow: StripedFlow) -> None:
-        channel = BareChannel(self._link)
+        channel = BareChannel(self._link, self._channels.discard)
         self._channels.add(channel)
-        channel.lost.add_done_callback(lambda _: self._channels.discard(channel))
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await self._connector.create_connection(lambda: channel, "", 0)
@@ -64,11 +64,10 @@ class BareChannel(asyncio.Protocol):
 
     frame_bytes: Final = BARE_FRAME_BYTES
 
-    def __init__(self, link: Link) -> None:
-        """What it carries is counted in `link`."""
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._link = link
-        self._transport: asyncio.Transport | None = None
+    def __init__(self, link: Link, on_lost: Callable[["BareChannel"], None]) -> None:
+        """What it carries is counted in `link`. `on_lost` is told of its end, also where it was never opened."""
+        self._link, self._on_lost = link, on_lost
+        self._transport = cast(asyncio.Transport, None)  # until it is opened
         self._protocol: Joining | Stripe | None = None
 
     # --- the port-forward's side
@@ -94,8 +93,7 @@ class BareChannel(asyncio.Protocol):
             self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.lost.done():
-            self.lost.set_result(None)
+        self._on_lost(self)
         protocol, self._protocol = self._protocol, None
         if protocol:
             protocol.connection_lost(OSError(errno.ECONNRESET, f"a port-forward for bulk is gone: {exc or 'closed'}"))
@@ -108,33 +106,29 @@ class BareChannel(asyncio.Protocol):
     def get_protocol(self) -> Joining | Stripe | None:
         return self._protocol
 
-    def writelines(self, pieces: Iterable[bytes | bytearray | memoryview]) -> None:
-        pieces = list(pieces)
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         self._link.sent_bytes += sum(map(len, pieces))
-        if self._transport:
-            self._transport.writelines(pieces)
+        self._transport.writelines(pieces)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writelines((data,))
 
     def get_write_buffer_size(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport else 0
+        return self._transport.get_write_buffer_size()
 
     @property
     def room_bytes(self) -> int:
         return -self.get_write_buffer_size()
 
     def pause_reading(self) -> None:
-        if self._transport:
-            self._transport.pause_reading()
+        self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._transport:
-            self._transport.resume_reading()
+        self._transport.resume_reading()
 
     def abort(self) -> None:
         """Close at once; there is no other way from this end."""
         if self._transport:
             self._transport.abort()
-        elif not self.lost.done():
-            self.lost.set_result(None)
+        else:
+            self._on_lost(self)

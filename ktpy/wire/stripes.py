@@ -91,24 +91,20 @@ class Incoming:
 
     def feed(self, stripe: object, *data: bytes | bytearray | memoryview) -> bytes:
         """Return what of the stream there is now. Raises ValueError for a frame that is too long."""
-        pieces: list[bytearray | memoryview] = []
+        pieces: list[memoryview] = []
         for part in data:
             self._read(stripe, memoryview(part), pieces)
-        while not self.has_ended and self._begin():
-            unread = self._unread[self._current]
-            piece = unread[: self._left]
-            if not piece:
-                break
-            del unread[: self._left]
-            self._left -= len(piece)
-            pieces.append(piece)
+        while (waiting := self._turn_of()) is not None:
+            unread, self._unread[waiting] = self._unread[waiting], bytearray()
+            self._read(waiting, memoryview(unread), pieces)
         return b"".join(pieces)
 
-    def _read(self, stripe: object, view: memoryview, pieces: list[bytearray | memoryview]) -> None:
-        """Take frames whose turn it is from where they lie, as most do, and keep the rest."""
+    def _read(self, stripe: object, view: memoryview, pieces: list[memoryview]) -> None:
+        """Take frames whose turn it is from where they lie, and keep the rest."""
         unread = self._unread[stripe]
         while view and not (unread or self.has_ended):
-            if not self._left and self._start(stripe, view):
+            if not self._left and self._is_next(view):
+                self._begin(stripe, view)
                 view = view[HEADER_BYTES:]
                 continue
             if not self._left or self._current is not stripe:
@@ -118,31 +114,29 @@ class Incoming:
             pieces.append(piece)
         unread += view
 
-    def _start(self, stripe: object, data: bytearray | memoryview) -> bool:
-        """Begin a frame if its header is what comes next on a stripe; return whether it was."""
+    def _is_next(self, data: bytearray | memoryview) -> bool:
+        """Return whether this begins with the header of the next frame."""
         if len(data) < HEADER_BYTES:
             return False
         number, length = _HEADER.unpack_from(data)
-        if number != self._next or length == _NUMBERS:
-            return False
+        return bool(number == self._next and length != _NUMBERS)  # else it is retired
+
+    def _begin(self, stripe: object, data: memoryview) -> None:
+        length: int = _HEADER.unpack_from(data)[1]
         if length > MOST_BYTES:
             raise ValueError(f"a frame of {length} bytes is too long")
         self._next = self._next + 1 & _NUMBERS
         self._current, self._left, self.has_ended = stripe, length, length == _END
-        return True
 
-    def _begin(self) -> bool:
-        """Return whether a frame is under way; begin the next one if it is there."""
-        if self._left:
-            return True
+    def _turn_of(self) -> object | None:
+        """Return the stripe that has kept the next frame, if there is one and no other is under way."""
+        if self._left or self.has_ended:
+            return None
         for stripe, unread in self._unread.items():
             if unread == _RETIRED:
                 unread.clear()
                 self.retired.add(stripe)
-            elif self._start(stripe, unread):
-                del unread[:HEADER_BYTES]
-                return not self.has_ended
-        return False
+        return next((stripe for stripe, unread in self._unread.items() if self._is_next(unread)), None)
 
     def expected(self, stripe: object) -> int:
         """Return how many bytes of the stream come next on a stripe, of the frame that has begun there."""
