@@ -177,14 +177,11 @@ class Connect:
         self._uplink = uplink = tunnel.hold_uplink(self._routing, self._counters, cluster, work)
         async with asyncio.TaskGroup() as start:
             opening = start.create_task(self._open_tunnel(uplink, tunnel), name="open tunnel")
-            preparing = start.create_task(
-                _prepare_laptop(front, self._launched, laptop, self._report), name="prepare laptop"
-            )
+            preparing = start.create_task(self._prepare_laptop(front, laptop, work), name="prepare laptop")
             routing = start.create_task(self._routing.choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         self._front = machine
         zone.stand_ins = machine.stand_ins
-        work.create_task(machine.until_helper_gone(), name="watch helper")
         self._known = replace(self._known, proxy=machine.proxy_status(api.address))
         datagrams = tunnel.datagram_link() if hello.datagrams else None
         dial = self._with_shortcuts((tunnel.keeper or uplink).create_connection, api)
@@ -246,6 +243,12 @@ class Connect:
         self._is_changed = True
         await tunnel.create_pod(undo, work)
         return tunnel
+
+    @stage
+    async def _prepare_laptop(self, front: type[Front], undo: AsyncExitStack, work: asyncio.TaskGroup) -> Front:
+        machine = await front.prepare(self._launched, undo, self._report)
+        work.create_task(machine.until_helper_gone(), name="watch helper")  # the pod may be long in coming
+        return machine
 
     def _with_shortcuts(self, dial: "Dial", api: Api) -> "Dial":
         if not self._options.local_shortcut:
@@ -356,8 +359,3 @@ class Connect:
     def _request_quit(self) -> dict[str, Any]:
         self._quit.set()
         return {"ending": True}
-
-
-@stage
-async def _prepare_laptop(front: type[Front], launched: Launched, undo: AsyncExitStack, report: Report) -> Front:
-    return await front.prepare(launched, undo, report)

@@ -54,18 +54,24 @@ def wait_none(lab: Lab) -> None:
 
 
 def kill(lab: Lab, *roles: str) -> None:
-    """SIGKILL to those of these roles. The helper is stopped first: it must not see the other's end."""
-    found: list[Running] = []
+    """SIGKILL to those of these roles. A helper is stopped first: it neither forks nor sees the other's end."""
+    found: dict[ProcessRecord, Running] = {}
 
     def are_found() -> bool:
-        """One that becomes another program, as what stands by does, has no name for a moment."""
-        found[:] = sorted((running for running in of(lab) if running.role in roles), key=lambda running: running.role)
-        return {running.role for running in found} == set(roles)
+        """Look for them, and again after one was stopped, which may just have become a daemon.
+
+        One that becomes another program, as what stands by does, has no name for a moment.
+        """
+        news = {one.record: one for one in of(lab) if one.role in roles and one.record not in found}
+        found.update(news)
+        for running in news.values():
+            if running.role == "helper":  # not main, whose sudo would stop with it
+                with suppress(ProcessLookupError):
+                    running.send(signal.SIGSTOP)
+        return not news and {running.role for running in found.values()} == set(roles)
 
     wait_until(are_found, FOUND_TIMEOUT_S, f"ktpy's {' and '.join(roles)}")
-    for running in found[:-1]:
-        running.send(signal.SIGSTOP)  # not main, whose sudo would stop with it
-    for running in reversed(found):
+    for running in sorted(found.values(), key=lambda running: running.role, reverse=True):  # main, then helpers
         running.kill()
 
 

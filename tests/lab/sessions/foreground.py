@@ -54,8 +54,11 @@ class Foreground:
             assert is_so(self.output), f"no {what} in {timeout_s:g} s; it printed:\n{self.output}"
 
     def wait_ended(self, timeout_s: float = END_TIMEOUT_S) -> int:
-        """Its exit code. Everything it printed is in `output` by then."""
-        code = self.process.wait(timeout_s)
+        """Its exit code. Everything it printed is in `output` by then; AssertionError as `wait_for`."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"no end in {timeout_s:g} s; it printed:\n{self.output}") from None
         self._reader.join(timeout_s)
         return code
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ktpy.capture import spec
 from ktpy.capture.tun.datagrams import DatagramCounters
 from ktpy.capture.tun.pump import PacketCounters
 from ktpy.cluster.pods.shadow import DELETE_TIMEOUT_S
@@ -150,7 +151,7 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         await world.step("dial")
         return Tunnel(world)
 
-    async def prepare(_front: object, _launched: object, undo: AsyncExitStack, _report: object) -> Any:
+    async def prepare(_launched: object, undo: AsyncExitStack, _report: object) -> Any:
         undo.callback(world.note, "undo laptop")
         await world.step("prepare laptop")
         return Machine(world)
@@ -174,10 +175,10 @@ def furnish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "Outages": lambda report: Outages(report, asyncio.get_running_loop().time),
         "warnings_for_shadow": warnings_for_shadow,
         "Api": SimpleNamespace(load=load),
-        "_prepare_laptop": prepare,
         "feed_zone": lambda *_: world.step("feed zone"),
     }.items():
         monkeypatch.setattr(connect, name, fake)
+    monkeypatch.setattr(spec, "FRONTS", dict.fromkeys(spec.FRONTS, lambda: SimpleNamespace(prepare=prepare)))
     monkeypatch.setattr(tunnel, "datagram_link", lambda *_: Datagrams(world))
     monkeypatch.setattr(tunnel, "Shadow", lambda *_, **__: Shadow(world))
     monkeypatch.setattr(routing, "discover", discover)

@@ -138,6 +138,15 @@ async def test_what_the_session_needs_ends_it(world: World, who: str, failure: K
     assert world.steps[-5:] == UNDO
 
 
+async def test_a_helper_that_dies_before_there_is_a_pod_is_not_waited_with(world: World) -> None:
+    world.blocked_at = "wait for pod"
+    async with world.session() as running:
+        await until(lambda: world.is_reached.is_set() and "discover ranges" in world.steps)
+        world.end["helper"].set_exception(HelperFailed("The helper died."))
+        assert await running == Ended(35, "The helper died.", is_error=True)
+    assert undone(world) == expected_undo(world)
+
+
 async def test_a_replaced_resolv_conf_is_told_and_names_that_are_lost_are_not_claimed(world: World) -> None:
     async with world.session():
         await world.ready
@@ -194,6 +203,7 @@ async def test_each_stage_is_traced(world: World, caplog: pytest.LogCaptureFixtu
         "stage open cluster: started",
         "stage create shadow: started",
         "stage open tunnel: started",
+        "stage prepare laptop: started",
         "stage choose ranges: started",
         "stage route chosen: started",
         "stage serve names: started",
