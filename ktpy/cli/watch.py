@@ -92,6 +92,7 @@ def watch(
     if web and (plain or har or replay is not None or shown["headers"] or shown["body"] or shown["curl"]):
         raise click.UsageError("--web goes with --method, --path, --status and --secrets only: the page has the rest.")
     path = _session(target, session)
+    _give_way()
     how = {"bodies": shown["body"] or shown["curl"] or har is not None, "secrets": shown["secrets"]}
     if replay is not None:
         _replay(path, {**how, "bodies": True, "id": replay}, output, **shown)
@@ -101,6 +102,12 @@ def watch(
         _view(path, choice, secrets=shown["secrets"])
     else:
         _watch(path, how, choice, output, har, **shown)
+
+
+def _give_way() -> None:
+    """Have the scheduler never stop another process because this one has something to read: sched(7), SCHED_BATCH."""
+    with suppress(AttributeError, OSError):  # of Linux, which may forbid it
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _is_terminal() -> bool:

@@ -1,10 +1,12 @@
 """What passes watched connections is read a little later, several pieces at one go.
 
-A request does not wait for its own reading then, and the processor reads many in half the time of as many single ones.
+A request does not wait for its own reading then, nor much for that of others, and the processor reads many in half the
+time of as many single ones.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -13,8 +15,10 @@ from ktpy.link.taps import Tap
 
 LATE_S: Final = 0.02
 """So much later a piece is read, at most."""
+TURN_S: Final = 0.0001
+"""A request waits this long at most for the reading of others, and for a piece that takes longer."""
 LIMIT_BYTES: Final = 1 << 20
-"""More is read at once."""
+"""More is not held."""
 
 
 class LateReading:
@@ -22,11 +26,11 @@ class LateReading:
 
     def __init__(self, clock: Clock = time.perf_counter) -> None:
         self._clock = clock
-        self._pieces: list[tuple[Callable[[bytes], None], bytes, float]] = []
+        self._pieces: deque[tuple[Callable[[bytes], None], bytes, float]] = deque()
         """What reads each, the piece, and when it came."""
         self._bytes = 0
         self._came_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._next: asyncio.Handle | None = None
 
     def tap(self, make: Callable[[Clock], Tap]) -> Tap:
         """Return a tap in the place of the one that `make` makes, with a clock that tells when a piece came."""
@@ -35,24 +39,30 @@ class LateReading:
     def _hold(self, read: Callable[[bytes], None], piece: bytes) -> None:
         self._pieces.append((read, piece, self._clock()))
         self._bytes += len(piece)
-        if self._bytes > LIMIT_BYTES:
-            self.read()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LATE_S, self.read)
+        while self._bytes > LIMIT_BYTES:
+            self._read_one()
+        if self._next is None:
+            self._next = asyncio.get_running_loop().call_later(LATE_S, self._read_some)
 
-    def read(self) -> None:
-        """Read all that is held."""
-        pieces = self._pieces
-        self.forget()
-        for read, piece, self._came_at in pieces:
-            read(piece)
+    def _read_some(self) -> None:
+        """Read for TURN_S, and go on when the event loop has done what else is to be done."""
+        ends_at = self._clock() + TURN_S
+        while self._pieces and self._clock() < ends_at:
+            self._read_one()
+        self._next = asyncio.get_running_loop().call_soon(self._read_some) if self._pieces else None
+
+    def _read_one(self) -> None:
+        read, piece, self._came_at = self._pieces.popleft()
+        self._bytes -= len(piece)
+        read(piece)
 
     def forget(self) -> None:
         """Drop what is held."""
-        self._pieces, self._bytes = [], 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._pieces.clear()
+        self._bytes = 0
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
 
 class _LateTap:

@@ -5,23 +5,28 @@ from collections.abc import Callable
 
 from ktpy.inspect.draft import Clock
 from ktpy.link.taps import Tap
-from ktpy.serve.late_reading import LATE_S, LIMIT_BYTES, LateReading
+from ktpy.serve.late_reading import LATE_S, LIMIT_BYTES, TURN_S, LateReading
+from tests.kit.waiting import until
 
 
 class Noting:
     """A tap that notes what it reads, and when that came."""
 
-    def __init__(self, name: str, clock: Clock, read: list[tuple[str, str, bytes, float]]) -> None:
-        self._name, self._clock, self._read = name, clock, read
+    def __init__(self, name: str, clock: Clock, scene: "Scene") -> None:
+        self._name, self._clock, self._scene = name, clock, scene
 
     def asked(self, data: bytes) -> None:
-        self._read.append((self._name, "asked", data, self._clock()))
+        self._note("asked", data)
 
     def answered(self, data: bytes) -> None:
-        self._read.append((self._name, "answered", data, self._clock()))
+        self._note("answered", data)
 
     def ended(self) -> None:
-        self._read.append((self._name, "ended", b"", self._clock()))
+        self._note("ended", b"")
+
+    def _note(self, what: str, data: bytes) -> None:
+        self._scene.read.append((self._name, what, data, self._clock()))
+        self._scene.now_s += self._scene.takes_s
 
 
 class Scene:
@@ -30,13 +35,15 @@ class Scene:
     def __init__(self) -> None:
         self.read: list[tuple[str, str, bytes, float]] = []
         self.now_s = 0.0
+        self.takes_s = 0.0
+        """How long each piece takes to read."""
         self.late = LateReading(lambda: self.now_s)
 
     def tap(self, name: str) -> Tap:
         return self.late.tap(self._noting(name))
 
     def _noting(self, name: str) -> Callable[[Clock], Tap]:
-        return lambda clock: Noting(name, clock, self.read)
+        return lambda clock: Noting(name, clock, self)
 
 
 async def test_pieces_of_all_connections_are_read_later_in_their_order() -> None:
@@ -68,7 +75,20 @@ async def test_what_is_much_is_read_at_once() -> None:
     tap.asked(bytes(LIMIT_BYTES))
     assert scene.read == []
     tap.answered(b"x")
-    assert [what for _, what, _, _ in scene.read] == ["asked", "answered"]
+    assert [what for _, what, _, _ in scene.read] == ["asked"]
+
+
+async def test_what_else_is_to_be_done_comes_between_pieces_that_take_long() -> None:
+    scene = Scene()
+    tap = scene.tap("one")
+    scene.takes_s = TURN_S / 2
+    for piece in (b"a", b"b", b"c"):
+        tap.asked(piece)
+    while not scene.read:
+        await asyncio.sleep(0)
+    assert [piece for _, _, piece, _ in scene.read] == [b"a", b"b"]
+    await asyncio.sleep(0)
+    assert [piece for _, _, piece, _ in scene.read] == [b"a", b"b", b"c"]
 
 
 async def test_what_is_forgotten_is_not_read() -> None:
@@ -79,5 +99,5 @@ async def test_what_is_forgotten_is_not_read() -> None:
     await asyncio.sleep(LATE_S * 1.5)
     assert scene.read == []
     tap.asked(b"b")
-    scene.late.read()
+    await until(lambda: bool(scene.read))
     assert [piece for _, _, piece, _ in scene.read] == [b"b"]
