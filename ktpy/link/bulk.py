@@ -51,10 +51,12 @@ class BulkWay:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await self._connector.create_connection(lambda: channel, "", 0)
                 await Joining(flow, channel).done
+            self._link.bulk_ways += 1
         except (KtpyError, OSError, TimeoutError) as error:
             logger.debug("bulk stays on SSH: %s", error)
             channel.abort()
             if not flow.is_over:
+                self._link.bulk_refused += 1
                 self._closed_until_s = asyncio.get_running_loop().time() + AGAIN_AFTER_S
                 flow.may_widen_again()
 

@@ -41,7 +41,26 @@ def open_failure(exc: asyncssh.ChannelOpenError) -> OSError:
 
 
 @dataclass(slots=True)
-class Link:
+class Carried:
+    """A Carried counts what goes over an SSH connection and beside it."""
+
+    sent_bytes: int = 0
+    """Of payload, as received_bytes."""
+    received_bytes: int = 0
+    bulk_ways: int = 0
+    """Port-forwards of their own that a flow's bulk went over."""
+    bulk_refused: int = 0
+    """Those that could not be opened."""
+
+    def add(self, other: "Carried") -> None:
+        self.sent_bytes += other.sent_bytes
+        self.received_bytes += other.received_bytes
+        self.bulk_ways += other.bulk_ways
+        self.bulk_refused += other.bulk_refused
+
+
+@dataclass(slots=True)
+class Link(Carried):
     """A Link is what the channels of one SSH connection share.
 
     asyncssh does not pass on that its connection is congested, and a channel by itself only stops at its window
@@ -50,8 +69,6 @@ class Link:
 
     congested: bool = False
     open_channels: int = 0
-    sent_bytes: int = 0
-    received_bytes: int = 0
     waiting: set["Channel"] = field(default_factory=set)
 
     def congest(self) -> None:

@@ -11,12 +11,14 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from ktpy.aio.retry import Backoff
 from ktpy.aio.task_group import task_group
 from ktpy.errors import HostKeyMismatch, KtpyError
 from ktpy.link.bulk import BulkWay
+from ktpy.link.channel import Carried
 from ktpy.link.connection import AgentConnection, Connector
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import DirectWay
@@ -71,15 +73,16 @@ class Lanes:
         self._wide: StripedFlow | None = None
         """The last flow that may go over several connections."""
         self._is_far = False
-        self._ended = [0, 0]
+        self._ended = Carried()
         self._fallen = 0
         """How many keepers go on over the first connection."""
 
-    def byte_counts(self) -> tuple[int, int]:
-        """Return how many payload bytes were sent and received over channels."""
-        links = [dialer.connection.link for dialer in self._dialers + self._direct_dialers]
-        sent, received = self._ended
-        return sent + sum(link.sent_bytes for link in links), received + sum(link.received_bytes for link in links)
+    def carried(self) -> Carried:
+        """Return what went over all connections, those that have ended too."""
+        found = replace(self._ended)
+        for dialer in self._dialers + self._direct_dialers:
+            found.add(dialer.connection.link)
+        return found
 
     async def create_connection(
         self, protocol_factory: Callable[[], P], host: str, port: int
@@ -187,9 +190,7 @@ class Lanes:
         for dialers in (self._dialers, self._direct_dialers):
             if dialer in dialers:
                 dialers.remove(dialer)
-                link = dialer.connection.link
-                self._ended[0] += link.sent_bytes
-                self._ended[1] += link.received_bytes
+                self._ended.add(dialer.connection.link)
 
 
 def round_trip_s(connection: AgentConnection[Any]) -> float:

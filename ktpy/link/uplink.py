@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from typing import Final, Generic, TypeVar
 
 from ktpy.aio.task_group import task_group
 from ktpy.errors import HostKeyMismatch, KtpyError, LinkLost
 from ktpy.frozen import dataclass
+from ktpy.link.channel import Carried
 from ktpy.link.connection import AgentConnection, AgentServer, Connector
 from ktpy.link.dial_policy import DialPolicy
 from ktpy.link.direct import DirectWay
@@ -83,12 +84,14 @@ class Uplink(Generic[T]):
         self._dialling: asyncio.Timeout | None = None
         """The dial that is under way; it has no limit until `lose` sets one."""
         self._lanes: Lanes | None = None
-        self._sent_bytes = self._received_bytes = 0
+        self._carried = Carried()
 
-    def byte_counts(self) -> dict[str, int]:
-        """Return how many payload bytes went over channels, of the connections that have ended and of this one."""
-        sent, received = self._lanes.byte_counts() if self._lanes else (0, 0)
-        return {"sent_bytes": self._sent_bytes + sent, "received_bytes": self._received_bytes + received}
+    def carried(self) -> Carried:
+        """Return what was carried over the connections that have ended and this one."""
+        found = replace(self._carried)
+        if self._lanes:
+            found.add(self._lanes.carried())
+        return found
 
     async def wait_up(self) -> T:
         """Wait until a connection stands, and return what the agent said first. `run` must run meanwhile.
@@ -223,8 +226,7 @@ class Uplink(Generic[T]):
         return await AgentConnection.open(connector or pod.connector, self._client_key, self._command, pod.server)
 
     def _go_up(self, connection: AgentConnection[T], pod: AgentPod) -> Lanes:
-        counted = self.byte_counts()
-        self._sent_bytes, self._received_bytes = counted["sent_bytes"], counted["received_bytes"]
+        self._carried = self.carried()
         self._connection = connection
         self._lanes = Lanes(connection, partial(self._connect, pod), pod.direct, pod.beside)
         self._up.set_result(_Standing(connection, self._lanes, asyncio.Event()))

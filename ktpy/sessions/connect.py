@@ -177,7 +177,10 @@ class Connect:
         self._uplink = uplink = tunnel.hold_uplink(self._routing, self._counters, cluster, work)
         async with asyncio.TaskGroup() as start:
             opening = start.create_task(self._open_tunnel(uplink, tunnel), name="open tunnel")
-            preparing = start.create_task(self._prepare_laptop(front, laptop, work), name="prepare laptop")
+            preparing = start.create_task(
+                _prepare_laptop(front, self._launched, laptop, self._report), name="prepare laptop"
+            )
+            work.create_task(_until_helper_gone(preparing), name="watch helper")  # the pod may be long in coming
             routing = start.create_task(self._routing.choose_ranges(api, preparing), name="choose ranges")
         hello, machine, chosen = opening.result(), preparing.result(), routing.result()
         self._front = machine
@@ -243,12 +246,6 @@ class Connect:
         self._is_changed = True
         await tunnel.create_pod(undo, work)
         return tunnel
-
-    @stage
-    async def _prepare_laptop(self, front: type[Front], undo: AsyncExitStack, work: asyncio.TaskGroup) -> Front:
-        machine = await front.prepare(self._launched, undo, self._report)
-        work.create_task(machine.until_helper_gone(), name="watch helper")  # the pod may be long in coming
-        return machine
 
     def _with_shortcuts(self, dial: "Dial", api: Api) -> "Dial":
         if not self._options.local_shortcut:
@@ -359,3 +356,15 @@ class Connect:
     def _request_quit(self) -> dict[str, Any]:
         self._quit.set()
         return {"ending": True}
+
+
+@stage
+async def _prepare_laptop(front: type[Front], launched: Launched, undo: AsyncExitStack, report: Report) -> Front:
+    return await front.prepare(launched, undo, report)
+
+
+async def _until_helper_gone(preparing: asyncio.Task[Front]) -> None:
+    """Raise HelperFailed when the helper dies. Where the laptop could not be prepared, that is told by who did it."""
+    await asyncio.wait({preparing})
+    if not preparing.cancelled() and not preparing.exception():
+        await preparing.result().until_helper_gone()

@@ -13,7 +13,7 @@ from ktpy.errors import KtpyError, LinkLost
 from ktpy.kube.client import Api
 from ktpy.kube.portforward.turns import Turns
 from ktpy.link.key import make_key
-from ktpy.observe.counters import CounterReaders
+from ktpy.observe.counters import CounterReaders, numbers
 from ktpy.observe.events import Notice, Report
 from ktpy.sessions.options import ConnectOptions
 from ktpy.sessions.outages import Outages
@@ -117,7 +117,7 @@ class Tunnel:
         )
         self._links.append(uplink)
         undo.callback(uplink.close)
-        counters["link"] = uplink.byte_counts
+        counters["link"] = lambda: numbers(uplink.carried())
         work.create_task(uplink.run(), name="hold uplink")
         work.create_task(notice_sleep(uplink), name="notice sleep")
         return uplink

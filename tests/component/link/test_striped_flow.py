@@ -96,7 +96,7 @@ class Laptop:
         return (await self.uplink.create_connection(Client, "127.0.0.1", port))[1]
 
     def received_bytes(self) -> int:
-        return self.uplink.byte_counts()["received_bytes"]
+        return self.uplink.carried().received_bytes
 
     def are_closed(self) -> bool:
         """Whether every further way is."""

@@ -118,6 +118,8 @@ async def test_it_joins_once_the_agent_lets_it(field: Field) -> None:
     assert field.flow.joined == []
     forward.channel.data_received(answer(0))
     assert field.flow.joined == [forward.channel]
+    await asyncio.sleep(0)
+    assert (field.link.bulk_ways, field.link.bulk_refused) == (1, 0)
     forward.channel.data_received(b"more")
     assert field.flow.received == b"more"
 
@@ -162,6 +164,7 @@ async def test_one_that_cannot_be_opened_is_tried_again_later(field: Field, fail
     field.failure = failure
     assert await field.widen()
     assert field.flow.told == 1
+    assert (field.link.bulk_ways, field.link.bulk_refused) == (0, 1)
     field.failure = None
     assert not await field.widen()
     await asyncio.sleep(AGAIN_AFTER_S)

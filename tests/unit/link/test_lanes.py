@@ -11,7 +11,7 @@ import pytest
 from ktpy.errors import LinkLost
 from ktpy.link import lanes
 from ktpy.link.bulk import BulkWay
-from ktpy.link.channel import Link
+from ktpy.link.channel import Carried, Link
 from ktpy.link.dialer import Dialer
 from ktpy.link.direct import TELL_AFTER_S, DirectWay
 from ktpy.link.lanes import (
@@ -127,7 +127,7 @@ async def test_a_flow_goes_on_over_another_where_a_further_one_was_lost(field: F
     await asyncio.sleep(AGAIN_AFTER_S)
     await turns()
     assert len(field.further) == MOST
-    assert field.lanes.byte_counts() == (3, 4)
+    assert field.lanes.carried() == Carried(3, 4)
 
 
 class BulkFlow:

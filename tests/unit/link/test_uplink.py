@@ -10,7 +10,7 @@ import pytest
 
 from ktpy.errors import Forbidden, HostKeyMismatch, KtpyError, LinkLost, PodNotReady
 from ktpy.kube.portforward.port_forward import PortForwardNotYet
-from ktpy.link.channel import Link
+from ktpy.link.channel import Carried, Link
 from ktpy.link.connection import AgentConnection
 from ktpy.link.dialer import Dialer
 from ktpy.link.key import make_key
@@ -223,7 +223,7 @@ async def test_a_lost_link_is_dialled_again_to_the_pod_that_is_there_then(field:
         assert await uplink.wait_up() == "hello of pod-2"
         second = await field.connections.get()
         second.link.sent_bytes, second.link.received_bytes = 4, 5
-        assert uplink.byte_counts() == {"sent_bytes": 7, "received_bytes": 5}
+        assert uplink.carried() == Carried(7, 5)
     assert field.events == [
         ("up", "hello of pod-1"),
         ("down", "hello of pod-1", LOST),

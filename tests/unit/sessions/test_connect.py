@@ -173,7 +173,7 @@ async def test_the_status_of_a_session_that_stands(world: World) -> None:
     assert status.ranges == (RangeStatus("10.96.0.0/12", "services", "ServiceCIDR"),)
     assert status.bytes == TrafficBytes(3, 4)
     assert list(status.counters) == ["link", "packets", "flows", "datagrams", "dns"]
-    assert status.counters["link"] == {"sent_bytes": 40, "received_bytes": 30}
+    assert status.counters["link"] == {"sent_bytes": 40, "received_bytes": 30, "bulk_ways": 0, "bulk_refused": 0}
     assert (status.counters["packets"]["read_packets"], status.counters["flows"]["admitted"]) == (5, 1)
 
 
