@@ -1,4 +1,4 @@
-"""Reads the requests and answers of a connection of HTTP/1.1 (RFC 9112) by h11, from what passes in each direction."""
+"""Reads the requests and answers of a connection of HTTP/1.1 (RFC 9112), from what passes in each direction."""
 
 import re
 from collections import deque
@@ -9,10 +9,13 @@ import h11
 
 from ktpy.inspect.draft import UNANSWERED_LIMIT, UNFINISHED, Clock, Draft, Tell, TooManyUnanswered
 from ktpy.inspect.messages import MessageCount, websocket_frame
+from ktpy.inspect.plain_head import plain_answer, plain_request
 from ktpy.inspect.record import Headers
 
 HEAD_LIMIT_BYTES = 128 << 10
 _SWITCHING_PROTOCOLS = 101
+_Upgrade = tuple[tuple[bytes, bytes], ...]
+"""The headers of a request by which it may make the connection another one."""
 _REQUEST_LINE = re.compile(rb"[A-Z]{3,16} [!-~]{1,8192} HTTP/1\.[01]\r\n")
 
 
@@ -20,55 +23,97 @@ class UnexpectedAnswer(Exception):
     """The server spoke though nobody had asked."""
 
 
+class _Unanswered:
+    """An _Unanswered is a request that is not answered yet, or not to the end."""
+
+    __slots__ = ("_upgrade", "draft", "reader")
+
+    def __init__(self, draft: Draft, upgrade: _Upgrade) -> None:
+        self.draft, self._upgrade = draft, upgrade
+        self.reader: h11.Connection | None = None
+        """What reads the answer, where it is not a plain one."""
+
+    def read(self, data: bytes) -> h11.Connection:
+        """Return the reader, which has taken the data: empty where there will be no more."""
+        if self.reader is None:
+            self.reader = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
+            self.reader.send(_as_asked(self.draft.method, self._upgrade))
+        self.reader.receive_data(data)
+        return self.reader
+
+
+@lru_cache(maxsize=64)
+def _as_asked(method: str, upgrade: _Upgrade) -> h11.Request:
+    """Return what there is to know of a request to read its answer."""
+    return h11.Request(method=method, target="/", headers=[(b"host", b"-"), *upgrade])
+
+
 class Http1:
     """An Http1 reads one connection. Its methods raise h11.ProtocolError and UnexpectedAnswer for what is no HTTP."""
 
     def __init__(self, tell: Tell, clock: Clock) -> None:
         self._tell, self._clock = tell, clock
-        self._asking = _reader_of_requests()
         self._asked: Draft | None = None
-        self._answering: deque[tuple[Draft, h11.Connection]] = deque()
-        """The requests that are not answered yet, each with what reads its answer."""
+        """The request whose body is under way."""
+        self._asking: h11.Connection | None = None
+        """What reads it, where it is not a plain one."""
+        self._asked_left = self._answered_left = 0
+        """So much of the body of a plain request is to come, and of a plain answer."""
+        self._answering: deque[_Unanswered] = deque()
         self._upgraded: Draft | None = None
         """The request after which the connection speaks something else."""
 
     @property
     def is_one_whole_request(self) -> bool:
         """Whether exactly one request has come, to its end, and no answer."""
-        return len(self._answering) == 1 and self._asked is None and self._asking.trailing_data == (b"", False)
+        return len(self._answering) == 1 and self._asked is None and self._asking is None
 
     def asked(self, data: bytes) -> None:
         """Read what the client sent."""
         if self._upgraded is not None:
             self._upgraded.request.take(data)
             return
+        while data:
+            if self._asked is not None and self._asking is None:
+                self._asked.request.take(data[: self._asked_left])
+                data, self._asked_left = data[self._asked_left :], max(self._asked_left - len(data), 0)
+            elif self._asking is None and (plain := plain_request(data)) is not None:
+                head, data = plain
+                self._begin(head.method, head.path, head.protocol, head.headers)
+                self._asked_left = head.body_bytes
+            else:
+                data = self._read_request(data)
+            if self._asking is None and not self._asked_left:
+                self._asked = None
+
+    def _read_request(self, data: bytes) -> bytes:
+        """Return what follows the request, once that has ended."""
+        if self._asking is None:
+            self._asking = h11.Connection(h11.SERVER, HEAD_LIMIT_BYTES)
         self._asking.receive_data(data)
         while True:
             match self._asking.next_event():
                 case h11.Request() as head:
-                    self._begin(head)
+                    protocol = f"http/{head.http_version.decode()}"
+                    method, path = head.method.decode(), head.target.decode("latin-1")
+                    upgrade = tuple(
+                        (name, value) for name, value in head.headers if name in (b"upgrade", b"connection")
+                    )
+                    self._begin(method, path, protocol, _text(head.headers.raw_items()), upgrade)
                 case h11.Data(data=piece) if self._asked is not None:
                     self._asked.request.take(piece)
                 case h11.EndOfMessage():
                     rest, _ = self._asking.trailing_data
-                    self._asking, self._asked = _reader_of_requests(), None
-                    if rest:
-                        self._asking.receive_data(rest)
+                    self._asking = None
+                    return bytes(rest)
                 case _:
-                    return
+                    return b""
 
-    def _begin(self, head: h11.Request) -> None:
+    def _begin(self, method: str, path: str, protocol: str, headers: Headers, upgrade: _Upgrade = ()) -> None:
         if len(self._answering) >= UNANSWERED_LIMIT:
             raise TooManyUnanswered
-        headers = _text(head.headers.raw_items())
-        protocol = f"http/{head.http_version.decode()}"
-        method, path = head.method.decode(), head.target.decode("latin-1")
-        draft = Draft(self._tell, self._clock, protocol, method, path, headers)
-        reader = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
-        upgrade = [(name, value) for name, value in head.headers if name in (b"upgrade", b"connection")]
-        reader.send(_as_asked(head.method, tuple(upgrade)))
-        self._asked = draft
-        self._answering.append((draft, reader))
+        self._asked = Draft(self._tell, self._clock, protocol, method, path, headers)
+        self._answering.append(_Unanswered(self._asked, upgrade))
 
     def answered(self, data: bytes) -> None:
         """Read what the server sent."""
@@ -78,9 +123,20 @@ class Http1:
         while data:
             if not self._answering:
                 raise UnexpectedAnswer
-            draft, reader = self._answering[0]
-            reader.receive_data(data)
-            data = self._read_answer(draft, reader)
+            draft, reader = self._answering[0].draft, self._answering[0].reader
+            if self._answered_left:
+                draft.take_answer(data[: self._answered_left])
+                data, self._answered_left = data[self._answered_left :], max(self._answered_left - len(data), 0)
+            elif reader is None and (plain := plain_answer(data, draft.method)) is not None:
+                head, data = plain
+                draft.begin_answer(head.status, head.headers)
+                self._answered_left = head.body_bytes
+            else:
+                data = self._read_answer(draft, self._answering[0].read(data))
+                continue
+            if not self._answered_left:
+                self._answering.popleft()
+                draft.end()
 
     def _read_answer(self, draft: Draft, reader: h11.Connection) -> bytes:
         """Return what follows the answer, once that has ended."""
@@ -109,8 +165,8 @@ class Http1:
             draft.request.counts, draft.answer.counts = MessageCount(websocket_frame), MessageCount(websocket_frame)
         draft.begin_answer(_SWITCHING_PROTOCOLS, headers)
         draft.take_answer(rest)
-        early, _ = self._asking.trailing_data
-        draft.request.take(early)
+        if self._asking is not None:
+            draft.request.take(self._asking.trailing_data[0])
         self._upgraded = draft
         draft.tell_open()
 
@@ -119,15 +175,14 @@ class Http1:
         if self._upgraded is not None:
             self._upgraded.end()
             return
-        if self._answering:
-            draft, reader = self._answering[0]
-            reader.receive_data(b"")
+        if self._answering and not self._answered_left:
+            first = self._answering[0]
             try:
-                self._read_answer(draft, reader)
+                self._read_answer(first.draft, first.read(b""))
             except h11.RemoteProtocolError:
-                draft.end(UNFINISHED)
-        for draft, _ in self._answering:
-            draft.end(UNFINISHED)
+                first.draft.end(UNFINISHED)
+        for unanswered in self._answering:
+            unanswered.draft.end(UNFINISHED)
 
 
 class KeptHttp1:
@@ -168,16 +223,6 @@ class KeptHttp1:
         """Tell of what is left."""
         if self._is_sure and self._http is not None:
             self._http.ended()
-
-
-@lru_cache(maxsize=64)
-def _as_asked(method: bytes, upgrade: tuple[tuple[bytes, bytes], ...]) -> h11.Request:
-    """Return what there is to know of a request to read its answer."""
-    return h11.Request(method=method, target="/", headers=[(b"host", b"-"), *upgrade])
-
-
-def _reader_of_requests() -> h11.Connection:
-    return h11.Connection(h11.SERVER, HEAD_LIMIT_BYTES)
 
 
 def _text(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
