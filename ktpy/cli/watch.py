@@ -106,8 +106,9 @@ def watch(
 
 def _give_way() -> None:
     """Have the scheduler never stop another process because this one has something to read: sched(7), SCHED_BATCH."""
-    with suppress(AttributeError, OSError):  # of Linux, which may forbid it
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _is_terminal() -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from ktpy.inspect.draft import Clock
 from ktpy.link.taps import Tap
 from ktpy.serve.late_reading import LATE_S, LIMIT_BYTES, TURN_S, LateReading
-from tests.kit.waiting import until
 
 
 class Noting:
@@ -26,6 +25,7 @@ class Noting:
 
     def _note(self, what: str, data: bytes) -> None:
         self._scene.read.append((self._name, what, data, self._clock()))
+        self._scene.has_read.set()
         self._scene.now_s += self._scene.takes_s
 
 
@@ -34,6 +34,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.read: list[tuple[str, str, bytes, float]] = []
+        self.has_read = asyncio.Event()
         self.now_s = 0.0
         self.takes_s = 0.0
         """How long each piece takes to read."""
@@ -84,8 +85,7 @@ async def test_what_else_is_to_be_done_comes_between_pieces_that_take_long() -> 
     scene.takes_s = TURN_S / 2
     for piece in (b"a", b"b", b"c"):
         tap.asked(piece)
-    while not scene.read:
-        await asyncio.sleep(0)
+    await scene.has_read.wait()
     assert [piece for _, _, piece, _ in scene.read] == [b"a", b"b"]
     await asyncio.sleep(0)
     assert [piece for _, _, piece, _ in scene.read] == [b"a", b"b", b"c"]
@@ -99,5 +99,5 @@ async def test_what_is_forgotten_is_not_read() -> None:
     await asyncio.sleep(LATE_S * 1.5)
     assert scene.read == []
     tap.asked(b"b")
-    await until(lambda: bool(scene.read))
+    await scene.has_read.wait()
     assert [piece for _, _, piece, _ in scene.read] == [b"b"]
