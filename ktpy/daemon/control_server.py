@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from ktpy.aio.background_task import background_task
 from ktpy.aio.first_of import first_of
@@ -22,6 +22,8 @@ Request = dict[str, Any]
 Verbs = Mapping[str, Callable[[], Answer]]
 Streams = Mapping[str, Callable[[Request], AsyncGenerator[Answer, None]]]
 """What is asked for by these is told answer by answer, until the client leaves. The first one comes at once."""
+AT_ONCE: Final = 64
+"""So many answers of a stream are sent together, at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,19 +73,49 @@ def _parsed(line: bytes) -> Request:
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
-    writer.write(json.dumps(answer).encode() + b"\n")
+    writer.write(_line(answer))
     await writer.drain()
 
 
 async def _stream(answers: AsyncGenerator[Answer, None], writer: asyncio.StreamWriter) -> None:
+    gathered = _Gathered(writer)
     try:
         async with aclosing(answers):
             async for answer in answers:
-                await _send(writer, answer)
+                await gathered.add(answer)
     except ConnectionError:
         pass
     except Exception as error:
-        await _send(writer, _failure(error))
+        await gathered.add(_failure(error))
+    finally:
+        gathered.send()
+
+
+class _Gathered:
+    """The _Gathered answers of one turn of the event loop are sent together: whoever reads them wakes once."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._lines: list[bytes] = []
+
+    async def add(self, answer: Answer) -> None:
+        """Send it soon, and wait where the client is slow."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.send)
+        self._lines.append(_line(answer))
+        if len(self._lines) >= AT_ONCE:
+            self.send()
+        await self._writer.drain()
+
+    def send(self) -> None:
+        """Send what there is."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._writer.writelines(lines)
+
+
+def _line(answer: Answer) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
 
 
 def _answer(request: Request, verbs: Verbs) -> Answer:

@@ -21,6 +21,8 @@ from ktpy.wire.route import ServicePort
 QUEUE_LIMIT = 1000
 QUEUE_LIMIT_BYTES = 4 << 20
 """So much waits for a viewer, at most."""
+GATHER_S = 0.005
+"""Who waits for the next event has those that come so much later with it."""
 
 
 class Watching:
@@ -124,6 +126,7 @@ class Viewer:
         if not self._waiting and not self._missed:
             self._some.clear()
             await self._some.wait()
+            await asyncio.sleep(GATHER_S)
         if self._waiting:
             event = self._waiting.popleft()
             self._bytes -= _size(event)

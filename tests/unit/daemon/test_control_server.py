@@ -79,6 +79,19 @@ async def test_a_stream_is_told_answer_by_answer_and_ends_with_its_client(tmp_pa
         await ended.wait()
 
 
+async def test_what_a_stream_tells_in_one_turn_comes_together(tmp_path: Path) -> None:
+    async def tell(_: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        for number in range(3):
+            yield {"number": number}
+        await asyncio.Event().wait()
+
+    async with control_server.serve(tmp_path / "s", {}, {"tell": tell}):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'{"verb": "tell"}\n')
+        assert await reader.read(1000) == b'{"number": 0}\n{"number": 1}\n{"number": 2}\n'
+        writer.close()
+
+
 async def test_a_stream_waits_for_a_slow_client(tmp_path: Path) -> None:
     told = 0
 

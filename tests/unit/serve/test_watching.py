@@ -10,7 +10,7 @@ import pytest
 
 from ktpy.inspect.events import RequestsMissed, WatchBegun
 from ktpy.serve.local_port import LocalPort
-from ktpy.serve.watching import Viewer, Watching
+from ktpy.serve.watching import GATHER_S, Viewer, Watching
 from ktpy.wire.route import ServicePort
 from tests.kit.bridge import bridged
 from tests.kit.watched import REQUEST
@@ -137,6 +137,18 @@ async def test_a_slow_viewer_misses_what_there_is_no_room_for() -> None:
     ]
     viewer.offer(REQUEST)
     assert await viewer.take() == REQUEST
+
+
+async def test_who_waits_has_what_comes_soon_after_with_it() -> None:
+    viewer = Viewer()
+    first = asyncio.create_task(viewer.take())
+    await asyncio.sleep(0)
+    viewer.offer(REQUEST)
+    await asyncio.sleep(GATHER_S / 2)
+    viewer.offer(RequestsMissed(1))
+    assert not first.done()
+    assert await first == REQUEST
+    assert await viewer.take() == RequestsMissed(1)
 
 
 async def test_large_requests_take_more_room() -> None:
