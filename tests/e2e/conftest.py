@@ -107,7 +107,7 @@ def furnished(lab: Lab) -> Lab:
     lab.set_latency(0)
     if lab.resolver_mode != "file":
         lab.set_resolver("file")
-    lab.load_image(_agent_image())
+    lab.load_image(agent_image())
     shop = {"apiVersion": "v1", "kind": "List", "items": manifest.shop(WORKLOAD_IMAGE)}
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(shop))
     rollout = ["rollout", "status", f"--timeout={ROLLOUT_TIMEOUT_S:.0f}s", "deployment,statefulset"]
@@ -115,7 +115,7 @@ def furnished(lab: Lab) -> Lab:
     return lab
 
 
-def _agent_image() -> Path:
+def agent_image() -> Path:
     build = [REPOSITORY / "scripts/build-agent-image"]
     done = subprocess.run(build, stdout=subprocess.PIPE, text=True, check=True, timeout=IMAGE_BUILD_TIMEOUT_S)
     return Path(done.stdout.strip())

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from ktpy import __version__
+from ktpy.sessions.options import DEFAULT_IMAGE
+from tests.e2e.conftest import agent_image
 from tests.e2e.kit.laptop import Laptop
 from tests.e2e.kit.shop import NAMESPACE, Shop
 from tests.kit.waiting import eventually
-from tests.lab import Lab, binaries, images
+from tests.lab import Lab, binaries, components, images, node
 from tests.lab.certs import Authority, Client
 from tests.lab.docker import Docker, running
 from tests.lab.laptop import LAB_BIN
@@ -223,6 +225,12 @@ def home(lab: Lab, registry: None, laptop: Laptop) -> Iterator[None]:
     laptop.output("sh", "-c", "rm -rf ~/.docker ~/.cache/ktpy/image")
 
 
+@pytest.fixture(scope="module")
+def base(docker: Docker) -> None:
+    """What the image is built on: Docker here has no registry to pull it from."""
+    docker.run("import", "-", BASE, source=images.self_sufficient_base_tar())
+
+
 def push(laptop: Laptop, *options: str) -> "subprocess.CompletedProcess[str]":
     return laptop.run(["ktpy", "image", "push", IMAGE, "--no-remember", *options])
 
@@ -233,13 +241,13 @@ def log_in(docker: Docker, tmp_path: Path) -> None:
 
 
 def test_docker_builds_the_image_and_its_login_lets_it_into_the_registry(
-    docker: Docker, laptop: Laptop, home: None, tmp_path: Path
+    docker: Docker, laptop: Laptop, home: None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """By its file of logins, then by a credential helper that it keeps them in."""
     no_base = push(laptop, "--builder", "docker")
     assert (no_base.returncode, no_base.stderr.count("docker build failed with exit code 1: ")) == (65, 1)
     assert "no such host" in no_base.stderr
-    docker.run("import", "-", BASE, source=images.self_sufficient_base_tar())
+    request.getfixturevalue("base")
     unknown = push(laptop, "--rebuild")
     assert (unknown.returncode, unknown.stderr.splitlines()[0]) == (67, "  built by docker")
     assert f"hint: Log in: docker login {REGISTRY}" in unknown.stderr
@@ -261,3 +269,26 @@ def test_docker_builds_the_image_and_its_login_lets_it_into_the_registry(
     digest = pushed.stdout.rpartition(": ")[2].strip().rstrip(".")
     assert docker.run("image", "inspect", "--format", "{{index .RepoDigests 0}}", pulled).strip() == f"{IMAGE}@{digest}"
     assert "HAProxy version" in docker.run("run", "--rm", "--entrypoint", "haproxy", pulled, "-v")
+
+
+@pytest.fixture
+def containerd(lab: Lab) -> Iterator[str]:
+    """The address of the node's containerd, as this laptop's; it has the image of the other tests again afterwards."""
+    of_node = node.record(lab.layout)
+    assert of_node is not None
+    yield f"/proc/{of_node.pid}/root{components.CONTAINERD_SOCKET}"
+    lab.load_image(agent_image())
+
+
+def test_docker_builds_what_a_containerd_of_the_laptop_is_given_and_connect_runs(
+    docker: Docker, lab: Lab, laptop: Laptop, base: None, home: None, containerd: str
+) -> None:
+    loaded = laptop.run(["ktpy", "image", "load", "--builder", "docker", "--rebuild", "--containerd", containerd])
+    assert (loaded.returncode, loaded.stderr.splitlines()[0]) == (0, "  built by docker"), loaded.stderr
+    assert loaded.stdout.startswith(f"{DEFAULT_IMAGE} for linux/")
+    assert loaded.stdout.endswith(f": containerd {containerd} has it.\n")
+    built = docker.run("image", "inspect", "--format", "{{.Id}}", DEFAULT_IMAGE).strip()
+    with connecting(lab, "--namespace", NAMESPACE) as session:
+        state = ["get", "pod", session.status()["pod"], "--output", "jsonpath={.status.containerStatuses[0].imageID}"]
+        assert lab.kubectl("--namespace", NAMESPACE, *state) == built
+        session.quit()
