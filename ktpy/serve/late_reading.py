@@ -13,7 +13,7 @@ from typing import Final
 from ktpy.inspect.draft import Clock
 from ktpy.link.taps import Tap
 
-LATE_S: Final = 0.02
+LATE_S: Final = 0.1
 """So much later a piece is read, at most."""
 TURN_S: Final = 0.0001
 """A request waits this long at most for the reading of others, and for a piece that takes longer."""
