@@ -145,7 +145,7 @@ def _finder(
             lambda: printed_host_key(shadow, is_patient=is_patient),
             "The SSH host key is not the one the pod printed, so somebody is between; ktpy ended the session.",
             direct=direct,
-            beside=None if ssh_only else forward,
+            beside=None if ssh_only else partial(forward, is_for_bulk=True),
         )
 
     return find_pod

@@ -7,6 +7,7 @@ from typing import Any, Final
 from ktpy.errors import ApiUnreachable, KtpyError, LinkLost
 from ktpy.kube.endpoint import ApiEndpoint, connection_failure, reason
 from ktpy.kube.portforward.framing import ChannelFraming, ForwardData, ForwardEnded, ForwardReady, Framing, FramingError
+from ktpy.kube.portforward.gathering import Gathering
 from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.turns import LONG_BYTES, Turns
 from ktpy.kube.portforward.upgrade import PortForwardNotYet, Upgrade
@@ -41,6 +42,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         port: int,
         turns: Turns,
         batch_bytes: int = BATCH_BYTES,
+        gathering: Gathering | None = None,
     ) -> None:
         """Send the request for the upgrade over `transport`, whose protocol this becomes."""
         super().__init__()
@@ -62,7 +64,7 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         self._outgoing: list[bytes] = []
         self._outgoing_bytes = 0
         self._closing = False
-        self._turns, self._batch_bytes = turns, batch_bytes
+        self._turns, self._batch_bytes, self._gathering = turns, batch_bytes, gathering
         self._turn_bytes = 0
         self._most_bytes = LONG_BYTES
         """So much is taken in this turn."""
@@ -119,6 +121,8 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         """Do nothing: the transport closes by itself when the TCP connection ends."""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._gathering is not None:
+            self._gathering.end()
         self._outgoing.clear()
         self._buffer = memoryview(bytearray())  # 256 KB need not wait for the collection of garbage
         error = self._error
@@ -223,6 +227,8 @@ class PortForwardConnection(asyncio.Transport, asyncio.BufferedProtocol):
         if not self._turn_bytes:
             self._loop.call_soon(self._begin_turn)
         self._turn_bytes += size
+        if self._gathering is not None:
+            self._gathering.came(size)
         if self._turn_bytes >= self._most_bytes:
             self._is_resting = True
             self._read_or_not()

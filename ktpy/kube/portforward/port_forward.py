@@ -14,6 +14,7 @@ from ktpy.kube.endpoint import ApiEndpoint
 from ktpy.kube.http1 import keep_alive
 from ktpy.kube.portforward.connection import BATCH_BYTES, PortForwardConnection
 from ktpy.kube.portforward.framing import ChannelFraming
+from ktpy.kube.portforward.gathering import Gathering
 from ktpy.kube.portforward.spdy import SpdyFraming
 from ktpy.kube.portforward.turns import Turns
 from ktpy.kube.portforward.upgrade import NotForwarded, PortForwardNotYet, SpdyUpgrade, Upgrade
@@ -51,12 +52,14 @@ class PortForward:
         timeout_s: float = OPEN_TIMEOUT_S,
         turns: Turns | None = None,
         batch_bytes: int = BATCH_BYTES,
+        is_for_bulk: bool = False,
     ) -> None:
-        """With 0 `batch_bytes` each write goes out at once, which is for whoever gathers what there is before."""
+        """With 0 `batch_bytes` each write goes out at once, which is for whoever gathers what there is before. What
+        `is_for_bulk` is read when there is much."""
         self.namespace, self.pod, self.port = namespace, pod, port
         self._api = api
         self._turns = turns or Turns()
-        self._batch_bytes = batch_bytes
+        self._batch_bytes, self._is_for_bulk = batch_bytes, is_for_bulk
         self._timeout_s = timeout_s
         self._connections: set[PortForwardConnection] = set()
         self._kind: type[Upgrade] = Upgrade
@@ -113,7 +116,10 @@ class PortForward:
         upgrade = kind(endpoint, self.namespace, self.pod, self.port, SUBPROTOCOLS)
         transport, _ = await endpoint.connect(asyncio.Protocol, timeout_s=self._timeout_s)
         keep_alive(transport)
-        connection = PortForwardConnection(transport, endpoint, upgrade, self.port, self._turns, self._batch_bytes)
+        gathering = Gathering(transport) if self._is_for_bulk else None
+        connection = PortForwardConnection(
+            transport, endpoint, upgrade, self.port, self._turns, self._batch_bytes, gathering
+        )
         transport.set_protocol(connection)
         try:
             async with asyncio.timeout(self._timeout_s):

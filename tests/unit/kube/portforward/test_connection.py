@@ -65,6 +65,27 @@ def opened(subprotocol: str, batch_bytes: int = BATCH_BYTES) -> tuple[PortForwar
     return connection, out
 
 
+async def test_what_is_read_is_told_to_who_gathers() -> None:
+    class Gathering:
+        def __init__(self) -> None:
+            self.told: list[object] = []
+
+        def came(self, count: int) -> None:
+            self.told.append(count)
+
+        def end(self) -> None:
+            self.told.append("end")
+
+    gathering = Gathering()
+    upgrade = Upgrade(ApiEndpoint("api.test", 443), "shop", "shadow-1", PORT, SUBPROTOCOLS)
+    connection = PortForwardConnection(
+        Outgoing(), ApiEndpoint("api.test", 443), upgrade, PORT, Turns(), gathering=cast(Any, gathering)
+    )
+    arrive(connection, b"HTTP")
+    connection.connection_lost(None)
+    assert gathering.told == [4, "end"]
+
+
 @pytest.mark.parametrize(
     ("subprotocol", "header"),
     [
