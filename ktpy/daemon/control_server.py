@@ -22,8 +22,12 @@ Request = dict[str, Any]
 Verbs = Mapping[str, Callable[[], Answer]]
 Streams = Mapping[str, Callable[[Request], AsyncGenerator[Answer, None]]]
 """What is asked for by these is told answer by answer, until the client leaves. The first one comes at once."""
+GATHER_S: Final = 0.002
+"""An answer of a stream waits so long for others that are sent with it."""
 AT_ONCE: Final = 64
-"""So many answers of a stream are sent together, at most."""
+"""So many are sent together, at most."""
+IN_A_TURN: Final = 4
+"""So many are told in one turn of the event loop, which is a tenth of a millisecond."""
 
 logger = logging.getLogger(__name__)
 
@@ -92,25 +96,29 @@ async def _stream(answers: AsyncGenerator[Answer, None], writer: asyncio.StreamW
 
 
 class _Gathered:
-    """The _Gathered answers of one turn of the event loop are sent together: whoever reads them wakes once."""
+    """The _Gathered answers of a few milliseconds are sent together: whoever reads them wakes once."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._lines: list[bytes] = []
+        self._sending: asyncio.TimerHandle
 
     async def add(self, answer: Answer) -> None:
-        """Send it soon, and wait where the client is slow."""
+        """Send it soon. Wait where the client is slow, and let the session do what else it has to do."""
         if not self._lines:
-            asyncio.get_running_loop().call_soon(self.send)
+            self._sending = asyncio.get_running_loop().call_later(GATHER_S, self.send)
         self._lines.append(_line(answer))
         if len(self._lines) >= AT_ONCE:
             self.send()
+        if len(self._lines) % IN_A_TURN == 0:
+            await asyncio.sleep(0)
         await self._writer.drain()
 
     def send(self) -> None:
         """Send what there is."""
         lines, self._lines = self._lines, []
         if lines:
+            self._sending.cancel()
             self._writer.writelines(lines)
 
 
