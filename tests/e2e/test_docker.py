@@ -92,7 +92,8 @@ def early(docker: Docker, resolver: str) -> Iterator[str]:
 def connected(lab: Lab, early: str) -> Iterator[ConnectSession]:
     with connecting(lab, "--namespace", NAMESPACE) as session:
         yield session
-        session.quit()
+        if session.process.poll() is None:
+            session.quit()
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +289,7 @@ def test_docker_builds_what_a_containerd_of_the_laptop_is_given_and_connect_runs
     assert loaded.stdout.startswith(f"{DEFAULT_IMAGE} for linux/")
     assert loaded.stdout.endswith(f": containerd {containerd} has it.\n")
     built = docker.run("image", "inspect", "--format", "{{.Id}}", DEFAULT_IMAGE).strip()
+    laptop.run(["ktpy", "quit"])  # with the image of before
     with connecting(lab, "--namespace", NAMESPACE) as session:
         state = ["get", "pod", session.status()["pod"], "--output", "jsonpath={.status.containerStatuses[0].imageID}"]
         assert lab.kubectl("--namespace", NAMESPACE, *state) == built
