@@ -21,6 +21,7 @@ from ktpy.kube.refusals import NotFound
 from ktpy.kube.resources import PODS, SERVICES
 from ktpy.kube.watch import list_all
 
+_DEPLOYMENT = "deployment"
 _KIND_OF_ROLE = {role: kind for kind in INTERCEPT_KINDS for role in kind.roles}
 
 
@@ -134,10 +135,14 @@ class _ByService:
             found.kind = change
 
     def add_pod(self, pod: Json) -> None:
-        """Add a gateway's pod, unless it is ending: whoever may come in there has nothing any more."""
-        if not is_being_deleted(pod):
-            sessions = names.authorized_sessions(annotations_of(pod))
-            self._at(pod, labels_of(pod)[names.GATEWAY], dict.fromkeys(sessions, ""))
+        """Add a gateway's pod, unless it is ending: whoever may come in there has nothing any more.
+
+        Without its Deployment it ends as soon as the cluster's garbage collector gets to it.
+        """
+        at = Interceptee(metadata_of(pod)["namespace"], labels_of(pod)[names.GATEWAY])
+        found = self._found.get(at)
+        if found and any(kind == _DEPLOYMENT for kind, _ in found.objects) and not is_being_deleted(pod):
+            self._involve(at, dict.fromkeys(names.authorized_sessions(annotations_of(pod)), ""))
 
     def judge(self, leases: dict[str, Lease]) -> list[ServiceInventory]:
         for lease in leases.values():

@@ -225,12 +225,21 @@ async def test_a_dead_preview_whose_route_may_be_seen_and_not_deleted_stays_whol
     assert await found(store_api) == []
 
 
-async def test_a_pod_that_is_ending_leaves_nothing(store: ObjectStore, store_api: Api) -> None:
+@pytest.mark.parametrize(
+    ("is_standing", "state", "left"),
+    [(True, {}, [("session", "pay/x")]), (True, {"deletionTimestamp": "now"}, []), (False, {}, [])],
+    ids=["stays", "is deleted", "has no Deployment any more"],
+)
+async def test_a_pod_that_is_ending_leaves_nothing(
+    store: ObjectStore, store_api: Api, is_standing: bool, state: dict[str, str], left: list[tuple[str, str]]
+) -> None:
     """It takes its time, with the keys of those who are gone."""
-    ending = pod("pay-ktpy-gateway-pod", **{GATEWAY: "pay"})
-    ending["metadata"] |= {"deletionTimestamp": "now", "annotations": {authorized_key_annotation("p"): KEY}}
-    store.put(PODS, ending)
-    assert await found(store_api) == []
+    if is_standing:
+        await preview(store_api, "p").enter()
+    of_preview = pod("pay-ktpy-gateway-pod", **{GATEWAY: "pay"})
+    of_preview["metadata"] |= {"annotations": {authorized_key_annotation("x"): KEY}, **state}
+    store.put(PODS, of_preview)
+    assert await found(store_api) == left
 
 
 async def test_a_user_who_may_not_see_ingresses_cleans_all_the_same(store: ObjectStore, store_api: Api) -> None:
