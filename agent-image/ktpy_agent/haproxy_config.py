@@ -96,6 +96,8 @@ X-Requested-With"""
 # 1,000 buffers are 128 MB: that much unfinished requests may take. Who comes then waits for one, a 408 after 5 s.
 # Where HAProxy 2.6 had used them up, it served nobody any more.
 _BUFFERS = (".if version_atleast(3.0)", "  tune.buffers.limit 1000", ".endif")
+# Until a pod has said how many streams it takes on a connection, all of a burst would go over one.
+_POD_STREAMS = (".if version_atleast(2.8)", "  tune.h2.be.max-concurrent-streams 100", ".endif")
 # HAProxy would read the machine's certificates with each start, for requests of its own, of which a gateway makes none.
 _NO_CLIENT = ("  httpclient.ssl.verify none",)
 _QUIET_CLIENT = "  timeout client 24h"
@@ -186,6 +188,7 @@ def _global_lines(machine: Machine, generation: int) -> list[str]:
         "  tune.http.maxhdr 512",
         *(f"  h1-case-adjust {name.lower()} {name}" for name in _NAMES.split()),
         "  tune.h2.max-concurrent-streams 2000",
+        *_POD_STREAMS,
     ]
 
 

@@ -387,9 +387,12 @@ def test_as_many_streams_on_a_connection_as_the_pods_take(pod: GatewayPod) -> No
             client = h2c.Client(connect(bind))
             while client.h2.remote_settings.max_concurrent_streams != 2000:
                 client.read()
-            calls = [client.open([])[1] for _ in range(1000)]
-            while not all(call.body for call in calls):
-                client.read()
+            for _ in range(
+                1000
+            ):  # all stay open; HAProxy 2.6 has a burst on a connection before the pod has said its limit
+                _, call = client.open([])
+                while not call.body:
+                    client.read()
             client.socket.close()
 
 
