@@ -1,5 +1,7 @@
 """A watched connection that a test feeds, and what is told of it."""
 
+from itertools import pairwise
+
 from ktpy.inspect.connection import WatchedConnection
 from ktpy.inspect.draft import Draft
 from ktpy.inspect.record import HttpMessage, WatchedRequest
@@ -50,3 +52,9 @@ class Conversation:
     @property
     def summary(self) -> list[tuple[str, str, int | None]]:
         return [(one.method, one.path, one.status) for one in self.told]
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The data in pieces, cut at these places."""
+    at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[begin:end] for begin, end in pairwise(at)]

@@ -31,12 +31,13 @@ class Gathering:
 
     def came(self, count: int) -> None:
         """Note that so many bytes were read."""
+        if self._timer is not None:
+            self._bytes += count
+            return
         now_s = self._loop.time()
-        if self._timer is None and now_s - self._came_s > 2 * PAUSE_S:
-            self._bytes = 0
-        self._bytes, self._came_s = self._bytes + count, now_s
-        bulk_bytes = GATHER_BYTES if now_s < self._goes_on_until_s else BULK_BYTES
-        if self._timer is None and self._bytes >= bulk_bytes:
+        is_new = now_s - self._came_s > 2 * PAUSE_S
+        self._bytes, self._came_s = count + (0 if is_new else self._bytes), now_s
+        if self._bytes >= (GATHER_BYTES if now_s < self._goes_on_until_s else BULK_BYTES):
             self._wait_for(GATHER_BYTES)
             self._look_later()
 

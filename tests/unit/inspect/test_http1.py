@@ -1,13 +1,11 @@
 """What is read of HTTP/1.1: whatever pieces it comes in, and whatever it is."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktpy.inspect.draft import UNFINISHED
-from tests.kit.watched import Conversation
+from tests.kit.watched import Conversation, split
 
 GET = b"GET /a HTTP/1.1\r\nHost: web\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")
@@ -19,11 +17,6 @@ UPGRADE = b"GET /ws HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: web
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 TEXT, PING, PART, END = b"\x81\x02hi", b"\x89\x00", b"\x01\x02hi", b"\x80\x02hi"
 MASKED = b"\x81\x82\x00\x00\x00\x00hi"
-
-
-def split(data: bytes, cuts: list[int]) -> list[bytes]:
-    at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[begin:end] for begin, end in pairwise(at)]
 
 
 def test_a_request_and_its_answer() -> None:

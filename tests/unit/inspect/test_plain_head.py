@@ -1,6 +1,5 @@
 """What is read by one look is what h11 reads; what is not plain is left to it."""
 
-from itertools import pairwise
 from unittest.mock import patch
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from ktpy.inspect import http1
 from ktpy.inspect.plain_head import PlainAnswer, PlainRequest, plain_answer, plain_request
-from tests.kit.watched import Conversation
+from tests.kit.watched import Conversation, split
 
 HOST = b"Host: web\r\n"
 names = st.sampled_from(
@@ -72,18 +71,13 @@ def told(asked: list[bytes], answered: list[bytes]) -> object:
     )
 
 
-def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
-    at = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[begin:end] for begin, end in pairwise(at)]
-
-
 @settings(deadline=None, max_examples=300)
 @given(
     st.lists(requests, min_size=1, max_size=3), st.lists(answers, max_size=3),
     st.lists(st.integers(0, 300), max_size=2), st.lists(st.integers(0, 300), max_size=2),
 )  # fmt: skip
 def test_it_tells_what_h11_tells(asked: list[bytes], answered: list[bytes], cuts: list[int], more: list[int]) -> None:
-    talk = pieces(b"".join(asked), cuts), pieces(b"".join(answered), more)
+    talk = split(b"".join(asked), cuts), split(b"".join(answered), more)
     found = told(*talk)
     with patch.object(http1, "plain_request", lambda _: None), patch.object(http1, "plain_answer", lambda *_: None):
         assert found == told(*talk)
